@@ -1,2 +1,2 @@
 #!/usr/bin/env node
-import "../dist/berth-agent.js";
+import '../dist/berth-agent.js';

@@ -18,7 +18,9 @@ export class ClusterError extends Error {
 
 /** Brand check by shape, so that two copies of this package agree. */
 export const isClusterError = (e: unknown, ...reasons: Reason[]): e is ClusterError =>
-  e instanceof Error && e.name === 'ClusterError' && (reasons.length === 0 || reasons.includes((e as ClusterError).reason));
+  e instanceof Error &&
+  e.name === 'ClusterError' &&
+  (reasons.length === 0 || reasons.includes((e as ClusterError).reason));
 
 /** "a: b: c": the cause chain on one line, printed once, where the error is handled. */
 export function chain(e: unknown): string {

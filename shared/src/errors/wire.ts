@@ -13,7 +13,10 @@ export function toStatus(e: unknown, report: (traceId: string, e: unknown) => vo
   if (!isClusterError(e)) {
     const traceId = newTraceId();
     report(traceId, e);
-    return toStatus(new ClusterError('INTERNAL', `internal error (trace ${traceId}); the log has the details`, { traceId }), report);
+    return toStatus(
+      new ClusterError('INTERNAL', `internal error (trace ${traceId}); the log has the details`, { traceId }),
+      report,
+    );
   }
   const metadata = new Metadata();
   const row = REASONS[e.reason];
@@ -24,23 +27,44 @@ export function toStatus(e: unknown, report: (traceId: string, e: unknown) => vo
 }
 
 const FALLBACK: Readonly<Record<number, Reason>> = {
-  [Status.INVALID_ARGUMENT]: 'INVALID_ARGUMENT', [Status.NOT_FOUND]: 'NOT_FOUND', [Status.ALREADY_EXISTS]: 'ALREADY_EXISTS',
-  [Status.FAILED_PRECONDITION]: 'BAD_STATE', [Status.ABORTED]: 'RESOURCE_BUSY', [Status.RESOURCE_EXHAUSTED]: 'NO_CAPACITY',
-  [Status.UNAUTHENTICATED]: 'UNAUTHENTICATED', [Status.PERMISSION_DENIED]: 'PERMISSION_DENIED', [Status.DATA_LOSS]: 'DIGEST_MISMATCH',
+  [Status.INVALID_ARGUMENT]: 'INVALID_ARGUMENT',
+  [Status.NOT_FOUND]: 'NOT_FOUND',
+  [Status.ALREADY_EXISTS]: 'ALREADY_EXISTS',
+  [Status.FAILED_PRECONDITION]: 'BAD_STATE',
+  [Status.ABORTED]: 'RESOURCE_BUSY',
+  [Status.RESOURCE_EXHAUSTED]: 'NO_CAPACITY',
+  [Status.UNAUTHENTICATED]: 'UNAUTHENTICATED',
+  [Status.PERMISSION_DENIED]: 'PERMISSION_DENIED',
+  [Status.DATA_LOSS]: 'DIGEST_MISMATCH',
   [Status.UNIMPLEMENTED]: 'UNSUPPORTED',
 };
 
 /** Transport failures: the call may or may not have taken effect. */
-const TRANSPORT: ReadonlySet<number> = new Set([Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED, Status.CANCELLED, Status.UNKNOWN]);
+const TRANSPORT: ReadonlySet<number> = new Set([
+  Status.UNAVAILABLE,
+  Status.DEADLINE_EXCEEDED,
+  Status.CANCELLED,
+  Status.UNKNOWN,
+]);
 
 /**
  * Translates what a gRPC client call failed with.
  * @param unreachable the reason for a transport failure: HOST_UNREACHABLE towards agents, CONTROLLER_UNREACHABLE from clients.
  */
-export function fromStatus(e: ServiceError, unreachable: 'HOST_UNREACHABLE' | 'CONTROLLER_UNREACHABLE', peer: string): ClusterError {
+export function fromStatus(
+  e: ServiceError,
+  unreachable: 'HOST_UNREACHABLE' | 'CONTROLLER_UNREACHABLE',
+  peer: string,
+): ClusterError {
   const sent = String(e.metadata?.get('berth-reason')[0] ?? '');
   if (isReason(sent)) return new ClusterError(sent, e.details, readMeta(e.metadata));
-  if (TRANSPORT.has(e.code)) return new ClusterError(unreachable, `${peer} did not answer (${e.details || e.message})`, { phase: 'unknown' }, { cause: e });
+  if (TRANSPORT.has(e.code))
+    return new ClusterError(
+      unreachable,
+      `${peer} did not answer (${e.details || e.message})`,
+      { phase: 'unknown' },
+      { cause: e },
+    );
   return new ClusterError(FALLBACK[e.code] ?? 'INTERNAL', e.details || e.message, {}, { cause: e });
 }
 

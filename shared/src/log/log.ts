@@ -8,5 +8,8 @@ const SECRET_PATHS = ['secret', 'token', 'password', 'privateKey', 'ticket'].fla
 
 /** A logger for one daemon. `name` appears in each line. */
 export function createLog(name: string, level: LogLevel): Log {
-  return pino({ name, level, redact: { paths: SECRET_PATHS, censor: '[redacted]' }, base: { name } }, pino.destination(2));
+  return pino(
+    { name, level, redact: { paths: SECRET_PATHS, censor: '[redacted]' }, base: { name } },
+    pino.destination(2),
+  );
 }

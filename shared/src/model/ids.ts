@@ -1,12 +1,13 @@
 /**
- * Branded ids with a prefix, sortable by the time they were made (48 bits of milliseconds, a counter, 50 random bits, in
+ * Branded ids with a prefix, sortable by the time they were made (50 bits of milliseconds, a counter, 45 random bits, in
  * lower-case Crockford base32). Safe in file names, unit names and URLs.
  */
 import { newBytes } from '../runtime/random.ts';
 
 declare const kind: unique symbol;
 export type Id<K extends IdKind> = string & { readonly [kind]: K };
-export type IdKind = 'installation' | 'cluster' | 'host' | 'vm' | 'image' | 'volume' | 'network' | 'job' | 'event' | 'token' | 'run';
+export type IdKind =
+  'installation' | 'cluster' | 'host' | 'vm' | 'image' | 'volume' | 'network' | 'job' | 'event' | 'token' | 'run';
 export type HostId = Id<'host'>;
 export type VmId = Id<'vm'>;
 export type ImageId = Id<'image'>;
@@ -22,9 +23,9 @@ let counter = 0;
 
 /** A new id. Ids made by one process sort in the order they were made, also within one millisecond. */
 export function newId<K extends IdKind>(prefix: K, nowMs: number): Id<K> {
-  counter = nowMs > lastMs ? 0 : counter + 1; // 1,024 per millisecond before the width overflows into reuse
+  counter = nowMs > lastMs ? 0 : counter + 1;
   lastMs = Math.max(lastMs, nowMs);
-  const random = [...newBytes(10)].map((b) => ALPHABET[b & 31]).join('');
+  const random = [...newBytes(9)].map((b) => ALPHABET[b & 31]).join('');
   return `${prefix}-${base32(lastMs, 10)}${base32(counter, 2)}${random}` as Id<K>;
 }
 
@@ -34,7 +35,8 @@ function base32(n: number, width: number): string {
   return out;
 }
 
-export const isId = <K extends IdKind>(prefix: K, s: string): s is Id<K> => s.startsWith(`${prefix}-`) && BODY.test(s.slice(prefix.length + 1));
+export const isId = <K extends IdKind>(prefix: K, s: string): s is Id<K> =>
+  s.startsWith(`${prefix}-`) && BODY.test(s.slice(prefix.length + 1));
 
 export function parseId<K extends IdKind>(prefix: K, s: string): Id<K> {
   if (!isId(prefix, s)) throw new TypeError(`not a ${prefix} id: ${JSON.stringify(s.slice(0, 80))}`);

@@ -1,0 +1,80 @@
+/**
+ * The hypervisor driver: what the agent needs from libvirt, and what the simulated host must offer as well. Small on
+ * purpose; domain XML is built and read by agent/src/domain, not here. Errors are ClusterErrors: NOT_FOUND,
+ * HYPERVISOR_UNAVAILABLE (connection lost or deadline passed: the outcome is unknown), INVALID_ARGUMENT (XML refused),
+ * BAD_STATE, INTERNAL with libvirt's own words.
+ */
+import type { Duplex } from 'node:stream';
+
+export type DomainPower = 'running' | 'paused' | 'stopping' | 'stopped' | 'crashed' | 'suspended' | 'unknown';
+
+/** Why a domain stopped or paused, as far as libvirt tells. `shutdown`: the guest or an operator ended it in order. */
+export type PowerReason =
+  'none' | 'booted' | 'shutdown' | 'destroyed' | 'crashed' | 'migrated' | 'failed' | 'io-error' | 'user' | 'other';
+
+export interface DomainSeen {
+  readonly uuid: string;
+  readonly name: string;
+  readonly power: DomainPower;
+  readonly reason: PowerReason;
+  readonly persistent: boolean;
+  /** The content of our element in `<metadata>`, or undefined for a foreign domain. */
+  readonly metadataXml: string | undefined;
+  readonly memoryBytes: number;
+  readonly maxMemoryBytes: number;
+  readonly vcpus: number;
+}
+
+export interface DomainStats {
+  readonly uuid: string;
+  /** Nanoseconds of CPU time since the domain started. */
+  readonly cpuTimeNs: bigint;
+  readonly memoryUsedBytes: number | undefined;
+  readonly blockReadBytes: bigint;
+  readonly blockWriteBytes: bigint;
+  readonly netReceiveBytes: bigint;
+  readonly netTransmitBytes: bigint;
+}
+
+export interface HypervisorInfo {
+  readonly libvirtVersion: string;
+  readonly qemuVersion: string;
+  /** Domain types that libvirt offers here, `kvm` first if present. */
+  readonly domainTypes: readonly string[];
+  readonly emulatorPath: string;
+  readonly cpuModel: string;
+}
+
+export type HypervisorEvent =
+  | { readonly type: 'connected' }
+  /** Until `connected` comes again, what `list` said last is only "last seen". */
+  | { readonly type: 'disconnected'; readonly why: string }
+  | { readonly type: 'domain'; readonly uuid: string; readonly seen: DomainSeen | undefined };
+
+export interface Hypervisor {
+  /** Throws HYPERVISOR_UNAVAILABLE while not connected. */
+  info(): Promise<HypervisorInfo>;
+  /** All domains, foreign ones too. Answers from a cache that events keep fresh while a domain is being started. */
+  list(): Promise<readonly DomainSeen[]>;
+  /** Creates or redefines a persistent domain. Twice is once. */
+  define(xml: string): Promise<DomainSeen>;
+  /** Removes the definition with its NVRAM, managed save and snapshot metadata. Absent is fine. The domain must be stopped. */
+  undefine(uuid: string): Promise<void>;
+  /** Running already is fine. Returns when QEMU runs. */
+  start(uuid: string): Promise<void>;
+  /** Asks the guest (ACPI). Returns at once; stopped already is fine. */
+  shutdown(uuid: string): Promise<void>;
+  /** Pulls the plug. Stopped or absent is fine. */
+  destroy(uuid: string): Promise<void>;
+  getXml(uuid: string): Promise<string>;
+  /** Stops at `deadlineMs`; domains whose QEMU does not answer are left out, never waited for twice. */
+  stats(deadlineMs: number): Promise<readonly DomainStats[]>;
+  /** The first serial port, both ways. One reader at a time; `force` takes it over. */
+  openConsole(uuid: string, force: boolean): Promise<Duplex>;
+  /** Calls `listener` for each event until the returned function is called. */
+  subscribe(listener: (e: HypervisorEvent) => void): () => void;
+  close(): Promise<void>;
+}
+
+/** The namespace of our element in `<metadata>`; its content is written and read by agent/src/domain. */
+export const METADATA_NAMESPACE = 'urn:berth:vm:1';
