@@ -1,0 +1,42 @@
+/** Which action is allowed in which state, and why not. One table, for API, command line and console alike. */
+import type { VmState } from './vm.ts';
+
+export type VmAction = 'start' | 'stop' | 'forceStop' | 'delete' | 'forceDelete' | 'console';
+
+export const VM_ACTIONS = {
+  start: ['stopped', 'crashed', 'running', 'starting'],
+  stop: ['running', 'paused', 'stopping', 'stopped', 'crashed'],
+  forceStop: ['running', 'paused', 'stopping', 'starting', 'stopped', 'crashed'],
+  delete: ['stopped', 'crashed', 'missing'],
+  forceDelete: ['stopped', 'crashed', 'missing', 'running', 'paused', 'starting', 'stopping', 'unknown'],
+  console: ['running', 'paused', 'starting', 'stopping'],
+} as const satisfies Record<VmAction, readonly VmState[]>;
+
+export const can = (action: VmAction, state: VmState): boolean =>
+  (VM_ACTIONS[action] as readonly VmState[]).includes(state);
+
+const ADVICE: Readonly<Record<VmAction, Partial<Record<VmState, string>>>> = {
+  start: { paused: 'It is paused; resume it instead.' },
+  stop: { starting: 'Wait until it runs, or use --force.' },
+  forceStop: {},
+  delete: {
+    running: 'Shut it down first (berth vm stop {name}), or delete it with --force.',
+    paused: 'Stop it first (berth vm stop {name} --force), or delete it with --force.',
+    starting: 'Shut it down first (berth vm stop {name}), or delete it with --force.',
+    stopping: 'Wait until it has stopped, or delete it with --force.',
+    unknown: 'Its host does not answer; with --force it is forgotten now and removed from the host when it comes back.',
+  },
+  forceDelete: {},
+  console: { stopped: 'Start it first (berth vm start {name}).', crashed: 'Start it first (berth vm start {name}).' },
+};
+
+/** Undefined when allowed; otherwise one line for people. */
+export function whyNot(
+  action: VmAction,
+  vm: { name: string; state: VmState; host: string | undefined },
+): string | undefined {
+  if (can(action, vm.state)) return undefined;
+  const where = vm.host ? ` on ${vm.host}` : '';
+  const advice = ADVICE[action][vm.state] ?? `Allowed when it is ${VM_ACTIONS[action].join(', ')}.`;
+  return `vm ${vm.name} is ${vm.state}${where}. ${advice.replaceAll('{name}', vm.name)}`;
+}

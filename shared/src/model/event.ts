@@ -1,0 +1,15 @@
+/** What happened, for people. Written in the same transaction as the change it tells of. Plain data. */
+export type Severity = 'info' | 'warning' | 'alarm';
+
+export interface Event {
+  readonly revision: number;
+  readonly atMs: number;
+  /** `<noun>.<past participle>`: vm.started, host.unreachable, job.stuck. */
+  readonly type: string;
+  readonly severity: Severity;
+  readonly subjectKind: 'host' | 'vm' | 'image' | 'job' | 'controller' | 'token';
+  /** Its name. */
+  readonly subject: string;
+  readonly message: string;
+  readonly jobId: string | undefined;
+}

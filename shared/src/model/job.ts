@@ -1,0 +1,49 @@
+/** Jobs and their log, as stored. The engine is controller/src/jobs/engine. Plain data. */
+import type { JobId } from './ids.ts';
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [k: string]: Json };
+
+/** The order of these per step is fixed by a table in the engine; any other order is refused. */
+export type JobEventType = 'started' | 'succeeded' | 'failed' | 'undo_started' | 'undo_finished' | 'undo_failed';
+
+export interface JobEvent {
+  readonly step: string;
+  readonly type: JobEventType;
+  readonly atMs: number;
+  /** Output of the step, or the error as {reason, message, meta}. */
+  readonly data?: Json;
+}
+
+export interface JobError {
+  readonly reason: string;
+  readonly message: string;
+  readonly meta: Readonly<Record<string, string>>;
+}
+
+export type JobState = 'running' | 'waiting' | 'unwinding' | 'stuck' | 'succeeded' | 'failed' | 'cancelled';
+
+export const isEnded = (s: JobState): boolean => s === 'succeeded' || s === 'failed' || s === 'cancelled';
+
+export interface Job {
+  readonly id: JobId;
+  readonly kind: string;
+  readonly version: number;
+  readonly params: Json;
+  readonly state: JobState;
+  /** What it works on, for people: the name of a VM, image or host. */
+  readonly subject: string;
+  /** Objects it holds, `vm/<id>` or `image/<id>`, with `:shared` or `:exclusive` at the end. Gone when it ends. */
+  readonly locks: readonly string[];
+  /** Of a keyed job, e.g. `image.fetch/<image>/<host>`: a second start joins it. */
+  readonly key: string | undefined;
+  /** Jobs that wait for this one (keyed jobs). It is cancelled when the last one leaves. */
+  readonly waiters: readonly JobId[];
+  readonly user: string;
+  readonly createdAtMs: number;
+  readonly endedAtMs: number | undefined;
+  readonly deadlineAtMs: number | undefined;
+  readonly wakeAtMs: number | undefined;
+  readonly waitReason: string | undefined;
+  readonly cancelRequested: boolean;
+  readonly error: JobError | undefined;
+}

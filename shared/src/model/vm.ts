@@ -1,0 +1,98 @@
+/** A VM: what people asked for (spec), what its host says (observed), and the one word that we show. Plain data; no I/O. */
+import type { HostId, ImageId, JobId, VmId, VolumeId } from './ids.ts';
+
+export interface VmDisk {
+  /** vda, vdb, … */
+  readonly target: string;
+  readonly volumeId: VolumeId;
+  readonly sizeBytes: number;
+  /** Image below it, or undefined for a blank disk. */
+  readonly imageId: ImageId | undefined;
+}
+
+export interface VmNic {
+  readonly mac: string;
+  readonly bridge: string;
+  readonly model: string;
+  /** Static address (CIDR) given to the guest. */
+  readonly address: string | undefined;
+  readonly gateway: string | undefined;
+  readonly dns: readonly string[];
+}
+
+export interface VmSpec {
+  readonly vcpus: number;
+  readonly memoryBytes: number;
+  readonly disks: readonly VmDisk[];
+  readonly nics: readonly VmNic[];
+  readonly seedVolumeId: VolumeId | undefined;
+  readonly sshKeys: readonly string[];
+  readonly userData: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly runPolicy: RunPolicy;
+}
+
+export type RunPolicy = 'manual' | 'restartOnFailure' | 'always';
+
+/** What is durable about a VM. `phase` is ours: a VM that is being made or removed has a job that does it. */
+export interface Vm {
+  readonly id: VmId;
+  readonly name: string;
+  readonly uuid: string;
+  readonly phase: 'creating' | 'ready' | 'deleting';
+  readonly hostId: HostId | undefined;
+  readonly desiredPower: 'on' | 'off';
+  readonly spec: VmSpec;
+  readonly generation: number;
+  readonly createdAtMs: number;
+}
+
+export type VmPower = 'running' | 'paused' | 'stopping' | 'stopped' | 'crashed' | 'suspended' | 'unknown';
+
+/** What its host said last. */
+export interface VmObserved {
+  readonly vmId: VmId;
+  readonly hostId: HostId;
+  readonly power: VmPower;
+  readonly reason: string;
+  readonly seenAtMs: number;
+}
+
+export type VmState =
+  | 'creating'
+  | 'stopped'
+  | 'starting'
+  | 'running'
+  | 'paused'
+  | 'stopping'
+  | 'crashed'
+  | 'deleting'
+  | 'unknown'
+  | 'missing';
+
+export interface VmJobRef {
+  readonly id: JobId;
+  readonly kind: string;
+}
+
+/** How well the host of a VM is known at the moment. `complete`: its list of domains is whole, so absence counts. */
+export interface HostView {
+  readonly reachable: boolean;
+  readonly complete: boolean;
+}
+
+/** The word we show. Pure: the same for API, command line and console. */
+export function vmState(
+  vm: Vm,
+  observed: VmObserved | undefined,
+  job: VmJobRef | undefined,
+  host: HostView | undefined,
+): VmState {
+  if (vm.phase === 'creating') return 'creating';
+  if (vm.phase === 'deleting') return 'deleting';
+  if (!host?.reachable) return 'unknown';
+  if (observed === undefined) return host.complete ? 'missing' : 'unknown';
+  if (job?.kind === 'vm.start' && observed.power !== 'running') return 'starting';
+  if (job?.kind === 'vm.stop' && observed.power !== 'stopped') return 'stopping';
+  return observed.power === 'suspended' ? 'paused' : observed.power;
+}
