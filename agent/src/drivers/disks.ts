@@ -1,0 +1,101 @@
+/**
+ * The disk driver: images, volumes, seeds and uploads in this host's pool. Real one: drivers/linux/disks over qemu-img,
+ * qemu-nbd and qemu-storage-daemon; simulated one: drivers/sim. Knows nothing of peers, tickets or the controller.
+ * Errors are ClusterErrors: UNSAFE_IMAGE, DISK_FULL, DIGEST_MISMATCH, NOT_FOUND, IN_USE, CANCELLED.
+ */
+
+export interface ImageSeen {
+  /** `sha256:<hex>`, see shared/src/disk/digest.ts. */
+  readonly digest: string;
+  readonly virtualSizeBytes: number;
+  readonly fileBytes: number;
+}
+
+export interface ImportedImage extends ImageSeen {
+  /** SHA-256 (hex) of the uploaded file. */
+  readonly sourceDigest: string;
+}
+
+export interface VolumeSeen {
+  readonly volumeId: string;
+  readonly vmId: string;
+  readonly sizeBytes: number;
+  readonly allocatedBytes: number;
+  /** Image it is an overlay of; undefined for blank disks and seeds. */
+  readonly imageDigest: string | undefined;
+  readonly seed: boolean;
+}
+
+export interface VolumeSpec {
+  readonly volumeId: string;
+  readonly vmId: string;
+  readonly imageDigest: string | undefined;
+  readonly sizeBytes: number;
+}
+
+export interface SeedSpec {
+  readonly volumeId: string;
+  readonly vmId: string;
+  /** File name → content: meta-data, user-data, network-config. */
+  readonly files: Readonly<Record<string, string>>;
+}
+
+export interface UploadSink {
+  /** Resolves when the next chunk may come. DISK_FULL leaves nothing behind once aborted. */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Fsyncs. INVALID_ARGUMENT when fewer or more bytes came than were announced. */
+  finish(): Promise<void>;
+  /** Removes the staged file. */
+  abort(): Promise<void>;
+}
+
+export interface LongWork {
+  readonly signal: AbortSignal;
+  onProgress(doneBytes: number, totalBytes: number): void;
+}
+
+export interface Disks {
+  capacity(): Promise<{ readonly diskBytes: number; readonly diskFreeBytes: number }>;
+
+  openUpload(uploadId: string, fileBytes: number): Promise<UploadSink>;
+  /** A finished upload. */
+  hasUpload(uploadId: string): Promise<boolean>;
+  removeUpload(uploadId: string): Promise<void>;
+
+  listImages(): Promise<readonly ImageSeen[]>;
+  /** Checks, converts and installs a finished upload, and removes it. A second call after success needs no upload: it is the ledger's to know the result. */
+  importImage(uploadId: string, format: string, work: LongWork): Promise<ImportedImage>;
+  /**
+   * Fills a copy of the image from the NBD export that `sourceSocket` leads to, verifies it and installs it. Whole already:
+   * returns at once. The socket may come and go: its helper process outlives the agent and goes on where it was.
+   */
+  fetchImage(
+    image: { digest: string; virtualSizeBytes: number },
+    sourceSocket: string,
+    work: LongWork,
+  ): Promise<ImageSeen>;
+  /** Ends a fetch that was given up, with its helper process and its half-filled copy. */
+  dropFetch(digest: string): Promise<void>;
+  /** IN_USE while a volume is based on it. Absent is fine. */
+  removeImage(digest: string): Promise<void>;
+  /** Serves an image read-only; the same image is served once. Returns the UNIX socket to connect to. NOT_FOUND when absent. */
+  serveImage(digest: string): Promise<string>;
+
+  listVolumes(): Promise<readonly VolumeSeen[]>;
+  /** Twice is once; with another size or parent: ALREADY_EXISTS. */
+  ensureVolume(spec: VolumeSpec): Promise<void>;
+  ensureSeed(spec: SeedSpec): Promise<void>;
+  /** Absent is fine. */
+  removeVolume(volumeId: string): Promise<void>;
+  /** File that a domain uses. */
+  volumePath(volumeId: string, seed: boolean): string;
+  /** File that libvirt's serial log of a VM goes to, and its reader. */
+  serialLogPath(vmId: string): string;
+  removeSerialLog(vmId: string): Promise<void>;
+  /** Bytes of the serial log from `offset`; and its size. Empty when there is none. */
+  readSerialLog(
+    vmId: string,
+    offset: number,
+    maxBytes: number,
+  ): Promise<{ readonly data: Uint8Array; readonly sizeBytes: number }>;
+}

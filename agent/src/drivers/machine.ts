@@ -1,0 +1,41 @@
+/** The machine driver: what the host is, how busy it is, and its bridges. Real one: drivers/linux; simulated: drivers/sim. */
+import type { Bridge, HostCheck } from '@berth/shared/model/host.ts';
+
+export interface MachineFacts {
+  readonly hostname: string;
+  readonly os: string;
+  readonly kernel: string;
+  readonly cpuModel: string;
+  readonly cpuThreads: number;
+  readonly memoryBytes: number;
+  readonly bootId: string;
+}
+
+export interface MachineLoad {
+  /** Share of all CPU time since the last call, 0 to 1. */
+  readonly cpuUsed: number;
+  readonly load1: number;
+  readonly memoryUsedBytes: number;
+}
+
+export interface Machine {
+  facts(): Promise<MachineFacts>;
+  /** vmx/svm, kvm, nested paging, cgroups, clock, libvirt, tools: in words, with what to do. */
+  checks(): Promise<readonly HostCheck[]>;
+  load(): Promise<MachineLoad>;
+}
+
+export interface Bridges {
+  list(): Promise<readonly Bridge[]>;
+  /** Makes it, up, with these CIDR addresses. Ours already: brings it to this. Somebody else's: BAD_STATE. */
+  ensure(name: string, addresses: readonly string[]): Promise<void>;
+  /** Absent is fine; with ports: IN_USE; not ours: BAD_STATE. */
+  remove(name: string): Promise<void>;
+}
+
+export interface Drivers {
+  readonly hypervisor: import('./hypervisor.ts').Hypervisor;
+  readonly disks: import('./disks.ts').Disks;
+  readonly machine: Machine;
+  readonly bridges: Bridges;
+}

@@ -1,0 +1,88 @@
+/**
+ * What jobs and services may ask of one host. Implemented over gRPC by grpc-agent-client.ts, and by simulated hosts in
+ * tests. Every changing call takes an operation id and may be repeated. Transport failures are HOST_UNREACHABLE.
+ */
+import type { Readable } from 'node:stream';
+import type { Duplex } from 'node:stream';
+import type { JobError } from '@berth/shared/model/job.ts';
+
+export interface OperationView {
+  readonly id: string;
+  readonly state: 'running' | 'succeeded' | 'failed' | 'cancelled';
+  readonly error: JobError | undefined;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  /** A fetch that waits for `offerSource`. */
+  readonly needsSource: boolean;
+  readonly image: ImageOutcome | undefined;
+}
+
+export interface ImageOutcome {
+  readonly digest: string;
+  readonly virtualSizeBytes: number;
+  readonly fileBytes: number;
+  readonly sourceDigest: string;
+}
+
+export interface DomainWanted {
+  readonly vmId: string;
+  readonly uuid: string;
+  readonly name: string;
+  readonly vcpus: number;
+  readonly memoryBytes: number;
+  readonly disks: readonly { readonly target: string; readonly volumeId: string }[];
+  readonly nics: readonly { readonly mac: string; readonly bridge: string; readonly model: string }[];
+  readonly seedVolumeId: string | undefined;
+  readonly generation: number;
+}
+
+export interface SeedWanted {
+  readonly instanceId: string;
+  readonly hostname: string;
+  readonly nics: readonly {
+    readonly mac: string;
+    readonly address: string | undefined;
+    readonly gateway: string | undefined;
+    readonly dns: readonly string[];
+  }[];
+  readonly sshKeys: readonly string[];
+  readonly userData: string;
+}
+
+export interface DomainRef {
+  readonly uuid: string;
+  readonly vmId: string;
+}
+
+export interface AgentClient {
+  ensureDomain(operationId: string, spec: DomainWanted): Promise<OperationView>;
+  startDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
+  shutdownDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
+  forceOffDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
+  removeDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
+  ensureVolume(
+    operationId: string,
+    v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number },
+  ): Promise<OperationView>;
+  ensureSeed(operationId: string, v: { volumeId: string; vmId: string; seed: SeedWanted }): Promise<OperationView>;
+  removeVolume(operationId: string, volumeId: string): Promise<OperationView>;
+  importImage(operationId: string, v: { uploadId: string; format: string }): Promise<OperationView>;
+  fetchImage(operationId: string, v: { digest: string; virtualSizeBytes: number }): Promise<OperationView>;
+  removeImage(operationId: string, digest: string): Promise<OperationView>;
+  ensureBridge(operationId: string, v: { name: string; addresses: readonly string[] }): Promise<OperationView>;
+  removeBridge(operationId: string, name: string): Promise<OperationView>;
+
+  offerSource(v: { operationId: string; peerHostId: string; peerAddress: string; ticket: string }): Promise<void>;
+  openExport(v: { digest: string; peerHostId: string }): Promise<{ readonly ticket: string; readonly address: string }>;
+  /** Undefined when the agent has no record of it. */
+  findOperation(operationId: string): Promise<OperationView | undefined>;
+  cancelOperation(operationId: string): Promise<OperationView>;
+  acknowledgeOperations(idPrefixes: readonly string[]): Promise<void>;
+  /** Sends `data` into the host's staging area; resolves with the bytes received. */
+  upload(v: { uploadId: string; fileBytes: number }, data: Readable): Promise<number>;
+  readSerialLog(
+    v: { vmId: string; tailBytes: number; follow: boolean },
+    signal: AbortSignal,
+  ): AsyncIterable<Uint8Array>;
+  openConsole(domain: DomainRef & { force: boolean }): Duplex;
+}

@@ -1,0 +1,57 @@
+/**
+ * The contract between the rest of the controller and its hosts: who is reachable, what they reported, and how to ask
+ * them. Types only; made by connections.ts. Observation lives in memory here, never in the inventory.
+ */
+import type { Bridge, HostFacts, HostState, HostStatistics } from '@berth/shared/model/host.ts';
+import type { HostId, VmId } from '@berth/shared/model/ids.ts';
+import type { HostView, VmObserved } from '@berth/shared/model/vm.ts';
+import type { AgentClient, OperationView } from './agent-client.ts';
+
+export interface ForeignDomain {
+  readonly uuid: string;
+  readonly name: string;
+  readonly power: string;
+  readonly memoryBytes: number;
+  readonly vcpus: number;
+}
+
+export interface VmStatistics {
+  readonly cpuUsed: number;
+  readonly memoryUsedBytes: number;
+}
+
+export interface HostStatus {
+  readonly hostId: HostId;
+  readonly state: HostState;
+  readonly reason: string;
+  readonly sinceMs: number;
+  readonly lastSeenMs: number | undefined;
+  readonly facts: HostFacts | undefined;
+  readonly statistics: HostStatistics | undefined;
+  readonly bridges: readonly Bridge[];
+  readonly foreign: readonly ForeignDomain[];
+  /** Digests of images that the host reports whole. */
+  readonly imageDigests: ReadonlySet<string>;
+  readonly volumeIds: ReadonlySet<string>;
+  /** Sources whose absence counts. */
+  readonly complete: ReadonlySet<string>;
+}
+
+export interface Hosts {
+  status(hostId: HostId): HostStatus;
+  /** For vmState(). */
+  view(hostId: HostId): HostView;
+  vm(vmId: VmId): VmObserved | undefined;
+  vmStatistics(vmId: VmId): VmStatistics | undefined;
+  /** Last state of an agent operation that Watch told of: progress for people, and a nudge; never an input. */
+  operation(operationId: string): OperationView | undefined;
+  /** Throws HOST_UNREACHABLE at once when the host is not connected. */
+  agent(hostId: HostId): AgentClient;
+  /** An operation ended or needs a source, a VM changed power, a host came up or went. */
+  subscribe(listener: (e: HostsEvent) => void): () => void;
+}
+
+export type HostsEvent =
+  | { readonly type: 'host'; readonly hostId: HostId; readonly state: HostState }
+  | { readonly type: 'vm'; readonly vmId: VmId }
+  | { readonly type: 'operation'; readonly operationId: string };

@@ -1,0 +1,105 @@
+/**
+ * The contract of the controller's state: typed tables in memory, one synchronous writer, group commit, revisions. Types
+ * only; made by store.ts. Durable intent lives here; what hosts report lives in controller/src/hosts.
+ */
+import type { CleanupDebt, JoinToken, Token } from '@berth/shared/model/access.ts';
+import type { Claim } from '@berth/shared/model/claim.ts';
+import type { Event } from '@berth/shared/model/event.ts';
+import type { Host } from '@berth/shared/model/host.ts';
+import type { HostId, ImageId, JobId } from '@berth/shared/model/ids.ts';
+import type { Image, ImageCopy } from '@berth/shared/model/image.ts';
+import type { Job, JobEvent } from '@berth/shared/model/job.ts';
+import type { Vm } from '@berth/shared/model/vm.ts';
+
+export type NotPromise<T> = T extends PromiseLike<unknown> ? never : T;
+
+export interface Table<V> {
+  readonly size: number;
+  get(key: string): V | undefined;
+  /** In the order of keys. */
+  values(): IterableIterator<V>;
+}
+
+export interface NamedTable<V> extends Table<V> {
+  byName(name: string): V | undefined;
+  /** In the order of names, after `name`; for pages. */
+  afterName(name: string, limit: number): readonly V[];
+}
+
+export interface Writable<V> {
+  /** Inserts or replaces. Uniqueness (name, address, MAC) is checked here: ALREADY_EXISTS. */
+  put(value: V): void;
+  delete(key: string): void;
+}
+
+export interface Tables {
+  readonly hosts: NamedTable<Host>;
+  readonly vms: NamedTable<Vm> & {
+    byHost(hostId: HostId): readonly Vm[];
+    byMac(mac: string): Vm | undefined;
+    byImage(imageId: ImageId): readonly Vm[];
+    byUuid(uuid: string): Vm | undefined;
+  };
+  readonly images: NamedTable<Image> & { byDigest(digest: string): Image | undefined };
+  /** Key: imageCopyKey. */
+  readonly imageCopies: Table<ImageCopy> & {
+    byImage(imageId: ImageId): readonly ImageCopy[];
+    byHost(hostId: HostId): readonly ImageCopy[];
+  };
+  /** Key: vm id. */
+  readonly claims: Table<Claim> & { byHost(hostId: HostId): readonly Claim[] };
+  readonly jobs: Table<Job> & {
+    open(): readonly Job[];
+    byKey(key: string): Job | undefined;
+    /** Open job that holds this object (`vm/<id>`), shared or exclusive. */
+    holders(object: string): readonly Job[];
+    newest(limit: number, before: string | undefined, openOnly: boolean): readonly Job[];
+  };
+  readonly tokens: Table<Token>;
+  readonly joinTokens: Table<JoinToken> & { byHost(hostId: HostId): readonly JoinToken[] };
+  readonly debts: Table<CleanupDebt> & { byHost(hostId: HostId): readonly CleanupDebt[] };
+}
+
+export type WritableTables = {
+  readonly [K in keyof Tables]: Tables[K] & Writable<Tables[K] extends Table<infer V> ? V : never>;
+};
+
+export interface Tx extends WritableTables {
+  readonly nowMs: number;
+  /** Appends to a job's log. */
+  appendJobEvent(jobId: JobId, event: Omit<JobEvent, 'atMs'>): void;
+  /** Records what happened; travels in this transaction. */
+  event(e: Omit<Event, 'revision' | 'atMs'>): void;
+}
+
+export interface Change {
+  readonly revision: number;
+  /** Table → keys that were put or deleted. */
+  readonly touched: ReadonlyMap<keyof Tables, ReadonlySet<string>>;
+  readonly events: readonly Event[];
+  /** Jobs whose log grew. */
+  readonly jobLogs: ReadonlySet<JobId>;
+}
+
+export interface State {
+  readonly tables: Tables;
+  readonly installationId: string;
+  readonly epoch: number;
+  /** Applied in memory; may not be durable yet. */
+  readonly revision: number;
+  readonly durableRevision: number;
+  /**
+   * Runs `fn` at once, synchronously, as one transaction: throws what it throws with nothing changed; otherwise resolves
+   * with its result when the revision is durable. Many updates share one commit.
+   */
+  update<T>(fn: (tx: Tx) => NotPromise<T>): Promise<T>;
+  /** Resolves when everything applied so far is durable: await it before answering a read. */
+  settled(): Promise<void>;
+  jobLog(jobId: JobId): readonly JobEvent[];
+  /** Newest last. */
+  events(query: { afterRevision?: number; limit: number; subject?: string }): Promise<readonly Event[]>;
+  /** Called after each durable commit, in order. */
+  subscribe(listener: (change: Change) => void): () => void;
+  /** Resolves when all is durable and the file is closed. */
+  close(): Promise<void>;
+}
