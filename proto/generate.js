@@ -11,19 +11,41 @@ import { fileURLToPath } from 'node:url';
 const here = dirname(fileURLToPath(import.meta.url));
 const bin = (name) => join(here, '..', 'node_modules', '.bin', name);
 const OPTIONS = [
-  'outputServices=grpc-js', 'esModuleInterop=true', 'forceLong=bigint', 'importSuffix=.ts', 'env=node', 'oneof=unions-value',
-  'outputJsonMethods=false', 'outputPartialMethods=true', 'useExactTypes=false', 'snakeToCamel=true', 'removeEnumPrefix=true',
+  'outputServices=grpc-js',
+  'esModuleInterop=true',
+  'forceLong=bigint',
+  'importSuffix=.ts',
+  'env=node',
+  'oneof=unions-value',
+  'outputJsonMethods=false',
+  'outputPartialMethods=true',
+  'useExactTypes=false',
+  'snakeToCamel=true',
+  'removeEnumPrefix=true',
   'unrecognizedEnum=true',
 ];
 
-const list = (dir) => readdirSync(dir, { withFileTypes: true, recursive: true })
-  .filter((e) => e.isFile()).map((e) => relative(dir, join(e.parentPath ?? e.path, e.name))).sort();
+const list = (dir) =>
+  readdirSync(dir, { withFileTypes: true, recursive: true })
+    .filter((e) => e.isFile())
+    .map((e) => relative(dir, join(e.parentPath ?? e.path, e.name)))
+    .sort();
 
 function generate(out) {
   rmSync(out, { recursive: true, force: true });
   mkdirSync(out, { recursive: true });
   const protos = list(join(here, 'berth')).map((f) => join('berth', f));
-  execFileSync(bin('protoc'), [`--plugin=${bin('protoc-gen-ts_proto')}`, `--ts_proto_out=${out}`, `--ts_proto_opt=${OPTIONS.join(',')}`, `--proto_path=${here}`, ...protos], { stdio: 'inherit', cwd: here });
+  execFileSync(
+    bin('protoc'),
+    [
+      `--plugin=${bin('protoc-gen-ts_proto')}`,
+      `--ts_proto_out=${out}`,
+      `--ts_proto_opt=${OPTIONS.join(',')}`,
+      `--proto_path=${here}`,
+      ...protos,
+    ],
+    { stdio: 'inherit', cwd: here },
+  );
 }
 
 const made = mkdtempSync(join(tmpdir(), 'berth-gen-'));
@@ -31,7 +53,9 @@ try {
   generate(made);
   const gen = join(here, 'gen');
   if (process.argv.includes('--check')) {
-    const same = existsSync(gen) && JSON.stringify(list(gen)) === JSON.stringify(list(made)) &&
+    const same =
+      existsSync(gen) &&
+      JSON.stringify(list(gen)) === JSON.stringify(list(made)) &&
       list(made).every((f) => readFileSync(join(gen, f)).equals(readFileSync(join(made, f))));
     if (!same) {
       console.error('proto/gen is not what the .proto files make. Run: npm run gen');

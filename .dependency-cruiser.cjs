@@ -1,0 +1,63 @@
+/** The direction of imports, as the design fixes it. */
+const no = (name, from, to, comment) => ({ name, severity: 'error', comment, from, to });
+const ours = '^(proto|shared|agent|controller|deploy|test)/';
+module.exports = {
+  forbidden: [
+    no('no-cycles', {}, { circular: true }, 'A cycle means that two files are one.'),
+    no('proto-stands-alone', { path: '^proto/' }, { path: '^(shared|agent|controller|deploy|test)/' }),
+    no(
+      'shared-knows-proto-only',
+      { path: '^shared/' },
+      { path: '^(agent|controller|deploy|test)/', pathNot: '^test/harness/' },
+    ),
+    no(
+      'shared-model-is-pure',
+      { path: '^shared/src/model/', pathNot: '\\.test\\.ts$' },
+      { path: ours, pathNot: '^shared/src/(model|runtime)/' },
+    ),
+    no('agent-knows-no-controller', { path: '^agent/' }, { path: '^(controller|deploy)/' }),
+    no('controller-knows-no-agent', { path: '^controller/' }, { path: '^(agent|deploy)/' }),
+    no(
+      'cli-is-a-client',
+      { path: '^controller/cli/', pathNot: '\\.test\\.ts$' },
+      { path: '^(controller/src|agent|deploy|test)/' },
+    ),
+    no(
+      'scheduler-is-pure',
+      { path: '^controller/src/scheduler/', pathNot: '\\.test\\.ts$' },
+      { path: ours, pathNot: '^(controller/src/scheduler/|shared/src/model/|shared/src/units/)' },
+    ),
+    no(
+      'nothing-imports-test',
+      { path: '^(proto|shared|agent|controller|deploy)/', pathNot: '\\.test\\.ts$' },
+      { path: '^test/' },
+    ),
+    no(
+      'generated-types-stop-at-the-border',
+      {
+        path: '^(controller/src/(app|jobs|scheduler|state|reconcilers|trust)|agent/src/(drivers|domain|network|host|volume|peer)|shared/src/model)/',
+        pathNot: '\\.test\\.ts$',
+      },
+      { path: '^proto/gen/' },
+    ),
+    no(
+      'only-config-files-and-mains-pick-drivers',
+      {
+        path: '^agent/src/',
+        pathNot: '(^agent/src/drivers/|^agent/src/main\\.ts$|^agent/src/drivers\\.ts$|\\.test\\.ts$)',
+      },
+      { path: '^agent/src/drivers/(linux|libvirt|sim)/' },
+    ),
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '(^|/)(node_modules|dist)/' },
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'default'],
+      extensions: ['.ts', '.js'],
+    },
+  },
+};
