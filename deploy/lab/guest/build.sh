@@ -1,0 +1,65 @@
+#!/bin/sh
+# Builds the guest's disk without a mount, a loop device or any privilege. Runs inside a container of the host image, which
+# carries the Debian packages it needs; argument 1 is where the qcow2 goes.
+set -eu
+here=$(dirname "$0")
+out=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+disk_mib=64
+
+for deb in /usr/share/berth-guest/*.deb; do dpkg-deb -x "$deb" "$work/deb"; done
+busybox="$work/deb/bin/busybox"
+kernel=$(ls "$work"/deb/boot/vmlinuz-*)
+all_modules="$work/deb/lib/modules"
+[ -d "$all_modules" ] || all_modules="$work/deb/usr/lib/modules"
+
+# copy_modules SECTION TARGET: the .ko files of one block of modules.txt and their order.
+copy_modules() {
+  mkdir -p "$2"
+  sed -n "/^\[$1\]/,/^\[/p" "$here/modules.txt" | grep -v '^\[' | while read -r module; do
+    file=$(find "$all_modules" -name "$module.ko" -o -name "$module.ko.xz" | head -n 1)
+    [ -n "$file" ] || continue
+    case "$file" in
+      *.xz) "$busybox" xz -dc "$file" >"$2/$module.ko" ;;
+      *) cp "$file" "$2/$module.ko" ;;
+    esac
+    echo "$module" >>"$2/order"
+  done
+}
+
+initramfs="$work/initramfs"
+mkdir -p "$initramfs/bin" "$initramfs/proc" "$initramfs/sys" "$initramfs/dev" "$initramfs/root"
+cp "$busybox" "$initramfs/bin/busybox"
+install -m 755 "$here/initramfs-init" "$initramfs/init"
+copy_modules boot "$initramfs/modules"
+
+root="$work/root"
+mkdir -p "$root/bin" "$root/etc/acpi/PWRF" "$root/proc" "$root/sys" "$root/dev" "$root/run" "$root/root" "$root/tmp" \
+  "$root/var/lib" "$root/boot"
+cp "$busybox" "$root/bin/busybox"
+"$busybox" --list | while read -r applet; do
+  [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
+done
+install -m 755 "$here/init" "$root/init"
+install -m 755 "$here/power-button" "$root/etc/acpi/PWRF/00000080"
+install -m 755 "$here/udhcpc.sh" "$root/etc/udhcpc.sh"
+install -m 644 "$here/network.awk" "$root/etc/network.awk"
+echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
+echo '/dev/vda1 / ext4 rw 0 1' >"$root/etc/fstab"
+copy_modules root "$root/lib/modules"
+cp "$kernel" "$root/boot/vmlinuz"
+(cd "$initramfs" && find . | sort | "$busybox" cpio -o -H newc 2>/dev/null | gzip -9n) >"$root/boot/initrd"
+
+# One partition from 1 MiB to the end; GRUB's core image lies in the gap before it, where boot.img looks for it (sector 1).
+grub="$work/deb/usr/lib/grub/i386-pc"
+"$work/deb/usr/bin/grub-mkimage" -O i386-pc -d "$grub" -p '(hd0,msdos1)/boot/grub' -c "$here/grub.cfg" -o "$work/core.img" \
+  biosdisk part_msdos ext2 linux serial terminal
+raw="$work/disk.raw"
+truncate -s "${disk_mib}M" "$raw"
+printf 'label: dos\nlabel-id: 0x62657274\nstart=2048, type=83, bootable\n' | sfdisk -q --no-reread "$raw"
+dd if="$grub/boot.img" of="$raw" bs=440 count=1 conv=notrunc status=none
+dd if="$work/core.img" of="$raw" bs=512 seek=1 conv=notrunc status=none
+mke2fs -q -t ext4 -d "$root" -b 4096 -J size=4 -m 0 -I 256 -L berth-guest -E offset=1048576 "$raw" "$(((disk_mib - 1) * 1024))k"
+qemu-img convert -c -O qcow2 "$raw" "$out.new"
+mv "$out.new" "$out"

@@ -1,0 +1,43 @@
+#!/bin/sh
+# What a lab host does when it boots (tini is process 1 and reaps): gives itself a boot id and a machine id, a bridge, and
+# a libvirt that listens on its UNIX socket only. libvirtd comes back when it dies, as systemd would have it, unless
+# /run/berth-hold-libvirtd exists. The agent is not started here.
+set -eu
+
+mount -o remount,rw /proc/sys 2>/dev/null || true
+
+# Containers share the kernel's boot id; a host must have its own, new with every boot.
+cat /proc/sys/kernel/random/uuid >/run/boot_id
+mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
+[ -s /etc/machine-id ] || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
+id=$(cat /etc/machine-id)
+host_uuid=$(echo "$id" | sed 's/^\(.\{8\}\)\(.\{4\}\)\(.\{4\}\)\(.\{4\}\)\(.\{12\}\).*/\1-\2-\3-\4-\5/')
+
+cat >/etc/libvirt/qemu.conf <<CONF
+user = "root"
+group = "root"
+security_driver = "none"
+namespaces = []
+cgroup_controllers = []
+CONF
+cat >/etc/libvirt/libvirtd.conf <<CONF
+host_uuid = "$host_uuid"
+listen_tls = 0
+listen_tcp = 0
+unix_sock_group = "root"
+unix_sock_rw_perms = "0700"
+CONF
+
+ip link add br0 type bridge 2>/dev/null || true
+ip addr replace "${BERTH_BRIDGE_ADDRESS:-10.77.0.254/24}" dev br0
+ip link set br0 up
+
+mkdir -p /var/lib/berth /run/libvirt
+virtlogd -d
+while :; do
+  if [ ! -e /run/berth-hold-libvirtd ]; then
+    rm -f /run/libvirt/libvirtd.pid /run/libvirtd.pid
+    libvirtd >>/var/log/libvirt/libvirtd.log 2>&1 || true
+  fi
+  sleep 0.3
+done
