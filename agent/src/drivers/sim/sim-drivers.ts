@@ -1,0 +1,77 @@
+/** Simulated drivers for one agent: the same interfaces as the real ones, over a SimHost. No root, no libvirt, no disk. */
+import type { HostCheck } from '@berth/shared/model/host.ts';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { SimHost, type SimHostOptions } from '@berth/shared/sim/sim-host.ts';
+import type { Bridges, Drivers, Machine } from '../machine.ts';
+import { createSimDisks } from './sim-disks.ts';
+import { createSimHypervisor } from './sim-hypervisor.ts';
+
+export interface SimDrivers extends Drivers {
+  /** The host behind the drivers, for tests that look or break. */
+  readonly sim: SimHost;
+  close(): Promise<void>;
+}
+
+const DEFAULTS: Omit<SimHostOptions, 'name'> = {
+  cpuThreads: 8,
+  memoryBytes: 16 * 2 ** 30,
+  diskBytes: 200 * 2 ** 30,
+  bootMs: 200,
+};
+
+export function createSimDrivers(
+  o: { name: string; runDir: string; clock: Clock } & Partial<SimHostOptions>,
+): SimDrivers {
+  const { runDir, clock, ...options } = o;
+  const sim = new SimHost({ ...DEFAULTS, ...options }, clock);
+  const disks = createSimDisks({ host: sim, clock, runDir });
+  return {
+    sim,
+    hypervisor: createSimHypervisor(sim, clock),
+    disks,
+    machine: createSimMachine(sim),
+    bridges: createSimBridges(sim),
+    close: () => disks.close(),
+  };
+}
+
+function createSimMachine(sim: SimHost): Machine {
+  const checks: readonly HostCheck[] = [
+    { name: 'simulated', ok: true, detail: 'this host is simulated; its guests are not real', fatal: false },
+  ];
+  const running = () => [...sim.domains.values()].filter((d) => d.power === 'running').length;
+  return {
+    facts: async () => ({
+      hostname: sim.options.name,
+      os: 'Simulated',
+      kernel: '0.0',
+      cpuModel: 'Simulated',
+      cpuThreads: sim.options.cpuThreads,
+      memoryBytes: sim.options.memoryBytes,
+      bootId: `simulated-${sim.options.name}`,
+    }),
+    checks: async () => checks,
+    load: async () => ({
+      cpuUsed: Math.min(1, 0.02 * running()),
+      load1: 0.02 * running(),
+      memoryUsedBytes: 256 * 2 ** 20 * running(),
+    }),
+  };
+}
+
+function createSimBridges(sim: SimHost): Bridges {
+  return {
+    list: async () => [...sim.bridges.values()].map((b) => ({ ...b, up: true, ports: [] })),
+    async ensure(name, addresses) {
+      if (sim.bridges.get(name)?.owned === false)
+        throw new ClusterError('BAD_STATE', `bridge ${name} was not made by Berth`);
+      sim.bridges.set(name, { name, addresses, owned: true });
+    },
+    async remove(name) {
+      if (sim.bridges.get(name)?.owned === false)
+        throw new ClusterError('BAD_STATE', `bridge ${name} was not made by Berth`);
+      sim.bridges.delete(name);
+    },
+  };
+}

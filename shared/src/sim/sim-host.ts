@@ -1,0 +1,163 @@
+/**
+ * One host in memory, with faults: domains that boot and stop, images, volumes, uploads, bridges, a disk that can be full.
+ * The simulated drivers of the agent are thin adapters over it. It keeps the promises that real hosts keep (twice is
+ * once, absent is fine, a running domain can't be removed); it is not a model of time or load.
+ */
+import { ClusterError } from '../errors/cluster-error.ts';
+import type { Clock } from '../runtime/clock.ts';
+
+export type SimPower = 'running' | 'stopped' | 'crashed';
+
+export interface SimDomain {
+  readonly uuid: string;
+  readonly name: string;
+  readonly xml: string;
+  readonly power: SimPower;
+  readonly reason: 'none' | 'booted' | 'shutdown' | 'destroyed' | 'crashed';
+  readonly startedAtMs: number;
+}
+
+export interface SimImage {
+  readonly digest: string;
+  readonly virtualSizeBytes: number;
+  readonly fileBytes: number;
+}
+
+export interface SimVolume {
+  readonly volumeId: string;
+  readonly vmId: string;
+  readonly sizeBytes: number;
+  readonly imageDigest: string | undefined;
+  /** Of a seed: file name → content. */
+  readonly files: Readonly<Record<string, string>> | undefined;
+}
+
+export interface SimBridge {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly owned: boolean;
+}
+
+export interface SimHostOptions {
+  readonly name: string;
+  readonly cpuThreads: number;
+  readonly memoryBytes: number;
+  readonly diskBytes: number;
+  /** From start to a guest that runs, and from a shutdown request to a guest that has stopped. */
+  readonly bootMs: number;
+}
+
+/** What a test may break. All off at first. */
+export interface SimFaults {
+  hypervisorDown: boolean;
+  /** Guests ignore the power button. */
+  deafGuests: boolean;
+  startFails: boolean;
+}
+
+export class SimHost {
+  readonly domains = new Map<string, SimDomain>();
+  readonly images = new Map<string, SimImage>();
+  readonly volumes = new Map<string, SimVolume>();
+  readonly uploads = new Map<string, Buffer>();
+  readonly bridges = new Map<string, SimBridge>([['br0', { name: 'br0', addresses: ['10.77.0.1/24'], owned: false }]]);
+  readonly serialLogs = new Map<string, string>();
+  readonly faults: SimFaults = { hypervisorDown: false, deafGuests: false, startFails: false };
+  readonly #listeners = new Set<(uuid: string) => void>();
+
+  constructor(
+    readonly options: SimHostOptions,
+    private readonly clock: Clock,
+  ) {}
+
+  get diskUsedBytes(): number {
+    const uploads = [...this.uploads.values()].reduce((n, u) => n + u.length, 0);
+    return [...this.images.values()].reduce((n, i) => n + i.fileBytes, uploads);
+  }
+
+  /** DISK_FULL unless `bytes` more fit. */
+  reserve(bytes: number): void {
+    const free = this.options.diskBytes - this.diskUsedBytes;
+    if (bytes > free)
+      throw new ClusterError('DISK_FULL', `the pool of ${this.options.name} has ${free} bytes free of ${bytes} wanted`);
+  }
+
+  onDomain(listener: (uuid: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  define(domain: Pick<SimDomain, 'uuid' | 'name' | 'xml'>): SimDomain {
+    this.#hypervisorUp();
+    const other = [...this.domains.values()].find((d) => d.name === domain.name && d.uuid !== domain.uuid);
+    if (other)
+      throw new ClusterError(
+        'ALREADY_EXISTS',
+        `domain ${domain.name} exists on ${this.options.name} with uuid ${other.uuid}`,
+      );
+    const old = this.domains.get(domain.uuid);
+    return this.#set({ power: 'stopped', reason: 'none', startedAtMs: 0, ...old, ...domain });
+  }
+
+  undefine(uuid: string): void {
+    this.#hypervisorUp();
+    const d = this.domains.get(uuid);
+    if (!d) return;
+    if (d.power === 'running') throw new ClusterError('BAD_STATE', `domain ${d.name} is running`);
+    this.domains.delete(uuid);
+    this.#tell(uuid);
+  }
+
+  start(uuid: string): void {
+    const d = this.get(uuid);
+    if (d.power === 'running') return;
+    if (this.faults.startFails) throw new ClusterError('INTERNAL', `QEMU of ${d.name} exited at once`);
+    this.#set({ ...d, power: 'running', reason: 'booted', startedAtMs: this.clock.now() });
+  }
+
+  /** A request: the guest follows after a while, unless it is deaf. */
+  shutdown(uuid: string): void {
+    const d = this.get(uuid);
+    if (d.power !== 'running' || this.faults.deafGuests) return;
+    this.clock.after(this.options.bootMs, () => {
+      const now = this.domains.get(uuid);
+      if (now?.power === 'running' && now.startedAtMs === d.startedAtMs)
+        this.#set({ ...now, power: 'stopped', reason: 'shutdown' });
+    });
+  }
+
+  destroy(uuid: string): void {
+    this.#hypervisorUp();
+    const d = this.domains.get(uuid);
+    if (d?.power === 'running') this.#set({ ...d, power: 'stopped', reason: 'destroyed' });
+  }
+
+  /** A guest that dies on its own. */
+  crash(uuid: string): void {
+    this.#set({ ...this.get(uuid), power: 'crashed', reason: 'crashed' });
+  }
+
+  get(uuid: string): SimDomain {
+    this.#hypervisorUp();
+    const d = this.domains.get(uuid);
+    if (!d) throw new ClusterError('NOT_FOUND', `no domain ${uuid} on ${this.options.name}`);
+    return d;
+  }
+
+  #hypervisorUp(): void {
+    if (this.faults.hypervisorDown)
+      throw new ClusterError('HYPERVISOR_UNAVAILABLE', `libvirt on ${this.options.name} does not answer`, {
+        phase: 'before-send',
+      });
+  }
+
+  #set(d: SimDomain): SimDomain {
+    this.domains.set(d.uuid, d);
+    this.#tell(d.uuid);
+    return d;
+  }
+
+  #tell(uuid: string): void {
+    for (const listener of this.#listeners) listener(uuid);
+  }
+}
