@@ -1,0 +1,232 @@
+/**
+ * The Hypervisor interface over libvirt's RPC. Connections by role: one for events (nothing slow ever runs on it), one
+ * for short calls, two for starts, two for stops (a force-off never waits behind starts), one or two for statistics, one
+ * per console. What each verb means is in domain-verbs.ts.
+ */
+import type { Duplex } from 'node:stream';
+import type { Log } from '@berth/shared/log/log.ts';
+import { chain } from '@berth/shared/errors/cluster-error.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Random } from '@berth/shared/runtime/random.ts';
+import type { DomainSeen, DomainStats, Hypervisor, HypervisorEvent, HypervisorInfo } from '../hypervisor.ts';
+import { readCapabilities, versionText } from './capabilities.ts';
+import type { Connection } from './connection.ts';
+import { dial } from './dial.ts';
+import { DomainCache } from './domain-cache.ts';
+import { DomainVerbs } from './domain-verbs.ts';
+import { handleEvent, registerEvents } from './events.ts';
+import { Link } from './link.ts';
+import { beforeDeadline, Pool } from './pool.ts';
+import { PROC } from './procedures.ts';
+import { readDomain, READ_DEADLINE_MS } from './read-domain.ts';
+import { StatsCollector } from './stats.ts';
+import { deadlinePassed } from './errors.ts';
+
+export interface LibvirtOptions {
+  /** `/run/libvirt/libvirt-sock` or `/run/libvirt/virtqemud-sock`. */
+  readonly socketPath: string;
+  /** Default `qemu:///system`. */
+  readonly uri?: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** The list is blocked while any domain is being launched. */
+const LIST_DEADLINE_MS = 60_000;
+
+export const createLibvirtHypervisor = (opts: LibvirtOptions): Hypervisor => new LibvirtHypervisor(opts);
+
+class LibvirtHypervisor implements Hypervisor {
+  readonly #listeners = new Set<(e: HypervisorEvent) => void>();
+  readonly #cache: DomainCache;
+  readonly #pools: Readonly<Record<'quick' | 'start' | 'stop' | 'stats', Pool>>;
+  readonly #stats: StatsCollector;
+  readonly #verbs: DomainVerbs;
+  readonly #link: Link;
+  #main: Connection | undefined;
+  #info: Promise<HypervisorInfo> | undefined;
+  #lastFailure: string | undefined;
+  /** Changes found while the link comes up; told after `connected`. */
+  #held: HypervisorEvent[] = [];
+
+  constructor(readonly opts: LibvirtOptions) {
+    this.#pools = { quick: this.#pool(1), start: this.#pool(2), stop: this.#pool(2), stats: this.#pool(2) };
+    this.#cache = new DomainCache({
+      clock: opts.clock,
+      read: (uuid, known) => readDomain(this.#pools.quick, uuid, known),
+      onChange: (uuid, seen, before) => this.#onChange(uuid, seen, before),
+      mayRetry: () => this.#main !== undefined && this.#main.closedWhy === undefined,
+    });
+    this.#stats = new StatsCollector({ ...opts, pool: this.#pools.stats, domains: () => this.#cache.list() });
+    this.#verbs = new DomainVerbs({
+      ...this.#pools,
+      log: opts.log,
+      clock: opts.clock,
+      cache: this.#cache,
+      dialStream: () => this.#dial({ withoutServerPings: true }),
+    });
+    this.#link = this.#createLink();
+  }
+
+  async info(): Promise<HypervisorInfo> {
+    await this.#link.ready('describe itself');
+    this.#info ??= this.#readInfo().catch((e: unknown) => {
+      this.#info = undefined;
+      throw e;
+    });
+    return this.#info;
+  }
+
+  async list(): Promise<readonly DomainSeen[]> {
+    await this.#link.ready('list domains');
+    return this.#cache.list();
+  }
+
+  async define(xml: string): Promise<DomainSeen> {
+    await this.#link.ready('define a domain');
+    return this.#verbs.define(xml);
+  }
+
+  async undefine(uuid: string): Promise<void> {
+    await this.#link.ready(`remove domain ${uuid}`);
+    return this.#verbs.undefine(uuid);
+  }
+
+  async start(uuid: string): Promise<void> {
+    await this.#link.ready(`start domain ${uuid}`);
+    return this.#verbs.start(uuid);
+  }
+
+  async shutdown(uuid: string): Promise<void> {
+    await this.#link.ready(`shut down domain ${uuid}`);
+    return this.#verbs.shutdown(uuid);
+  }
+
+  async destroy(uuid: string): Promise<void> {
+    await this.#link.ready(`force off domain ${uuid}`);
+    return this.#verbs.destroy(uuid);
+  }
+
+  async getXml(uuid: string): Promise<string> {
+    await this.#link.ready(`show domain ${uuid}`);
+    return this.#verbs.getXml(uuid);
+  }
+
+  async stats(deadlineMs: number): Promise<readonly DomainStats[]> {
+    await this.#link.ready('read statistics');
+    return this.#stats.collect(deadlineMs);
+  }
+
+  async openConsole(uuid: string, force: boolean): Promise<Duplex> {
+    await this.#link.ready(`open the console of domain ${uuid}`);
+    return this.#verbs.openConsole(uuid, force);
+  }
+
+  subscribe(listener: (e: HypervisorEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  close(): Promise<void> {
+    this.#link.close();
+    for (const pool of Object.values(this.#pools)) pool.close('the driver is closed');
+    this.#main?.close('the driver is closed');
+    return Promise.resolve();
+  }
+
+  #createLink(): Link {
+    const { clock, random } = this.opts;
+    return new Link({
+      clock,
+      random,
+      dial: () => this.#dial({ onEvent: (procedure, payload) => this.#onEvent(procedure, payload) }),
+      bringUp: (connection) => this.#bringUp(connection),
+      onUp: () => this.#onUp(),
+      onDown: (why) => this.#onDown(why),
+      onAttemptFailed: (why) => this.#onAttemptFailed(why),
+    });
+  }
+
+  #dial(more: {
+    onEvent?: (procedure: number, payload: Buffer) => void;
+    withoutServerPings?: boolean;
+  }): Promise<Connection> {
+    const { socketPath, clock, uri = 'qemu:///system' } = this.opts;
+    return dial({ socketPath, uri, clock, ...more });
+  }
+
+  #pool(connections: number): Pool {
+    return new Pool({ clock: this.opts.clock, connections, dial: () => this.#dial({}) });
+  }
+
+  /** Events first, then the list: what changes in between is seen twice rather than never. */
+  async #bringUp(connection: Connection): Promise<void> {
+    this.#main = connection;
+    this.#held = [];
+    await registerEvents(connection, this.opts.log);
+    const listing = connection.call(PROC.listDomains, { needResults: 1, flags: 0 }, 'list domains');
+    const { domains } = await beforeDeadline(this.opts.clock, listing, LIST_DEADLINE_MS, () =>
+      deadlinePassed('list domains', LIST_DEADLINE_MS),
+    );
+    await this.#cache.sync(domains);
+  }
+
+  #onUp(): void {
+    this.#lastFailure = undefined;
+    this.opts.log.info({ domains: this.#cache.list().length }, 'connected to libvirt');
+    this.#emit({ type: 'connected' });
+    for (const e of this.#held.splice(0)) this.#emit(e);
+  }
+
+  /** Once per reason: the attempts go on for as long as libvirt is away. */
+  #onAttemptFailed(why: string): void {
+    this.opts.log[why === this.#lastFailure ? 'debug' : 'warn'](`libvirt is not available: ${why}`);
+    this.#lastFailure = why;
+  }
+
+  #onDown(why: string): void {
+    this.#info = undefined;
+    for (const pool of Object.values(this.#pools)) pool.disconnect(why);
+    this.opts.log.warn(`lost libvirt: ${why}`);
+    this.#emit({ type: 'disconnected', why });
+  }
+
+  #onEvent(procedure: number, payload: Buffer): void {
+    handleEvent(procedure, payload, this.opts.log, (dom, definitionChanged) =>
+      this.#cache.refreshSoon(dom.uuid, definitionChanged || this.#cache.find(dom.uuid) === undefined),
+    );
+  }
+
+  #onChange(uuid: string, seen: DomainSeen | undefined, before: DomainSeen | undefined): void {
+    if (seen?.power !== before?.power) this.#stats.powerChanged(uuid);
+    const event: HypervisorEvent = { type: 'domain', uuid, seen };
+    if (this.#link.isUp) this.#emit(event);
+    else this.#held.push(event);
+  }
+
+  #emit(event: HypervisorEvent): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(event);
+      } catch (e) {
+        this.opts.log.error({ err: e }, `a listener failed on "${event.type}": ${chain(e)}`);
+      }
+    }
+  }
+
+  async #readInfo(): Promise<HypervisorInfo> {
+    const pool = this.#pools.quick;
+    const what = 'describe itself';
+    const [lib, qemu, capabilities] = await Promise.all([
+      pool.call(PROC.libVersion, undefined, what, READ_DEADLINE_MS),
+      pool.call(PROC.version, undefined, what, READ_DEADLINE_MS),
+      pool.call(PROC.capabilities, undefined, what, LIST_DEADLINE_MS),
+    ]);
+    return {
+      libvirtVersion: versionText(lib.version),
+      qemuVersion: versionText(qemu.version),
+      ...readCapabilities(capabilities.xml),
+    };
+  }
+}

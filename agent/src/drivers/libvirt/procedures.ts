@@ -1,0 +1,101 @@
+/** The procedures and events of the remote program that this driver uses: number, arguments, result. A table, no code. */
+import { array, int, nothing, optional, string, struct, uhyper, uint } from './xdr.ts';
+import type { Codec } from './xdr.ts';
+import { domain, statsRecord, uuid } from './types.ts';
+
+export interface Procedure<A, R> {
+  readonly name: string;
+  readonly number: number;
+  readonly args: Codec<A>;
+  readonly result: Codec<R>;
+}
+
+const procedure = <A, R>(name: string, number: number, args: Codec<A>, result: Codec<R>): Procedure<A, R> => ({
+  name,
+  number,
+  args,
+  result,
+});
+
+const ofDomain = struct({ dom: domain });
+const domainAndFlags = struct({ dom: domain, flags: uint });
+const xmlAndFlags = struct({ xml: string, flags: uint });
+const givesDomain = struct({ dom: domain });
+
+export const PROC = {
+  authList: procedure('AUTH_LIST', 66, nothing, struct({ types: array(int, 20) })),
+  authPolkit: procedure('AUTH_POLKIT', 70, nothing, struct({ complete: int })),
+  supportsFeature: procedure('CONNECT_SUPPORTS_FEATURE', 60, struct({ feature: int }), struct({ supported: int })),
+  open: procedure('CONNECT_OPEN', 1, struct({ name: optional(string), flags: uint }), nothing),
+
+  version: procedure('CONNECT_GET_VERSION', 4, nothing, struct({ version: uhyper })),
+  libVersion: procedure('CONNECT_GET_LIB_VERSION', 157, nothing, struct({ version: uhyper })),
+  capabilities: procedure('CONNECT_GET_CAPABILITIES', 7, nothing, struct({ xml: string })),
+
+  listDomains: procedure(
+    'CONNECT_LIST_ALL_DOMAINS',
+    273,
+    struct({ needResults: int, flags: uint }),
+    struct({ domains: array(domain, 16_384), count: uint }),
+  ),
+  lookupByUuid: procedure('DOMAIN_LOOKUP_BY_UUID', 24, struct({ uuid }), givesDomain),
+  lookupByName: procedure('DOMAIN_LOOKUP_BY_NAME', 23, struct({ name: string }), givesDomain),
+  define: procedure('DOMAIN_DEFINE_XML_FLAGS', 350, xmlAndFlags, givesDomain),
+  undefine: procedure('DOMAIN_UNDEFINE_FLAGS', 231, domainAndFlags, nothing),
+  getXml: procedure('DOMAIN_GET_XML_DESC', 14, domainAndFlags, struct({ xml: string })),
+  isPersistent: procedure('DOMAIN_IS_PERSISTENT', 151, ofDomain, struct({ persistent: int })),
+  getMetadata: procedure(
+    'DOMAIN_GET_METADATA',
+    265,
+    struct({ dom: domain, type: int, uri: optional(string), flags: uint }),
+    struct({ metadata: string }),
+  ),
+  getState: procedure('DOMAIN_GET_STATE', 212, domainAndFlags, struct({ state: int, reason: int })),
+  getInfo: procedure(
+    'DOMAIN_GET_INFO',
+    16,
+    ofDomain,
+    struct({ state: uint, maxMemoryKib: uhyper, memoryKib: uhyper, vcpus: uint, cpuTimeNs: uhyper }),
+  ),
+  create: procedure('DOMAIN_CREATE_WITH_FLAGS', 196, domainAndFlags, givesDomain),
+  shutdown: procedure('DOMAIN_SHUTDOWN_FLAGS', 258, domainAndFlags, nothing),
+  destroy: procedure('DOMAIN_DESTROY_FLAGS', 234, domainAndFlags, nothing),
+  allStats: procedure(
+    'CONNECT_GET_ALL_DOMAIN_STATS',
+    344,
+    struct({ doms: array(domain, 16_384), stats: uint, flags: uint }),
+    struct({ records: array(statsRecord, 16_384) }),
+  ),
+
+  openConsole: procedure(
+    'DOMAIN_OPEN_CONSOLE',
+    201,
+    struct({ dom: domain, device: optional(string), flags: uint }),
+    nothing,
+  ),
+
+  registerEvent: procedure(
+    'CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY',
+    316,
+    struct({ eventId: int, dom: optional(domain) }),
+    struct({ callbackId: int }),
+  ),
+} as const;
+
+/** Events: the id to register with, the procedure number its messages carry, and their payload. */
+export const EVENT = {
+  lifecycle: { id: 0, number: 318, payload: struct({ callbackId: int, dom: domain, event: int, detail: int }) },
+  reboot: { id: 1, number: 319, payload: struct({ callbackId: int, dom: domain }) },
+  ioError: {
+    id: 6,
+    number: 324,
+    payload: struct({ callbackId: int, dom: domain, path: string, device: string, action: int, reason: string }),
+  },
+  balloon: { id: 13, number: 331, payload: struct({ callbackId: int, dom: domain, actualKib: uhyper }) },
+  agentLifecycle: { id: 18, number: 348, payload: struct({ callbackId: int, dom: domain, state: int, reason: int }) },
+  metadata: {
+    id: 23,
+    number: 379,
+    payload: struct({ callbackId: int, dom: domain, type: int, uri: optional(string) }),
+  },
+} as const;

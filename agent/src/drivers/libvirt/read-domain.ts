@@ -1,0 +1,67 @@
+/** Reads one domain from libvirt: what the driver interface calls DomainSeen. No cache and no decisions here. */
+import { METADATA_NAMESPACE } from '../hypervisor.ts';
+import type { DomainSeen } from '../hypervisor.ts';
+import { CODE, hasCode } from './errors.ts';
+import type { Pool } from './pool.ts';
+import { powerOf } from './power.ts';
+import { PROC } from './procedures.ts';
+import type { DomainRef } from './types.ts';
+
+/** Long, because libvirt answers nothing about a domain while it is being launched. */
+export const READ_DEADLINE_MS = 30_000;
+
+const ELEMENT = 2;
+const AFFECT_CONFIG = 2;
+
+/** What changes only with the definition. */
+type Definition = Pick<DomainSeen, 'persistent' | 'metadataXml'>;
+
+/** A handle for calls: libvirt looks at the uuid only, the name serves its messages. */
+export const refOf = (uuid: string, name: string = uuid): DomainRef => ({ uuid, name, id: -1 });
+
+/**
+ * Undefined when there is no such domain.
+ * @param known what is still valid of the definition; it is read when undefined.
+ */
+export async function readDomain(
+  pool: Pool,
+  uuid: string,
+  known: Definition | undefined,
+): Promise<DomainSeen | undefined> {
+  const dom = refOf(uuid);
+  const what = `read domain ${uuid}`;
+  try {
+    const [found, state, info, definition] = await Promise.all([
+      pool.call(PROC.lookupByUuid, { uuid }, what, READ_DEADLINE_MS),
+      pool.call(PROC.getState, { dom, flags: 0 }, what, READ_DEADLINE_MS),
+      pool.call(PROC.getInfo, { dom }, what, READ_DEADLINE_MS),
+      known ?? readDefinition(pool, dom, what),
+    ]);
+    return {
+      uuid,
+      name: found.dom.name,
+      ...powerOf(state.state, state.reason),
+      persistent: definition.persistent,
+      metadataXml: definition.metadataXml,
+      memoryBytes: Number(info.memoryKib) * 1024,
+      maxMemoryBytes: Number(info.maxMemoryKib) * 1024,
+      vcpus: info.vcpus,
+    };
+  } catch (e) {
+    if (hasCode(e, CODE.noDomain)) return undefined;
+    throw e;
+  }
+}
+
+async function readDefinition(pool: Pool, dom: DomainRef, what: string): Promise<Definition> {
+  const persistent = (await pool.call(PROC.isPersistent, { dom }, what, READ_DEADLINE_MS)).persistent !== 0;
+  // The stored definition, not the running one: after a redefinition under a running guest they differ.
+  const args = { dom, type: ELEMENT, uri: METADATA_NAMESPACE, flags: persistent ? AFFECT_CONFIG : 0 };
+  try {
+    const { metadata } = await pool.call(PROC.getMetadata, args, what, READ_DEADLINE_MS);
+    return { persistent, metadataXml: metadata };
+  } catch (e) {
+    if (hasCode(e, CODE.noDomainMetadata)) return { persistent, metadataXml: undefined };
+    throw e;
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * Statistics of all running domains in one call, with a deadline. A frozen QEMU swallows the bulk call: then each domain
+ * is asked alone, the one that does not answer is suspect, and it is left out until its power state changes or a look in
+ * the background finds it well again. Uses connections of its own, which may be abandoned.
+ */
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Log } from '@berth/shared/log/log.ts';
+import type { DomainSeen, DomainStats } from '../hypervisor.ts';
+import { isDeadline } from './errors.ts';
+import { beforeDeadline } from './pool.ts';
+import type { Pool } from './pool.ts';
+import { isActive } from './power.ts';
+import { PROC } from './procedures.ts';
+import { refOf } from './read-domain.ts';
+import { isComplete, readStats } from './stats-record.ts';
+import type { DomainRef, StatsRecord } from './types.ts';
+
+const GROUPS = 0x2 | 0x4 | 0x10 | 0x20; // CPU_TOTAL, BALLOON, INTERFACE, BLOCK
+const ACTIVE_ONLY = 0x1;
+/** Skip what would wait for another operation on the same domain. */
+const NOWAIT = 0x2000_0000;
+const PROBE_DEADLINE_MS = 2_000;
+const LOOK_AGAIN_MS = 60_000;
+/** The part of a caller's deadline that the bulk call gets; the rest is for asking one by one. */
+const BULK_SHARE = 0.5;
+
+export interface StatsOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly pool: Pool;
+  domains(): readonly DomainSeen[];
+}
+
+interface Round {
+  readonly gathered: Map<string, DomainStats>;
+  readonly done: Promise<void>;
+}
+
+export class StatsCollector {
+  readonly #suspects = new Set<string>();
+  #round: Round | undefined;
+  #lookedAt = 0;
+
+  constructor(readonly opts: StatsOptions) {}
+
+  /** What could be gathered within the deadline. Rounds are shared: a second caller joins the first one's. */
+  async collect(deadlineMs: number): Promise<readonly DomainStats[]> {
+    const round = (this.#round ??= this.#begin(deadlineMs));
+    let late = false;
+    await beforeDeadline(this.opts.clock, round.done, deadlineMs, () => {
+      late = true;
+      return new Error('late');
+    }).catch((e: unknown) => {
+      if (!late) throw e;
+    });
+    return [...round.gathered.values()];
+  }
+
+  /** A domain whose QEMU was started, stopped or paused deserves a new chance. */
+  powerChanged(uuid: string): void {
+    this.#suspects.delete(uuid);
+  }
+
+  #begin(deadlineMs: number): Round {
+    const gathered = new Map<string, DomainStats>();
+    const done = this.#gather(gathered, deadlineMs).finally(() => (this.#round = undefined));
+    return { gathered, done };
+  }
+
+  async #gather(into: Map<string, DomainStats>, deadlineMs: number): Promise<void> {
+    this.#lookAgain();
+    const all = this.opts.domains().filter((d) => isActive(d.power));
+    const doms = all.filter((d) => !this.#suspects.has(d.uuid)).map((d) => refOf(d.uuid, d.name));
+    if (doms.length === 0) return;
+    try {
+      // An empty list means "all", and spares libvirt the look-ups.
+      const records = await this.#ask(doms.length === all.length ? [] : doms, deadlineMs * BULK_SHARE);
+      for (const r of records) if (isComplete(r)) into.set(r.dom.uuid, readStats(r));
+    } catch (e) {
+      if (!isDeadline(e)) throw e;
+      await Promise.all(doms.map((dom) => this.#probe(dom, into)));
+    }
+  }
+
+  async #ask(doms: readonly DomainRef[], deadlineMs: number): Promise<readonly StatsRecord[]> {
+    const args = { doms, stats: GROUPS, flags: ACTIVE_ONLY + NOWAIT };
+    return (await this.opts.pool.call(PROC.allStats, args, 'read statistics', deadlineMs)).records;
+  }
+
+  /** Asks for one domain. The bulk call may still sit in a frozen QEMU: then libvirt skips what needs it, at once. */
+  async #probe(dom: DomainRef, into: Map<string, DomainStats>): Promise<void> {
+    try {
+      const [record] = await this.#ask([dom], PROBE_DEADLINE_MS);
+      if (record === undefined) return;
+      if (isComplete(record)) into.set(dom.uuid, readStats(record));
+      else this.#suspect(dom);
+    } catch (e) {
+      if (isDeadline(e)) this.#suspect(dom);
+      else this.opts.log.debug({ err: e, domain: dom.name }, 'no statistics of this domain');
+    }
+  }
+
+  #suspect(dom: DomainRef): void {
+    if (this.#suspects.has(dom.uuid)) return;
+    this.#suspects.add(dom.uuid);
+    this.opts.log.warn(
+      { domain: dom.name, uuid: dom.uuid },
+      'QEMU of this domain does not answer; its statistics are left out until it is stopped, started or well again',
+    );
+  }
+
+  /** A suspect may have thawed without any event. Nobody waits for this. */
+  #lookAgain(): void {
+    const now = this.opts.clock.monotonic();
+    if (this.#suspects.size === 0 || now - this.#lookedAt < LOOK_AGAIN_MS) return;
+    this.#lookedAt = now;
+    for (const d of this.opts.domains())
+      if (this.#suspects.has(d.uuid)) void this.#lookAt(refOf(d.uuid, d.name)).catch(() => undefined); // still suspect
+  }
+
+  async #lookAt(dom: DomainRef): Promise<void> {
+    const [record] = await this.#ask([dom], PROBE_DEADLINE_MS);
+    if (record === undefined || !isComplete(record) || !this.#suspects.delete(dom.uuid)) return;
+    this.opts.log.info({ domain: dom.name, uuid: dom.uuid }, 'QEMU of this domain answers again');
+  }
+}

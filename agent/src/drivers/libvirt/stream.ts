@@ -1,0 +1,117 @@
+/**
+ * A libvirt stream as a Node Duplex, on a connection of its own: a reader that is slow stops the socket and so the
+ * sender, without delaying anybody else. Ending the writable side finishes the stream in order; destroying it aborts.
+ */
+import { Duplex } from 'node:stream';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Connection, StreamSink } from './connection.ts';
+import { MAX_STREAM_CHUNK_BYTES, STATUS } from './frame.ts';
+import type { Procedure } from './procedures.ts';
+
+/** How long libvirt may take to confirm an abort before the connection is cut instead. */
+const ABORT_DEADLINE_MS = 2_000;
+
+type Done = (e?: Error | null) => void;
+
+class RpcStream extends Duplex implements StreamSink {
+  #serial: number | undefined;
+  #finishing = false;
+  #confirmed = false;
+  #onConfirm: Done | undefined;
+
+  constructor(
+    readonly connection: Connection,
+    readonly clock: Clock,
+  ) {
+    super({ allowHalfOpen: true });
+  }
+
+  onSerial(serial: number): void {
+    this.#serial = serial;
+  }
+
+  onData(data: Buffer): void {
+    if (!this.destroyed && !this.push(data) && !this.#finishing) this.connection.socket.pause();
+  }
+
+  onEnd(): void {
+    this.push(null);
+    this.#finish();
+    if (!this.writableEnded) this.end();
+  }
+
+  onConfirmed(): void {
+    this.#confirmed = true;
+    this.push(null);
+    this.#onConfirm?.();
+    this.connection.close('the stream ended');
+  }
+
+  onFailed(e: Error): void {
+    this.#onConfirm?.(e);
+    this.destroy(e);
+  }
+
+  override _read(): void {
+    this.connection.socket.resume();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
+    this.#sendFrom(chunk, 0, done);
+  }
+
+  /** One packet after the other, each when the kernel took the one before. */
+  #sendFrom(chunk: Buffer, at: number, done: Done): void {
+    const piece = chunk.subarray(at, at + MAX_STREAM_CHUNK_BYTES);
+    const next = at + piece.length;
+    this.connection.sendStream(this.#serial ?? 0, STATUS.more, piece, (e) => {
+      if (e || next >= chunk.length) done(e);
+      else this.#sendFrom(chunk, next, done);
+    });
+  }
+
+  override _final(done: Done): void {
+    if (this.#confirmed) return done();
+    this.#onConfirm = done;
+    this.#finish();
+    this.connection.socket.resume(); // or the confirmation would wait behind data that nobody reads
+  }
+
+  /** "No more from us": libvirt answers when it has written everything. */
+  #finish(): void {
+    if (this.#finishing) return;
+    this.#finishing = true;
+    this.connection.sendStream(this.#serial ?? 0, STATUS.ok, undefined);
+  }
+
+  override _destroy(error: Error | null, done: (e: Error | null) => void): void {
+    const over = (): void => {
+      timer.cancel();
+      this.connection.close('the stream was closed');
+      done(error);
+    };
+    const timer = this.clock.after(ABORT_DEADLINE_MS, over);
+    if (this.#confirmed || this.connection.closedWhy !== undefined || this.#serial === undefined) return over();
+    this.#onConfirm = over;
+    this.connection.socket.resume();
+    this.connection.sendStream(this.#serial, STATUS.error, undefined);
+  }
+}
+
+/** Opens a stream on `connection`, which belongs to it from then on and is closed with it, also when opening fails. */
+export async function openStream<A, R>(
+  connection: Connection,
+  clock: Clock,
+  procedure: Procedure<A, R>,
+  args: A,
+  what: string,
+): Promise<Duplex> {
+  const stream = new RpcStream(connection, clock);
+  try {
+    await connection.openStream(procedure, args, what, stream);
+    return stream;
+  } catch (e) {
+    connection.close('the stream could not be opened');
+    throw e;
+  }
+}
