@@ -1,0 +1,89 @@
+/**
+ * What the scheduler looks at: the cluster's policy, its hosts with what they have and what was promised, and one request.
+ * Plain data, given by the caller; the scheduler reads no clock, no table and no network.
+ */
+import type { Claim } from '@berth/shared/model/claim.ts';
+import type { Bridge, HostFacts, HostState } from '@berth/shared/model/host.ts';
+import type { HostId, VmId } from '@berth/shared/model/ids.ts';
+
+export interface Policy {
+  /** vCPUs that may be promised per hardware thread. */
+  readonly cpuOvercommit: number;
+  /** Guest memory that may be promised per byte that is left for guests. */
+  readonly memoryOvercommit: number;
+  /** Growth of thin disks that may be promised per byte that is free or already theirs. */
+  readonly diskOvercommit: number;
+  /** Kept for the host itself: so many bytes, and so large a share of all its memory. */
+  readonly memoryReserveBytes: number;
+  readonly memoryReserveShare: number;
+  /** Share of a pool that is never promised. */
+  readonly diskReserveShare: number;
+}
+
+const MIB = 1024 * 1024;
+
+/** The policy of the cluster `default`. */
+export const DEFAULT_POLICY: Policy = {
+  cpuOvercommit: 4,
+  memoryOvercommit: 1,
+  diskOvercommit: 1,
+  memoryReserveBytes: 512 * MIB,
+  memoryReserveShare: 0.01,
+  diskReserveShare: 0.02,
+};
+
+/** Just what the scheduler needs of a domain that is not ours. */
+export interface ForeignLoad {
+  readonly memoryBytes: number;
+  readonly vcpus: number;
+  readonly running: boolean;
+}
+
+export interface WorldHost {
+  readonly id: HostId;
+  readonly name: string;
+  readonly state: HostState;
+  /** In words; shown when the state is the refusal. */
+  readonly stateReason: string;
+  readonly maintenance: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly facts: HostFacts | undefined;
+  readonly bridges: readonly Bridge[];
+  readonly foreign: readonly ForeignLoad[];
+  readonly claims: readonly Claim[];
+  /** What our volumes take in the pool now: thin growth up to here costs no free space. */
+  readonly allocatedBytes: number;
+  readonly diskFreeBytes: number;
+  readonly imageDigests: ReadonlySet<string>;
+}
+
+export interface World {
+  readonly policy: Policy;
+  readonly hosts: readonly WorldHost[];
+}
+
+export interface PlacementRequest {
+  /** Spreads equal choices; its own claim, if it has one, does not count against it. */
+  readonly vmId: VmId | undefined;
+  readonly vcpus: number;
+  readonly memoryBytes: number;
+  /** What its disks may grow to. */
+  readonly diskBytes: number;
+  /** Whole file that a host without the image has to receive first. */
+  readonly image: { readonly digest: string; readonly fileBytes: number } | undefined;
+  readonly bridges: readonly string[];
+  readonly capabilities: readonly string[];
+  readonly hostLabels: Readonly<Record<string, string>>;
+  /** Only this host will do. */
+  readonly hostId: HostId | undefined;
+}
+
+export interface Refusal {
+  readonly hostId: HostId;
+  readonly host: string;
+  readonly filter: FilterName;
+  readonly detail: string;
+}
+
+export type FilterName =
+  'state' | 'maintenance' | 'check' | 'host' | 'label' | 'bridge' | 'capability' | 'cpu' | 'memory' | 'disk';
