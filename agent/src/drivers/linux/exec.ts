@@ -1,0 +1,234 @@
+/**
+ * The only place that starts processes. Argument arrays, never a shell; a deadline, bounded output and one uniform error for
+ * each of them. `run` is for the host's own tools, `runConfined` for tools that read what a stranger wrote, `launch` for
+ * helpers that outlive the agent (helpers.ts keeps those). Knows nothing of what the programs do.
+ */
+import { execa } from 'execa';
+import { openSync, closeSync } from 'node:fs';
+import { ClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
+import { confine, type Confinement, type SandboxUser } from './confine.ts';
+
+export interface RunOptions {
+  /** Kills the program: SIGTERM, then SIGKILL after five seconds. The call then fails with CANCELLED. */
+  readonly signal?: AbortSignal;
+  /** Default 60 s; 0 waits for ever (then give a signal). */
+  readonly timeoutMs?: number;
+  readonly input?: string;
+  /** Standard output beyond this fails the call; default 1 MiB. */
+  readonly maxOutputBytes?: number;
+  /** Gets standard output while it comes, for progress. */
+  readonly onOutput?: (text: string) => void;
+  /** Exit codes that are not failures besides 0. */
+  readonly okCodes?: readonly number[];
+  /** Goes before the error's text: what was being done, and to which object. */
+  readonly what?: string;
+}
+
+export interface RunResult {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly exitCode: number;
+}
+
+export interface LaunchOptions {
+  /** Gets standard output and error, appended. */
+  readonly logFile: string;
+  readonly confined?: Confinement;
+}
+
+export interface Exec {
+  run(program: string, args: readonly string[], options?: RunOptions): Promise<RunResult>;
+  /** As the unprivileged user, in network and process namespaces of its own, without privileges, under limits; dies with the agent. */
+  runConfined(
+    program: string,
+    args: readonly string[],
+    options?: RunOptions & { limits?: Confinement },
+  ): Promise<RunResult>;
+  /** The command line that starts `program` confined, for a service manager or `launch`; it does not die with the agent. */
+  confinedCommand(program: string, args: readonly string[], limits?: Confinement): Promise<readonly string[]>;
+  /** Starts a process in a session of its own that outlives the agent; returns its process id. */
+  launch(program: string, args: readonly string[], options: LaunchOptions): Promise<number>;
+  /** Who confined programs run as: give them their files. */
+  sandboxUser(): Promise<SandboxUser>;
+}
+
+const DEFAULT_TIMEOUT_MS = 60_000;
+const KILL_DELAY_MS = 5_000;
+const MAX_OUTPUT_BYTES = 1 << 20;
+/** Nothing of the agent's own environment reaches a child. */
+const ENV = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8', HOME: '/' };
+
+/** @param config.unprivilegedUser name of the account that confined programs run as. */
+export function createExec(config: { readonly unprivilegedUser: string }): Exec {
+  let user: Promise<SandboxUser> | undefined;
+  const sandboxUser = (): Promise<SandboxUser> => (user ??= lookUp(config.unprivilegedUser));
+  const confinedCommand = async (
+    program: string,
+    args: readonly string[],
+    limits?: Confinement,
+  ): Promise<readonly string[]> => confine(await sandboxUser(), limits ?? {}, false, [program, ...args]);
+  return {
+    run: (program, args, options = {}) => start([program, ...args], program, options, 'SIGTERM'),
+    async runConfined(program, args, options = {}) {
+      const argv = confine(await sandboxUser(), options.limits ?? {}, true, [program, ...args]);
+      // `unshare --fork` holds SIGTERM back; what is confined keeps nothing that would need an orderly end
+      return start(argv, program, options, 'SIGKILL');
+    },
+    confinedCommand,
+    async launch(program, args, options) {
+      const argv = options.confined ? await confinedCommand(program, args, options.confined) : [program, ...args];
+      return launch(argv, program, options.logFile);
+    },
+    sandboxUser,
+  };
+}
+
+async function start(
+  argv: readonly string[],
+  program: string,
+  options: RunOptions,
+  killSignal: 'SIGTERM' | 'SIGKILL',
+): Promise<RunResult> {
+  const [file = '', ...args] = argv;
+  const child = execa(file, args, {
+    cwd: '/',
+    env: ENV,
+    extendEnv: false,
+    ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+    timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    ...(options.signal ? { cancelSignal: options.signal } : {}),
+    killSignal,
+    forceKillAfterDelay: KILL_DELAY_MS,
+    maxBuffer: options.maxOutputBytes ?? MAX_OUTPUT_BYTES,
+    stripFinalNewline: false,
+    reject: false,
+  });
+  const { onOutput } = options;
+  if (onOutput) child.stdout.on('data', (chunk: Buffer | string) => onOutput(chunk.toString()));
+  const result = await child;
+  const exitCode = result.exitCode ?? -1;
+  if (!result.failed || options.okCodes?.includes(exitCode))
+    return { stdout: result.stdout, stderr: result.stderr, exitCode };
+  throw toError({ program, exitCode, ...pick(result) }, options);
+}
+
+interface Ended {
+  readonly program: string;
+  readonly exitCode: number;
+  readonly stderr: string;
+  readonly code: string | undefined;
+  readonly signal: string | undefined;
+  readonly timedOut: boolean;
+  readonly isCanceled: boolean;
+  readonly isMaxBuffer: boolean;
+}
+
+const pick = (
+  r: Omit<Ended, 'program' | 'exitCode' | 'code' | 'signal'> & {
+    code?: string | undefined;
+    signal?: string | undefined;
+  },
+): Omit<Ended, 'program' | 'exitCode'> => ({
+  stderr: r.stderr,
+  code: r.code,
+  signal: r.signal,
+  timedOut: r.timedOut,
+  isCanceled: r.isCanceled,
+  isMaxBuffer: r.isMaxBuffer,
+});
+
+/** One line: what was being done, which program, why it ended, the last thing it said. */
+function toError(e: Ended, options: RunOptions): ClusterError {
+  const line = lastLine(e.stderr);
+  const before = options.what === undefined ? '' : `${options.what}: `;
+  const meta = { program: e.program, exitCode: String(e.exitCode), stderr: e.stderr.slice(-2_000) };
+  if (isMissing(e)) return missingProgram(e.program);
+  if (e.isCanceled)
+    return new ClusterError('CANCELLED', `${before}${e.program} was stopped because it was cancelled`, meta);
+  if (e.timedOut) {
+    const seconds = (options.timeoutMs ?? DEFAULT_TIMEOUT_MS) / 1_000;
+    return new ClusterError(
+      'DEADLINE_EXCEEDED',
+      `${before}${e.program} took longer than ${seconds} s and was stopped`,
+      meta,
+    );
+  }
+  if (/No space left on device|ENOSPC|Disk quota exceeded/.test(e.stderr))
+    return new ClusterError('DISK_FULL', `${before}${e.program} found no space left on the disk`, meta);
+  if (e.isMaxBuffer) return new ClusterError('INTERNAL', `${before}${e.program} printed more than it may`, meta);
+  const end = e.signal ? `was killed by ${e.signal}` : `failed with code ${e.exitCode}`;
+  return new ClusterError('INTERNAL', `${before}${e.program} ${end}${line ? ` (${line})` : ''}`, meta);
+}
+
+function lastLine(text: string): string {
+  const lines = text
+    .split(/[\r\n]+/)
+    .map((l) => l.trim())
+    .filter((l) => l !== '');
+  return (lines.at(-1) ?? '').slice(0, 300);
+}
+
+/** Directly, or through one of the programs that confine it. */
+const isMissing = (e: Ended): boolean =>
+  e.code === 'ENOENT' || (e.exitCode === 127 && /failed to execute .*No such file/.test(e.stderr));
+
+/** Debian package of each program that Berth starts. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  'qemu-img': 'qemu-utils',
+  'qemu-nbd': 'qemu-utils',
+  'qemu-storage-daemon': 'qemu-system-common',
+  genisoimage: 'genisoimage',
+  ip: 'iproute2',
+  bridge: 'iproute2',
+  nft: 'nftables',
+  unshare: 'util-linux',
+  setpriv: 'util-linux',
+  prlimit: 'util-linux',
+  ionice: 'util-linux',
+  'systemd-run': 'systemd',
+  systemctl: 'systemd',
+};
+
+function missingProgram(program: string): ClusterError {
+  const pkg = PACKAGES[program];
+  const todo = pkg ? `install it: apt-get install ${pkg}` : 'install it on this host';
+  return unsupported(`${program} is not installed on this host; ${todo}`, { program });
+}
+
+async function lookUp(name: string): Promise<SandboxUser> {
+  const { stdout, exitCode } = await start(['getent', 'passwd', name], 'getent', { okCodes: [2] }, 'SIGTERM');
+  const [, , uid, gid] = stdout.split(':');
+  if (exitCode !== 0 || !uid || !gid || uid === '0')
+    throw unsupported(
+      `this host has no unprivileged user ${JSON.stringify(name)} to run disk tools as; create it: adduser --system --group ${name}`,
+      { user: name },
+    );
+  return { name, uid: Number(uid), gid: Number(gid) };
+}
+
+async function launch(argv: readonly string[], program: string, logFile: string): Promise<number> {
+  const [file = '', ...args] = argv;
+  // execa takes any descriptor, its types only name the first ten
+  const log = openSync(logFile, 'a', 0o600) as 9;
+  try {
+    const child = execa(file, args, {
+      cwd: '/',
+      env: ENV,
+      extendEnv: false,
+      stdio: ['ignore', log, log],
+      detached: true,
+      cleanup: false,
+      reject: false,
+      buffer: false,
+    });
+    child.unref();
+    if (child.pid === undefined)
+      throw (await child).code === 'ENOENT' ? missingProgram(program) : failedToStart(program);
+    return child.pid;
+  } finally {
+    closeSync(log);
+  }
+}
+
+const failedToStart = (program: string): ClusterError =>
+  new ClusterError('INTERNAL', `${program} could not be started`);
