@@ -1,5 +1,5 @@
 import type { VmId } from '@berth/shared/model/ids.ts';
-import { claimOn, facts, GIB, worldHost } from '@berth/test/harness/world-builder.ts';
+import { claimOn, facts, GIB, worldHost } from '../../../test/harness/world-builder.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { capacity, claimedDiskBytes, diskRoomBytes, load } from './capacity.ts';
