@@ -1,0 +1,66 @@
+/** Configuration: defaults, units, and all mistakes at once. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { loadConfig, parseConfig, printConfig, splitHostPort } from './config.ts';
+
+const problems = (text: string): string[] => {
+  try {
+    parseConfig(text, 'a.yaml');
+    return [];
+  } catch (e) {
+    if (!isClusterError(e, 'INVALID_ARGUMENT')) throw e;
+    return e.message.split('\n');
+  }
+};
+
+describe('the configuration of the agent', () => {
+  it('has a default for everything', () => {
+    const c = parseConfig('', 'a.yaml');
+    expect(c).toMatchObject({ dataDir: '/var/lib/berth', listen: '0.0.0.0:7444', domainType: 'auto' });
+    expect(c.serialLog).toEqual({ maxBytes: 2 * 2 ** 20, keepFiles: 3 });
+    expect(c.statisticsInterval).toBe(10_000);
+  });
+
+  it('reads sizes and durations with units', () => {
+    const c = parseConfig('statisticsInterval: 5s\nserialLog: { maxBytes: 1MiB }\n', 'a.yaml');
+    expect([c.statisticsInterval, c.serialLog.maxBytes, c.serialLog.keepFiles]).toEqual([5_000, 2 ** 20, 3]);
+  });
+
+  it('tells all mistakes at once, each with its place', () => {
+    const lines = problems(
+      'dataDir: relative\nlissten: 1\nlisten: nowhere\nstatisticsInterval: 5\nserialLog: {maxBytes: 1KiB, colour: red}\n',
+    );
+    expect(lines).toHaveLength(6);
+    for (const at of ['dataDir', 'lissten', 'listen', 'statisticsInterval', 'serialLog.maxBytes', 'serialLog.colour'])
+      expect(lines.some((l) => l.startsWith(`a.yaml: ${at}: `))).toBe(true);
+  });
+
+  it('refuses text that is not YAML in one line', () => expect(problems('a: [')).toHaveLength(1));
+
+  it('refuses a file that was named and is not there', () => {
+    expect(() => loadConfig('/nonexistent/agent.yaml')).toThrow(/cannot read the configuration \/nonexistent/);
+  });
+
+  it('reads back what it prints', () => {
+    const c = parseConfig('statisticsInterval: 90s\npeerAddress: 10.0.0.1:7445\n', 'a.yaml');
+    expect(parseConfig(printConfig(c), 'b.yaml')).toEqual(c);
+  });
+
+  it('never throws anything but INVALID_ARGUMENT, whatever the file holds', () => {
+    const key = fc.oneof(
+      fc.constantFrom('dataDir', 'listen', 'serialLog', 'domainType', 'statisticsInterval'),
+      fc.string(),
+    );
+    fc.assert(
+      fc.property(fc.dictionary(key, fc.jsonValue()), (o) => problems(stringify(o)).every((l) => l.length > 0)),
+    );
+    fc.assert(fc.property(fc.string(), (s) => problems(s).every((l) => l.length > 0)));
+  });
+
+  it('splits addresses, IPv6 too', () => {
+    expect(splitHostPort('[::1]:7444')).toEqual({ host: '::1', port: 7444 });
+    expect(splitHostPort('0.0.0.0:0')).toEqual({ host: '0.0.0.0', port: 0 });
+  });
+});

@@ -1,0 +1,108 @@
+/**
+ * Configuration of the agent: defaults, then /etc/berth/agent.yaml. Strict: an unknown key or a bad value is an error, and
+ * all of them are told at once. The only file of the agent that may read the environment (it needs nothing from it).
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { parseBytes, unitBytes } from '@berth/shared/units/bytes.ts';
+import { parseDuration, unitDuration } from '@berth/shared/units/duration.ts';
+import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { parse as parseYaml, stringify } from 'yaml';
+import { z } from 'zod';
+
+export const DEFAULT_CONFIG_FILE = '/etc/berth/agent.yaml';
+
+/** A value with a unit: text in the file, a number inside. */
+const unit = (parse: (text: string) => number, min: number, max: number, show: (n: number) => string) =>
+  z.string('expected a number with a unit, in quotes if need be').transform((text, ctx) => {
+    try {
+      const n = parse(text);
+      if (n >= min && n <= max) return n;
+      ctx.addIssue({ code: 'custom', message: `must lie between ${show(min)} and ${show(max)}` });
+    } catch (e) {
+      ctx.addIssue({ code: 'custom', message: isClusterError(e) ? e.message : String(e) });
+    }
+    return z.NEVER;
+  });
+const size = (min: string, max: string) => unit(parseBytes, parseBytes(min), parseBytes(max), unitBytes);
+const duration = (min: string, max: string) =>
+  unit(parseDuration, parseDuration(min), parseDuration(max), unitDuration);
+
+const path = z.string().regex(/^\/[^\0\n]*$/, 'must be an absolute path');
+const hostPort = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/, {
+    error: 'must be address:port, like 0.0.0.0:7444',
+    abort: true,
+  })
+  .refine((s) => Number(s.slice(s.lastIndexOf(':') + 1)) <= 65_535, 'port must be at most 65535');
+const account = z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'must be the name of a local account');
+
+const Schema = z.strictObject({
+  dataDir: path.default('/var/lib/berth'),
+  listen: hostPort.default('0.0.0.0:7444'),
+  peerListen: hostPort.default('0.0.0.0:7445'),
+  peerAddress: hostPort.optional(),
+  libvirtSocket: path.optional(),
+  domainType: z.enum(['auto', 'kvm', 'qemu']).default('auto'),
+  serialLog: z
+    .strictObject({ maxBytes: size('64KiB', '1TiB').prefault('2MiB'), keepFiles: z.int().min(0).max(100).default(3) })
+    .prefault({}),
+  observeInterval: duration('1s', '1h').prefault('15s'),
+  statisticsInterval: duration('1s', '1h').prefault('10s'),
+  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  unprivilegedUser: account.default('nobody'),
+});
+
+/** As written in the file, with defaults filled in and units resolved (milliseconds, bytes). */
+export type AgentConfig = Readonly<z.output<typeof Schema>>;
+
+/** @throws INVALID_ARGUMENT whose message has one line per problem. */
+export function parseConfig(text: string, file: string): AgentConfig {
+  let raw: unknown;
+  try {
+    raw = parseYaml(text, { maxAliasCount: 0 }) ?? {};
+  } catch (e) {
+    throw invalidArgument(`${file} is not YAML: ${firstLine(e)}`);
+  }
+  const result = Schema.safeParse(raw);
+  if (result.success) return result.data;
+  throw invalidArgument(result.error.issues.flatMap((i) => words(i, file)).join('\n'));
+}
+
+/** Reads `file`, or the default file if it is there. A file that was named must exist. */
+export function loadConfig(file?: string): AgentConfig {
+  const chosen = file ?? DEFAULT_CONFIG_FILE;
+  if (file === undefined && !existsSync(chosen)) return parseConfig('', chosen);
+  let text: string;
+  try {
+    text = readFileSync(chosen, 'utf8');
+  } catch (e) {
+    throw invalidArgument(`cannot read the configuration ${chosen}: ${firstLine(e)}`);
+  }
+  return parseConfig(text, chosen);
+}
+
+/** YAML of a configuration, in the form in which it can be read back. */
+export function printConfig(c: AgentConfig): string {
+  return stringify({
+    ...c,
+    serialLog: { ...c.serialLog, maxBytes: unitBytes(c.serialLog.maxBytes) },
+    observeInterval: unitDuration(c.observeInterval),
+    statisticsInterval: unitDuration(c.statisticsInterval),
+  });
+}
+
+/** The address and port of a `host:port` value; brackets of an IPv6 address are taken off. */
+export function splitHostPort(address: string): { readonly host: string; readonly port: number } {
+  const cut = address.lastIndexOf(':');
+  return { host: address.slice(0, cut).replace(/^\[|\]$/g, ''), port: Number(address.slice(cut + 1)) };
+}
+
+function words(issue: z.core.$ZodIssue, file: string): string[] {
+  const at = [...issue.path].join('.');
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((k) => `${file}: ${[...issue.path, k].join('.')}: there is no such setting`);
+  return [`${file}: ${at === '' ? 'the file' : at}: ${issue.message}`];
+}
+
+const firstLine = (e: unknown): string => (e instanceof Error ? e.message : String(e)).split('\n')[0] as string;
