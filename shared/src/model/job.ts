@@ -47,3 +47,21 @@ export interface Job {
   readonly cancelRequested: boolean;
   readonly error: JobError | undefined;
 }
+
+export type StepState = 'pending' | 'running' | 'succeeded' | 'failed' | 'undoing' | 'undone' | 'undo_failed';
+
+export interface StepView {
+  readonly name: string;
+  readonly state: StepState;
+  /** One short phrase: what it did, e.g. `h3` or `fetched from h1`; of a failed step its error. */
+  readonly detail: string;
+  readonly startedAtMs: number | undefined;
+  readonly endedAtMs: number | undefined;
+  readonly progressDoneBytes: number;
+  readonly progressTotalBytes: number;
+}
+
+/** A job as people see it: the row, its steps and live progress. */
+export interface JobView extends Job {
+  readonly steps: readonly StepView[];
+}
