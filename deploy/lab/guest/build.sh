@@ -61,5 +61,5 @@ printf 'label: dos\nlabel-id: 0x62657274\nstart=2048, type=83, bootable\n' | sfd
 dd if="$grub/boot.img" of="$raw" bs=440 count=1 conv=notrunc status=none
 dd if="$work/core.img" of="$raw" bs=512 seek=1 conv=notrunc status=none
 mke2fs -q -t ext4 -d "$root" -b 4096 -J size=4 -m 0 -I 256 -L berth-guest -E offset=1048576 "$raw" "$(((disk_mib - 1) * 1024))k"
-qemu-img convert -c -O qcow2 "$raw" "$out.new"
-mv "$out.new" "$out"
+qemu-img convert -c -O qcow2 "$raw" "$out.$(hostname)"
+mv "$out.$(hostname)" "$out"

@@ -1,0 +1,92 @@
+/**
+ * What the host image and the guest image are made of, as hashes and argument lists. Pure apart from reading the recipe's
+ * own files; nothing is built here.
+ */
+import { createHash } from 'node:crypto';
+import { readFileSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { findRoot, stateDirectory } from '../setup/root.js';
+
+export const HOST_IMAGE = 'berth-lab-host';
+const SUITE = 'bookworm';
+const GUEST_PACKAGES_DIR = '/usr/share/berth-guest';
+
+/** What Docker is told about the image. The boot script comes from the mounted checkout, so changing it needs no new image. */
+export const IMAGE_CHANGES = ['ENTRYPOINT ["/usr/bin/tini","--","/opt/berth/deploy/lab/host/entrypoint.sh"]'];
+
+/** Names in a list file, without comments and empty lines. Pure. */
+export function readNames(text) {
+  return text
+    .split('\n')
+    .map((line) => line.replace(/#.*/, '').trim())
+    .filter((line) => line !== '');
+}
+
+/** Short, stable name for a set of named texts. Pure. */
+export function recipeHash(parts) {
+  const hash = createHash('sha256');
+  for (const [name, content] of Object.entries(parts).sort(([a], [b]) => (a < b ? -1 : 1)))
+    hash.update(`${name}\0${content.length}\0`).update(content).update('\0');
+  return hash.digest('hex').slice(0, 12);
+}
+
+export function hostImageTag() {
+  return `${HOST_IMAGE}:${recipeHash({ arguments: mmdebstrapArguments().join('\n'), changes: IMAGE_CHANGES.join('\n') })}`;
+}
+
+/** The guest image lies beside the checkout, named after everything that went into it. */
+export function guestImagePath() {
+  const dir = path.join(labDirectory(), 'guest');
+  const files = Object.fromEntries(
+    readdirSync(dir).map((name) => [name, readFileSync(path.join(dir, name), 'latin1')]),
+  );
+  return path.join(stateDirectory(), `guest-${recipeHash({ ...files, host: hostImageTag() })}`, 'base.qcow2');
+}
+
+/** mmdebstrap's arguments; `-` is the tar on its standard output. `mirrors` are sources.list lines of this machine. */
+export function mmdebstrapArguments(mirrors = []) {
+  const host = readNames(readFileSync(path.join(labDirectory(), 'host/packages.txt'), 'utf8'));
+  const guest = readNames(readFileSync(path.join(labDirectory(), 'host/guest-packages.txt'), 'utf8'));
+  const leftOut = ['man', 'doc', 'locale', 'info', 'zoneinfo'].map(
+    (name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`,
+  );
+  return [
+    '--variant=minbase',
+    '--quiet',
+    `--include=${host.join(',')}`,
+    ...leftOut,
+    '--aptopt=Apt::Install-Recommends "false"',
+    `--customize-hook=${downloadHook(guest)}`,
+    SUITE,
+    '-',
+    ...mirrors,
+  ];
+}
+
+/** Puts the guest's packages into the image as files. A meta package stands for the package it depends on. Pure. */
+export function downloadHook(packages) {
+  return [
+    'set -eu; export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"',
+    `mkdir -p "$1${GUEST_PACKAGES_DIR}"; cd "$1${GUEST_PACKAGES_DIR}"`,
+    `for name in ${packages.join(' ')}`,
+    'do real=$(apt-cache depends "$name" | sed -n "s/.*Depends: \\(linux-image-.*\\)/\\1/p" | head -n 1)',
+    'apt-get download -q "${real:-$name}"',
+    'done',
+  ].join('; ');
+}
+
+/** Turns apt's list of index files into sources.list lines for the suite, so that a machine's own mirror is used. Pure. */
+export function mirrorLines(indexTargets) {
+  const lines = new Set();
+  for (const line of indexTargets.split('\n')) {
+    const [uri = '', codename = '', component = '', origin = ''] = line.trim().split(/\s+/);
+    if (origin !== 'Debian' || component !== 'main' || !codename.startsWith(SUITE)) continue;
+    if (codename.includes('backports')) continue;
+    lines.add(`deb ${uri} ${codename} main`);
+  }
+  return lines.size > 0 && [...lines].some((line) => line.includes(` ${SUITE} `)) ? [...lines] : [];
+}
+
+function labDirectory() {
+  return path.join(findRoot(), 'deploy/lab');
+}

@@ -1,0 +1,104 @@
+/**
+ * Makes a machine ready to run Berth from its checkout: packages, npm dependencies, build, and for the lab a Docker engine,
+ * the host image and the guest image. Plain JavaScript without dependencies, because it runs before there are any. It
+ * prints nothing: phases are reported to `say`.
+ */
+import path from 'node:path';
+import { build, buildFresh } from './build.js';
+import { buildGuestImage, guestImageExists } from './lab/guest-image.js';
+import { IMAGE_TOOLS, buildHostImage, hostImageExists } from './lab/host-image.js';
+import { labObstacle } from './lab/obstacle.js';
+import { guestImagePath, hostImageTag } from './lab/recipe.js';
+import { installPackages, missingTools } from './setup/apt.js';
+import { dockerSocket, engineAnswers } from './setup/docker-api.js';
+import { engineTools, startEngine } from './setup/engine.js';
+import { COMPILERS, dependenciesFresh, installDependencies } from './setup/npm.js';
+import { reporter } from './setup/phases.js';
+import { SetupError } from './setup/process.js';
+import { findRoot, stateDirectory } from './setup/root.js';
+
+/**
+ * Answers { ready, reason?, lab?, labReason? }. `ready`: dependencies and build are there. `lab`: { image, guestImage,
+ * socketPath }, or `labReason` says in one line why the lab cannot run. Failures are answers, never exceptions.
+ */
+export async function ensureSetup({ lab, say = () => undefined }) {
+  const root = findRoot();
+  const report = reporter(say);
+  const log = path.join(stateDirectory(root), 'setup.log');
+  const state = await survey(root, lab);
+  const packages = await attempt(() => installMissing(state, report, log));
+  const [base, labResult] = await Promise.all([
+    packages.reason !== undefined && state.missingForBase.length > 0
+      ? packages
+      : attempt(() => prepareCheckout(root, state, report, log)),
+    lab ? attempt(() => prepareLab(root, state, packages.reason, report)) : {},
+  ]);
+  return {
+    ready: base.reason === undefined,
+    ...(base.reason === undefined ? {} : { reason: base.reason }),
+    ...(labResult.value === undefined ? {} : { lab: labResult.value }),
+    ...(labResult.reason === undefined ? {} : { labReason: labResult.reason }),
+  };
+}
+
+/** What this machine has and lacks. Looks only. */
+async function survey(root, lab) {
+  const needsDependencies = !dependenciesFresh(root);
+  const missing = (tools) => missingTools(tools, process.env.PATH ?? '').map((tool) => tool.package);
+  const missingForBase = needsDependencies ? missing(COMPILERS) : [];
+  if (!lab) return { needsDependencies, missingForBase, missingForLab: [] };
+  const obstacle = labObstacle();
+  if (obstacle !== undefined) return { needsDependencies, missingForBase, missingForLab: [], obstacle };
+  const socketPath = await attempt(() => dockerSocket(process.env.DOCKER_HOST));
+  if (socketPath.reason !== undefined)
+    return { needsDependencies, missingForBase, missingForLab: [], obstacle: socketPath.reason };
+  const engine = await engineAnswers(socketPath.value);
+  const image = engine && (await hostImageExists(socketPath.value));
+  const missingForLab = [...(engine ? [] : missing(engineTools())), ...(image ? [] : missing(IMAGE_TOOLS))];
+  return { needsDependencies, missingForBase, missingForLab, socketPath: socketPath.value, engine };
+}
+
+async function installMissing(state, report, log) {
+  const packages = [...state.missingForBase, ...state.missingForLab];
+  await report.phase('packages', `installing ${packages.join(' ')}`, packages.length === 0, async () => {
+    await installPackages(packages, log);
+    return packages.join(' ');
+  });
+}
+
+async function prepareCheckout(root, state, report, log) {
+  await report.phase('dependencies', 'npm ci, compiling better-sqlite3', !state.needsDependencies, async () => {
+    await installDependencies(root, log);
+    return 'npm ci';
+  });
+  await report.phase('build', '', buildFresh(root), async () => (await build(root)).join(' '));
+}
+
+async function prepareLab(root, state, packagesReason, report) {
+  if (state.obstacle !== undefined) throw new SetupError(state.obstacle);
+  if (packagesReason !== undefined && state.missingForLab.length > 0) throw new SetupError(packagesReason);
+  const { socketPath } = state;
+  await report.phase('engine', 'starting dockerd', await engineAnswers(socketPath), async () => {
+    const driver = await startEngine({ socketPath, stateDir: stateDirectory(root) });
+    return `dockerd started, storage driver ${driver}`;
+  });
+  await report.phase('host-image', 'building, about 370 MB', await hostImageExists(socketPath), async () => {
+    if (process.getuid?.() !== 0) throw new SetupError('only root can build the host image');
+    await buildHostImage(socketPath);
+    return 'about 370 MB, cached for next time';
+  });
+  await report.phase('guest-image', 'building', guestImageExists(), async () => {
+    await buildGuestImage(socketPath);
+    return 'about 14 MB, cached for next time';
+  });
+  return { image: hostImageTag(), guestImage: guestImagePath(), socketPath };
+}
+
+/** Turns a failure into { reason }. What is not a SetupError is a defect, but people still get one line. */
+async function attempt(work) {
+  try {
+    return { value: await work() };
+  } catch (error) {
+    return { reason: error instanceof Error ? error.message.split('\n')[0] : String(error) };
+  }
+}

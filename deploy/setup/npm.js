@@ -1,0 +1,73 @@
+/**
+ * `npm ci`, when node_modules is absent or belongs to another lock file; and what it needs to compile better-sqlite3.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { runOrFail } from './process.js';
+
+/** better-sqlite3 is compiled from source. */
+export const COMPILERS = [
+  { package: 'python3', command: 'python3' },
+  { package: 'make', command: 'make' },
+  { package: 'g++', command: 'g++' },
+];
+
+/** What node_modules was installed from: the lock file, and the Node it was compiled for. Pure. */
+export function dependencyStamp(lockFile, nodeAbi) {
+  return createHash('sha256').update(lockFile).update(`\0abi ${nodeAbi}`).digest('hex');
+}
+
+export function dependenciesFresh(root) {
+  const stampFile = stampPath(root);
+  if (!existsSync(path.join(root, 'node_modules'))) return false;
+  if (!existsSync(stampFile)) return adoptable(root);
+  return readFileSync(stampFile, 'utf8').trim() === currentStamp(root);
+}
+
+export async function installDependencies(root, log) {
+  const nodeDir = headersDirectory(process.execPath);
+  // With the headers of this very Node at hand, node-gyp has nothing to download.
+  const env = nodeDir === undefined ? {} : { npm_config_nodedir: nodeDir };
+  await runOrFail('npm ci', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, env, log });
+  writeStamp(root);
+}
+
+/** Where node.h of a Node binary lies, as node-gyp's `nodedir` wants it. */
+export function headersDirectory(execPath, exists = existsSync) {
+  const prefix = path.dirname(path.dirname(execPath));
+  return exists(path.join(prefix, 'include/node/node.h')) ? prefix : undefined;
+}
+
+function writeStamp(root) {
+  writeFileSync(stampPath(root), `${currentStamp(root)}\n`);
+}
+
+/** Somebody ran `npm ci` by hand: npm's own record inside node_modules tells from which lock file. */
+function adoptable(root) {
+  const record = path.join(root, 'node_modules/.package-lock.json');
+  const compiled = path.join(root, 'node_modules/better-sqlite3/build/Release/better_sqlite3.node');
+  if (!existsSync(record) || !existsSync(compiled)) return false;
+  const lock = JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8'));
+  const installed = JSON.parse(readFileSync(record, 'utf8'));
+  if (!sameVersions(lock.packages, installed.packages)) return false;
+  writeStamp(root);
+  return true;
+}
+
+/** Whether everything npm recorded as installed is what the lock file asks for, and nothing required is missing. Pure. */
+export function sameVersions(wanted, installed) {
+  for (const [name, entry] of Object.entries(wanted)) {
+    if (name === '' || entry.link || entry.optional || entry.peer || !name.startsWith('node_modules/')) continue;
+    if (installed[name]?.version !== entry.version) return false;
+  }
+  return true;
+}
+
+function currentStamp(root) {
+  return dependencyStamp(readFileSync(path.join(root, 'package-lock.json')), process.versions.modules);
+}
+
+function stampPath(root) {
+  return path.join(root, 'node_modules/.berth-stamp');
+}
