@@ -1,0 +1,44 @@
+/**
+ * The digest of a disk: a Merkle root over what a guest sees, whatever file format holds it. No I/O; the agent streams the
+ * chunks. Definition, version 1, never to change (a new rule would be a new prefix):
+ *
+ *   chunk i    bytes [i × 4 MiB, (i + 1) × 4 MiB) of the disk; the last chunk is padded with zero bytes to 4 MiB
+ *   H[i]       SHA-256 of chunk i, 32 bytes; of a chunk of zeros it is ZERO_CHUNK_HASH, so holes need no reading
+ *   root       SHA-256 of: the ASCII text "berth-disk-v1", one zero byte, the virtual size in bytes (u64, big endian),
+ *              the chunk size 4194304 (u32, big endian), H[0], H[1], …
+ *   digest     "sha256:" and the root in lower-case hex
+ */
+import { createHash } from 'node:crypto';
+import { invalidArgument } from '../errors/cluster-error.ts';
+
+export const CHUNK_BYTES = 4 * 2 ** 20;
+export const HASH_BYTES = 32;
+
+/** SHA-256 of 4 MiB of zero bytes. */
+export const ZERO_CHUNK_HASH: Uint8Array = Buffer.from(
+  'bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8',
+  'hex',
+);
+
+export const chunkCount = (virtualSizeBytes: number): number => Math.ceil(virtualSizeBytes / CHUNK_BYTES);
+
+/** @param chunkHashes H[0], H[1], … one after the other. */
+export function rootDigest(virtualSizeBytes: number, chunkHashes: Uint8Array): string {
+  if (chunkHashes.length !== chunkCount(virtualSizeBytes) * HASH_BYTES)
+    throw new RangeError(`${chunkHashes.length} bytes of chunk hashes do not fit a disk of ${virtualSizeBytes} bytes`);
+  const head = Buffer.alloc(12);
+  head.writeBigUInt64BE(BigInt(virtualSizeBytes), 0);
+  head.writeUInt32BE(CHUNK_BYTES, 8);
+  const root = createHash('sha256').update('berth-disk-v1\0').update(head).update(chunkHashes).digest('hex');
+  return `sha256:${root}`;
+}
+
+const DIGEST = /^sha256:([0-9a-f]{64})$/;
+
+/** The hex part, which names files. INVALID_ARGUMENT for anything that is not a digest. */
+export function digestHex(digest: string): string {
+  const hex = DIGEST.exec(digest)?.[1];
+  if (hex === undefined)
+    throw invalidArgument(`${JSON.stringify(digest.slice(0, 80))} is not an image digest (sha256: and 64 hex digits)`);
+  return hex;
+}
