@@ -33,6 +33,8 @@ export interface HostStatus {
   /** Digests of images that the host reports whole. */
   readonly imageDigests: ReadonlySet<string>;
   readonly volumeIds: ReadonlySet<string>;
+  /** What our volumes take in the pool now; their thin growth up to that costs no free space. Absent: not known, 0. */
+  readonly volumesAllocatedBytes?: number;
   /** Sources whose absence counts. */
   readonly complete: ReadonlySet<string>;
 }
