@@ -1,0 +1,83 @@
+/** Connects to another host's export port, proves who is who, shows the ticket and waits for the first byte. */
+import { once } from 'node:events';
+import { connect, type TLSSocket } from 'node:tls';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { peerName } from '@berth/shared/trust/names.ts';
+import { secureOptions, type PeerIdentity } from './identity.ts';
+import { ticketLine } from './ticket-line.ts';
+
+export interface PeerSource {
+  readonly peerHostId: string;
+  /** host:port of its export port. */
+  readonly address: string;
+  readonly ticket: string;
+}
+
+export interface DialOptions {
+  readonly identity: PeerIdentity;
+  readonly clock: Clock;
+  /** For all of it: connection, handshake, first byte. */
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** A connected stream whose first bytes wait to be read. PEER_UNAVAILABLE with the reason otherwise. */
+export async function dialPeer(source: PeerSource, options: DialOptions): Promise<TLSSocket> {
+  const { host, port } = splitAddress(source.address);
+  const deadline = new AbortController();
+  const timer = options.clock.after(options.timeoutMs, () => deadline.abort());
+  const signal = AbortSignal.any([options.signal, deadline.signal]);
+  const socket = connect({
+    ...secureOptions(options.identity),
+    host,
+    port,
+    checkServerIdentity: (_host, certificate) => wrongHost(source.peerHostId, certificate.subjectaltname),
+  });
+  const stage = { now: 'did not accept a connection' };
+  try {
+    socket.setNoDelay(true);
+    await once(socket, 'secureConnect', { signal });
+    stage.now = 'did not serve the image';
+    socket.write(ticketLine(source.ticket));
+    await firstBytes(socket, signal);
+    return socket;
+  } catch (e) {
+    socket.on('error', () => undefined).destroy();
+    const detail = deadline.signal.aborted ? `no answer within ${options.timeoutMs / 1_000} s` : reasonOf(e);
+    throw new ClusterError('PEER_UNAVAILABLE', `${source.peerHostId} at ${source.address} ${stage.now} (${detail})`);
+  } finally {
+    timer.cancel();
+  }
+}
+
+const reasonOf = (e: unknown): string => (e instanceof Error ? e.message : String(e));
+
+function wrongHost(hostId: string, subjectAltName: string | undefined): Error | undefined {
+  const name = peerName(subjectAltName);
+  return name?.kind === 'host' && name.id === hostId ? undefined : new Error('its certificate names another host');
+}
+
+/** Resolves when something can be read, and leaves it there. */
+async function firstBytes(socket: TLSSocket, signal: AbortSignal): Promise<void> {
+  const ended = new AbortController();
+  const onEnd = (): void => ended.abort(new Error('it closed the connection: the ticket was refused'));
+  socket.once('end', onEnd).once('close', onEnd);
+  try {
+    await once(socket, 'readable', { signal: AbortSignal.any([signal, ended.signal]) });
+    if (socket.readableLength === 0) throw new Error('it closed the connection: the ticket was refused');
+  } catch (e) {
+    throw ended.signal.aborted ? ended.signal.reason : e;
+  } finally {
+    socket.off('end', onEnd).off('close', onEnd);
+  }
+}
+
+/** `host:port` or `[v6]:port`. */
+export function splitAddress(address: string): { host: string; port: number } {
+  const m = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(address);
+  const host = m?.[1] ?? m?.[2];
+  if (!m || host === undefined || Number(m[3]) > 65_535)
+    throw new ClusterError('INVALID_ARGUMENT', `${JSON.stringify(address)} is not an address: HOST:PORT is expected`);
+  return { host, port: Number(m[3]) };
+}

@@ -1,0 +1,210 @@
+/**
+ * The port on which other hosts read images from this one: TLS 1.3, a host certificate of our CA, then one line with a
+ * ticket, then the bytes of the socket that serves the image. Everything else is closed without a word, and logged.
+ * Knows nothing of images beyond the digest that a ticket stands for.
+ */
+import { connect, type AddressInfo, type Socket } from 'node:net';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
+import type { Log } from '@berth/shared/log/log.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { newSecret } from '@berth/shared/runtime/random.ts';
+import { readFirstLine } from './first-line.ts';
+import { peerHostId, secureOptions, type PeerIdentity } from './identity.ts';
+import { idleCutter } from './idle.ts';
+import { Rate, Slots } from './limits.ts';
+import { splice } from './splice.ts';
+import { TicketBook, type TicketUse } from './tickets.ts';
+import { parseTicketLine, TICKET_LINE_MAX_BYTES } from './ticket-line.ts';
+
+export interface PeerLimits {
+  readonly connections: number;
+  /** Connections that have not yet shown a good ticket, in all and from one address. */
+  readonly unproven: number;
+  readonly unprovenPerAddress: number;
+  /** From the accepted connection to the end of the ticket line. */
+  readonly helloMs: number;
+  /** A connection that carries nothing for so long is closed. */
+  readonly idleMs: number;
+  readonly attemptsPerMinute: number;
+  readonly ticketTtlMs: number;
+  readonly tickets: number;
+  readonly connectionsPerTicket: number;
+}
+
+const DEFAULTS: PeerLimits = {
+  connections: 128,
+  unproven: 64,
+  unprovenPerAddress: 8,
+  helloMs: 10_000,
+  idleMs: 600_000,
+  attemptsPerMinute: 120,
+  ticketTtlMs: 300_000,
+  tickets: 1024,
+  connectionsPerTicket: 4,
+};
+
+export interface PeerPortOptions {
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly identity: PeerIdentity;
+  /** UNIX socket that serves the image; NOT_FOUND when it is gone. */
+  readonly serve: (digest: string) => Promise<string>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly newSecret?: () => string;
+  readonly limits?: Partial<PeerLimits>;
+}
+
+export interface PeerPort {
+  start(): Promise<{ port: number }>;
+  /** Makes a ticket with which one host can read one image. Does not look whether the image is here. */
+  openExport(grant: { readonly digest: string; readonly peerHostId: string }): {
+    ticket: string;
+    expiresAtMs: number;
+  };
+  /** Uses a renewed certificate for what connects from now on. */
+  renew(identity: PeerIdentity): void;
+  stop(): Promise<void>;
+}
+
+export const createPeerPort = (options: PeerPortOptions): PeerPort => new Port(options);
+
+class Port implements PeerPort {
+  private readonly limits: PeerLimits;
+  private readonly tickets: TicketBook;
+  private readonly unproven: Slots;
+  private readonly attempts: Rate;
+  private readonly sockets = new Set<Socket>();
+  /** Raw socket by the port it came from: a TLS socket does not tell which one it wraps. */
+  private readonly proofs = new Map<string, () => void>();
+  private readonly server: Server;
+
+  constructor(private readonly options: PeerPortOptions) {
+    const { clock } = options;
+    this.limits = { ...DEFAULTS, ...options.limits };
+    this.tickets = new TicketBook({
+      clock,
+      newSecret: options.newSecret ?? newSecret,
+      ttlMs: this.limits.ticketTtlMs,
+      maxTickets: this.limits.tickets,
+      maxUsesAtOnce: this.limits.connectionsPerTicket,
+    });
+    this.unproven = new Slots(this.limits.unproven, this.limits.unprovenPerAddress);
+    this.attempts = new Rate(clock, this.limits.attemptsPerMinute);
+    this.server = this.createServer();
+  }
+
+  async start(): Promise<{ port: number }> {
+    const { host, port } = this.options.listen;
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', reject).listen(port, host, () => resolve());
+    });
+    this.server.on('error', (e) => this.options.log.error({ err: e }, 'the export port failed'));
+    return { port: (this.server.address() as AddressInfo).port };
+  }
+
+  openExport(grant: { readonly digest: string; readonly peerHostId: string }): {
+    ticket: string;
+    expiresAtMs: number;
+  } {
+    return this.tickets.open(grant);
+  }
+
+  renew(identity: PeerIdentity): void {
+    this.server.setSecureContext(secureOptions(identity));
+  }
+
+  async stop(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    for (const socket of this.sockets) socket.destroy();
+    if (this.server.listening) await closed;
+  }
+
+  private createServer(): Server {
+    const server = createServer({
+      ...secureOptions(this.options.identity),
+      requestCert: true,
+      rejectUnauthorized: true,
+      handshakeTimeout: this.limits.helloMs,
+    });
+    server.maxConnections = this.limits.connections;
+    server.on('connection', (socket: Socket) => this.admit(socket));
+    server.on('tlsClientError', (e, socket) => this.refuse(socket, `no TLS with a certificate of ours (${e.message})`));
+    server.on('secureConnection', (socket) => void this.greet(socket));
+    return server;
+  }
+
+  /** Counts a connection that has proven nothing yet. */
+  private admit(socket: Socket): void {
+    const from = socket.remoteAddress ?? 'nowhere';
+    const release = this.unproven.take(from);
+    socket.on('error', () => socket.destroy());
+    if (!release) return this.refuse(socket, 'too many connections that have shown no ticket');
+    const key = origin(socket);
+    this.sockets.add(socket);
+    this.proofs.set(key, release);
+    socket.once('close', () => {
+      this.sockets.delete(socket);
+      this.proofs.delete(key);
+      release();
+    });
+  }
+
+  private async greet(socket: TLSSocket): Promise<void> {
+    const from = origin(socket);
+    socket.on('error', () => socket.destroy());
+    const hostId = peerHostId(socket);
+    if (hostId === undefined) return this.refuse(socket, 'the certificate names no host');
+    if (!this.attempts.allow(hostId)) return this.refuse(socket, 'too many attempts within a minute', hostId);
+    const limits = { maxBytes: TICKET_LINE_MAX_BYTES, timeoutMs: this.limits.helloMs };
+    const line = await readFirstLine(socket, limits, this.options.clock);
+    const ticket = line === undefined ? undefined : parseTicketLine(line);
+    if (ticket === undefined) return this.refuse(socket, 'no ticket was shown in time', hostId);
+    const use = this.tickets.redeem(ticket, hostId);
+    if (typeof use === 'string') return this.refuse(socket, use, hostId);
+    this.proofs.get(from)?.();
+    socket.once('close', use.release);
+    if (socket.destroyed) return use.release();
+    await this.connectImage(socket, use);
+  }
+
+  private async connectImage(socket: TLSSocket, use: TicketUse): Promise<void> {
+    const { clock, log, serve } = this.options;
+    let image: Socket;
+    try {
+      image = await dialUnix(await serve(use.digest));
+    } catch (e) {
+      return this.refuse(socket, `the image cannot be served: ${e instanceof Error ? e.message : e}`, use.peerHostId);
+    }
+    const idle = idleCutter(clock, this.limits.idleMs, () => socket.destroy());
+    let sentBytes = 0;
+    const end = await splice(socket, image, {
+      clock,
+      onBytes: (from, bytes) => {
+        idle.touch();
+        if (from === 'far') sentBytes += bytes;
+      },
+    });
+    idle.stop();
+    log.info(
+      { digest: use.digest, peerHostId: use.peerHostId, sentBytes, endedBy: end.by === 'near' ? 'peer' : 'server' },
+      'a peer has read from an image',
+    );
+  }
+
+  private refuse(socket: Socket, why: string, hostId?: string): void {
+    this.options.log.warn({ from: socket.remoteAddress, peerHostId: hostId, why }, 'refused a connection for an image');
+    socket.destroy();
+  }
+}
+
+const origin = (socket: Socket): string => `${socket.remoteAddress} ${socket.remotePort}`;
+
+function dialUnix(path: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ path });
+    socket.once('error', reject).once('connect', () => {
+      socket.off('error', reject).pause();
+      resolve(socket);
+    });
+  });
+}

@@ -1,0 +1,99 @@
+/**
+ * Makes tunnels, one per fetch: a UNIX socket on this host behind which another host's image appears. The path depends
+ * on the operation alone, so that a helper process that outlives the agent finds it again. See tunnel.ts.
+ */
+import { createHash } from 'node:crypto';
+import { chmod, mkdir, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import type { Log } from '@berth/shared/log/log.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { splitAddress, type PeerSource } from './dial.ts';
+import type { PeerIdentity } from './identity.ts';
+import { TunnelCore } from './tunnel.ts';
+
+export interface TunnelsOptions {
+  /** Directory of the sockets; short, a socket's path has at most 107 bytes. */
+  readonly dir: string;
+  readonly identity: PeerIdentity;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** A peer that owes an answer for so long is cut off; default 10 s. */
+  readonly silentMs?: number;
+  /** From dialling a peer to the first byte; default 10 s. */
+  readonly connectMs?: number;
+}
+
+export interface TunnelHooks {
+  /** True: there is nobody to read from, and why. False: a source was offered. */
+  readonly onNeedsSource: (needed: boolean, why: string) => void;
+}
+
+export interface Tunnel {
+  readonly socketPath: string;
+  /** What is read from now on is read from this peer; a connection to another that still answers goes on. INVALID_ARGUMENT for a malformed address. */
+  offer(source: PeerSource): void;
+  /** Bytes that have come from peers. */
+  bytes(): number;
+  /** Ends all connections and removes the socket. */
+  close(): Promise<void>;
+}
+
+export interface Tunnels {
+  /** Open already under this operation: the old one is closed first. */
+  open(operationId: string, hooks: TunnelHooks): Promise<Tunnel>;
+  /** Uses a renewed certificate for what connects from now on. */
+  renew(identity: PeerIdentity): void;
+  closeAll(): Promise<void>;
+}
+
+const SILENT_MS = 10_000;
+const CONNECT_MS = 10_000;
+
+export function createTunnels(options: TunnelsOptions): Tunnels {
+  const open = new Map<string, Tunnel>();
+  let identity = options.identity;
+  const config = {
+    clock: options.clock,
+    silentMs: options.silentMs ?? SILENT_MS,
+    connectMs: options.connectMs ?? CONNECT_MS,
+    identity: () => identity,
+  };
+  return {
+    async open(operationId, hooks) {
+      await open.get(operationId)?.close();
+      const socketPath = join(options.dir, `${nameOf(operationId)}.sock`);
+      const core = new TunnelCore({ ...config, hooks, log: options.log.child({ operationId }) });
+      const server = await listen(options.dir, socketPath, core);
+      const tunnel: Tunnel = {
+        socketPath,
+        offer: (source) => {
+          splitAddress(source.address);
+          core.offer(source);
+        },
+        bytes: () => core.receivedBytes,
+        close: async () => {
+          if (open.get(operationId) === tunnel) open.delete(operationId);
+          core.close();
+          await new Promise<void>((resolve) => server.close(() => resolve()));
+        },
+      };
+      open.set(operationId, tunnel);
+      return tunnel;
+    },
+    renew: (renewed) => void (identity = renewed),
+    closeAll: async () => void (await Promise.all([...open.values()].map((t) => t.close()))),
+  };
+}
+
+/** Operation ids may hold anything and be long; socket paths may not. */
+const nameOf = (operationId: string): string => createHash('sha256').update(operationId).digest('hex').slice(0, 24);
+
+async function listen(dir: string, socketPath: string, core: TunnelCore): Promise<Server> {
+  await mkdir(dir, { recursive: true, mode: 0o711 });
+  await rm(socketPath, { force: true }); // what an agent left behind that was killed
+  const server = createServer({ pauseOnConnect: true }, (socket) => core.accept(socket));
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(socketPath, resolve));
+  await chmod(socketPath, 0o600);
+  return server;
+}
