@@ -1,0 +1,67 @@
+/** Shell completion: a small script for the shell that asks `berth completion words` what fits, names of objects included. */
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import type { Command, ObjectKind } from '../core/command.ts';
+import { print, type Context } from '../core/context.ts';
+import { candidates } from './candidates.ts';
+
+const BASH = `_berth() {
+  local IFS=$'\\n'
+  local words
+  words=$(berth completion words "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null) || return
+  if [ "$words" = ":files" ]; then compopt -o default; COMPREPLY=(); return; fi
+  COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -F _berth berth`;
+
+const ZSH = `#compdef berth
+_berth() {
+  local -a found
+  found=("\${(@f)$(berth completion words "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  if [[ "$found" == ":files" ]]; then _files; else compadd -- $found; fi
+}
+compdef _berth berth`;
+
+export const completion: Command = {
+  verb: 'completion',
+  summary: 'print the completion script for bash or zsh',
+  details: `Add to your shell's start-up file:
+  bash:  source <(berth completion bash)
+  zsh:   source <(berth completion zsh)`,
+  args: [
+    { name: 'shell', description: 'bash or zsh', required: true },
+    { name: 'words', description: 'used by the scripts', required: false, many: true },
+  ],
+  flags: [],
+  async run(ctx, [shell = '']) {
+    if (shell === 'bash') print(ctx, BASH);
+    else if (shell === 'zsh') print(ctx, ZSH);
+    else throw invalidArgument(`no completion for ${shell}; there is one for bash and for zsh`);
+  },
+};
+
+/** Answers the scripts; main.ts calls it before any parsing, because half-typed words are no valid command line. */
+export async function complete(ctx: Context, commands: readonly Command[], words: readonly string[]): Promise<void> {
+  const found = candidates(commands, words);
+  if (found.kind === 'file') print(ctx, ':files');
+  else [...found.words, ...(found.kind ? await names(ctx, found.kind) : [])].forEach((w) => print(ctx, w));
+}
+
+async function names(ctx: Context, kind: ObjectKind): Promise<string[]> {
+  if (kind === 'context') return Object.keys(ctx.config.load().contexts);
+  const api = await ctx.api();
+  const page = { pageSize: 1000, pageToken: '' };
+  switch (kind) {
+    case 'vm':
+      return (await api.call(api.vms, (c) => c.listVms, { page, host: '' })).vms.map((v) => v.name);
+    case 'host':
+      return (await api.call(api.hosts, (c) => c.listHosts, { page })).hosts.map((h) => h.name);
+    case 'image':
+      return (await api.call(api.images, (c) => c.listImages, { page })).images.map((i) => i.name);
+    case 'job':
+      return (await api.call(api.jobs, (c) => c.listJobs, { page, openOnly: false })).jobs.map((j) => j.id);
+    case 'token':
+      return (await api.call(api.tokens, (c) => c.listTokens, {})).tokens.map((t) => t.id);
+    default:
+      return [];
+  }
+}

@@ -1,0 +1,129 @@
+/** The public API as promises and async iterables. Loaded only by commands that call it. Errors are ClusterErrors. */
+import {
+  ChannelCredentials,
+  Client,
+  credentials,
+  Metadata,
+  type ClientReadableStream,
+  type ClientWritableStream,
+  type ClientDuplexStream,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { ControllerServiceClient } from '@berth/proto/v1/controller.ts';
+import { EventServiceClient } from '@berth/proto/v1/event.ts';
+import { HostServiceClient } from '@berth/proto/v1/host.ts';
+import { ImageServiceClient, type UploadImageRequest, type UploadImageResponse } from '@berth/proto/v1/image.ts';
+import { JobServiceClient } from '@berth/proto/v1/job.ts';
+import { TokenServiceClient } from '@berth/proto/v1/token.ts';
+import { VmServiceClient, type VmConsoleInput, type VmConsoleOutput } from '@berth/proto/v1/vm.ts';
+import { fromStatus } from '@berth/shared/errors/wire.ts';
+import { peerName } from '@berth/shared/trust/names.ts';
+import type { Endpoint } from './config.ts';
+
+type Unary<Q, R> = (
+  request: Q,
+  metadata: Metadata,
+  options: { deadline: number },
+  done: (e: ServiceError | null, r: R) => void,
+) => unknown;
+type Streaming<Q, R> = (request: Q, metadata: Metadata) => ClientReadableStream<R>;
+
+/** Any unary call is answered within this, or the controller counts as unreachable. */
+const DEADLINE_MS = 30_000;
+
+export interface Api {
+  readonly hosts: HostServiceClient;
+  readonly vms: VmServiceClient;
+  readonly images: ImageServiceClient;
+  readonly jobs: JobServiceClient;
+  readonly events: EventServiceClient;
+  readonly tokens: TokenServiceClient;
+  readonly controller: ControllerServiceClient;
+  call<C extends Client, Q, R>(client: C, method: (c: C) => Unary<Q, R>, request: Q): Promise<R>;
+  stream<C extends Client, Q, R>(
+    client: C,
+    method: (c: C) => Streaming<Q, R>,
+    request: Q,
+    signal: AbortSignal,
+  ): AsyncIterable<R>;
+  upload(signal: AbortSignal): {
+    readonly sink: ClientWritableStream<UploadImageRequest>;
+    readonly done: Promise<UploadImageResponse>;
+  };
+  console(): ClientDuplexStream<VmConsoleInput, VmConsoleOutput>;
+  translate(e: unknown): Error;
+  close(): void;
+}
+
+export function createApi(endpoint: Endpoint, now: () => number): Api {
+  const tls: ChannelCredentials = credentials.createSsl(Buffer.from(endpoint.ca), null, null, {
+    // The CA is pinned and belongs to Berth alone; the name in the certificate says what, not where.
+    checkServerIdentity: (_host, cert) =>
+      peerName(cert.subjectaltname)?.kind === 'controller'
+        ? undefined
+        : new Error('the peer is not a Berth controller'),
+  });
+  const make = <T>(
+    Service: new (address: string, creds: ChannelCredentials, options: object) => T,
+    channel?: object,
+  ): T => new Service(endpoint.controller, tls, { 'grpc.max_receive_message_length': 64 * 2 ** 20, ...channel });
+  const vms = make(VmServiceClient);
+  const shared = { channelOverride: vms.getChannel() };
+  const metadata = () => {
+    const m = new Metadata();
+    m.set('authorization', `Bearer ${endpoint.token}`);
+    return m;
+  };
+  const translate = (e: unknown): Error =>
+    isServiceError(e)
+      ? fromStatus(e, 'CONTROLLER_UNREACHABLE', `the controller at ${endpoint.controller}`)
+      : (e as Error);
+  const images = make(ImageServiceClient, shared);
+  return {
+    vms,
+    images,
+    hosts: make(HostServiceClient, shared),
+    jobs: make(JobServiceClient, shared),
+    events: make(EventServiceClient, shared),
+    tokens: make(TokenServiceClient, shared),
+    controller: make(ControllerServiceClient, shared),
+    call: (client, method, request) =>
+      new Promise((resolve, reject) => {
+        method(client).call(client, request, metadata(), { deadline: now() + DEADLINE_MS }, (e, r) =>
+          e ? reject(translate(e)) : resolve(r),
+        );
+      }),
+    stream: (client, method, request, signal) =>
+      read(method(client).call(client, request, metadata()), signal, translate),
+    upload(signal) {
+      let sink!: ClientWritableStream<UploadImageRequest>;
+      const done = new Promise<UploadImageResponse>((resolve, reject) => {
+        sink = images.uploadImage(metadata(), (e, r) => (e ? reject(translate(e)) : resolve(r)));
+      });
+      signal.addEventListener('abort', () => sink.cancel(), { once: true });
+      return { sink, done };
+    },
+    console: () => vms.openVmConsole(metadata()),
+    translate,
+    close: () => vms.close(),
+  };
+}
+
+async function* read<R>(
+  stream: ClientReadableStream<R>,
+  signal: AbortSignal,
+  translate: (e: unknown) => Error,
+): AsyncIterable<R> {
+  const stop = () => stream.cancel();
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    for await (const message of stream) yield message as R;
+  } catch (e) {
+    if (!signal.aborted) throw translate(e);
+  } finally {
+    signal.removeEventListener('abort', stop);
+    stream.cancel();
+  }
+}
+
+const isServiceError = (e: unknown): e is ServiceError => e instanceof Error && 'code' in e && 'metadata' in e;

@@ -1,0 +1,77 @@
+/**
+ * What a command is: plain data plus one function. The same definitions make the parser, the help, the completion and
+ * the reference page. Not a framework: commander does the parsing.
+ */
+import type { Context } from './context.ts';
+
+export type ObjectKind = 'host' | 'vm' | 'image' | 'job' | 'token' | 'context' | 'file';
+
+export interface Argument {
+  readonly name: string;
+  readonly description: string;
+  readonly required: boolean;
+  /** Takes all that follow; only for the last one. */
+  readonly many?: boolean;
+  /** What completion offers here. */
+  readonly kind?: ObjectKind;
+}
+
+export interface Flag {
+  /** As commander writes it: `--disk-size <size>`, `-f, --follow`, `--no-wait`. */
+  readonly spec: string;
+  readonly description: string;
+  readonly kind?: ObjectKind;
+  readonly choices?: readonly string[];
+  /** May be given several times. */
+  readonly many?: boolean;
+}
+
+/** Values of the flags by camel-cased name. */
+export type Flags = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
+
+export interface Command {
+  /** Undefined for commands without a noun: `berth login`. */
+  readonly noun?: string;
+  readonly verb: string;
+  readonly summary: string;
+  /** Shown by --help below the flags; examples go here. */
+  readonly details?: string;
+  readonly args: readonly Argument[];
+  readonly flags: readonly Flag[];
+  /** Positional arguments flattened in order. Throws ClusterError; returns when done. */
+  run(ctx: Context, args: readonly string[], flags: Flags): Promise<void>;
+}
+
+export const text = (flags: Flags, name: string): string | undefined => {
+  const v = flags[name];
+  return typeof v === 'string' ? v : undefined;
+};
+export const yes = (flags: Flags, name: string): boolean => flags[name] === true;
+export const list = (flags: Flags, name: string): readonly string[] => {
+  const v = flags[name];
+  return Array.isArray(v) ? v : typeof v === 'string' ? [v] : [];
+};
+
+/** `--label a=b --label c=d` → {a: 'b', c: 'd'}. */
+export function labels(flags: Flags, bad: (message: string) => Error): Record<string, string> {
+  return Object.fromEntries(
+    list(flags, 'label').map((pair) => {
+      const cut = pair.indexOf('=');
+      if (cut < 1) throw bad(`--label ${pair} is not of the form key=value`);
+      return [pair.slice(0, cut), pair.slice(cut + 1)];
+    }),
+  );
+}
+
+/** Flags that several commands share. */
+export const OUTPUT: Flag = {
+  spec: '-o, --output <format>',
+  description: 'table, wide, json, yaml or name',
+  choices: ['table', 'wide', 'json', 'yaml', 'name'],
+};
+export const NO_WAIT: Flag = { spec: '--no-wait', description: 'print the job and return at once' };
+export const LABEL: Flag = {
+  spec: '--label <key=value>',
+  description: 'a label; may be given several times',
+  many: true,
+};

@@ -1,0 +1,68 @@
+/** berth host remove, drain, resume. */
+import { yes, type Command } from '../core/command.ts';
+import { note } from '../core/context.ts';
+import { runMany } from '../job/follow.ts';
+
+const hosts = (what: string) => [
+  { name: 'hosts', description: what, required: true, many: true, kind: 'host' as const },
+];
+const NOTHING = { jobId: '' };
+
+export const hostRemove: Command = {
+  noun: 'host',
+  verb: 'remove',
+  summary: 'remove hosts that have no VMs',
+  args: hosts('hosts to remove'),
+  flags: [{ spec: '--force', description: 'forget a dead host, with what is left on it' }],
+  run: (ctx, names, flags) =>
+    runMany(ctx, {
+      noun: 'host',
+      names,
+      wait: true,
+      start: async (api, host) => (
+        await api.call(api.hosts, (c) => c.deleteHost, { host, force: yes(flags, 'force') }),
+        NOTHING
+      ),
+      done: async () => 'removed',
+    }),
+};
+
+export const hostDrain: Command = {
+  noun: 'host',
+  verb: 'drain',
+  summary: 'take hosts out of placement; VMs there go on running',
+  args: hosts('hosts to drain'),
+  flags: [],
+  run: (ctx, names) =>
+    runMany(ctx, {
+      noun: 'host',
+      names,
+      wait: true,
+      start: async (api, host) => {
+        const { runningVms } = await api.call(api.hosts, (c) => c.drainHost, { host });
+        if (runningVms.length > 0)
+          note(
+            ctx,
+            `${runningVms.length} VMs run on ${host} still: ${runningVms.slice(0, 10).join(', ')}${runningVms.length > 10 ? ', …' : ''}. Stop them before you service it: VMs are not moved yet.`,
+          );
+        return NOTHING;
+      },
+      done: async () => 'in maintenance',
+    }),
+};
+
+export const hostResume: Command = {
+  noun: 'host',
+  verb: 'resume',
+  summary: 'put hosts back into placement',
+  args: hosts('hosts to resume'),
+  flags: [],
+  run: (ctx, names) =>
+    runMany(ctx, {
+      noun: 'host',
+      names,
+      wait: true,
+      start: async (api, host) => (await api.call(api.hosts, (c) => c.resumeHost, { host }), NOTHING),
+      done: async () => 'in placement again',
+    }),
+};

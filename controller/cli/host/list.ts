@@ -1,0 +1,27 @@
+/** berth host list. */
+import { OUTPUT, type Command } from '../core/command.ts';
+import { allPages } from '../core/pages.ts';
+import { renderList } from '../output/render.ts';
+import { hostColumns, hostView, type HostView } from './view.ts';
+
+export const hostList: Command = {
+  noun: 'host',
+  verb: 'list',
+  summary: 'list hosts',
+  args: [],
+  flags: [OUTPUT],
+  async run(ctx, _args, flags) {
+    const api = await ctx.api();
+    const rows = await allPages(async (page) => {
+      const r = await api.call(api.hosts, (c) => c.listHosts, { page });
+      return { items: r.hosts.map(hostView), next: r.nextPageToken };
+    });
+    const reason = rows.some((h) => h.stateReason) ? [{ title: '', cell: (h: HostView) => h.stateReason || ' ' }] : [];
+    renderList(ctx, flags, {
+      rows,
+      columns: [...hostColumns(ctx.clock.now()), ...reason],
+      name: (h) => h.name,
+      empty: 'no hosts yet. Add one with: berth host add NAME ADDRESS',
+    });
+  },
+};

@@ -1,0 +1,77 @@
+/** berth host show. */
+import { formatBytes } from '@berth/shared/units/bytes.ts';
+import { formatAge } from '@berth/shared/units/duration.ts';
+import { OUTPUT, type Command } from '../core/command.ts';
+import { print } from '../core/context.ts';
+import { percent } from '../core/words.ts';
+import { fields, format, renderOne } from '../output/render.ts';
+import { hostView, type HostView } from './view.ts';
+
+export const hostShow: Command = {
+  noun: 'host',
+  verb: 'show',
+  summary: 'show hosts in full, with their checks',
+  args: [{ name: 'hosts', description: 'hosts to show', required: true, many: true, kind: 'host' }],
+  flags: [OUTPUT],
+  async run(ctx, names, flags) {
+    const api = await ctx.api();
+    for (const [i, host] of names.entries()) {
+      const row = hostView(await api.call(api.hosts, (c) => c.getHost, { host }));
+      if (i > 0 && ['table', 'wide'].includes(format(flags))) print(ctx, '');
+      renderOne(ctx, flags, { row, name: row.name, lines: () => lines(row, ctx.clock.now()) });
+    }
+  },
+};
+
+const size = (n: bigint | undefined): string => formatBytes(Number(n ?? 0n));
+
+function lines(h: HostView, nowMs: number): string[] {
+  const { capacity: c, facts: f } = h;
+  const known = f && f.cpuThreads > 0;
+  return fields([
+    ['name', h.name],
+    ['id', h.id],
+    ['address', h.address],
+    [
+      'state',
+      `${h.state} for ${formatAge(nowMs - Number(h.stateSinceMs))}${h.stateReason ? ` (${h.stateReason})` : ''}`,
+    ],
+    ['last seen', h.lastSeenAtMs > 0n ? `${formatAge(nowMs - Number(h.lastSeenAtMs))} ago` : 'never'],
+    ['system', known ? `${f.os}, kernel ${f.kernel}, ${f.hostname}` : ''],
+    [
+      'cpu',
+      known
+        ? `${f.cpuThreads} × ${f.cpuModel}, ${percent(c?.cpuUsed ?? 0)} used, load ${(c?.load1 ?? 0).toFixed(2)}`
+        : '',
+    ],
+    [
+      'memory',
+      c?.memoryBytes
+        ? `${size(c.memoryBytes)}, ${size(c.memoryUsedBytes)} used, ${size(c.memoryClaimedBytes)} promised to VMs, ${size(c.memoryAvailableBytes)} left`
+        : '',
+    ],
+    [
+      'disk',
+      c?.diskBytes
+        ? `${size(c.diskBytes)}, ${size(c.diskFreeBytes)} free, ${size(c.diskClaimedBytes)} promised to VMs`
+        : '',
+    ],
+    ['versions', known ? `libvirt ${f.libvirtVersion}, QEMU ${f.qemuVersion}, agent ${f.agentVersion}` : ''],
+    ['domain type', known ? f.domainType : ''],
+    ['vms', `${h.vmCount}, ${h.runningVmCount} running`],
+    [
+      'labels',
+      Object.entries(h.labels)
+        .map(([k, v]) => `${k}=${v}`)
+        .join(' '),
+    ],
+    ...h.bridges.map((b): [string, string] => [
+      `bridge ${b.name}`,
+      [b.up ? 'up' : 'down', ...b.addresses, b.ports.length ? `ports ${b.ports.join(' ')}` : '']
+        .filter(Boolean)
+        .join(', '),
+    ]),
+    ...h.checks.map((k): [string, string] => [`${k.ok ? '✔' : k.fatal ? '✘' : '!'} ${k.name}`, k.detail]),
+    ...h.cleanupDebts.map((d): [string, string] => ['to remove', d]),
+  ]);
+}

@@ -1,0 +1,45 @@
+/** What people see of a host. */
+import { formatBytes } from '@berth/shared/units/bytes.ts';
+import { formatAge } from '@berth/shared/units/duration.ts';
+import type { Host } from '@berth/proto/v1/host.ts';
+import { hostStateWord, percent } from '../core/words.ts';
+import type { Column } from '../output/table.ts';
+
+export interface HostView extends Omit<Host, 'state'> {
+  readonly state: string;
+}
+export const hostView = (h: Host): HostView => ({ ...h, state: hostStateWord(h.state) });
+
+const bytes = (n: bigint | undefined): string => (n === undefined || n === 0n ? '' : formatBytes(Number(n)));
+const share = (part: bigint | undefined, whole: bigint | undefined): string =>
+  whole ? `${bytes(part) || '0'} / ${bytes(whole)}` : '';
+
+export const hostColumns = (nowMs: number): Column<HostView>[] => [
+  { title: 'NAME', cell: (h) => h.name },
+  { title: 'STATE', cell: (h) => h.state },
+  { title: 'ADDRESS', cell: (h) => h.address },
+  { title: 'VMS', cell: (h) => (h.vmCount ? `${h.runningVmCount} of ${h.vmCount} run` : '0') },
+  {
+    title: 'VCPU',
+    cell: (h) => (h.capacity?.cpuThreads ? `${h.capacity.vcpusClaimed} / ${h.capacity.cpuThreads}` : ''),
+    right: true,
+  },
+  { title: 'MEMORY', cell: (h) => share(h.capacity?.memoryClaimedBytes, h.capacity?.memoryBytes), right: true },
+  { title: 'DISK FREE', cell: (h) => bytes(h.capacity?.diskFreeBytes), right: true },
+  {
+    title: 'CPU',
+    cell: (h) => (h.state === 'up' || h.state === 'maintenance' ? percent(h.capacity?.cpuUsed ?? 0) : ''),
+    right: true,
+  },
+  { title: 'AGE', cell: (h) => formatAge(nowMs - Number(h.createdAtMs)) },
+  {
+    title: 'LABELS',
+    cell: (h) =>
+      Object.entries(h.labels)
+        .map(([k, v]) => `${k}=${v}`)
+        .join(','),
+    wide: true,
+  },
+  { title: 'LIBVIRT', cell: (h) => h.facts?.libvirtVersion ?? '', wide: true },
+  { title: 'QEMU', cell: (h) => h.facts?.qemuVersion ?? '', wide: true },
+];

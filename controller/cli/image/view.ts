@@ -1,0 +1,76 @@
+/** berth image list, show. */
+import { formatBytes, formatFileBytes } from '@berth/shared/units/bytes.ts';
+import { formatAge } from '@berth/shared/units/duration.ts';
+import type { Image } from '@berth/proto/v1/image.ts';
+import { OUTPUT, type Command } from '../core/command.ts';
+import { print } from '../core/context.ts';
+import { allPages } from '../core/pages.ts';
+import { imageStateWord, shortDigest } from '../core/words.ts';
+import { fields, format, renderList, renderOne } from '../output/render.ts';
+import type { Column } from '../output/table.ts';
+
+interface ImageView extends Omit<Image, 'state'> {
+  readonly state: string;
+}
+const imageView = (i: Image): ImageView => ({ ...i, state: imageStateWord(i.state) });
+
+const columns = (nowMs: number): Column<ImageView>[] => [
+  { title: 'NAME', cell: (i) => i.name },
+  { title: 'STATE', cell: (i) => i.state },
+  { title: 'SIZE', cell: (i) => (i.virtualSizeBytes ? formatBytes(Number(i.virtualSizeBytes)) : ''), right: true },
+  { title: 'VMS', cell: (i) => String(i.vmCount), right: true },
+  { title: 'COPIES', cell: (i) => i.copies.map((c) => c.host).join(',') },
+  { title: 'DIGEST', cell: (i) => shortDigest(i.digest) },
+  { title: 'AGE', cell: (i) => formatAge(nowMs - Number(i.createdAtMs)) },
+];
+
+export const imageList: Command = {
+  noun: 'image',
+  verb: 'list',
+  summary: 'list images and where copies are',
+  args: [],
+  flags: [OUTPUT],
+  async run(ctx, _args, flags) {
+    const api = await ctx.api();
+    const rows = await allPages(async (page) => {
+      const r = await api.call(api.images, (c) => c.listImages, { page });
+      return { items: r.images.map(imageView), next: r.nextPageToken };
+    });
+    renderList(ctx, flags, {
+      rows,
+      columns: columns(ctx.clock.now()),
+      name: (i) => i.name,
+      empty: 'no images yet. Bring one in with: berth image import FILE',
+    });
+  },
+};
+
+export const imageShow: Command = {
+  noun: 'image',
+  verb: 'show',
+  summary: 'show images in full',
+  args: [{ name: 'images', description: 'images to show', required: true, many: true, kind: 'image' }],
+  flags: [OUTPUT],
+  async run(ctx, names, flags) {
+    const api = await ctx.api();
+    for (const [n, image] of names.entries()) {
+      const row = imageView(await api.call(api.images, (c) => c.getImage, { image }));
+      if (n > 0 && ['table', 'wide'].includes(format(flags))) print(ctx, '');
+      renderOne(ctx, flags, { row, name: row.name, lines: () => lines(row, ctx.clock.now()) });
+    }
+  },
+};
+
+const lines = (i: ImageView, nowMs: number): string[] =>
+  fields([
+    ['name', i.name],
+    ['id', i.id],
+    ['state', i.state],
+    ['size', formatBytes(Number(i.virtualSizeBytes))],
+    ['digest', i.digest],
+    ['source', i.sourceDigest ? `sha256:${i.sourceDigest} (the uploaded file)` : ''],
+    ...i.copies.map((c): [string, string] => [`copy on ${c.host}`, `${formatFileBytes(Number(c.fileBytes))} on disk`]),
+    ['vms', String(i.vmCount)],
+    ['age', formatAge(nowMs - Number(i.createdAtMs))],
+    ['job', i.jobId],
+  ]);

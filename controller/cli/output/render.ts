@@ -1,0 +1,57 @@
+/** `-o table|wide|json|yaml|name`, the same for every reading command. */
+import { stringify } from 'yaml';
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { text, type Flags } from '../core/command.ts';
+import { print, type Context } from '../core/context.ts';
+import { tableLines, type Column } from './table.ts';
+
+const FORMATS = ['table', 'wide', 'json', 'yaml', 'name'];
+
+export function format(flags: Flags): string {
+  const f = text(flags, 'output') ?? 'table';
+  if (!FORMATS.includes(f)) throw invalidArgument(`-o ${f}: known are ${FORMATS.join(', ')}`);
+  return f;
+}
+
+/** A list of objects. `empty` is said on standard error when there are none. */
+export function renderList<T extends object>(
+  ctx: Context,
+  flags: Flags,
+  o: { rows: readonly T[]; columns: readonly Column<T>[]; name: (row: T) => string; empty: string },
+): void {
+  const f = format(flags);
+  if (f === 'json') print(ctx, JSON.stringify(o.rows.map(plain), undefined, 2));
+  else if (f === 'yaml') ctx.stdout.write(stringify(o.rows.map(plain)));
+  else if (f === 'name') o.rows.forEach((r) => print(ctx, o.name(r)));
+  else if (o.rows.length === 0) ctx.stderr.write(`${o.empty}\n`);
+  else tableLines(o.columns, o.rows, f === 'wide').forEach((l) => print(ctx, l));
+}
+
+/** One object: `lines` for people. */
+export function renderOne<T extends object>(
+  ctx: Context,
+  flags: Flags,
+  o: { row: T; name: string; lines: () => readonly string[] },
+): void {
+  const f = format(flags);
+  if (f === 'json') print(ctx, JSON.stringify(plain(o.row), undefined, 2));
+  else if (f === 'yaml') ctx.stdout.write(stringify(plain(o.row)));
+  else if (f === 'name') print(ctx, o.name);
+  else o.lines().forEach((l) => print(ctx, l));
+}
+
+/** `key:   value` lines, aligned. Empty values are left out. */
+export function fields(pairs: readonly (readonly [string, string])[]): string[] {
+  const shown = pairs.filter(([, v]) => v !== '');
+  const width = Math.max(...shown.map(([k]) => k.length)) + 2;
+  return shown.map(([k, v]) => `${`${k}:`.padEnd(width)} ${v}`);
+}
+
+/** Wire objects as JSON people expect: 64-bit numbers as numbers, bytes as base64. */
+function plain(v: unknown): unknown {
+  if (typeof v === 'bigint') return Number(v);
+  if (v instanceof Uint8Array) return Buffer.from(v).toString('base64');
+  if (Array.isArray(v)) return v.map(plain);
+  if (typeof v === 'object' && v !== null) return Object.fromEntries(Object.entries(v).map(([k, x]) => [k, plain(x)]));
+  return v;
+}

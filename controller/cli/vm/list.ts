@@ -1,0 +1,31 @@
+/** berth vm list. */
+import { OUTPUT, text, type Command } from '../core/command.ts';
+import { allPages } from '../core/pages.ts';
+import { renderList } from '../output/render.ts';
+import { vmColumns, vmView } from './view.ts';
+
+export const vmList: Command = {
+  noun: 'vm',
+  verb: 'list',
+  summary: 'list VMs',
+  args: [],
+  flags: [OUTPUT, { spec: '--host <host>', description: 'only those on this host', kind: 'host' }],
+  async run(ctx, _args, flags) {
+    const api = await ctx.api();
+    const rows = await allPages(async (page) => {
+      const r = await api.call(api.vms, (c) => c.listVms, { page, host: text(flags, 'host') ?? '' });
+      return { items: r.vms.map(vmView), next: r.nextPageToken };
+    });
+    // The reason stands behind the last column, only where there is one.
+    const columns = [
+      ...vmColumns(ctx.clock.now()),
+      ...(rows.some((r) => r.stateReason) ? [{ title: '', cell: (v: (typeof rows)[0]) => v.stateReason || ' ' }] : []),
+    ];
+    renderList(ctx, flags, {
+      rows,
+      columns,
+      name: (v) => v.name,
+      empty: 'no VMs yet. Make one with: berth vm clone IMAGE NAME',
+    });
+  },
+};

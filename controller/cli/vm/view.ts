@@ -1,0 +1,28 @@
+/** What people see of a VM. */
+import { formatBytes } from '@berth/shared/units/bytes.ts';
+import { formatAge } from '@berth/shared/units/duration.ts';
+import { VmState, type Vm } from '@berth/proto/v1/vm.ts';
+import { percent, vmStateWord } from '../core/words.ts';
+import type { Column } from '../output/table.ts';
+
+export interface VmView extends Omit<Vm, 'state'> {
+  readonly state: string;
+}
+export const vmView = (vm: Vm): VmView => ({ ...vm, state: vmStateWord(vm.state) });
+
+const runs = (vm: VmView) => vm.state === vmStateWord(VmState.RUNNING);
+
+export const vmColumns = (nowMs: number): Column<VmView>[] => [
+  { title: 'NAME', cell: (v) => v.name },
+  { title: 'STATE', cell: (v) => v.state },
+  { title: 'HOST', cell: (v) => v.host },
+  { title: 'VCPU', cell: (v) => String(v.spec?.vcpus ?? '') },
+  { title: 'MEMORY', cell: (v) => formatBytes(Number(v.spec?.memoryBytes ?? 0n)), right: true },
+  { title: 'CPU', cell: (v) => (runs(v) ? percent(v.cpuUsed) : ''), right: true },
+  { title: 'ADDRESS', cell: (v) => v.spec?.nics[0]?.address.split('/')[0] ?? '' },
+  { title: 'AGE', cell: (v) => formatAge(nowMs - Number(v.createdAtMs)) },
+  { title: 'IMAGE', cell: (v) => v.spec?.disks[0]?.image ?? '', wide: true },
+  { title: 'DISK', cell: (v) => formatBytes(Number(v.spec?.disks[0]?.sizeBytes ?? 0n)), right: true, wide: true },
+  { title: 'MAC', cell: (v) => v.spec?.nics[0]?.mac ?? '', wide: true },
+  { title: 'UUID', cell: (v) => v.uuid, wide: true },
+];
