@@ -18,7 +18,10 @@ export interface DomainSeen {
   readonly power: DomainPower;
   readonly reason: PowerReason;
   readonly persistent: boolean;
-  /** The content of our element in `<metadata>`, or undefined for a foreign domain. */
+  /**
+   * Our element in `<metadata>`, with its own tag; undefined for a foreign domain. libvirt gives it back without prefix
+   * and namespace, so read it by local names. While `power` is `unknown`, this may be missing or old.
+   */
   readonly metadataXml: string | undefined;
   readonly memoryBytes: number;
   readonly maxMemoryBytes: number;
@@ -71,7 +74,7 @@ export interface Hypervisor {
   stats(deadlineMs: number): Promise<readonly DomainStats[]>;
   /** The first serial port, both ways. One reader at a time; `force` takes it over. */
   openConsole(uuid: string, force: boolean): Promise<Duplex>;
-  /** Calls `listener` for each event until the returned function is called. */
+  /** Calls `listener` for each event until the returned function is called; first with `connected` if it is already. */
   subscribe(listener: (e: HypervisorEvent) => void): () => void;
   close(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 /**
- * The Hypervisor interface over libvirt's RPC. Connections by role: one for events (nothing slow ever runs on it), one
- * for short calls, two for starts, two for stops (a force-off never waits behind starts), one or two for statistics, one
- * per console. What each verb means is in domain-verbs.ts.
+ * The Hypervisor interface over libvirt's RPC. Connections by role: one for events (nothing that takes a domain's lock
+ * runs on it after it is up), up to two each for short calls, for starts, for stops (a force-off never waits behind
+ * starts) and for statistics, opened when needed, and one per console. What each verb means is in domain-verbs.ts.
  */
 import type { Duplex } from 'node:stream';
 import type { Log } from '@berth/shared/log/log.ts';
@@ -51,7 +51,7 @@ class LibvirtHypervisor implements Hypervisor {
   #held: HypervisorEvent[] = [];
 
   constructor(readonly opts: LibvirtOptions) {
-    this.#pools = { quick: this.#pool(1), start: this.#pool(2), stop: this.#pool(2), stats: this.#pool(2) };
+    this.#pools = { quick: this.#pool(2), start: this.#pool(2), stop: this.#pool(2), stats: this.#pool(2) };
     this.#cache = new DomainCache({
       clock: opts.clock,
       read: (uuid, known) => readDomain(this.#pools.quick, uuid, known),
@@ -125,6 +125,7 @@ class LibvirtHypervisor implements Hypervisor {
 
   subscribe(listener: (e: HypervisorEvent) => void): () => void {
     this.#listeners.add(listener);
+    if (this.#link.isUp) listener({ type: 'connected' });
     return () => void this.#listeners.delete(listener);
   }
 

@@ -31,12 +31,11 @@ export async function readDomain(
   const dom = refOf(uuid);
   const what = `read domain ${uuid}`;
   try {
-    const [found, state, info, definition] = await Promise.all([
-      pool.call(PROC.lookupByUuid, { uuid }, what, READ_DEADLINE_MS),
-      pool.call(PROC.getState, { dom, flags: 0 }, what, READ_DEADLINE_MS),
-      pool.call(PROC.getInfo, { dom }, what, READ_DEADLINE_MS),
-      known ?? readDefinition(pool, dom, what),
-    ]);
+    // One after the other: a domain that is being launched must not occupy more than one place in the pool.
+    const found = await pool.call(PROC.lookupByUuid, { uuid }, what, READ_DEADLINE_MS);
+    const state = await pool.call(PROC.getState, { dom, flags: 0 }, what, READ_DEADLINE_MS);
+    const info = await pool.call(PROC.getInfo, { dom }, what, READ_DEADLINE_MS);
+    const definition = known ?? (await readDefinition(pool, dom, what));
     return {
       uuid,
       name: found.dom.name,

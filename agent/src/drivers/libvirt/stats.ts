@@ -69,12 +69,12 @@ export class StatsCollector {
 
   async #gather(into: Map<string, DomainStats>, deadlineMs: number): Promise<void> {
     this.#lookAgain();
-    const all = this.opts.domains().filter((d) => isActive(d.power));
-    const doms = all.filter((d) => !this.#suspects.has(d.uuid)).map((d) => refOf(d.uuid, d.name));
+    const asked = this.opts.domains().filter((d) => isActive(d.power) && !this.#suspects.has(d.uuid));
+    const doms = asked.map((d) => refOf(d.uuid, d.name));
     if (doms.length === 0) return;
     try {
-      // An empty list means "all", and spares libvirt the look-ups.
-      const records = await this.#ask(doms.length === all.length ? [] : doms, deadlineMs * BULK_SHARE);
+      // Named one by one: asked for "all", libvirt would also wait for a domain that is being launched.
+      const records = await this.#ask(doms, deadlineMs * BULK_SHARE);
       for (const r of records) if (isComplete(r)) into.set(r.dom.uuid, readStats(r));
     } catch (e) {
       if (!isDeadline(e)) throw e;

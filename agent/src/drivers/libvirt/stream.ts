@@ -16,7 +16,8 @@ type Done = (e?: Error | null) => void;
 class RpcStream extends Duplex implements StreamSink {
   #serial: number | undefined;
   #finishing = false;
-  #confirmed = false;
+  /** The server is done with this stream: confirmed, or failed. */
+  #over = false;
   #onConfirm: Done | undefined;
 
   constructor(
@@ -41,13 +42,14 @@ class RpcStream extends Duplex implements StreamSink {
   }
 
   onConfirmed(): void {
-    this.#confirmed = true;
+    this.#over = true;
     this.push(null);
     this.#onConfirm?.();
     this.connection.close('the stream ended');
   }
 
   onFailed(e: Error): void {
+    this.#over = true;
     this.#onConfirm?.(e);
     this.destroy(e);
   }
@@ -71,7 +73,7 @@ class RpcStream extends Duplex implements StreamSink {
   }
 
   override _final(done: Done): void {
-    if (this.#confirmed) return done();
+    if (this.#over) return done();
     this.#onConfirm = done;
     this.#finish();
     this.connection.socket.resume(); // or the confirmation would wait behind data that nobody reads
@@ -85,14 +87,14 @@ class RpcStream extends Duplex implements StreamSink {
   }
 
   override _destroy(error: Error | null, done: (e: Error | null) => void): void {
-    const over = (): void => {
+    const closed = (): void => {
       timer.cancel();
       this.connection.close('the stream was closed');
       done(error);
     };
-    const timer = this.clock.after(ABORT_DEADLINE_MS, over);
-    if (this.#confirmed || this.connection.closedWhy !== undefined || this.#serial === undefined) return over();
-    this.#onConfirm = over;
+    const timer = this.clock.after(ABORT_DEADLINE_MS, closed);
+    if (this.#over || this.connection.closedWhy !== undefined || this.#serial === undefined) return closed();
+    this.#onConfirm = closed;
     this.connection.socket.resume();
     this.connection.sendStream(this.#serial, STATUS.error, undefined);
   }

@@ -1,0 +1,133 @@
+import { describe, expect, it } from 'vitest';
+import { readCapabilities, versionText } from './capabilities.ts';
+import { deadlinePassed, fromRemote, hasCode, isDeadline, neverSent } from './errors.ts';
+import { isActive, powerOf } from './power.ts';
+import { isComplete, readStats } from './stats-record.ts';
+import type { RemoteError, TypedValue } from './types.ts';
+
+describe('errors', () => {
+  const remote = (code: number, int1 = 0): RemoteError => ({
+    code,
+    domain: 10,
+    message: 'why',
+    level: 2,
+    dom: undefined,
+    str1: undefined,
+    str2: undefined,
+    str3: undefined,
+    int1,
+    int2: 0,
+    net: undefined,
+  });
+
+  it.each([
+    [42, 'NOT_FOUND'],
+    [55, 'BAD_STATE'],
+    [27, 'INVALID_ARGUMENT'],
+    [67, 'UNSUPPORTED'],
+    [88, 'PERMISSION_DENIED'],
+    [1, 'INTERNAL'],
+    [9_999, 'INTERNAL'],
+  ])('number %d is %s', (code, reason) => {
+    expect(fromRemote(remote(code), 'start domain web')).toMatchObject({
+      reason,
+      message: 'libvirt could not start domain web: why',
+    });
+  });
+
+  it('tells a full disk from other system errors', () => {
+    expect(fromRemote(remote(38, 28), 'x').reason).toBe('DISK_FULL');
+    expect(fromRemote(remote(38, 5), 'x').reason).toBe('INTERNAL');
+  });
+
+  it('keeps the number for code that must tell one refusal from another', () => {
+    expect(hasCode(fromRemote(remote(42), 'x'), 55, 42)).toBe(true);
+    expect(hasCode(neverSent('x', 'y'), 42)).toBe(false);
+    expect(isDeadline(deadlinePassed('x', 5))).toBe(true);
+  });
+});
+
+describe('power states', () => {
+  it.each([
+    [1, 1, 'running', 'booted'],
+    [2, 0, 'running', 'none'],
+    [3, 5, 'paused', 'io-error'],
+    [3, 8, 'stopping', 'shutdown'],
+    [4, 1, 'stopping', 'user'],
+    [5, 1, 'stopped', 'shutdown'],
+    [5, 2, 'stopped', 'destroyed'],
+    [5, 3, 'stopped', 'crashed'],
+    [5, 5, 'stopped', 'other'],
+    [6, 1, 'crashed', 'crashed'],
+    [7, 0, 'suspended', 'none'],
+    [99, 0, 'unknown', 'none'],
+  ])('state %d with reason %d is %s, %s', (state, reason, power, why) => {
+    expect(powerOf(state, reason)).toEqual({ power, reason: why });
+  });
+
+  it('counts a domain as active while a QEMU stands behind it', () => {
+    expect(
+      ['running', 'paused', 'stopping', 'suspended', 'stopped', 'crashed', 'unknown'].filter((p) =>
+        isActive(p as never),
+      ),
+    ).toEqual(['running', 'paused', 'stopping', 'suspended']);
+  });
+});
+
+describe('statistics', () => {
+  const L = (value: bigint): TypedValue => ({ type: 'ullong', value });
+  const record = (fields: Record<string, TypedValue>) => ({
+    dom: { name: 'web', uuid: 'u', id: 1 },
+    params: Object.entries(fields).map(([field, value]) => ({ field, value })),
+  });
+
+  it('adds up all disks and all interfaces', () => {
+    const stats = readStats(
+      record({
+        'cpu.time': L(5n),
+        'balloon.rss': L(2n),
+        'block.0.rd.bytes': L(1n),
+        'block.10.rd.bytes': L(10n),
+        'block.0.wr.bytes': L(3n),
+        'block.0.rd.reqs': L(999n),
+        'net.0.rx.bytes': L(7n),
+        'net.1.rx.bytes': L(70n),
+        'net.1.tx.bytes': L(8n),
+      }),
+    );
+    expect(stats).toEqual({
+      uuid: 'u',
+      cpuTimeNs: 5n,
+      memoryUsedBytes: 2048,
+      blockReadBytes: 11n,
+      blockWriteBytes: 3n,
+      netReceiveBytes: 77n,
+      netTransmitBytes: 8n,
+    });
+  });
+
+  it('knows an answer for which QEMU was not asked', () => {
+    expect(isComplete(record({ 'cpu.time': L(5n) }))).toBe(false);
+    expect(isComplete(record({ 'balloon.rss': L(5n) }))).toBe(true);
+  });
+});
+
+describe('capabilities', () => {
+  const guest = (arch: string, types: string[]): string =>
+    `<guest><os_type>hvm</os_type><arch name='${arch}'><wordsize>64</wordsize><emulator>/usr/bin/qemu-system-${arch}</emulator>${types.map((t) => `<domain type='${t}'/>`).join('')}</arch></guest>`;
+
+  it('names the domain types of the host’s own architecture, kvm first', () => {
+    const xml = `<capabilities><host><cpu><arch>x86_64</arch><model>Skylake</model></cpu></host>${guest('i686', ['qemu'])}${guest('x86_64', ['qemu', 'kvm'])}</capabilities>`;
+    expect(readCapabilities(xml)).toEqual({
+      domainTypes: ['kvm', 'qemu'],
+      emulatorPath: '/usr/bin/qemu-system-x86_64',
+      cpuModel: 'Skylake',
+    });
+  });
+
+  it('finds nothing where there is nothing', () => {
+    expect(readCapabilities('<capabilities/>')).toEqual({ domainTypes: [], emulatorPath: '', cpuModel: '' });
+  });
+
+  it('writes versions as people do', () => expect(versionText(7_002_022n)).toBe('7.2.22'));
+});

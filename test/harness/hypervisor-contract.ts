@@ -1,0 +1,350 @@
+/**
+ * What every Hypervisor driver must do: the same cases for the simulated one and for a real libvirt. Needs guests without
+ * disks only. Where the hypervisor comes from is the caller's business (`make`); nothing here knows the lab.
+ */
+import { randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { DomainSeen, Hypervisor, HypervisorEvent } from '@berth/agent/drivers/hypervisor.ts';
+
+export interface HypervisorFixture {
+  readonly hypervisor: Hypervisor;
+  dispose(): Promise<void>;
+}
+
+/** Faults that only a real host can have. */
+export interface FaultyFixture extends HypervisorFixture {
+  /** SIGKILL; guests go on. Resolves when the daemon is gone. */
+  killDaemon(): Promise<void>;
+  /** Unless it runs. */
+  startDaemon(): Promise<void>;
+  /** SIGSTOP for the QEMU of this domain. */
+  freezeGuest(name: string): Promise<void>;
+  /** Tells one run of a guest's QEMU from another. */
+  guestProcess(name: string): Promise<string>;
+}
+
+interface Guest {
+  readonly uuid: string;
+  readonly name: string;
+}
+
+const EVENTUALLY = { timeout: 30_000, interval: 50 };
+
+const newGuest = (): Guest => {
+  const uuid = randomUUID();
+  return { uuid, name: `contract-${uuid.slice(0, 8)}` };
+};
+
+/** A guest that gets as far as its firmware and says so on the serial port. */
+export const firmwareGuestXml = ({ uuid, name }: Guest, memoryMib = 64): string => `<domain type='qemu'>
+  <name>${name}</name>
+  <uuid>${uuid}</uuid>
+  <metadata><b:vm xmlns:b='urn:berth:vm:1'><b:mark>${name}</b:mark></b:vm></metadata>
+  <memory unit='MiB'>${memoryMib}</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type><bios useserial='yes'/></os>
+  <features><acpi/></features>
+  <devices><serial type='pty'/><console type='pty'/></devices>
+</domain>`;
+
+class Bench {
+  readonly events: HypervisorEvent[] = [];
+  readonly #guests: Guest[] = [];
+  readonly #unsubscribe: () => void;
+
+  constructor(readonly hypervisor: Hypervisor) {
+    this.#unsubscribe = hypervisor.subscribe((e) => this.events.push(e));
+  }
+
+  guest(): Guest {
+    const g = newGuest();
+    this.#guests.push(g);
+    return g;
+  }
+
+  async defined(): Promise<Guest> {
+    const g = this.guest();
+    await this.hypervisor.define(firmwareGuestXml(g));
+    return g;
+  }
+
+  async running(): Promise<Guest> {
+    const g = await this.defined();
+    await this.hypervisor.start(g.uuid);
+    return g;
+  }
+
+  async seen(g: Guest): Promise<DomainSeen | undefined> {
+    return (await this.hypervisor.list()).find((d) => d.uuid === g.uuid);
+  }
+
+  async cleanUp(): Promise<void> {
+    this.#unsubscribe();
+    await vi.waitFor(() => this.hypervisor.list(), EVENTUALLY);
+    for (const g of this.#guests) {
+      await this.hypervisor.destroy(g.uuid);
+      await this.hypervisor.undefine(g.uuid);
+    }
+  }
+}
+
+function withBench<F extends HypervisorFixture>(make: () => Promise<F>): { fixture: F; bench: Bench } {
+  const state = {} as { fixture: F; bench: Bench };
+  beforeEach(async () => {
+    state.fixture = await make();
+    state.bench = new Bench(state.fixture.hypervisor);
+    await vi.waitFor(() => expect(state.bench.events).toContainEqual({ type: 'connected' }), EVENTUALLY);
+  });
+  afterEach(async () => {
+    await state.bench.cleanUp();
+    await state.fixture.dispose();
+  });
+  return state;
+}
+
+/** Registers the cases that hold for every driver. */
+export function hypervisorContract(name: string, make: () => Promise<HypervisorFixture>): void {
+  describe(`${name} as a hypervisor`, () => {
+    const s = withBench(make);
+    definitions(s);
+    powerCases(s);
+    readings(s);
+  });
+}
+
+function definitions(s: { bench: Bench }): void {
+  it('shows a defined domain as stopped, with its sizes and our metadata', async () => {
+    const g = s.bench.guest();
+    const seen = await s.bench.hypervisor.define(firmwareGuestXml(g));
+    expect(seen).toMatchObject({ ...g, power: 'stopped', persistent: true, vcpus: 1, maxMemoryBytes: 64 * 2 ** 20 });
+    expect(seen.metadataXml).toContain(g.name);
+    expect(await s.bench.seen(g)).toEqual(seen);
+  });
+
+  it('defines twice as once, and takes a changed definition', async () => {
+    const g = await s.bench.defined();
+    await s.bench.hypervisor.define(firmwareGuestXml(g));
+    expect(await s.bench.hypervisor.define(firmwareGuestXml(g, 96))).toMatchObject({ maxMemoryBytes: 96 * 2 ** 20 });
+    expect((await s.bench.hypervisor.list()).filter((d) => d.uuid === g.uuid)).toHaveLength(1);
+  });
+
+  it('refuses XML that is none, and leaves nothing behind', async () => {
+    const before = await s.bench.hypervisor.list();
+    await expect(s.bench.hypervisor.define('<domain>')).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    expect(await s.bench.hypervisor.list()).toEqual(before);
+  });
+
+  it('refuses a name that another domain has', async () => {
+    const g = await s.bench.defined();
+    const other = { ...s.bench.guest(), name: g.name };
+    await expect(s.bench.hypervisor.define(firmwareGuestXml(other))).rejects.toMatchObject({
+      reason: 'ALREADY_EXISTS',
+    });
+    expect(await s.bench.seen(other)).toBeUndefined();
+  });
+
+  it('removes a definition, says so, and does not mind a second time', async () => {
+    const g = await s.bench.defined();
+    await s.bench.hypervisor.undefine(g.uuid);
+    expect(await s.bench.seen(g)).toBeUndefined();
+    await vi.waitFor(
+      () => expect(s.bench.events).toContainEqual({ type: 'domain', uuid: g.uuid, seen: undefined }),
+      EVENTUALLY,
+    );
+    await s.bench.hypervisor.undefine(g.uuid);
+  });
+
+  it('does not remove a running domain', async () => {
+    const g = await s.bench.running();
+    await expect(s.bench.hypervisor.undefine(g.uuid)).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'running', persistent: true });
+  });
+
+  it('tells a listener that comes late that it is connected', () => {
+    const heard: HypervisorEvent[] = [];
+    s.bench.hypervisor.subscribe((e) => heard.push(e))();
+    expect(heard).toEqual([{ type: 'connected' }]);
+  });
+}
+
+function powerCases(s: { bench: Bench }): void {
+  it('shows a domain as running when start returns, and starts twice as once', async () => {
+    const g = await s.bench.running();
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'running', reason: 'booted' });
+    await s.bench.hypervisor.start(g.uuid);
+    await vi.waitFor(() => {
+      const seen = s.bench.events.flatMap((e) => (e.type === 'domain' && e.uuid === g.uuid ? [e.seen?.power] : []));
+      expect(seen).toContain('running');
+    }, EVENTUALLY);
+  });
+
+  it('starts the same domain twice at the same time as once', async () => {
+    const g = await s.bench.defined();
+    await Promise.all([s.bench.hypervisor.start(g.uuid), s.bench.hypervisor.start(g.uuid)]);
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'running' });
+  });
+
+  it('cannot start what is not there', async () => {
+    await expect(s.bench.hypervisor.start(randomUUID())).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  });
+
+  it('forces off, says why it stopped, and does not mind what is stopped or absent', async () => {
+    const g = await s.bench.running();
+    await s.bench.hypervisor.destroy(g.uuid);
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'stopped', reason: 'destroyed' });
+    await s.bench.hypervisor.destroy(g.uuid);
+    await s.bench.hypervisor.destroy(randomUUID());
+  });
+
+  it('does not mind shutting down what is stopped', async () => {
+    const g = await s.bench.defined();
+    await s.bench.hypervisor.shutdown(g.uuid);
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'stopped' });
+  });
+}
+
+function readings(s: { bench: Bench }): void {
+  it('describes itself', async () => {
+    const info = await s.bench.hypervisor.info();
+    expect(info.domainTypes).toContain('qemu');
+    expect(info.emulatorPath).toContain('qemu');
+    expect(info.libvirtVersion).toMatch(/^\d+\.\d+\.\d+$/);
+  });
+
+  it('gives back the XML of a domain', async () => {
+    const g = await s.bench.defined();
+    expect(await s.bench.hypervisor.getXml(g.uuid)).toContain(g.uuid);
+    await expect(s.bench.hypervisor.getXml(randomUUID())).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  });
+
+  it('counts running domains only', async () => {
+    const [on, off] = [await s.bench.running(), await s.bench.defined()];
+    const uuids = (await s.bench.hypervisor.stats(5_000)).map((x) => x.uuid);
+    expect(uuids).toContain(on.uuid);
+    expect(uuids).not.toContain(off.uuid);
+  });
+
+  it('opens a console for one reader at a time; force takes it over', async () => {
+    const g = await s.bench.running();
+    const first = await s.bench.hypervisor.openConsole(g.uuid, false);
+    first.on('error', () => undefined);
+    const refused = s.bench.hypervisor.openConsole(g.uuid, false);
+    await expect(refused).rejects.toMatchObject({ reason: 'RESOURCE_BUSY' });
+    const second = await s.bench.hypervisor.openConsole(g.uuid, true);
+    second.destroy();
+    first.destroy();
+    await vi.waitFor(async () => (await s.bench.hypervisor.openConsole(g.uuid, false)).destroy(), EVENTUALLY);
+  });
+
+  it('ends a console when its domain stops', async () => {
+    const g = await s.bench.running();
+    const console = await s.bench.hypervisor.openConsole(g.uuid, false);
+    let over = false;
+    console.on('close', () => (over = true)).resume();
+    await s.bench.hypervisor.destroy(g.uuid);
+    await vi.waitFor(() => expect(over).toBe(true), EVENTUALLY);
+  });
+
+  it('has no console for a stopped domain', async () => {
+    const g = await s.bench.defined();
+    await expect(s.bench.hypervisor.openConsole(g.uuid, false)).rejects.toMatchObject({ reason: 'BAD_STATE' });
+  });
+}
+
+/** Registers the cases that need a daemon to kill and a QEMU to freeze. */
+export function hypervisorFaultContract(name: string, make: () => Promise<FaultyFixture>): void {
+  describe(`${name} when things break`, () => {
+    const s = withBench(make);
+    afterEach(() => s.fixture.startDaemon()); // runs before the clean-up, which needs it
+    daemonDeath(s);
+    frozenGuest(s);
+  });
+}
+
+interface Broken {
+  readonly fixture: FaultyFixture;
+  readonly bench: Bench;
+}
+
+async function restartDaemon({ fixture, bench }: Broken): Promise<void> {
+  await fixture.killDaemon();
+  await vi.waitFor(() => expect(bench.events.at(-1)).toMatchObject({ type: 'disconnected' }), EVENTUALLY);
+  bench.events.length = 0;
+  await fixture.startDaemon();
+  await vi.waitFor(() => expect(bench.events).toContainEqual({ type: 'connected' }), EVENTUALLY);
+}
+
+function daemonDeath(s: Broken): void {
+  it('comes back after SIGKILL of the daemon, with the guest that ran on, and hears events again', async () => {
+    const g = await s.bench.running();
+    const process = await s.fixture.guestProcess(g.name);
+    await restartDaemon(s);
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'running', persistent: true });
+    expect(await s.fixture.guestProcess(g.name)).toBe(process);
+    s.bench.events.length = 0;
+    await s.bench.hypervisor.destroy(g.uuid);
+    await vi.waitFor(() => expect(s.bench.events).toMatchObject([{ type: 'domain', uuid: g.uuid }]), EVENTUALLY);
+  });
+
+  it('refuses calls while the daemon is away, saying that nothing was done', async () => {
+    const g = await s.bench.defined();
+    await s.fixture.killDaemon();
+    await vi.waitFor(() => expect(s.bench.events.at(-1)).toMatchObject({ type: 'disconnected' }), EVENTUALLY);
+    const nothingDone = { reason: 'HYPERVISOR_UNAVAILABLE', meta: { phase: 'before-send' } };
+    await expect(s.bench.hypervisor.start(g.uuid)).rejects.toMatchObject(nothingDone);
+    await expect(s.bench.hypervisor.list()).rejects.toMatchObject(nothingDone);
+    await s.fixture.startDaemon();
+    await vi.waitFor(async () => expect(await s.bench.seen(g)).toMatchObject({ power: 'stopped' }), EVENTUALLY);
+  });
+
+  it('calls a start unknown, not failed, when the daemon dies under it, and settles afterwards', async () => {
+    const g = await s.bench.running(); // so that the connection for starts is open already
+    await s.bench.hypervisor.destroy(g.uuid);
+    const outcome = s.bench.hypervisor.start(g.uuid).then(
+      () => 'started',
+      (e: unknown) => (e as { meta?: { phase?: string } }).meta?.phase,
+    );
+    await new Promise((resolve) => setImmediate(resolve)); // by now the request has left
+    await s.fixture.killDaemon();
+    expect(['started', 'unknown']).toContain(await outcome);
+    await s.fixture.startDaemon();
+    await vi.waitFor(async () => {
+      await s.bench.hypervisor.start(g.uuid);
+      expect(await s.bench.seen(g)).toMatchObject({ power: 'running' });
+    }, EVENTUALLY);
+  });
+
+  it('ends an open console with "unknown" when the daemon dies', async () => {
+    const g = await s.bench.running();
+    const console = await s.bench.hypervisor.openConsole(g.uuid, false);
+    const failed = new Promise((resolve) => console.once('error', resolve));
+    console.resume();
+    await restartDaemon(s);
+    expect(await failed).toMatchObject({ reason: 'HYPERVISOR_UNAVAILABLE' });
+  });
+}
+
+function frozenGuest(s: Broken): void {
+  it('neither lists nor statistics wait for a frozen QEMU, and it can be forced off', async () => {
+    const [well, frozen] = [await s.bench.running(), await s.bench.running()];
+    await s.fixture.freezeGuest(frozen.name);
+    const uuids = async (): Promise<string[]> => (await s.bench.hypervisor.stats(3_000)).map((x) => x.uuid);
+    const first = await timed(uuids);
+    expect(first.value).toContain(well.uuid);
+    expect(first.value).not.toContain(frozen.uuid);
+    expect(first.ms).toBeLessThan(4_000);
+    const second = await timed(uuids);
+    expect(second.value).toContain(well.uuid);
+    expect(second.ms).toBeLessThan(1_000);
+    expect((await timed(() => s.bench.hypervisor.list())).ms).toBeLessThan(1_000);
+    await s.bench.hypervisor.destroy(frozen.uuid);
+    await s.bench.hypervisor.start(frozen.uuid);
+    await vi.waitFor(async () => expect(await uuids()).toContain(frozen.uuid), EVENTUALLY);
+  });
+}
+
+async function timed<T>(act: () => Promise<T>): Promise<{ value: T; ms: number }> {
+  const start = performance.now();
+  const value = await act();
+  return { value, ms: performance.now() - start };
+}
