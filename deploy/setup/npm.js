@@ -3,6 +3,7 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { runOrFail } from './process.js';
 
@@ -18,11 +19,11 @@ export function dependencyStamp(lockFile, nodeAbi) {
   return createHash('sha256').update(lockFile).update(`\0abi ${nodeAbi}`).digest('hex');
 }
 
+/** With our stamp the answer is quick; without it (npm was run by hand), what is installed is compared. */
 export function dependenciesFresh(root) {
-  const stampFile = stampPath(root);
   if (!existsSync(path.join(root, 'node_modules'))) return false;
-  if (!existsSync(stampFile)) return adoptable(root);
-  return readFileSync(stampFile, 'utf8').trim() === currentStamp(root);
+  const stamp = existsSync(stampPath(root)) ? readFileSync(stampPath(root), 'utf8').trim() : undefined;
+  return stamp === currentStamp(root) || adoptable(root);
 }
 
 export async function installDependencies(root, log) {
@@ -43,16 +44,25 @@ function writeStamp(root) {
   writeFileSync(stampPath(root), `${currentStamp(root)}\n`);
 }
 
-/** Somebody ran `npm ci` by hand: npm's own record inside node_modules tells from which lock file. */
+/** Whether npm's own record inside node_modules agrees with the lock file, and the native module loads in this Node. */
 function adoptable(root) {
   const record = path.join(root, 'node_modules/.package-lock.json');
-  const compiled = path.join(root, 'node_modules/better-sqlite3/build/Release/better_sqlite3.node');
-  if (!existsSync(record) || !existsSync(compiled)) return false;
+  if (!existsSync(record) || !loads(path.join(root, 'node_modules/better-sqlite3/build/Release/better_sqlite3.node')))
+    return false;
   const lock = JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8'));
   const installed = JSON.parse(readFileSync(record, 'utf8'));
   if (!sameVersions(lock.packages, installed.packages)) return false;
   writeStamp(root);
   return true;
+}
+
+function loads(nativeModule) {
+  try {
+    createRequire(import.meta.url)(nativeModule);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether everything npm recorded as installed is what the lock file asks for, and nothing required is missing. Pure. */

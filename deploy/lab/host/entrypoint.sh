@@ -9,7 +9,7 @@ mount -o remount,rw /proc/sys 2>/dev/null || true
 # Containers share the kernel's boot id; a host must have its own, new with every boot.
 cat /proc/sys/kernel/random/uuid >/run/boot_id
 mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
-[ -s /etc/machine-id ] || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
+grep -qsE '^[0-9a-f]{32}$' /etc/machine-id || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
 id=$(cat /etc/machine-id)
 host_uuid=$(echo "$id" | sed 's/^\(.\{8\}\)\(.\{4\}\)\(.\{4\}\)\(.\{4\}\)\(.\{12\}\).*/\1-\2-\3-\4-\5/')
 

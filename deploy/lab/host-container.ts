@@ -1,0 +1,62 @@
+/** Starts the container of one lab host. What can be done with it afterwards is host.ts. */
+import { findRoot } from '../setup/root.js';
+import { nodeBinary } from './config.ts';
+import { HOST_LABEL, LAB_LABEL, loadTestcontainers } from './engine.ts';
+import { hostImageTag } from './recipe.js';
+
+export interface HostSpec {
+  readonly label: string;
+  readonly name: string;
+  readonly address: string;
+  readonly network: string;
+  /** The address of the host's own bridge, as CIDR. */
+  readonly bridgeAddress: string;
+  /** Puts a file system of this size at `path` (default /var/lib/berth), to be filled up. Lost when the host reboots. */
+  readonly disk?: { readonly limitBytes: number; readonly path?: string } | undefined;
+}
+
+export const READY_SOCKET = '/run/libvirt/libvirt-sock';
+
+/** Answers the container's id, once libvirt's socket is there. */
+export async function startHostContainer(spec: HostSpec): Promise<string> {
+  const { GenericContainer, Wait } = await loadTestcontainers();
+
+  /** testcontainers has no option for devices, fixed addresses or volumes of its own: they are set underneath. */
+  class HostContainer extends GenericContainer {
+    constructor() {
+      super(hostImageTag());
+      this.hostConfig.Devices = [
+        { PathOnHost: '/dev/net/tun', PathInContainer: '/dev/net/tun', CgroupPermissions: 'rwm' },
+      ];
+      this.createOpts.NetworkingConfig = {
+        EndpointsConfig: { [spec.network]: { Aliases: [spec.name], IPAMConfig: { IPv4Address: spec.address } } },
+      };
+    }
+  }
+
+  const container = await new HostContainer()
+    .withName(`berth-${spec.label}-${spec.name}`)
+    .withHostname(spec.name)
+    .withNetworkMode(spec.network)
+    .withLabels({ [LAB_LABEL]: spec.label, [HOST_LABEL]: spec.name })
+    .withAddedCapabilities('SYS_ADMIN', 'NET_ADMIN', 'SYS_PTRACE', 'SYS_NICE')
+    .withSecurityOpt('seccomp=unconfined', 'apparmor=unconfined')
+    .withEnvironment({ BERTH_BRIDGE_ADDRESS: spec.bridgeAddress })
+    .withBindMounts([
+      { source: findRoot(), target: '/opt/berth', mode: 'ro' },
+      { source: nodeBinary, target: '/usr/local/bin/node', mode: 'ro' },
+    ])
+    .withTmpFs(tmpfs(spec))
+    .withAutoCleanup(false)
+    .withAutoRemove(false)
+    .withWaitStrategy(Wait.forSuccessfulCommand(`test -S ${READY_SOCKET}`).withStartupTimeout(60_000))
+    .start();
+  return container.getId();
+}
+
+/** /run is emptied by a reboot, as on any host. */
+export function tmpfs({ disk }: Pick<HostSpec, 'disk'>): Record<string, string> {
+  const run = { '/run': 'rw,exec,mode=755' };
+  if (disk === undefined) return run;
+  return { ...run, [disk.path ?? '/var/lib/berth']: `rw,mode=755,size=${disk.limitBytes}` };
+}

@@ -1,0 +1,206 @@
+/**
+ * One lab host: run things on it, start and stop its agent, and break it in the ways real hosts break. It works on any
+ * container of a lab, also on one that another process started.
+ */
+import { writeFile } from 'node:fs/promises';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import type { Container, Docker } from './engine.ts';
+import { tolerate } from './engine.ts';
+import type { ExecResult } from './exec.ts';
+import { execDetached, execIn } from './exec.ts';
+import { READY_SOCKET } from './host-container.ts';
+
+const AGENT_PID = '/run/berth-agent.pid';
+export const AGENT_LOG = '/var/log/berth-agent.log';
+const AGENT_MAIN = '/opt/berth/agent/dist/berth-agent.js';
+const HOLD_LIBVIRT = '/run/berth-hold-libvirtd';
+
+export interface HostIdentity {
+  readonly name: string;
+  /** Reachable from this machine; the other hosts of the lab may also use the name. Stays the same for the host's life. */
+  readonly address: string;
+  readonly network: string;
+}
+
+export class LabHost {
+  readonly name: string;
+  readonly address: string;
+  readonly #container: Container;
+  readonly #docker: Docker;
+  readonly #network: string;
+
+  constructor(docker: Docker, container: Container, identity: HostIdentity) {
+    this.#docker = docker;
+    this.#container = container;
+    this.name = identity.name;
+    this.address = identity.address;
+    this.#network = identity.network;
+  }
+
+  async exec(argv: readonly string[], options: { input?: string | Buffer } = {}): Promise<ExecResult> {
+    const { exitCode, stdout, stderr } = await execIn(this.#container, argv, options.input);
+    return { exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
+  }
+
+  /** Like `exec`, but a failing program throws with its own words. Answers its standard output. */
+  async run(argv: readonly string[], options: { input?: string | Buffer } = {}): Promise<string> {
+    return (await this.#bytes(argv, options.input)).toString();
+  }
+
+  /** `virsh` on the host's own libvirt; throws with virsh's words when it fails. */
+  async virsh(argv: readonly string[]): Promise<string> {
+    return (await this.run(['virsh', '-q', ...argv])).trim();
+  }
+
+  /** Runs a `berth-agent` command such as `enroll`, with `input` on its standard input. */
+  agentCommand(argv: readonly string[], options: { input?: string | Buffer } = {}): Promise<ExecResult> {
+    return this.exec(['/usr/local/bin/node', AGENT_MAIN, ...argv], options);
+  }
+
+  /** Starts `berth-agent run` in the background, unless it runs. Its output goes to AGENT_LOG on the host. */
+  async startAgent(argv: readonly string[] = []): Promise<number> {
+    const running = await this.agentPid();
+    if (running !== undefined) return running;
+    const script = `echo $$ >${AGENT_PID}; exec /usr/local/bin/node ${AGENT_MAIN} run "$@" >>${AGENT_LOG} 2>&1`;
+    await this.run(['rm', '-f', AGENT_PID]);
+    await execDetached(this.#container, ['sh', '-c', script, 'agent', ...argv]);
+    return this.#until(`${this.name}: the agent does not start, see ${AGENT_LOG}`, 10_000, async () => {
+      const { stdout } = await this.exec(['cat', AGENT_PID]);
+      return Number(stdout) || undefined;
+    });
+  }
+
+  /** Sends `signal` to the agent and waits until it is gone. No agent is fine. */
+  async stopAgent(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const pid = await this.agentPid();
+    if (pid === undefined) return;
+    await this.exec(['kill', `-${signal.replace(/^SIG/, '')}`, String(pid)]);
+    await this.#until(`${this.name}: the agent does not end on ${signal}`, 30_000, async () =>
+      (await this.agentPid()) === undefined ? true : undefined,
+    );
+  }
+
+  /** The agent's process id inside the host, or undefined when it does not run. */
+  async agentPid(): Promise<number | undefined> {
+    const script = `read -r p <${AGENT_PID} && grep -qz berth-agent /proc/$p/cmdline && echo $p`;
+    const { stdout } = await this.exec(['sh', '-c', script]);
+    return Number(stdout) || undefined;
+  }
+
+  async agentLog(): Promise<string> {
+    return (await this.exec(['cat', AGENT_LOG])).stdout;
+  }
+
+  /** Process ids whose command line matches a regular expression. */
+  async pids(pattern: string): Promise<number[]> {
+    const { stdout } = await this.exec(['pgrep', '-f', pattern]);
+    return stdout.split('\n').map(Number).filter(Boolean);
+  }
+
+  /** Signals every process whose command line matches; answers how many there were. */
+  async kill(pattern: string, signal: NodeJS.Signals): Promise<number> {
+    const pids = await this.pids(pattern);
+    if (pids.length > 0) await this.exec(['kill', `-${signal.replace(/^SIG/, '')}`, ...pids.map(String)]);
+    return pids.length;
+  }
+
+  async libvirtPid(): Promise<number | undefined> {
+    const { stdout } = await this.exec(['pidof', 'libvirtd']);
+    return Number(stdout.trim().split(' ')[0]) || undefined;
+  }
+
+  /** Kills libvirtd. It comes back by itself within a second, unless it is held down. Guests go on running. */
+  async killLibvirt(options: { hold?: boolean } = {}): Promise<void> {
+    if (options.hold) await this.run(['touch', HOLD_LIBVIRT]);
+    const pid = await this.libvirtPid();
+    if (pid !== undefined) await this.run(['kill', '-KILL', String(pid)]);
+  }
+
+  /** Lets a libvirtd that was held down come back, and waits for it. */
+  async releaseLibvirt(): Promise<void> {
+    await this.run(['rm', '-f', HOLD_LIBVIRT]);
+    await this.waitForLibvirt();
+  }
+
+  async waitForLibvirt(): Promise<void> {
+    await this.#until(`${this.name}: libvirt does not answer`, 60_000, async () => {
+      const { exitCode } = await this.exec(['virsh', '-q', 'uri']);
+      return exitCode === 0 ? true : undefined;
+    });
+  }
+
+  /** Freezes every process of the host: it is silent, but its connections stay. */
+  pause(): Promise<void> {
+    return tolerate([409], () => this.#container.pause());
+  }
+
+  unpause(): Promise<void> {
+    return tolerate([409, 500], () => this.#container.unpause());
+  }
+
+  /** Pulls the network cable. */
+  disconnect(): Promise<void> {
+    const network = this.#docker.getNetwork(this.#network);
+    return tolerate([403, 404], () => network.disconnect({ Container: this.#container.id, Force: true }));
+  }
+
+  /** Plugs the cable in again: same name, same address. */
+  connect(): Promise<void> {
+    const endpoint = { Aliases: [this.name], IPAMConfig: { IPv4Address: this.address } };
+    const network = this.#docker.getNetwork(this.#network);
+    return tolerate([403], () => network.connect({ Container: this.#container.id, EndpointConfig: endpoint }));
+  }
+
+  /** Pulls the power cord: everything on the host dies at once; disks stay. */
+  crash(): Promise<void> {
+    return tolerate([409], () => this.#container.kill());
+  }
+
+  /** Boots a crashed host, or crashes and boots a running one. The agent is not started. */
+  async restart(): Promise<void> {
+    await this.unpause();
+    await this.crash();
+    await this.#until(`${this.name}: the container does not end`, 30_000, async () =>
+      (await this.#container.inspect()).State.Running ? undefined : true,
+    );
+    await this.#container.start();
+    await this.#until(`${this.name}: libvirt does not come up`, 60_000, async () =>
+      (await this.exec(['test', '-S', READY_SOCKET])).exitCode === 0 ? true : undefined,
+    );
+  }
+
+  async readFile(path: string): Promise<string> {
+    return (await this.#bytes(['cat', path])).toString();
+  }
+
+  async writeFile(path: string, content: string | Buffer): Promise<void> {
+    await this.#bytes(['sh', '-c', 'mkdir -p "$(dirname "$1")" && cat >"$1"', 'write', path], content);
+  }
+
+  /** Copies a file of this machine onto the host. */
+  async copyIn(localPath: string, path: string): Promise<void> {
+    const { readFile } = await import('node:fs/promises');
+    await this.writeFile(path, await readFile(localPath));
+  }
+
+  async copyOut(path: string, localPath: string): Promise<void> {
+    await writeFile(localPath, await this.#bytes(['cat', path]));
+  }
+
+  async #bytes(argv: readonly string[], input?: string | Buffer): Promise<Buffer> {
+    const { exitCode, stdout, stderr } = await execIn(this.#container, argv, input);
+    if (exitCode === 0) return stdout;
+    const words = `${stderr.toString()}${stdout.toString()}`.trim();
+    throw new Error(`${this.name}: ${argv.join(' ')} ended with ${exitCode}: ${words}`);
+  }
+
+  async #until<T>(failure: string, deadlineMs: number, look: () => Promise<T | undefined>): Promise<T> {
+    const deadline = systemClock.monotonic() + deadlineMs;
+    for (;;) {
+      const found = await look();
+      if (found !== undefined) return found;
+      if (systemClock.monotonic() > deadline) throw new Error(failure);
+      await systemClock.sleep(50);
+    }
+  }
+}

@@ -1,0 +1,10 @@
+/** Types of recipe.js, for the TypeScript side of the lab. */
+export const HOST_IMAGE: string;
+export const IMAGE_CHANGES: readonly string[];
+export function readNames(text: string): string[];
+export function recipeHash(parts: Readonly<Record<string, string>>): string;
+export function hostImageTag(): string;
+export function guestImagePath(): string;
+export function mmdebstrapArguments(mirrors?: readonly string[]): string[];
+export function downloadHook(packages: readonly string[]): string;
+export function mirrorLines(indexTargets: string): string[];
