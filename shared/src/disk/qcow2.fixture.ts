@@ -1,0 +1,77 @@
+/** Makes small qcow2 files in memory, byte by byte, so that tests can spoil them precisely. For tests only. */
+import type { DiskSource } from './source.ts';
+
+export interface Qcow2Parts {
+  version?: 2 | 3;
+  clusterBits?: number;
+  sizeBytes?: bigint;
+  backingFile?: string;
+  encryption?: number;
+  l1Entries?: number;
+  incompatible?: bigint;
+  refcountOrder?: number;
+  snapshots?: number;
+  extensions?: readonly (readonly [type: number, data: string])[];
+  /** Guest clusters 0, 1, … that hold data. */
+  dataClusters?: number;
+}
+
+export const CLUSTER = 65_536;
+/** header, refcount table, refcount block, L1, L2, then data */
+export const L1_AT = 3 * CLUSTER;
+export const L2_AT = 4 * CLUSTER;
+export const DATA_AT = 5 * CLUSTER;
+
+export function makeQcow2(parts: Qcow2Parts = {}): Buffer {
+  const clusters = parts.dataClusters ?? 2;
+  const file = Buffer.alloc(DATA_AT + clusters * CLUSTER);
+  file.write('QFI\xfb', 0, 'latin1');
+  file.writeUInt32BE(parts.version ?? 3, 4);
+  file.writeUInt32BE(parts.clusterBits ?? 16, 20);
+  file.writeBigUInt64BE(parts.sizeBytes ?? 10n * 2n ** 20n, 24);
+  file.writeUInt32BE(parts.encryption ?? 0, 32);
+  file.writeUInt32BE(parts.l1Entries ?? 1, 36);
+  file.writeBigUInt64BE(BigInt(L1_AT), 40);
+  file.writeBigUInt64BE(BigInt(CLUSTER), 48);
+  file.writeUInt32BE(1, 56);
+  file.writeUInt32BE(parts.snapshots ?? 0, 60);
+  if (parts.version !== 2) {
+    file.writeBigUInt64BE(parts.incompatible ?? 0n, 72);
+    file.writeUInt32BE(parts.refcountOrder ?? 4, 96);
+    file.writeUInt32BE(104, 100);
+  }
+  let at = parts.version === 2 ? 72 : 104;
+  for (const [type, data] of parts.extensions ?? []) {
+    file.writeUInt32BE(type, at);
+    file.writeUInt32BE(data.length, at + 4);
+    file.write(data, at + 8);
+    at += 8 + Math.ceil(data.length / 8) * 8;
+  }
+  if (parts.backingFile !== undefined) {
+    file.writeBigUInt64BE(1024n, 8);
+    file.writeUInt32BE(parts.backingFile.length, 16);
+    file.write(parts.backingFile, 1024);
+  }
+  file.writeBigUInt64BE((1n << 63n) | BigInt(L2_AT), L1_AT);
+  for (let i = 0; i < clusters; i++) file.writeBigUInt64BE((1n << 63n) | BigInt(DATA_AT + i * CLUSTER), L2_AT + 8 * i);
+  return file;
+}
+
+export interface CountingSource extends DiskSource {
+  readBytes: number;
+  largestRead: number;
+}
+
+export function sourceOf(bytes: Uint8Array, name = 'disk.img'): CountingSource {
+  return {
+    name,
+    sizeBytes: bytes.length,
+    readBytes: 0,
+    largestRead: 0,
+    async read(offset, length) {
+      this.readBytes += length;
+      this.largestRead = Math.max(this.largestRead, length);
+      return bytes.subarray(offset, offset + length);
+    },
+  };
+}
