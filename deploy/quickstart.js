@@ -1,0 +1,71 @@
+/**
+ * `npm run quickstart`: makes the machine ready (setup.js), then hands over to the bundled quickstart. Plain JavaScript
+ * without dependencies, because on a fresh machine there are none yet.
+ */
+import { ensureSetup } from './setup.js';
+import { phaseLine } from './setup/phases.js';
+
+const USAGE = `npm run quickstart                    a controller and three hosts in containers, with two VMs
+npm run quickstart -- --hosts 5       the same with five hosts
+npm run quickstart -- --simulate      the same with simulated hosts: no root, no libvirt
+npm run quickstart -- --down          stop and remove all of it`;
+
+/** @returns the options, or undefined when they make no sense. */
+function options(argv) {
+  const o = { hosts: 3, simulate: false, down: false, help: false };
+  for (let i = 0; i < argv.length; i++) {
+    if (argv[i] === '--hosts') o.hosts = Number(argv[++i]);
+    else if (argv[i] === '--simulate') o.simulate = true;
+    else if (argv[i] === '--down') o.down = true;
+    else if (argv[i] === '--help' || argv[i] === '-h') o.help = true;
+    else return undefined;
+  }
+  return Number.isInteger(o.hosts) && o.hosts >= 1 && o.hosts <= 50 ? o : undefined;
+}
+
+function fail(line, code = 1) {
+  console.error(`quickstart: ${line}`);
+  process.exit(code);
+}
+
+const o = options(process.argv.slice(2));
+if (o === undefined) fail(`wrong options. Known are:\n${USAGE}`, 2);
+if (o.help) {
+  console.log(USAGE);
+  process.exit(0);
+}
+
+const lab = !o.simulate && !o.down;
+if (!o.down)
+  console.log(
+    o.simulate
+      ? `Berth quickstart: ${o.hosts} simulated hosts (no libvirt, no guests: to look around)`
+      : `Berth quickstart: ${o.hosts} hosts in containers, real libvirt and QEMU (emulated CPUs)`,
+  );
+const shown = (event) =>
+  event.state === 'done' && event.ms === 0 && event.detail === 'up to date' ? undefined : phaseLine(event);
+const setup = await ensureSetup({
+  lab,
+  say(event) {
+    const line = o.down && event.state !== 'fail' ? undefined : shown(event);
+    if (line !== undefined) console.log(line);
+  },
+});
+if (!setup.ready) fail(setup.reason ?? 'the set-up failed; see .lab/setup.log');
+if (lab && setup.lab === undefined)
+  fail(`the lab can't run here: ${setup.labReason}. Without it: npm run quickstart -- --simulate`);
+
+const { quickstart, down } = await import('./dist/quickstart.js');
+try {
+  if (o.down) await down((line) => console.log(line));
+  else
+    await quickstart({
+      hosts: o.hosts,
+      simulate: o.simulate,
+      guestImage: setup.lab?.guestImage,
+      print: (line) => console.log(line),
+    });
+  process.exit(0);
+} catch (e) {
+  fail(e instanceof Error ? e.message : String(e));
+}

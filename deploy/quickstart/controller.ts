@@ -1,0 +1,68 @@
+/** The quickstart's controller: initialised once, run in the background, reached as its first administrator. */
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { createApi, type Api } from '@berth/controller/cli/core/api.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { decodeLoginLine } from '@berth/shared/trust/lines.ts';
+import { fetchPinnedCa } from '@berth/shared/trust/pin.ts';
+import { endDaemon, runCommand, runs, settles, startDaemon } from './processes.ts';
+import { root, saveState, stateDir, type QuickstartState } from './state.ts';
+
+const PROGRAM = join(root, 'controller', 'dist', 'berth-controller.js');
+const dataDir = join(stateDir, 'controller');
+const logFile = join(stateDir, 'controller.log');
+
+export interface RunningController {
+  readonly address: string;
+  readonly endpoint: { readonly controller: string; readonly ca: string; readonly token: string };
+  readonly api: Api;
+}
+
+/** @param address where it listens: one address that both this machine and the hosts reach. */
+export async function ensureController(state: QuickstartState, address: string): Promise<RunningController> {
+  if (!existsSync(join(dataDir, 'admin-token'))) await init(address);
+  const line = decodeLoginLine(readFileSync(join(dataDir, 'admin-token'), 'utf8'));
+  if (!runs(state.controllerPid, PROGRAM)) {
+    state.controllerPid = startDaemon(
+      [process.execPath, PROGRAM, 'run', '--data-dir', dataDir, '--listen', line.controller],
+      logFile,
+    );
+    saveState(state);
+  }
+  let ca: string | undefined;
+  await settles(async () => {
+    if (!runs(state.controllerPid, PROGRAM)) return true;
+    ca = await fetchPinnedCa(line.controller, line.caPin, 1_000).catch(() => undefined);
+    return ca !== undefined;
+  }, 30_000);
+  if (ca === undefined) throw new Error(`the controller does not start: ${lastLine(logFile)} (all of it: ${logFile})`);
+  const endpoint = { controller: line.controller, ca, token: line.token };
+  return { address: line.controller, endpoint, api: createApi(endpoint, () => systemClock.now()) };
+}
+
+async function init(address: string): Promise<void> {
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  const port = await freePort(address, 7443);
+  await runCommand([process.execPath, PROGRAM, 'init', '--data-dir', dataDir, '--address', `${address}:${port}`]);
+}
+
+/** True when there was one to stop. */
+export async function stopController(state: QuickstartState | undefined): Promise<number> {
+  return Number(await endDaemon(state?.controllerPid, PROGRAM));
+}
+
+/** `wanted`, or any other when something listens there already. */
+function freePort(address: string, wanted: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', () => (wanted === 0 ? reject(new Error('no free port')) : resolve(freePort(address, 0))));
+    probe.listen(wanted, address, () => {
+      const bound = probe.address();
+      probe.close(() => resolve(typeof bound === 'object' && bound ? bound.port : wanted));
+    });
+  });
+}
+
+const lastLine = (file: string): string =>
+  existsSync(file) ? (readFileSync(file, 'utf8').trim().split('\n').at(-1) ?? '') : '';

@@ -1,0 +1,130 @@
+/** What the quickstart does on its hosts: an image, two VMs, and what the guests themselves say. */
+import { execPath } from 'node:process';
+import { join } from 'node:path';
+import type { Api } from '@berth/controller/cli/core/api.ts';
+import { hostColumns, hostView } from '@berth/controller/cli/host/view.ts';
+import { tableLines } from '@berth/controller/cli/output/table.ts';
+import { vmColumns, vmView } from '@berth/controller/cli/vm/view.ts';
+import { ImageState } from '@berth/proto/v1/image.ts';
+import { JobState } from '@berth/proto/v1/job.ts';
+import { VmState, type Vm } from '@berth/proto/v1/vm.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { formatFileBytes } from '@berth/shared/units/bytes.ts';
+import { runCommand, settles } from './processes.ts';
+import { root } from './state.ts';
+import { writeSimulatedImage } from './simulated-image.ts';
+
+const BERTH = join(root, 'controller', 'dist', 'berth.js');
+const FIRST_ADDRESS = 11;
+/** A guest under emulation takes a few seconds; a busy machine may take much longer. */
+const BOOT_MS = 120_000;
+const PAGE = { pageSize: 1000, pageToken: '' };
+
+export async function ensureImage(api: Api, guestImage: string | undefined): Promise<string> {
+  const find = async () =>
+    (await api.call(api.images, (c) => c.listImages, { page: PAGE })).images.find((i) => i.name === 'base');
+  if ((await find())?.state !== ImageState.AVAILABLE)
+    await runCommand([execPath, BERTH, 'image', 'import', guestImage ?? writeSimulatedImage(), '--name', 'base']);
+  const image = await find();
+  return `${image?.digest.slice(0, 13)}…, ${image?.copies.length === 1 ? `on ${image.copies[0]?.host}` : `on ${image?.copies.length} hosts`}`;
+}
+
+type Phase = (name: string, work: () => Promise<readonly [string, undefined]>) => Promise<undefined>;
+
+/** Both at once: they are placed one after the other, so they land on different hosts where there are two. */
+export async function ensureVms(api: Api, names: readonly string[], phase: Phase): Promise<void> {
+  await Promise.all(
+    names.map((name, i) =>
+      phase(name, async () => {
+        const known = await findVm(api, name);
+        if (!known) {
+          const address = `10.77.0.${FIRST_ADDRESS + i}/24`;
+          await job(api, (await api.call(api.vms, (c) => c.cloneVm, { ...CLONE, image: 'base', name, address })).jobId);
+        }
+        const created = await api.call(api.vms, (c) => c.getVm, { vm: name });
+        if (created.state === VmState.RUNNING) return [`runs on ${created.host} already`, undefined];
+        await job(api, (await api.call(api.vms, (c) => c.startVm, { vm: name })).jobId);
+        return [
+          known
+            ? `started on ${created.host}`
+            : `created on ${created.host}, started${await copied(api, created.host)}`,
+          undefined,
+        ];
+      }),
+    ),
+  );
+}
+
+const CLONE = {
+  diskSizeBytes: 0n,
+  vcpus: 1,
+  memoryBytes: 256n * 2n ** 20n,
+  host: '',
+  bridge: '',
+  mac: '',
+  gateway: '',
+  dns: [],
+  sshKeys: [],
+  userData: '',
+  labels: {},
+  dryRun: false,
+};
+
+const findVm = async (api: Api, name: string): Promise<Vm | undefined> =>
+  (await api.call(api.vms, (c) => c.listVms, { page: PAGE, host: '' })).vms.find((v) => v.name === name);
+
+/** Said when the image had to travel. */
+async function copied(api: Api, host: string): Promise<string> {
+  const { copies } = await api.call(api.images, (c) => c.getImage, { image: 'base' });
+  const copy = copies.find((c) => c.host === host);
+  return copies.length > 1 && copy ? `; base there (${formatFileBytes(Number(copy.fileBytes))})` : '';
+}
+
+/** Waits for a job's end; throws its error. */
+async function job(api: Api, id: string): Promise<void> {
+  if (id === '') return;
+  for await (const j of api.stream(api.jobs, (c) => c.watchJob, { job: id }, new AbortController().signal)) {
+    if (j.state === JobState.SUCCEEDED) return;
+    if ([JobState.FAILED, JobState.CANCELLED, JobState.STUCK].includes(j.state))
+      throw new Error(`${j.kind} ${j.subject}: ${j.error}`);
+  }
+}
+
+/** What each guest says of itself on its serial console: that it booted, and its own name. */
+export async function guestLines(api: Api, names: readonly string[]): Promise<string[]> {
+  return Promise.all(
+    names.map(async (name) => {
+      let line: string | undefined;
+      await settles(async () => {
+        line = /^berth-guest: (.*)$/m.exec(
+          (await serialLog(api, name)).replaceAll('\r', '').split('\n').reverse().join('\n'),
+        )?.[1];
+        return line !== undefined;
+      }, BOOT_MS);
+      if (line === undefined)
+        throw new Error(`the guest ${name} says nothing on its serial console. Look with: npx berth vm log ${name}`);
+      if (!line.startsWith(`${name} `)) throw new Error(`the guest of ${name} thinks that it is ${line.split(' ')[0]}`);
+      return `${name} says: "${line}"`;
+    }),
+  );
+}
+
+async function serialLog(api: Api, vm: string): Promise<string> {
+  const parts: Uint8Array[] = [];
+  const request = { vm, tailBytes: 65_536n, follow: false };
+  for await (const { data } of api.stream(api.vms, (c) => c.readVmLog, request, new AbortController().signal))
+    parts.push(data);
+  return Buffer.concat(parts).toString();
+}
+
+/** The inventory as `berth host list` and `berth vm list` show it. */
+export async function inventory(api: Api): Promise<string[]> {
+  const { hosts } = await api.call(api.hosts, (c) => c.listHosts, { page: PAGE });
+  const { vms } = await api.call(api.vms, (c) => c.listVms, { page: PAGE, host: '' });
+  const now = systemClock.now();
+  return [
+    ...tableLines(hostColumns(now), hosts.map(hostView), false),
+    '',
+    ...tableLines(vmColumns(now), vms.map(vmView), false),
+  ];
+}
