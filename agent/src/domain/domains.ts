@@ -1,0 +1,135 @@
+/**
+ * What to do with the domains of this host: the operations behind DomainService. Only domains that carry our mark for the
+ * very VM are touched; every call looks at it anew.
+ */
+import { ClusterError, badState, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { Disks } from '../drivers/disks.ts';
+import type { DomainSeen, Hypervisor } from '../drivers/hypervisor.ts';
+import { checkId, checkUuid } from '../ids.ts';
+import type { OperationKind, Operations } from '../operations/operations.ts';
+import { domainXml, type DomainHost } from './domain-xml.ts';
+import { readMark } from './metadata.ts';
+import { checkDomainSpec, specHash, type DomainSpec } from './spec.ts';
+
+export interface DomainRef {
+  readonly uuid: string;
+  readonly vmId: string;
+}
+
+export interface DomainDeps {
+  readonly hypervisor: Hypervisor;
+  readonly disks: Disks;
+  readonly operations: Operations;
+  /** What the host offers to every domain. */
+  readonly abilities: () => Promise<Pick<DomainHost, 'domainType' | 'emulatorPath' | 'directIo'>>;
+}
+
+const OFF: ReadonlySet<string> = new Set(['stopped', 'crashed']);
+
+export function checkDomainRef(ref: DomainRef): DomainRef {
+  checkUuid(ref.uuid);
+  checkId('vm', ref.vmId);
+  return ref;
+}
+
+export class Domains {
+  readonly ensure: OperationKind<DomainSpec>;
+  readonly start: OperationKind<DomainRef>;
+  readonly shutdown: OperationKind<DomainRef>;
+  readonly forceOff: OperationKind<DomainRef>;
+  readonly remove: OperationKind<DomainRef>;
+
+  constructor(private readonly deps: DomainDeps) {
+    const verb = (name: string, run: (ref: DomainRef) => Promise<void>): OperationKind<DomainRef> =>
+      deps.operations.define({ name, lockKey: (ref) => `domain/${ref.uuid}`, run });
+    this.ensure = deps.operations.define<DomainSpec>({
+      name: 'domain.ensure',
+      lockKey: (s) => `domain/${s.uuid}`,
+      run: (s) => this.doEnsure(s),
+    });
+    this.start = verb('domain.start', (ref) => this.doStart(ref));
+    this.shutdown = verb('domain.shutdown', (ref) => this.doShutdown(ref));
+    this.forceOff = verb('domain.forceOff', (ref) => this.doForceOff(ref));
+    this.remove = verb('domain.remove', (ref) => this.doRemove(ref));
+  }
+
+  list(): Promise<readonly DomainSeen[]> {
+    return this.deps.hypervisor.list();
+  }
+
+  /** The domain, if it is there. @throws BAD_STATE when it is not this VM's. */
+  async find({ uuid, vmId }: DomainRef): Promise<DomainSeen | undefined> {
+    const seen = (await this.list()).find((d) => d.uuid === uuid);
+    if (seen === undefined) return undefined;
+    const mark = readMark(seen.metadataXml);
+    if (mark?.vmId === vmId) return seen;
+    const whose = mark ? `belongs to ${mark.vmId}` : 'was not made by Berth';
+    throw badState(`domain ${seen.name} (${uuid}) on this host ${whose}, not to ${vmId}; it is left alone`);
+  }
+
+  async need(ref: DomainRef): Promise<DomainSeen> {
+    const seen = await this.find(ref);
+    if (seen === undefined) throw notFound(`${ref.vmId} is not defined on this host`);
+    return seen;
+  }
+
+  private async doEnsure(wanted: DomainSpec): Promise<void> {
+    const spec = checkDomainSpec(wanted);
+    const seen = await this.find(spec);
+    const mark = readMark(seen?.metadataXml);
+    if (mark?.specHash === specHash(spec) && mark.generation === spec.generation && seen?.name === spec.name) return;
+    await this.refuseTakenName(spec);
+    await this.needVolumes(spec);
+    const { disks } = this.deps;
+    const host: DomainHost = {
+      ...(await this.deps.abilities()),
+      serialLogPath: disks.serialLogPath(spec.vmId),
+      volumePath: (id, seed) => disks.volumePath(id, seed),
+    };
+    await this.deps.hypervisor.define(domainXml(spec, host));
+  }
+
+  private async refuseTakenName(spec: DomainSpec): Promise<void> {
+    const other = (await this.list()).find((d) => d.name === spec.name && d.uuid !== spec.uuid);
+    if (other === undefined) return;
+    const whose = readMark(other.metadataXml)?.vmId ?? 'not made by Berth';
+    throw new ClusterError(
+      'ALREADY_EXISTS',
+      `this host has a domain named ${spec.name} already (${other.uuid}, ${whose}); choose another name or rename that domain`,
+    );
+  }
+
+  private async needVolumes(spec: DomainSpec): Promise<void> {
+    const volumes = new Map((await this.deps.disks.listVolumes()).map((v) => [v.volumeId, v]));
+    const wanted = [...spec.disks.map((d) => ({ id: d.volumeId, seed: false }))];
+    if (spec.seedVolumeId !== undefined) wanted.push({ id: spec.seedVolumeId, seed: true });
+    for (const { id, seed } of wanted) {
+      const v = volumes.get(id);
+      if (v === undefined || v.seed !== seed)
+        throw notFound(`vm ${spec.name} needs ${seed ? 'seed' : 'volume'} ${id}, which is not on this host`);
+      if (v.vmId !== spec.vmId) throw badState(`volume ${id} belongs to ${v.vmId}, not to vm ${spec.name}`);
+    }
+  }
+
+  private async doStart(ref: DomainRef): Promise<void> {
+    await this.need(ref);
+    await this.deps.hypervisor.start(ref.uuid);
+  }
+
+  private async doShutdown(ref: DomainRef): Promise<void> {
+    const seen = await this.need(ref);
+    if (!OFF.has(seen.power)) await this.deps.hypervisor.shutdown(ref.uuid);
+  }
+
+  private async doForceOff(ref: DomainRef): Promise<void> {
+    if (await this.find(ref)) await this.deps.hypervisor.destroy(ref.uuid);
+  }
+
+  private async doRemove(ref: DomainRef): Promise<void> {
+    const seen = await this.find(ref);
+    if (seen && !OFF.has(seen.power))
+      throw badState(`vm ${seen.name} is ${seen.power} on this host; stop it before its domain is removed`);
+    if (seen) await this.deps.hypervisor.undefine(ref.uuid);
+    await this.deps.disks.removeSerialLog(ref.vmId);
+  }
+}

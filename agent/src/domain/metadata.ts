@@ -1,0 +1,50 @@
+/**
+ * Our element in a domain's `<metadata>`: which VM it is, and from which spec it was made. This is how the agent knows its
+ * own domains, also after it lost its disk. A domain without it is foreign and is never touched.
+ */
+import { XMLParser } from 'fast-xml-parser';
+import { METADATA_NAMESPACE } from '../drivers/hypervisor.ts';
+import { el, textEl } from './xml-text.ts';
+
+export interface DomainMark {
+  readonly vmId: string;
+  readonly specHash: string;
+  readonly generation: number;
+}
+
+const parser = new XMLParser({
+  removeNSPrefix: true,
+  parseTagValue: false,
+  processEntities: false,
+  ignoreDeclaration: true,
+});
+
+export const metadataXml = (m: DomainMark): string =>
+  el(
+    'berth:vm',
+    { 'xmlns:berth': METADATA_NAMESPACE },
+    textEl('berth:id', {}, m.vmId),
+    textEl('berth:spec', {}, m.specHash),
+    textEl('berth:generation', {}, m.generation),
+  );
+
+/** Undefined when it is not ours or can't be read: such a domain is left alone. */
+export function readMark(xml: string | undefined): DomainMark | undefined {
+  if (xml === undefined) return undefined;
+  const root = parse(xml);
+  const vm = isRecord(root?.['vm']) ? root['vm'] : root;
+  const [vmId, specHash, generation] = [vm?.['id'], vm?.['spec'], vm?.['generation']];
+  if (typeof vmId !== 'string' || !/^vm-[a-z0-9-]{1,60}$/.test(vmId)) return undefined;
+  return { vmId, specHash: typeof specHash === 'string' ? specHash : '', generation: Number(generation) || 0 };
+}
+
+function parse(xml: string): Record<string, unknown> | undefined {
+  try {
+    const parsed: unknown = parser.parse(xml);
+    return isRecord(parsed) ? parsed : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const isRecord = (v: unknown): v is Record<string, unknown> => typeof v === 'object' && v !== null;

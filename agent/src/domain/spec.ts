@@ -1,0 +1,70 @@
+/** What a domain is to be: the spec, its check, and its hash. Pure. */
+import { createHash } from 'node:crypto';
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { checkBytes, checkId, checkInterface, checkMac, checkName, checkUuid } from '../ids.ts';
+import { canonicalJson } from '../operations/request-hash.ts';
+
+export interface DomainSpec {
+  readonly vmId: string;
+  readonly uuid: string;
+  readonly name: string;
+  readonly vcpus: number;
+  readonly memoryBytes: number;
+  readonly disks: readonly { readonly target: string; readonly volumeId: string }[];
+  readonly nics: readonly { readonly mac: string; readonly bridge: string; readonly model: string }[];
+  readonly seedVolumeId: string | undefined;
+  readonly generation: number;
+}
+
+const MIB = 2 ** 20;
+const NIC_MODELS = ['virtio', 'e1000', 'e1000e', 'rtl8139'];
+
+/** Gives it back in its normal form. @throws INVALID_ARGUMENT */
+export function checkDomainSpec(s: DomainSpec): DomainSpec {
+  checkId('vm', s.vmId);
+  checkUuid(s.uuid);
+  checkName('vm', s.name);
+  if (!Number.isInteger(s.vcpus) || s.vcpus < 1 || s.vcpus > 1024)
+    throw invalidArgument(`vm ${s.name}: ${s.vcpus} vCPUs is out of range (1 to 1024)`);
+  checkBytes(`vm ${s.name}: memory`, s.memoryBytes, 16 * MIB, 64 * 2 ** 40);
+  if (s.memoryBytes % MIB !== 0) throw invalidArgument(`vm ${s.name}: memory must be whole MiB`);
+  if (!Number.isSafeInteger(s.generation) || s.generation < 0) throw invalidArgument(`vm ${s.name}: bad generation`);
+  for (const d of s.disks) {
+    checkId('volume', d.volumeId);
+    if (!/^vd[a-z]$/.test(d.target))
+      throw invalidArgument(`vm ${s.name}: disk target ${JSON.stringify(d.target.slice(0, 20))} is not vda to vdz`);
+  }
+  if (s.seedVolumeId !== undefined) checkId('volume', s.seedVolumeId);
+  const nics = s.nics.map((n) => ({
+    ...n,
+    mac: checkMac(n.mac),
+    bridge: checkInterface('bridge', n.bridge),
+    model: n.model || 'virtio',
+  }));
+  const odd = nics.find((n) => !NIC_MODELS.includes(n.model));
+  if (odd)
+    throw invalidArgument(`vm ${s.name}: network card model ${JSON.stringify(odd.model.slice(0, 40))} is not known`);
+  unique(
+    s,
+    'disk target',
+    s.disks.map((d) => d.target),
+  );
+  unique(s, 'volume', [...s.disks.map((d) => d.volumeId), ...(s.seedVolumeId ? [s.seedVolumeId] : [])]);
+  unique(
+    s,
+    'MAC address',
+    nics.map((n) => n.mac),
+  );
+  return { ...s, nics };
+}
+
+/** Equal for equal specs; the generation is not part of it. */
+export function specHash(s: DomainSpec): string {
+  const { generation: _generation, ...rest } = s;
+  return createHash('sha256').update(canonicalJson(rest)).digest('hex').slice(0, 32);
+}
+
+function unique(s: DomainSpec, what: string, values: readonly string[]): void {
+  const twice = values.find((v, i) => values.indexOf(v) !== i);
+  if (twice !== undefined) throw invalidArgument(`vm ${s.name}: ${what} ${twice} is given twice`);
+}

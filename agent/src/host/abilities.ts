@@ -1,0 +1,64 @@
+/** What this host offers to every domain: emulator, domain type, and whether its pool takes direct I/O. Found out once. */
+import { constants } from 'node:fs';
+import { open, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { HostCheck } from '@berth/shared/model/host.ts';
+import { badState } from '@berth/shared/errors/cluster-error.ts';
+import type { Drivers } from '../drivers/machine.ts';
+
+export interface Abilities {
+  readonly domainType: 'kvm' | 'qemu';
+  readonly emulatorPath: string;
+  readonly directIo: boolean;
+}
+
+/** `kvm` only where libvirt offers it and no check of this host speaks against it. */
+export function chooseDomainType(
+  configured: 'auto' | 'kvm' | 'qemu',
+  offered: readonly string[],
+  checks: readonly HostCheck[],
+): 'kvm' | 'qemu' {
+  const failed = checks.find((c) => /^(kvm|vmx|svm|virtualization)/i.test(c.name) && !c.ok);
+  if (configured === 'auto') return offered.includes('kvm') && failed === undefined ? 'kvm' : 'qemu';
+  if (configured === 'kvm' && !offered.includes('kvm'))
+    throw badState(
+      `domainType kvm is configured, but libvirt offers no KVM here${failed ? ` (${failed.detail})` : ''}`,
+    );
+  return configured;
+}
+
+/** Asks once; a failure is not kept, so that libvirt may come later. */
+export function createAbilities(drivers: Drivers, configured: 'auto' | 'kvm' | 'qemu'): () => Promise<Abilities> {
+  let known: Promise<Abilities> | undefined;
+  const find = async (): Promise<Abilities> => {
+    const info = await drivers.hypervisor.info();
+    const checks = configured === 'auto' ? await drivers.machine.checks() : [];
+    const pool = dirname(drivers.disks.volumePath('volume-probe', false));
+    return {
+      domainType: chooseDomainType(configured, info.domainTypes, checks),
+      emulatorPath: info.emulatorPath,
+      directIo: await takesDirectIo(pool),
+    };
+  };
+  return () => {
+    known ??= find().catch((e: unknown) => {
+      known = undefined;
+      throw e;
+    });
+    return known;
+  };
+}
+
+/** tmpfs and some network file systems refuse O_DIRECT when a file is opened. */
+export async function takesDirectIo(directory: string): Promise<boolean> {
+  const probe = join(directory, '.direct-io-probe');
+  try {
+    const handle = await open(probe, constants.O_CREAT | constants.O_WRONLY | constants.O_DIRECT, 0o600);
+    await handle.close();
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await rm(probe, { force: true }).catch(() => undefined);
+  }
+}

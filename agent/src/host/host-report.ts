@@ -1,0 +1,41 @@
+/** What this host is and has, in one report. What can't be asked now (libvirt is away) keeps its last known value. */
+import type { HostFacts } from '@berth/shared/model/host.ts';
+import type { Drivers } from '../drivers/machine.ts';
+import type { HypervisorInfo } from '../drivers/hypervisor.ts';
+import type { Abilities } from './abilities.ts';
+
+export const AGENT_VERSION = '0.1.0';
+/** Optional features by name, append-only. */
+const CAPABILITIES = ['image.fetch', 'serial-log', 'console'] as const;
+
+export interface ReportDeps {
+  readonly drivers: Drivers;
+  readonly abilities: () => Promise<Abilities>;
+  /** host:port of the export port, as far as it is known. */
+  readonly peerAddress: () => string;
+}
+
+export function createHostReport(deps: ReportDeps): () => Promise<HostFacts> {
+  let info: HypervisorInfo | undefined;
+  let domainType = '';
+  return async () => {
+    const { machine, disks, hypervisor } = deps.drivers;
+    const [facts, checks, capacity] = await Promise.all([machine.facts(), machine.checks(), disks.capacity()]);
+    info = await hypervisor.info().catch(() => info);
+    domainType = await deps.abilities().then(
+      (a) => a.domainType,
+      () => domainType,
+    );
+    return {
+      ...facts,
+      libvirtVersion: info?.libvirtVersion ?? '',
+      qemuVersion: info?.qemuVersion ?? '',
+      agentVersion: AGENT_VERSION,
+      domainType,
+      checks,
+      capabilities: CAPABILITIES,
+      ...capacity,
+      peerAddress: deps.peerAddress(),
+    };
+  };
+}

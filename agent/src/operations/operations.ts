@@ -1,0 +1,339 @@
+/**
+ * Runs operations: each id once, whatever the network does. Short ones answer within the call; long ones run apart, in
+ * bounded numbers and in order of arrival, and are taken up again after a restart. What they do is in the kinds that
+ * services define (domain/, volume/, network/).
+ */
+import { ClusterError, chain, invalidArgument, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { REASONS } from '@berth/shared/errors/reasons.ts';
+import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
+import { newTraceId } from '@berth/shared/runtime/random.ts';
+import type { Log } from '@berth/shared/log/log.ts';
+import type { LongWork } from '../drivers/disks.ts';
+import { KeyedLock, Turns } from './keyed-lock.ts';
+import type { ImageOutcome, Ledger, LedgerEntry, OperationFailure } from './ledger.ts';
+import { requestHash } from './request-hash.ts';
+
+export interface OperationView {
+  readonly id: string;
+  readonly state: LedgerEntry['state'];
+  readonly failure: OperationFailure | undefined;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  /** A fetch that waits for a peer to be offered. */
+  readonly needsSource: boolean;
+  readonly image: ImageOutcome | undefined;
+}
+
+export interface Work extends LongWork {
+  readonly operationId: string;
+  needSource(needed: boolean): void;
+}
+
+export interface OperationKind<R> {
+  readonly name: string;
+  /** Runs apart from the call, at most so many of this kind at a time, and again after a restart. */
+  readonly long?: { readonly atOnce: number };
+  /** Operations with the same key wait for each other. */
+  lockKey(request: R): string;
+  run(request: R, work: Work): Promise<ImageOutcome | void>;
+  /** Removes what an operation left that was cancelled. */
+  abandon?(request: R): Promise<void>;
+}
+
+interface Live {
+  readonly kind: OperationKind<unknown>;
+  readonly request: unknown;
+  readonly hash: string;
+  readonly abort: AbortController;
+  view: OperationView;
+  cancelled: boolean;
+  /** Resolves when the ledger has it. */
+  started: Promise<void>;
+  result: Promise<OperationView>;
+}
+
+const ID = /^[A-Za-z0-9._-]{1,200}$/;
+const PROGRESS_EVERY_MS = 500;
+
+export class Operations {
+  private readonly kinds = new Map<string, { kind: OperationKind<unknown>; turns: Turns | undefined }>();
+  private readonly live = new Map<string, Live>();
+  private readonly locks = new KeyedLock();
+  private readonly listeners = new Set<(v: OperationView) => void>();
+  private readonly progress = new Map<string, Timer>();
+  private stopping = false;
+
+  constructor(
+    private readonly ledger: Ledger,
+    private readonly clock: Clock,
+    private readonly log: Log,
+  ) {}
+
+  define<R>(kind: OperationKind<R>): OperationKind<R> {
+    const turns = kind.long && new Turns(kind.long.atOnce);
+    this.kinds.set(kind.name, { kind: kind as OperationKind<unknown>, turns });
+    return kind;
+  }
+
+  /** Takes up what ran when the agent ended. Short operations are forgotten: the controller repeats its call. */
+  async recover(): Promise<void> {
+    for (const e of [...this.ledger.entries()]) {
+      const known = this.kinds.get(e.kind);
+      if (e.state !== 'running' || e.kind.startsWith('~')) continue;
+      if (known?.kind.long) this.begin(known.kind, e.id, e.hash, e.request, Promise.resolve());
+      else await this.ledger.drop(e.id);
+    }
+  }
+
+  /**
+   * Short kinds: the end, or a refusal as an error. Long kinds: how it stands now.
+   * @throws CANCELLED after a cancel; INVALID_ARGUMENT when the id belongs to another request.
+   */
+  async run<R>(kind: OperationKind<R>, id: string, request: R): Promise<OperationView> {
+    checkOperationId(id);
+    const hash = requestHash(kind.name, request);
+    const entry = this.ledger.get(id);
+    const live = this.live.get(id);
+    const knownHash = live?.hash ?? entry?.hash;
+    if (entry?.state === 'cancelled') throw new ClusterError('CANCELLED', `operation ${id} was cancelled`);
+    if (knownHash !== undefined && knownHash !== hash)
+      throw invalidArgument(`operation id ${id} was used for another request; every request needs an id of its own`);
+    if (live) return this.answer(live);
+    if (entry && !entry.again) return viewOf(entry);
+    const put = { id, kind: kind.name, hash, request: kind.long ? request : undefined, state: 'running' as const };
+    const saved = this.ledger.put({ ...put, failure: undefined, again: false, image: undefined });
+    return this.answer(this.begin(kind as OperationKind<unknown>, id, hash, request, saved));
+  }
+
+  /** @throws NOT_FOUND */
+  get(id: string): OperationView {
+    checkOperationId(id);
+    const live = this.live.get(id)?.view;
+    const entry = this.ledger.get(id);
+    if (live) return live;
+    if (entry === undefined || hidden(entry)) throw notFound(`this host has no record of operation ${id}`);
+    return viewOf(entry);
+  }
+
+  isRunning(id: string): boolean {
+    return this.live.has(id);
+  }
+
+  list(): OperationView[] {
+    const ended = [...this.ledger.entries()].filter((e) => !hidden(e) && !this.live.has(e.id)).map(viewOf);
+    return [...ended, ...[...this.live.values()].map((l) => l.view)];
+  }
+
+  /** Ends it if it runs, and leaves a tombstone unless it had ended by itself. */
+  async cancel(id: string): Promise<OperationView> {
+    checkOperationId(id);
+    const live = this.live.get(id);
+    if (live) {
+      live.cancelled = true;
+      await live.started.catch(() => undefined);
+      live.abort.abort(new ClusterError('CANCELLED', `operation ${id} was cancelled`));
+      await live.result.catch(() => undefined);
+    }
+    const entry = this.ledger.get(id);
+    if (entry && entry.state !== 'running' && !entry.again) return viewOf(entry);
+    if (entry?.again) await this.abandon(this.kinds.get(entry.kind)?.kind, entry.request);
+    return this.bury(id, entry);
+  }
+
+  /** Forgets ended operations whose ids begin so. Each prefix is a job's id and a dot. Gives what was forgotten. */
+  async acknowledge(prefixes: readonly string[]): Promise<LedgerEntry[]> {
+    const odd = prefixes.find((p) => !/^[A-Za-z0-9_-]{3,}\.[A-Za-z0-9._-]*$/.test(p));
+    if (odd !== undefined)
+      throw invalidArgument(
+        `${JSON.stringify(odd.slice(0, 80))} is not the beginning of operation ids (a job id and a dot)`,
+      );
+    return this.ledger.acknowledge(prefixes);
+  }
+
+  /** Called with every change that is worth telling: ends, needs, and progress at intervals. */
+  subscribe(listener: (v: OperationView) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Lets go of everything without ending it: the ledger keeps it as running, helpers go on, `recover` takes it up. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    const all = [...this.live.values()];
+    for (const l of all) l.abort.abort(new ClusterError('HOST_UNREACHABLE', 'the agent is stopping; ask again'));
+    await Promise.allSettled(all.map((l) => l.result));
+    for (const t of this.progress.values()) t.cancel();
+  }
+
+  private answer(live: Live): Promise<OperationView> {
+    return live.kind.long ? live.started.then(() => live.view) : live.result;
+  }
+
+  private begin(
+    kind: OperationKind<unknown>,
+    id: string,
+    hash: string,
+    request: unknown,
+    started: Promise<void>,
+  ): Live {
+    const abort = new AbortController();
+    const live: Live = {
+      kind,
+      request,
+      hash,
+      abort,
+      view: running(id),
+      cancelled: false,
+      started,
+      result: started as never,
+    };
+    live.result = this.execute(live).finally(() => this.live.delete(id));
+    live.result.catch(() => undefined); // whoever asked has it; nobody may be waiting
+    this.live.set(id, live);
+    return live;
+  }
+
+  private async execute(live: Live): Promise<OperationView> {
+    await live.started;
+    const releases: (() => void)[] = [];
+    try {
+      const turns = this.kinds.get(live.kind.name)?.turns;
+      if (turns) releases.push(await turns.take(live.abort.signal));
+      releases.push(await this.locks.take(live.kind.lockKey(live.request), live.abort.signal));
+      const image = (await live.kind.run(live.request, this.workOf(live))) ?? undefined;
+      return await this.settle(live, { state: 'succeeded', image });
+    } catch (e) {
+      return await this.failed(live, e);
+    } finally {
+      for (const release of releases.reverse()) release();
+    }
+  }
+
+  private async failed(live: Live, e: unknown): Promise<OperationView> {
+    const { id } = live.view;
+    if (this.stopping) throw e;
+    if (live.cancelled) {
+      await this.abandon(live.kind, live.request);
+      const view = await this.bury(id, this.ledger.get(id));
+      this.tell(view);
+      return view;
+    }
+    const failure = this.describe(live, e);
+    const again = REASONS[failure.reason].retry !== 'never';
+    if (again && !live.kind.long) {
+      await this.ledger.drop(id);
+      throw e;
+    }
+    return this.settle(live, { state: 'failed', failure, again });
+  }
+
+  private describe(live: Live, e: unknown): OperationFailure {
+    if (isClusterError(e)) return { reason: e.reason, message: chain(e) };
+    const traceId = newTraceId();
+    this.log.error(
+      { err: e, traceId, operation: live.view.id, kind: live.kind.name },
+      'an operation failed inside the agent',
+    );
+    return {
+      reason: 'INTERNAL',
+      message: `internal error on the host (trace ${traceId}); the agent's log has the details`,
+    };
+  }
+
+  private async settle(
+    live: Live,
+    end: {
+      state: 'succeeded' | 'failed';
+      failure?: OperationFailure;
+      again?: boolean;
+      image?: ImageOutcome | undefined;
+    },
+  ): Promise<OperationView> {
+    const entry = {
+      id: live.view.id,
+      kind: live.kind.name,
+      hash: live.hash,
+      request: end.again ? live.request : undefined,
+      state: end.state,
+      failure: end.failure,
+      again: end.again ?? false,
+      image: end.image,
+    };
+    await this.ledger.putResult(entry);
+    const { doneBytes, totalBytes } = live.view;
+    live.view = { ...viewOf({ ...entry, atMs: 0 }), doneBytes, totalBytes };
+    if (live.kind.long) this.tell(live.view);
+    return live.view;
+  }
+
+  private async bury(id: string, entry: LedgerEntry | undefined): Promise<OperationView> {
+    const { kind, hash } = entry ?? { kind: '', hash: '' };
+    const grave = { id, kind, hash, request: undefined, state: 'cancelled' as const, failure: undefined, again: false };
+    await this.ledger.putResult({ ...grave, image: undefined });
+    return viewOf({ ...grave, image: undefined, atMs: 0 });
+  }
+
+  private async abandon(kind: OperationKind<unknown> | undefined, request: unknown): Promise<void> {
+    try {
+      await kind?.abandon?.(request);
+    } catch (e) {
+      this.log.warn({ err: e, kind: kind?.name }, 'a cancelled operation could not be cleared away');
+    }
+  }
+
+  private workOf(live: Live): Work {
+    const { signal } = live.abort;
+    return {
+      operationId: live.view.id,
+      signal,
+      onProgress: (doneBytes, totalBytes) => {
+        live.view = { ...live.view, doneBytes, totalBytes };
+        this.tellSoon(live);
+      },
+      needSource: (needsSource) => {
+        if (live.view.needsSource === needsSource) return;
+        live.view = { ...live.view, needsSource };
+        this.tell(live.view);
+      },
+    };
+  }
+
+  private tellSoon(live: Live): void {
+    const { id } = live.view;
+    if (this.progress.has(id) || this.stopping) return;
+    const later = (): void => {
+      this.progress.delete(id);
+      if (this.live.get(id) === live) this.tell(live.view);
+    };
+    this.progress.set(id, this.clock.after(PROGRESS_EVERY_MS, later));
+  }
+
+  private tell(view: OperationView): void {
+    for (const listener of [...this.listeners]) listener(view);
+  }
+}
+
+export function checkOperationId(id: string): void {
+  if (!ID.test(id))
+    throw invalidArgument('the operation id is missing or malformed (at most 200 of A-Z a-z 0-9 . _ -)');
+}
+
+/** Bookkeeping of uploads, which are no operations. */
+const hidden = (e: LedgerEntry): boolean => e.kind.startsWith('~');
+
+const running = (id: string): OperationView => ({
+  id,
+  state: 'running',
+  failure: undefined,
+  doneBytes: 0,
+  totalBytes: 0,
+  needsSource: false,
+  image: undefined,
+});
+
+const viewOf = (e: LedgerEntry): OperationView => ({
+  ...running(e.id),
+  state: e.state,
+  failure: e.failure,
+  image: e.image,
+});

@@ -1,0 +1,117 @@
+/** The operations behind ImageService: import of an upload, fetch from a peer, removal. Exports are given out by the peer port. */
+import { invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { Disks, ImageSeen } from '../drivers/disks.ts';
+import { checkBytes, checkDigest, checkUploadId } from '../ids.ts';
+import type { ImageOutcome } from '../operations/ledger.ts';
+import type { OperationKind, Operations, Work } from '../operations/operations.ts';
+import type { PeerOffer, Peers } from './peers.ts';
+
+export interface ImportWanted {
+  readonly uploadId: string;
+  readonly format: string;
+}
+
+export interface FetchWanted {
+  readonly digest: string;
+  readonly virtualSizeBytes: number;
+}
+
+/** Conversions are bound by CPU, fetches by the network. */
+const IMPORTS_AT_ONCE = 2;
+const FETCHES_AT_ONCE = 8;
+const FORMATS = ['', 'raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc'];
+
+export function checkImport(w: ImportWanted): ImportWanted {
+  checkUploadId(w.uploadId);
+  if (!FORMATS.includes(w.format))
+    throw invalidArgument(`image format ${JSON.stringify(w.format.slice(0, 40))} is not known`);
+  return w;
+}
+
+export function checkFetch(w: FetchWanted): FetchWanted {
+  checkDigest(w.digest);
+  checkBytes('the virtual size', w.virtualSizeBytes, 1, 2 ** 50);
+  return w;
+}
+
+export class Images {
+  readonly import: OperationKind<ImportWanted>;
+  readonly fetch: OperationKind<FetchWanted>;
+  readonly remove: OperationKind<string>;
+  /** Uploads that an import reads now. */
+  private readonly reading = new Set<string>();
+  /** Offers that came before their fetch had its turn. */
+  private readonly early = new Map<string, PeerOffer>();
+  private readonly tunnels = new Map<string, { offer(peer: PeerOffer): void }>();
+
+  constructor(
+    private readonly disks: Disks,
+    private readonly operations: Operations,
+    private readonly peers: Peers,
+  ) {
+    this.import = operations.define<ImportWanted>({
+      name: 'image.import',
+      long: { atOnce: IMPORTS_AT_ONCE },
+      lockKey: (w) => `upload/${w.uploadId}`,
+      run: (w, work) => this.doImport(w, work),
+      abandon: (w) => disks.removeUpload(w.uploadId),
+    });
+    this.fetch = operations.define<FetchWanted>({
+      name: 'image.fetch',
+      long: { atOnce: FETCHES_AT_ONCE },
+      lockKey: (w) => `image/${w.digest}`,
+      run: (w, work) => this.doFetch(w, work),
+      abandon: (w) => disks.dropFetch(w.digest),
+    });
+    this.remove = operations.define<string>({
+      name: 'image.remove',
+      lockKey: (digest) => `image/${digest}`,
+      run: (digest) => disks.removeImage(digest),
+    });
+  }
+
+  list(): Promise<readonly ImageSeen[]> {
+    return this.disks.listImages();
+  }
+
+  isReading(uploadId: string): boolean {
+    return this.reading.has(uploadId);
+  }
+
+  /** @throws NOT_FOUND when no fetch of that id runs. */
+  offer(operationId: string, peer: PeerOffer): void {
+    if (!this.operations.isRunning(operationId)) throw notFound(`no operation ${operationId} runs on this host`);
+    const tunnel = this.tunnels.get(operationId);
+    if (tunnel) tunnel.offer(peer);
+    else this.early.set(operationId, peer);
+  }
+
+  private async doImport(w: ImportWanted, work: Work): Promise<ImageOutcome> {
+    this.reading.add(w.uploadId);
+    try {
+      if (!(await this.disks.hasUpload(w.uploadId)))
+        throw notFound(`upload ${w.uploadId} is not on this host; send the file again`);
+      return await this.disks.importImage(w.uploadId, w.format, work);
+    } finally {
+      this.reading.delete(w.uploadId);
+    }
+  }
+
+  private async doFetch(w: FetchWanted, work: Work): Promise<ImageOutcome> {
+    const { operationId } = work;
+    const has = (await this.disks.listImages()).find((i) => i.digest === w.digest);
+    if (has) return { ...has, sourceDigest: '' };
+    const tunnel = await this.peers.openTunnel(operationId, w.digest, (needed) => work.needSource(needed));
+    this.tunnels.set(operationId, tunnel);
+    const early = this.early.get(operationId);
+    if (early) tunnel.offer(early);
+    try {
+      const image = await this.disks.fetchImage(w, tunnel.socketPath, work);
+      return { ...image, sourceDigest: '' };
+    } finally {
+      this.early.delete(operationId);
+      this.tunnels.delete(operationId);
+      await tunnel.close();
+    }
+  }
+}

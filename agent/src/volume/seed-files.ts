@@ -1,0 +1,77 @@
+/** The files of a NoCloud seed: meta-data, user-data, network-config (version 2, matched by MAC). Pure; kept in golden files. */
+import { stringify } from 'yaml';
+import { isIP } from 'node:net';
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { checkMac } from '../ids.ts';
+
+export interface Seed {
+  readonly instanceId: string;
+  readonly hostname: string;
+  readonly nics: readonly SeedNic[];
+  readonly sshKeys: readonly string[];
+  /** Verbatim user-data; empty: one made from the fields above. */
+  readonly userData: string;
+}
+
+export interface SeedNic {
+  readonly mac: string;
+  /** CIDR, or empty for DHCP. */
+  readonly address: string;
+  readonly gateway: string;
+  readonly dns: readonly string[];
+}
+
+const MAX_USER_DATA = 1 << 20;
+const yaml = (value: unknown): string => stringify(value, { lineWidth: 0, aliasDuplicateObjects: false });
+
+export function seedFiles(seed: Seed): Record<string, string> {
+  checkSeed(seed);
+  return {
+    'meta-data': yaml({ 'instance-id': seed.instanceId, 'local-hostname': seed.hostname }),
+    'user-data': seed.userData === '' ? userData(seed) : seed.userData,
+    'network-config': networkConfig(seed.nics),
+  };
+}
+
+function userData(seed: Seed): string {
+  const keys = seed.sshKeys.length > 0 ? { ssh_authorized_keys: seed.sshKeys } : {};
+  return `#cloud-config\n${yaml({ hostname: seed.hostname, preserve_hostname: false, ...keys })}`;
+}
+
+function networkConfig(nics: readonly SeedNic[]): string {
+  return yaml({ version: 2, ethernets: Object.fromEntries(nics.map((n, i) => [`nic${i}`, ethernet(n)])) });
+}
+
+/** `0.0.0.0/0` and not `default`: older cloud-init knows only the former. Name servers come last, for simple readers. */
+function ethernet(n: SeedNic): object {
+  const match = { match: { macaddress: checkMac(n.mac) } };
+  const dns = n.dns.length > 0 ? { nameservers: { addresses: n.dns } } : {};
+  if (n.address === '') return { ...match, dhcp4: true, ...dns };
+  const to = n.gateway.includes(':') ? '::/0' : '0.0.0.0/0';
+  const routes = n.gateway === '' ? {} : { routes: [{ to, via: n.gateway }] };
+  return { ...match, dhcp4: false, addresses: [n.address], ...routes, ...dns };
+}
+
+function checkSeed(s: Seed): void {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,250}$/.test(s.instanceId))
+    throw invalidArgument('the seed has no valid instance id');
+  if (!/^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(s.hostname))
+    throw invalidArgument(
+      `${JSON.stringify(s.hostname.slice(0, 80))} cannot be a guest's host name: use letters, digits, '-' and '.'`,
+    );
+  if (Buffer.byteLength(s.userData) > MAX_USER_DATA) throw invalidArgument('the user-data is larger than 1 MiB');
+  const badKey = s.sshKeys.find((k) => !/^[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\r\n]*)?$/.test(k));
+  if (badKey !== undefined) throw invalidArgument(`${JSON.stringify(badKey.slice(0, 60))} is not an SSH public key`);
+  for (const n of s.nics) checkNic(n);
+}
+
+function checkNic(n: SeedNic): void {
+  const [ip = '', bits = ''] = n.address.split('/');
+  const width = isIP(ip) === 6 ? 128 : 32;
+  if (n.address !== '' && (isIP(ip) === 0 || !/^\d{1,3}$/.test(bits) || Number(bits) > width))
+    throw invalidArgument(
+      `${JSON.stringify(n.address.slice(0, 60))} is not an address with a prefix, like 10.0.0.5/24`,
+    );
+  const wrong = [...(n.gateway === '' ? [] : [n.gateway]), ...n.dns].find((a) => isIP(a) === 0);
+  if (wrong !== undefined) throw invalidArgument(`${JSON.stringify(wrong.slice(0, 60))} is not an IP address`);
+}

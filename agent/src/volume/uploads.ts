@@ -1,0 +1,150 @@
+/**
+ * Uploads: a stream of bytes into the staging area. Broken off, nothing stays. Noted in the ledger, so that what a dead
+ * agent or a cancelled job left is removed. Not the import that follows: that is images.ts.
+ */
+import { ClusterError, badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import type { Log } from '@berth/shared/log/log.ts';
+import type { Disks } from '../drivers/disks.ts';
+import { checkBytes, checkUploadId } from '../ids.ts';
+import { Turns } from '../operations/keyed-lock.ts';
+import type { Ledger, LedgerEntry } from '../operations/ledger.ts';
+
+export interface UploadBegin {
+  readonly uploadId: string;
+  readonly fileBytes: number;
+}
+
+const KIND = '~upload';
+const MAX_FILE_BYTES = 2 ** 50;
+/** `~` is no character of operation ids, but the id still begins with its job's. */
+const keyOf = (uploadId: string): string => `${uploadId}.${KIND}`;
+const idOf = (entry: LedgerEntry): string => entry.id.slice(0, -KIND.length - 1);
+
+export class Uploads {
+  private readonly active = new Map<string, { abort: AbortController; turns: Turns }>();
+
+  constructor(
+    private readonly disks: Disks,
+    private readonly ledger: Ledger,
+    private readonly log: Log,
+    /** Whether an operation reads this upload now. */
+    private readonly inUse: (uploadId: string) => boolean,
+  ) {}
+
+  /** Takes the bytes; resolves with their number. A second upload under the same id takes the place of the first. */
+  async receive(begin: UploadBegin, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<number> {
+    const uploadId = checkUploadId(begin.uploadId);
+    checkBytes('the file', begin.fileBytes, 1, MAX_FILE_BYTES);
+    const before = this.active.get(uploadId);
+    before?.abort.abort(new ClusterError('CANCELLED', `upload ${uploadId} was begun anew`));
+    const mine = { abort: new AbortController(), turns: before?.turns ?? new Turns(1) };
+    this.active.set(uploadId, mine);
+    const release = await mine.turns.take(signal);
+    try {
+      this.refuse(uploadId);
+      return await this.store(begin, chunks, AbortSignal.any([signal, mine.abort.signal]));
+    } finally {
+      release();
+      if (this.active.get(uploadId) === mine) this.active.delete(uploadId);
+    }
+  }
+
+  /** After a cancel of this id, and when its job is over: ends what runs and removes what is staged. */
+  async discard(uploadId: string): Promise<void> {
+    const running = this.active.get(uploadId);
+    if (running) {
+      running.abort.abort(new ClusterError('CANCELLED', `upload ${uploadId} was cancelled`));
+      (await running.turns.take())();
+    }
+    if (this.ledger.get(keyOf(uploadId)) === undefined) return;
+    await this.remove(uploadId);
+    await this.ledger.drop(keyOf(uploadId));
+  }
+
+  /** For entries that the ledger has just forgotten. */
+  async forget(entries: readonly LedgerEntry[]): Promise<void> {
+    for (const e of entries) if (e.kind === KIND && !this.inUse(idOf(e))) await this.remove(idOf(e));
+  }
+
+  /** Removes what was being received when the agent ended. */
+  async recover(): Promise<void> {
+    for (const e of [...this.ledger.entries()]) {
+      if (e.kind !== KIND || e.state !== 'running') continue;
+      await this.remove(idOf(e));
+      await this.ledger.drop(e.id);
+    }
+  }
+
+  private refuse(uploadId: string): void {
+    if (this.ledger.get(uploadId)?.state === 'cancelled')
+      throw new ClusterError('CANCELLED', `upload ${uploadId} was cancelled`);
+    if (this.inUse(uploadId)) throw badState(`upload ${uploadId} is being imported; it cannot be replaced now`);
+  }
+
+  private async store(begin: UploadBegin, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<number> {
+    const key = keyOf(begin.uploadId);
+    const entry = {
+      id: key,
+      kind: KIND,
+      hash: '',
+      request: undefined,
+      failure: undefined,
+      again: false,
+      image: undefined,
+    };
+    await this.ledger.put({ ...entry, state: 'running' });
+    try {
+      const received = await this.write(begin, chunks, signal);
+      await this.ledger.putResult({ ...entry, state: 'succeeded' });
+      return received;
+    } catch (e) {
+      await this.ledger.drop(key);
+      throw e;
+    }
+  }
+
+  private async write(begin: UploadBegin, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<number> {
+    const sink = await this.disks.openUpload(begin.uploadId, begin.fileBytes);
+    try {
+      let received = 0;
+      for await (const chunk of untilAborted(chunks, signal)) {
+        received += chunk.length;
+        if (received > begin.fileBytes)
+          throw invalidArgument(
+            `upload ${begin.uploadId}: more bytes came than the ${begin.fileBytes} that were announced`,
+          );
+        await sink.write(chunk);
+      }
+      if (received < begin.fileBytes)
+        throw invalidArgument(
+          `upload ${begin.uploadId} ended after ${received} of ${begin.fileBytes} bytes; send it again`,
+        );
+      await sink.finish();
+      return received;
+    } catch (e) {
+      await sink.abort().catch((err: unknown) => this.log.warn({ err }, 'a broken upload could not be removed'));
+      throw e;
+    }
+  }
+
+  private async remove(uploadId: string): Promise<void> {
+    await this.disks
+      .removeUpload(uploadId)
+      .catch((err: unknown) => this.log.warn({ err, uploadId }, 'an upload could not be removed'));
+  }
+}
+
+/** A sender that is silent must not hold up an abort. */
+async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const iterator = source[Symbol.asyncIterator]();
+  const aborted = new Promise<never>((_, reject) => {
+    if (signal.aborted) reject(signal.reason as Error);
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+  aborted.catch(() => undefined);
+  for (;;) {
+    const next = await Promise.race([iterator.next(), aborted]);
+    if (next.done) return;
+    yield next.value;
+  }
+}

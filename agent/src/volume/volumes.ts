@@ -1,0 +1,88 @@
+/** The operations behind VolumeService: checks, turns per volume, and the disk driver. */
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Disks, VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
+import type { Hypervisor } from '../drivers/hypervisor.ts';
+import { checkBytes, checkDigest, checkId } from '../ids.ts';
+import { readMark } from '../domain/metadata.ts';
+import type { OperationKind, Operations } from '../operations/operations.ts';
+import { seedFiles, type Seed } from './seed-files.ts';
+
+export interface SeedWanted {
+  readonly volumeId: string;
+  readonly vmId: string;
+  readonly seed: Seed;
+}
+
+export interface VolumeDeps {
+  readonly hypervisor: Hypervisor;
+  readonly disks: Disks;
+  readonly operations: Operations;
+}
+
+const SECTOR = 512;
+const MAX_DISK_BYTES = 2 ** 50 - SECTOR;
+const OFF: ReadonlySet<string> = new Set(['stopped', 'crashed']);
+
+/** @throws INVALID_ARGUMENT */
+export function checkVolumeSpec(v: VolumeSpec): VolumeSpec {
+  checkId('volume', v.volumeId);
+  checkId('vm', v.vmId);
+  if (v.imageDigest !== undefined) checkDigest(v.imageDigest);
+  // 0 with an image: as large as the image
+  checkBytes(`volume ${v.volumeId}: a size`, v.sizeBytes, v.imageDigest === undefined ? SECTOR : 0, MAX_DISK_BYTES);
+  return v;
+}
+
+export function checkSeedWanted(s: SeedWanted): SeedWanted {
+  checkId('volume', s.volumeId);
+  checkId('vm', s.vmId);
+  seedFiles(s.seed);
+  return s;
+}
+
+export class Volumes {
+  readonly ensure: OperationKind<VolumeSpec>;
+  readonly ensureSeed: OperationKind<SeedWanted>;
+  readonly remove: OperationKind<string>;
+
+  constructor(private readonly deps: VolumeDeps) {
+    const { operations, disks } = deps;
+    this.ensure = operations.define<VolumeSpec>({
+      name: 'volume.ensure',
+      lockKey: (v) => `volume/${v.volumeId}`,
+      run: (v) => disks.ensureVolume(v),
+    });
+    this.ensureSeed = operations.define<SeedWanted>({
+      name: 'volume.ensureSeed',
+      lockKey: (s) => `volume/${s.volumeId}`,
+      run: (s) => disks.ensureSeed({ volumeId: s.volumeId, vmId: s.vmId, files: seedFiles(s.seed) }),
+    });
+    this.remove = operations.define<string>({
+      name: 'volume.remove',
+      lockKey: (id) => `volume/${id}`,
+      run: (id) => this.doRemove(id),
+    });
+  }
+
+  list(): Promise<readonly VolumeSeen[]> {
+    return this.deps.disks.listVolumes();
+  }
+
+  private async doRemove(volumeId: string): Promise<void> {
+    const volume = (await this.list()).find((v) => v.volumeId === volumeId);
+    if (volume !== undefined) await this.refuseWhileRunning(volume);
+    await this.deps.disks.removeVolume(volumeId);
+  }
+
+  /** A volume belongs to one VM, so it is in use when that VM's domain runs. */
+  private async refuseWhileRunning(volume: VolumeSeen): Promise<void> {
+    const user = (await this.deps.hypervisor.list()).find(
+      (d) => !OFF.has(d.power) && readMark(d.metadataXml)?.vmId === volume.vmId,
+    );
+    if (user)
+      throw new ClusterError(
+        'IN_USE',
+        `volume ${volume.volumeId} is in use: vm ${user.name} is ${user.power} on this host`,
+      );
+  }
+}
