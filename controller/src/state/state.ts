@@ -10,6 +10,7 @@ import type { HostId, ImageId, JobId } from '@berth/shared/model/ids.ts';
 import type { Image, ImageCopy } from '@berth/shared/model/image.ts';
 import type { Job, JobEvent } from '@berth/shared/model/job.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
+import type { StoredJob } from './engine.ts';
 
 export type NotPromise<T> = T extends PromiseLike<unknown> ? never : T;
 
@@ -53,6 +54,9 @@ export interface Tables {
     byKey(key: string): Job | undefined;
     /** Open job that holds this object (`vm/<id>`), shared or exclusive. */
     holders(object: string): readonly Job[];
+    /** Open jobs that this job waits for. */
+    awaitedBy(jobId: string): readonly Job[];
+    /** Open jobs and those that ended lately (the newest 1,000 at least). */
     newest(limit: number, before: string | undefined, openOnly: boolean): readonly Job[];
   };
   readonly tokens: Table<Token>;
@@ -95,7 +99,14 @@ export interface State {
   update<T>(fn: (tx: Tx) => NotPromise<T>): Promise<T>;
   /** Resolves when everything applied so far is durable: await it before answering a read. */
   settled(): Promise<void>;
+  /** Of open jobs and those that ended lately; others are in history. */
   jobLog(jobId: JobId): readonly JobEvent[];
+  /** From the durable engine, open and ended, newest first; `tables.jobs` forgets old ended jobs. */
+  jobHistory(query: {
+    readonly id?: JobId;
+    readonly before?: string;
+    readonly limit: number;
+  }): Promise<readonly StoredJob[]>;
   /** Newest last. */
   events(query: { afterRevision?: number; limit: number; subject?: string }): Promise<readonly Event[]>;
   /** Called after each durable commit, in order. */

@@ -1,0 +1,89 @@
+/** Which tables there are, their keys and indexes, and what is unique. How a table works is table.ts's. */
+import type { CleanupDebt, JoinToken, Token } from '@berth/shared/model/access.ts';
+import type { Claim } from '@berth/shared/model/claim.ts';
+import type { Host } from '@berth/shared/model/host.ts';
+import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
+import { imageCopyKey, type Image, type ImageCopy } from '@berth/shared/model/image.ts';
+import type { Vm } from '@berth/shared/model/vm.ts';
+import { JobsTable } from './jobs-table.ts';
+import type { Journal } from './journal.ts';
+import type { WritableTables } from './state.ts';
+import { MemTable, NamedMemTable, type TableName } from './table.ts';
+
+type J = Journal<TableName>;
+const byId = (v: { readonly id: string }): string => v.id;
+
+class HostsTable extends NamedMemTable<Host> {
+  constructor(journal: J) {
+    const address = {
+      of: (h: Host) => [h.address],
+      taken: (a: string, by: Host) => `address ${a} is taken by host ${by.name}`,
+    };
+    super('hosts', byId, [{ of: (h) => [h.name], taken: (n) => `host ${n} already exists` }, address], journal);
+  }
+}
+
+class VmsTable extends NamedMemTable<Vm> {
+  constructor(journal: J) {
+    super(
+      'vms',
+      byId,
+      [
+        { of: (v) => [v.name], taken: (n) => `vm ${n} already exists` },
+        { of: (v) => [v.uuid], taken: (u, by) => `uuid ${u} is taken by vm ${by.name}` },
+        { of: (v) => v.spec.nics.map((n) => n.mac), taken: (m, by) => `mac address ${m} is taken by vm ${by.name}` },
+        { of: (v) => [v.hostId] },
+        { of: (v) => v.spec.disks.map((d) => d.imageId) },
+      ],
+      journal,
+    );
+  }
+  byUuid = (uuid: string): Vm | undefined => this.findOne(1, uuid);
+  byMac = (mac: string): Vm | undefined => this.findOne(2, mac);
+  byHost = (hostId: HostId): readonly Vm[] => this.find(3, hostId);
+  byImage = (imageId: ImageId): readonly Vm[] => this.find(4, imageId);
+}
+
+class ImagesTable extends NamedMemTable<Image> {
+  constructor(journal: J) {
+    super(
+      'images',
+      byId,
+      [{ of: (i) => [i.name], taken: (n) => `image ${n} already exists` }, { of: (i) => [i.digest] }],
+      journal,
+    );
+  }
+  byDigest = (digest: string): Image | undefined => this.findOne(1, digest);
+}
+
+class ImageCopiesTable extends MemTable<ImageCopy> {
+  constructor(journal: J) {
+    super('imageCopies', imageCopyKey, [{ of: (c) => [c.imageId] }, { of: (c) => [c.hostId] }], journal);
+  }
+  byImage = (imageId: ImageId): readonly ImageCopy[] => this.find(0, imageId);
+  byHost = (hostId: HostId): readonly ImageCopy[] => this.find(1, hostId);
+}
+
+/** A table of things that belong to a host. */
+class HostedTable<V extends { readonly hostId: HostId }> extends MemTable<V> {
+  constructor(name: TableName, keyOf: (v: V) => string, journal: J) {
+    super(name, keyOf, [{ of: (v) => [v.hostId] }], journal);
+  }
+  byHost = (hostId: HostId): readonly V[] => this.find(0, hostId);
+}
+
+export const makeTables = (journal: J) => ({
+  hosts: new HostsTable(journal),
+  images: new ImagesTable(journal),
+  vms: new VmsTable(journal),
+  imageCopies: new ImageCopiesTable(journal),
+  claims: new HostedTable<Claim>('claims', (c) => c.vmId, journal),
+  jobs: new JobsTable(journal),
+  tokens: new MemTable<Token>('tokens', byId, [], journal),
+  joinTokens: new HostedTable<JoinToken>('joinTokens', byId, journal),
+  debts: new HostedTable<CleanupDebt>('debts', byId, journal),
+});
+
+export type MemTables = ReturnType<typeof makeTables>;
+/** Compile-time proof that the tables are what the contract says. */
+export const asContract = (t: MemTables): WritableTables => t;

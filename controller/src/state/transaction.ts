@@ -1,0 +1,93 @@
+/** One update: the tables, the job logs and the events that it adds, and the way back. Durability is store.ts's. */
+import type { Event } from '@berth/shared/model/event.ts';
+import type { JobId } from '@berth/shared/model/ids.ts';
+import { isEnded, type JobEvent } from '@berth/shared/model/job.ts';
+import { keepIntegrity } from './integrity.ts';
+import type { Journal } from './journal.ts';
+import type { Tx } from './state.ts';
+import type { TableName } from './table.ts';
+import { asContract, type MemTables } from './tables.ts';
+
+export type NewEvent = Omit<Event, 'revision'>;
+
+export interface Applied {
+  readonly touched: ReadonlyMap<TableName, ReadonlySet<string>>;
+  readonly events: readonly NewEvent[];
+  readonly jobEvents: readonly { readonly jobId: JobId; readonly seq: number; readonly event: JobEvent }[];
+}
+
+export class JobLogs {
+  readonly #logs = new Map<JobId, JobEvent[]>();
+
+  get(jobId: JobId): readonly JobEvent[] {
+    return this.#logs.get(jobId) ?? [];
+  }
+  append(jobId: JobId, event: JobEvent): number {
+    const log = this.#logs.get(jobId);
+    if (!log) this.#logs.set(jobId, [event]);
+    return log ? log.push(event) - 1 : 0;
+  }
+  pop(jobId: JobId): void {
+    this.#logs.get(jobId)?.pop();
+  }
+  forget(jobId: JobId): void {
+    this.#logs.delete(jobId);
+  }
+}
+
+/** Runs `fn` as one update. Whatever it throws, nothing has changed. */
+export function transact<T>(
+  m: {
+    readonly tables: MemTables;
+    readonly logs: JobLogs;
+    readonly journal: Journal<TableName>;
+    readonly nowMs: number;
+  },
+  fn: (tx: Tx) => T,
+): { readonly result: T; readonly applied: Applied | undefined } {
+  if (m.journal.isOpen) throw new Error('BUG: state.update() inside state.update()');
+  const events: NewEvent[] = [];
+  const jobEvents: Applied['jobEvents'][number][] = [];
+  m.journal.begin();
+  try {
+    const result = fn(makeTx(m, events, jobEvents));
+    if (isThenable(result)) throw new Error('BUG: the function given to state.update() is asynchronous');
+    keepIntegrity(m.tables, m.journal.touched);
+    m.journal.end();
+    const unchanged = m.journal.isEmpty && events.length === 0;
+    return { result, applied: unchanged ? undefined : { touched: m.journal.touched, events, jobEvents } };
+  } catch (e) {
+    m.journal.rollback();
+    throw e;
+  }
+}
+
+function makeTx(
+  m: {
+    readonly tables: MemTables;
+    readonly logs: JobLogs;
+    readonly journal: Journal<TableName>;
+    readonly nowMs: number;
+  },
+  events: NewEvent[],
+  jobEvents: Applied['jobEvents'][number][],
+): Tx {
+  return {
+    ...asContract(m.tables),
+    nowMs: m.nowMs,
+    appendJobEvent(jobId, e) {
+      const job = m.tables.jobs.get(jobId);
+      if (!job || isEnded(job.state)) throw new Error(`BUG: the log of ${jobId} is written, but no such job is open`);
+      m.journal.record(() => m.logs.pop(jobId));
+      const event = { ...e, atMs: m.nowMs };
+      jobEvents.push({ jobId, seq: m.logs.append(jobId, event), event });
+    },
+    event(e) {
+      if (!m.journal.isOpen) throw new Error('BUG: an event was recorded outside state.update()');
+      events.push({ ...e, atMs: m.nowMs });
+    },
+  };
+}
+
+const isThenable = (v: unknown): boolean =>
+  typeof v === 'object' && v !== null && typeof (v as { then?: unknown }).then === 'function';
