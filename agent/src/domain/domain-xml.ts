@@ -84,13 +84,17 @@ const disk = (d: DomainSpec['disks'][number], host: DomainHost): string =>
     textEl('serial', {}, d.volumeId.slice(-20)),
   );
 
+/**
+ * A virtio disk, not a SATA CD-ROM: kernels made for clouds have no AHCI driver, and whatever boots from virtio finds it.
+ * cloud-init goes by the label. Last in order, so that adding a disk doesn't rename it.
+ */
 const seed = (volumeId: string, host: DomainHost): string =>
   el(
     'disk',
-    { type: 'file', device: 'cdrom' },
+    { type: 'file', device: 'disk' },
     el('driver', { name: 'qemu', type: 'raw' }),
     el('source', { file: host.volumePath(volumeId, true) }),
-    el('target', { dev: 'sda', bus: 'sata' }),
+    el('target', { dev: 'vdz', bus: 'virtio' }),
     el('readonly', {}),
   );
 
