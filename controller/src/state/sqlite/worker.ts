@@ -1,0 +1,43 @@
+/**
+ * The SQLite thread: the only place that holds the database while the controller runs, so that an fsync never blocks
+ * the event loop. Bundled to controller/dist/sqlite-worker.js. One request at a time, in order.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import type { Database } from 'better-sqlite3';
+import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { openDatabase } from './connection.ts';
+import { RowDatabase } from './database.ts';
+import type { Answers, FromWorker, ToWorker, WorkerData } from './protocol.ts';
+
+const port = parentPort!;
+const { path } = workerData as WorkerData;
+let db: Database | undefined;
+let rows: RowDatabase | undefined;
+
+const send = (m: FromWorker): void => port.postMessage(m);
+
+function load(): Answers['load'] {
+  db = openDatabase({ path, pid: process.pid });
+  rows = new RowDatabase(db);
+  const meta = rows.meta();
+  rows.loadRows((codec, json) => send({ table: codec.table, json }));
+  rows.loadJobEvents((json) => send({ jobEvents: json }));
+  return meta;
+}
+
+function answer(m: ToWorker): Answers[keyof Answers] {
+  if (m.op === 'load') return load();
+  if (m.op === 'close') return void db?.close();
+  if (m.op === 'commit') return void rows!.commit(m.batch, m.epoch);
+  return m.op === 'events' ? rows!.events(m.query) : rows!.jobs(m.query);
+}
+
+port.on('message', (m: ToWorker) => {
+  try {
+    send({ id: m.id, value: answer(m) });
+  } catch (e) {
+    const reason = isClusterError(e) ? e.reason : undefined;
+    send({ id: m.id, error: { reason, message: e instanceof Error ? e.message : String(e) } });
+  }
+  if (m.op === 'close') port.close();
+});
