@@ -1,0 +1,166 @@
+/**
+ * A whole Berth for tests: one real controller process, its hosts (simulated agents as processes, or lab hosts with the
+ * real agent), and the `berth` command as an operator has it. Everything goes over the wire; nothing is reached into.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import type { LabHost } from '@berth/deploy/lab/host.ts';
+import { Daemon, eventually, PROGRAMS, run, temporaryDirectory, type RunOptions, type Said } from './processes.ts';
+
+export class Cluster {
+  readonly controller: Daemon;
+  readonly agents = new Map<string, Daemon>();
+  readonly dataDir: string;
+  readonly configFile: string;
+
+  private constructor(
+    readonly dir: string,
+    /** host:port of the API. */
+    readonly address: string,
+    private readonly removeDir: () => void,
+  ) {
+    this.dataDir = join(dir, 'controller');
+    this.configFile = join(dir, 'config.yaml');
+    this.controller = new Daemon(PROGRAMS.controller, ['run', '--data-dir', this.dataDir, '--listen', address]);
+  }
+
+  /** Initialises and starts a controller that listens on `host`, and logs in. */
+  static async start(host = '127.0.0.1'): Promise<Cluster> {
+    const { path, remove } = temporaryDirectory();
+    const cluster = new Cluster(path, `${host}:${await freePort(host)}`, remove);
+    const init = await run(PROGRAMS.controller, ['init', '--data-dir', cluster.dataDir, '--address', cluster.address]);
+    if (init.code !== 0) throw new Error(`berth-controller init: ${init.err}`);
+    cluster.controller.start();
+    await cluster.login();
+    return cluster;
+  }
+
+  private async login(): Promise<void> {
+    const file = join(this.dataDir, 'admin-token');
+    await eventually('login', async () => {
+      if (!this.controller.running) throw new Error(this.controller.output);
+      const r = await this.berth('login', '--token-file', file);
+      if (r.code !== 0) throw new Error(r.err);
+      return true;
+    });
+  }
+
+  /** Runs `berth` as the first administrator. */
+  berth(...args: readonly string[]): Promise<Said> {
+    return this.berthWith({}, ...args);
+  }
+
+  berthWith(o: RunOptions, ...args: readonly string[]): Promise<Said> {
+    return run(PROGRAMS.berth, args, { ...o, env: { BERTH_CONFIG: this.configFile, ...o.env } });
+  }
+
+  /** Runs `berth` and throws its words when it fails. Answers standard output. */
+  async ok(...args: readonly string[]): Promise<string> {
+    const r = await this.berth(...args);
+    if (r.code !== 0) throw new Error(`berth ${args.join(' ')} → ${r.code}: ${r.err}${r.out}`);
+    return r.out;
+  }
+
+  /** What `-o json` prints, parsed. */
+  async json<T = Record<string, unknown>[]>(...args: readonly string[]): Promise<T> {
+    return JSON.parse(await this.ok(...args, '-o', 'json')) as T;
+  }
+
+  async joinToken(name: string, address: string): Promise<string> {
+    return this.ok('host', 'add', name, address);
+  }
+
+  /** Adds, enrols and starts a simulated host. */
+  async addSimulated(name: string): Promise<void> {
+    const dir = join(this.dir, name);
+    mkdirSync(dir, { recursive: true });
+    const [port, peerPort] = [await freePort('127.0.0.1'), await freePort('127.0.0.1')];
+    const config = join(dir, 'agent.yaml');
+    writeFileSync(config, `dataDir: ${dir}\nlisten: 127.0.0.1:${port}\npeerListen: 127.0.0.1:${peerPort}\n`);
+    const token = await this.joinToken(name, `127.0.0.1:${port}`);
+    const enrolled = await run(PROGRAMS.agent, ['enroll', '--config', config], { input: token });
+    if (enrolled.code !== 0) throw new Error(`enroll ${name}: ${enrolled.err}`);
+    const agent = new Daemon(PROGRAMS.agent, ['run', '--simulate', '--config', config]);
+    this.agents.set(name, agent);
+    agent.start();
+  }
+
+  /** Adds, enrols and starts the agent of a lab host. */
+  async addLabHost(host: LabHost): Promise<void> {
+    await host.writeFile('/etc/berth/agent.yaml', 'domainType: qemu\n');
+    const token = await this.joinToken(host.name, `${host.address}:7444`);
+    const enrolled = await host.agentCommand(['enroll'], { input: token });
+    if (enrolled.exitCode !== 0) throw new Error(`enroll ${host.name}: ${enrolled.stderr}`);
+    await host.startAgent();
+  }
+
+  async hostState(name: string): Promise<string> {
+    const [host] = await this.json<{ name: string; state: string }[]>('host', 'list').then((all) =>
+      all.filter((h) => h.name === name),
+    );
+    return host?.state ?? 'absent';
+  }
+
+  async waitUp(...names: readonly string[]): Promise<void> {
+    await eventually(
+      `${names.join(' ')} up`,
+      async () => {
+        const hosts = await this.json<{ name: string; state: string; stateReason: string }[]>('host', 'list');
+        const down = names.filter((n) => hosts.find((h) => h.name === n)?.state !== 'up');
+        if (down.length > 0) throw new Error(JSON.stringify(hosts.map((h) => [h.name, h.state, h.stateReason])));
+        return true;
+      },
+      60_000,
+    );
+  }
+
+  /** The serial log of a VM, once it matches. */
+  async serial(vm: string, pattern: RegExp, deadlineMs = 120_000): Promise<string> {
+    return eventually(
+      `${vm} says ${pattern.source}`,
+      async () => {
+        const log = (await this.berth('vm', 'log', vm)).out;
+        return pattern.test(log) ? log : undefined;
+      },
+      deadlineMs,
+    );
+  }
+
+  /** No job is open and none is stuck. */
+  async quiet(deadlineMs = 60_000): Promise<void> {
+    await eventually(
+      'no open job',
+      async () => {
+        const open = await this.json<{ id: string; kind: string; state: string; waitReason: string }[]>(
+          'job',
+          'list',
+          '--open',
+        );
+        if (open.length > 0) throw new Error(JSON.stringify(open.map((j) => [j.kind, j.state, j.waitReason])));
+        return true;
+      },
+      deadlineMs,
+    );
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.agents.values(), this.controller].map((d) => d.end('SIGKILL')));
+    this.removeDir();
+  }
+
+  adminToken(): string {
+    return existsSync(this.dataDir) ? readFileSync(join(this.dataDir, 'admin-token'), 'utf8') : '';
+  }
+}
+
+export function freePort(host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', reject);
+    probe.listen(0, host, () => {
+      const bound = probe.address();
+      probe.close(() => (typeof bound === 'object' && bound ? resolve(bound.port) : reject(new Error('no port'))));
+    });
+  });
+}
