@@ -11,6 +11,9 @@ export type Container = ReturnType<Docker['getContainer']>;
 
 export const LAB_LABEL = 'berth.lab';
 export const HOST_LABEL = 'berth.lab.host';
+/** Where a host belongs in the network, so that this is known even while it is cut off. */
+export const ADDRESS_LABEL = 'berth.lab.address';
+export const NETWORK_LABEL = 'berth.lab.network';
 
 export async function loadTestcontainers(): Promise<Testcontainers> {
   disableReaper();

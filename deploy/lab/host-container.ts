@@ -1,7 +1,7 @@
 /** Starts the container of one lab host. What can be done with it afterwards is host.ts. */
 import { findRoot } from '../setup/root.js';
 import { nodeBinary } from './config.ts';
-import { HOST_LABEL, LAB_LABEL, loadTestcontainers } from './engine.ts';
+import { ADDRESS_LABEL, HOST_LABEL, LAB_LABEL, NETWORK_LABEL, loadTestcontainers } from './engine.ts';
 import { hostImageTag } from './recipe.js';
 
 export interface HostSpec {
@@ -38,7 +38,12 @@ export async function startHostContainer(spec: HostSpec): Promise<string> {
     .withName(`berth-${spec.label}-${spec.name}`)
     .withHostname(spec.name)
     .withNetworkMode(spec.network)
-    .withLabels({ [LAB_LABEL]: spec.label, [HOST_LABEL]: spec.name })
+    .withLabels({
+      [LAB_LABEL]: spec.label,
+      [HOST_LABEL]: spec.name,
+      [ADDRESS_LABEL]: spec.address,
+      [NETWORK_LABEL]: spec.network,
+    })
     .withAddedCapabilities('SYS_ADMIN', 'NET_ADMIN', 'SYS_PTRACE', 'SYS_NICE')
     .withSecurityOpt('seccomp=unconfined', 'apparmor=unconfined')
     .withEnvironment({ BERTH_BRIDGE_ADDRESS: spec.bridgeAddress })

@@ -2,7 +2,7 @@
  * A lab: some hosts in a network of their own. Everything carries the lab's label, so that it can be found and removed by
  * another process, also after a crash. The images must be there already (setup.js).
  */
-import { docker, HOST_LABEL, LAB_LABEL, labFilter, tolerate } from './engine.ts';
+import { ADDRESS_LABEL, docker, HOST_LABEL, LAB_LABEL, labFilter, NETWORK_LABEL, tolerate } from './engine.ts';
 import type { HostSpec } from './host-container.ts';
 import { startHostContainer } from './host-container.ts';
 import { LabHost } from './host.ts';
@@ -56,11 +56,9 @@ export async function startLab(options: LabOptions): Promise<Lab> {
 export async function findLab(label: string): Promise<Lab | undefined> {
   const engine = await docker();
   const containers = await engine.listContainers({ all: true, filters: labFilter(label) });
-  const hosts = containers.flatMap(({ Id, Labels, NetworkSettings }) => {
-    const name = Labels[HOST_LABEL];
-    const [network, endpoint] = Object.entries(NetworkSettings.Networks)[0] ?? [];
-    if (name === undefined || network === undefined || endpoint === undefined) return [];
-    const address = endpoint.IPAMConfig?.IPv4Address ?? endpoint.IPAddress;
+  const hosts = containers.flatMap(({ Id, Labels }) => {
+    const { [HOST_LABEL]: name, [ADDRESS_LABEL]: address, [NETWORK_LABEL]: network } = Labels;
+    if (name === undefined || address === undefined || network === undefined) return [];
     return [new LabHost(engine, engine.getContainer(Id), { name, address, network })];
   });
   hosts.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
