@@ -3,7 +3,7 @@
  * reason and always the same one. Words for people, with numbers. Choosing among hosts that will do is score.ts.
  */
 import { capacity, diskRoomBytes, load, qemuOverheadBytes } from './capacity.ts';
-import { size } from './words.ts';
+import { formatBytes as size } from '@berth/shared/units/bytes.ts';
 import type { FilterName, PlacementRequest, Policy, WorldHost } from './world.ts';
 
 type Filter = (host: WorldHost, request: PlacementRequest, policy: Policy) => string | undefined;
@@ -18,7 +18,7 @@ const STATES: Readonly<Partial<Record<WorldHost['state'], string>>> = {
 /** In the order they are asked. */
 export const FILTERS: readonly (readonly [FilterName, Filter])[] = [
   ['state', (h) => (h.state === 'up' || h.state === 'maintenance' ? reported(h) : h.stateReason || STATES[h.state])],
-  ['maintenance', (h) => (h.maintenance ? h.stateReason || 'in maintenance' : undefined)],
+  ['maintenance', (h) => (h.maintenance ? 'in maintenance' : undefined)],
   ['check', (h) => h.facts?.checks.filter((c) => c.fatal && !c.ok).map((c) => `${c.name}: ${c.detail}`)[0]],
   ['host', (h, r) => (r.hostId === undefined || r.hostId === h.id ? undefined : 'another host was asked for')],
   ['label', label],
@@ -39,8 +39,8 @@ function label(host: WorldHost, request: PlacementRequest): string | undefined {
 function bridge(host: WorldHost, request: PlacementRequest): string | undefined {
   for (const name of request.bridges) {
     const found = host.bridges.find((b) => b.name === name);
-    if (!found) return `${name} does not exist there`;
-    if (!found.up) return `${name} is down`;
+    if (!found) return `has no bridge ${name}`;
+    if (!found.up) return `its bridge ${name} is down`;
   }
   return undefined;
 }

@@ -89,9 +89,9 @@ describe('explanations', () => {
         "new state has not enrolled yet",
         "nocap capability lacks uefi",
         "nodisk disk 7 GiB free of 12 GiB wanted (2 GiB of it for the image)",
-        "resting maintenance since 09:12",
+        "resting maintenance in maintenance",
         "small memory 1.5 GiB in all, 4.1 GiB wanted (144 MiB of it for QEMU)",
-        "unbridged bridge br0 does not exist there",
+        "unbridged bridge has no bridge br0",
         "unlabelled label zone=b required",
       ]
     `);

@@ -1,0 +1,204 @@
+/** What people may do with images: checks, writes intent, starts jobs, and lets one upload through to its host. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import {
+  alreadyExists,
+  badState,
+  ClusterError,
+  invalidArgument,
+  notFound,
+} from '@berth/shared/errors/cluster-error.ts';
+import { newId, type HostId, type ImageId, type JobId } from '@berth/shared/model/ids.ts';
+import type { Image } from '@berth/shared/model/image.ts';
+import { isEnded } from '@berth/shared/model/job.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { newSecret } from '@berth/shared/runtime/random.ts';
+import { formatBytes } from '@berth/shared/units/bytes.ts';
+import type { Hosts } from '../hosts/hosts.ts';
+import type { Jobs } from '../jobs/engine/jobs.ts';
+import { imageDelete } from '../jobs/image-delete.ts';
+import { imageImport, uploadIdOf, type ImportParams } from '../jobs/image-import.ts';
+import { chooseReceiver } from '../jobs/image-place.ts';
+import type { Uploads } from '../jobs/uploads.ts';
+import type { State } from '../state/state.ts';
+import { checkName, resolve } from './names.ts';
+import { pageByName, type Page, type PageQuery } from './pages.ts';
+import { relay } from './relay.ts';
+
+export interface ImageDeps {
+  readonly state: State;
+  readonly hosts: Hosts;
+  readonly jobs: Jobs;
+  readonly uploads: Uploads;
+  readonly clock: Clock;
+}
+
+export interface ImageView {
+  readonly image: Image;
+  readonly copies: readonly { readonly host: string; readonly fileBytes: number }[];
+  readonly vmCount: number;
+  readonly jobId: JobId | undefined;
+}
+
+export interface ImportImage {
+  readonly name: string;
+  readonly fileBytes: number;
+  /** Empty: detect by content. */
+  readonly format: string;
+  /** Empty: the host with most room. */
+  readonly host: string;
+}
+
+const LARGEST_FILE = 16 * 1024 ** 4;
+const FORMATS: readonly string[] = ['', 'raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc'];
+
+export class Images {
+  constructor(private readonly deps: ImageDeps) {}
+
+  /** The ticket is in this answer and nowhere else. */
+  async import(
+    request: ImportImage,
+    user: string,
+  ): Promise<{ readonly view: ImageView; readonly jobId: JobId; readonly uploadTicket: string }> {
+    const { state, clock } = this.deps;
+    const uploadTicket = newSecret();
+    const name = checkName('image', request.name);
+    checkFile(request);
+    const made = await state.update((tx) => {
+      if (state.tables.images.byName(name)) throw alreadyExists(`image ${name} exists already`);
+      const only = request.host === '' ? undefined : resolve('host', state.tables.hosts, request.host).id;
+      const host = chooseReceiver(state.tables, this.deps, request.fileBytes, only);
+      const image = emptyImage(name, clock.now());
+      tx.images.put(image);
+      const { fileBytes, format } = request;
+      const params = { imageId: image.id, hostId: host.id, fileBytes, format, ticketHash: hash(uploadTicket) };
+      const options = { subject: name, locks: [`image/${image.id}:exclusive` as const], user };
+      return { image, jobId: this.deps.jobs.start(tx, imageImport, params, options) };
+    });
+    return { view: this.#view(made.image), jobId: made.jobId, uploadTicket };
+  }
+
+  /** Sends the bytes on to the host of the import. Resolves when the host has them all; a ticket is good for one upload. */
+  async upload(imageId: string, ticket: string, data: Readable): Promise<number> {
+    const { uploads, jobs, hosts, state } = this.deps;
+    const { jobId, params, hostId } = this.#importOf(imageId, ticket);
+    if (!uploads.begin(params.imageId))
+      throw badState('this upload ticket has been used already. Import the image again.');
+    const open = (): boolean => {
+      const job = state.tables.jobs.get(jobId);
+      return job !== undefined && !isEnded(job.state) && !job.cancelRequested;
+    };
+    try {
+      const counted = relay(data, params.fileBytes, open, (doneBytes) => {
+        uploads.advance(params.imageId, doneBytes);
+        jobs.progress(uploadIdOf(jobId), doneBytes, params.fileBytes);
+      });
+      const upload = { uploadId: uploadIdOf(jobId), fileBytes: params.fileBytes };
+      const received = await hosts.agent(hostId).upload(upload, counted);
+      uploads.received(params.imageId, received);
+      return received;
+    } catch (e) {
+      uploads.broken(params.imageId, e instanceof Error ? e.message : 'unknown cause');
+      throw e;
+    } finally {
+      jobs.nudge(jobId);
+    }
+  }
+
+  async get(nameOrId: string): Promise<ImageView> {
+    const view = this.#view(resolve('image', this.deps.state.tables.images, nameOrId));
+    await this.deps.state.settled();
+    return view;
+  }
+
+  async list(query: PageQuery): Promise<Page<ImageView>> {
+    const page = pageByName(this.deps.state.tables.images, query);
+    const items = page.items.map((i) => this.#view(i));
+    await this.deps.state.settled();
+    return { ...page, items };
+  }
+
+  delete(nameOrId: string, user: string): Promise<{ readonly jobId: JobId }> {
+    const { state, jobs } = this.deps;
+    return state.update((tx) => {
+      const image = resolve('image', state.tables.images, nameOrId);
+      this.#checkUnused(image);
+      if (image.state !== 'available') throw this.#busy(image);
+      const options = { subject: image.name, locks: [`image/${image.id}:exclusive` as const], user };
+      return { jobId: jobs.start(tx, imageDelete, { imageId: image.id }, options) };
+    });
+  }
+
+  #checkUnused(image: Image): void {
+    const vms = this.deps.state.tables.vms
+      .byImage(image.id)
+      .map((vm) => vm.name)
+      .sort();
+    if (vms.length === 0) return;
+    const named = vms.slice(0, 5).join(', ') + (vms.length > 5 ? ` and ${vms.length - 5} more` : '');
+    const [noun, verb] = vms.length === 1 ? ['vm', 'is'] : ['vms', 'are'];
+    throw new ClusterError(
+      'IN_USE',
+      `image ${image.name} is in use: the disks of ${noun} ${named} ${verb} based on it. Delete ${vms.length === 1 ? 'it' : 'them'} first.`,
+      { vms: vms.slice(0, 100).join(',') },
+    );
+  }
+
+  #busy(image: Image): ClusterError {
+    const job = this.deps.state.tables.jobs.holders(`image/${image.id}`)[0]?.id ?? '';
+    const cancel = image.state === 'importing' ? ` To give it up: berth job cancel ${job}` : '';
+    return new ClusterError(
+      'RESOURCE_BUSY',
+      `image ${image.name} is ${image.state}: job ${job} works on it.${cancel}`,
+      {
+        jobId: job,
+      },
+    );
+  }
+
+  #importOf(imageId: string, ticket: string): { jobId: JobId; params: ImportParams; hostId: HostId } {
+    const { tables } = this.deps.state;
+    const job = tables.jobs.holders(`image/${imageId}`).find((j) => j.kind === imageImport.kind);
+    const params = job?.params as unknown as ImportParams | undefined;
+    if (!job || !params || params.hostId === null || isEnded(job.state))
+      throw notFound(`no import waits for the bytes of image ${imageId.slice(0, 80)}. Import it again.`);
+    const [given, wanted] = [hash(ticket), params.ticketHash].map((h) => Buffer.from(h, 'hex')) as [Buffer, Buffer];
+    if (!timingSafeEqual(given, wanted))
+      throw new ClusterError('PERMISSION_DENIED', 'the upload ticket is not the one that was given for this image');
+    return { jobId: job.id, params, hostId: params.hostId };
+  }
+
+  #view(image: Image): ImageView {
+    const { tables } = this.deps.state;
+    return {
+      image,
+      copies: tables.imageCopies
+        .byImage(image.id)
+        .map((c) => ({ host: tables.hosts.get(c.hostId)?.name ?? c.hostId, fileBytes: c.fileBytes }))
+        .sort((a, b) => (a.host < b.host ? -1 : 1)),
+      vmCount: tables.vms.byImage(image.id).length,
+      jobId: tables.jobs.holders(`image/${image.id}`).find((j) => j.kind.startsWith('image.'))?.id,
+    };
+  }
+}
+
+const hash = (ticket: string): string => createHash('sha256').update(ticket).digest('hex');
+
+const emptyImage = (name: string, nowMs: number): Image => ({
+  id: newId('image', nowMs) satisfies ImageId,
+  name,
+  state: 'importing',
+  digest: undefined,
+  sourceDigest: undefined,
+  virtualSizeBytes: 0,
+  createdAtMs: nowMs,
+});
+
+function checkFile({ name, fileBytes, format }: ImportImage): void {
+  if (!Number.isSafeInteger(fileBytes) || fileBytes < 0) throw invalidArgument('the size of the file is not a number');
+  if (fileBytes === 0) throw invalidArgument(`the file for image ${name} is empty`);
+  if (fileBytes > LARGEST_FILE)
+    throw invalidArgument(`the file for image ${name} is larger than ${formatBytes(LARGEST_FILE)}`);
+  if (!FORMATS.includes(format))
+    throw invalidArgument(`${JSON.stringify(format.slice(0, 40))} is no known format: ${FORMATS.slice(1).join(', ')}`);
+}

@@ -1,0 +1,73 @@
+/** What people may do with jobs: look, watch, cancel, retry, accept. The engine does it; this finds the job they mean. */
+import { invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { isId, type JobId } from '@berth/shared/model/ids.ts';
+import type { JobView } from '@berth/shared/model/job.ts';
+import type { Jobs } from '../jobs/engine/jobs.ts';
+import type { State } from '../state/state.ts';
+import type { Page, PageQuery } from './pages.ts';
+
+export interface JobDeps {
+  readonly state: State;
+  readonly jobs: Jobs;
+}
+
+const DEFAULT_PAGE = 100;
+const LARGEST_PAGE = 1000;
+/** Among so many newest jobs the beginning of an id is looked for. */
+const RECENT = 1000;
+
+export class JobsApp {
+  constructor(private readonly deps: JobDeps) {}
+
+  async get(id: string): Promise<JobView> {
+    const view = await this.deps.jobs.view(this.#find(id));
+    await this.deps.state.settled();
+    return view;
+  }
+
+  /** Newest first. */
+  async list(query: PageQuery & { readonly openOnly: boolean }): Promise<Page<JobView>> {
+    const size = Math.min(LARGEST_PAGE, query.pageSize || DEFAULT_PAGE);
+    if (query.pageToken !== '' && !isId('job', query.pageToken))
+      throw invalidArgument('page_token is not one that this controller gave');
+    const before = query.pageToken === '' ? {} : { before: query.pageToken as JobId };
+    const some = await this.deps.jobs.list({ limit: size + 1, openOnly: query.openOnly, ...before });
+    await this.deps.state.settled();
+    const items = some.slice(0, size);
+    return { items, nextPageToken: some.length > size ? (items.at(-1)?.id ?? '') : '' };
+  }
+
+  watch(id: string, signal?: AbortSignal): AsyncIterable<JobView> {
+    return this.deps.jobs.watch(this.#find(id), signal);
+  }
+
+  async cancel(id: string): Promise<JobView> {
+    const jobId = this.#find(id);
+    await this.deps.jobs.cancel(jobId);
+    return this.deps.jobs.view(jobId);
+  }
+
+  async retry(id: string): Promise<JobView> {
+    const jobId = this.#find(id);
+    await this.deps.jobs.retry(jobId);
+    return this.deps.jobs.view(jobId);
+  }
+
+  async accept(id: string): Promise<JobView> {
+    const jobId = this.#find(id);
+    await this.deps.jobs.accept(jobId);
+    return this.deps.jobs.view(jobId);
+  }
+
+  /** A whole id, or the beginning of just one among the newest. */
+  #find(id: string): JobId {
+    if (isId('job', id)) return id;
+    if (id === '') throw invalidArgument('which job? Give its id. See: berth job list');
+    const start = id.startsWith('job-') ? id : `job-${id}`;
+    const some = this.deps.state.tables.jobs.newest(RECENT, undefined, false).filter((j) => j.id.startsWith(start));
+    const [only] = some;
+    if (some.length === 1 && only) return only.id;
+    if (some.length > 1) throw invalidArgument(`${some.length} jobs begin with ${start}: write more of the id`);
+    throw notFound(`job ${id.slice(0, 80)} does not exist. See: berth job list`);
+  }
+}

@@ -1,0 +1,35 @@
+/** The bytes of an upload on their way to a host: counted, never stored, cut off when there are too many or nobody wants them. */
+import { Transform, type Readable } from 'node:stream';
+import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+
+/**
+ * @param wanted asked at each chunk: false once the job has ended or is being cancelled.
+ * @returns a stream that fails when `data` fails, is longer or shorter than `fileBytes`, or is not wanted any more.
+ */
+export function relay(
+  data: Readable,
+  fileBytes: number,
+  wanted: () => boolean,
+  progress: (doneBytes: number) => void,
+): Readable {
+  let doneBytes = 0;
+  const out = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      doneBytes += chunk.length;
+      if (!wanted()) return done(new ClusterError('CANCELLED', 'the import was cancelled'));
+      if (doneBytes > fileBytes)
+        return done(invalidArgument(`more bytes came than the ${fileBytes} that were announced`));
+      progress(doneBytes);
+      done(null, chunk);
+    },
+    flush(done) {
+      if (doneBytes === fileBytes) return done();
+      done(new ClusterError('CANCELLED', `the upload ended after ${doneBytes} of ${fileBytes} bytes`));
+    },
+  });
+  data.once('error', (e) => out.destroy(e));
+  data.once('close', () => {
+    if (!data.readableEnded) out.destroy(new ClusterError('CANCELLED', 'the sender hung up'));
+  });
+  return data.pipe(out);
+}

@@ -1,0 +1,59 @@
+/** A VM as people see it: spec, the one word for its state, why, where, which job, how busy. Pure reads. */
+import type { JobId, VmId } from '@berth/shared/model/ids.ts';
+import type { Job } from '@berth/shared/model/job.ts';
+import { vmState, type Vm, type VmState } from '@berth/shared/model/vm.ts';
+import { formatAge } from '@berth/shared/units/duration.ts';
+import type { Hosts, VmStatistics } from '../hosts/hosts.ts';
+import type { Tables } from '../state/state.ts';
+
+export interface VmView {
+  readonly vm: Vm;
+  readonly state: VmState;
+  /** Why, where the state alone does not say it; else empty. */
+  readonly reason: string;
+  /** Empty before placement. */
+  readonly hostName: string;
+  /** Of each disk, in order; empty for a blank one. */
+  readonly imageNames: readonly string[];
+  readonly jobId: JobId | undefined;
+  readonly statistics: VmStatistics | undefined;
+  readonly lastSeenAtMs: number | undefined;
+}
+
+export interface Seen {
+  readonly tables: Tables;
+  readonly hosts: Hosts;
+  readonly nowMs: number;
+}
+
+/** The job that works on a VM: at most one can hold it. */
+export const jobOfVm = (tables: Tables, vmId: VmId): Job | undefined => tables.jobs.holders(`vm/${vmId}`)[0];
+
+export function viewVm(vm: Vm, seen: Seen): VmView {
+  const { tables, hosts } = seen;
+  const job = jobOfVm(tables, vm.id);
+  const observed = hosts.vm(vm.id);
+  const state = vmState(vm, observed, job, vm.hostId && hosts.view(vm.hostId));
+  const running = state === 'running' || state === 'paused' || state === 'stopping';
+  return {
+    vm,
+    state,
+    reason: reasonOf(vm, state, seen),
+    hostName: (vm.hostId && tables.hosts.get(vm.hostId)?.name) ?? '',
+    imageNames: vm.spec.disks.map((d) => (d.imageId && tables.images.get(d.imageId)?.name) ?? ''),
+    jobId: job?.id,
+    statistics: running ? hosts.vmStatistics(vm.id) : undefined,
+    lastSeenAtMs: observed?.seenAtMs,
+  };
+}
+
+function reasonOf(vm: Vm, state: VmState, { tables, hosts, nowMs }: Seen): string {
+  const host = vm.hostId && tables.hosts.get(vm.hostId);
+  if (!host) return '';
+  const status = hosts.status(host.id);
+  if (state === 'unknown' && status.state !== 'up' && status.state !== 'maintenance')
+    return `${host.name} ${status.state} for ${formatAge(nowMs - status.sinceMs)}`;
+  if (state === 'unknown') return `libvirt on ${host.name} does not answer`;
+  if (state === 'missing') return `${host.name} does not have it any more`;
+  return state === 'crashed' || state === 'paused' ? (hosts.vm(vm.id)?.reason ?? '') : '';
+}

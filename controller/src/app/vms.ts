@@ -1,0 +1,217 @@
+/** What people may do with VMs: checks, writes intent, starts jobs. Talks to no host; the jobs do. */
+import { alreadyExists, badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { whyNot, type VmAction } from '@berth/shared/model/actions.ts';
+import type { HostId, JobId } from '@berth/shared/model/ids.ts';
+import type { Image } from '@berth/shared/model/image.ts';
+import type { Vm } from '@berth/shared/model/vm.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Random } from '@berth/shared/runtime/random.ts';
+import type { Hosts } from '../hosts/hosts.ts';
+import type { Jobs, LockName } from '../jobs/engine/jobs.ts';
+import type { JobDef } from '../jobs/engine/define.ts';
+import { noCapacity } from '../jobs/refused.ts';
+import { vmClone } from '../jobs/vm-clone.ts';
+import { vmCreate } from '../jobs/vm-create.ts';
+import { vmDelete } from '../jobs/vm-delete.ts';
+import { vmStart } from '../jobs/vm-start.ts';
+import { vmStop } from '../jobs/vm-stop.ts';
+import { buildWorld, requestOf, whyNotThere } from '../jobs/world.ts';
+import { place } from '../scheduler/place.ts';
+import type { Policy } from '../scheduler/world.ts';
+import type { State, Tx } from '../state/state.ts';
+import { resolve } from './names.ts';
+import { pageByName, type Page, type PageQuery } from './pages.ts';
+import { newVm, type CloneVm, type CreateVm } from './vm-request.ts';
+import { viewVm, type VmView } from './vm-view.ts';
+
+export interface VmDeps {
+  readonly state: State;
+  readonly hosts: Hosts;
+  readonly jobs: Jobs;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly policy: Policy;
+}
+
+export interface VmAnswer {
+  readonly view: VmView;
+  /** Undefined when nothing had to be done, and for a dry run. */
+  readonly jobId: JobId | undefined;
+}
+
+export interface StopVm {
+  readonly force: boolean;
+  /** 0: 60 s. */
+  readonly timeoutMs: number;
+  readonly thenForce: boolean;
+}
+
+const DEFAULT_STOP_MS = 60_000;
+const LONGEST_STOP_MS = 24 * 3_600_000;
+
+export class Vms {
+  constructor(private readonly deps: VmDeps) {}
+
+  create(request: CreateVm, user: string): Promise<VmAnswer> {
+    return this.#make(request, undefined, user);
+  }
+
+  clone(request: CloneVm, user: string): Promise<VmAnswer> {
+    return this.#make(request, request.image, user);
+  }
+
+  /** A VM that runs or starts is left as it is. */
+  start(nameOrId: string, user: string): Promise<VmAnswer> {
+    return this.#act(nameOrId, 'start', (tx, view) => {
+      if (view.state === 'running' || view.state === 'starting') return view.jobId;
+      this.#checkRoom(view.vm);
+      return this.#startJob(tx, vmStart, { vmId: view.vm.id }, view.vm, user);
+    });
+  }
+
+  stop(nameOrId: string, how: StopVm, user: string): Promise<VmAnswer> {
+    const timeoutMs = how.timeoutMs || DEFAULT_STOP_MS;
+    if (!(timeoutMs > 0 && timeoutMs <= LONGEST_STOP_MS)) throw invalidArgument('a timeout is at most 24 h');
+    return this.#act(nameOrId, how.force ? 'forceStop' : 'stop', (tx, view) => {
+      if (view.state === 'stopped' || view.state === 'crashed') return noteStopped(tx, view);
+      if (view.state === 'stopping' && !how.force) return view.jobId;
+      const params = { vmId: view.vm.id, force: how.force, timeoutMs, thenForce: how.thenForce };
+      return this.#startJob(tx, vmStop, params, view.vm, user);
+    });
+  }
+
+  delete(nameOrId: string, how: { readonly force: boolean }, user: string): Promise<VmAnswer> {
+    return this.#act(nameOrId, how.force ? 'forceDelete' : 'delete', (tx, view) =>
+      this.#startJob(tx, vmDelete, { vmId: view.vm.id, force: how.force }, view.vm, user),
+    );
+  }
+
+  async get(nameOrId: string): Promise<VmView> {
+    const view = this.#view(resolve('vm', this.deps.state.tables.vms, nameOrId));
+    await this.deps.state.settled();
+    return view;
+  }
+
+  /** @param query.host name or id; empty: all. */
+  async list(query: PageQuery & { readonly host: string }): Promise<Page<VmView>> {
+    const { tables } = this.deps.state;
+    const hostId = query.host === '' ? undefined : resolve('host', tables.hosts, query.host).id;
+    const page = pageByName(tables.vms, query, hostId && ((vm) => vm.hostId === hostId));
+    const items = page.items.map((vm) => this.#view(vm));
+    await this.deps.state.settled();
+    return { ...page, items };
+  }
+
+  /** For what goes straight to its host: the console (which needs a guest that runs) and the serial log (which does not). */
+  locate(nameOrId: string, use: 'console' | 'log'): { readonly vm: Vm; readonly hostId: HostId } {
+    const view = this.#view(resolve('vm', this.deps.state.tables.vms, nameOrId));
+    if (use === 'console') refuse('console', view);
+    if (view.vm.hostId === undefined) throw badState(`vm ${view.vm.name} is on no host yet`);
+    return { vm: view.vm, hostId: view.vm.hostId };
+  }
+
+  async #make(request: CreateVm & Partial<CloneVm>, imageName: string | undefined, user: string): Promise<VmAnswer> {
+    const { state } = this.deps;
+    const only = request.host === '' ? undefined : resolve('host', state.tables.hosts, request.host).id;
+    if (request.dryRun) return this.#dryRun(request, imageName, only);
+    const made = await state.update((tx) => {
+      const { vm, image } = this.#planned(request, imageName);
+      this.#choose(vm, only);
+      tx.vms.put(vm);
+      const hostId = only ?? null;
+      const locks: LockName[] = [`vm/${vm.id}:exclusive`, ...(image ? [`image/${image.id}:shared` as const] : [])];
+      const options = { subject: vm.name, locks, user };
+      const jobId = image
+        ? this.deps.jobs.start(tx, vmClone, { vmId: vm.id, hostId, imageId: image.id }, options)
+        : this.deps.jobs.start(tx, vmCreate, { vmId: vm.id, hostId }, options);
+      return { vm, jobId };
+    });
+    return { view: this.#view(state.tables.vms.get(made.vm.id) ?? made.vm), jobId: made.jobId };
+  }
+
+  async #dryRun(
+    request: CreateVm & Partial<CloneVm>,
+    imageName: string | undefined,
+    only: HostId | undefined,
+  ): Promise<VmAnswer> {
+    const { vm } = this.#planned(request, imageName);
+    const view = this.#view({ ...vm, hostId: this.#choose(vm, only) });
+    await this.deps.state.settled();
+    return { view, jobId: undefined };
+  }
+
+  #planned(r: CreateVm & Partial<CloneVm>, imageName: string | undefined): { vm: Vm; image: Image | undefined } {
+    const { tables } = this.deps.state;
+    const image = imageName === undefined ? undefined : this.#usable(resolve('image', tables.images, imageName));
+    const vm = newVm({ tables, random: this.deps.random, nowMs: this.deps.clock.now() }, r, image);
+    const taken = tables.vms.byName(vm.name);
+    if (!taken) return { vm, image };
+    const { hostName } = this.#view(taken);
+    throw alreadyExists(`vm ${vm.name} exists already${hostName ? ` on ${hostName}` : ''}`);
+  }
+
+  #usable(image: Image): Image {
+    if (image.state === 'available') return image;
+    const job = this.deps.state.tables.jobs.holders(`image/${image.id}`)[0];
+    throw badState(
+      image.state === 'importing'
+        ? `image ${image.name} is still being imported${job ? `: berth job watch ${job.id}` : ''}`
+        : `image ${image.name} is being deleted`,
+    );
+  }
+
+  /** Asked before a job is started, so that a person hears at once; the job asks again when it takes the claim. */
+  #choose(vm: Vm, only: HostId | undefined): HostId {
+    const { state, hosts, policy } = this.deps;
+    const answer = place(buildWorld(state.tables, hosts, policy), requestOf(vm, state.tables, only));
+    if ('hostId' in answer) return answer.hostId;
+    throw noCapacity(vm, answer.refusals);
+  }
+
+  #checkRoom(vm: Vm): void {
+    const { state, hosts, policy } = this.deps;
+    if (vm.hostId === undefined) return;
+    const refused = whyNotThere(vm, vm.hostId, buildWorld(state.tables, hosts, policy), state.tables);
+    if (refused) throw noCapacity(vm, [refused]);
+  }
+
+  async #act(
+    nameOrId: string,
+    action: VmAction,
+    begin: (tx: Tx, view: VmView) => JobId | undefined,
+  ): Promise<VmAnswer> {
+    const { state } = this.deps;
+    const { id, jobId } = await state.update((tx) => {
+      const view = this.#view(resolve('vm', state.tables.vms, nameOrId));
+      refuse(action, view);
+      return { id: view.vm.id, jobId: begin(tx, view) };
+    });
+    return { view: this.#view(resolve('vm', state.tables.vms, id)), jobId };
+  }
+
+  #startJob<P>(tx: Tx, def: JobDef<P, never>, params: P, vm: Vm, user: string): JobId {
+    return this.deps.jobs.start(tx, def, params, { subject: vm.name, locks: [`vm/${vm.id}:exclusive`], user });
+  }
+
+  #view(vm: Vm): VmView {
+    const { state, hosts, clock } = this.deps;
+    return viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
+  }
+}
+
+/** A guest that has powered itself off: the stop that is asked for now only notes it. */
+function noteStopped(tx: Tx, { vm }: VmView): undefined {
+  const claim = tx.claims.get(vm.id);
+  if (claim?.powered) tx.claims.put({ ...claim, powered: false });
+  if (vm.desiredPower === 'on') tx.vms.put({ ...vm, desiredPower: 'off' });
+}
+
+function refuse(action: VmAction, view: VmView): void {
+  const why = whyNot(action, { name: view.vm.name, state: view.state, host: view.hostName || undefined });
+  if (why === undefined) return;
+  const making = view.jobId && (view.state === 'creating' || view.state === 'deleting');
+  if (!making) throw badState(why);
+  const words = `vm ${view.vm.name} is ${view.state}: job ${view.jobId} works on it. Wait for it (berth job watch ${view.jobId})`;
+  const cancel = view.state === 'creating' ? `, or cancel it: berth job cancel ${view.jobId}` : '';
+  throw new ClusterError('RESOURCE_BUSY', `${words}${cancel}`, { jobId: view.jobId });
+}

@@ -1,0 +1,128 @@
+/**
+ * Job image.fetch, keyed: one copy of one image on one host, from any host that has it. The target asks for a source when it
+ * has none; we choose a holder that is up, get a ticket there and hand it over. A holder that falls silent is followed by the
+ * next; when there is none, the job waits and says so. Bytes go from agent to agent.
+ */
+import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
+import type { Image } from '@berth/shared/model/image.ts';
+import type { Tables } from '../state/state.ts';
+import type { JobDeps } from './deps.ts';
+import { defineJob, wait, Wait, type RemoteContext, type StepContext } from './engine/define.ts';
+import { removeCopy, sharesDigest } from './image-digests.ts';
+import { pollMs, settle } from './operate.ts';
+
+export interface FetchParams {
+  readonly imageId: ImageId;
+  readonly hostId: HostId;
+}
+
+export const fetchKey = (p: FetchParams): string => `image.fetch/${p.imageId}/${p.hostId}`;
+
+type Context<Outs = object> = StepContext<FetchParams, Outs, JobDeps>;
+type Remote<Outs = object> = RemoteContext<FetchParams, Outs, JobDeps>;
+
+/** Nobody who has the image can be reached: look again this often, give up after so long. */
+const NO_SOURCE_MS = 5_000;
+const DEADLINE_MS = 24 * 3_600_000;
+
+function available(tables: Tables, imageId: ImageId): Image & { digest: string } {
+  const image = tables.images.get(imageId);
+  if (image?.state !== 'available' || image.digest === undefined)
+    throw new ClusterError(
+      'BAD_STATE',
+      `image ${image?.name ?? imageId} is ${image?.state ?? 'gone'}: it cannot be copied`,
+    );
+  return { ...image, digest: image.digest };
+}
+
+const nameOf = (c: Context, hostId: HostId): string => c.tables.hosts.get(hostId)?.name ?? hostId;
+
+async function fetch(c: Remote): Promise<{ fileBytes: number } | Wait> {
+  const { digest, virtualSizeBytes, name } = available(c.tables, c.params.imageId);
+  const target = c.deps.hosts.agent(c.params.hostId);
+  const op = await target.fetchImage(c.opId, { digest, virtualSizeBytes });
+  if (op.state === 'running' && op.needsSource) return offer(c, name, digest);
+  const done = await settle(c, Promise.resolve(op), `copying image ${name} to ${nameOf(c, c.params.hostId)}`);
+  return Wait.is(done) ? done : { fileBytes: done.image?.fileBytes ?? 0 };
+}
+
+/** Asks one holder after another, another one first at each try, so that a holder that fails us is not asked for ever. */
+async function offer(c: Remote, name: string, digest: string): Promise<Wait> {
+  const { imageId, hostId } = c.params;
+  const holders = c.tables.imageCopies.byImage(imageId).filter((h) => h.hostId !== hostId);
+  const up = byLoad(
+    c,
+    holders.map((h) => h.hostId),
+  );
+  for (let i = 0; i < up.length; i++) {
+    const peer = up[(i + c.attempt - 1) % up.length] as HostId;
+    if (await offered(c, peer, digest)) return wait(pollMs(c.attempt), `copying image ${name} to ${nameOf(c, hostId)}`);
+  }
+  const names = holders.map((h) => nameOf(c, h.hostId)).join(', ');
+  return wait(NO_SOURCE_MS, `no host that has image ${name} can serve it now (${names || 'there is none'})`);
+}
+
+/** Reachable holders, those that serve fewest fetches first. */
+function byLoad(c: Context, holders: readonly HostId[]): readonly HostId[] {
+  const state = (id: HostId): string => c.deps.hosts.status(id).state;
+  const busy = (id: HostId): number => c.deps.hosts.status(id).statistics?.cpuUsed ?? 0;
+  return holders
+    .filter((id) => state(id) === 'up' || state(id) === 'maintenance')
+    .sort((a, b) => Math.round(busy(a) * 10) - Math.round(busy(b) * 10) || (a < b ? -1 : 1));
+}
+
+async function offered(c: Remote, peer: HostId, digest: string): Promise<boolean> {
+  const { ticket, address } = await exported(c, peer, digest);
+  if (ticket === undefined) return false;
+  const source = { operationId: c.opId, peerHostId: peer, peerAddress: address, ticket };
+  await c.deps.hosts.agent(c.params.hostId).offerSource(source);
+  return true;
+}
+
+/** A holder that cannot serve is no failure of the fetch: the next one is asked. */
+async function exported(
+  c: Remote,
+  peer: HostId,
+  digest: string,
+): Promise<{ ticket: string | undefined; address: string }> {
+  try {
+    return await c.deps.hosts.agent(peer).openExport({ digest, peerHostId: c.params.hostId });
+  } catch (e) {
+    if (isClusterError(e)) return { ticket: undefined, address: '' };
+    throw e;
+  }
+}
+
+export const imageFetch = defineJob<FetchParams, JobDeps>('image.fetch', 1)
+  .deadline(DEADLINE_MS)
+  .remote('fetch', {
+    host: (c) => c.params.hostId,
+    run: fetch,
+    async undo(c) {
+      const digest = c.tables.images.get(c.params.imageId)?.digest;
+      if (digest === undefined || sharesDigest(c.tables, digest, c.params.hostId)) return;
+      return removeCopy(c, c.params.hostId, digest);
+    },
+    debts(c) {
+      const digest = c.tables.images.get(c.params.imageId)?.digest;
+      const why = `copying image ${c.tables.images.get(c.params.imageId)?.name ?? c.params.imageId} was undone`;
+      return [
+        { kind: 'operation', target: c.opId, vmId: undefined, why },
+        ...(digest === undefined || sharesDigest(c.tables, digest, c.params.hostId)
+          ? []
+          : [{ kind: 'image' as const, target: digest, vmId: undefined, why }]),
+      ];
+    },
+    describe: () => 'verified',
+  })
+  .local('record', {
+    run({ tx, params, outs }) {
+      tx.imageCopies.put({ ...params, fileBytes: outs.fetch.fileBytes });
+      return null;
+    },
+    undo({ tx, params }) {
+      tx.imageCopies.delete(`${params.imageId}/${params.hostId}`);
+    },
+  })
+  .build();

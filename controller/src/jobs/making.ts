@@ -1,0 +1,167 @@
+/**
+ * The steps that vm.create and vm.clone share: keep the name, choose a host and claim it, make volume, seed and domain, show
+ * the VM. Each is undone by its own kind of removal. Builders only; the jobs are vm-create.ts and vm-clone.ts.
+ */
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { HostId, VmId } from '@berth/shared/model/ids.ts';
+import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
+import type { DomainRef, DomainWanted, SeedWanted } from '../hosts/agent-client.ts';
+import { place } from '../scheduler/place.ts';
+import type { Tables } from '../state/state.ts';
+import type { JobDeps } from './deps.ts';
+import { Wait, type LocalStep, type RemoteContext, type RemoteStep, type StepContext } from './engine/define.ts';
+import { insist, settle } from './operate.ts';
+import { noCapacity } from './refused.ts';
+import { buildWorld, claimOf, requestOf } from './world.ts';
+
+export interface MakeParams {
+  readonly vmId: VmId;
+  /** The one host that was asked for. */
+  readonly hostId: HostId | null;
+}
+
+type Placed = { readonly place: { readonly hostId: HostId; readonly host: string } };
+type Context = StepContext<MakeParams, Placed, JobDeps>;
+type Local<O> = LocalStep<MakeParams, object, JobDeps, O>;
+type Remote<O> = RemoteStep<MakeParams, Placed, JobDeps, O>;
+
+export function getVm(tables: Tables, vmId: VmId): Vm {
+  const vm = tables.vms.get(vmId);
+  if (!vm) throw new ClusterError('NOT_FOUND', `vm ${vmId} does not exist any more`);
+  return vm;
+}
+
+/** The row was put when the job was started, so that a duplicate loses at once; unwinding takes it back, last of all. */
+export const reserve: Local<null> = {
+  run({ tables, params }) {
+    getVm(tables, params.vmId);
+    return null;
+  },
+  undo({ tx, params }) {
+    tx.vms.delete(params.vmId);
+  },
+};
+
+export const choose: Local<{ hostId: HostId; host: string }> = {
+  run({ tx, tables, params, deps }) {
+    const vm = getVm(tables, params.vmId);
+    const answer = place(
+      buildWorld(tables, deps.hosts, deps.policy),
+      requestOf(vm, tables, params.hostId ?? undefined),
+    );
+    if (!('hostId' in answer)) throw noCapacity(vm, answer.refusals);
+    tx.vms.put({ ...vm, hostId: answer.hostId });
+    tx.claims.put(claimOf(vm, answer.hostId, false));
+    return { hostId: answer.hostId, host: tables.hosts.get(answer.hostId)?.name ?? answer.hostId };
+  },
+  undo({ tx, params }) {
+    tx.claims.delete(params.vmId);
+  },
+  describe: (out) => out.host,
+};
+
+const hostOf = (c: Context): HostId => c.outs.place.hostId;
+const agentOf = (c: Context): ReturnType<JobDeps['hosts']['agent']> => c.deps.hosts.agent(hostOf(c));
+const because = (c: Context): string =>
+  `making vm ${c.tables.vms.get(c.params.vmId)?.name ?? c.params.vmId} was undone`;
+
+/** Its disks, each under an operation of its own. */
+export const volume: Remote<null> = {
+  host: hostOf,
+  operations: (c) => getVm(c.tables, c.params.vmId).spec.disks.map((d) => `${c.opId}.${d.target}`),
+  async run(c) {
+    for (const d of getVm(c.tables, c.params.vmId).spec.disks) {
+      const imageDigest = d.imageId && c.tables.images.get(d.imageId)?.digest;
+      const wanted = { volumeId: d.volumeId, vmId: c.params.vmId, imageDigest, sizeBytes: d.sizeBytes };
+      const call = agentOf(c).ensureVolume(`${c.opId}.${d.target}`, wanted);
+      const op = await settle(c, call, `making disk ${d.target}`);
+      if (Wait.is(op)) return op;
+    }
+    return null;
+  },
+  undo: (c) => removeVolumes(c, (spec) => spec.disks.map((d) => d.volumeId)),
+  debts: (c) => c.tables.vms.get(c.params.vmId)?.spec.disks.map((d) => volumeDebt(c, d.volumeId)) ?? [],
+};
+
+export const seed: Remote<null> = {
+  host: hostOf,
+  async run(c) {
+    const vm = getVm(c.tables, c.params.vmId);
+    if (vm.spec.seedVolumeId === undefined) return null;
+    const wanted = { volumeId: vm.spec.seedVolumeId, vmId: vm.id, seed: seedWanted(vm) };
+    const op = await settle(c, agentOf(c).ensureSeed(c.opId, wanted), 'writing the seed');
+    return Wait.is(op) ? op : null;
+  },
+  undo: (c) => removeVolumes(c, (spec) => (spec.seedVolumeId === undefined ? [] : [spec.seedVolumeId])),
+  debts: (c) => {
+    const id = c.tables.vms.get(c.params.vmId)?.spec.seedVolumeId;
+    return id === undefined ? [] : [volumeDebt(c, id)];
+  },
+};
+
+export const define: Remote<null> = {
+  host: hostOf,
+  async run(c) {
+    const op = await settle(
+      c,
+      agentOf(c).ensureDomain(c.opId, domainWanted(getVm(c.tables, c.params.vmId))),
+      'defining',
+    );
+    return Wait.is(op) ? op : null;
+  },
+  async undo(c) {
+    const ref = domainRef(getVm(c.tables, c.params.vmId));
+    const op = await insist(c, c.undoOpId, (id) => agentOf(c).removeDomain(id, ref), 'undefining');
+    return Wait.is(op) ? op : undefined;
+  },
+  debts: (c) => {
+    const vm = c.tables.vms.get(c.params.vmId);
+    return vm ? [{ kind: 'domain', target: vm.uuid, vmId: vm.id, why: because(c) }] : [];
+  },
+};
+
+export const publish: Local<null> = {
+  run({ tx, tables, params, jobId }) {
+    const vm = getVm(tables, params.vmId);
+    tx.vms.put({ ...vm, phase: 'ready' });
+    const host = vm.hostId && tables.hosts.get(vm.hostId)?.name;
+    const message = `vm ${vm.name} created on ${host ?? 'no host'}`;
+    tx.event({ type: 'vm.created', severity: 'info', subjectKind: 'vm', subject: vm.name, message, jobId });
+    return null;
+  },
+};
+
+async function removeVolumes(
+  c: RemoteContext<MakeParams, Placed, JobDeps>,
+  which: (spec: VmSpec) => readonly string[],
+): Promise<void | Wait> {
+  for (const id of which(getVm(c.tables, c.params.vmId).spec)) {
+    const op = await insist(c, `${c.undoOpId}.${id}`, (opId) => agentOf(c).removeVolume(opId, id), 'removing a volume');
+    if (Wait.is(op)) return op;
+  }
+}
+
+const volumeDebt = (c: Context, target: string) =>
+  ({ kind: 'volume', target, vmId: c.params.vmId, why: because(c) }) as const;
+
+export const domainRef = (vm: Vm): DomainRef => ({ uuid: vm.uuid, vmId: vm.id });
+
+export const domainWanted = (vm: Vm): DomainWanted => ({
+  vmId: vm.id,
+  uuid: vm.uuid,
+  name: vm.name,
+  vcpus: vm.spec.vcpus,
+  memoryBytes: vm.spec.memoryBytes,
+  disks: vm.spec.disks.map(({ target, volumeId }) => ({ target, volumeId })),
+  nics: vm.spec.nics.map(({ mac, bridge, model }) => ({ mac, bridge, model })),
+  seedVolumeId: vm.spec.seedVolumeId,
+  generation: vm.generation,
+});
+
+const seedWanted = (vm: Vm): SeedWanted => ({
+  instanceId: vm.id,
+  hostname: vm.name,
+  nics: vm.spec.nics.map(({ mac, address, gateway, dns }) => ({ mac, address, gateway, dns })),
+  sshKeys: vm.spec.sshKeys,
+  userData: vm.spec.userData,
+});

@@ -1,0 +1,47 @@
+/**
+ * How steps talk to agents: ask with the step's operation id, come back while it runs, turn a failure into an error. The
+ * call is repeated with the same id until the operation has ended; Watch only makes the next look come sooner.
+ */
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { isReason } from '@berth/shared/errors/reasons.ts';
+import type { OperationView } from '../hosts/agent-client.ts';
+import { wait, type RemoteContext, type Wait } from './engine/define.ts';
+
+type Polling = Pick<RemoteContext, 'attempt' | 'progress'>;
+
+/** The longest time between two looks at an operation that no report told of. */
+const SLOWEST_LOOK_MS = 2000;
+export const pollMs = (attempt: number): number => Math.min(SLOWEST_LOOK_MS, 50 * 2 ** Math.min(attempt, 6));
+
+/** Resolves with the operation when it has succeeded, with a wait while it runs; throws what it failed with. */
+export async function settle(c: Polling, call: Promise<OperationView>, why: string): Promise<OperationView | Wait> {
+  const op = await call;
+  if (op.state === 'succeeded') return op;
+  if (op.state === 'running') {
+    if (op.totalBytes > 0) c.progress(op.doneBytes, op.totalBytes);
+    return wait(pollMs(c.attempt), why);
+  }
+  throw failure(op);
+}
+
+export function failure(op: OperationView): ClusterError {
+  if (op.state === 'cancelled' || op.error === undefined)
+    return new ClusterError('CANCELLED', `operation ${op.id} was cancelled on its host`);
+  const { reason, message, meta } = op.error;
+  return new ClusterError(isReason(reason) ? reason : 'INTERNAL', message, meta);
+}
+
+/**
+ * For what must succeed in the end (an undo, a removal past the point of no return): the agent remembers how an operation
+ * ended, so an id that failed once fails for ever. What it failed for may have been mended since: then ask under a new id.
+ */
+export async function insist(
+  c: Polling & { readonly nowMs: number },
+  opId: string,
+  ask: (operationId: string) => Promise<OperationView>,
+  why: string,
+): Promise<OperationView | Wait> {
+  const first = await ask(opId);
+  const again = first.state === 'failed' || first.state === 'cancelled';
+  return settle(c, again ? ask(`${opId}.${c.nowMs}`) : Promise.resolve(first), why);
+}

@@ -1,0 +1,21 @@
+/** A refused placement in words: one line, the first reason of every host. */
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Refusal } from '../scheduler/world.ts';
+
+/** Hosts named in the line; the rest are counted, and all are in the meta. */
+const NAMED = 8;
+
+export function noCapacity(vm: { readonly name: string }, refusals: readonly Refusal[]): ClusterError {
+  const line = refusals.slice(0, NAMED).map((r) => `${r.host} ${sentence(r)}`);
+  if (refusals.length > NAMED) line.push(`and ${refusals.length - NAMED} more`);
+  const words =
+    refusals.length === 0 ? 'the cluster has no hosts. Add one with: berth host add NAME ADDRESS' : line.join('; ');
+  const meta = Object.fromEntries(refusals.map((r) => [r.host, `${r.filter}: ${r.detail}`]));
+  return new ClusterError('NO_CAPACITY', `no host has room for vm ${vm.name}: ${words}`, meta);
+}
+
+/** Some details say all there is to say; others need the name of what they are about. */
+const sentence = (r: Refusal): string =>
+  r.filter === 'state' || r.filter === 'maintenance' || r.filter === 'capability' || r.filter === 'bridge'
+    ? r.detail
+    : `${r.filter} ${r.detail}`;

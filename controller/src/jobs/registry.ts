@@ -1,0 +1,21 @@
+/** All kinds of jobs that this controller can drive. A kind that open jobs still have must stay here. */
+import type { AnyJobDef } from './engine/define.ts';
+import { imageDelete } from './image-delete.ts';
+import { imageFetch } from './image-fetch.ts';
+import { imageImport } from './image-import.ts';
+import { vmClone } from './vm-clone.ts';
+import { vmCreate } from './vm-create.ts';
+import { vmDelete } from './vm-delete.ts';
+import { vmStart } from './vm-start.ts';
+import { vmStop } from './vm-stop.ts';
+
+export const JOBS: readonly AnyJobDef[] = [
+  vmCreate,
+  vmClone,
+  vmStart,
+  vmStop,
+  vmDelete,
+  imageImport,
+  imageFetch,
+  imageDelete,
+];

@@ -1,0 +1,52 @@
+/**
+ * Uploads that this process relays at the moment, so that the job of an import knows whether bytes still come. In memory
+ * only: after a restart of the controller the host alone knows what it has received. Moves no bytes itself.
+ */
+import type { ImageId } from '@berth/shared/model/ids.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+
+export interface Upload {
+  readonly state: 'active' | 'received' | 'broken';
+  readonly doneBytes: number;
+  /** When the last bytes came. */
+  readonly atMs: number;
+  readonly why: string;
+}
+
+/** The longest that an import may take; its ticket is worth nothing afterwards. */
+const KEPT_MS = 24 * 3_600_000;
+
+export class Uploads {
+  readonly #byImage = new Map<ImageId, Upload>();
+
+  constructor(private readonly clock: Clock) {}
+
+  seen(imageId: ImageId): Upload | undefined {
+    return this.#byImage.get(imageId);
+  }
+
+  /** False when it was begun before: a ticket is good for one upload. */
+  begin(imageId: ImageId): boolean {
+    if (this.#byImage.has(imageId)) return false;
+    const oldMs = this.clock.now() - KEPT_MS;
+    for (const [id, u] of this.#byImage) if (u.atMs < oldMs) this.#byImage.delete(id);
+    this.#put(imageId, 'active', 0, '');
+    return true;
+  }
+
+  advance(imageId: ImageId, doneBytes: number): void {
+    this.#put(imageId, 'active', doneBytes, '');
+  }
+
+  received(imageId: ImageId, doneBytes: number): void {
+    this.#put(imageId, 'received', doneBytes, '');
+  }
+
+  broken(imageId: ImageId, why: string): void {
+    this.#put(imageId, 'broken', 0, why);
+  }
+
+  #put(imageId: ImageId, state: Upload['state'], doneBytes: number, why: string): void {
+    this.#byImage.set(imageId, { state, doneBytes, atMs: this.clock.now(), why });
+  }
+}

@@ -1,0 +1,85 @@
+/** Job vm.start: room on its host, the domain as the spec wants it, power, and the guest seen running. */
+import type { HostId, VmId } from '@berth/shared/model/ids.ts';
+import type { Vm } from '@berth/shared/model/vm.ts';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { JobDeps } from './deps.ts';
+import { defineJob, wait, Wait, type LocalContext } from './engine/define.ts';
+import { domainRef, domainWanted, getVm } from './making.ts';
+import { insist, pollMs, settle } from './operate.ts';
+import { noCapacity } from './refused.ts';
+import { buildWorld, claimOf, whyNotThere } from './world.ts';
+
+export interface VmParams {
+  readonly vmId: VmId;
+}
+
+/** The agent says it runs; its report that says so to everybody else is waited for so long. */
+const SEEN_WITHIN_TRIES = 8;
+
+export function hostOfVm(vm: Vm): HostId {
+  if (vm.hostId === undefined) throw new ClusterError('BAD_STATE', `vm ${vm.name} is on no host yet`);
+  return vm.hostId;
+}
+
+/** Room is checked again: a stopped VM keeps its disks, but not its memory and CPU. */
+function claim(c: LocalContext<VmParams, object, JobDeps>): { hostId: HostId; host: string } {
+  const vm = getVm(c.tables, c.params.vmId);
+  const hostId = hostOfVm(vm);
+  const refused = whyNotThere(vm, hostId, buildWorld(c.tables, c.deps.hosts, c.deps.policy), c.tables);
+  if (refused) throw noCapacity(vm, [refused]);
+  c.tx.claims.put(claimOf(vm, hostId, true));
+  c.tx.vms.put({ ...vm, desiredPower: 'on' });
+  return { hostId, host: c.tables.hosts.get(hostId)?.name ?? hostId };
+}
+
+export const vmStart = defineJob<VmParams, JobDeps>('vm.start', 1)
+  .local('claim', {
+    run: claim,
+    undo({ tx, tables, params }) {
+      const vm = getVm(tables, params.vmId);
+      tx.vms.put({ ...vm, desiredPower: 'off' });
+      const held = tables.claims.get(vm.id);
+      if (held) tx.claims.put({ ...held, powered: false });
+    },
+    describe: (out) => out.host,
+  })
+  // The domain follows the spec whatever becomes of this job, so there is nothing to undo.
+  .remote('define', {
+    host: (c) => c.outs.claim.hostId,
+    async run(c) {
+      const agent = c.deps.hosts.agent(c.outs.claim.hostId);
+      const op = await settle(c, agent.ensureDomain(c.opId, domainWanted(getVm(c.tables, c.params.vmId))), 'defining');
+      return Wait.is(op) ? op : null;
+    },
+  })
+  .remote('boot', {
+    host: (c) => c.outs.claim.hostId,
+    async run(c) {
+      const vm = getVm(c.tables, c.params.vmId);
+      const op = await settle(
+        c,
+        c.deps.hosts.agent(c.outs.claim.hostId).startDomain(c.opId, domainRef(vm)),
+        'starting',
+      );
+      if (Wait.is(op)) return op;
+      const seen = c.deps.hosts.vm(vm.id)?.power === 'running';
+      return seen || c.attempt > SEEN_WITHIN_TRIES ? null : wait(pollMs(c.attempt), 'starting');
+    },
+    async undo(c) {
+      const ref = domainRef(getVm(c.tables, c.params.vmId));
+      const agent = c.deps.hosts.agent(c.outs.claim.hostId);
+      const op = await insist(c, c.undoOpId, (id) => agent.forceOffDomain(id, ref), 'stopping it again');
+      return Wait.is(op) ? op : undefined;
+    },
+    // Its host may be gone, but it keeps the claim of the disk and nothing is left to remove: the power is seen on return.
+    debts: (c) => [{ kind: 'operation', target: c.opId, vmId: c.params.vmId, why: 'starting the vm was undone' }],
+  })
+  .local('record', {
+    run({ tx, tables, params, outs, jobId }) {
+      const { name } = getVm(tables, params.vmId);
+      const message = `vm ${name} started on ${outs.claim.host}`;
+      tx.event({ type: 'vm.started', severity: 'info', subjectKind: 'vm', subject: name, message, jobId });
+      return null;
+    },
+  })
+  .build();
