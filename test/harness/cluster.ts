@@ -2,7 +2,7 @@
  * A whole Berth for tests: one real controller process, its hosts (simulated agents as processes, or lab hosts with the
  * real agent), and the `berth` command as an operator has it. Everything goes over the wire; nothing is reached into.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { LabHost } from '@berth/deploy/lab/host.ts';
@@ -147,10 +147,6 @@ export class Cluster {
   async stop(): Promise<void> {
     await Promise.all([...this.agents.values(), this.controller].map((d) => d.end('SIGKILL')));
     this.removeDir();
-  }
-
-  adminToken(): string {
-    return existsSync(this.dataDir) ? readFileSync(join(this.dataDir, 'admin-token'), 'utf8') : '';
   }
 }
 

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { execa, type ResultPromise } from 'execa';
+import { execa } from 'execa';
 import { findRoot } from '@berth/deploy/setup/root.js';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 
@@ -40,7 +40,7 @@ export async function run(program: string, args: readonly string[], o: RunOption
 
 /** A daemon under test: its output is kept, and it can be killed and started again. */
 export class Daemon {
-  #process: ResultPromise | undefined;
+  #process: { readonly pid?: number | undefined; kill(signal: NodeJS.Signals): boolean } | undefined;
   #ended: Promise<void> = Promise.resolve();
   #output = '';
 

@@ -1,0 +1,335 @@
+/**
+ * An image from host to host over real TLS, each side a process of its own that is stopped and killed; real qemu-nbd and
+ * qemu-storage-daemon. Single behaviours of port and tunnel are tested beside them.
+ */
+import { build } from 'esbuild';
+import { execa, type ResultPromise } from 'execa';
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { PeerIdentity } from '@berth/agent/peer/identity.ts';
+import { digestOf, type HostCommand, type SourceConfig, type TargetConfig } from '../harness/image-host.ts';
+import { makeCa, type TestCa } from '../harness/pki.ts';
+import { until } from '../harness/until.ts';
+
+const MIB = 2 ** 20;
+const SIZE = 1024 * MIB;
+/** 128 MiB of noise, spread over the disk. */
+const PIECES = 32;
+const PIECE = 4 * MIB;
+const DATA = PIECES * PIECE;
+/** Killed in the middle, a storage daemon loses what its L2 cache held: two tables of 32 MiB each. */
+const CHECKPOINT_SLACK = 64 * MIB;
+
+let work: string;
+let program: string;
+let ca: TestCa;
+let image: string;
+let other: string;
+let digest: string;
+let dir: string;
+const cleanups: (() => unknown)[] = [];
+
+beforeAll(async () => {
+  work = await mkdtemp(join(tmpdir(), 'berth-transfer-'));
+  await chmod(work, 0o711);
+  program = join(work, 'image-host.mjs');
+  const banner = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
+  await build({
+    entryPoints: [join(import.meta.dirname, '../harness/image-host.ts')],
+    outfile: program,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    banner: { js: banner },
+    logLevel: 'error',
+  });
+  ca = await makeCa();
+  image = await makeImage('image', 1);
+  other = await makeImage('other', 2);
+  digest = await digestOf(image, new AbortController().signal);
+});
+afterAll(() => rm(work, { recursive: true, force: true }));
+beforeEach(async () => {
+  dir = await mkdtemp(join(work, 'case-'));
+  await chmod(dir, 0o711);
+});
+afterEach(async () => {
+  for (const f of cleanups.splice(0).reverse()) await f();
+});
+
+async function makeImage(name: string, seed: number): Promise<string> {
+  const raw = join(work, `${name}.raw`);
+  const file = await open(raw, 'w');
+  await file.truncate(SIZE);
+  for (let i = 0; i < PIECES; i++) {
+    const noise = randomBytes(PIECE);
+    noise[0] = seed;
+    await file.write(noise, 0, PIECE, (i * SIZE) / PIECES);
+  }
+  await file.close();
+  const path = join(work, `${name}.qcow2`);
+  await execa('qemu-img', ['convert', '-O', 'qcow2', raw, path]);
+  await rm(raw);
+  return path;
+}
+
+interface Event {
+  readonly [key: string]: unknown;
+  readonly done?: number;
+  readonly bytes?: number;
+}
+
+/** A process of image-host.ts. */
+class Host {
+  readonly events: Event[] = [];
+  private constructor(readonly process: ResultPromise<{ reject: false; stdin: 'pipe' }>) {}
+
+  static async start(name: string, config: SourceConfig | TargetConfig): Promise<Host> {
+    const file = join(dir, `${name}-${randomBytes(3).toString('hex')}.json`);
+    await writeFile(file, JSON.stringify(config));
+    const child = execa('node', [program, file], { reject: false, stdin: 'pipe', buffer: false, stderr: 'inherit' });
+    const host = new Host(child as ResultPromise<{ reject: false; stdin: 'pipe' }>);
+    let seen = '';
+    child.stdout.on('data', (d: Buffer) => {
+      const lines = (seen + d.toString()).split('\n');
+      seen = lines.pop() ?? '';
+      for (const l of lines) host.events.push(JSON.parse(l) as Event);
+    });
+    cleanups.push(() => host.kill());
+    return host;
+  }
+
+  send(command: HostCommand): void {
+    this.process.stdin?.write(`${JSON.stringify(command)}\n`);
+  }
+
+  event(key: string, timeoutMs = 30_000, from = 0): Promise<Event> {
+    return until(
+      `an event with ${key}`,
+      () => this.events.slice(from).find((e) => e[key] !== undefined && e[key] !== false),
+      timeoutMs,
+    );
+  }
+
+  reached(bytes: number): Promise<unknown> {
+    return until(`${bytes} bytes`, () => this.events.some((e) => (e.bytes ?? 0) >= bytes), 30_000);
+  }
+
+  get bytes(): number {
+    return Math.max(0, ...this.events.map((e) => e.bytes ?? 0));
+  }
+
+  async kill(): Promise<void> {
+    this.process.kill('SIGKILL');
+    await this.process;
+  }
+}
+
+interface Source {
+  readonly host: Host;
+  readonly nbd: ResultPromise;
+  /** Lets the target read from here. */
+  offerTo(target: Host): Promise<void>;
+}
+
+/** @param bytesPerSecond keeps the transfer long enough to be disturbed. */
+async function startSource(name: string, path = image, bytesPerSecond = 48 * MIB): Promise<Source> {
+  const imageSocket = join(dir, `${name}.sock`);
+  const limited = `driver=throttle,throttle-group=t,file.driver=qcow2,file.file.driver=file,file.file.filename=${path}`;
+  const limit = ['--object', `throttle-group,id=t,x-bps-total=${bytesPerSecond}`];
+  const args = ['-r', '-t', '-e', '16', '-k', imageSocket, ...limit, '--image-opts', limited];
+  const nbd = execa('qemu-nbd', args, { reject: false });
+  cleanups.push(async () => {
+    nbd.kill('SIGKILL');
+    await nbd;
+  });
+  await until('qemu-nbd listens', () => stat(imageSocket).catch(() => undefined));
+  const identity: PeerIdentity = await ca.host(name);
+  const host = await Host.start(name, { role: 'source', identity, imageSocket });
+  const { port } = await host.event('port');
+  return {
+    host,
+    nbd,
+    async offerTo(target) {
+      const from = host.events.length;
+      host.send({ openExport: { digest, peerHostId: 'host-t' } });
+      const { ticket } = await host.event('ticket', 5_000, from);
+      target.send({ offer: { peerHostId: name, address: `127.0.0.1:${String(port)}`, ticket: String(ticket) } });
+    },
+  };
+}
+
+async function startTarget(over: Partial<TargetConfig> = {}): Promise<Host> {
+  const identity: PeerIdentity = await ca.host('host-t');
+  const dataDir = join(dir, 'data');
+  cleanups.push(() => killDaemons(dataDir));
+  const base = { role: 'target' as const, identity, dataDir, digest, virtualSizeBytes: SIZE, silentMs: 1_500 };
+  return Host.start('host-t', { ...base, work: 'fetch', ...over });
+}
+
+async function daemons(dataDir = join(dir, 'data')): Promise<number[]> {
+  const found: number[] = [];
+  for (const name of await readdir('/proc')) {
+    const line = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
+    if (line.includes('qemu-storage-daemon') && line.includes(dataDir)) found.push(Number(name));
+  }
+  return found;
+}
+
+async function killDaemons(dataDir: string): Promise<void> {
+  for (const pid of await daemons(dataDir)) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // gone already
+    }
+  }
+  await until('no daemon is left', async () => (await daemons(dataDir)).length === 0);
+}
+
+const imagePath = (): string => join(dir, 'data/images', `${digest.slice(7)}.qcow2`);
+const cachePath = (): string => join(dir, 'data/cache', `${digest.slice(7)}.qcow2`);
+
+async function expectWhole(target: Host): Promise<void> {
+  const end = await until('the end', () => target.events.find((e) => e['image'] ?? e['error']), 60_000);
+  expect(end['message']).toBeUndefined();
+  await execa('qemu-img', ['compare', '-f', 'qcow2', '-F', 'qcow2', image, imagePath()]);
+  const info = JSON.parse((await execa('qemu-img', ['info', '--output=json', imagePath()])).stdout) as Record<
+    string,
+    unknown
+  >;
+  expect(info['backing-filename']).toBeUndefined();
+  expect(info['actual-size']).toBeLessThan(DATA * 1.1);
+  expect((await stat(imagePath())).mode & 0o777).toBe(0o444);
+  expect(await stat(cachePath()).catch(() => undefined)).toBeUndefined();
+  expect(await daemons()).toEqual([]);
+}
+
+describe('an image from host to host', { timeout: 90_000 }, () => {
+  it('arrives whole and sparse, and zeros do not travel', async () => {
+    const target = await startTarget();
+    await target.event('needs');
+    const a = await startSource('host-a', image, 1024 * MIB);
+    await a.offerTo(target);
+    await expectWhole(target);
+    expect(target.bytes).toBeGreaterThan(DATA);
+    expect(target.bytes).toBeLessThan(DATA * 1.02);
+    const again = await startTarget();
+    expect(await again.event('image')).toMatchObject({ image: { digest }, bytes: 0 });
+  });
+
+  it('goes on with another peer when the first is killed, without copying again', async () => {
+    const [target, a, b] = [await startTarget(), await startSource('host-a'), await startSource('host-b')];
+    await a.offerTo(target);
+    await target.reached(DATA * 0.3);
+    const from = target.events.length;
+    await a.host.kill();
+    expect((await target.event('needs', 10_000, from))['why']).toContain('host-a');
+    await b.offerTo(target);
+    await expectWhole(target);
+    expect(target.bytes).toBeLessThan(DATA * 1.02);
+  });
+
+  it.each(['the agent of the peer', 'the server behind the agent of the peer'])(
+    'cuts off %s when it falls silent',
+    async (who) => {
+      const [target, a, b] = [await startTarget(), await startSource('host-a'), await startSource('host-b')];
+      await a.offerTo(target);
+      await target.reached(DATA * 0.3);
+      const from = target.events.length;
+      const stopped = who.startsWith('the agent') ? a.host.process : a.nbd;
+      stopped.kill('SIGSTOP');
+      await target.event('needs', 20_000, from);
+      await b.offerTo(target);
+      await expectWhole(target);
+      expect(target.bytes).toBeLessThan(DATA * 1.02);
+    },
+  );
+
+  it('goes on after the agent that fetches was killed, with the storage daemon that survived', async () => {
+    const [first, a] = [await startTarget(), await startSource('host-a')];
+    await a.offerTo(first);
+    await first.reached(DATA * 0.3);
+    await first.kill();
+    const survivors = await daemons();
+    expect(survivors.length).toBeGreaterThan(0);
+    const second = await startTarget();
+    await second.event('needs');
+    expect(await daemons()).toEqual(survivors);
+    await a.offerTo(second);
+    await expectWhole(second);
+    expect(first.bytes + second.bytes).toBeLessThan(DATA * 1.05);
+  });
+
+  it('goes on after the storage daemon was killed', async () => {
+    const [target, a] = [await startTarget(), await startSource('host-a')];
+    await a.offerTo(target);
+    await target.reached(DATA * 0.6);
+    await killDaemons(join(dir, 'data'));
+    await expectWhole(target);
+    expect(target.bytes).toBeLessThan(DATA * 1.02 + CHECKPOINT_SLACK);
+  });
+
+  it('goes on after agent and storage daemon were killed', async () => {
+    const [first, a] = [await startTarget(), await startSource('host-a')];
+    await a.offerTo(first);
+    await first.reached(DATA * 0.6);
+    await first.kill();
+    await killDaemons(join(dir, 'data'));
+    const second = await startTarget();
+    await a.offerTo(second);
+    await expectWhole(second);
+    expect(first.bytes + second.bytes).toBeLessThan(DATA * 1.02 + CHECKPOINT_SLACK);
+    expect(second.bytes).toBeLessThan(DATA * 0.9);
+  });
+
+  it('keeps the half copy when cancelled, and removes it when dropped', async () => {
+    const [first, a] = [await startTarget(), await startSource('host-a')];
+    await a.offerTo(first);
+    await first.reached(DATA * 0.5);
+    first.send({ cancel: true });
+    expect((await first.event('error'))['error']).toBe('CANCELLED');
+    expect(await daemons()).toEqual([]);
+    expect((await stat(cachePath())).blocks * 512).toBeGreaterThan(DATA * 0.3);
+    await (await startTarget({ work: 'drop' })).event('dropped');
+    await expectNothingLeft();
+  });
+
+  it('can be cancelled while it waits for a first source', async () => {
+    const target = await startTarget();
+    await target.event('needs');
+    target.send({ cancel: true });
+    expect((await target.event('error', 10_000))['error']).toBe('CANCELLED');
+    expect(await daemons()).toEqual([]);
+  });
+
+  it('is refused when other data arrives than was promised', async () => {
+    const [target, a] = [await startTarget(), await startSource('host-a', other, 1024 * MIB)];
+    await a.offerTo(target);
+    expect((await target.event('error', 60_000))['error']).toBe('DIGEST_MISMATCH');
+    await expectNothingLeft();
+  });
+
+  it('ends with DISK_FULL when the disk fills up, and leaves nothing behind when dropped', async () => {
+    const cache = join(dir, 'data/cache');
+    await execa('mkdir', ['-p', cache]);
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'tmpfs', cache]);
+    cleanups.push(() => execa('umount', [cache]));
+    const [target, a] = [await startTarget(), await startSource('host-a', image, 1024 * MIB)];
+    await a.offerTo(target);
+    expect((await target.event('error'))['error']).toBe('DISK_FULL');
+    expect(await daemons()).toEqual([]);
+    await (await startTarget({ work: 'drop' })).event('dropped');
+    await expectNothingLeft();
+  });
+});
+
+async function expectNothingLeft(): Promise<void> {
+  for (const folder of ['cache', 'images']) expect(await readdir(join(dir, 'data', folder))).toEqual([]);
+  expect((await readdir(join(dir, 'data/run'))).filter((n) => n.startsWith('fetch-'))).toEqual([]);
+  expect(await daemons()).toEqual([]);
+}
