@@ -34,6 +34,8 @@ export interface LaunchOptions {
   /** Gets standard output and error, appended. */
   readonly logFile: string;
   readonly confined?: Confinement;
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface Exec {
@@ -77,7 +79,7 @@ export function createExec(config: { readonly unprivilegedUser: string }): Exec 
     confinedCommand,
     async launch(program, args, options) {
       const argv = options.confined ? await confinedCommand(program, args, options.confined) : [program, ...args];
-      return launch(argv, program, options.logFile);
+      return launch(argv, program, options);
     },
     sandboxUser,
   };
@@ -206,14 +208,14 @@ async function lookUp(name: string): Promise<SandboxUser> {
   return { name, uid: Number(uid), gid: Number(gid) };
 }
 
-async function launch(argv: readonly string[], program: string, logFile: string): Promise<number> {
+async function launch(argv: readonly string[], program: string, options: LaunchOptions): Promise<number> {
   const [file = '', ...args] = argv;
   // execa takes any descriptor, its types only name the first ten
-  const log = openSync(logFile, 'a', 0o600) as 9;
+  const log = openSync(options.logFile, 'a', 0o600) as 9;
   try {
     const child = execa(file, args, {
       cwd: '/',
-      env: ENV,
+      env: { ...ENV, ...options.env },
       extendEnv: false,
       stdio: ['ignore', log, log],
       detached: true,

@@ -1,0 +1,93 @@
+/**
+ * Images of this host: installed whole, never changed, removed. The disk's bytes are renamed into place last, so what is in
+ * the folder under its final name is complete, and its manifest is there. Knows nothing of where they come from.
+ */
+import { chmod, chown, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { z } from 'zod';
+import { notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { ImageSeen } from '../../disks.ts';
+import type { DiskDigest } from './digest.ts';
+import { codeOf, sizeOf, syncDir, syncFile, tellingFull, writeAtomic } from './files.ts';
+import type { Pool } from './pool.ts';
+
+/** images/<hex>.json. The chunk hashes lie beside it in binary, 32 bytes each. */
+const Manifest = z.object({
+  version: z.literal(1),
+  digest: z.string(),
+  virtualSizeBytes: z.int().min(0),
+  chunkBytes: z.int().min(1),
+  sourceDigest: z.string().optional(),
+});
+
+export interface ImageStore {
+  list(): Promise<readonly ImageSeen[]>;
+  find(digest: string): Promise<ImageSeen | undefined>;
+  /** NOT_FOUND when it is not on this host. */
+  get(digest: string): Promise<ImageSeen>;
+  /**
+   * Makes a verified qcow2 file an image. The same content already there: that stays, and the staged file goes. The staged file
+   * must be on the pool's file system, and nobody may write to it any more.
+   */
+  install(stagedPath: string, disk: DiskDigest, sourceDigest?: string): Promise<ImageSeen>;
+  /** Absent is fine. Whoever calls has made sure that nothing is based on it. */
+  remove(digest: string): Promise<void>;
+}
+
+export function createImageStore(pool: Pool): ImageStore {
+  const find = (digest: string): Promise<ImageSeen | undefined> => readImage(pool, digest);
+  return {
+    find,
+    async get(digest) {
+      const image = await find(digest);
+      if (!image) throw notFound(`image ${digest} is not on this host`, { digest });
+      return image;
+    },
+    async list() {
+      const names = (await readdir(pool.imagesDir)).filter((n) => /^[0-9a-f]{64}\.qcow2$/.test(n));
+      const images = await Promise.all(names.map((n) => find(`sha256:${n.slice(0, 64)}`)));
+      return images.filter((i) => i !== undefined);
+    },
+    async install(stagedPath, disk, sourceDigest) {
+      const there = await find(disk.digest);
+      if (there) await rm(stagedPath, { force: true });
+      else await tellingFull('the image', pool.imagesDir, () => install(pool, stagedPath, disk, sourceDigest));
+      return there ?? ((await find(disk.digest)) as ImageSeen);
+    },
+    async remove(digest) {
+      // the disk first: without it the rest is litter that the next start sweeps up
+      for (const path of [pool.imagePath(digest), pool.manifestPath(digest), pool.chunksPath(digest)])
+        await rm(path, { force: true });
+      await syncDir(pool.imagesDir);
+    },
+  };
+}
+
+async function install(pool: Pool, staged: string, disk: DiskDigest, sourceDigest: string | undefined): Promise<void> {
+  const manifest: z.output<typeof Manifest> = {
+    version: 1,
+    digest: disk.digest,
+    virtualSizeBytes: disk.virtualSizeBytes,
+    chunkBytes: 4 * 2 ** 20,
+    ...(sourceDigest === undefined ? {} : { sourceDigest }),
+  };
+  await chown(staged, 0, 0);
+  await chmod(staged, 0o444);
+  await syncFile(staged);
+  await writeAtomic(pool.chunksPath(disk.digest), disk.chunkHashes, 0o444);
+  await writeAtomic(pool.manifestPath(disk.digest), `${JSON.stringify(manifest)}\n`, 0o444);
+  await rename(staged, pool.imagePath(disk.digest));
+  await syncDir(pool.imagesDir);
+}
+
+async function readImage(pool: Pool, digest: string): Promise<ImageSeen | undefined> {
+  const file = await sizeOf(pool.imagePath(digest));
+  if (!file) return undefined;
+  try {
+    const manifest = Manifest.parse(JSON.parse(await readFile(pool.manifestPath(digest), 'utf8')));
+    return { digest, virtualSizeBytes: manifest.virtualSizeBytes, fileBytes: file.size };
+  } catch (e) {
+    // removed at this moment, or somebody has been at it by hand: either way not an image we vouch for
+    if (codeOf(e) === 'ENOENT' || e instanceof SyntaxError || e instanceof z.ZodError) return undefined;
+    throw e;
+  }
+}
