@@ -3,7 +3,7 @@
  * qemu-storage-daemon. Single behaviours of port and tunnel are tested beside them.
  */
 import { build } from 'esbuild';
-import { execa, type ResultPromise } from 'execa';
+import { execa } from 'execa';
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -83,16 +83,19 @@ interface Event {
   readonly bytes?: number;
 }
 
+const spawnHost = (file: string) =>
+  execa('node', [program, file], { reject: false, stdin: 'pipe', buffer: false, stderr: 'inherit' });
+
 /** A process of image-host.ts. */
 class Host {
   readonly events: Event[] = [];
-  private constructor(readonly process: ResultPromise<{ reject: false; stdin: 'pipe' }>) {}
+  private constructor(readonly process: ReturnType<typeof spawnHost>) {}
 
   static async start(name: string, config: SourceConfig | TargetConfig): Promise<Host> {
     const file = join(dir, `${name}-${randomBytes(3).toString('hex')}.json`);
     await writeFile(file, JSON.stringify(config));
-    const child = execa('node', [program, file], { reject: false, stdin: 'pipe', buffer: false, stderr: 'inherit' });
-    const host = new Host(child as ResultPromise<{ reject: false; stdin: 'pipe' }>);
+    const child = spawnHost(file);
+    const host = new Host(child);
     let seen = '';
     child.stdout.on('data', (d: Buffer) => {
       const lines = (seen + d.toString()).split('\n');
@@ -104,7 +107,7 @@ class Host {
   }
 
   send(command: HostCommand): void {
-    this.process.stdin?.write(`${JSON.stringify(command)}\n`);
+    this.process.stdin.write(`${JSON.stringify(command)}\n`);
   }
 
   event(key: string, timeoutMs = 30_000, from = 0): Promise<Event> {
@@ -131,7 +134,7 @@ class Host {
 
 interface Source {
   readonly host: Host;
-  readonly nbd: ResultPromise;
+  readonly nbd: { kill(signal: NodeJS.Signals): boolean };
   /** Lets the target read from here. */
   offerTo(target: Host): Promise<void>;
 }

@@ -1,0 +1,49 @@
+/**
+ * The half-filled copy of one image: a qcow2 whose header names a backing file as long as data is missing. Makes it, tells
+ * how far it is, removes it. Its allocated clusters are the checkpoint of a fetch.
+ */
+import { chown, rename, rm, stat } from 'node:fs/promises';
+import { z } from 'zod';
+import type { Exec } from '../exec.ts';
+
+export type CopyState = 'absent' | 'filling' | 'filled';
+
+export interface CopySpec {
+  readonly path: string;
+  readonly virtualSizeBytes: number;
+  readonly sourceSocket: string;
+}
+
+const Info = z.object({ 'virtual-size': z.number(), 'full-backing-filename': z.string().optional() });
+
+/** What is there. Unreadable, or of another size: `absent`. Call it while no daemon has the file. */
+export async function copyState(spec: CopySpec, exec: Exec): Promise<CopyState> {
+  if (!(await stat(spec.path).catch(() => undefined))) return 'absent';
+  // opening it never opens what the header names as backing; `info` reads that name only
+  const args = ['info', '--output=json', '-f', 'qcow2', spec.path];
+  const { stdout, exitCode } = await exec.run('qemu-img', args, { okCodes: [1], what: `reading ${spec.path}` });
+  if (exitCode !== 0) return 'absent';
+  const info = Info.safeParse(JSON.parse(stdout));
+  if (!info.success || info.data['virtual-size'] !== spec.virtualSizeBytes) return 'absent';
+  return info.data['full-backing-filename'] === undefined ? 'filled' : 'filling';
+}
+
+/** Makes an empty copy, whole or not at all. @param owner who fills it, when not root. */
+export async function makeCopy(spec: CopySpec, exec: Exec, owner?: { uid: number; gid: number }): Promise<void> {
+  const half = `${spec.path}.new`;
+  await rm(half, { force: true });
+  try {
+    const backing = `nbd+unix:///?socket=${spec.sourceSocket}`;
+    const args = ['create', '-q', '-f', 'qcow2', '-u', '-b', backing, '-F', 'raw', half, String(spec.virtualSizeBytes)];
+    await exec.run('qemu-img', args, { what: `making ${half}` });
+    if (owner) await chown(half, owner.uid, owner.gid);
+    await rename(half, spec.path);
+  } finally {
+    await rm(half, { force: true });
+  }
+}
+
+export async function removeCopy(path: string): Promise<void> {
+  await rm(path, { force: true });
+  await rm(`${path}.new`, { force: true });
+}
