@@ -1,28 +1,17 @@
 import { X509Certificate } from 'node:crypto';
-import { webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { peerName } from '@berth/shared/trust/names.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
 import { newAuthority, openAuthority, type Authority } from './authority.ts';
 import { checkRequest } from './csr.ts';
-import './x509.ts';
+import { newRequest, type KeyAlgorithm } from './testing.ts';
 
 const NOW = Date.parse('2026-03-01T00:00:00Z');
 const HOST = 'host-0000000000000000000000' as HostId;
 
-async function csr(algorithm: webcrypto.RsaHashedKeyGenParams | webcrypto.EcKeyGenParams | { name: 'Ed25519' }) {
-  const params = { hash: 'SHA-256', ...algorithm };
-  const keys = (await webcrypto.subtle.generateKey(params, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
-  const request = await x509.Pkcs10CertificateRequestGenerator.create({
-    name: 'CN=urn:berth:controller:evil',
-    keys,
-    signingAlgorithm: params,
-    extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'url', value: 'urn:berth:controller:evil' }])],
-  });
-  return request.toString('pem');
-}
-const p256 = () => csr({ name: 'ECDSA', namedCurve: 'P-256' } as webcrypto.EcKeyGenParams);
+const csr = async (a?: KeyAlgorithm) => (await newRequest(a)).csrPem;
+const p256 = () => csr();
 
 describe('the authority', () => {
   let authority: Authority;
@@ -68,7 +57,7 @@ describe('a certificate request', () => {
       { name: 'RSASSA-PKCS1-v1_5', modulusLength: 2048, publicExponent: new Uint8Array([1, 0, 1]), hash: 'SHA-256' },
     ],
   ])('with a %s key is accepted', async (_, algorithm) => {
-    const checked = await checkRequest(await csr(algorithm as { name: 'Ed25519' }));
+    const checked = await checkRequest(await csr(algorithm as KeyAlgorithm));
     expect(checked.keyFingerprint).toMatch(/^[0-9a-f]{64}$/);
   });
 
@@ -79,7 +68,7 @@ describe('a certificate request', () => {
       { name: 'RSASSA-PKCS1-v1_5', modulusLength: 1024, publicExponent: new Uint8Array([1, 0, 1]), hash: 'SHA-256' },
     ],
   ])('with a %s key is refused', async (_, algorithm) => {
-    await expect(checkRequest(await csr(algorithm as { name: 'Ed25519' }))).rejects.toMatchObject({
+    await expect(checkRequest(await csr(algorithm as KeyAlgorithm))).rejects.toMatchObject({
       reason: 'INVALID_ARGUMENT',
     });
   });

@@ -1,0 +1,128 @@
+/**
+ * One connection to one agent: one HTTP/2 session over mutual TLS, used for every call, thrown away when it fails. Never
+ * reconnects by itself: host-link.ts makes a new one, so that reachability is always proven over a new connection.
+ */
+import type { Duplex, Readable } from 'node:stream';
+import {
+  Client,
+  Metadata,
+  type ChannelOptions,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  type ClientWritableStream,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import type { SecureContext } from 'node:tls';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { agentCredentials } from './credentials.ts';
+import { LIMITS } from './limits.ts';
+
+export interface Method<Req, Res> {
+  readonly path: string;
+  readonly requestSerialize: (v: Req) => Buffer;
+  readonly responseDeserialize: (b: Buffer) => Res;
+}
+
+interface Cancellable {
+  cancel(): void;
+}
+
+const OPTIONS: ChannelOptions = {
+  'grpc.ssl_target_name_override': 'berth-agent',
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.enable_channelz': 0,
+  'grpc.enable_retries': 0,
+  'grpc.enable_http_proxy': 0,
+  'grpc.service_config_disable_resolution': 1,
+  'grpc.keepalive_time_ms': 20_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.max_receive_message_length': LIMITS.messageBytes,
+  'grpc.max_send_message_length': 4 << 20,
+  'grpc.client_idle_timeout_ms': 2_147_483_647,
+};
+
+export class Connection {
+  private readonly client: Client;
+  private readonly calls = new Set<Cancellable>();
+  private closed = false;
+  /** The peer showed the certificate of the host that we meant. */
+  verified = false;
+
+  constructor(
+    address: string,
+    hostId: string,
+    context: SecureContext,
+    private readonly clock: Clock,
+  ) {
+    const credentials = agentCredentials(context, hostId, () => {
+      this.verified = true;
+    });
+    this.client = new Client(address, credentials, OPTIONS);
+  }
+
+  unary<Req, Res>(m: Method<Req, Res>, request: Req, timeoutMs: number): Promise<Res> {
+    return new Promise((resolve, reject) => {
+      if (this.closed) return reject(gone());
+      const deadline = this.clock.now() + timeoutMs;
+      const call = this.client.makeUnaryRequest(
+        m.path,
+        m.requestSerialize,
+        m.responseDeserialize,
+        request,
+        new Metadata(),
+        { deadline },
+        (error, response) => {
+          this.calls.delete(call);
+          if (error) reject(error);
+          else resolve(response as Res);
+        },
+      );
+      this.calls.add(call);
+    });
+  }
+
+  serverStream<Req, Res>(m: Method<Req, Res>, request: Req): ClientReadableStream<Res> {
+    if (this.closed) throw gone();
+    return this.track(this.client.makeServerStreamRequest(m.path, m.requestSerialize, m.responseDeserialize, request));
+  }
+
+  clientStream<Req, Res>(
+    m: Method<Req, Res>,
+    done: (error: ServiceError | null, response?: Res) => void,
+  ): ClientWritableStream<Req> {
+    if (this.closed) throw gone();
+    const call = this.client.makeClientStreamRequest(m.path, m.requestSerialize, m.responseDeserialize, (e, r) => {
+      this.calls.delete(call);
+      done(e, r);
+    });
+    this.calls.add(call);
+    return call;
+  }
+
+  bidi<Req, Res>(m: Method<Req, Res>): ClientDuplexStream<Req, Res> {
+    if (this.closed) throw gone();
+    return this.track(this.client.makeBidiStreamRequest(m.path, m.requestSerialize, m.responseDeserialize));
+  }
+
+  /** Ends what is in flight (its callers get a transport error) and lets go of the session. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    for (const call of this.calls) call.cancel();
+    this.calls.clear();
+    this.client.close();
+  }
+
+  private track<T extends Cancellable & (Readable | Duplex)>(call: T): T {
+    this.calls.add(call);
+    call.once('close', () => this.calls.delete(call));
+    call.once('status' as 'close', () => this.calls.delete(call));
+    return call;
+  }
+}
+
+/** What a call on a connection that has ended fails with; UNAVAILABLE. */
+function gone(): ServiceError {
+  const error = new Error('the connection has ended') as ServiceError;
+  return Object.assign(error, { code: 14, details: 'the connection has ended', metadata: new Metadata() });
+}

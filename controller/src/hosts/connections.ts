@@ -1,0 +1,272 @@
+/**
+ * Makes Hosts: one link per enrolled host, kept in step with the inventory; what they report joined with intent; events
+ * for people. The state machine of one link is host-link.ts's, the wire connection.ts's.
+ */
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Log } from '@berth/shared/log/log.ts';
+import type { HostState } from '@berth/shared/model/host.ts';
+import type { HostId, VmId } from '@berth/shared/model/ids.ts';
+import type { VmObserved, VmPower } from '@berth/shared/model/vm.ts';
+import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
+import type { Random } from '@berth/shared/runtime/random.ts';
+import type { State, Tx } from '../state/state.ts';
+import { Admission } from './admission.ts';
+import type { AgentClient } from './agent-client.ts';
+import { agentContext, type TlsIdentity } from './credentials.ts';
+import type { DomainRecord } from './decode.ts';
+import type { FenceSource } from './fence.ts';
+import { GrpcAgentClient } from './grpc-agent-client.ts';
+import { HostLink, type LinkDeps } from './host-link.ts';
+import type { Hosts, HostsEvent, HostStatus } from './hosts.ts';
+import { Misreports } from './misreports.ts';
+import { OperationBook } from './operations.ts';
+import { statusOf } from './status.ts';
+import type { Applied } from './record.ts';
+
+const SWEEP_MS = 1_000;
+
+/** A VM's power as its host reports it, when it changes. `before` is undefined on the first report. */
+export interface PowerEdge {
+  readonly vmId: VmId;
+  readonly hostId: HostId;
+  readonly before: VmPower | undefined;
+  readonly after: VmPower;
+  readonly reason: string;
+}
+
+export interface HostsOptions {
+  readonly state: State;
+  readonly identity: TlsIdentity;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly fence: FenceSource;
+  /** Default 10 s. */
+  readonly statisticsIntervalMs?: number;
+  /** Default: 100 connections per second, 256 under way at once. */
+  readonly pace?: { readonly perSecond: number; readonly atOnce: number };
+  /** What must be done on a host before it counts as up; undefined when nothing. */
+  readonly prepare?: (hostId: HostId, agent: AgentClient) => Promise<void> | undefined;
+  readonly onPower?: (edge: PowerEdge) => void;
+}
+
+export interface RunningHosts extends Hosts {
+  start(): void;
+  stop(): void;
+  /** Stops and starts the link of one host: a new proof that it can be reached. */
+  redial(hostId: HostId): void;
+}
+
+export const createHosts = (options: HostsOptions): RunningHosts => new Connections(options);
+
+class Connections implements RunningHosts {
+  private readonly links = new Map<HostId, HostLink>();
+  private readonly clients = new Map<HostId, AgentClient>();
+  private readonly listeners = new Set<(e: HostsEvent) => void>();
+  private readonly operations: OperationBook;
+  private readonly misreports: Misreports;
+  private readonly deps: LinkDeps;
+  private sweeper: Timer | undefined;
+  private unsubscribe: (() => void) | undefined;
+  private sweptAt = 0;
+
+  constructor(private readonly o: HostsOptions) {
+    this.operations = new OperationBook((operationId) => this.emit({ type: 'operation', operationId }));
+    this.misreports = new Misreports(o.state);
+    this.deps = {
+      clock: o.clock,
+      random: o.random,
+      context: agentContext(o.identity),
+      fence: o.fence,
+      admission: new Admission(o.clock, o.pace ?? { perSecond: 100, atOnce: 256 }),
+      statisticsIntervalMs: o.statisticsIntervalMs ?? 10_000,
+      changed: (link, before) => this.changed(link, before),
+      applied: (link, what) => this.applied(link, what),
+      prepare: (link) => this.o.prepare?.(link.host.id, this.client(link)),
+    };
+  }
+
+  start(): void {
+    this.unsubscribe = this.o.state.subscribe((change) => {
+      for (const id of change.touched.get('hosts') ?? []) this.sync(id as HostId);
+    });
+    for (const host of this.o.state.tables.hosts.values()) this.sync(host.id);
+    this.sweptAt = this.o.clock.monotonic();
+    this.sweep();
+  }
+
+  stop(): void {
+    this.unsubscribe?.();
+    this.sweeper?.cancel();
+    for (const link of this.links.values()) link.stop();
+    this.links.clear();
+    this.listeners.clear();
+  }
+
+  status(hostId: HostId): HostStatus {
+    return statusOf(hostId, this.links.get(hostId), this.o.state.tables.hosts.get(hostId));
+  }
+
+  view(hostId: HostId) {
+    const link = this.links.get(hostId);
+    const reachable = link?.isFresh ?? false;
+    return { reachable, complete: reachable && (link?.record.complete.has('domains') ?? false) };
+  }
+
+  vm(vmId: VmId): VmObserved | undefined {
+    const vm = this.o.state.tables.vms.get(vmId);
+    const link = vm?.hostId === undefined ? undefined : this.links.get(vm.hostId);
+    const d = vm && link?.record.domains.get(vm.uuid);
+    if (!d || !link || d.vmId !== vmId) return undefined;
+    const known = link.record.complete.has('domains');
+    return {
+      vmId,
+      hostId: link.host.id,
+      power: known ? d.power : 'unknown',
+      reason: known ? d.reason : 'libvirt on its host does not answer',
+      seenAtMs: link.lastSeenMs ?? d.seenAtMs,
+    };
+  }
+
+  vmStatistics(vmId: VmId) {
+    const vm = this.o.state.tables.vms.get(vmId);
+    return vm?.hostId === undefined ? undefined : this.links.get(vm.hostId)?.record.vmStatistics.get(vm.uuid);
+  }
+
+  operation(operationId: string) {
+    return this.operations.get(operationId);
+  }
+
+  agent(hostId: HostId): AgentClient {
+    const link = this.links.get(hostId);
+    if (link?.isUp) return this.client(link);
+    const name = this.o.state.tables.hosts.get(hostId)?.name ?? hostId;
+    const why = link?.reason ? `: ${link.reason}` : '';
+    throw new ClusterError('HOST_UNREACHABLE', `host ${name} is ${link?.state ?? 'gone'}${why}`, { host: name });
+  }
+
+  subscribe(listener: (e: HostsEvent) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  redial(hostId: HostId): void {
+    this.links.get(hostId)?.dialSoon();
+  }
+
+  private emit(e: HostsEvent): void {
+    for (const listener of this.listeners) listener(e);
+  }
+
+  private sync(id: HostId): void {
+    const host = this.o.state.tables.hosts.get(id);
+    const link = this.links.get(id);
+    if (host === undefined) return this.remove(id, link);
+    if (link) return link.update(host);
+    const made = new HostLink(host, this.deps);
+    this.links.set(id, made);
+    made.dialSoon();
+  }
+
+  private remove(id: HostId, link: HostLink | undefined): void {
+    link?.stop();
+    this.links.delete(id);
+    this.clients.delete(id);
+    this.operations.forgetHost(id);
+    this.misreports.forget(id);
+  }
+
+  /** A late sweep means that this process was busy, not that the hosts are silent: let their messages in first. */
+  private sweep(): void {
+    const now = this.o.clock.monotonic();
+    if (now - this.sweptAt < 2 * SWEEP_MS) for (const link of this.links.values()) link.tick();
+    this.sweptAt = now;
+    this.sweeper = this.o.clock.after(SWEEP_MS, () => this.sweep());
+  }
+
+  private client(link: HostLink): AgentClient {
+    const id = link.host.id;
+    const known = this.clients.get(id);
+    if (known) return known;
+    const made = new GrpcAgentClient({
+      name: () => link.host.name,
+      connection: () => link.connection,
+      fence: this.o.fence,
+      expect: (operationId) => this.operations.expect(id, operationId),
+      noted: (view) => this.operations.note(id, view),
+      acknowledged: (prefixes) => this.operations.forgetPrefixes(id, prefixes),
+    });
+    this.clients.set(id, made);
+    return made;
+  }
+
+  private changed(link: HostLink, before: HostState): void {
+    const { host, state, reason } = link;
+    this.o.log.info({ host: host.name, state, before, reason }, 'host state changed');
+    const told = tellState(host.name, state, before, reason);
+    if (told) this.record((tx) => tx.event({ ...told, subjectKind: 'host', subject: host.name, jobId: undefined }));
+    this.emit({ type: 'host', hostId: host.id, state });
+    if (before === 'connecting' && state !== 'up') return;
+    for (const d of link.record.domains.values()) if (d.vmId !== '') this.emit({ type: 'vm', vmId: d.vmId as VmId });
+  }
+
+  private applied(link: HostLink, what: Applied): void {
+    const hostId = link.host.id;
+    for (const view of what.operations) this.operations.note(hostId, view);
+    for (const kind of what.overflow) this.complain(link, `reports more ${kind} than Berth keeps; the rest is ignored`);
+    for (const { before, after } of what.domains) this.domainChanged(link, before, after);
+  }
+
+  private domainChanged(link: HostLink, before: DomainRecord | undefined, after: DomainRecord | undefined): void {
+    const hostId = link.host.id;
+    const d = after ?? before;
+    if (d === undefined || d.vmId === '') return;
+    if (!this.misreports.belongs(hostId, d)) {
+      const complaint = after && !before && this.misreports.complaint(hostId, link.connections, after);
+      if (complaint) this.complain(link, complaint);
+      return;
+    }
+    if (before?.power === after?.power) return;
+    const vmId = d.vmId as VmId;
+    if (after) this.o.onPower?.({ vmId, hostId, before: before?.power, after: after.power, reason: after.reason });
+    this.emit({ type: 'vm', vmId });
+  }
+
+  private complain(link: HostLink, message: string): void {
+    const subject = link.host.name;
+    this.record((tx) =>
+      tx.event({
+        type: 'host.misreported',
+        severity: 'warning',
+        subjectKind: 'host',
+        subject,
+        message: `host ${subject}: ${message}`,
+        jobId: undefined,
+      }),
+    );
+  }
+
+  private record(write: (tx: Tx) => void): void {
+    this.o.state.update(write).catch((e: unknown) => this.o.log.error({ err: e }, 'an event could not be recorded'));
+  }
+}
+
+function tellState(name: string, state: HostState, before: HostState, reason: string) {
+  const because = reason ? `: ${reason}` : '';
+  switch (state) {
+    case 'up':
+      return before === 'maintenance'
+        ? undefined
+        : { type: 'host.up', severity: 'info' as const, message: `host ${name} is up` };
+    case 'unreachable':
+      return { type: 'host.unreachable', severity: 'alarm' as const, message: `host ${name} is unreachable${because}` };
+    case 'certificate-fault':
+      return {
+        type: 'host.certificate-fault',
+        severity: 'alarm' as const,
+        message: `host ${name} can't be trusted${because}`,
+      };
+    default:
+      return undefined;
+  }
+}

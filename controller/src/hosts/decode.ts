@@ -1,0 +1,112 @@
+/** From what an agent sends to what the controller keeps: plain types, numbers instead of bigints, sizes bounded. Pure. */
+import type { ImageStatus } from '@berth/proto/agent/v1/image.ts';
+import type { BridgeStatus, HostReport } from '@berth/proto/agent/v1/host.ts';
+import { DomainPower, type DomainStatus } from '@berth/proto/agent/v1/domain.ts';
+import { OperationState, type Operation } from '@berth/proto/agent/v1/operation.ts';
+import type { Statistics } from '@berth/proto/agent/v1/watch.ts';
+import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
+import type { VmPower } from '@berth/shared/model/vm.ts';
+import type { OperationView } from './agent-client.ts';
+import { clip, LIMITS } from './limits.ts';
+
+export interface DomainRecord {
+  readonly uuid: string;
+  readonly name: string;
+  /** Empty for a foreign domain. */
+  readonly vmId: string;
+  readonly power: VmPower;
+  readonly reason: string;
+  readonly memoryBytes: number;
+  readonly vcpus: number;
+  readonly seenAtMs: number;
+}
+
+const POWER: Readonly<Record<number, VmPower>> = {
+  [DomainPower.RUNNING]: 'running',
+  [DomainPower.PAUSED]: 'paused',
+  [DomainPower.STOPPING]: 'stopping',
+  [DomainPower.STOPPED]: 'stopped',
+  [DomainPower.CRASHED]: 'crashed',
+  [DomainPower.SUSPENDED]: 'suspended',
+};
+
+export const toDomain = (d: DomainStatus, nowMs: number): DomainRecord => ({
+  uuid: clip(d.uuid, 64),
+  name: clip(d.name),
+  vmId: clip(d.vmId, 64),
+  power: POWER[d.power] ?? 'unknown',
+  reason: clip(d.reason),
+  memoryBytes: Number(d.memoryBytes),
+  vcpus: d.vcpus,
+  seenAtMs: nowMs,
+});
+
+export const toFacts = (r: HostReport): HostFacts => ({
+  hostname: clip(r.hostname),
+  os: clip(r.os),
+  kernel: clip(r.kernel),
+  cpuModel: clip(r.cpuModel),
+  cpuThreads: r.cpuThreads,
+  memoryBytes: Number(r.memoryBytes),
+  libvirtVersion: clip(r.libvirtVersion),
+  qemuVersion: clip(r.qemuVersion),
+  agentVersion: clip(r.agentVersion),
+  domainType: clip(r.domainType),
+  bootId: clip(r.bootId),
+  checks: r.checks
+    .slice(0, LIMITS.checks)
+    .map((c) => ({ name: clip(c.name), ok: c.ok, detail: clip(c.detail), fatal: c.fatal })),
+  capabilities: r.capabilities.slice(0, LIMITS.list).map((c) => clip(c)),
+  diskBytes: Number(r.diskBytes),
+  diskFreeBytes: Number(r.diskFreeBytes),
+  peerAddress: clip(r.peerAddress),
+});
+
+export const toBridge = (b: BridgeStatus): Bridge => ({
+  name: clip(b.name, 64),
+  up: b.up,
+  ports: b.ports.slice(0, LIMITS.list).map((p) => clip(p, 64)),
+  addresses: b.addresses.slice(0, LIMITS.list).map((a) => clip(a, 64)),
+  owned: b.owned,
+});
+
+export const toStatistics = (s: Statistics): HostStatistics => ({
+  atMs: Number(s.atMs),
+  cpuUsed: s.cpuUsed,
+  load1: s.load1,
+  memoryUsedBytes: Number(s.memoryUsedBytes),
+  diskBytes: Number(s.diskBytes),
+  diskFreeBytes: Number(s.diskFreeBytes),
+});
+
+export const toDigest = (i: ImageStatus): string => clip(i.digest, 128);
+
+const OPERATION_STATE: Readonly<Record<number, OperationView['state']>> = {
+  [OperationState.RUNNING]: 'running',
+  [OperationState.SUCCEEDED]: 'succeeded',
+  [OperationState.FAILED]: 'failed',
+  [OperationState.CANCELLED]: 'cancelled',
+};
+
+export function toOperation(o: Operation): OperationView {
+  const state = OPERATION_STATE[o.state] ?? 'running';
+  return {
+    id: clip(o.id, 200),
+    state,
+    error:
+      state === 'failed'
+        ? { reason: clip(o.errorReason, 64) || 'INTERNAL', message: clip(o.errorMessage, 2_000), meta: {} }
+        : undefined,
+    doneBytes: Number(o.progressDoneBytes),
+    totalBytes: Number(o.progressTotalBytes),
+    needsSource: o.needsSource,
+    image: o.image
+      ? {
+          digest: clip(o.image.digest, 128),
+          virtualSizeBytes: Number(o.image.virtualSizeBytes),
+          fileBytes: Number(o.image.fileBytes),
+          sourceDigest: clip(o.image.sourceDigest, 128),
+        }
+      : undefined,
+  };
+}

@@ -1,0 +1,222 @@
+/**
+ * An agent for the tests of the controller: real TLS and gRPC, no host behind it. It watches, remembers the operations
+ * asked of it and answers as it is told. Not for production and not a simulation of a host.
+ */
+import {
+  Metadata,
+  Server,
+  ServerCredentials,
+  status as Status,
+  type sendUnaryData,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+} from '@grpc/grpc-js';
+import { type DomainPower, DomainServiceService } from '@berth/proto/agent/v1/domain.ts';
+import type { ConsoleInput, ConsoleOutput, DomainStatus } from '@berth/proto/agent/v1/domain.ts';
+import { ImageServiceService, type UploadRequest, type UploadResponse } from '@berth/proto/agent/v1/image.ts';
+import {
+  OperationServiceService,
+  OperationState,
+  Operation,
+  type CancelOperationRequest,
+  type Fence,
+} from '@berth/proto/agent/v1/operation.ts';
+import { VolumeServiceService } from '@berth/proto/agent/v1/volume.ts';
+import { type WatchMessage, WatchServiceService, type WatchRequest } from '@berth/proto/agent/v1/watch.ts';
+import { systemClock, type Timer } from '@berth/shared/runtime/clock.ts';
+import { HostReport } from '@berth/proto/agent/v1/host.ts';
+
+type Message = NonNullable<WatchMessage['message']>;
+interface Context {
+  readonly context?: { readonly operationId: string; readonly fence?: Fence | undefined } | undefined;
+}
+
+export interface FakeAgentTls {
+  readonly caPem: string;
+  readonly certificatePem: string;
+  readonly keyPem: string;
+}
+
+export const GIB = 2 ** 30;
+
+export class FakeAgent {
+  readonly calls: { readonly method: string; readonly operationId: string; readonly fence: Fence | undefined }[] = [];
+  readonly uploads: Buffer[] = [];
+  domains: DomainStatus[] = [];
+  sources = ['domains', 'volumes', 'images', 'bridges'];
+  /** What operations answer: by the method's name, or success. */
+  readonly answers = new Map<string, (operationId: string) => Partial<Operation> | Error>();
+  serialLog = 'hello from the guest\n';
+  silent = false;
+  watchError: { code: Status; details: string; reason?: string } | undefined;
+  watches = 0;
+  port = 0;
+  private seq = 0n;
+  private server: Server | undefined;
+  private stream: ServerWritableStream<WatchRequest, WatchMessage> | undefined;
+  private heart: Timer | undefined;
+
+  constructor(
+    readonly hostId: string,
+    private readonly tls: FakeAgentTls,
+  ) {}
+
+  get address(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  async start(): Promise<void> {
+    const server = new Server();
+    server.addService(WatchServiceService, {
+      watch: (call: ServerWritableStream<WatchRequest, WatchMessage>) => this.watch(call),
+    });
+    server.addService(DomainServiceService, { ...this.domainCalls() });
+    server.addService(VolumeServiceService, {
+      ensureVolume: this.operation('ensureVolume'),
+      ensureSeed: this.operation('ensureSeed'),
+      removeVolume: this.operation('removeVolume'),
+      listVolumes: refuse,
+    });
+    server.addService(ImageServiceService, {
+      upload: (call: ServerReadableStream<UploadRequest, UploadResponse>, done: sendUnaryData<UploadResponse>) =>
+        this.upload(call, done),
+      importImage: this.operation('importImage'),
+      fetchImage: this.operation('fetchImage'),
+      removeImage: this.operation('removeImage'),
+      offerSource: refuse,
+      openExport: refuse,
+      listImages: refuse,
+    });
+    server.addService(OperationServiceService, {
+      getOperation: refuse,
+      cancelOperation: (call: ServerUnaryCall<CancelOperationRequest, Operation>, done: sendUnaryData<Operation>) => {
+        this.calls.push({
+          method: 'cancelOperation',
+          operationId: call.request.operationId,
+          fence: call.request.fence,
+        });
+        done(null, Operation.fromPartial({ id: call.request.operationId, state: OperationState.CANCELLED }));
+      },
+      acknowledgeOperations: (_: unknown, done: sendUnaryData<object>) => done(null, {}),
+    });
+    const credentials = ServerCredentials.createSsl(
+      Buffer.from(this.tls.caPem),
+      [{ private_key: Buffer.from(this.tls.keyPem), cert_chain: Buffer.from(this.tls.certificatePem) }],
+      true,
+    );
+    this.port = await new Promise<number>((resolve, reject) =>
+      server.bindAsync(`127.0.0.1:${this.port}`, credentials, (e, port) => (e ? reject(e) : resolve(port))),
+    );
+    this.server = server;
+    this.beat();
+  }
+
+  private beat(): void {
+    if (!this.silent) this.send({ $case: 'heartbeat', value: {} });
+    this.heart = systemClock.after(500, () => this.beat());
+  }
+
+  /** As if its process had been killed. */
+  stop(): void {
+    this.heart?.cancel();
+    this.stream = undefined;
+    this.server?.forceShutdown();
+  }
+
+  send(message: Message, skip = 0n): void {
+    this.seq += 1n + skip;
+    this.stream?.write({ seq: this.seq, message });
+  }
+
+  /** Breaks the watch stream only. */
+  breakWatch(): void {
+    this.stream?.end();
+    this.stream = undefined;
+  }
+
+  setPower(uuid: string, power: DomainPower, reason: string): void {
+    this.domains = this.domains.map((d) => (d.uuid === uuid ? { ...d, power, reason } : d));
+    const domain = this.domains.find((d) => d.uuid === uuid);
+    if (domain) this.send({ $case: 'domain', value: domain });
+  }
+
+  private watch(call: ServerWritableStream<WatchRequest, WatchMessage>): void {
+    this.watches++;
+    this.calls.push({ method: 'watch', operationId: '', fence: call.request.fence });
+    if (this.watchError) {
+      const metadata = new Metadata();
+      if (this.watchError.reason) metadata.set('berth-reason', this.watchError.reason);
+      call.emit('error', { ...this.watchError, metadata });
+      return;
+    }
+    this.stream = call;
+    if (this.silent) return;
+    const begin = { hostId: this.hostId, hostBootId: 'boot-1', agentInstanceId: 'run-1' };
+    this.send({ $case: 'begin', value: begin });
+    this.send({ $case: 'host', value: this.report() });
+    for (const value of this.domains) this.send({ $case: 'domain', value });
+    this.send({ $case: 'end', value: { sources: { complete: this.sources } } });
+  }
+
+  private report(): HostReport {
+    return HostReport.fromPartial({
+      hostname: this.hostId,
+      cpuThreads: 8,
+      memoryBytes: BigInt(16 * GIB),
+      diskBytes: BigInt(100 * GIB),
+      diskFreeBytes: BigInt(80 * GIB),
+      domainType: 'qemu',
+      bootId: 'boot-1',
+      peerAddress: '127.0.0.1:7445',
+    });
+  }
+
+  private domainCalls() {
+    return {
+      ensureDomain: this.operation('ensureDomain'),
+      startDomain: this.operation('startDomain'),
+      shutdownDomain: this.operation('shutdownDomain'),
+      forceOffDomain: this.operation('forceOffDomain'),
+      removeDomain: this.operation('removeDomain'),
+      listDomains: refuse,
+      readSerialLog: (call: ServerWritableStream<unknown, { data: Uint8Array }>) => {
+        call.write({ data: Buffer.from(this.serialLog) });
+        call.end();
+      },
+      openConsole: (call: ServerDuplexStream<ConsoleInput, ConsoleOutput>) => {
+        call.on('data', (m: ConsoleInput) => {
+          if (m.message?.$case === 'data') call.write({ data: m.message.value });
+        });
+        call.on('end', () => call.end());
+      },
+    };
+  }
+
+  private operation(method: string) {
+    return (call: ServerUnaryCall<Context, Operation>, done: sendUnaryData<Operation>) => {
+      const operationId = call.request.context?.operationId ?? '';
+      this.calls.push({ method, operationId, fence: call.request.context?.fence });
+      const answer = this.answers.get(method)?.(operationId);
+      if (answer instanceof Error) return done(answer);
+      done(null, Operation.fromPartial({ id: operationId, state: OperationState.SUCCEEDED, ...answer }));
+    };
+  }
+
+  private upload(call: ServerReadableStream<UploadRequest, UploadResponse>, done: sendUnaryData<UploadResponse>): void {
+    const chunks: Uint8Array[] = [];
+    call.on('data', (m: UploadRequest) => {
+      if (m.message?.$case === 'data') chunks.push(m.message.value);
+    });
+    call.on('end', () => {
+      const all = Buffer.concat(chunks);
+      this.uploads.push(all);
+      done(null, { receivedBytes: BigInt(all.length) });
+    });
+    call.on('error', () => undefined);
+  }
+}
+
+const refuse = (_: unknown, done: sendUnaryData<never>): void =>
+  done({ code: Status.NOT_FOUND, details: 'the fake agent has none' });

@@ -1,0 +1,273 @@
+/** AgentClient over gRPC: encode, call with the deadline of its class, decode. No decisions. */
+import { Duplex, type Readable, type Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { status as Status, type ClientWritableStream, type ServiceError } from '@grpc/grpc-js';
+import { DomainServiceService as Domains, type ConsoleInput } from '@berth/proto/agent/v1/domain.ts';
+import { ImageServiceService as Images, type UploadRequest } from '@berth/proto/agent/v1/image.ts';
+import { NetworkServiceService as Networks } from '@berth/proto/agent/v1/network.ts';
+import { OperationServiceService as Operations, type Operation } from '@berth/proto/agent/v1/operation.ts';
+import { VolumeServiceService as Volumes } from '@berth/proto/agent/v1/volume.ts';
+import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { fromStatus } from '@berth/shared/errors/wire.ts';
+import type { AgentClient, DomainRef, DomainWanted, OperationView, SeedWanted } from './agent-client.ts';
+import type { Connection, Method } from './connection.ts';
+import { toOperation } from './decode.ts';
+import type { FenceSource } from './fence.ts';
+
+const READ_MS = 10_000;
+const CHANGE_MS = 60_000;
+/** Starting a QEMU, or waiting for a long operation to end. */
+const SLOW_MS = 180_000;
+
+export interface AgentClientOptions {
+  /** Name of the host, for messages. */
+  readonly name: () => string;
+  /** Undefined between two connections. */
+  readonly connection: () => Connection | undefined;
+  readonly fence: FenceSource;
+  /** Told of each answer, before the caller. */
+  readonly noted: (view: OperationView) => void;
+  readonly expect: (operationId: string) => void;
+  readonly acknowledged: (idPrefixes: readonly string[]) => void;
+}
+
+export class GrpcAgentClient implements AgentClient {
+  constructor(private readonly o: AgentClientOptions) {}
+
+  ensureDomain(id: string, spec: DomainWanted): Promise<OperationView> {
+    return this.change(Domains.ensureDomain, { context: this.context(id), spec: toSpec(spec) });
+  }
+  startDomain(id: string, domain: DomainRef): Promise<OperationView> {
+    return this.change(Domains.startDomain, { context: this.context(id), ...domain }, SLOW_MS);
+  }
+  shutdownDomain(id: string, domain: DomainRef): Promise<OperationView> {
+    return this.change(Domains.shutdownDomain, { context: this.context(id), ...domain });
+  }
+  forceOffDomain(id: string, domain: DomainRef): Promise<OperationView> {
+    return this.change(Domains.forceOffDomain, { context: this.context(id), ...domain });
+  }
+  removeDomain(id: string, domain: DomainRef): Promise<OperationView> {
+    return this.change(Domains.removeDomain, { context: this.context(id), ...domain });
+  }
+  ensureVolume(
+    id: string,
+    v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number },
+  ): Promise<OperationView> {
+    return this.change(Volumes.ensureVolume, {
+      context: this.context(id),
+      volumeId: v.volumeId,
+      vmId: v.vmId,
+      imageDigest: v.imageDigest ?? '',
+      sizeBytes: BigInt(v.sizeBytes),
+    });
+  }
+  ensureSeed(id: string, v: { volumeId: string; vmId: string; seed: SeedWanted }): Promise<OperationView> {
+    return this.change(Volumes.ensureSeed, {
+      context: this.context(id),
+      volumeId: v.volumeId,
+      vmId: v.vmId,
+      seed: toSeed(v.seed),
+    });
+  }
+  removeVolume(id: string, volumeId: string): Promise<OperationView> {
+    return this.change(Volumes.removeVolume, { context: this.context(id), volumeId });
+  }
+  importImage(id: string, v: { uploadId: string; format: string }): Promise<OperationView> {
+    return this.change(Images.importImage, { context: this.context(id), ...v });
+  }
+  fetchImage(id: string, v: { digest: string; virtualSizeBytes: number }): Promise<OperationView> {
+    return this.change(Images.fetchImage, {
+      context: this.context(id),
+      digest: v.digest,
+      virtualSizeBytes: BigInt(v.virtualSizeBytes),
+    });
+  }
+  removeImage(id: string, digest: string): Promise<OperationView> {
+    return this.change(Images.removeImage, { context: this.context(id), digest });
+  }
+  ensureBridge(id: string, v: { name: string; addresses: readonly string[] }): Promise<OperationView> {
+    return this.change(Networks.ensureBridge, {
+      context: this.context(id),
+      name: v.name,
+      addresses: [...v.addresses],
+    });
+  }
+  removeBridge(id: string, name: string): Promise<OperationView> {
+    return this.change(Networks.removeBridge, { context: this.context(id), name });
+  }
+
+  async offerSource(v: {
+    operationId: string;
+    peerHostId: string;
+    peerAddress: string;
+    ticket: string;
+  }): Promise<void> {
+    await this.call(Images.offerSource, { fence: this.o.fence(), ...v }, CHANGE_MS);
+  }
+  async openExport(v: { digest: string; peerHostId: string }): Promise<{ ticket: string; address: string }> {
+    const { ticket, address } = await this.call(Images.openExport, { fence: this.o.fence(), ...v }, CHANGE_MS);
+    return { ticket, address };
+  }
+  async findOperation(operationId: string): Promise<OperationView | undefined> {
+    this.o.expect(operationId);
+    try {
+      return this.note(await this.call(Operations.getOperation, { operationId }, READ_MS));
+    } catch (e) {
+      if (isClusterError(e, 'NOT_FOUND')) return undefined;
+      throw e;
+    }
+  }
+  async cancelOperation(operationId: string): Promise<OperationView> {
+    const request = { fence: this.o.fence(), operationId };
+    return this.note(await this.call(Operations.cancelOperation, request, SLOW_MS));
+  }
+  async acknowledgeOperations(idPrefixes: readonly string[]): Promise<void> {
+    const request = { fence: this.o.fence(), idPrefixes: [...idPrefixes] };
+    await this.call(Operations.acknowledgeOperations, request, CHANGE_MS);
+    this.o.acknowledged(idPrefixes);
+  }
+
+  async upload(v: { uploadId: string; fileBytes: number }, data: Readable): Promise<number> {
+    let sink: ClientWritableStream<UploadRequest> | undefined;
+    const answer = new Promise<number>((resolve, reject) => {
+      sink = this.connected().clientStream(Images.upload, (e, r) =>
+        e ? reject(this.translate(e)) : resolve(Number(r?.receivedBytes)),
+      );
+    });
+    const begin = { fence: this.o.fence(), uploadId: v.uploadId, fileBytes: BigInt(v.fileBytes) };
+    if (sink) void feed(sink, begin, data, answer);
+    return answer;
+  }
+
+  async *readSerialLog(
+    v: { vmId: string; tailBytes: number; follow: boolean },
+    signal: AbortSignal,
+  ): AsyncIterable<Uint8Array> {
+    const request = { vmId: v.vmId, tailBytes: BigInt(v.tailBytes), follow: v.follow };
+    const stream = this.connected().serverStream(Domains.readSerialLog, request);
+    const stop = () => stream.cancel();
+    signal.addEventListener('abort', stop, { once: true });
+    if (signal.aborted) stop();
+    try {
+      for await (const message of stream) yield (message as { data: Uint8Array }).data;
+    } catch (e) {
+      if (!signal.aborted) throw this.translate(e as ServiceError);
+    } finally {
+      signal.removeEventListener('abort', stop);
+      stream.cancel();
+    }
+  }
+
+  openConsole(domain: DomainRef & { force: boolean }): Duplex {
+    const call = this.connected().bidi(Domains.openConsole);
+    const console = new Duplex({
+      read: () => call.resume(),
+      write: (chunk: Buffer, _, done) => writeTo(call, { message: { $case: 'data', value: chunk } }, done),
+      final: (done) => {
+        call.end();
+        done();
+      },
+      destroy: (error, done) => {
+        call.cancel();
+        done(error);
+      },
+    });
+    call.on('data', (m: { data: Uint8Array }) => {
+      if (!console.push(m.data)) call.pause();
+    });
+    call.on('end', () => console.push(null));
+    call.on('error', (e: ServiceError) => {
+      if (!console.destroyed) console.destroy(e.code === Status.CANCELLED ? undefined : this.translate(e));
+    });
+    const { uuid, vmId, force } = domain;
+    call.write({ message: { $case: 'open', value: { uuid, vmId, force } } } satisfies ConsoleInput);
+    return console;
+  }
+
+  private connected(): Connection {
+    const connection = this.o.connection();
+    if (connection) return connection;
+    throw new ClusterError('HOST_UNREACHABLE', `host ${this.o.name()} is not connected`, { phase: 'before' });
+  }
+
+  private context(operationId: string) {
+    this.o.expect(operationId);
+    return { fence: this.o.fence(), operationId };
+  }
+
+  private async change<Req>(m: Method<Req, Operation>, request: Req, ms = CHANGE_MS): Promise<OperationView> {
+    return this.note(await this.call(m, request, ms));
+  }
+
+  private async call<Req, Res>(m: Method<Req, Res>, request: Req, timeoutMs: number): Promise<Res> {
+    try {
+      return await this.connected().unary(m, request, timeoutMs);
+    } catch (e) {
+      throw this.translate(e);
+    }
+  }
+
+  private note(o: Operation): OperationView {
+    const view = toOperation(o);
+    this.o.noted(view);
+    return view;
+  }
+
+  private translate(e: unknown): Error {
+    if (isClusterError(e)) return e;
+    return fromStatus(e as ServiceError, 'HOST_UNREACHABLE', `host ${this.o.name()}`);
+  }
+}
+
+interface Sink<T> {
+  write(v: T): boolean;
+  once(event: 'drain', f: () => void): unknown;
+}
+
+/** Calls back when the transport has room for more. */
+function writeTo<T>(sink: Sink<T>, v: T, done: () => void): void {
+  if (sink.write(v)) done();
+  else sink.once('drain', done);
+}
+
+async function feed(
+  sink: ClientWritableStream<UploadRequest>,
+  begin: { fence: ReturnType<FenceSource>; uploadId: string; fileBytes: bigint },
+  data: Readable,
+  answer: Promise<number>,
+): Promise<void> {
+  const answered = new AbortController();
+  answer.then(
+    () => answered.abort(),
+    () => answered.abort(),
+  );
+  async function* messages(): AsyncIterable<UploadRequest> {
+    yield { message: { $case: 'begin', value: begin } };
+    for await (const chunk of data) yield { message: { $case: 'data', value: chunk as Buffer } };
+  }
+  try {
+    await pipeline(messages, sink as unknown as Writable, { signal: answered.signal });
+  } catch {
+    sink.cancel(); // the sender broke off, or the agent answered early: it drops what came
+  }
+}
+
+const toSpec = (d: DomainWanted) => ({
+  vmId: d.vmId,
+  uuid: d.uuid,
+  name: d.name,
+  vcpus: d.vcpus,
+  memoryBytes: BigInt(d.memoryBytes),
+  disks: d.disks.map((x) => ({ ...x })),
+  nics: d.nics.map((x) => ({ ...x })),
+  seedVolumeId: d.seedVolumeId ?? '',
+  generation: BigInt(d.generation),
+});
+
+const toSeed = (s: SeedWanted) => ({
+  instanceId: s.instanceId,
+  hostname: s.hostname,
+  nics: s.nics.map((n) => ({ mac: n.mac, address: n.address ?? '', gateway: n.gateway ?? '', dns: [...n.dns] })),
+  sshKeys: [...s.sshKeys],
+  userData: s.userData,
+});

@@ -1,0 +1,236 @@
+/**
+ * One host's link: dial when admitted, watch, notice silence, tell a certificate fault from a dead host, try again later.
+ * What it means for people (events) and for jobs is connections.ts's.
+ */
+import type { SecureContext } from 'node:tls';
+import type { ServiceError } from '@grpc/grpc-js';
+import { WatchServiceService } from '@berth/proto/agent/v1/watch.ts';
+import { chain } from '@berth/shared/errors/cluster-error.ts';
+import { fromStatus } from '@berth/shared/errors/wire.ts';
+import { hostState, type Host, type HostState } from '@berth/shared/model/host.ts';
+import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
+import type { Random } from '@berth/shared/runtime/random.ts';
+import type { Admission, Place } from './admission.ts';
+import { Connection } from './connection.ts';
+import { connectFault, type LinkFault } from './faults.ts';
+import type { FenceSource } from './fence.ts';
+import { Intake } from './intake.ts';
+import { CONNECT_TIMEOUT_MS, SILENCE_MS } from './limits.ts';
+import { HostRecord, type Applied } from './record.ts';
+
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 15_000;
+/** An agent that stays up this long has earned a quick retry. */
+const STABLE_MS = 10_000;
+const PREPARE_RETRY_MS = 5_000;
+
+export interface LinkDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly context: SecureContext;
+  readonly fence: FenceSource;
+  readonly admission: Admission;
+  readonly statisticsIntervalMs: number;
+  changed(link: HostLink, before: HostState): void;
+  applied(link: HostLink, what: Applied): void;
+  /** What must be done before the host counts as up: undefined when nothing. Rejects when it could not be done. */
+  prepare(link: HostLink): Promise<void> | undefined;
+}
+
+type Link = Parameters<typeof hostState>[1];
+
+export class HostLink {
+  readonly record = new HostRecord();
+  reason = '';
+  sinceMs: number;
+  lastSeenMs: number | undefined;
+  connection: Connection | undefined;
+  /** Grows with each connection: complaints are counted per connection. */
+  connections = 0;
+  private link: Link = 'none';
+  private shown: HostState;
+  private intake: Intake | undefined;
+  private place: Place | undefined;
+  private retry: Timer | undefined;
+  private stopped = false;
+  private attempts = 0;
+  private refusals = 0;
+  private dialledAt = 0;
+  private upAt = 0;
+  private lastMessageAt: number | undefined;
+  private heard = false;
+  private whole = false;
+
+  constructor(
+    public host: Host,
+    private readonly deps: LinkDeps,
+  ) {
+    this.sinceMs = deps.clock.now();
+    this.shown = hostState(host, this.link);
+  }
+
+  get state(): HostState {
+    return this.shown;
+  }
+  get isUp(): boolean {
+    return this.link === 'up';
+  }
+  /** Its reports are fresh: the stream is there, or was a moment ago. */
+  get isFresh(): boolean {
+    if (this.whole) return true;
+    const last = this.lastMessageAt;
+    return this.upAt > 0 && last !== undefined && this.deps.clock.monotonic() - last <= SILENCE_MS;
+  }
+
+  /** Takes over a change of intent; dials anew where the address or the certificate changed. */
+  update(host: Host): void {
+    const before = this.host;
+    this.host = host;
+    const moved = before.address !== host.address;
+    const enrolled = before.certificateFingerprint !== host.certificateFingerprint;
+    if (moved && this.connection) this.drop({ kind: 'unreachable', reason: `its address is now ${host.address}` });
+    if (moved || (enrolled && this.connection === undefined)) this.dialSoon();
+    else this.show();
+  }
+
+  /** Dials at the next turn, whatever the back-off says. */
+  dialSoon(): void {
+    this.attempts = 0;
+    this.refusals = 0;
+    this.show();
+    this.dial();
+  }
+
+  /** Called about once a second: finds silence. */
+  tick(): void {
+    const now = this.deps.clock.monotonic();
+    if (this.connection && !this.heard && now - this.dialledAt > CONNECT_TIMEOUT_MS)
+      return this.drop({ kind: 'unreachable', reason: `${this.host.address}: it does not answer` });
+    const quiet = now - (this.lastMessageAt ?? now);
+    if (this.connection && this.heard && quiet > SILENCE_MS)
+      return this.drop({ kind: 'unreachable', reason: `no sign of life for ${SILENCE_MS / 1000} s` });
+    if (!this.connection && this.link === 'connecting' && quiet > SILENCE_MS) this.set('unreachable', this.reason);
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.release();
+    this.retry?.cancel();
+  }
+
+  private dial(): void {
+    this.retry?.cancel();
+    if (this.stopped || this.connection || this.host.certificateFingerprint === undefined) return;
+    this.place?.leave();
+    if (this.link === 'none') this.set('connecting', '');
+    this.place = this.deps.admission.enter(() => this.connect(), this.attempts === 0);
+  }
+
+  private connect(): void {
+    if (this.stopped) return;
+    const { clock, context, fence, statisticsIntervalMs } = this.deps;
+    const connection = new Connection(this.host.address, this.host.id, context, clock);
+    this.connection = connection;
+    this.connections++;
+    this.dialledAt = clock.monotonic();
+    this.heard = false;
+    const request = { fence: fence(), statisticsIntervalMs: BigInt(statisticsIntervalMs) };
+    const stream = connection.serverStream(WatchServiceService.watch, request);
+    const current = () => this.connection === connection;
+    this.intake = new Intake(stream, this.host.id, this.record, clock, {
+      alive: () => this.alive(),
+      applied: (what) => this.deps.applied(this, what),
+      snapshot: () => void this.settle(connection),
+      broken: (why) => current() && this.drop({ kind: 'unreachable', reason: why }),
+    });
+    stream.on('error', (e: ServiceError) => current() && this.drop(this.faultOf(e, connection)));
+    stream.on('end', () => current() && this.drop({ kind: 'unreachable', reason: 'its agent ended the connection' }));
+  }
+
+  private alive(): void {
+    this.lastMessageAt = this.deps.clock.monotonic();
+    this.lastSeenMs = this.deps.clock.now();
+    if (this.heard) return;
+    this.heard = true;
+    this.place?.leave();
+  }
+
+  /** The snapshot is whole: pay what is owed, then up. */
+  private async settle(connection: Connection): Promise<void> {
+    this.whole = true;
+    this.refusals = 0;
+    if (this.link === 'up') return;
+    while (this.connection === connection) {
+      try {
+        const work = this.deps.prepare(this);
+        if (work) this.set('connecting', 'removing what was left');
+        await work;
+        break;
+      } catch (e) {
+        if (this.connection !== connection) return;
+        this.set('connecting', `removing what was left: ${chain(e)}`);
+        await new Promise<void>((resolve) => this.deps.clock.after(PREPARE_RETRY_MS, resolve));
+      }
+    }
+    if (this.connection !== connection) return;
+    this.upAt = this.deps.clock.monotonic();
+    this.set('up', '');
+  }
+
+  private faultOf(e: ServiceError, connection: Connection): LinkFault {
+    const reason = String(e.metadata?.get('berth-reason')[0] ?? '');
+    if (reason !== '') {
+      const told = fromStatus(e, 'HOST_UNREACHABLE', `host ${this.host.name}`);
+      const kind = reason === 'UNAUTHENTICATED' || reason === 'PERMISSION_DENIED' ? 'certificate-fault' : 'unreachable';
+      return { kind, reason: `its agent refuses: ${told.message}` };
+    }
+    if (this.heard) return { kind: 'unreachable', reason: 'the connection broke' };
+    return connectFault(e.details || e.message, connection.verified, this.host.address);
+  }
+
+  /** Ends the connection and plans the next try. */
+  private drop(fault: LinkFault): void {
+    const now = this.deps.clock.monotonic();
+    const wasUp = this.link === 'up';
+    if (wasUp && now - this.upAt > STABLE_MS) this.attempts = 0;
+    this.release();
+    if (fault.kind === 'refused-us') this.refusals++;
+    const kind = fault.kind !== 'refused-us' ? fault.kind : this.refusals > 1 ? 'certificate-fault' : 'unreachable';
+    const fresh = wasUp || this.link === 'connecting';
+    const grace = kind === 'unreachable' && fresh && this.upAt > 0 && now - (this.lastMessageAt ?? 0) <= SILENCE_MS;
+    this.set(grace ? 'connecting' : kind, fault.reason);
+    this.planRetry();
+  }
+
+  private planRetry(): void {
+    if (this.stopped) return;
+    const span = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(this.attempts++, 10));
+    this.retry?.cancel();
+    this.retry = this.deps.clock.after(span * (0.5 + this.deps.random.next() / 2), () => this.dial());
+  }
+
+  private release(): void {
+    this.intake?.stop();
+    this.intake = undefined;
+    const connection = this.connection;
+    this.connection = undefined;
+    this.whole = false;
+    this.record.abandonSnapshot();
+    this.place?.leave();
+    connection?.close();
+  }
+
+  private set(link: Link, reason: string): void {
+    this.link = link;
+    this.reason = reason;
+    this.show();
+  }
+
+  private show(): void {
+    const before = this.shown;
+    this.shown = hostState(this.host, this.link);
+    if (before === this.shown) return;
+    this.sinceMs = this.deps.clock.now();
+    this.deps.changed(this, before);
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * What a host may not say: it reports only about VMs that are placed on it. Anything else is ignored, and told once per
+ * domain, so that a lying agent can't fill the event log.
+ */
+import type { HostId } from '@berth/shared/model/ids.ts';
+import type { State } from '../state/state.ts';
+import type { DomainRecord } from './decode.ts';
+import { LIMITS } from './limits.ts';
+
+interface Told {
+  readonly uuids: Set<string>;
+  connection: number;
+}
+
+export class Misreports {
+  private readonly told = new Map<HostId, Told>();
+
+  constructor(private readonly state: State) {}
+
+  forget(hostId: HostId): void {
+    this.told.delete(hostId);
+  }
+
+  /** True when the domain is a VM of that host. */
+  belongs(hostId: HostId, d: DomainRecord): boolean {
+    const vm = this.state.tables.vms.get(d.vmId);
+    return vm !== undefined && vm.hostId === hostId && vm.uuid === d.uuid;
+  }
+
+  /** One line for people, or undefined when there is nothing to tell, or nothing new. */
+  complaint(hostId: HostId, connection: number, d: DomainRecord): string | undefined {
+    const { tables } = this.state;
+    if (d.vmId === '' || this.belongs(hostId, d)) return undefined;
+    if (tables.jobs.holders(`vm/${d.vmId}`).length > 0) return undefined;
+    if (tables.debts.byHost(hostId).some((debt) => debt.kind === 'domain' && debt.target === d.uuid)) return undefined;
+    if (!this.isNews(hostId, connection, d.uuid)) return undefined;
+    const vm = tables.vms.get(d.vmId);
+    if (vm === undefined) return `domain ${d.name} says it is ${d.vmId}, which does not exist: it is left alone`;
+    const owner = vm.hostId === undefined ? undefined : tables.hosts.get(vm.hostId);
+    return vm.hostId === hostId
+      ? `domain ${d.name} says it is vm ${vm.name}, but has another UUID: it is left alone`
+      : `domain ${d.name} says it is vm ${vm.name}, which ${owner ? `belongs to ${owner.name}` : 'has no host'}: ignored`;
+  }
+
+  private isNews(hostId: HostId, connection: number, uuid: string): boolean {
+    const told = this.told.get(hostId) ?? { uuids: new Set<string>(), connection };
+    this.told.set(hostId, told);
+    if (told.connection !== connection && told.uuids.size >= LIMITS.complaints) told.uuids.clear();
+    told.connection = connection;
+    if (told.uuids.has(uuid) || told.uuids.size >= LIMITS.complaints) return false;
+    told.uuids.add(uuid);
+    return true;
+  }
+}

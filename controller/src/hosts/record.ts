@@ -1,0 +1,180 @@
+/**
+ * What one host reported: a snapshot applied as a whole, then changes. Bounded; knows nothing of connections or intent.
+ * Absence counts only from a source that was complete.
+ */
+import type { WatchMessage } from '@berth/proto/agent/v1/watch.ts';
+import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
+import type { OperationView } from './agent-client.ts';
+import { toBridge, toDigest, toDomain, toFacts, toOperation, toStatistics, type DomainRecord } from './decode.ts';
+import { clip, LIMITS } from './limits.ts';
+import type { VmStatistics } from './hosts.ts';
+
+/** What a message changed, for those who follow along. */
+export interface Applied {
+  readonly domains: readonly { readonly before: DomainRecord | undefined; readonly after: DomainRecord | undefined }[];
+  readonly operations: readonly OperationView[];
+  /** Kinds of which the host sent more than is kept. */
+  readonly overflow: readonly string[];
+}
+
+const NOTHING: Applied = { domains: [], operations: [], overflow: [] };
+type Message = NonNullable<WatchMessage['message']>;
+
+class Objects {
+  facts: HostFacts | undefined;
+  readonly domains = new Map<string, DomainRecord>();
+  /** Bytes that each takes in the pool now. */
+  readonly volumes = new Map<string, number>();
+  readonly images = new Map<string, true>();
+  readonly bridges = new Map<string, Bridge>();
+  complete: ReadonlySet<string> = new Set();
+}
+
+export class HostRecord {
+  private current = new Objects();
+  private next: Objects | undefined;
+  private nextOperations: OperationView[] = [];
+  private readonly full = new Set<string>();
+  statistics: HostStatistics | undefined;
+  readonly vmStatistics = new Map<string, VmStatistics>();
+  bootId: string | undefined;
+
+  get facts(): HostFacts | undefined {
+    return this.current.facts;
+  }
+  get domains(): ReadonlyMap<string, DomainRecord> {
+    return this.current.domains;
+  }
+  get volumes(): ReadonlyMap<string, number> {
+    return this.current.volumes;
+  }
+  get images(): ReadonlyMap<string, true> {
+    return this.current.images;
+  }
+  get bridges(): readonly Bridge[] {
+    return [...this.current.bridges.values()];
+  }
+  /** Sources whose absence counts. */
+  get complete(): ReadonlySet<string> {
+    return this.current.complete;
+  }
+
+  /** Drops a half-received snapshot: its connection is gone. */
+  abandonSnapshot(): void {
+    this.next = undefined;
+    this.nextOperations = [];
+  }
+
+  apply(m: Message, nowMs: number): Applied {
+    switch (m.$case) {
+      case 'begin':
+        this.next = new Objects();
+        this.nextOperations = [];
+        this.bootId = clip(m.value.hostBootId);
+        return NOTHING;
+      case 'end':
+        return this.finish(m.value.sources?.complete ?? []);
+      case 'heartbeat':
+        return NOTHING;
+      case 'statistics':
+        return this.count(m.value);
+      case 'sources':
+        (this.next ?? this.current).complete = this.wholeOf(m.value.complete);
+        return NOTHING;
+      case 'operation':
+        return this.operation(toOperation(m.value));
+      default:
+        return this.object(m, nowMs);
+    }
+  }
+
+  private finish(complete: readonly string[]): Applied {
+    const next = this.next;
+    if (next === undefined) return NOTHING;
+    next.complete = this.wholeOf(complete);
+    next.facts ??= this.current.facts;
+    const before = this.current.domains;
+    const uuids = new Set([...before.keys(), ...next.domains.keys()]);
+    const domains = [...uuids].map((uuid) => ({ before: before.get(uuid), after: next.domains.get(uuid) }));
+    const operations = this.nextOperations;
+    this.current = next;
+    this.abandonSnapshot();
+    return { domains, operations, overflow: [...this.full] };
+  }
+
+  /** A source of which we keep only a part is not complete. */
+  private wholeOf(complete: readonly string[]): ReadonlySet<string> {
+    return new Set(complete.slice(0, 16).filter((s) => !this.full.has(s)));
+  }
+
+  private operation(view: OperationView): Applied {
+    if (this.next === undefined) return { ...NOTHING, operations: [view] };
+    if (this.nextOperations.length < LIMITS.operations) this.nextOperations.push(view);
+    return NOTHING;
+  }
+
+  private object(m: Message, nowMs: number): Applied {
+    const into = this.next ?? this.current;
+    const live = this.next === undefined;
+    switch (m.$case) {
+      case 'host':
+        into.facts = toFacts(m.value);
+        return NOTHING;
+      case 'domain':
+        return this.domain(into, toDomain(m.value, nowMs), live);
+      case 'volume':
+        return this.set('volumes', into.volumes, clip(m.value.volumeId, 64), Number(m.value.allocatedBytes));
+      case 'image':
+        return this.set('images', into.images, toDigest(m.value), true);
+      case 'bridge':
+        return this.set('bridges', into.bridges, clip(m.value.name, 64), toBridge(m.value));
+      case 'removed':
+        return this.removed(into, m.value.kind, m.value.id, live);
+      default:
+        return NOTHING;
+    }
+  }
+
+  private domain(into: Objects, d: DomainRecord, live: boolean): Applied {
+    const before = into.domains.get(d.uuid);
+    if (before === undefined && into.domains.size >= LIMITS.domains) return this.overflow('domains');
+    into.domains.set(d.uuid, d);
+    return live ? { ...NOTHING, domains: [{ before, after: d }] } : NOTHING;
+  }
+
+  private set<V>(kind: 'volumes' | 'images' | 'bridges', map: Map<string, V>, key: string, value: V): Applied {
+    if (!map.has(key) && map.size >= LIMITS[kind]) return this.overflow(kind);
+    map.set(key, value);
+    return NOTHING;
+  }
+
+  private removed(from: Objects, kind: string, id: string, live: boolean): Applied {
+    if (kind === 'volume') from.volumes.delete(id);
+    if (kind === 'image') from.images.delete(id);
+    if (kind === 'bridge') from.bridges.delete(id);
+    if (kind !== 'domain') return NOTHING;
+    const before = from.domains.get(id);
+    from.domains.delete(id);
+    this.vmStatistics.delete(id);
+    return live && before ? { ...NOTHING, domains: [{ before, after: undefined }] } : NOTHING;
+  }
+
+  /** Each kind is told of once. */
+  private overflow(kind: 'domains' | 'volumes' | 'images' | 'bridges'): Applied {
+    if (this.full.has(kind)) return NOTHING;
+    this.full.add(kind);
+    const objects = this.next ?? this.current;
+    objects.complete = this.wholeOf([...objects.complete]);
+    return { ...NOTHING, overflow: [kind] };
+  }
+
+  private count(s: Extract<Message, { $case: 'statistics' }>['value']): Applied {
+    this.statistics = toStatistics(s);
+    this.vmStatistics.clear();
+    for (const d of s.domains.slice(0, LIMITS.domains)) {
+      if (!this.current.domains.has(d.uuid)) continue;
+      this.vmStatistics.set(d.uuid, { cpuUsed: d.cpuUsed, memoryUsedBytes: Number(d.memoryUsedBytes) });
+    }
+    return NOTHING;
+  }
+}

@@ -1,0 +1,44 @@
+/** What is known of a host now, from its link and record. Pure. */
+import { hostState, type Host } from '@berth/shared/model/host.ts';
+import type { HostId } from '@berth/shared/model/ids.ts';
+import type { HostLink } from './host-link.ts';
+import type { HostStatus } from './hosts.ts';
+
+const NONE: ReadonlySet<string> = new Set();
+
+export function statusOf(hostId: HostId, link: HostLink | undefined, host: Host | undefined): HostStatus {
+  if (link === undefined) return neverSeen(hostId, host);
+  const { record } = link;
+  return {
+    hostId,
+    state: link.state,
+    reason: link.state === 'enrolling' ? 'waits for its agent to enrol' : link.reason,
+    sinceMs: link.sinceMs,
+    lastSeenMs: link.lastSeenMs,
+    facts: record.facts,
+    statistics: record.statistics,
+    bridges: record.bridges,
+    foreign: [...record.domains.values()].filter((d) => d.vmId === ''),
+    imageDigests: new Set(record.images.keys()),
+    volumeIds: new Set(record.volumes.keys()),
+    volumesAllocatedBytes: [...record.volumes.values()].reduce((sum, bytes) => sum + bytes, 0),
+    complete: link.isFresh ? record.complete : NONE,
+  };
+}
+
+function neverSeen(hostId: HostId, host: Host | undefined): HostStatus {
+  return {
+    hostId,
+    state: host ? hostState(host, 'none') : 'unreachable',
+    reason: host ? '' : 'this host does not exist',
+    sinceMs: host?.createdAtMs ?? 0,
+    lastSeenMs: undefined,
+    facts: undefined,
+    statistics: undefined,
+    bridges: [],
+    foreign: [],
+    imageDigests: NONE,
+    volumeIds: NONE,
+    complete: NONE,
+  };
+}
