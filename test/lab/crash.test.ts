@@ -1,0 +1,212 @@
+/**
+ * kill -9 on real hosts. After each crash every job ends as if nothing had happened or unwinds completely, guests keep
+ * running, no volume is left without an owner, and no lock is held.
+ */
+import { randomFillSync } from 'node:crypto';
+import { cpSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { guestImagePath } from '@berth/deploy/lab/recipe.js';
+import type { LabHost } from '@berth/deploy/lab/host.ts';
+import { Cluster, freePort } from '../harness/cluster.ts';
+import { rawDisk } from '../harness/disk-files.ts';
+import { describeLab } from '../harness/lab.ts';
+import { machineAddress } from '../harness/lab-address.ts';
+import { Daemon, eventually, PROGRAMS } from '../harness/processes.ts';
+
+interface Job {
+  readonly id: string;
+  readonly kind: string;
+  readonly state: string;
+  readonly subject: string;
+  readonly steps: { readonly name: string; readonly state: string; readonly progressDoneBytes: number }[];
+}
+
+/** Large enough that a transfer can be met in its middle. */
+const BULK_BYTES = 400 * 2 ** 20;
+
+describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
+  let c: Cluster;
+  beforeAll(async () => {
+    c = await Cluster.start(await machineAddress(lab()));
+    await Promise.all(lab().hosts.map((h) => c.addLabHost(h)));
+    await c.waitUp('h1', 'h2', 'h3');
+    const bulk = rawDisk(BULK_BYTES);
+    randomFillSync(bulk, 4096);
+    writeFileSync(join(c.dir, 'bulk.img'), bulk);
+    await c.ok('image', 'import', guestImagePath(), '--name', 'base', '--host', 'h1');
+    await c.ok('image', 'import', join(c.dir, 'bulk.img'), '--host', 'h1');
+  }, 240_000);
+  afterAll(() => c?.stop());
+
+  const openJobs = () => c.json<Job[]>('job', 'list', '--open');
+  const copies = async (image: string) =>
+    (
+      (await c.json<{ name: string; copies: { host: string }[] }[]>('image', 'list')).find((i) => i.name === image)
+        ?.copies ?? []
+    )
+      .map((k) => k.host)
+      .sort();
+  /** A fetch that has some bytes, but not all. */
+  const midTransfer = () =>
+    eventually(
+      'a transfer is in its middle',
+      async () =>
+        (await openJobs()).find((j) => j.kind === 'image.fetch' && j.steps.some((s) => s.progressDoneBytes > 0)),
+      60_000,
+    );
+  const files = async (host: LabHost) =>
+    (await host.run(['sh', '-c', 'cd /var/lib/berth && find volumes staging -type f 2>/dev/null | sort'])).trim();
+  /** Nothing open, nothing stuck, and each host has exactly the volumes of the VMs that the inventory knows. */
+  async function clean(): Promise<void> {
+    await c.quiet(120_000);
+    const vms = await c.json<{ name: string; host: string; spec: { disks: { volumeId: string }[] } }[]>('vm', 'list');
+    for (const host of lab().hosts) {
+      const owned = vms.filter((v) => v.host === host.name);
+      const there = await files(host);
+      for (const v of owned) expect(there).toContain(v.spec.disks[0]?.volumeId);
+      expect(there.split('\n').filter((f) => f.endsWith('.qcow2')).length, there).toBe(owned.length);
+      expect((await host.virsh(['list', '--all', '--name'])).split('\n').filter(Boolean).sort()).toEqual(
+        owned.map((v) => v.name).sort(),
+      );
+    }
+  }
+
+  it('the controller dies in the middle of clones: after its return each clone is whole', async () => {
+    const names = ['a1', 'a2', 'a3', 'a4'];
+    const r = await c.berth('vm', 'clone', 'base', ...names, '--memory', '64MiB', '--no-wait');
+    expect(r.code, r.err).toBe(0);
+    await c.controller.restart('SIGKILL');
+    await eventually('the controller answers', async () => (await c.berth('host', 'list')).code === 0);
+    await clean();
+    expect((await c.ok('vm', 'list', '-o', 'name')).split('\n').sort()).toEqual(names);
+    await c.ok('vm', 'delete', ...names);
+    await clean();
+  });
+
+  it('the controller dies in the middle of a transfer, and the clone is made all the same', async () => {
+    await c.ok('vm', 'clone', 'bulk', 'b1', '--host', 'h2', '--memory', '64MiB', '--no-wait');
+    await midTransfer();
+    await c.controller.restart('SIGKILL');
+    await eventually(
+      'the clone is made',
+      async () => (await c.berth('vm', 'show', 'b1', '-o', 'json')).out.includes('"stopped"'),
+      120_000,
+    );
+    expect(await copies('bulk')).toEqual(['h1', 'h2']);
+    await clean();
+    await c.ok('vm', 'delete', 'b1');
+  });
+
+  it('the agent that receives an image dies in the middle: the transfer goes on', async () => {
+    await c.ok('vm', 'clone', 'bulk', 'c1', '--host', 'h3', '--memory', '64MiB', '--no-wait');
+    await midTransfer();
+    await lab().host('h3').stopAgent('SIGKILL');
+    await eventually('h3 is seen as gone', async () => (await c.hostState('h3')) === 'unreachable');
+    await lab().host('h3').startAgent();
+    await eventually(
+      'the clone is made',
+      async () => (await c.berth('vm', 'show', 'c1', '-o', 'json')).out.includes('"stopped"'),
+      120_000,
+    );
+    expect(await copies('bulk')).toEqual(['h1', 'h2', 'h3']);
+    await clean();
+    await c.ok('vm', 'delete', 'c1');
+  });
+
+  it('libvirtd dies under a running guest: the guest goes on, and is seen running again', async () => {
+    await c.ok('vm', 'clone', 'base', 'd1', '--memory', '256MiB', '--host', 'h1');
+    await c.ok('vm', 'start', 'd1');
+    await c.serial('d1', /^berth-guest: d1 /m);
+    const host = lab().host('h1');
+    const [qemu] = await host.pids('qemu-system-x86_64.*guest=d1');
+    await host.killLibvirt();
+    await host.waitForLibvirt();
+    await eventually('d1 runs', async () =>
+      (await c.berth('vm', 'show', 'd1', '-o', 'json')).out.includes('"running"'),
+    );
+    expect(await host.pids('qemu-system-x86_64.*guest=d1')).toEqual([qemu]);
+    expect((await c.berth('vm', 'stop', 'd1')).code).toBe(0);
+  });
+
+  it('an agent dies and comes back under a running guest: the guest goes on', async () => {
+    await c.ok('vm', 'start', 'd1');
+    const host = lab().host('h1');
+    const [qemu] = await host.pids('qemu-system-x86_64.*guest=d1');
+    await host.stopAgent('SIGKILL');
+    await eventually('d1 is unknown, not stopped', async () =>
+      (await c.berth('vm', 'show', 'd1', '-o', 'json')).out.includes('"unknown"'),
+    );
+    await host.startAgent();
+    await eventually(
+      'd1 runs',
+      async () => (await c.berth('vm', 'show', 'd1', '-o', 'json')).out.includes('"running"'),
+      60_000,
+    );
+    expect(await host.pids('qemu-system-x86_64.*guest=d1')).toEqual([qemu]);
+    await c.ok('vm', 'delete', 'd1', '--force');
+    await clean();
+  });
+
+  it('the peer that serves an image dies: another takes over', async () => {
+    const bulk = rawDisk(BULK_BYTES);
+    randomFillSync(bulk, 4096);
+    writeFileSync(join(c.dir, 'bulk2.img'), bulk);
+    await c.ok('image', 'import', join(c.dir, 'bulk2.img'), '--host', 'h1');
+    await c.ok('vm', 'clone', 'bulk2', 'e1', '--host', 'h2', '--memory', '64MiB');
+    await c.ok('vm', 'clone', 'bulk2', 'e2', '--host', 'h3', '--memory', '64MiB', '--no-wait');
+    await midTransfer();
+    // Whoever serves it: both in turn, so that one of the two kills hits the source.
+    for (const name of ['h1', 'h2']) {
+      const host = lab().host(name);
+      await host.stopAgent('SIGKILL');
+      await host.kill('qemu-nbd|qemu-storage-daemon', 'SIGKILL');
+      await host.startAgent();
+    }
+    await eventually(
+      'the clone is made',
+      async () => (await c.berth('vm', 'show', 'e2', '-o', 'json')).out.includes('"stopped"'),
+      180_000,
+    );
+    expect(await copies('bulk2')).toEqual(['h1', 'h2', 'h3']);
+    await c.waitUp('h1', 'h2', 'h3');
+    await clean();
+    await c.ok('vm', 'delete', 'e1', 'e2');
+  });
+
+  it('a clone that is cancelled in its middle leaves nothing', async () => {
+    const bulk = rawDisk(BULK_BYTES);
+    randomFillSync(bulk, 4096);
+    writeFileSync(join(c.dir, 'bulk3.img'), bulk);
+    await c.ok('image', 'import', join(c.dir, 'bulk3.img'), '--host', 'h1');
+    const job = (await c.ok('vm', 'clone', 'bulk3', 'f1', '--host', 'h2', '--memory', '64MiB', '--no-wait')).trim();
+    await midTransfer();
+    await c.ok('job', 'cancel', job);
+    await clean();
+    expect(await copies('bulk3')).toEqual(['h1']);
+    expect(await c.ok('vm', 'list', '-o', 'name')).toBe('');
+  });
+
+  it('a controller started on a copy of the database is refused by the hosts', async () => {
+    cpSync(c.dataDir, join(c.dir, 'copy'), { recursive: true });
+    const address = c.address.split(':')[0] ?? '';
+    const copy = new Daemon(PROGRAMS.controller, [
+      'run',
+      '--data-dir',
+      join(c.dir, 'copy'),
+      '--listen',
+      `${address}:${await freePort(address)}`,
+    ]);
+    copy.start();
+    try {
+      await eventually('the copy is refused', async () =>
+        /another|older|WRONG_CONTROLLER|in charge/i.test(copy.output),
+      );
+      await c.waitUp('h1', 'h2', 'h3');
+      expect((await c.berth('vm', 'clone', 'base', 'g1', '--memory', '64MiB')).code).toBe(0);
+      await c.ok('vm', 'delete', 'g1');
+    } finally {
+      await copy.end('SIGKILL');
+    }
+  });
+});

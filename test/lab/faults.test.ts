@@ -1,0 +1,90 @@
+/** Hosts that are full, foreign or gone: one clear line, and nothing is left behind. */
+import { randomFillSync } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { guestImagePath } from '@berth/deploy/lab/recipe.js';
+import { Cluster } from '../harness/cluster.ts';
+import { rawDisk } from '../harness/disk-files.ts';
+import { describeLab } from '../harness/lab.ts';
+import { machineAddress } from '../harness/lab-address.ts';
+import { eventually } from '../harness/processes.ts';
+
+/** Holds the guest image, and not much more. */
+const DISK_BYTES = 200 * 2 ** 20;
+
+describeLab('faults of real hosts', { hosts: ['h1', 'h2'], disk: { limitBytes: DISK_BYTES } }, (lab) => {
+  let c: Cluster;
+  beforeAll(async () => {
+    c = await Cluster.start(await machineAddress(lab()));
+    await Promise.all(lab().hosts.map((h) => c.addLabHost(h)));
+    await c.waitUp('h1', 'h2');
+    await c.ok('image', 'import', guestImagePath(), '--name', 'base', '--host', 'h1');
+  }, 180_000);
+  afterAll(() => c?.stop());
+  const staging = async (host: string) =>
+    (await lab().host(host).run(['sh', '-c', 'find /var/lib/berth/staging -type f 2>/dev/null || true'])).trim();
+
+  it('refuses an image that can not fit, before the first byte', async () => {
+    const disk = rawDisk(DISK_BYTES + 2 ** 20);
+    writeFileSync(join(c.dir, 'large.img'), disk);
+    const r = await c.berth('image', 'import', join(c.dir, 'large.img'));
+    expect(r.code).toBe(1);
+    expect(r.err).toMatch(/free|room/);
+    expect(await staging('h1')).toBe('');
+    await c.quiet();
+  });
+
+  it('a disk that fills up during a transfer: one line, and nothing is left', async () => {
+    const h2 = lab().host('h2');
+    const disk = rawDisk(90 * 2 ** 20);
+    randomFillSync(disk, 4096);
+    writeFileSync(join(c.dir, 'mid.img'), disk);
+    // Room enough when the transfer is decided on; gone while it runs.
+    await c.ok('image', 'import', join(c.dir, 'mid.img'), '--host', 'h1');
+    const clone = c.berth('vm', 'clone', 'mid', 'x', '--host', 'h2', '--memory', '64MiB');
+    await eventually('the transfer has begun', async () => (await staging('h2')) !== '');
+    await h2.run(['sh', '-c', 'dd if=/dev/zero of=/var/lib/berth/ballast bs=1M count=1000 2>/dev/null || true']);
+    const r = await clone;
+    await h2.run(['rm', '-f', '/var/lib/berth/ballast']);
+    expect(r.code, r.err).not.toBe(0);
+    expect(r.err).toMatch(/full|room|space|free/);
+    await c.quiet();
+    expect(await staging('h2')).toBe('');
+    expect(await c.ok('vm', 'list', '-o', 'name')).toBe('');
+  });
+
+  it('an agent with a foreign certificate is a certificate fault, never a dead host', async () => {
+    const h2 = lab().host('h2');
+    await h2.stopAgent();
+    await h2.run(['sh', '-c', 'cp -a /var/lib/berth/identity /tmp/identity']);
+    await h2.run([
+      'sh',
+      '-c',
+      'cd /var/lib/berth/identity && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=h2 -addext subjectAltName=URI:urn:berth:host:host-x -keyout key.pem -out cert.pem 2>/dev/null',
+    ]);
+    await h2.startAgent();
+    await eventually('h2 is a certificate fault', async () => (await c.hostState('h2')) === 'certificate-fault');
+    await h2.stopAgent();
+    await h2.run(['sh', '-c', 'rm -rf /var/lib/berth/identity && cp -a /tmp/identity /var/lib/berth/identity']);
+    await h2.startAgent();
+    await c.waitUp('h2');
+  });
+
+  it('a VM on a host that is gone is unknown; deleted with --force it is removed when the host returns', async () => {
+    await c.ok('vm', 'clone', 'base', 'lost', '--host', 'h2', '--memory', '256MiB', '--start');
+    const h2 = lab().host('h2');
+    await h2.disconnect();
+    await eventually('h2 is unreachable', async () => (await c.hostState('h2')) === 'unreachable');
+    expect((await c.berth('vm', 'list')).out).toMatch(/lost +unknown .*h2 unreachable/);
+    expect((await c.berth('vm', 'start', 'lost')).code).not.toBe(0);
+    const refused = await c.berth('vm', 'delete', 'lost');
+    expect(refused).toMatchObject({ code: 4 });
+    expect((await c.berth('vm', 'delete', 'lost', '--force')).code).toBe(0);
+    expect(await h2.virsh(['list', '--name'])).toBe('lost');
+    await h2.connect();
+    await c.waitUp('h2');
+    expect(await h2.virsh(['list', '--all', '--name'])).toBe('');
+    expect(await h2.run(['sh', '-c', 'ls /var/lib/berth/volumes'])).toBe('');
+  });
+});
