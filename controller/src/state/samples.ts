@@ -35,7 +35,8 @@ export const macOf = (i: number): string =>
   `52:54:${[24, 16, 8, 0].map((s) => ((i >>> s) & 255).toString(16).padStart(2, '0')).join(':')}`;
 
 export function aVm(o: Partial<Vm> & { mac?: string; imageId?: ImageId | undefined; hostId?: HostId | undefined }): Vm {
-  const { mac = macOf(++n), imageId, ...rest } = o;
+  n++;
+  const { mac = macOf(n), imageId, ...rest } = o;
   return {
     id: newId('vm', 1_700_000_000_000),
     name: `vm-${n}-of-the-bench`,
