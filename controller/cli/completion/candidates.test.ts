@@ -1,0 +1,32 @@
+import { describe, expect, it } from 'vitest';
+import { COMMANDS } from '../commands.ts';
+import { candidates } from './candidates.ts';
+
+const at = (...words: string[]) => candidates(COMMANDS, words);
+
+describe('completion', () => {
+  it('offers nouns, then verbs', () => {
+    expect(at('').words).toContain('vm');
+    expect(at('').words).toContain('login');
+    expect(at('vm', '').words).toContain('clone');
+    expect(at('vm', 'cl').words).toContain('clone');
+  });
+  it('offers names of objects where they fit', () => {
+    expect(at('vm', 'start', '').kind).toBe('vm');
+    expect(at('vm', 'start', 'web', '').kind).toBe('vm');
+    expect(at('vm', 'clone', '').kind).toBe('image');
+    expect(at('vm', 'clone', 'base', '').kind).toBeUndefined();
+    expect(at('image', 'import', '').kind).toBe('file');
+  });
+  it('offers flags, and what their values may be', () => {
+    expect(at('vm', 'clone', '--d').words).toContain('--disk-size');
+    expect(at('vm', 'clone', 'base', 'web', '--host', '').kind).toBe('host');
+    expect(at('vm', 'list', '-o', '').words).toContain('json');
+  });
+  it('does not count the values of flags as names', () => {
+    expect(at('vm', 'clone', '--host', 'h1', '').kind).toBe('image');
+  });
+  it('offers nothing for what does not exist', () => {
+    expect(at('nonsense', 'x', '')).toEqual({ words: [] });
+  });
+});

@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest';
+import { expectGolden } from '../../test/harness/golden.ts';
+import { COMMANDS, NOUNS } from './commands.ts';
+import type { Command, Flags } from './core/command.ts';
+import { buildProgram, usageError } from './program.ts';
+
+/** Parses a line; answers what would run, or the words of the refusal. */
+async function parse(
+  ...words: string[]
+): Promise<{ command: Command; args: readonly string[]; flags: Flags } | string> {
+  let ran: { command: Command; args: readonly string[]; flags: Flags } | undefined;
+  const program = buildProgram(COMMANDS, NOUNS, async (command, args, flags) => {
+    ran = { command, args, flags };
+  });
+  try {
+    await program.parseAsync(['node', 'berth', ...words]);
+    return ran ?? 'nothing ran';
+  } catch (e) {
+    return usageError(e, program)?.message ?? 'help';
+  }
+}
+
+describe('the command line', () => {
+  it('parses names and flags', async () => {
+    expect(
+      await parse('vm', 'clone', 'base', 'web', 'db', '--disk-size', '20GiB', '--dns', '1.1.1.1', '--dns', '9.9.9.9'),
+    ).toMatchObject({
+      command: { noun: 'vm', verb: 'clone' },
+      args: ['base', 'web', 'db'],
+      flags: { diskSize: '20GiB', dns: ['1.1.1.1', '9.9.9.9'], wait: true },
+    });
+  });
+
+  it('says in one line what is wrong', async () => {
+    expect(await parse('vm', 'start')).toMatch(/missing required argument 'vms'/);
+    expect(await parse('vm', 'start', '--fast', 'web')).toMatch(/unknown option '--fast'/);
+    expect(await parse('vm', 'fly')).toMatch(/unknown command 'fly'/);
+    expect(await parse('vm', 'start', 'web', 'web')).toBe('web is named twice');
+    expect(await parse('vm', 'list', '-o', 'xml')).toMatch(/xml/);
+  });
+
+  it('shows help on request', async () => {
+    expect(await parse('vm', 'clone', '--help')).toBe('help');
+  });
+
+  it('has a reference that changes only on purpose', () => {
+    const program = buildProgram(COMMANDS, NOUNS, async () => {});
+    const pages = [program, ...program.commands.flatMap((c) => [c, ...c.commands])].map((c) =>
+      c.configureHelp({ helpWidth: 110 }).helpInformation(),
+    );
+    expectGolden(import.meta.url, 'help.txt', pages.join('\n---\n'));
+  });
+
+  it('has a unique place for each command, and a summary', () => {
+    const places = COMMANDS.map((c) => `${c.noun ?? ''} ${c.verb}`);
+    expect(new Set(places).size).toBe(places.length);
+    for (const c of COMMANDS) expect(c.summary, places.join()).toMatch(/^[a-z].*[^.]$/);
+  });
+});
