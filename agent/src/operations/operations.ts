@@ -40,6 +40,8 @@ export interface OperationKind<R> {
   abandon?(request: R): Promise<void>;
 }
 
+export type OperationListener = (view: OperationView, kind: { readonly name: string; readonly long: boolean }) => void;
+
 interface Live {
   readonly kind: OperationKind<unknown>;
   readonly request: unknown;
@@ -59,7 +61,7 @@ export class Operations {
   private readonly kinds = new Map<string, { kind: OperationKind<unknown>; turns: Turns | undefined }>();
   private readonly live = new Map<string, Live>();
   private readonly locks = new KeyedLock();
-  private readonly listeners = new Set<(v: OperationView) => void>();
+  private readonly listeners = new Set<OperationListener>();
   private readonly progress = new Map<string, Timer>();
   private stopping = false;
 
@@ -151,7 +153,7 @@ export class Operations {
   }
 
   /** Called with every change that is worth telling: ends, needs, and progress at intervals. */
-  subscribe(listener: (v: OperationView) => void): () => void {
+  subscribe(listener: OperationListener): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
@@ -214,9 +216,9 @@ export class Operations {
     if (this.stopping) throw e;
     if (live.cancelled) {
       await this.abandon(live.kind, live.request);
-      const view = await this.bury(id, this.ledger.get(id));
-      this.tell(view);
-      return view;
+      live.view = await this.bury(id, this.ledger.get(id));
+      this.tell(live);
+      return live.view;
     }
     const failure = this.describe(live, e);
     const again = REASONS[failure.reason].retry !== 'never';
@@ -262,7 +264,7 @@ export class Operations {
     await this.ledger.putResult(entry);
     const { doneBytes, totalBytes } = live.view;
     live.view = { ...viewOf({ ...entry, atMs: 0 }), doneBytes, totalBytes };
-    if (live.kind.long) this.tell(live.view);
+    this.tell(live);
     return live.view;
   }
 
@@ -293,7 +295,7 @@ export class Operations {
       needSource: (needsSource) => {
         if (live.view.needsSource === needsSource) return;
         live.view = { ...live.view, needsSource };
-        this.tell(live.view);
+        this.tell(live);
       },
     };
   }
@@ -303,13 +305,14 @@ export class Operations {
     if (this.progress.has(id) || this.stopping) return;
     const later = (): void => {
       this.progress.delete(id);
-      if (this.live.get(id) === live) this.tell(live.view);
+      if (this.live.get(id) === live) this.tell(live);
     };
     this.progress.set(id, this.clock.after(PROGRESS_EVERY_MS, later));
   }
 
-  private tell(view: OperationView): void {
-    for (const listener of [...this.listeners]) listener(view);
+  private tell(live: Live): void {
+    const kind = { name: live.kind.name, long: live.kind.long !== undefined };
+    for (const listener of [...this.listeners]) listener(live.view, kind);
   }
 }
 

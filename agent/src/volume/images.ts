@@ -4,7 +4,8 @@ import type { Disks, ImageSeen } from '../drivers/disks.ts';
 import { checkBytes, checkDigest, checkUploadId } from '../ids.ts';
 import type { ImageOutcome } from '../operations/ledger.ts';
 import type { OperationKind, Operations, Work } from '../operations/operations.ts';
-import type { PeerOffer, Peers } from './peers.ts';
+import type { PeerSource } from '../peer/dial.ts';
+import type { Tunnel, Tunnels } from '../peer/tunnels.ts';
 
 export interface ImportWanted {
   readonly uploadId: string;
@@ -41,13 +42,13 @@ export class Images {
   /** Uploads that an import reads now. */
   private readonly reading = new Set<string>();
   /** Offers that came before their fetch had its turn. */
-  private readonly early = new Map<string, PeerOffer>();
-  private readonly tunnels = new Map<string, { offer(peer: PeerOffer): void }>();
+  private readonly early = new Map<string, PeerSource>();
+  private readonly tunnels = new Map<string, Tunnel>();
 
   constructor(
     private readonly disks: Disks,
     private readonly operations: Operations,
-    private readonly peers: Peers,
+    private readonly peers: Pick<Tunnels, 'open'>,
   ) {
     this.import = operations.define<ImportWanted>({
       name: 'image.import',
@@ -79,7 +80,7 @@ export class Images {
   }
 
   /** @throws NOT_FOUND when no fetch of that id runs. */
-  offer(operationId: string, peer: PeerOffer): void {
+  offer(operationId: string, peer: PeerSource): void {
     if (!this.operations.isRunning(operationId)) throw notFound(`no operation ${operationId} runs on this host`);
     const tunnel = this.tunnels.get(operationId);
     if (tunnel) tunnel.offer(peer);
@@ -101,7 +102,7 @@ export class Images {
     const { operationId } = work;
     const has = (await this.disks.listImages()).find((i) => i.digest === w.digest);
     if (has) return { ...has, sourceDigest: '' };
-    const tunnel = await this.peers.openTunnel(operationId, w.digest, (needed) => work.needSource(needed));
+    const tunnel = await this.peers.open(operationId, { onNeedsSource: (needed) => work.needSource(needed) });
     this.tunnels.set(operationId, tunnel);
     const early = this.early.get(operationId);
     if (early) tunnel.offer(early);

@@ -1,0 +1,186 @@
+/**
+ * One agent, put together from its parts and not more: drivers, identity and time come from outside, so that a thousand
+ * of them run in one process. main.ts chooses what is real.
+ */
+import { join } from 'node:path';
+import { DomainServiceService } from '@berth/proto/agent/v1/domain.ts';
+import { HostServiceService } from '@berth/proto/agent/v1/host.ts';
+import { ImageServiceService } from '@berth/proto/agent/v1/image.ts';
+import { NetworkServiceService } from '@berth/proto/agent/v1/network.ts';
+import { OperationServiceService } from '@berth/proto/agent/v1/operation.ts';
+import { VolumeServiceService } from '@berth/proto/agent/v1/volume.ts';
+import { WatchServiceService } from '@berth/proto/agent/v1/watch.ts';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Log } from '@berth/shared/log/log.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { newUuid } from '@berth/shared/runtime/random.ts';
+import { splitHostPort, type AgentConfig } from './config.ts';
+import { Domains } from './domain/domains.ts';
+import type { Drivers } from './drivers/machine.ts';
+import { createAbilities } from './host/abilities.ts';
+import { createHostReport } from './host/host-report.ts';
+import { Networks } from './network/networks.ts';
+import { FenceKeeper } from './operations/fence.ts';
+import { Ledger } from './operations/ledger.ts';
+import { Operations } from './operations/operations.ts';
+import { createPeerPort, type PeerPort } from './peer/port.ts';
+import { createTunnels, type Tunnels } from './peer/tunnels.ts';
+import { domainService } from './rpc/domain.ts';
+import { createGuard } from './rpc/guard.ts';
+import { hostService } from './rpc/host.ts';
+import { imageService } from './rpc/image.ts';
+import { networkService } from './rpc/network.ts';
+import { operationService } from './rpc/operation.ts';
+import { createRpcServer, type RpcServer } from './rpc/server.ts';
+import { volumeService } from './rpc/volume.ts';
+import { watchService } from './rpc/watch.ts';
+import { Images } from './volume/images.ts';
+import { Uploads } from './volume/uploads.ts';
+import { Volumes } from './volume/volumes.ts';
+import { Hub } from './watch/hub.ts';
+import { createSampler } from './watch/sampler.ts';
+import { WatchStream } from './watch/stream.ts';
+
+export interface AgentIdentity {
+  readonly hostId: string;
+  readonly installationId: string;
+  readonly certPem: string;
+  readonly keyPem: string;
+  readonly caPem: string;
+}
+
+/** How other hosts read images from this one, and this one from them. */
+export interface AgentPeers {
+  readonly port: Pick<PeerPort, 'start' | 'stop' | 'openExport'>;
+  readonly tunnels: Pick<Tunnels, 'open' | 'closeAll'>;
+}
+
+export interface AgentOptions {
+  readonly drivers: Drivers;
+  readonly identity: AgentIdentity;
+  readonly config: AgentConfig;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Default: the real ones, over TLS on config.peerListen. */
+  readonly peers?: AgentPeers;
+}
+
+export interface Agent {
+  start(): Promise<{ readonly port: number; readonly peerPort: number }>;
+  /** Ends streams; guests and helper processes go on. */
+  stop(): Promise<void>;
+}
+
+/** Calls under way get this long to end. */
+const STOP_GRACE_MS = 3_000;
+
+export const createAgent = (options: AgentOptions): Agent => new RunningAgent(options);
+
+class RunningAgent implements Agent {
+  private readonly peers: AgentPeers;
+  private readonly stopping = new AbortController();
+  private reachedAt = '';
+  private peerPort = 0;
+  private parts: { server: RpcServer; operations: Operations; ledger: Ledger; hub: Hub } | undefined;
+
+  constructor(private readonly o: AgentOptions) {
+    this.peers = o.peers ?? createPeers(o);
+  }
+
+  async start(): Promise<{ port: number; peerPort: number }> {
+    const { config, clock, log } = this.o;
+    const ledger = await Ledger.open(config.dataDir, { clock, log });
+    const operations = new Operations(ledger, clock, log);
+    const { server, hub, uploads } = this.assemble(ledger, operations);
+    this.parts = { server, operations, ledger, hub };
+    await uploads.recover();
+    this.peerPort = (await this.peers.port.start()).port;
+    await operations.recover();
+    hub.start();
+    const { host, port } = splitHostPort(config.listen);
+    return { port: await server.listen(host, port), peerPort: this.peerPort };
+  }
+
+  async stop(): Promise<void> {
+    this.stopping.abort(new ClusterError('HOST_UNREACHABLE', 'the agent is stopping'));
+    const { parts } = this;
+    this.parts = undefined;
+    if (parts === undefined) return;
+    const { server, operations, ledger, hub } = parts;
+    hub.stop();
+    const timer = this.o.clock.after(STOP_GRACE_MS, () => server.kill());
+    await Promise.all([this.within(operations.stop()), server.close(), this.peers.port.stop()]);
+    timer.cancel();
+    server.kill();
+    await this.peers.tunnels.closeAll();
+    await ledger.close();
+  }
+
+  private assemble(ledger: Ledger, operations: Operations) {
+    const { drivers, identity, clock, log, config } = this.o;
+    const { hypervisor, disks, bridges } = drivers;
+    const abilities = createAbilities(drivers, config.domainType);
+    const report = createHostReport({ drivers, abilities, peerAddress: () => this.peerAddress() });
+    const domains = new Domains({ hypervisor, disks, operations, abilities });
+    const volumes = new Volumes({ hypervisor, disks, operations });
+    const images = new Images(disks, operations, this.peers.tunnels);
+    const networks = new Networks(bridges, operations);
+    const uploads = new Uploads(disks, ledger, log, (id) => images.isReading(id));
+    const hub = new Hub({ drivers, operations, report, clock, log, observeEveryMs: config.observeInterval });
+    const sample = createSampler(drivers, clock);
+    const open = (ms: number): WatchStream =>
+      new WatchStream({ hub, sample, clock, statisticsEveryMs: ms || config.statisticsInterval });
+    const bootId = async (): Promise<string> => (await drivers.machine.facts()).bootId;
+    const watch = { hostId: identity.hostId, agentInstanceId: newUuid(), bootId, open };
+    const peers = { peerPort: this.peers.port, peerAddress: () => this.peerAddress() };
+    const guard = createGuard(new FenceKeeper(identity.installationId, ledger, clock), log, this.stopping.signal);
+    const server = createRpcServer({
+      identity,
+      installationId: identity.installationId,
+      log,
+      onReached: (address) => (this.reachedAt = address),
+      services: [
+        [HostServiceService, hostService(guard, report)],
+        [OperationServiceService, operationService(guard, operations, uploads)],
+        [DomainServiceService, domainService(guard, { domains, operations, hypervisor, disks, clock })],
+        [VolumeServiceService, volumeService(guard, operations, volumes)],
+        [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
+        [NetworkServiceService, networkService(guard, operations, networks)],
+        [WatchServiceService, watchService(guard, watch)],
+      ],
+    });
+    return { server, hub, uploads };
+  }
+
+  /** As configured; otherwise the address that the controller has reached, with the export port. */
+  private peerAddress(): string {
+    const { peerAddress, peerListen } = this.o.config;
+    if (peerAddress !== undefined) return peerAddress;
+    const { host } = splitHostPort(peerListen);
+    const any = host === '0.0.0.0' || host === '::';
+    const reached = (any ? this.reachedAt : host).replace(/^::ffff:(?=\d+\.)/, '');
+    if (reached === '') return '';
+    return `${reached.includes(':') ? `[${reached}]` : reached}:${this.peerPort}`;
+  }
+
+  private async within(work: Promise<void>): Promise<void> {
+    const over = new AbortController();
+    const late = this.o.clock.sleep(STOP_GRACE_MS, over.signal).catch(() => undefined);
+    await Promise.race([work, late]);
+    over.abort();
+  }
+}
+
+function createPeers(o: AgentOptions): AgentPeers {
+  const { identity, clock, log, config, drivers } = o;
+  return {
+    port: createPeerPort({
+      listen: splitHostPort(config.peerListen),
+      identity,
+      serve: (digest) => drivers.disks.serveImage(digest),
+      clock,
+      log,
+    }),
+    tunnels: createTunnels({ dir: join(config.dataDir, 'run'), identity, clock, log }),
+  };
+}

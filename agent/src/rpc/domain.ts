@@ -1,0 +1,61 @@
+/** DomainService on the wire. */
+import type * as wire from '@berth/proto/agent/v1/domain.ts';
+import { checkId } from '../ids.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Disks } from '../drivers/disks.ts';
+import type { Hypervisor } from '../drivers/hypervisor.ts';
+import { checkDomainRef, type DomainRef, type Domains } from '../domain/domains.ts';
+import { readSerialLog } from '../domain/serial-log.ts';
+import { checkDomainSpec, type DomainSpec } from '../domain/spec.ts';
+import type { OperationKind, Operations } from '../operations/operations.ts';
+import { domainReport } from '../watch/items.ts';
+import { consoleHandler } from './console.ts';
+import { operationIdOf, orUndefined, present, toNumber } from './decode.ts';
+import { encodeDomain, encodeOperation } from './encode.ts';
+import type { Guard } from './guard.ts';
+
+export interface DomainServiceDeps {
+  readonly domains: Domains;
+  readonly operations: Operations;
+  readonly hypervisor: Hypervisor;
+  readonly disks: Disks;
+  readonly clock: Clock;
+}
+
+export function domainService(guard: Guard, d: DomainServiceDeps): wire.DomainServiceServer {
+  const verb = (name: string, kind: OperationKind<DomainRef>) =>
+    guard.operation(name, async (q: wire.DomainRequest) => {
+      const ref = checkDomainRef({ uuid: q.uuid, vmId: q.vmId });
+      return encodeOperation(await d.operations.run(kind, operationIdOf(q), ref));
+    });
+  return {
+    ensureDomain: guard.operation('EnsureDomain', async (q) => {
+      const spec = checkDomainSpec(readSpec(present('domain spec', q.spec)));
+      return encodeOperation(await d.operations.run(d.domains.ensure, operationIdOf(q), spec));
+    }),
+    startDomain: verb('StartDomain', d.domains.start),
+    shutdownDomain: verb('ShutdownDomain', d.domains.shutdown),
+    forceOffDomain: verb('ForceOffDomain', d.domains.forceOff),
+    removeDomain: verb('RemoveDomain', d.domains.remove),
+    listDomains: guard.read('ListDomains', async () => ({
+      domains: (await d.domains.list()).map((s) => encodeDomain(domainReport(s))),
+    })),
+    readSerialLog: guard.serverStream('ReadSerialLog', async (q, send, signal) => {
+      const request = { vmId: checkId('vm', q.vmId), tailBytes: toNumber('the tail', q.tailBytes), follow: q.follow };
+      for await (const data of readSerialLog(d, request, signal)) await send({ data: Buffer.from(data) });
+    }),
+    openConsole: guard.bidi('OpenConsole', consoleHandler(d)),
+  };
+}
+
+const readSpec = (s: wire.DomainSpec): DomainSpec => ({
+  vmId: s.vmId,
+  uuid: s.uuid,
+  name: s.name,
+  vcpus: s.vcpus,
+  memoryBytes: toNumber('the memory', s.memoryBytes),
+  disks: s.disks.map((d) => ({ target: d.target, volumeId: d.volumeId })),
+  nics: s.nics.map((n) => ({ mac: n.mac, bridge: n.bridge, model: n.model })),
+  seedVolumeId: orUndefined(s.seedVolumeId),
+  generation: toNumber('the generation', s.generation),
+});

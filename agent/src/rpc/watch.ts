@@ -1,0 +1,89 @@
+/** WatchService on the wire: claims the host for the caller's run, numbers the messages, encodes them. */
+import type { Statistics, WatchMessage, WatchServiceServer } from '@berth/proto/agent/v1/watch.ts';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Sample, WatchItem } from '../watch/items.ts';
+import type { WatchStream } from '../watch/stream.ts';
+import { readFence, toNumber } from './decode.ts';
+import {
+  encodeBridge,
+  encodeDomain,
+  encodeHost,
+  encodeImage,
+  encodeOperation,
+  encodeVolume,
+  toWire,
+} from './encode.ts';
+import type { Guard } from './guard.ts';
+
+export interface WatchServiceDeps {
+  readonly hostId: string;
+  readonly agentInstanceId: string;
+  readonly bootId: () => Promise<string>;
+  /** @param statisticsEveryMs 0: the agent's own interval. */
+  open(statisticsEveryMs: number): WatchStream;
+}
+
+const MIN_STATISTICS_MS = 500;
+
+export function watchService(guard: Guard, d: WatchServiceDeps): WatchServiceServer {
+  return {
+    watch: guard.serverStream('Watch', async (q, send, signal) => {
+      const lost = new AbortController();
+      const takenOver = (): void =>
+        lost.abort(new ClusterError('WRONG_CONTROLLER', 'a controller of a higher epoch has taken this host over'));
+      const release = guard.fence.claim(readFence(q.fence), takenOver);
+      try {
+        const hostBootId = await d.bootId();
+        const asked = toNumber('the statistics interval', q.statisticsIntervalMs);
+        const stream = d.open(asked === 0 ? 0 : Math.max(asked, MIN_STATISTICS_MS));
+        const begin = { hostId: d.hostId, hostBootId, agentInstanceId: d.agentInstanceId };
+        let seq = 0n;
+        await stream.run(
+          (item) =>
+            send({ seq: ++seq, message: item.type === 'begin' ? { $case: 'begin', value: begin } : encode(item) }),
+          AbortSignal.any([signal, lost.signal]),
+        );
+        lost.signal.throwIfAborted();
+      } finally {
+        release();
+      }
+    }),
+  };
+}
+
+function encode(i: Exclude<WatchItem, { type: 'begin' }>): NonNullable<WatchMessage['message']> {
+  switch (i.type) {
+    case 'host':
+      return { $case: 'host', value: encodeHost(i.host) };
+    case 'domain':
+      return { $case: 'domain', value: encodeDomain(i.domain) };
+    case 'volume':
+      return { $case: 'volume', value: encodeVolume(i.volume) };
+    case 'image':
+      return { $case: 'image', value: encodeImage(i.image) };
+    case 'bridge':
+      return { $case: 'bridge', value: encodeBridge(i.bridge) };
+    case 'operation':
+      return { $case: 'operation', value: encodeOperation(i.operation) };
+    case 'removed':
+      return { $case: 'removed', value: { kind: i.kind, id: i.id } };
+    case 'sources':
+      return { $case: 'sources', value: { complete: [...i.complete] } };
+    case 'end':
+      return { $case: 'end', value: { sources: { complete: [...i.complete] } } };
+    case 'statistics':
+      return { $case: 'statistics', value: encodeSample(i.sample) };
+    case 'heartbeat':
+      return { $case: 'heartbeat', value: {} };
+  }
+}
+
+const encodeSample = (s: Sample): Statistics => ({
+  atMs: toWire(s.atMs),
+  cpuUsed: s.cpuUsed,
+  load1: s.load1,
+  memoryUsedBytes: toWire(s.memoryUsedBytes),
+  diskBytes: toWire(s.diskBytes),
+  diskFreeBytes: toWire(s.diskFreeBytes),
+  domains: s.domains.map((d) => ({ ...d, memoryUsedBytes: toWire(d.memoryUsedBytes) })),
+});

@@ -1,0 +1,66 @@
+/** What a watch tells, in our own types. rpc/watch.ts puts it on the wire. */
+import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
+import type { DomainSeen } from '../drivers/hypervisor.ts';
+import type { ImageSeen, VolumeSeen } from '../drivers/disks.ts';
+import { readMark } from '../domain/metadata.ts';
+import type { OperationView } from '../operations/operations.ts';
+
+export interface DomainReport {
+  readonly uuid: string;
+  readonly name: string;
+  readonly power: DomainSeen['power'];
+  readonly reason: string;
+  /** Empty for a foreign domain. */
+  readonly vmId: string;
+  readonly specHash: string;
+  readonly memoryBytes: number;
+  readonly vcpus: number;
+}
+
+export interface DomainUse {
+  readonly uuid: string;
+  /** Share of one CPU. */
+  readonly cpuUsed: number;
+  readonly memoryUsedBytes: number;
+  readonly blockReadBytes: bigint;
+  readonly blockWriteBytes: bigint;
+  readonly netReceiveBytes: bigint;
+  readonly netTransmitBytes: bigint;
+}
+
+export interface Sample extends HostStatistics {
+  readonly domains: readonly DomainUse[];
+}
+
+export type SourceName = 'domains' | 'volumes' | 'images' | 'bridges';
+export const SOURCES: readonly SourceName[] = ['domains', 'volumes', 'images', 'bridges'];
+
+export type ObjectKind = 'domain' | 'volume' | 'image' | 'bridge';
+
+export type WatchItem =
+  | { readonly type: 'host'; readonly host: HostFacts }
+  | { readonly type: 'domain'; readonly domain: DomainReport }
+  | { readonly type: 'volume'; readonly volume: VolumeSeen }
+  | { readonly type: 'image'; readonly image: ImageSeen }
+  | { readonly type: 'bridge'; readonly bridge: Bridge }
+  | { readonly type: 'operation'; readonly operation: OperationView }
+  | { readonly type: 'removed'; readonly kind: ObjectKind; readonly id: string }
+  | { readonly type: 'sources'; readonly complete: readonly SourceName[] }
+  | { readonly type: 'begin' }
+  | { readonly type: 'end'; readonly complete: readonly SourceName[] }
+  | { readonly type: 'statistics'; readonly sample: Sample }
+  | { readonly type: 'heartbeat' };
+
+export function domainReport(seen: DomainSeen): DomainReport {
+  const mark = readMark(seen.metadataXml);
+  return {
+    uuid: seen.uuid,
+    name: seen.name,
+    power: seen.power,
+    reason: seen.reason,
+    vmId: mark?.vmId ?? '',
+    specHash: mark?.specHash ?? '',
+    memoryBytes: seen.memoryBytes,
+    vcpus: seen.vcpus,
+  };
+}
