@@ -1,0 +1,384 @@
+/**
+ * One host in memory as jobs see it: an adversarial AgentClient. It keeps the agent's promises (an operation id is done once,
+ * a cancelled one leaves a tombstone, absent is fine) and is otherwise as awkward as a host may be: operations answer at once
+ * or run for a while, take effect early or late, and calls get lost before or after they worked. Not a model of libvirt.
+ */
+import type { Duplex, Readable } from 'node:stream';
+import type {
+  AgentClient,
+  DomainRef,
+  DomainWanted,
+  ImageOutcome,
+  OperationView,
+  SeedWanted,
+} from '@berth/controller/hosts/agent-client.ts';
+import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { VmPower } from '@berth/shared/model/vm.ts';
+
+export interface FakeDomain {
+  readonly wanted: DomainWanted;
+  readonly power: VmPower;
+}
+
+export interface FakeVolume {
+  readonly vmId: string;
+  readonly sizeBytes: number;
+  readonly imageDigest: string | undefined;
+  readonly seed: boolean;
+}
+
+export interface FakeImage {
+  readonly virtualSizeBytes: number;
+  readonly fileBytes: number;
+}
+
+interface Operation {
+  readonly id: string;
+  readonly request: string;
+  state: OperationView['state'];
+  error: OperationView['error'];
+  image: ImageOutcome | undefined;
+  /** Looks until it ends; a fetch without a source does not count them. */
+  looks: number;
+  needsSource: boolean;
+  peer: string | undefined;
+  effect: (() => ImageOutcome | undefined) | undefined;
+}
+
+/** What the host asks of the cluster around it. */
+export interface FakeCluster {
+  /** Uniform in [0, 1). */
+  random(): number;
+  /** Fresh digests: no two conversions make the same one unless the file was the same. */
+  peer(hostId: string): FakeHost | undefined;
+  /** A domain changed power, or an operation ended or wants a source. */
+  changed(host: FakeHost, what: { vmId?: string; operationId?: string }): void;
+  /** After some time, where there is time; else at once. */
+  later(fn: () => void): void;
+  /** After some time, where there is time; else never: then operations end after some looks. */
+  tick(fn: () => void): unknown;
+}
+
+export class FakeHost implements AgentClient {
+  up = true;
+  diskFull = false;
+  /** Guests ignore the power button. */
+  deaf = false;
+  /** How many of a hundred calls get lost, half of them after they worked. */
+  lossPercent = 0;
+  readonly domains = new Map<string, FakeDomain>();
+  readonly volumes = new Map<string, FakeVolume>();
+  readonly images = new Map<string, FakeImage>();
+  readonly uploads = new Map<string, string>();
+  readonly #operations = new Map<string, Operation>();
+  readonly #tickets = new Set<string>();
+
+  constructor(
+    readonly id: string,
+    readonly name: string,
+    private readonly cluster: FakeCluster,
+  ) {}
+
+  /** All that must be as before when a job was undone. */
+  contents(): unknown {
+    const sorted = <V>(m: Map<string, V>): [string, V][] => [...m].sort(([a], [b]) => (a < b ? -1 : 1));
+    return structuredClone({
+      domains: sorted(this.domains),
+      volumes: sorted(this.volumes),
+      images: sorted(this.images),
+      uploads: sorted(this.uploads),
+      running: [...this.#operations.values()].filter((o) => o.state === 'running').map((o) => o.id),
+    });
+  }
+
+  /** Off and on again: guests are off, operations go on where they were. */
+  reboot(): void {
+    for (const [uuid, d] of this.domains) if (d.power === 'running') this.power(uuid, 'stopped');
+  }
+
+  power(uuid: string, power: VmPower): void {
+    const domain = this.domains.get(uuid);
+    if (!domain || domain.power === power) return;
+    this.domains.set(uuid, { ...domain, power });
+    this.cluster.changed(this, { vmId: domain.wanted.vmId });
+  }
+
+  ensureDomain(operationId: string, spec: DomainWanted): Promise<OperationView> {
+    return this.#operate(operationId, ['ensureDomain', spec], () => {
+      const volumes = [...spec.disks.map((d) => d.volumeId), ...(spec.seedVolumeId ? [spec.seedVolumeId] : [])];
+      const missing = volumes.find((v) => !this.volumes.has(v));
+      if (missing) throw new ClusterError('NOT_FOUND', `volume ${missing} does not exist`);
+      this.domains.set(spec.uuid, { wanted: spec, power: this.domains.get(spec.uuid)?.power ?? 'stopped' });
+      this.cluster.changed(this, { vmId: spec.vmId });
+    });
+  }
+
+  startDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
+    return this.#operate(operationId, ['startDomain', domain], () => {
+      if (!this.domains.has(domain.uuid)) throw new ClusterError('NOT_FOUND', `domain ${domain.uuid} does not exist`);
+      this.power(domain.uuid, 'running');
+    });
+  }
+
+  shutdownDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
+    return this.#operate(operationId, ['shutdownDomain', domain], () => {
+      if (!this.deaf) this.cluster.later(() => this.power(domain.uuid, 'stopped'));
+    });
+  }
+
+  forceOffDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
+    return this.#operate(operationId, ['forceOffDomain', domain], () => this.power(domain.uuid, 'stopped'));
+  }
+
+  removeDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
+    return this.#operate(operationId, ['removeDomain', domain], () => {
+      if (this.domains.get(domain.uuid)?.power === 'running') throw new ClusterError('BAD_STATE', 'the domain runs');
+      this.domains.delete(domain.uuid);
+      this.cluster.changed(this, { vmId: domain.vmId });
+    });
+  }
+
+  ensureVolume(
+    operationId: string,
+    v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number },
+  ): Promise<OperationView> {
+    return this.#operate(operationId, ['ensureVolume', v], () => {
+      if (this.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
+      if (v.imageDigest !== undefined && !this.images.has(v.imageDigest))
+        throw new ClusterError('NOT_FOUND', `image ${v.imageDigest} is not on ${this.name}`);
+      const { vmId, sizeBytes, imageDigest } = v;
+      this.volumes.set(v.volumeId, { vmId, sizeBytes, imageDigest, seed: false });
+    });
+  }
+
+  ensureSeed(operationId: string, v: { volumeId: string; vmId: string; seed: SeedWanted }): Promise<OperationView> {
+    return this.#operate(operationId, ['ensureSeed', v], () => {
+      if (this.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
+      this.volumes.set(v.volumeId, { vmId: v.vmId, sizeBytes: 0, imageDigest: undefined, seed: true });
+    });
+  }
+
+  removeVolume(operationId: string, volumeId: string): Promise<OperationView> {
+    return this.#operate(operationId, ['removeVolume', volumeId], () => {
+      const users = [...this.domains.values()].filter((d) => d.wanted.disks.some((x) => x.volumeId === volumeId));
+      if (users.some((d) => d.power === 'running')) throw new ClusterError('IN_USE', 'a domain that runs has it');
+      this.volumes.delete(volumeId);
+    });
+  }
+
+  importImage(operationId: string, v: { uploadId: string; format: string }): Promise<OperationView> {
+    return this.#operate(operationId, ['importImage', v], () => {
+      const text = this.uploads.get(v.uploadId);
+      if (text === undefined) throw new ClusterError('NOT_FOUND', 'the upload is not there');
+      if (text === 'text') throw new ClusterError('UNSAFE_IMAGE', 'it looks like text');
+      const digest = `sha256:${text}`;
+      this.uploads.delete(v.uploadId);
+      this.images.set(digest, { virtualSizeBytes: 2 ** 30, fileBytes: 2 ** 24 });
+      return { digest, virtualSizeBytes: 2 ** 30, fileBytes: 2 ** 24, sourceDigest: text };
+    });
+  }
+
+  async fetchImage(operationId: string, v: { digest: string; virtualSizeBytes: number }): Promise<OperationView> {
+    return this.#operate(operationId, ['fetchImage', v], () => {
+      if (this.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
+      const image = { virtualSizeBytes: v.virtualSizeBytes, fileBytes: 2 ** 24 };
+      this.images.set(v.digest, image);
+      return { ...image, digest: v.digest, sourceDigest: '' };
+    });
+  }
+
+  removeImage(operationId: string, digest: string): Promise<OperationView> {
+    return this.#operate(operationId, ['removeImage', digest], () => {
+      if ([...this.volumes.values()].some((x) => x.imageDigest === digest))
+        throw new ClusterError('IN_USE', 'a volume here is based on it');
+      this.images.delete(digest);
+    });
+  }
+
+  ensureBridge(operationId: string, v: { name: string; addresses: readonly string[] }): Promise<OperationView> {
+    return this.#operate(operationId, ['ensureBridge', v], () => undefined);
+  }
+
+  removeBridge(operationId: string, name: string): Promise<OperationView> {
+    return this.#operate(operationId, ['removeBridge', name], () => undefined);
+  }
+
+  offerSource(v: { operationId: string; peerHostId: string; peerAddress: string; ticket: string }): Promise<void> {
+    return this.#call(() => {
+      const op = this.#operations.get(v.operationId);
+      if (!op) throw new ClusterError('NOT_FOUND', 'no such operation');
+      if (!op.needsSource || !this.cluster.peer(v.peerHostId)?.redeem(v.ticket)) return;
+      op.needsSource = false;
+      op.peer = v.peerHostId;
+      this.#run(op);
+    });
+  }
+
+  openExport(v: { digest: string; peerHostId: string }): Promise<{ ticket: string; address: string }> {
+    return this.#call(() => {
+      if (!this.images.has(v.digest)) throw new ClusterError('NOT_FOUND', 'the image is not here');
+      const ticket = `ticket-${this.cluster.random()}`;
+      this.#tickets.add(ticket);
+      return { ticket, address: `${this.name}:7445` };
+    });
+  }
+
+  /** A ticket opens once. */
+  redeem(ticket: string): boolean {
+    return this.up && this.#tickets.delete(ticket);
+  }
+
+  findOperation(operationId: string): Promise<OperationView | undefined> {
+    return this.#call(() => {
+      const op = this.#operations.get(operationId);
+      return op && view(op);
+    });
+  }
+
+  cancelOperation(operationId: string): Promise<OperationView> {
+    return this.#call(() => {
+      this.uploads.delete(operationId);
+      const op = this.#operations.get(operationId) ?? this.#record(operationId, 'unknown');
+      if (op.state === 'running') op.state = 'cancelled';
+      return view(op);
+    });
+  }
+
+  acknowledgeOperations(idPrefixes: readonly string[]): Promise<void> {
+    return this.#call(() => {
+      for (const id of this.#operations.keys())
+        if (idPrefixes.some((p) => id.startsWith(p))) this.#operations.delete(id);
+    });
+  }
+
+  async upload(v: { uploadId: string; fileBytes: number }, data: Readable): Promise<number> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of data) chunks.push(chunk as Buffer);
+    const all = Buffer.concat(chunks);
+    return this.#call(() => {
+      this.uploads.set(v.uploadId, all.toString());
+      return all.length;
+    });
+  }
+
+  async *readSerialLog(): AsyncIterable<Uint8Array> {}
+
+  openConsole(): Duplex {
+    throw new ClusterError('UNSUPPORTED', 'fake hosts have no console');
+  }
+
+  /** Last state, as a report would tell. */
+  operation(id: string): OperationView | undefined {
+    const op = this.#operations.get(id);
+    return op && view(op);
+  }
+
+  /** Lets operations that wait for time end, and notices peers that are gone. */
+  work(): void {
+    for (const op of this.#operations.values()) this.#look(op);
+  }
+
+  async #call<T>(fn: () => T): Promise<T> {
+    await Promise.resolve();
+    const lost = (): void => {
+      throw new ClusterError('HOST_UNREACHABLE', `${this.name} did not answer`, { phase: 'unknown' });
+    };
+    if (!this.up || this.cluster.random() * 200 < this.lossPercent) lost();
+    const answer = fn();
+    if (this.cluster.random() * 200 < this.lossPercent) lost();
+    return answer;
+  }
+
+  #operate(id: string, what: unknown, effect: () => ImageOutcome | undefined | void): Promise<OperationView> {
+    return this.#call(() => {
+      const request = JSON.stringify(what);
+      const known = this.#operations.get(id);
+      if (known?.request === 'unknown')
+        throw new ClusterError('CANCELLED', `operation ${id} was cancelled before it came`);
+      if (known && known.request !== request)
+        throw new ClusterError(
+          'INVALID_ARGUMENT',
+          `operation ${id} was another request: ${known.request} / ${request}`,
+        );
+      return view(known ? this.#look(known) : this.#begin(id, request, effect));
+    });
+  }
+
+  #record(id: string, request: string): Operation {
+    const op: Operation = {
+      id,
+      request,
+      state: request === 'unknown' ? 'cancelled' : 'running',
+      error: undefined,
+      image: undefined,
+      looks: 0,
+      needsSource: false,
+      peer: undefined,
+      effect: undefined,
+    };
+    this.#operations.set(id, op);
+    return op;
+  }
+
+  #begin(id: string, request: string, effect: () => ImageOutcome | undefined | void): Operation {
+    const op = this.#record(id, request);
+    op.effect = () => effect() ?? undefined;
+    const fetch = /^\["fetchImage",\{"digest":"([^"]+)"/.exec(request);
+    if (fetch && !this.images.has(fetch[1] as string)) {
+      op.needsSource = true;
+      return op;
+    }
+    this.#run(op);
+    return op;
+  }
+
+  #run(op: Operation): void {
+    op.looks = Math.floor(this.cluster.random() * 3);
+    const early = op.peer === undefined && this.cluster.random() < 0.5;
+    if (early || op.looks === 0) this.#apply(op);
+    if (op.looks === 0) this.#end(op);
+    else this.cluster.tick(() => this.#look(op));
+  }
+
+  #look(op: Operation): Operation {
+    if (op.state !== 'running' || op.needsSource) return op;
+    if (op.peer !== undefined && this.cluster.peer(op.peer)?.up !== true) {
+      op.needsSource = true;
+      this.cluster.changed(this, { operationId: op.id });
+      return op;
+    }
+    if (op.looks-- > 0) {
+      this.cluster.tick(() => this.#look(op));
+      return op;
+    }
+    this.#apply(op);
+    return this.#end(op);
+  }
+
+  #apply(op: Operation): void {
+    const { effect } = op;
+    op.effect = undefined;
+    try {
+      op.image = effect?.() ?? op.image;
+    } catch (e) {
+      if (!isClusterError(e)) throw e;
+      op.error = { reason: e.reason, message: e.message, meta: e.meta };
+    }
+  }
+
+  #end(op: Operation): Operation {
+    op.state = op.error ? 'failed' : 'succeeded';
+    this.cluster.changed(this, { operationId: op.id });
+    return op;
+  }
+}
+
+const view = (op: Operation): OperationView => ({
+  id: op.id,
+  state: op.state,
+  error: op.state === 'failed' ? op.error : undefined,
+  doneBytes: 0,
+  totalBytes: 0,
+  needsSource: op.needsSource,
+  image: op.state === 'succeeded' ? op.image : undefined,
+});
