@@ -1,5 +1,6 @@
 /** From command definitions to a commander program. Usage errors exit 2 with one line; nothing here knows any noun. */
 import { Command as Parser, CommanderError, Option } from 'commander';
+import { VERSION } from '@berth/shared/version.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Command, Flag, Flags } from './core/command.ts';
 
@@ -13,6 +14,7 @@ export type Run = (
 export function buildProgram(commands: readonly Command[], nouns: Readonly<Record<string, string>>, run: Run): Parser {
   const program = parser(new Parser('berth'))
     .description('Berth: virtual machines over many KVM hosts')
+    .version(VERSION)
     .option('--context <name>', 'controller to talk to (see: berth context list)')
     .addHelpText(
       'after',
