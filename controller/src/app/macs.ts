@@ -7,6 +7,8 @@ import type { Tables } from '../state/state.ts';
 const PREFIX = '52:54:00';
 const TRIES = 100;
 const POOL = 2 ** 24;
+/** So many neighbours are looked at when random ones were all taken; more would hold everything else up. */
+const NEIGHBOURS = 65_536;
 
 /** Lower case with colons; `52-54-00-aa-bb-cc` and upper case are read too. */
 export function normaliseMac(given: string): string {
@@ -37,14 +39,11 @@ export function freeMac(tables: Tables, random: Random): string {
     const candidate = macOf(Math.floor(random.next() * POOL));
     if (!tables.vms.byMac(candidate)) return candidate;
   }
-  for (let i = 0; i < POOL; i++) {
+  for (let i = 0; i < NEIGHBOURS; i++) {
     const candidate = macOf((start + i) % POOL);
     if (!tables.vms.byMac(candidate)) return candidate;
   }
-  throw new ClusterError(
-    'NO_CAPACITY',
-    `all ${POOL} MAC addresses of the pool ${PREFIX} are taken: give one with --mac`,
-  );
+  throw new ClusterError('NO_CAPACITY', `no free MAC address was found in the pool ${PREFIX}: give one with --mac`);
 }
 
 function macOf(n: number): string {
