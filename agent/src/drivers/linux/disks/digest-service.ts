@@ -1,5 +1,5 @@
 /** Digests of disks in files of ours, read through a confined qemu-nbd that lives as long as the reading. */
-import { mkdtemp, chown, rm } from 'node:fs/promises';
+import { chmod, chown, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -11,7 +11,10 @@ import { connectNbd } from './nbd-client.ts';
 import type { Pool } from './pool.ts';
 
 export interface DigestService {
-  /** Of a file of ours that stands alone and that nobody writes to. The unprivileged user must be able to read it. */
+  /**
+   * Of a file of ours that stands alone. Makes it root's and read-only first, so that what is hashed is what will be installed.
+   * The unprivileged user must be able to reach it.
+   */
   ofFile(path: string, format: 'qcow2' | 'raw', work: LongWork): Promise<DiskDigest>;
   /** Of what a helper of ours serves. */
   ofExport(socketPath: string, exportName: string, work: LongWork): Promise<DiskDigest>;
@@ -37,6 +40,8 @@ export function createDigestService(parts: {
   return {
     ofExport,
     async ofFile(path, format, work) {
+      await chown(path, 0, 0);
+      await chmod(path, 0o444);
       // under run/, where paths are short enough for a socket
       const dir = await mkdtemp(join(parts.pool.runDir, 'digest-'));
       try {

@@ -4,10 +4,12 @@
  */
 import { chmod, chown, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { z } from 'zod';
+import { CHUNK_BYTES } from '@berth/shared/disk/digest.ts';
 import { notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { ImageSeen } from '../../disks.ts';
 import type { DiskDigest } from './digest.ts';
 import { codeOf, sizeOf, syncDir, syncFile, tellingFull, writeAtomic } from './files.ts';
+import { KeyedQueue } from './locks.ts';
 import type { Pool } from './pool.ts';
 
 /** images/<hex>.json. The chunk hashes lie beside it in binary, 32 bytes each. */
@@ -35,6 +37,7 @@ export interface ImageStore {
 
 export function createImageStore(pool: Pool): ImageStore {
   const find = (digest: string): Promise<ImageSeen | undefined> => readImage(pool, digest);
+  const queue = new KeyedQueue();
   return {
     find,
     async get(digest) {
@@ -47,12 +50,13 @@ export function createImageStore(pool: Pool): ImageStore {
       const images = await Promise.all(names.map((n) => find(`sha256:${n.slice(0, 64)}`)));
       return images.filter((i) => i !== undefined);
     },
-    async install(stagedPath, disk, sourceDigest) {
-      const there = await find(disk.digest);
-      if (there) await rm(stagedPath, { force: true });
-      else await tellingFull('the image', pool.imagesDir, () => install(pool, stagedPath, disk, sourceDigest));
-      return there ?? ((await find(disk.digest)) as ImageSeen);
-    },
+    install: (stagedPath, disk, sourceDigest) =>
+      queue.run(disk.digest, async () => {
+        const there = await find(disk.digest);
+        if (there) await rm(stagedPath, { force: true });
+        else await tellingFull('the image', pool.imagesDir, () => install(pool, stagedPath, disk, sourceDigest));
+        return there ?? ((await find(disk.digest)) as ImageSeen);
+      }),
     async remove(digest) {
       // the disk first: without it the rest is litter that the next start sweeps up
       for (const path of [pool.imagePath(digest), pool.manifestPath(digest), pool.chunksPath(digest)])
@@ -67,7 +71,7 @@ async function install(pool: Pool, staged: string, disk: DiskDigest, sourceDiges
     version: 1,
     digest: disk.digest,
     virtualSizeBytes: disk.virtualSizeBytes,
-    chunkBytes: 4 * 2 ** 20,
+    chunkBytes: CHUNK_BYTES,
     ...(sourceDigest === undefined ? {} : { sourceDigest }),
   };
   await chown(staged, 0, 0);

@@ -12,8 +12,8 @@ import type { ImageStore } from './images.ts';
 import { KeyedQueue } from './locks.ts';
 import type { Pool } from './pool.ts';
 
-/** Name under which an image's socket exports the disk. */
-export const IMAGE_EXPORT = 'image';
+/** Name under which an image's socket exports the disk; the tunnel and the fetch rely on it. */
+export const IMAGE_EXPORT = '';
 
 export interface ImageServers {
   /** The UNIX socket to connect to. NOT_FOUND when the image is not here. */

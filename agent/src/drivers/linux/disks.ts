@@ -1,0 +1,108 @@
+/**
+ * The disk driver on a real host: puts the parts under disks/ and fetch/ together and keeps what must not happen at the same
+ * time apart. Every file lies under one data directory; nothing is remembered that isn't in it.
+ */
+import type { Log } from '@berth/shared/log/log.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Disks } from '../disks.ts';
+import { createDigestService } from './disks/digest-service.ts';
+import { createImageStore } from './disks/images.ts';
+import { importImage, type ImportParts } from './disks/import.ts';
+import { KeyedQueue } from './disks/locks.ts';
+import { createPool, type Pool } from './disks/pool.ts';
+import { ensureSeed } from './disks/seeds.ts';
+import { readSerialLog, removeSerialLog } from './disks/serial-logs.ts';
+import { createImageServers, type ImageServers } from './disks/serve.ts';
+import { listSidecars } from './disks/sidecars.ts';
+import { spaceOf } from './disks/space.ts';
+import { openPool } from './disks/startup.ts';
+import { createUploads } from './disks/uploads.ts';
+import { ensureVolume, listVolumes, removeVolume } from './disks/volumes.ts';
+import { createExec, type Exec } from './exec.ts';
+import { createFetcher, type Fetcher } from './fetch/fetcher.ts';
+import { createHelpers } from './helpers.ts';
+
+export interface LinuxDisksOptions {
+  readonly dataDir: string;
+  /** Account that disk tools run as; it must be able to pass through the folders above `dataDir`. */
+  readonly unprivilegedUser: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+interface Parts extends ImportParts {
+  readonly servers: ImageServers;
+  readonly fetcher: Fetcher;
+}
+
+/** Sweeps up after a crash and takes over running helpers; every call waits for that. One process per data directory. */
+export function createDisks(options: LinuxDisksOptions): Disks {
+  const parts = assemble(options);
+  const { pool } = parts;
+  const locks = new KeyedQueue();
+  const opened = open(parts, options.clock);
+  // told by the first call that needs the pool
+  opened.catch(() => undefined);
+  const ready =
+    <A extends unknown[], R>(fn: (...args: A) => Promise<R>) =>
+    async (...args: A): Promise<R> => {
+      await opened;
+      return fn(...args);
+    };
+  const onVolume = <T>(id: string, fn: () => Promise<T>): Promise<T> => locks.run(`volume ${id}`, fn);
+  const onImage = <T>(digest: string, fn: () => Promise<T>): Promise<T> => locks.run(`image ${digest}`, fn);
+  return {
+    capacity: ready(() => spaceOf(pool.dataDir)),
+    openUpload: ready((id, bytes) => parts.uploads.open(id, bytes)),
+    hasUpload: ready((id) => parts.uploads.has(id)),
+    removeUpload: ready((id) => parts.uploads.remove(id)),
+    listImages: ready(() => parts.images.list()),
+    importImage: ready((id, format, work) => importImage(parts, id, format, work)),
+    fetchImage: ready((image, socket, work) => parts.fetcher.fetchImage(image, socket, work)),
+    dropFetch: ready((digest) => parts.fetcher.dropFetch(digest)),
+    removeImage: ready((digest) => onImage(digest, () => removeImage(parts, digest))),
+    serveImage: ready((digest) => onImage(digest, () => parts.servers.serve(digest))),
+    listVolumes: ready(() => listVolumes(pool)),
+    ensureVolume: ready((spec) =>
+      onVolume(spec.volumeId, () => onImage(spec.imageDigest ?? '', () => ensureVolume(parts, spec))),
+    ),
+    ensureSeed: ready((spec) => onVolume(spec.volumeId, () => ensureSeed(parts, spec))),
+    removeVolume: ready((id) => onVolume(id, () => removeVolume(pool, id))),
+    volumePath: (id, seed) => pool.volumePath(id, seed),
+    serialLogPath: (vmId) => pool.serialLogPath(vmId),
+    removeSerialLog: ready((vmId) => removeSerialLog(pool, vmId)),
+    readSerialLog: ready((vmId, offset, maxBytes) => readSerialLog(pool, vmId, offset, maxBytes)),
+  };
+}
+
+function assemble({ dataDir, unprivilegedUser, clock, log }: LinuxDisksOptions): Parts {
+  const pool = createPool(dataDir);
+  const exec = createExec({ unprivilegedUser });
+  const images = createImageStore(pool);
+  const digests = createDigestService({ exec, pool, clock });
+  const helpers = createHelpers({ exec, pool, clock });
+  const servers = createImageServers({ pool, helpers, images, clock, log });
+  const fetcher = createFetcher({ pool, exec, helpers, images, digests, clock, log });
+  return { pool, exec, images, digests, servers, fetcher, uploads: createUploads(pool) };
+}
+
+async function open(parts: { pool: Pool; exec: Exec; servers: ImageServers }, clock: Clock): Promise<void> {
+  await openPool(parts.pool, clock);
+  await parts.servers.adopt();
+}
+
+/** @throws IN_USE while a volume is based on it. */
+async function removeImage({ pool, images, servers }: Parts, digest: string): Promise<void> {
+  const users = (await listSidecars(pool)).filter((s) => s.imageDigest === digest);
+  const [first] = users;
+  if (first) {
+    const more = users.length > 1 ? ` and ${users.length - 1} more` : '';
+    throw new ClusterError('IN_USE', `image ${digest} is in use: volume ${first.volumeId} of ${first.vmId}${more}`, {
+      volumeIds: users.map((u) => u.volumeId).join(','),
+    });
+  }
+  if (!(await images.find(digest))) return;
+  await servers.stop(digest);
+  await images.remove(digest);
+}

@@ -1,0 +1,88 @@
+/**
+ * Turns a stranger's disk file into a qcow2 of our own making: how much room it will take, and the conversion itself, both by
+ * a confined qemu-img with explicit formats. Never runs before the header parser has agreed.
+ */
+import { z } from 'zod';
+import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Exec } from '../exec.ts';
+import { diskFull, spaceOf } from './space.ts';
+
+export interface Conversion {
+  readonly source: string;
+  readonly format: 'qcow2' | 'raw';
+  readonly target: string;
+  readonly virtualSizeBytes: number;
+  /** Folder on whose file system the target lies, for words about room. */
+  readonly poolDir: string;
+}
+
+/** Room for tables and rounding on top of the data. */
+const SLACK_BYTES = 64 * 2 ** 20;
+const MEASURE_MS = 10 * 60_000;
+
+const Measured = z.object({ required: z.number() });
+
+/** @param onFraction 0 to 1. */
+export async function convert(
+  exec: Exec,
+  c: Conversion,
+  signal: AbortSignal,
+  onFraction: (done: number) => void,
+): Promise<void> {
+  const needed = await measure(exec, c, signal);
+  const { diskFreeBytes } = await spaceOf(c.poolDir);
+  if (needed > diskFreeBytes) throw diskFull(c.poolDir, needed, diskFreeBytes, 'the image');
+  // the target is synced when it is installed, not by qemu-img; internal snapshots stay behind
+  const args = ['convert', '-p', '-m', '8', '-f', c.format, '-O', 'qcow2', c.source, c.target];
+  try {
+    await exec.runConfined('qemu-img', args, {
+      signal,
+      timeoutMs: 0,
+      what: 'converting the image',
+      onOutput: (text) => onFraction(lastPercentage(text) / 100),
+      limits: { fileBytes: c.virtualSizeBytes + c.virtualSizeBytes / 64 + SLACK_BYTES },
+    });
+  } catch (e) {
+    throw await explain(e, c, needed);
+  }
+}
+
+/** Bytes that the qcow2 will take. Reads allocation, not data. */
+async function measure(exec: Exec, c: Conversion, signal: AbortSignal): Promise<number> {
+  const args = ['measure', '--output=json', '-f', c.format, '-O', 'qcow2', c.source];
+  const options = { signal, timeoutMs: MEASURE_MS, what: 'measuring the image' };
+  try {
+    const { stdout } = await exec.runConfined('qemu-img', args, options);
+    return Measured.parse(JSON.parse(stdout)).required;
+  } catch (e) {
+    throw await explain(e, c, 0);
+  }
+}
+
+async function explain(e: unknown, c: Conversion, needed: number): Promise<unknown> {
+  if (!isClusterError(e)) return e;
+  const { diskFreeBytes } = await spaceOf(c.poolDir);
+  if (e.reason === 'DISK_FULL')
+    return new ClusterError('DISK_FULL', diskFull(c.poolDir, needed, diskFreeBytes, 'the image').message, e.meta, {
+      cause: e,
+    });
+  if (e.reason === 'INTERNAL' && /Permission denied/.test(e.message))
+    return new ClusterError(
+      'UNSUPPORTED',
+      `${e.message}; the unprivileged user must be able to reach ${c.poolDir}: give its parent folders chmod o+x`,
+      e.meta,
+    );
+  if (e.reason === 'INTERNAL' && e.meta['exitCode'] === '1')
+    return new ClusterError(
+      'UNSAFE_IMAGE',
+      `${e.message}: the image is damaged. Copy it again, or check it with qemu-img check.`,
+      e.meta,
+    );
+  return e;
+}
+
+/** "    (12.34/100%)\r" */
+function lastPercentage(text: string): number {
+  const all = [...text.matchAll(/\((\d+\.\d+)\/100%\)/g)];
+  return Number(all.at(-1)?.[1] ?? 0);
+}

@@ -1,0 +1,76 @@
+/**
+ * An upload becomes an image: our own look at it, our own conversion of it, the digest of that conversion, installed. Everything
+ * half-made lies in one staging folder, which goes when the import ends and, after a crash, when the agent starts; the upload
+ * stays until the image is there, so the same import can run again.
+ */
+import { chmod, chown, link, mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { inspectDiskImage } from '@berth/shared/disk/inspect.ts';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { ImportedImage, LongWork } from '../../disks.ts';
+import type { Exec } from '../exec.ts';
+import { convert } from './convert.ts';
+import type { DigestService } from './digest-service.ts';
+import { tellingFull, withSource } from './files.ts';
+import type { ImageStore } from './images.ts';
+import type { Pool } from './pool.ts';
+import type { Uploads } from './uploads.ts';
+
+export interface ImportParts {
+  readonly pool: Pool;
+  readonly exec: Exec;
+  readonly uploads: Uploads;
+  readonly images: ImageStore;
+  readonly digests: DigestService;
+}
+
+/** How people know the file until somebody puts its name in (`meta.subject`). */
+const SUBJECT = 'the uploaded file';
+/** Share of the work that is conversion; the rest is reading it back. */
+const CONVERT_SHARE = 0.6;
+
+export async function importImage(
+  parts: ImportParts,
+  uploadId: string,
+  format: string,
+  work: LongWork,
+): Promise<ImportedImage> {
+  const sourceDigest = await parts.uploads.sourceDigest(uploadId);
+  const upload = parts.pool.uploadPath(uploadId);
+  const found = await withSource(upload, SUBJECT, (source) => inspectDiskImage(source, format));
+  if (work.signal.aborted) throw new ClusterError('CANCELLED', 'the import was cancelled');
+  const total = found.virtualSizeBytes;
+  const dir = parts.pool.stagingPath(`import-${uploadId}`);
+  try {
+    const source = await stage(parts, dir, upload);
+    const target = join(dir, 'image.qcow2');
+    const conversion = { source, target, format: found.format, virtualSizeBytes: total, poolDir: parts.pool.dataDir };
+    await convert(parts.exec, conversion, work.signal, (f) => work.onProgress(share(total, f * CONVERT_SHARE), total));
+    const disk = await parts.digests.ofFile(target, 'qcow2', {
+      signal: work.signal,
+      onProgress: (d, t) => work.onProgress(share(total, CONVERT_SHARE + (1 - CONVERT_SHARE) * (d / t)), total),
+    });
+    const image = await parts.images.install(target, disk, sourceDigest);
+    await parts.uploads.remove(uploadId);
+    return { ...image, sourceDigest };
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+const share = (total: number, fraction: number): number => Math.floor(total * fraction);
+
+/** A folder that the unprivileged user may write to, with the upload in it under a second name. */
+async function stage({ exec, pool }: ImportParts, dir: string, upload: string): Promise<string> {
+  const user = await exec.sandboxUser();
+  const source = join(dir, 'source');
+  await tellingFull('the image', pool.stagingDir, async () => {
+    await rm(dir, { recursive: true, force: true });
+    await mkdir(dir, { mode: 0o700 });
+    await link(upload, source);
+    await chmod(source, 0o400);
+    await chown(source, user.uid, user.gid);
+    await chown(dir, user.uid, user.gid);
+  });
+  return source;
+}

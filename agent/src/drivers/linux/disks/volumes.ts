@@ -1,0 +1,120 @@
+/** Disks of VMs: qcow2 overlays on images, and blank ones. Listing starts no process. Seeds are seeds.ts's. */
+import { chmod, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MAX_VIRTUAL_BYTES } from '@berth/shared/disk/qcow2-header.ts';
+import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
+import { alreadyExists, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { formatBytes } from '@berth/shared/units/bytes.ts';
+import type { VolumeSeen, VolumeSpec } from '../../disks.ts';
+import type { Exec } from '../exec.ts';
+import { sizeOf, syncDir, syncFile, withSource } from './files.ts';
+import type { ImageStore } from './images.ts';
+import type { Pool } from './pool.ts';
+import { listSidecars, readSidecar, removeSidecar, writeSidecar, type Sidecar } from './sidecars.ts';
+
+export interface VolumeParts {
+  readonly pool: Pool;
+  readonly exec: Exec;
+  readonly images: ImageStore;
+}
+
+const SECTOR = 512;
+
+/** The caller holds the volume's and the image's locks. */
+export async function ensureVolume(parts: VolumeParts, spec: VolumeSpec): Promise<void> {
+  const { pool } = parts;
+  const path = pool.volumePath(spec.volumeId, false);
+  const there = await readSidecar(pool, spec.volumeId);
+  if (there) checkSame(there, spec);
+  if (there && (await sizeOf(path))) return;
+  await checkSize(parts, spec);
+  await writeSidecar(pool, {
+    version: 1,
+    volumeId: spec.volumeId,
+    vmId: spec.vmId,
+    seed: false,
+    sizeBytes: spec.sizeBytes,
+    ...(spec.imageDigest === undefined ? {} : { imageDigest: spec.imageDigest }),
+  });
+  try {
+    await create(parts, spec, path);
+  } catch (e) {
+    await removeSidecar(pool, spec.volumeId);
+    throw e;
+  }
+}
+
+function checkSame(there: Sidecar, spec: VolumeSpec): void {
+  const is = (what: string): Error =>
+    alreadyExists(`volume ${spec.volumeId} exists already, ${what}`, { volumeId: spec.volumeId });
+  if (there.seed) throw is('as a seed');
+  if (there.vmId !== spec.vmId) throw is(`and belongs to ${there.vmId}, not to ${spec.vmId}`);
+  if (there.imageDigest !== spec.imageDigest)
+    throw is(`based on ${there.imageDigest ?? 'no image'} instead of ${spec.imageDigest ?? 'none'}`);
+  if (there.sizeBytes !== spec.sizeBytes)
+    throw is(`with ${formatBytes(there.sizeBytes)} instead of ${formatBytes(spec.sizeBytes)}`);
+}
+
+async function checkSize({ images }: VolumeParts, spec: VolumeSpec): Promise<void> {
+  const { sizeBytes } = spec;
+  if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % SECTOR !== 0 || sizeBytes > MAX_VIRTUAL_BYTES)
+    throw invalidArgument(
+      `a disk of ${sizeBytes} bytes cannot be made: the size must be a multiple of ${SECTOR}, at most ${formatBytes(MAX_VIRTUAL_BYTES)}`,
+    );
+  if (spec.imageDigest === undefined) return;
+  const image = await images.get(spec.imageDigest);
+  if (sizeBytes < image.virtualSizeBytes)
+    throw invalidArgument(
+      `a disk of ${formatBytes(sizeBytes)} is smaller than its image (${formatBytes(image.virtualSizeBytes)}); ask for that or more`,
+    );
+}
+
+/** Under a name that nobody uses until it is whole. */
+async function create({ exec, pool }: VolumeParts, spec: VolumeSpec, path: string): Promise<void> {
+  const half = join(pool.volumesDir, `.${spec.volumeId}.half`);
+  // -u: the image is ours and has been looked at; qemu-img needn't open it
+  const parent = spec.imageDigest === undefined ? [] : ['-u', '-F', 'qcow2', '-b', pool.imagePath(spec.imageDigest)];
+  try {
+    const args = ['create', '-q', '-f', 'qcow2', ...parent, half, String(spec.sizeBytes)];
+    await exec.run('qemu-img', args, { what: `making volume ${spec.volumeId}` });
+    // libvirt gives it to QEMU's user when the VM starts
+    await chmod(half, 0o600);
+    await syncFile(half);
+    await rename(half, path);
+    await syncDir(pool.volumesDir);
+  } catch (e) {
+    await rm(half, { force: true });
+    throw e;
+  }
+}
+
+/** The volume first: a sidecar without it is swept up, a volume without a sidecar would be nobody's. */
+export async function removeVolume(pool: Pool, volumeId: string): Promise<void> {
+  for (const seed of [false, true]) await rm(pool.volumePath(volumeId, seed), { force: true });
+  await syncDir(pool.volumesDir);
+  await removeSidecar(pool, volumeId);
+}
+
+export async function listVolumes(pool: Pool): Promise<readonly VolumeSeen[]> {
+  const seen = await Promise.all((await listSidecars(pool)).map((s) => observe(pool, s)));
+  return seen.filter((v) => v !== undefined);
+}
+
+/** Undefined while it is being made. The size is the file's own: somebody may have grown the disk. */
+async function observe(pool: Pool, sidecar: Sidecar): Promise<VolumeSeen | undefined> {
+  const { volumeId, vmId, seed, imageDigest } = sidecar;
+  const path = pool.volumePath(volumeId, seed);
+  const file = await sizeOf(path);
+  if (!file) return undefined;
+  const sizeBytes = seed ? file.size : await virtualSize(path, sidecar);
+  return { volumeId, vmId, seed, imageDigest, sizeBytes, allocatedBytes: file.allocated };
+}
+
+/** A volume that a guest or an admin has spoilt is still listed: it takes room, and can be removed. */
+async function virtualSize(path: string, sidecar: Sidecar): Promise<number> {
+  try {
+    return (await withSource(path, path, readOwnQcow2)).virtualSizeBytes;
+  } catch {
+    return sidecar.sizeBytes;
+  }
+}
