@@ -3,13 +3,19 @@
  * when no image has a copy there any more. Reads tables and
  * removes files; writes no table.
  */
-import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
-import type { ImageCopy } from '@berth/shared/model/image.ts';
+import type { Image, ImageCopy } from '@berth/shared/model/image.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { Wait, type RemoteContext } from './engine/define.ts';
 import { insist } from './operate.ts';
+
+export function getImage(tables: Tables, imageId: ImageId): Image {
+  const image = tables.images.get(imageId);
+  if (!image) throw new ClusterError('NOT_FOUND', `image ${imageId} does not exist any more`);
+  return image;
+}
 
 /** Whether an image (other than `except`) has a copy with this content on the host. */
 export function sharesDigest(tables: Tables, digest: string, hostId: HostId, except?: ImageId): boolean {

@@ -4,13 +4,13 @@
  */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
-import { imageCopyKey, type Image } from '@berth/shared/model/image.ts';
+import { imageCopyKey } from '@berth/shared/model/image.ts';
 import { formatFileBytes } from '@berth/shared/units/bytes.ts';
 import type { ImageOutcome } from '../hosts/agent-client.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, wait, Wait, type LocalContext, type RemoteContext } from './engine/define.ts';
-import { copiesOfDigest, removeCopy, sharesDigest } from './image-digests.ts';
+import { copiesOfDigest, getImage, removeCopy, sharesDigest } from './image-digests.ts';
 import { chooseReceiver } from './image-place.ts';
 import { settle } from './operate.ts';
 
@@ -33,12 +33,6 @@ type Remote<Outs = Placed> = RemoteContext<ImportParams, Outs, JobDeps>;
 const SILENCE_MS = 60_000;
 const LOOK_AGAIN_MS = 2_000;
 const DEADLINE_MS = 24 * 3_600_000;
-
-function getImage(tables: Tables, imageId: ImageId): Image {
-  const image = tables.images.get(imageId);
-  if (!image) throw new ClusterError('NOT_FOUND', `image ${imageId} does not exist any more`);
-  return image;
-}
 
 /** The id under which the host stages the file; cancelling it as an operation drops the file. */
 export const uploadIdOf = (jobId: string): string => `${jobId}.receive`;
