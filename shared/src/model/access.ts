@@ -1,7 +1,9 @@
 /** Credentials as stored: hashes only. Plain data. */
 import type { HostId, TokenId } from './ids.ts';
 
-export type Role = 'viewer' | 'operator' | 'admin';
+/** Each may do what those before it may. */
+export const ROLES = ['viewer', 'operator', 'admin'] as const;
+export type Role = (typeof ROLES)[number];
 
 /** A bearer token of the public API. On the wire: `<token id>.<secret>`. */
 export interface Token {

@@ -1,0 +1,99 @@
+/** Events for people and scripts: a page of the past, and following along without gaps. */
+import type { Event } from '@berth/shared/model/event.ts';
+import type { State } from '../state/state.ts';
+
+const PAGE = 500;
+/** What a slow reader may be behind in memory; beyond that it reads from history again. */
+const QUEUE = 1_000;
+const MOST = 5_000;
+
+export class Events {
+  constructor(private readonly state: State) {}
+
+  list(q: { limit: number; afterRevision: number; subject: string }): Promise<readonly Event[]> {
+    return this.state.events({
+      limit: Math.min(q.limit || 100, MOST),
+      ...(q.afterRevision > 0 ? { afterRevision: q.afterRevision } : {}),
+      ...(q.subject === '' ? {} : { subject: q.subject }),
+    });
+  }
+
+  /** Events after a revision (0: only new ones), each once, in order, until `signal` aborts. */
+  async *watch(afterRevision: number, signal: AbortSignal): AsyncGenerator<Event> {
+    const follower = new Follower(this.state, signal);
+    try {
+      let last = afterRevision > 0 ? afterRevision : this.state.durableRevision;
+      if (afterRevision > 0) follower.behind = true;
+      while (!signal.aborted) {
+        while (follower.behind) {
+          follower.behind = false;
+          for await (const event of this.past(last)) {
+            last = event.revision;
+            yield event;
+          }
+        }
+        const news = follower.take().filter((e) => e.revision > last);
+        for (const event of news) yield event;
+        last = news.at(-1)?.revision ?? last;
+        await follower.more();
+      }
+    } finally {
+      follower.stop();
+    }
+  }
+
+  /** All of a revision or nothing of it, so that the last revision read is always a good place to go on. */
+  private async *past(after: number): AsyncGenerator<Event> {
+    for (let from = after; ;) {
+      const page = await this.state.events({ afterRevision: from, limit: PAGE });
+      const last = page.at(-1)?.revision;
+      if (last === undefined) return;
+      const full = page.length === PAGE && page[0]?.revision !== last;
+      const whole = full ? page.filter((e) => e.revision !== last) : page;
+      yield* whole;
+      if (page.length < PAGE) return;
+      from = whole.at(-1)?.revision ?? last;
+    }
+  }
+}
+
+/** Collects new events; when its reader is too slow it forgets them and says so. */
+class Follower {
+  behind = false;
+  private queue: Event[] = [];
+  private wake: (() => void) | undefined;
+  private readonly unsubscribe: () => void;
+
+  constructor(
+    state: State,
+    private readonly signal: AbortSignal,
+  ) {
+    this.unsubscribe = state.subscribe((change) => this.put(change.events));
+    signal.addEventListener('abort', () => this.wake?.(), { once: true });
+  }
+
+  take(): readonly Event[] {
+    const taken = this.queue;
+    this.queue = [];
+    return taken;
+  }
+
+  more(): Promise<void> {
+    if (this.queue.length > 0 || this.behind || this.signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => (this.wake = resolve));
+  }
+
+  stop(): void {
+    this.unsubscribe();
+    this.queue = [];
+  }
+
+  private put(events: readonly Event[]): void {
+    if (events.length === 0) return;
+    if (this.queue.length + events.length > QUEUE) {
+      this.behind = true;
+      this.queue = [];
+    } else if (!this.behind) this.queue.push(...events);
+    this.wake?.();
+  }
+}

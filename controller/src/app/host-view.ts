@@ -1,0 +1,68 @@
+/** A host as people see it: intent, observation, and what is promised of it. Pure reads. */
+import type { Host } from '@berth/shared/model/host.ts';
+import type { Hosts, HostStatus } from '../hosts/hosts.ts';
+import { capacity, qemuOverheadBytes } from '../scheduler/capacity.ts';
+import type { Policy } from '../scheduler/world.ts';
+import type { Tables } from '../state/state.ts';
+
+export interface HostCapacityView {
+  readonly memoryBytes: number;
+  readonly memoryAvailableBytes: number;
+  readonly memoryClaimedBytes: number;
+  readonly cpuThreads: number;
+  readonly vcpusClaimed: number;
+  readonly diskBytes: number;
+  readonly diskFreeBytes: number;
+  readonly diskClaimedBytes: number;
+}
+
+export interface HostDetails {
+  readonly host: Host;
+  readonly status: HostStatus;
+  readonly capacity: HostCapacityView;
+  readonly vmCount: number;
+  readonly runningVmCount: number;
+  /** Each in words. */
+  readonly debts: readonly string[];
+}
+
+export interface HostSeen {
+  readonly tables: Tables;
+  readonly hosts: Hosts;
+  readonly policy: Policy;
+}
+
+export function viewHost(host: Host, seen: HostSeen): HostDetails {
+  const { tables, hosts } = seen;
+  const status = hosts.status(host.id);
+  const vms = tables.vms.byHost(host.id);
+  return {
+    host,
+    status,
+    capacity: capacityOf(host, status, seen),
+    vmCount: vms.length,
+    runningVmCount: vms.filter((vm) => hosts.vm(vm.id)?.power === 'running').length,
+    debts: tables.debts.byHost(host.id).map((d) => `${d.kind} ${d.target}: ${d.why}`),
+  };
+}
+
+function capacityOf(host: Host, status: HostStatus, { tables, policy }: HostSeen): HostCapacityView {
+  const { facts, statistics } = status;
+  const domainType = facts?.domainType ?? 'kvm';
+  const claims = tables.claims.byHost(host.id);
+  const powered = claims.filter((c) => c.powered);
+  const foreign = status.foreign.filter((d) => d.power !== 'stopped' && d.power !== 'crashed');
+  const memoryOf = (guests: readonly { vcpus: number; memoryBytes: number }[]) =>
+    guests.reduce((n, g) => n + g.memoryBytes + qemuOverheadBytes(g, domainType), 0);
+  const forGuests = facts ? capacity(facts, policy).memoryBytes : 0;
+  return {
+    memoryBytes: facts?.memoryBytes ?? 0,
+    memoryAvailableBytes: Math.max(0, forGuests - memoryOf(foreign)),
+    memoryClaimedBytes: memoryOf(powered),
+    cpuThreads: facts?.cpuThreads ?? 0,
+    vcpusClaimed: powered.reduce((n, c) => n + c.vcpus, 0),
+    diskBytes: statistics?.diskBytes ?? facts?.diskBytes ?? 0,
+    diskFreeBytes: statistics?.diskFreeBytes ?? facts?.diskFreeBytes ?? 0,
+    diskClaimedBytes: claims.reduce((n, c) => n + c.diskBytes, 0),
+  };
+}

@@ -1,0 +1,109 @@
+/**
+ * Pays the cleanup debts of a host: removes what jobs could not undo while it was silent. Runs when the host reconnects,
+ * before it counts as up. Idempotent; twice is once. Domains and operations must be gone first (a guest must not run
+ * twice); a volume or image that can't be removed is told of and does not keep the host away.
+ */
+import { chain, ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { isReason } from '@berth/shared/errors/reasons.ts';
+import type { Log } from '@berth/shared/log/log.ts';
+import type { CleanupDebt } from '@berth/shared/model/access.ts';
+import type { HostId } from '@berth/shared/model/ids.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { AgentClient, OperationView } from '../hosts/agent-client.ts';
+import type { State } from '../state/state.ts';
+
+const ORDER = ['operation', 'domain', 'volume', 'image'] as const;
+const POLL_MS = 500;
+const MOST_POLLS = 240;
+
+export interface DebtDeps {
+  readonly state: State;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** One process life: makes the ids of tries differ, because an agent answers a failed one the same for ever. */
+  readonly runId: string;
+}
+
+export class Debts {
+  private tries = 0;
+  private readonly paying = new Map<HostId, Promise<void>>();
+
+  constructor(private readonly deps: DebtDeps) {}
+
+  /** Undefined when nothing is owed; rejects when something that must go first could not be removed. */
+  pay(hostId: HostId, agent: AgentClient): Promise<void> | undefined {
+    const under = this.paying.get(hostId);
+    if (under) return under;
+    if (this.deps.state.tables.debts.byHost(hostId).length === 0) return undefined;
+    const work = this.payAll(hostId, agent).finally(() => this.paying.delete(hostId));
+    this.paying.set(hostId, work);
+    return work;
+  }
+
+  private async payAll(hostId: HostId, agent: AgentClient): Promise<void> {
+    const debts = [...this.deps.state.tables.debts.byHost(hostId)];
+    debts.sort((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind));
+    for (const debt of debts) await this.payOne(debt, agent);
+    await agent.acknowledgeOperations([`debt.${this.deps.runId}.`]);
+  }
+
+  private async payOne(debt: CleanupDebt, agent: AgentClient): Promise<void> {
+    const id = `debt.${this.deps.runId}.${++this.tries}`;
+    try {
+      await this.remove(debt, id, agent);
+    } catch (e) {
+      const waits = debt.kind === 'domain' || debt.kind === 'operation' || isClusterError(e, 'HOST_UNREACHABLE');
+      this.deps.log.warn({ debt: debt.id, target: debt.target, err: e }, 'a cleanup debt could not be paid');
+      if (waits) throw new ClusterError('BAD_STATE', `${debt.kind} ${debt.target}`, {}, { cause: e });
+      await this.tell(debt, 'host.cleanup-failed', `could not remove ${debt.kind} ${debt.target}: ${chain(e)}`);
+      return;
+    }
+    await this.deps.state.update((tx) => tx.debts.delete(debt.id));
+    await this.tell(debt, 'host.cleaned', `removed ${debt.kind} ${debt.target} (${debt.why})`);
+  }
+
+  private async remove(debt: CleanupDebt, id: string, agent: AgentClient): Promise<void> {
+    switch (debt.kind) {
+      case 'operation':
+        await agent.cancelOperation(debt.target);
+        return;
+      case 'domain': {
+        const domain = { uuid: debt.target, vmId: debt.vmId ?? '' };
+        await this.finish(await agent.forceOffDomain(`${id}.off`, domain), agent);
+        await this.finish(await agent.removeDomain(`${id}.remove`, domain), agent);
+        return;
+      }
+      case 'volume':
+        await this.finish(await agent.removeVolume(`${id}.remove`, debt.target), agent);
+        return;
+      case 'image':
+        await this.finish(await agent.removeImage(`${id}.remove`, debt.target), agent);
+    }
+  }
+
+  private async finish(first: OperationView, agent: AgentClient): Promise<void> {
+    let view: OperationView | undefined = first;
+    for (let n = 0; view?.state === 'running' && n < MOST_POLLS; n++) {
+      await new Promise<void>((resolve) => this.deps.clock.after(POLL_MS, resolve));
+      view = await agent.findOperation(first.id);
+    }
+    if (view?.state === 'succeeded') return;
+    const { reason = 'INTERNAL', message = 'it did not end' } = view?.error ?? {};
+    throw new ClusterError(isReason(reason) ? reason : 'INTERNAL', message);
+  }
+
+  private tell(debt: CleanupDebt, type: string, what: string): Promise<void> {
+    return this.deps.state.update((tx) => {
+      const name = tx.hosts.get(debt.hostId)?.name ?? debt.hostId;
+      const severity = type === 'host.cleaned' ? 'info' : 'warning';
+      tx.event({
+        type,
+        severity,
+        subjectKind: 'host',
+        subject: name,
+        message: `host ${name}: ${what}`,
+        jobId: undefined,
+      });
+    });
+  }
+}
