@@ -9,7 +9,7 @@ import type { Image } from '@berth/shared/model/image.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, wait, Wait, type RemoteContext, type StepContext } from './engine/define.ts';
-import { removeCopy, sharesDigest } from './image-digests.ts';
+import { getImage, removeCopy, sharesDigest } from './image-digests.ts';
 import { pollMs, settle } from './operate.ts';
 
 export interface FetchParams {
@@ -106,13 +106,9 @@ export const imageFetch = defineJob<FetchParams, JobDeps>('image.fetch', 1)
     },
     debts(c) {
       const digest = c.tables.images.get(c.params.imageId)?.digest;
-      const why = `copying image ${c.tables.images.get(c.params.imageId)?.name ?? c.params.imageId} was undone`;
-      return [
-        { kind: 'operation', target: c.opId, vmId: undefined, why },
-        ...(digest === undefined || sharesDigest(c.tables, digest, c.params.hostId)
-          ? []
-          : [{ kind: 'image' as const, target: digest, vmId: undefined, why }]),
-      ];
+      if (digest === undefined || sharesDigest(c.tables, digest, c.params.hostId)) return [];
+      const why = `copying image ${getImage(c.tables, c.params.imageId).name} was undone`;
+      return [{ kind: 'image', target: digest, vmId: undefined, why }];
     },
     describe: () => 'verified',
   })

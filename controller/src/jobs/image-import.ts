@@ -116,7 +116,7 @@ export const imageImport = defineJob<ImportParams, JobDeps>('image.import', 1)
     run: async (c) => received(c),
     // cancelling the operation, which comes before any undo, drops what the host has staged
     undo: async () => undefined,
-    debts: (c) => [{ kind: 'operation', target: uploadIdOf(c.jobId), vmId: undefined, why: 'an import was undone' }],
+    debts: () => [],
     describe: (out) => (out.doneBytes > 0 ? formatFileBytes(out.doneBytes) : ''),
   })
   .remote('convert', {
@@ -127,10 +127,8 @@ export const imageImport = defineJob<ImportParams, JobDeps>('image.import', 1)
       if (digest === undefined || sharesDigest(c.tables, digest, c.outs.place.hostId)) return;
       return removeCopy(c, c.outs.place.hostId, digest);
     },
-    debts: (c, out) => [
-      { kind: 'operation', target: c.opId, vmId: undefined, why: 'an import was undone' },
-      ...(out ? [{ kind: 'image' as const, target: out.digest, vmId: undefined, why: 'an import was undone' }] : []),
-    ],
+    debts: (_, out) =>
+      out ? [{ kind: 'image', target: out.digest, vmId: undefined, why: 'an import was undone' }] : [],
     describe: (out) => out.digest,
   })
   .local('publish', {

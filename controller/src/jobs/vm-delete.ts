@@ -90,7 +90,8 @@ export const vmDelete = defineJob<DeleteParams, JobDeps>('vm.delete', 1)
       const op = await insist(c, c.undoOpId, (id) => agent.ensureDomain(id, wanted), 'defining it again');
       return Wait.is(op) ? op : undefined;
     },
-    debts: (c) => [{ kind: 'operation', target: c.opId, vmId: c.params.vmId, why: 'deleting the vm was undone' }],
+    // The VM stays; that its host lost the domain is seen as `missing` when it is back.
+    debts: () => [],
   })
   .pointOfNoReturn()
   .remote('volumes', {

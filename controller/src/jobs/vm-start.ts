@@ -71,8 +71,8 @@ export const vmStart = defineJob<VmParams, JobDeps>('vm.start', 1)
       const op = await insist(c, c.undoOpId, (id) => agent.forceOffDomain(id, ref), 'stopping it again');
       return Wait.is(op) ? op : undefined;
     },
-    // Its host may be gone, but it keeps the claim of the disk and nothing is left to remove: the power is seen on return.
-    debts: (c) => [{ kind: 'operation', target: c.opId, vmId: c.params.vmId, why: 'starting the vm was undone' }],
+    // Nothing is left to remove: a guest that runs nevertheless is seen when its host is back.
+    debts: () => [],
   })
   .local('record', {
     run({ tx, tables, params, outs, jobId }) {
