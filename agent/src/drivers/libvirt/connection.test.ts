@@ -105,7 +105,7 @@ describe('calls', () => {
 
   it('are unknown when the reply makes no sense', async () => {
     server.on(PROC.version, (_a, client, serial) => {
-      server.send(client, TYPE.reply, 4, serial, 0, Buffer.alloc(4));
+      server.send(client, { type: TYPE.reply, procedure: 4, serial, status: 0 }, Buffer.alloc(4));
       return SILENCE;
     });
     const c = await connect();
@@ -113,7 +113,11 @@ describe('calls', () => {
   });
 
   it.each([
-    ['an error that makes no sense', (c: Client, s: number) => server.send(c, TYPE.reply, 4, s, 1, Buffer.alloc(3))],
+    [
+      'an error that makes no sense',
+      (c: Client, s: number) =>
+        server.send(c, { type: TYPE.reply, procedure: 4, serial: s, status: 1 }, Buffer.alloc(3)),
+    ],
     ['a length that makes no sense', (c: Client) => c.socket.write(Buffer.alloc(8, 0xff))],
   ])('are unknown when libvirt sends %s', async (_name, misbehave) => {
     server.on(PROC.version, (_a, client, serial) => {
@@ -161,7 +165,7 @@ describe('events', () => {
     onlyClient().socket.write(
       encodeMessage({ program: 0x20008087, procedure: 6, type: TYPE.message, serial: 0, status: 0 }),
     );
-    server.send(onlyClient(), TYPE.reply, 4, 4_000, 0);
+    server.send(onlyClient(), { type: TYPE.reply, procedure: 4, serial: 4_000, status: 0 });
     expect(await c.call(PROC.libVersion, undefined, 'ask')).toEqual({ version: 9_000_000n });
   });
 });

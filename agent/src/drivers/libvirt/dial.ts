@@ -4,7 +4,6 @@ import type { Socket } from 'node:net';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { Connection } from './connection.ts';
 import type { ConnectionOptions } from './connection.ts';
-import { neverSent } from './errors.ts';
 import { PROC } from './procedures.ts';
 
 export interface DialOptions extends ConnectionOptions {
@@ -18,11 +17,18 @@ export interface DialOptions extends ConnectionOptions {
 const AUTH = { none: 0, polkit: 2 } as const;
 const FEATURE_KEEPALIVE = 10;
 
+/** Whatever was to be done over the connection was not. */
+const BEFORE_SEND = { phase: 'before-send' };
+
 /** Rejects with HYPERVISOR_UNAVAILABLE (nothing was done), or PERMISSION_DENIED when libvirt does not let us in. */
 export async function dial(opts: DialOptions): Promise<Connection> {
   const socket = createConnection(opts.socketPath);
   const deadlineMs = opts.deadlineMs ?? 15_000;
-  const timer = opts.clock.after(deadlineMs, () => socket.destroy(new Error(`no answer within ${deadlineMs} ms`)));
+  let late = false;
+  const timer = opts.clock.after(deadlineMs, () => {
+    late = true;
+    socket.destroy(new Error('no answer'));
+  });
   try {
     await connected(socket);
     const connection = new Connection(socket, opts);
@@ -31,7 +37,10 @@ export async function dial(opts: DialOptions): Promise<Connection> {
   } catch (e) {
     socket.destroy();
     if (e instanceof ClusterError && e.reason === 'PERMISSION_DENIED') throw e;
-    throw neverSent(`open ${opts.uri}`, hint(e, opts.socketPath));
+    const words = late ? `does not answer within ${deadlineMs} ms` : explain(e);
+    throw new ClusterError('HYPERVISOR_UNAVAILABLE', `libvirt's socket ${opts.socketPath} ${words}`, BEFORE_SEND, {
+      cause: e,
+    });
   } finally {
     timer.cancel();
   }
@@ -65,8 +74,7 @@ const HINTS: Readonly<Record<string, string>> = {
   EACCES: 'may not be opened by this user',
 };
 
-function hint(e: unknown, path: string): string {
-  const code = e instanceof Error && 'code' in e ? String(e.code) : '';
-  const words = HINTS[code];
-  return words === undefined ? (e instanceof Error ? e.message : String(e)) : `${path} ${words}`;
+function explain(e: unknown): string {
+  const words = e instanceof Error && 'code' in e ? HINTS[String(e.code)] : undefined;
+  return words ?? `could not be used: ${e instanceof Error ? e.message : String(e)}`;
 }

@@ -111,7 +111,7 @@ export class DomainVerbs {
     const what = `open the console of domain ${dom.name}`;
     const connection = await this.opts.dialStream();
     const args = { dom, device: undefined, flags: force ? CONSOLE_FORCE : 0 };
-    const opening = openStream(connection, this.opts.clock, PROC.openConsole, args, what);
+    const opening = openStream(connection, PROC.openConsole, args, what);
     try {
       return await beforeDeadline(this.opts.clock, opening, CONSOLE_DEADLINE_MS, () => {
         connection.close('the console did not open in time');

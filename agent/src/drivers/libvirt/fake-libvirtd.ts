@@ -8,7 +8,7 @@ import type { Server, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeMessage, FrameReader, KEEPALIVE, PROGRAM, STATUS, TYPE } from './frame.ts';
-import type { Message } from './frame.ts';
+import type { Header, Message } from './frame.ts';
 import { EVENT, PROC } from './procedures.ts';
 import type { Procedure } from './procedures.ts';
 import { remoteError } from './types.ts';
@@ -95,13 +95,18 @@ export class FakeLibvirtd {
     rmSync(this.dir, { recursive: true, force: true });
   }
 
-  send(client: Client, type: number, procedure: number, serial: number, status: number, payload?: Uint8Array): void {
-    client.socket.write(encodeMessage({ program: PROGRAM.remote, procedure, type, serial, status }, payload));
+  send(client: Client, header: Omit<Header, 'program'>, payload?: Uint8Array): void {
+    client.socket.write(encodeMessage({ program: PROGRAM.remote, ...header }, payload));
   }
 
   emit<T>(event: { readonly number: number; readonly payload: Codec<T> }, args: T): void {
     for (const c of this.clients)
-      if (c.events) this.send(c, TYPE.message, event.number, 0, STATUS.ok, encode(event.payload, args));
+      if (c.events)
+        this.send(
+          c,
+          { type: TYPE.message, procedure: event.number, serial: 0, status: STATUS.ok },
+          encode(event.payload, args),
+        );
   }
 
   lifecycle(uuid: string, event: number, detail = 0): void {
@@ -127,15 +132,16 @@ export class FakeLibvirtd {
 
   async #call(client: Client, m: Message): Promise<void> {
     const entry = this.#handlers.get(m.procedure);
+    const reply = { type: TYPE.reply, procedure: m.procedure, serial: m.serial };
     try {
       if (entry === undefined) throw new Refusal(39, `unknown procedure: ${m.procedure}`);
       this.calls.push(entry.procedure.name);
       const result = await entry.handler(decode(entry.procedure.args, m.payload), client, m.serial);
       if (result === SILENCE) return;
-      this.send(client, TYPE.reply, m.procedure, m.serial, STATUS.ok, encode(entry.procedure.result, result as never));
+      this.send(client, { ...reply, status: STATUS.ok }, encode(entry.procedure.result, result as never));
     } catch (e) {
       const refusal = e instanceof Refusal ? e : new Refusal(1, String(e));
-      this.send(client, TYPE.reply, m.procedure, m.serial, STATUS.error, errorBytes(refusal));
+      this.send(client, { ...reply, status: STATUS.error }, errorBytes(refusal));
     }
   }
 

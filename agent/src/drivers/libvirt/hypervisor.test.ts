@@ -27,10 +27,13 @@ afterEach(async () => {
   await server.dispose();
 });
 
+/** How far the monotonic clock has been put forward. */
+let aheadMs = 0;
+
 function create(): Hypervisor {
   hypervisor = createLibvirtHypervisor({
     socketPath: server.socketPath,
-    clock: systemClock,
+    clock: { ...systemClock, monotonic: () => systemClock.monotonic() + aheadMs },
     random: { next: () => 0 },
     log,
   });
@@ -288,6 +291,15 @@ describe('statistics', () => {
     frozen = undefined;
     set(DB, 3, 1);
     server.lifecycle(DB, 3);
+    await vi.waitFor(async () => expect(uuids(await hypervisor.stats(300))).toEqual([WEB, DB]));
+  });
+
+  it('find out by themselves that a frozen QEMU is well again', async () => {
+    frozen = DB;
+    await create().stats(200);
+    expect(uuids(await hypervisor.stats(200))).toEqual([WEB]);
+    frozen = undefined;
+    aheadMs += 60_000;
     await vi.waitFor(async () => expect(uuids(await hypervisor.stats(300))).toEqual([WEB, DB]));
   });
 

@@ -4,7 +4,6 @@
  */
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
-import { chain } from '@berth/shared/errors/cluster-error.ts';
 import type { Connection } from './connection.ts';
 import { neverSent } from './errors.ts';
 
@@ -60,7 +59,7 @@ export class Link {
       if (this.#closed) return connection.close(this.#why);
       await this.#bringUp(connection);
     } catch (e) {
-      if (!this.#closed) this.opts.onAttemptFailed((this.#why = chain(e)));
+      if (!this.#closed) this.opts.onAttemptFailed((this.#why = e instanceof Error ? e.message : String(e)));
       this.#retryLater();
     } finally {
       this.#attempting = false;

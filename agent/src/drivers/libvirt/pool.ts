@@ -8,7 +8,7 @@ import type { Connection } from './connection.ts';
 import { deadlinePassed, neverSent } from './errors.ts';
 import type { Procedure } from './procedures.ts';
 
-export const MAX_IN_FLIGHT = 4;
+const MAX_IN_FLIGHT = 4;
 
 export interface PoolOptions {
   readonly clock: Clock;
@@ -67,10 +67,15 @@ export class Pool {
       const lane = this.#lanes.find((l) => l.inFlight < MAX_IN_FLIGHT) ?? this.#open();
       if (lane !== undefined) {
         lane.inFlight++;
+        if (this.#hasRoom()) this.#wakeNext(); // a new connection has room for more than the one that opened it
         return lane;
       }
       await this.#turn(what, end - this.opts.clock.monotonic());
     }
+  }
+
+  #hasRoom(): boolean {
+    return this.#lanes.length < this.opts.connections || this.#lanes.some((l) => l.inFlight < MAX_IN_FLIGHT);
   }
 
   async #turn(what: string, waitMs: number): Promise<void> {

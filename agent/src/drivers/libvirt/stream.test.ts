@@ -31,9 +31,10 @@ async function open(): Promise<Duplex> {
     clock: systemClock,
     withoutServerPings: true,
   });
-  return openStream(c, systemClock, PROC.openConsole, ARGS, 'open the console');
+  return openStream(c, PROC.openConsole, ARGS, 'open the console');
 }
-const send = (status: number, data?: Uint8Array): void => server.send(client, TYPE.stream, 201, serial, status, data);
+const send = (status: number, data?: Uint8Array): void =>
+  server.send(client, { type: TYPE.stream, procedure: 201, serial, status }, data);
 const received = (status: number): Message[] =>
   client.seen.filter((m) => m.type === TYPE.stream && m.status === status);
 const collect = async (s: Duplex): Promise<string> => {
@@ -129,10 +130,7 @@ describe('a stream', () => {
     const s = await open();
     server.send(
       client,
-      type,
-      201,
-      serial,
-      STATUS.error,
+      { type, procedure: 201, serial, status: STATUS.error },
       errorBytes(new Refusal(38, 'cannot write: No space left on device', 28)),
     );
     const [e] = await once(s, 'error');

@@ -3,7 +3,6 @@
  * sender, without delaying anybody else. Ending the writable side finishes the stream in order; destroying it aborts.
  */
 import { Duplex } from 'node:stream';
-import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Connection, StreamSink } from './connection.ts';
 import { MAX_STREAM_CHUNK_BYTES, STATUS } from './frame.ts';
 import type { Procedure } from './procedures.ts';
@@ -20,10 +19,7 @@ class RpcStream extends Duplex implements StreamSink {
   #over = false;
   #onConfirm: Done | undefined;
 
-  constructor(
-    readonly connection: Connection,
-    readonly clock: Clock,
-  ) {
+  constructor(readonly connection: Connection) {
     super({ allowHalfOpen: true });
   }
 
@@ -92,7 +88,7 @@ class RpcStream extends Duplex implements StreamSink {
       this.connection.close('the stream was closed');
       done(error);
     };
-    const timer = this.clock.after(ABORT_DEADLINE_MS, closed);
+    const timer = this.connection.opts.clock.after(ABORT_DEADLINE_MS, closed);
     if (this.#over || this.connection.closedWhy !== undefined || this.#serial === undefined) return closed();
     this.#onConfirm = closed;
     this.connection.socket.resume();
@@ -103,12 +99,11 @@ class RpcStream extends Duplex implements StreamSink {
 /** Opens a stream on `connection`, which belongs to it from then on and is closed with it, also when opening fails. */
 export async function openStream<A, R>(
   connection: Connection,
-  clock: Clock,
   procedure: Procedure<A, R>,
   args: A,
   what: string,
 ): Promise<Duplex> {
-  const stream = new RpcStream(connection, clock);
+  const stream = new RpcStream(connection);
   try {
     await connection.openStream(procedure, args, what, stream);
     return stream;
