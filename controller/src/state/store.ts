@@ -30,6 +30,11 @@ export interface StoreOptions {
   readonly onFatal: (e: unknown) => void;
 }
 
+/** No update can be made any more: not the fault of whoever tried. */
+export class StateFailed extends Error {
+  override readonly name = 'StateFailed';
+}
+
 interface Waiter {
   readonly revision: number;
   readonly resolve: () => void;
@@ -111,7 +116,7 @@ export class Store implements State {
 
   async close(): Promise<void> {
     const settled = this.#dead ? undefined : this.settled();
-    this.#dead ??= new Error('the state is closed');
+    this.#dead ??= new StateFailed('the state is closed');
     try {
       await settled;
     } finally {
@@ -204,7 +209,7 @@ export class Store implements State {
 
   #fail(e: unknown): void {
     this.#failed = true;
-    this.#dead = new Error(`the state could not be made durable: ${chain(e)}`, { cause: e });
+    this.#dead = new StateFailed(`the state could not be made durable: ${chain(e)}`, { cause: e });
     this.o.log.fatal({ err: e }, 'a commit failed; the controller stops');
     this.o.onFatal(e);
     for (const w of this.#waiters.splice(0)) w.reject(this.#dead);

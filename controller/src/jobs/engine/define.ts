@@ -195,7 +195,7 @@ export class JobBuilder<P, Deps, Outs extends object = object> {
       local,
       forwardOnly: this.forwardOnly,
       deadlineMs: s.deadlineMs,
-      waitOn: s.waitOn ?? (local ? [] : DEFAULT_WAIT_ON),
+      waitOn: s.waitOn ?? DEFAULT_WAIT_ON,
       failOn: s.failOn ?? [],
       run: s.run.bind(s) as AnyStep['run'],
       undo: s.undo?.bind(s) as AnyStep['undo'],

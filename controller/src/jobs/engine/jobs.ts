@@ -1,5 +1,5 @@
-/** The contract of the job engine for app/, api/ and main.ts. Types only; made by openJobs in runner.ts. */
-import type { JobId } from '@berth/shared/model/ids.ts';
+/** The contract of the job engine for app/, api/ and main.ts. Types only; made by openJobs in open-jobs.ts. */
+import type { HostId, JobId } from '@berth/shared/model/ids.ts';
 import type { JobView } from '@berth/shared/model/job.ts';
 import type { Tx } from '../../state/state.ts';
 import type { JobDef } from './define.ts';
@@ -40,6 +40,8 @@ export interface Jobs {
   nudge(jobId: JobId): void;
   /** The same, by an agent's operation id (`<jobId>.<step>…`). Ids of other shapes are ignored. */
   nudgeByOperation(operationId: string): void;
+  /** The host is back, or was declared dead: those that wait for it look again. */
+  nudgeHost(hostId: HostId): void;
   /** Live progress from elsewhere (a host's Watch); remote steps have ctx.progress. */
   progress(operationId: string, doneBytes: number, totalBytes: number): void;
   /** Recovers all open jobs and begins to drive them. */

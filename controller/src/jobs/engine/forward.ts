@@ -1,0 +1,150 @@
+/** One step forwards: run it, and log how it ended; or find that the job has to stop here. */
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Tx } from '../../state/state.ts';
+import { StateFailed } from '../../state/store.ts';
+import { call, localContext, remoteContext, type At, type Outcome } from './at.ts';
+import { backOffMs, judge, toJobError } from './classify.ts';
+import { Wait } from './define.ts';
+import { alarm, NOT_WAITING, record, sayWaiting, waiting, type NewJobEvent } from './record.ts';
+
+export async function stepForward(at: At): Promise<Outcome | undefined> {
+  let stop: ClusterError | undefined;
+  try {
+    stop = interruption(at);
+  } catch (e) {
+    return onError(at, e);
+  }
+  if (stop && !at.step.forwardOnly) return fail(at, stop);
+  if (stop)
+    await alarm(
+      at,
+      'job.late',
+      `${at.job.kind} ${at.job.subject}: ${stop.message}; it goes on, because it is past its point of no return`,
+    );
+  return at.step.local ? runLocal(at) : runRemote(at);
+}
+
+/** Why the job must not go on: cancelled, too late, or its host is gone for good. */
+function interruption(at: At): ClusterError | undefined {
+  const { job, env, step } = at;
+  if (job.cancelRequested && !step.forwardOnly)
+    return new ClusterError('CANCELLED', `${job.kind} ${job.subject} was cancelled`);
+  if (env.clock.now() >= deadlineOf(at))
+    return new ClusterError(
+      'DEADLINE_EXCEEDED',
+      `${job.kind} ${job.subject} did not get past ${step.name} in time${lastWait(at)}`,
+    );
+  const host = call.host(at);
+  if (host !== undefined && !step.forwardOnly && env.deps.isHostDead?.(host))
+    return new ClusterError('HOST_UNREACHABLE', `the host of ${job.subject} was declared dead`, { hostId: host });
+  return undefined;
+}
+
+const lastWait = (at: At): string => (at.job.waitReason ? ` (${at.job.waitReason})` : '');
+
+function deadlineOf(at: At): number {
+  const ofStep = at.step.deadlineMs === undefined || !at.record ? Infinity : at.record.startedAtMs + at.step.deadlineMs;
+  return Math.min(ofStep, at.job.deadlineAtMs ?? Infinity);
+}
+
+const started = (at: At, data?: unknown): NewJobEvent[] => (at.record ? [] : [{ type: 'started', data }]);
+
+async function runLocal(at: At): Promise<Outcome | undefined> {
+  const attempt = at.live.nextTry(at.step.name);
+  try {
+    const w = await at.env.state.update((tx) => {
+      const out = call.local(at, localContext(at, attempt, tx));
+      if (Wait.is(out)) return logLocalWait(at, tx, out);
+      record(at, tx, [...started(at), { type: 'succeeded', data: out }], { state: 'running', ...NOT_WAITING });
+      return undefined;
+    });
+    return w && { type: 'waiting', ms: untilDeadline(at, w.ms) };
+  } catch (e) {
+    return onError(at, e);
+  }
+}
+
+/** What the step wrote before it waited is kept; its log says so, and what it wants to remember. */
+function logLocalWait(at: At, tx: Tx, w: Wait): Wait {
+  const before = at.record?.started;
+  const isNew = !before?.waited || JSON.stringify(before.memo) !== JSON.stringify(w.memo);
+  if (isNew) record(at, tx, [{ type: 'started', data: { waited: true, memo: w.memo } }]);
+  sayWaiting(at, tx, w.ms, w.why);
+  return w;
+}
+
+async function runRemote(at: At): Promise<Outcome | undefined> {
+  if (!at.record) {
+    await at.env.state.update((tx) => record(at, tx, [{ type: 'started' }], { state: 'running', ...NOT_WAITING }));
+    return undefined;
+  }
+  await at.env.state.settled();
+  try {
+    const out = await inTurn(at);
+    if (Wait.is(out)) return await waiting(at, untilDeadline(at, out.ms), out.why);
+    at.live.clearErrors(at.step.name);
+    await at.env.state.update((tx) =>
+      record(at, tx, [{ type: 'succeeded', data: out }], { state: 'running', ...NOT_WAITING }),
+    );
+    return undefined;
+  } catch (e) {
+    return onError(at, e);
+  }
+}
+
+/** The call itself: when it is this job's turn at the host, and no longer than its deadline. */
+async function inTurn(at: At): Promise<unknown> {
+  const release = await at.env.turns.take(call.host(at));
+  at.live.abort = new AbortController();
+  at.live.running = true;
+  const ms = deadlineOf(at) - at.env.clock.now();
+  const timer = Number.isFinite(ms)
+    ? at.env.clock.after(Math.max(0, ms), () => at.live.abort.abort('deadline'))
+    : undefined;
+  try {
+    if (at.env.stopping()) throw new Error('stopping');
+    return await call.remote(at, remoteContext(at, at.live.nextTry(at.step.name)));
+  } finally {
+    timer?.cancel();
+    at.live.running = false;
+    release();
+  }
+}
+
+async function onError(at: At, e: unknown): Promise<Outcome | undefined> {
+  if (e instanceof StateFailed) throw e;
+  if (at.env.stopping()) return { type: 'stopped' };
+  const verdict = judge(e, at.step);
+  // An aborted call fails in its own words; the reason is found by the interruption that aborted it.
+  if (!at.step.local && at.live.abort.signal.aborted && interruption(at)) return undefined;
+  if (verdict === 'failed' && !at.step.forwardOnly) return fail(at, e);
+  const error = toJobError(e);
+  if (verdict === 'failed')
+    await alarm(
+      at,
+      'job.blocked',
+      `${at.job.kind} ${at.job.subject} cannot finish ${at.step.name}, and keeps trying: ${error.message}`,
+    );
+  if (verdict === 'unknown') at.live.waitsForHost = call.host(at);
+  const ms = backOffMs(at.live.nextError(at.step.name), at.env.random.next());
+  return waiting(at, untilDeadline(at, ms), error.message);
+}
+
+/** A wait does not oversleep the deadline. */
+function untilDeadline(at: At, ms: number): number {
+  const left = deadlineOf(at) - at.env.clock.now();
+  return at.step.forwardOnly && left <= 0 ? ms : Math.min(ms, Math.max(0, left));
+}
+
+/** From here the job goes back. A step that left no trace is marked, so that its undo is not called for nothing. */
+async function fail(at: At, e: unknown): Promise<undefined> {
+  const error = toJobError(e);
+  await at.env.state.update((tx) =>
+    record(at, tx, [...started(at, { skipped: true }), { type: 'failed', data: error }], {
+      state: 'unwinding',
+      error,
+      ...NOT_WAITING,
+    }),
+  );
+  return undefined;
+}

@@ -1,0 +1,114 @@
+/** Starting, joining and leaving jobs, all inside an update: locks and keys. Nothing here drives a job. */
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { newId, type JobId } from '@berth/shared/model/ids.ts';
+import { isEnded, type Job, type Json } from '@berth/shared/model/job.ts';
+import type { Tx } from '../../state/state.ts';
+import { wait, type JobDef, type LocalContext, type Wait } from './define.ts';
+import type { LockName, StartOptions } from './jobs.ts';
+
+const LOCK = /^(.+):(shared|exclusive)$/;
+
+/** Takes the locks and inserts the job, or joins the one with the same key. Throws RESOURCE_BUSY. */
+export function startJob<P, D>(tx: Tx, def: JobDef<P, D>, params: P, o: StartOptions): JobId {
+  const running = o.key === undefined ? undefined : tx.jobs.byKey(o.key);
+  if (running) return join(tx, running, o.waiterOf);
+  for (const lock of o.locks ?? []) refuseHeld(tx, lock, o);
+  const id = newId('job', tx.nowMs);
+  tx.jobs.put({
+    id,
+    kind: def.kind,
+    version: def.version,
+    params: JSON.parse(JSON.stringify(params)) as Json,
+    state: 'running',
+    subject: o.subject,
+    locks: o.locks ?? [],
+    key: o.key,
+    // A keyed job that a person started has itself as waiter: it stays when jobs that joined it leave.
+    waiters: o.waiterOf ? [o.waiterOf] : o.key === undefined ? [] : [id],
+    user: o.user,
+    createdAtMs: tx.nowMs,
+    endedAtMs: undefined,
+    deadlineAtMs: def.deadlineMs === undefined ? undefined : tx.nowMs + def.deadlineMs,
+    wakeAtMs: undefined,
+    waitReason: undefined,
+    cancelRequested: false,
+    error: undefined,
+  });
+  return id;
+}
+
+function refuseHeld(tx: Tx, lock: LockName, o: StartOptions): void {
+  const [, object, mode] = LOCK.exec(lock) ?? [];
+  if (!object) throw new Error(`BUG: ${lock} is no lock`);
+  const holder = tx.jobs.holders(object).find((j) => mode === 'exclusive' || j.locks.includes(`${object}:exclusive`));
+  if (!holder) return;
+  throw busy(`${o.subject} is busy: ${words(holder)} holds it. Wait for that job, or cancel it`, holder);
+}
+
+const words = (j: Job): string => `job ${j.id} (${j.kind} ${j.subject})`;
+const busy = (message: string, j: Job): ClusterError =>
+  new ClusterError('RESOURCE_BUSY', message, { jobId: j.id, kind: j.kind, subject: j.subject });
+
+const isDying = (j: Job): boolean => j.cancelRequested || j.state === 'unwinding' || j.state === 'stuck';
+
+function join(tx: Tx, job: Job, waiterOf: JobId | undefined): JobId {
+  if (isDying(job)) throw busy(`${words(job)} is being taken back; try again when it has ended`, job);
+  const waiter = waiterOf ?? job.id;
+  if (!job.waiters.includes(waiter)) tx.jobs.put({ ...job, waiters: [...job.waiters, waiter] });
+  return job.id;
+}
+
+/** Leaves a joined job; when nobody is left who waits for it, it is cancelled. Twice is once. */
+export function leaveJob(tx: Tx, jobId: JobId, waiter: JobId): void {
+  const job = tx.jobs.get(jobId);
+  if (!job || isEnded(job.state) || !job.waiters.includes(waiter)) return;
+  const waiters = job.waiters.filter((w) => w !== waiter);
+  tx.jobs.put({ ...job, waiters, cancelRequested: job.cancelRequested || waiters.length === 0 });
+}
+
+export interface Joined {
+  readonly jobId: JobId;
+}
+
+/** How often a join looks by itself; the end of the joined job nudges at once. */
+const LOOK_MS = 60_000;
+
+/**
+ * For `run` of a local step: starts or joins a keyed job and waits until it has ended; fails with its error. The step's
+ * `undo` must be `leaveJoined`.
+ */
+export function joinJob<P, D>(
+  c: Pick<LocalContext, 'tx' | 'jobId' | 'memo'>,
+  def: JobDef<P, D>,
+  params: P,
+  o: Omit<StartOptions, 'waiterOf'> & { readonly key: string },
+): Joined | Wait {
+  const joined = joinedJob(c.memo);
+  const job = joined === undefined ? undefined : c.tx.jobs.get(joined);
+  if (job && !isEnded(job.state)) return wait(LOOK_MS, `waits for ${words(job)}`, c.memo);
+  if (job) return endOf(job);
+  const running = c.tx.jobs.byKey(o.key);
+  if (running && isDying(running)) return wait(1_000, `waits until ${words(running)} has been taken back`);
+  const jobId = startJob(c.tx, def, params, { ...o, waiterOf: c.jobId });
+  return wait(LOOK_MS, `waits for ${words(c.tx.jobs.get(jobId)!)}`, { joined: jobId });
+}
+
+/** `undo` of a step that used joinJob. */
+export function leaveJoined(c: Pick<LocalContext, 'tx' | 'jobId' | 'memo'>): void {
+  const joined = joinedJob(c.memo);
+  if (joined !== undefined) leaveJob(c.tx, joined, c.jobId);
+}
+
+function joinedJob(memo: Json | undefined): JobId | undefined {
+  return (memo as { joined?: JobId } | undefined)?.joined;
+}
+
+function endOf(job: Job): Joined {
+  if (job.state === 'succeeded') return { jobId: job.id };
+  const e = job.error;
+  const reason = (e?.reason ?? 'CANCELLED') as ClusterError['reason'];
+  throw new ClusterError(reason, `${job.kind} ${job.subject} failed: ${e?.message ?? 'it was cancelled'}`, {
+    ...e?.meta,
+    jobId: job.id,
+  });
+}
