@@ -181,6 +181,6 @@ function createPeers(o: AgentOptions): AgentPeers {
       clock,
       log,
     }),
-    tunnels: createTunnels({ dir: join(config.dataDir, 'run'), identity, clock, log }),
+    tunnels: createTunnels({ dir: join(config.dataDir, 'tunnels'), identity, clock, log }),
   };
 }

@@ -1,8 +1,7 @@
 /** OpenConsole on the wire: the first message names the domain, then bytes go both ways until either side ends. */
-import { once } from 'node:events';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { ConsoleInput, ConsoleOutput, OpenConsole } from '@berth/proto/agent/v1/domain.ts';
-import { ClusterError, badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
 import { checkDomainRef, type Domains } from '../domain/domains.ts';
 import { write } from './guard.ts';
@@ -23,6 +22,7 @@ export const consoleHandler =
       console.once('drain', () => call.resume());
     });
     call.once('end', () => console.end());
+    call.resume();
     const stop = (): void => void console.destroy();
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
@@ -36,13 +36,19 @@ export const consoleHandler =
     }
   };
 
+/** Takes one message and no more: what follows waits in the stream until the console is open. */
 async function firstMessage(call: ConsoleCall, signal: AbortSignal): Promise<OpenConsole> {
-  const ended = once(call, 'end', { signal }).then(() => [undefined]);
-  ended.catch(() => undefined);
-  const [first] = (await Promise.race([once(call, 'data', { signal }), ended]).catch(() => {
-    throw new ClusterError('CANCELLED', 'the caller went away');
-  })) as [ConsoleInput | undefined];
-  call.pause(); // what follows waits until the console is open
+  const first = await new Promise<ConsoleInput | undefined>((resolve) => {
+    const end = (): void => resolve(undefined);
+    call.once('end', end);
+    signal.addEventListener('abort', end, { once: true });
+    call.once('data', (input: ConsoleInput) => {
+      call.pause();
+      call.off('end', end);
+      signal.removeEventListener('abort', end);
+      resolve(input);
+    });
+  });
   if (first?.message?.$case !== 'open')
     throw invalidArgument('the first message must name the domain whose console to open');
   return first.message.value;
