@@ -19,8 +19,6 @@ export async function checkData(reader: BoundedReader, header: Qcow2Header): Pro
   if (!reader.holds(header.l1Offset, header.l1Entries * 8)) throw truncated(source, 'L1 table');
   if (!reader.holds(refcountOffset, refcountClusters * clusterBytes)) throw truncated(source, 'reference count table');
   if (header.snapshots > 0 && !reader.holds(header.snapshotsOffset, 40)) throw truncated(source, 'snapshot table');
-  // whole sectors only, whoever wrote it
-  if (source.sizeBytes % SECTOR !== 0) throw truncated(source, 'last sector');
   const tables = await readL1(reader, header);
   const affordable = Math.floor((reader.bytesLeft - RESERVE_BYTES) / clusterBytes);
   const step = Math.max(1, Math.ceil(tables.length / Math.max(1, affordable)));

@@ -34,12 +34,16 @@ export async function convert(
   if (needed > diskFreeBytes) throw diskFull(c.poolDir, needed, diskFreeBytes, 'the image');
   // the target is synced when it is installed, not by qemu-img; internal snapshots stay behind
   const args = ['convert', '-p', '-m', '8', '-f', c.format, '-O', 'qcow2', c.source, c.target];
+  let done = 0;
   try {
     await exec.runConfined('qemu-img', args, {
       signal,
       timeoutMs: 0,
       what: 'converting the image',
-      onOutput: (text) => onFraction(lastPercentage(text) / 100),
+      onOutput: (text) => {
+        done = Math.max(done, lastPercentage(text) / 100);
+        onFraction(done);
+      },
       limits: { fileBytes: c.virtualSizeBytes + c.virtualSizeBytes / 64 + SLACK_BYTES },
     });
   } catch (e) {
