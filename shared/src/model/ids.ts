@@ -17,7 +17,7 @@ export type JobId = Id<'job'>;
 export type TokenId = Id<'token'>;
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
-const BODY = /^[0-9a-hjkmnp-tv-z]{22}$/;
+const BODY = /^[0-9a-hjkmnp-tv-z]{21}$/;
 let lastMs = 0;
 let counter = 0;
 
