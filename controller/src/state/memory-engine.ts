@@ -23,7 +23,7 @@ export class MemoryDisk {
   events: Event[] = [];
   meta: Meta;
 
-  constructor(installationId = 'installation-0000000000000000000000', epoch = 1) {
+  constructor(installationId = 'installation-000000000000000000000', epoch = 1) {
     this.meta = { installationId, epoch, revision: 0 };
   }
 
