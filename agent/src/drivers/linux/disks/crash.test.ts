@@ -1,0 +1,112 @@
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { open, readFile, rm, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { createLog } from '@berth/shared/log/log.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { expect, it, vi } from 'vitest';
+import type { Disks } from '../../disks.ts';
+import { createDisks } from '../disks.ts';
+import { describeReal, exec, tempDir, work } from '../fixture/real.ts';
+
+const start = (dataDir: string): Disks =>
+  createDisks({ dataDir, unprivilegedUser: 'nobody', clock: systemClock, log: createLog('test', 'silent') });
+const litter = (dataDir: string, ...dirs: string[]): string[] =>
+  dirs.flatMap((d) => readdirSync(join(dataDir, d)).map((n) => `${d}/${n}`));
+
+/** Imports the upload "u" in a process of its own, and says so as soon as the conversion is under way. */
+const IMPORTER = `
+  import { writeFileSync } from 'node:fs';
+  import { createDisks } from '${join(import.meta.dirname, '../disks.ts')}';
+  import { systemClock } from '@berth/shared/runtime/clock.ts';
+  const log = { info() {}, warn() {}, error() {}, debug() {} };
+  const [dataDir, flag] = process.argv.slice(2);
+  const disks = createDisks({ dataDir, unprivilegedUser: 'nobody', clock: systemClock, log });
+  const onProgress = () => writeFileSync(flag, 'converting');
+  await disks.importImage('u', '', { signal: new AbortController().signal, onProgress });
+  writeFileSync(flag, 'done');
+`;
+
+async function startImporter(dir: string, dataDir: string): Promise<{ pid: number; flag: string }> {
+  const outfile = join(dir, 'importer.mjs');
+  const banner = { js: "import { createRequire } from 'node:module'; const require = createRequire('/');" };
+  const stdin = { contents: IMPORTER, resolveDir: import.meta.dirname, loader: 'ts' as const };
+  await build({ stdin, outfile, bundle: true, platform: 'node', format: 'esm', banner, logLevel: 'error' });
+  const flag = join(dir, 'flag');
+  const pid = await exec.launch(process.execPath, [outfile, dataDir, flag], { logFile: join(dir, 'log') });
+  return { pid, flag };
+}
+
+/** Large enough that the conversion is not over before it is killed. */
+async function uploadLarge(disks: Disks): Promise<void> {
+  const bytes = 192 * 2 ** 20;
+  const sink = await disks.openUpload('u', bytes);
+  const chunk = Buffer.alloc(2 ** 20);
+  for (let i = 0; i < bytes / chunk.length; i++) {
+    for (let at = 0; at < chunk.length; at += 4_096) chunk.writeUInt32LE(i * 4_096 + at, at);
+    chunk.write('\x53\xef', 0x438, 'latin1');
+    await sink.write(chunk);
+  }
+  await sink.finish();
+}
+
+describeReal('after kill -9 of the agent', ['qemu-img', 'qemu-nbd'], () => {
+  it('in the middle of a conversion, qemu-img is gone too, the next start sweeps up, and the import can run again', async () => {
+    const [dir, dataDir] = [tempDir(), join(tempDir(), 'd')];
+    const first = start(dataDir);
+    await uploadLarge(first);
+    const { pid, flag } = await startImporter(dir, dataDir);
+    const seen = await vi.waitFor(() => readFile(flag, 'utf8'), { timeout: 15_000, interval: 1 });
+    process.kill(pid, 'SIGKILL');
+    expect(seen).toBe('converting');
+    expect(litter(dataDir, 'staging')).toEqual(['staging/import-u']);
+    const converting = async (): Promise<string[]> => {
+      const pids = readdirSync('/proc').filter((n) => /^\d+$/.test(n));
+      const lines = await Promise.all(pids.map((p) => readFile(`/proc/${p}/cmdline`, 'utf8').catch(() => '')));
+      return lines.filter((l) => l.includes('qemu-img') && l.includes(dataDir));
+    };
+    await vi.waitFor(async () => expect(await converting()).toEqual([]), { timeout: 5_000 });
+    const again = start(dataDir);
+    expect(await again.listImages()).toEqual([]);
+    expect(litter(dataDir, 'staging', 'run', 'images')).toEqual([]);
+    expect(await again.hasUpload('u')).toBe(true);
+    const image = await again.importImage('u', '', work);
+    expect(await again.listImages()).toMatchObject([{ digest: image.digest }]);
+    expect(litter(dataDir, 'staging', 'run', 'uploads')).toEqual([]);
+  });
+
+  it('whatever was half-made is swept up, and what was whole stays', async () => {
+    const dataDir = join(tempDir(), 'd');
+    const disks = start(dataDir);
+    await disks.ensureVolume({ volumeId: 'whole', vmId: 'vm-1', imageDigest: undefined, sizeBytes: 2 ** 20 });
+    const sink = await disks.openUpload('kept', 0);
+    await sink.finish();
+    const hex = 'ab'.repeat(32);
+    const half = [
+      `images/${hex}.json`,
+      `images/${hex}.chunks`,
+      `images/.${hex}.json.half`,
+      'uploads/u.1.part',
+      'uploads/old',
+    ];
+    half.push('volumes/.v.half', 'staging/seed-x');
+    for (const name of half) writeFileSync(join(dataDir, name), 'x');
+    mkdirSync(join(dataDir, 'run/digest-x'));
+    mkdirSync(join(dataDir, 'staging/fetch-x'));
+    const file = await open(join(dataDir, 'uploads/old'), 'r');
+    await file.close();
+    await utimes(join(dataDir, 'uploads/old'), 1, 1);
+    await disks.ensureVolume({ volumeId: 'orphan', vmId: 'vm-1', imageDigest: undefined, sizeBytes: 2 ** 20 });
+    await rm(disks.volumePath('orphan', false));
+    const again = start(dataDir);
+    expect(await again.listVolumes()).toMatchObject([{ volumeId: 'whole' }]);
+    expect(await again.hasUpload('kept')).toBe(true);
+    expect(litter(dataDir, 'images', 'uploads', 'volumes', 'staging', 'run').sort()).toEqual([
+      'staging/fetch-x',
+      'uploads/kept',
+      'uploads/kept.json',
+      'volumes/whole.json',
+      'volumes/whole.qcow2',
+    ]);
+  });
+});
