@@ -31,8 +31,8 @@ export function checkDomainSpec(s: DomainSpec): DomainSpec {
   if (!Number.isSafeInteger(s.generation) || s.generation < 0) throw invalidArgument(`vm ${s.name}: bad generation`);
   for (const d of s.disks) {
     checkId('volume', d.volumeId);
-    if (!/^vd[a-z]$/.test(d.target))
-      throw invalidArgument(`vm ${s.name}: disk target ${JSON.stringify(d.target.slice(0, 20))} is not vda to vdz`);
+    if (!/^vd[a-y]$/.test(d.target))
+      throw invalidArgument(`vm ${s.name}: disk target ${JSON.stringify(d.target.slice(0, 20))} is not vda to vdy`);
   }
   if (s.seedVolumeId !== undefined) checkId('volume', s.seedVolumeId);
   const nics = s.nics.map((n) => ({
