@@ -35,7 +35,9 @@ export class OperationBook {
     if (entry?.hostId !== hostId) return;
     const before = entry.view;
     entry.view = view;
-    if (before?.state !== view.state || before.needsSource !== view.needsSource) this.changed(view.id);
+    const same =
+      before?.state === view.state && before.needsSource === view.needsSource && before.doneBytes === view.doneBytes;
+    if (!same) this.changed(view.id);
   }
 
   get(operationId: string): OperationView | undefined {

@@ -29,6 +29,7 @@ export type Installation = z.infer<typeof Installation>;
 export const paths = (dataDir: string) => ({
   /** Written last by init: with it the installation is whole. */
   marker: join(dataDir, 'installation.json'),
+  database: join(dataDir, 'berth.db'),
   caKey: join(dataDir, 'trust', 'ca-key.pem'),
   caCertificate: join(dataDir, 'trust', 'ca.pem'),
   key: join(dataDir, 'trust', 'controller-key.pem'),

@@ -1,0 +1,14 @@
+/** EnrollmentService: an agent's first certificate. The only service, besides health, that answers without credentials. */
+import type { EnrollmentServiceService } from '@berth/proto/v1/enrollment.ts';
+import type { Enrollment } from '../app/enrollment.ts';
+import type { Handlers } from './wrap.ts';
+
+export const enrollmentHandlers = (
+  enrollment: Enrollment,
+  installationId: string,
+): Handlers<EnrollmentServiceService> => ({
+  enroll: async (r) => {
+    const { host, certificatePem, caPem } = await enrollment.enroll(r);
+    return { certificatePem, caPem, hostId: host.id, hostName: host.name, installationId };
+  },
+});

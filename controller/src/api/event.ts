@@ -1,0 +1,29 @@
+/** EventService: what happened. */
+import type { Event as WireEvent, EventServiceService } from '@berth/proto/v1/event.ts';
+import type { Event } from '@berth/shared/model/event.ts';
+import type { Events } from '../app/events.ts';
+import { fromWire, toWire } from './numbers.ts';
+import type { Handlers } from './wrap.ts';
+
+export const eventHandlers = (events: Events): Handlers<EventServiceService> => ({
+  listEvents: async (r) => {
+    const afterRevision = fromWire('after_revision', r.afterRevision);
+    const found = await events.list({ limit: r.limit, afterRevision, subject: r.subject });
+    return { events: found.map(toEvent) };
+  },
+  watchEvents: async function* (r, call) {
+    const afterRevision = fromWire('after_revision', r.afterRevision);
+    for await (const event of events.watch(afterRevision, call.signal)) yield toEvent(event);
+  },
+});
+
+const toEvent = (e: Event): WireEvent => ({
+  revision: toWire(e.revision),
+  atMs: toWire(e.atMs),
+  type: e.type,
+  severity: e.severity,
+  subjectKind: e.subjectKind,
+  subject: e.subject,
+  message: e.message,
+  jobId: e.jobId ?? '',
+});

@@ -1,0 +1,67 @@
+/** ImageService: images, and the relay of an upload to the host that receives it. Stores nothing. */
+import { Readable } from 'node:stream';
+import { ImageState, type Image, type ImageServiceService, type UploadImageRequest } from '@berth/proto/v1/image.ts';
+import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import type { Image as Stored } from '@berth/shared/model/image.ts';
+import type { Images, ImageView } from '../app/images.ts';
+import { fromWire, toWire } from './numbers.ts';
+import { toQuery } from './page.ts';
+import type { Handlers } from './wrap.ts';
+
+export const imageHandlers = (images: Images): Handlers<ImageServiceService> => ({
+  importImage: async (r, call) => {
+    const { name, format, host } = r;
+    const fileBytes = fromWire('file_bytes', r.fileBytes);
+    const made = await images.import({ name, fileBytes, format, host }, call.user);
+    return { image: toImage(made.view), jobId: made.jobId, uploadTicket: made.uploadTicket };
+  },
+  uploadImage: async (messages, call) => {
+    const all = messages[Symbol.asyncIterator]();
+    const first = await all.next();
+    const begin = first.done === true ? undefined : first.value.message;
+    if (begin?.$case !== 'begin') throw invalidArgument('an upload begins with its ticket');
+    const data = Readable.from(bytes(all, call.signal), { objectMode: false, highWaterMark: 1 << 20 });
+    const { imageId, ticket } = begin.value;
+    return { receivedBytes: toWire(await images.upload(imageId, ticket, data)) };
+  },
+  getImage: async (r) => toImage(await images.get(r.image)),
+  listImages: async (r) => {
+    const { items, nextPageToken } = await images.list(toQuery(r.page));
+    return { images: items.map(toImage), nextPageToken };
+  },
+  deleteImage: async (r, call) => {
+    const { jobId } = await images.delete(r.image, call.user);
+    return { jobId };
+  },
+});
+
+/** A caller that hangs up in the middle makes the stream fail, not end. */
+async function* bytes(messages: AsyncIterator<UploadImageRequest>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  for (;;) {
+    const next = await messages.next();
+    if (signal.aborted) throw new ClusterError('CANCELLED', 'the sender hung up');
+    if (next.done === true) return;
+    const { message } = next.value;
+    if (message?.$case !== 'data') throw invalidArgument('an upload has one beginning, and then only data');
+    yield message.value;
+  }
+}
+
+const STATE: Readonly<Record<Stored['state'], ImageState>> = {
+  importing: ImageState.IMPORTING,
+  available: ImageState.AVAILABLE,
+  deleting: ImageState.DELETING,
+};
+
+const toImage = ({ image, copies, vmCount, jobId }: ImageView): Image => ({
+  id: image.id,
+  name: image.name,
+  state: STATE[image.state],
+  digest: image.digest ?? '',
+  sourceDigest: image.sourceDigest ?? '',
+  virtualSizeBytes: toWire(image.virtualSizeBytes),
+  copies: copies.map((c) => ({ host: c.host, fileBytes: toWire(c.fileBytes) })),
+  createdAtMs: toWire(image.createdAtMs),
+  vmCount,
+  jobId: jobId ?? '',
+});

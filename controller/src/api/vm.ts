@@ -1,0 +1,100 @@
+/** VmService: VMs as people see them; their serial log and console are relayed from their host. */
+import { VmState, type CloneVmRequest, type Vm, type VmServiceService } from '@berth/proto/v1/vm.ts';
+import type { VmState as State } from '@berth/shared/model/vm.ts';
+import type { CloneVm } from '../app/vm-request.ts';
+import type { VmView } from '../app/vm-view.ts';
+import type { VmAnswer, Vms } from '../app/vms.ts';
+import type { Hosts } from '../hosts/hosts.ts';
+import { relayConsole } from './console.ts';
+import { fromWire, toWire } from './numbers.ts';
+import { toQuery } from './page.ts';
+import type { Handlers } from './wrap.ts';
+
+export const vmHandlers = (vms: Vms, hosts: Hosts): Handlers<VmServiceService> => ({
+  createVm: async (r, call) => {
+    const { name, vcpus, host, bridge, mac, labels, dryRun } = r;
+    const sizes = sizesOf(r);
+    return toAnswer(await vms.create({ name, vcpus, host, bridge, mac, labels, dryRun, ...sizes }, call.user));
+  },
+  cloneVm: async (r, call) => toAnswer(await vms.clone(toClone(r), call.user)),
+  getVm: async (r) => toVm(await vms.get(r.vm)),
+  listVms: async (r) => {
+    const { items, nextPageToken } = await vms.list({ ...toQuery(r.page), host: r.host });
+    return { vms: items.map(toVm), nextPageToken };
+  },
+  startVm: async (r, call) => toAnswer(await vms.start(r.vm, call.user)),
+  stopVm: async (r, call) => {
+    const timeoutMs = fromWire('timeout_ms', r.timeoutMs);
+    return toAnswer(await vms.stop(r.vm, { force: r.force, thenForce: r.thenForce, timeoutMs }, call.user));
+  },
+  deleteVm: async (r, call) => toAnswer(await vms.delete(r.vm, { force: r.force }, call.user)),
+  readVmLog: async function* (r, call) {
+    const { vm, hostId } = vms.locate(r.vm, 'log');
+    const wanted = { vmId: vm.id, tailBytes: fromWire('tail_bytes', r.tailBytes), follow: r.follow };
+    for await (const data of hosts.agent(hostId).readSerialLog(wanted, call.signal)) yield { data: Buffer.from(data) };
+  },
+  openVmConsole: (messages, call) => relayConsole(vms, hosts, messages, call.signal),
+});
+
+const sizesOf = (r: { memoryBytes: bigint; diskSizeBytes: bigint }) => ({
+  memoryBytes: fromWire('memory_bytes', r.memoryBytes),
+  diskSizeBytes: fromWire('disk_size_bytes', r.diskSizeBytes),
+});
+
+const toClone = (r: CloneVmRequest): CloneVm => ({ ...r, ...sizesOf(r) });
+
+const toAnswer = (a: VmAnswer) => ({ vm: toVm(a.view), jobId: a.jobId ?? '' });
+
+const STATE: Readonly<Record<State, VmState>> = {
+  creating: VmState.CREATING,
+  stopped: VmState.STOPPED,
+  starting: VmState.STARTING,
+  running: VmState.RUNNING,
+  paused: VmState.PAUSED,
+  stopping: VmState.STOPPING,
+  crashed: VmState.CRASHED,
+  deleting: VmState.DELETING,
+  unknown: VmState.UNKNOWN,
+  missing: VmState.MISSING,
+};
+
+function toVm(v: VmView): Vm {
+  const { vm } = v;
+  return {
+    id: vm.id,
+    name: vm.name,
+    uuid: vm.uuid,
+    state: STATE[v.state],
+    stateReason: v.reason,
+    host: v.hostName,
+    spec: toSpec(v),
+    generation: toWire(vm.generation),
+    createdAtMs: toWire(vm.createdAtMs),
+    jobId: v.jobId ?? '',
+    cpuUsed: v.statistics?.cpuUsed ?? 0,
+    memoryUsedBytes: toWire(v.statistics?.memoryUsedBytes),
+    lastSeenAtMs: toWire(v.lastSeenAtMs),
+  };
+}
+
+function toSpec({ vm: { spec }, imageNames }: VmView): Vm['spec'] {
+  return {
+    vcpus: spec.vcpus,
+    memoryBytes: toWire(spec.memoryBytes),
+    disks: spec.disks.map((d, i) => ({
+      target: d.target,
+      sizeBytes: toWire(d.sizeBytes),
+      image: imageNames[i] ?? '',
+      volumeId: d.volumeId,
+    })),
+    nics: spec.nics.map((n) => ({
+      mac: n.mac,
+      bridge: n.bridge,
+      model: n.model,
+      address: n.address ?? '',
+      gateway: n.gateway ?? '',
+    })),
+    labels: { ...spec.labels },
+    runPolicy: spec.runPolicy,
+  };
+}

@@ -1,0 +1,95 @@
+/**
+ * The controller's configuration: one YAML file, flags over it, defaults under it. Unknown keys are errors, and all
+ * problems are told at once. The only file of the controller's daemon that may read the environment (it reads nothing).
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { parse, stringify } from 'yaml';
+import { z } from 'zod';
+import { invalidArgument, chain } from '@berth/shared/errors/cluster-error.ts';
+import { parseBytes } from '@berth/shared/units/bytes.ts';
+import { parseDuration } from '@berth/shared/units/duration.ts';
+import { splitAddress } from './app/address.ts';
+import { DEFAULT_POLICY } from './scheduler/world.ts';
+
+const DEFAULT_FILE = '/etc/berth/controller.yaml';
+const API_PORT = 7443;
+
+const address = z
+  .string()
+  .refine((s) => splitAddress(s, API_PORT) !== undefined, 'an address like 0.0.0.0:7443 is expected');
+
+/** `5s`, `20GiB`; numbers are milliseconds and bytes. */
+const quantity = (read: (text: string) => number) =>
+  z.union([z.number(), z.string()]).transform((v, context) => {
+    try {
+      return typeof v === 'number' ? v : read(v);
+    } catch (e) {
+      context.addIssue({ code: 'custom', message: chain(e) });
+      return z.NEVER;
+    }
+  });
+const duration = quantity(parseDuration).pipe(z.number().int().min(1_000).max(3_600_000));
+const bytes = quantity(parseBytes).pipe(z.number().int().min(0));
+
+const Schema = z.strictObject({
+  /** Database, keys and tokens. */
+  dataDir: z.string().min(1).default('/var/lib/berth/controller'),
+  /** Where the gRPC API listens. */
+  listen: address.default(`0.0.0.0:${API_PORT}`),
+  /** host:port that goes into join tokens; default: the first address given to init. */
+  address: address.optional(),
+  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  /** How often hosts report statistics. */
+  statisticsInterval: duration.default(10_000),
+  /** How fast hosts are dialled after a restart. */
+  dial: z
+    .strictObject({
+      perSecond: z.number().min(1).max(10_000).default(100),
+      atOnce: z.number().int().min(1).max(10_000).default(256),
+    })
+    .prefault({}),
+  /** What may be promised of a host. */
+  policy: z
+    .strictObject({
+      cpuOvercommit: z.number().min(0.1).max(1_000).default(DEFAULT_POLICY.cpuOvercommit),
+      memoryOvercommit: z.number().min(0.1).max(100).default(DEFAULT_POLICY.memoryOvercommit),
+      diskOvercommit: z.number().min(0.1).max(100).default(DEFAULT_POLICY.diskOvercommit),
+      memoryReserveBytes: bytes.default(DEFAULT_POLICY.memoryReserveBytes),
+      memoryReserveShare: z.number().min(0).max(0.9).default(DEFAULT_POLICY.memoryReserveShare),
+      diskReserveShare: z.number().min(0).max(0.9).default(DEFAULT_POLICY.diskReserveShare),
+    })
+    .prefault({}),
+});
+
+export type Config = z.output<typeof Schema>;
+export type ConfigInput = z.input<typeof Schema>;
+
+/** Checks and completes; INVALID_ARGUMENT names every problem. */
+export function checkConfig(input: unknown, from: string): Config {
+  const result = Schema.safeParse(input ?? {});
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((i) => `${i.path.join('.') || 'the file'}: ${i.message}`);
+  throw invalidArgument(
+    `${from} has ${problems.length === 1 ? 'a problem' : `${problems.length} problems`}: ${problems.join('; ')}`,
+  );
+}
+
+/** @param file must exist when given; otherwise /etc/berth/controller.yaml is used where there is one. */
+export function loadConfig(file: string | undefined, flags: Readonly<Record<string, unknown>>): Config {
+  const path = file ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
+  const given = Object.fromEntries(Object.entries(flags).filter(([, v]) => v !== undefined));
+  const stored = path === undefined ? {} : read(path);
+  return checkConfig(isRecord(stored) ? { ...stored, ...given } : stored, path ?? 'the command line');
+}
+
+export const printConfig = (config: Config): string => stringify(config);
+
+const isRecord = (v: unknown): v is Record<string, unknown> => typeof v === 'object' && v !== null && !Array.isArray(v);
+
+function read(path: string): unknown {
+  try {
+    return (parse(readFileSync(path, 'utf8')) as unknown) ?? {};
+  } catch (e) {
+    throw invalidArgument(`${path} cannot be read`, {}, e);
+  }
+}

@@ -1,0 +1,170 @@
+/** Builds the controller out of its parts, in order, and takes it apart again. In-process for tests and benches too. */
+import { badState } from '@berth/shared/errors/cluster-error.ts';
+import type { Log } from '@berth/shared/log/log.ts';
+import { newId } from '@berth/shared/model/ids.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Random } from '@berth/shared/runtime/random.ts';
+import { ApiServer, type App } from './api/server.ts';
+import { joinAddress, splitAddress } from './app/address.ts';
+import { Enrollment } from './app/enrollment.ts';
+import { Events } from './app/events.ts';
+import { HostsApp } from './app/hosts.ts';
+import { Images } from './app/images.ts';
+import { JobsApp } from './app/jobs.ts';
+import { Tokens } from './app/tokens.ts';
+import { Vms } from './app/vms.ts';
+import type { Config } from './config.ts';
+import { createHosts, type RunningHosts } from './hosts/connections.ts';
+import { createFence } from './hosts/fence.ts';
+import { makeJobDeps } from './jobs/deps.ts';
+import type { Jobs } from './jobs/engine/jobs.ts';
+import { openJobs } from './jobs/engine/open-jobs.ts';
+import { nudgeJobs } from './jobs/nudges.ts';
+import { JOBS } from './jobs/registry.ts';
+import { Uploads } from './jobs/uploads.ts';
+import { Debts } from './reconcilers/debts.ts';
+import { followPower } from './reconcilers/power.ts';
+import { openState } from './state/open-state.ts';
+import type { State } from './state/state.ts';
+import { loadIdentity, paths, type Identity } from './trust/identity.ts';
+
+export interface ControllerOptions {
+  readonly dataDir: string;
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly version?: string;
+  /** The bundled SQLite thread; beside the program unless said otherwise. */
+  readonly workerFile?: string | URL;
+  /** A commit failed: the process must end at once. */
+  readonly onFatal?: (e: unknown) => void;
+}
+
+export interface Controller {
+  /** Serving when it resolves. */
+  start(): Promise<{ readonly port: number; readonly hosts: number; readonly installationId: string }>;
+  /** Streams end, jobs rest where they are, all is durable, the database is free. */
+  stop(): Promise<void>;
+  /** For tests and benches. */
+  readonly parts: Parts | undefined;
+}
+
+export interface Parts {
+  readonly state: State;
+  readonly hosts: RunningHosts;
+  readonly jobs: Jobs;
+  readonly api: ApiServer;
+  readonly identity: Identity;
+}
+
+export const createController = (options: ControllerOptions): Controller => new BuiltController(options);
+
+class BuiltController implements Controller {
+  parts: Parts | undefined;
+  private port = 0;
+  private endNudges: (() => void) | undefined;
+
+  constructor(private readonly o: ControllerOptions) {}
+
+  async start() {
+    const { config, clock, dataDir } = this.o;
+    const identity = await loadIdentity(dataDir, clock.now());
+    const state = await this.openState();
+    try {
+      this.parts = this.build(identity, state);
+      const listen = splitAddress(config.listen, 7443) ?? { host: '0.0.0.0', port: 7443 };
+      this.port = await this.parts.api.listen(joinAddress(listen.host, listen.port));
+    } catch (e) {
+      await state.close();
+      throw e;
+    }
+    const { hosts, jobs } = this.parts;
+    this.endNudges = nudgeJobs({ hosts, state, jobs });
+    hosts.start();
+    jobs.run();
+    return { port: this.port, hosts: state.tables.hosts.size, installationId: state.installationId };
+  }
+
+  async stop(): Promise<void> {
+    const parts = this.parts;
+    if (parts === undefined) return;
+    this.parts = undefined;
+    await parts.api.stop();
+    await parts.jobs.stop();
+    this.endNudges?.();
+    parts.hosts.stop();
+    await parts.state.close();
+  }
+
+  private async openState(): Promise<State> {
+    const { dataDir, clock, log, workerFile } = this.o;
+    const onFatal = (e: unknown) => {
+      log.fatal({ err: e }, 'the state could not be made durable');
+      this.o.onFatal?.(e);
+    };
+    const where = workerFile === undefined ? {} : { workerFile };
+    return openState({ path: paths(dataDir).database, clock, log, onFatal, ...where });
+  }
+
+  private build(identity: Identity, state: State): Parts {
+    const { clock, random, log, config } = this.o;
+    if (state.installationId !== identity.installationId)
+      throw badState(
+        `${this.o.dataDir} mixes two installations: its database is of ${state.installationId}, its keys are of ${identity.installationId}. Restore both from the same backup`,
+      );
+    const { policy } = config;
+    const hosts = this.buildHosts(identity, state);
+    const uploads = new Uploads(clock);
+    const jobs: Jobs = openJobs({
+      state,
+      deps: makeJobDeps({ hosts, tables: state.tables, policy, uploads }),
+      defs: JOBS,
+      clock,
+      log,
+      random,
+    });
+    const tokens = new Tokens(state, clock);
+    const advertised = () => this.advertised(identity);
+    const app: App = {
+      hosts: new HostsApp({ state, hosts, clock, policy, caPin: identity.caPin, advertised }),
+      vms: new Vms({ state, hosts, jobs, clock, random, policy }),
+      images: new Images({ state, hosts, jobs, uploads, clock }),
+      jobs: new JobsApp({ state, jobs }),
+      events: new Events(state),
+      tokens,
+      enrollment: new Enrollment(state, identity.authority, clock),
+      connections: hosts,
+      about: { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() },
+    };
+    const api = new ApiServer({ app, identity, wrap: { state, tokens, clock, log } });
+    return { state, hosts, jobs, api, identity };
+  }
+
+  private buildHosts(identity: Identity, state: State): RunningHosts {
+    const { clock, random, log, config } = this.o;
+    const runId = newId('run', clock.now());
+    const debts = new Debts({ state, clock, log, runId });
+    return createHosts({
+      state,
+      identity,
+      clock,
+      random,
+      log,
+      fence: createFence(state, runId),
+      statisticsIntervalMs: config.statisticsInterval,
+      pace: config.dial,
+      prepare: (hostId, agent) => debts.pay(hostId, agent),
+      onPower: (edge) => followPower(state, log, edge),
+    });
+  }
+
+  /** What join tokens say: as configured; else as told at init, unless the port was picked by the system. */
+  private advertised(identity: Identity): string {
+    const { address, listen } = this.o.config;
+    const told = address ?? identity.addresses[0] ?? '127.0.0.1:0';
+    const parts = splitAddress(told, this.port);
+    const systemPort = splitAddress(listen, 7443)?.port === 0;
+    return parts ? joinAddress(parts.host, systemPort || parts.port === 0 ? this.port : parts.port) : told;
+  }
+}

@@ -1,0 +1,133 @@
+/** `berth-controller`: reads the command line, starts what it asks for, and says in one line what became of it. */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { chain, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { createLog, type Log } from '@berth/shared/log/log.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { systemRandom } from '@berth/shared/runtime/random.ts';
+import { loadConfig, printConfig, type Config } from './config.ts';
+import { createController } from './controller.ts';
+import { initialise, renewAdminToken } from './trust/init.ts';
+
+interface Flags {
+  readonly config?: string;
+  readonly dataDir?: string;
+  readonly listen?: string;
+  readonly logLevel?: string;
+}
+
+/** Beside the bundle; given explicitly because shared code may end up in a chunk elsewhere. */
+const workerFile = new URL('./sqlite-worker.js', import.meta.url);
+const NAME = 'berth-controller';
+
+const readConfig = (f: Flags): Config =>
+  loadConfig(f.config, { dataDir: f.dataDir, listen: f.listen, logLevel: f.logLevel });
+
+function version(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return String((JSON.parse(text) as { version?: unknown }).version);
+}
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+async function init(flags: Flags & { readonly address: readonly string[] }): Promise<void> {
+  const config = readConfig(flags);
+  const log = createLog(NAME, config.logLevel);
+  const { dataDir } = config;
+  const made = await initialise({ dataDir, addresses: flags.address, clock: systemClock, log, workerFile });
+  say(`installation ${made.installationId} made in ${dataDir}`);
+  say(`start it: ${NAME} run --data-dir ${dataDir}`);
+  say(`log in:   berth login --token-file ${made.adminTokenFile}`);
+}
+
+async function adminToken(flags: Flags): Promise<void> {
+  const config = readConfig(flags);
+  const log = createLog(NAME, config.logLevel);
+  const file = await renewAdminToken({ dataDir: config.dataDir, clock: systemClock, log, workerFile });
+  say(`log in: berth login --token-file ${file}`);
+}
+
+async function run(flags: Flags): Promise<void> {
+  const config = readConfig(flags);
+  const log = createLog(NAME, config.logLevel);
+  const startedAt = systemClock.monotonic();
+  const controller = createController({
+    dataDir: config.dataDir,
+    config,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+    version: version(),
+    workerFile,
+    onFatal: () => process.exit(1),
+  });
+  const { port, hosts, installationId } = await controller.start();
+  const tookMs = Math.round(systemClock.monotonic() - startedAt);
+  say(
+    `${NAME} ready on ${config.listen.replace(/:0$/, `:${port}`)} in ${tookMs} ms (${installationId}, ${hosts} hosts)`,
+  );
+  stopOnSignals(log, () => controller.stop());
+}
+
+/** The first signal stops cleanly; the second one at once. */
+function stopOnSignals(log: Log, stop: () => Promise<void>): void {
+  let stopping = false;
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    log.info({ signal }, 'stopping');
+    stop().then(
+      () => process.exit(0),
+      (e: unknown) => fail(e),
+    );
+  };
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+}
+
+function fail(e: unknown): never {
+  const code = (e as NodeJS.ErrnoException).code;
+  const words =
+    isClusterError(e) || code !== undefined ? chain(e) : e instanceof Error ? (e.stack ?? e.message) : chain(e);
+  process.stderr.write(`${NAME}: ${words}\n`);
+  process.exit(1);
+}
+
+function program(): Command {
+  const shared = (c: Command): Command =>
+    c
+      .option('--config <file>', 'configuration file (default: /etc/berth/controller.yaml, where there is one)')
+      .option('--data-dir <dir>', 'database, keys and tokens')
+      .option('--log-level <level>', 'trace, debug, info, warn, error or silent');
+  const command = new Command(NAME).description('The controller of a Berth installation.').version(version());
+  shared(command)
+    .option('--check-config', 'check the configuration and exit')
+    .option('--print-config', 'print the configuration with its defaults and exit')
+    .action((flags: Flags & { checkConfig?: boolean; printConfig?: boolean }, self: Command) => {
+      if (flags.printConfig) return void process.stdout.write(printConfig(readConfig(flags)));
+      if (!flags.checkConfig) return self.help({ error: true });
+      readConfig(flags);
+      say('the configuration is good');
+    });
+  shared(command.command('init'))
+    .description('make a new installation in an empty directory')
+    .requiredOption(
+      '--address <host:port...>',
+      'how agents and people reach this controller; the first goes into tokens',
+    )
+    .action((_: unknown, self: Command) => init(self.optsWithGlobals()));
+  shared(command.command('run'))
+    .description('run the controller')
+    .option('--listen <host:port>', 'where the API listens')
+    .action((_: unknown, self: Command) => run(self.optsWithGlobals()));
+  shared(command.command('admin-token'))
+    .description("make a new administrator's token; the controller must be stopped")
+    .action((_: unknown, self: Command) => adminToken(self.optsWithGlobals()));
+  return command;
+}
+
+try {
+  await program().exitOverride().parseAsync();
+} catch (e) {
+  if (e instanceof CommanderError) process.exit(e.exitCode === 0 ? 0 : 2);
+  fail(e);
+}

@@ -1,0 +1,96 @@
+/**
+ * `berth-controller init`: makes an installation in an empty directory, once: database, CA, certificate, and the first
+ * administrator's token. The marker is written last, so that what a crash left half made is never taken for whole.
+ */
+import { existsSync } from 'node:fs';
+import { badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import type { Log } from '@berth/shared/log/log.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { encodeLoginLine } from '@berth/shared/trust/lines.ts';
+import { publicKeyPin } from '@berth/shared/trust/pin.ts';
+import { joinAddress, splitAddress } from '../app/address.ts';
+import { bearerOf, putToken } from '../app/tokens.ts';
+import { openState } from '../state/open-state.ts';
+import { initState } from '../state/sqlite/init.ts';
+import { newAuthority, openAuthority } from './authority.ts';
+import { loadIdentity, paths, writeController, writeSecretFile } from './identity.ts';
+
+export interface InitOptions {
+  readonly dataDir: string;
+  /** host:port under which agents and people will reach the controller; the first goes into tokens. */
+  readonly addresses: readonly string[];
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly workerFile?: string | URL;
+}
+
+const API_PORT = 7443;
+const ADMIN_TOKEN_MS = 10 * 365 * 86_400_000;
+
+/** Refuses to run twice. @returns where the administrator's login line is. */
+export async function initialise(o: InitOptions): Promise<{ installationId: string; adminTokenFile: string }> {
+  const at = paths(o.dataDir);
+  const addresses = o.addresses.map(checkAddress);
+  refuseUnlessEmpty(o.dataDir);
+  const { installationId } = initState({ path: at.database, clock: o.clock });
+  const ca = await newAuthority(installationId, o.clock.now());
+  writeSecretFile(at.caKey, ca.keyPem);
+  writeSecretFile(at.caCertificate, ca.certificatePem);
+  const authority = await openAuthority(ca);
+  writeController(o.dataDir, await authority.signController(installationId, addresses, o.clock.now()));
+  await writeAdminToken(o, addresses[0] ?? '', publicKeyPin(ca.certificatePem));
+  writeSecretFile(at.marker, JSON.stringify({ installationId, addresses }) + '\n');
+  return { installationId, adminTokenFile: at.adminToken };
+}
+
+/** A new administrator's token for a controller that is stopped: the way back in when all others are lost. */
+export async function renewAdminToken(o: Omit<InitOptions, 'addresses'>): Promise<string> {
+  const identity = await loadIdentity(o.dataDir, o.clock.now());
+  await writeAdminToken(o, identity.addresses[0] ?? '', identity.caPin);
+  return paths(o.dataDir).adminToken;
+}
+
+async function writeAdminToken(o: Omit<InitOptions, 'addresses'>, controller: string, caPin: string): Promise<void> {
+  const at = paths(o.dataDir);
+  const fatal: { error?: unknown } = {};
+  const { clock, log } = o;
+  const workerFile = o.workerFile === undefined ? {} : { workerFile: o.workerFile };
+  const onFatal = (e: unknown) => void (fatal.error = e);
+  const state = await openState({ path: at.database, clock, log, onFatal, ...workerFile });
+  try {
+    const made = await state.update((tx) => {
+      tx.event({
+        type: 'token.created',
+        severity: 'info',
+        subjectKind: 'token',
+        subject: 'admin',
+        message: "the administrator's token was made on the controller's machine",
+        jobId: undefined,
+      });
+      return putToken(tx, { user: 'admin', role: 'admin', lifetimeMs: ADMIN_TOKEN_MS });
+    });
+    writeSecretFile(at.adminToken, encodeLoginLine({ controller, caPin, token: bearerOf(made) }) + '\n');
+  } finally {
+    await state.close();
+  }
+}
+
+function refuseUnlessEmpty(dataDir: string): void {
+  const at = paths(dataDir);
+  if (existsSync(at.marker))
+    throw badState(`${dataDir} holds an installation already. Start it: berth-controller run --data-dir ${dataDir}`);
+  const left = [at.database, at.caKey, at.adminToken].find((f) => existsSync(f));
+  if (left !== undefined)
+    throw badState(
+      `${dataDir} holds parts of an installation (${left}) but not all of it: init was interrupted, or files are missing. ` +
+        `Restore them, or empty the directory to begin anew`,
+    );
+}
+
+function checkAddress(text: string): string {
+  const parts = splitAddress(text, API_PORT);
+  if (parts) return joinAddress(parts.host, parts.port);
+  throw invalidArgument(
+    `${JSON.stringify(text.slice(0, 80))} is not an address: write it like berth.example:${API_PORT}`,
+  );
+}
