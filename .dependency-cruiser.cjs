@@ -1,5 +1,7 @@
 /** The direction of imports, as the design fixes it. */
 const no = (name, from, to, comment) => ({ name, severity: 'error', comment, from, to });
+/** Tests and what only tests use. */
+const TESTS = '(\\.test\\.ts$|/testing(/|\\.ts$))';
 const ours = '^(proto|shared|agent|controller|deploy|test)/';
 module.exports = {
   forbidden: [
@@ -12,31 +14,31 @@ module.exports = {
     ),
     no(
       'shared-model-is-pure',
-      { path: '^shared/src/model/', pathNot: '\\.test\\.ts$' },
+      { path: '^shared/src/model/', pathNot: TESTS },
       { path: ours, pathNot: '^shared/src/(model|runtime)/' },
     ),
     no('agent-knows-no-controller', { path: '^agent/' }, { path: '^(controller|deploy)/' }),
     no('controller-knows-no-agent', { path: '^controller/' }, { path: '^(agent|deploy)/' }),
     no(
       'cli-is-a-client',
-      { path: '^controller/cli/', pathNot: '\\.test\\.ts$' },
+      { path: '^controller/cli/', pathNot: TESTS },
       { path: '^(controller/src|agent|deploy|test)/' },
     ),
     no(
       'scheduler-is-pure',
-      { path: '^controller/src/scheduler/', pathNot: '\\.test\\.ts$' },
+      { path: '^controller/src/scheduler/', pathNot: TESTS },
       { path: ours, pathNot: '^(controller/src/scheduler/|shared/src/model/|shared/src/units/)' },
     ),
     no(
       'nothing-imports-test',
-      { path: '^(proto|shared|agent|controller|deploy)/', pathNot: '\\.test\\.ts$' },
+      { path: '^(proto|shared|agent|controller|deploy)/', pathNot: TESTS },
       { path: '^test/' },
     ),
     no(
       'generated-types-stop-at-the-border',
       {
         path: '^(controller/src/(app|jobs|scheduler|state|reconcilers|trust)|agent/src/(drivers|domain|network|host|volume|peer)|shared/src/model)/',
-        pathNot: '\\.test\\.ts$',
+        pathNot: TESTS,
       },
       { path: '^proto/gen/' },
     ),
@@ -44,7 +46,7 @@ module.exports = {
       'only-config-files-and-mains-pick-drivers',
       {
         path: '^agent/src/',
-        pathNot: '(^agent/src/drivers/|^agent/src/main\\.ts$|^agent/src/drivers\\.ts$|\\.test\\.ts$)',
+        pathNot: '(^agent/src/drivers/|^agent/src/main\\.ts$|\\.test\\.ts$|/testing/)',
       },
       { path: '^agent/src/drivers/(linux|libvirt|sim)/' },
     ),

@@ -1,7 +1,7 @@
 /** The public API as promises and async iterables. Loaded only by commands that call it. Errors are ClusterErrors. */
 import {
-  ChannelCredentials,
-  Client,
+  type ChannelCredentials,
+  type Client,
   credentials,
   Metadata,
   type ClientReadableStream,
