@@ -16,6 +16,8 @@ import { findKey, prepareIdentityDir, saveIdentity, saveKey, type StoredIdentity
 import { certificateFits, certificateRequest, newKeyPem } from './key.ts';
 
 const DEADLINE_MS = 20_000;
+/** The name is checked by `checkServerIdentity`; this only keeps an address out of the TLS server name. */
+const OPTIONS = { 'grpc.enable_http_proxy': 0, 'grpc.ssl_target_name_override': 'controller' };
 
 /** @param token the line that `berth host add` printed. Errors are one line. */
 export async function enroll(o: { dataDir: string; token: string; clock: Clock }): Promise<StoredIdentity> {
@@ -54,7 +56,7 @@ async function ask(line: JoinLine, caPem: string, request: EnrollRequest, clock:
         ? undefined
         : new Error('its certificate is not that of a controller'),
   });
-  const client = new EnrollmentServiceClient(line.controller, channel, { 'grpc.enable_http_proxy': 0 });
+  const client = new EnrollmentServiceClient(line.controller, channel, OPTIONS);
   const deadline = clock.now() + DEADLINE_MS;
   try {
     return await new Promise((resolve, reject) => {
