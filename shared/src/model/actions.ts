@@ -4,7 +4,8 @@ import type { VmState } from './vm.ts';
 export type VmAction = 'start' | 'stop' | 'forceStop' | 'delete' | 'forceDelete' | 'console';
 
 export const VM_ACTIONS = {
-  start: ['stopped', 'crashed', 'running', 'starting'],
+  // missing: its domain is made again, from its disks
+  start: ['stopped', 'crashed', 'missing', 'running', 'starting'],
   stop: ['running', 'paused', 'stopping', 'stopped', 'crashed'],
   forceStop: ['running', 'paused', 'stopping', 'starting', 'stopped', 'crashed'],
   delete: ['stopped', 'crashed', 'missing'],
