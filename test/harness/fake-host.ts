@@ -60,7 +60,10 @@ export interface FakeCluster {
 }
 
 export class FakeHost implements AgentClient {
+  /** The machine runs and answers. */
   up = true;
+  /** The controller has a connection to it, and has been paid what it owed. */
+  connected = true;
   diskFull = false;
   /** Guests ignore the power button. */
   deaf = false;
@@ -256,6 +259,7 @@ export class FakeHost implements AgentClient {
     for await (const chunk of data) chunks.push(chunk as Buffer);
     const all = Buffer.concat(chunks);
     return this.#call(() => {
+      if (this.#operations.has(v.uploadId)) throw new ClusterError('CANCELLED', `upload ${v.uploadId} was cancelled`);
       this.uploads.set(v.uploadId, all.toString());
       return all.length;
     });

@@ -60,18 +60,37 @@ export class FakeHosts implements Hosts {
     return [...this.#hosts.values()];
   }
 
-  setUp(id: HostId, up: boolean): void {
-    const host = this.host(id);
-    if (host.up === up) return;
-    host.up = up;
+  /** Power, or the network to it, goes. */
+  cut(id: HostId): void {
+    this.host(id).up = false;
+    this.disconnect(id);
+  }
+
+  disconnect(id: HostId): void {
+    if (!this.host(id).connected) return;
+    this.host(id).connected = false;
     this.#sinceMs.set(id, this.options.clock.now());
-    if (up) for (const d of host.domains.values()) this.#changed(host, { vmId: d.wanted.vmId });
-    this.#emit({ type: 'host', hostId: id, state: up ? 'up' : 'unreachable' });
+    this.#emit({ type: 'host', hostId: id, state: 'unreachable' });
+  }
+
+  /** The controller has reached it again and has its whole report. */
+  connect(id: HostId): void {
+    const host = this.host(id);
+    host.connected = true;
+    this.#sinceMs.set(id, this.options.clock.now());
+    for (const d of host.domains.values()) {
+      this.#report(host, d.wanted.vmId as VmId);
+      this.#arrive(d.wanted.vmId as VmId);
+    }
+    for (const [vmId, seen] of this.#seen)
+      if (seen.hostId === id && ![...host.domains.values()].some((d) => d.wanted.vmId === vmId))
+        this.#seen.delete(vmId);
+    this.#emit({ type: 'host', hostId: id, state: 'up' });
   }
 
   status(hostId: HostId): HostStatus {
     const host = this.#hosts.get(hostId);
-    const up = host?.up === true;
+    const up = host?.connected === true;
     return {
       hostId,
       state: up ? 'up' : 'unreachable',
@@ -89,7 +108,7 @@ export class FakeHosts implements Hosts {
   }
 
   view(hostId: HostId): HostView {
-    const up = this.#hosts.get(hostId)?.up === true;
+    const up = this.#hosts.get(hostId)?.connected === true;
     return { reachable: up, complete: up };
   }
 
@@ -110,7 +129,7 @@ export class FakeHosts implements Hosts {
 
   agent(hostId: HostId): AgentClient {
     const host = this.#hosts.get(hostId);
-    if (host?.up) return host;
+    if (host?.connected) return host;
     throw new ClusterError('HOST_UNREACHABLE', `host ${host?.name ?? hostId} is unreachable`);
   }
 

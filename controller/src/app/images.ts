@@ -86,9 +86,10 @@ export class Images {
       throw badState('this upload ticket has been used already. Import the image again.');
     const open = (): boolean => {
       const job = state.tables.jobs.get(jobId);
-      return job !== undefined && !isEnded(job.state) && !job.cancelRequested;
+      return job !== undefined && !isEnded(job.state) && job.state !== 'unwinding' && !job.cancelRequested;
     };
     try {
+      await this.#receiving(jobId, open);
       const counted = relay(data, params.fileBytes, open, (doneBytes) => {
         uploads.advance(params.imageId, doneBytes);
         jobs.progress(uploadIdOf(jobId), doneBytes, params.fileBytes);
@@ -103,6 +104,21 @@ export class Images {
     } finally {
       jobs.nudge(jobId);
     }
+  }
+
+  /** Only a job that waits for bytes takes them back when it is undone; so none are sent before. */
+  async #receiving(jobId: JobId, open: () => boolean): Promise<void> {
+    const { state } = this.deps;
+    const begun = (): boolean => state.jobLog(jobId).some((e) => e.step === 'receive');
+    await new Promise<void>((resolve) => {
+      if (begun() || !open()) return resolve();
+      const stop = state.subscribe(() => {
+        if (!begun() && open()) return;
+        stop();
+        resolve();
+      });
+    });
+    if (!open()) throw new ClusterError('CANCELLED', `the import has ended: berth job show ${jobId} says why`);
   }
 
   async get(nameOrId: string): Promise<ImageView> {

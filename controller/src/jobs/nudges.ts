@@ -3,6 +3,7 @@ import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { Hosts, HostsEvent } from '../hosts/hosts.ts';
 import type { State } from '../state/state.ts';
 import type { Jobs } from './engine/jobs.ts';
+import { imageFetch } from './image-fetch.ts';
 
 /** @returns a function that ends it. */
 export function nudgeJobs(from: { readonly hosts: Hosts; readonly state: State; readonly jobs: Jobs }): () => void {
@@ -25,8 +26,8 @@ function nudgeVm(state: State, jobs: Jobs, vmId: VmId): void {
   for (const job of state.tables.jobs.holders(`vm/${vmId}`)) jobs.nudge(job.id);
 }
 
-/** Jobs that wait for this host, or for a peer that serves an image: few are open, and a look costs little. */
-function nudgeHost(state: State, jobs: Jobs, _hostId: HostId): void {
-  for (const job of state.tables.jobs.open())
-    if (job.state === 'waiting' || job.state === 'unwinding') jobs.nudge(job.id);
+/** Jobs that wait for an answer of this host, and fetches that it may serve. */
+function nudgeHost(state: State, jobs: Jobs, hostId: HostId): void {
+  jobs.nudgeHost(hostId);
+  for (const job of state.tables.jobs.open()) if (job.kind === imageFetch.kind) jobs.nudge(job.id);
 }

@@ -32,7 +32,7 @@ export class SimClock implements Clock {
   }
 
   after(ms: number, fn: () => void): Timer {
-    const entry: Entry = { atMs: this.#nowMs + Math.max(0, ms), order: this.#order++, fn, cancelled: false };
+    const entry: Entry = { atMs: this.#nowMs + Math.max(0, Math.ceil(ms)), order: this.#order++, fn, cancelled: false };
     this.#push(entry);
     return { cancel: () => void (entry.cancelled = true) };
   }
@@ -63,7 +63,7 @@ export class SimClock implements Clock {
     while (this.#heap[0]?.cancelled) this.#pop();
     const next = this.#heap[0];
     if (next === undefined || next.atMs > untilMs) {
-      if (untilMs !== Infinity) this.#nowMs = Math.max(this.#nowMs, untilMs);
+      if (untilMs !== Infinity) this.#nowMs = Math.max(this.#nowMs, Math.floor(untilMs));
       return false;
     }
     this.#pop();
