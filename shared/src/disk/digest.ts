@@ -22,15 +22,44 @@ export const ZERO_CHUNK_HASH: Uint8Array = Buffer.from(
 
 export const chunkCount = (virtualSizeBytes: number): number => Math.ceil(virtualSizeBytes / CHUNK_BYTES);
 
-/** @param chunkHashes H[0], H[1], … one after the other. */
-export function rootDigest(virtualSizeBytes: number, chunkHashes: Uint8Array): string {
-  if (chunkHashes.length !== chunkCount(virtualSizeBytes) * HASH_BYTES)
-    throw new RangeError(`${chunkHashes.length} bytes of chunk hashes do not fit a disk of ${virtualSizeBytes} bytes`);
-  const head = Buffer.alloc(12);
-  head.writeBigUInt64BE(BigInt(virtualSizeBytes), 0);
-  head.writeUInt32BE(CHUNK_BYTES, 8);
-  const root = createHash('sha256').update('berth-disk-v1\0').update(head).update(chunkHashes).digest('hex');
-  return `sha256:${root}`;
+/** Hashes of a 16 GiB stretch; what has no page is zeros, so a huge empty disk costs nothing. */
+const PAGE_HASHES = 4_096;
+const ZERO_PAGE = Buffer.alloc(PAGE_HASHES * HASH_BYTES, ZERO_CHUNK_HASH);
+
+/** H[0], H[1], … of one disk, in any order of arrival. Chunks that are never set are zeros. */
+export class ChunkHashes {
+  readonly #pages = new Map<number, Buffer>();
+
+  constructor(readonly virtualSizeBytes: number) {}
+
+  set(index: number, hash: Uint8Array): void {
+    if (hash.length !== HASH_BYTES || index < 0 || index >= chunkCount(this.virtualSizeBytes))
+      throw new RangeError(`no chunk ${index} of a disk of ${this.virtualSizeBytes} bytes`);
+    const number = Math.floor(index / PAGE_HASHES);
+    const page = this.#pages.get(number) ?? Buffer.from(ZERO_PAGE.subarray(0, this.#pageBytes(number)));
+    page.set(hash, (index % PAGE_HASHES) * HASH_BYTES);
+    this.#pages.set(number, page);
+  }
+
+  /** The digest, `sha256:<hex>`. */
+  digest(): string {
+    const head = Buffer.alloc(12);
+    head.writeBigUInt64BE(BigInt(this.virtualSizeBytes), 0);
+    head.writeUInt32BE(CHUNK_BYTES, 8);
+    const root = createHash('sha256').update('berth-disk-v1\0').update(head);
+    for (let n = 0; n * PAGE_HASHES < chunkCount(this.virtualSizeBytes); n++)
+      root.update(this.#pages.get(n) ?? ZERO_PAGE.subarray(0, this.#pageBytes(n)));
+    return `sha256:${root.digest('hex')}`;
+  }
+
+  /** What to write where in a file of all hashes; what is not written is of zeros, and so is a hash of 32 zero bytes. */
+  *pages(): Generator<{ readonly offset: number; readonly bytes: Buffer }> {
+    for (const [n, bytes] of this.#pages) yield { offset: n * PAGE_HASHES * HASH_BYTES, bytes };
+  }
+
+  #pageBytes(number: number): number {
+    return Math.min(PAGE_HASHES, chunkCount(this.virtualSizeBytes) - number * PAGE_HASHES) * HASH_BYTES;
+  }
 }
 
 const DIGEST = /^sha256:([0-9a-f]{64})$/;

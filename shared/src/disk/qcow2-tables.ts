@@ -63,16 +63,17 @@ async function checkL2(reader: BoundedReader, header: Qcow2Header, table: Table)
     if ((high & COMPRESSED) !== 0) checkCompressed(reader, header, high, bytes.readUInt32BE(i + 4));
     else if (extended && bytes.readUInt32BE(i + 12) === 0) continue;
     else if (!extended && header.version === 3 && (bytes.readUInt32BE(i + 4) & ZERO) !== 0) continue;
-    else checkCluster(reader, header, hostOffset(bytes, i), guest, extended);
+    else checkCluster(reader, header, hostOffset(bytes, i), guest);
   }
 }
 
-function checkCluster(reader: BoundedReader, header: Qcow2Header, at: number, guest: number, extended: boolean): void {
+/** @param at its place in the file. @param guest its place on the disk. */
+function checkCluster(reader: BoundedReader, header: Qcow2Header, at: number, guest: number): void {
   if (at === 0) return;
   if (at % header.clusterBytes !== 0) throw misplaced(reader, 'data');
   // the file may end inside the cluster in which the disk ends, and after the last subcluster in use
   const inDisk = Math.min(header.clusterBytes, header.virtualSizeBytes - guest);
-  const needed = extended ? 1 : Math.ceil(inDisk / SECTOR) * SECTOR;
+  const needed = isExtended(header) ? 1 : Math.ceil(inDisk / SECTOR) * SECTOR;
   if (!reader.holds(at, needed)) throw truncated(reader.source, 'data');
 }
 

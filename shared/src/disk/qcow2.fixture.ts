@@ -22,35 +22,49 @@ export const L1_AT = 3 * CLUSTER;
 export const L2_AT = 4 * CLUSTER;
 export const DATA_AT = 5 * CLUSTER;
 
-export function makeQcow2(parts: Qcow2Parts = {}): Buffer {
-  const clusters = parts.dataClusters ?? 2;
+const DEFAULTS = {
+  version: 3,
+  clusterBits: 16,
+  sizeBytes: 10n * 2n ** 20n,
+  encryption: 0,
+  l1Entries: 1,
+  incompatible: 0n,
+  refcountOrder: 4,
+  snapshots: 0,
+  extensions: [],
+  dataClusters: 2,
+} as const;
+
+export function makeQcow2(given: Qcow2Parts = {}): Buffer {
+  const parts = { ...DEFAULTS, ...given };
+  const clusters = parts.dataClusters;
   const file = Buffer.alloc(DATA_AT + clusters * CLUSTER);
   file.write('QFI\xfb', 0, 'latin1');
-  file.writeUInt32BE(parts.version ?? 3, 4);
-  file.writeUInt32BE(parts.clusterBits ?? 16, 20);
-  file.writeBigUInt64BE(parts.sizeBytes ?? 10n * 2n ** 20n, 24);
-  file.writeUInt32BE(parts.encryption ?? 0, 32);
-  file.writeUInt32BE(parts.l1Entries ?? 1, 36);
+  file.writeUInt32BE(parts.version, 4);
+  file.writeUInt32BE(parts.clusterBits, 20);
+  file.writeBigUInt64BE(parts.sizeBytes, 24);
+  file.writeUInt32BE(parts.encryption, 32);
+  file.writeUInt32BE(parts.l1Entries, 36);
   file.writeBigUInt64BE(BigInt(L1_AT), 40);
   file.writeBigUInt64BE(BigInt(CLUSTER), 48);
   file.writeUInt32BE(1, 56);
-  file.writeUInt32BE(parts.snapshots ?? 0, 60);
+  file.writeUInt32BE(parts.snapshots, 60);
   if (parts.version !== 2) {
-    file.writeBigUInt64BE(parts.incompatible ?? 0n, 72);
-    file.writeUInt32BE(parts.refcountOrder ?? 4, 96);
+    file.writeBigUInt64BE(parts.incompatible, 72);
+    file.writeUInt32BE(parts.refcountOrder, 96);
     file.writeUInt32BE(104, 100);
   }
   let at = parts.version === 2 ? 72 : 104;
-  for (const [type, data] of parts.extensions ?? []) {
+  for (const [type, data] of parts.extensions) {
     file.writeUInt32BE(type, at);
     file.writeUInt32BE(data.length, at + 4);
     file.write(data, at + 8);
     at += 8 + Math.ceil(data.length / 8) * 8;
   }
-  if (parts.backingFile !== undefined) {
+  if (given.backingFile !== undefined) {
     file.writeBigUInt64BE(1024n, 8);
-    file.writeUInt32BE(parts.backingFile.length, 16);
-    file.write(parts.backingFile, 1024);
+    file.writeUInt32BE(given.backingFile.length, 16);
+    file.write(given.backingFile, 1024);
   }
   file.writeBigUInt64BE((1n << 63n) | BigInt(L2_AT), L1_AT);
   for (let i = 0; i < clusters; i++) file.writeBigUInt64BE((1n << 63n) | BigInt(DATA_AT + i * CLUSTER), L2_AT + 8 * i);

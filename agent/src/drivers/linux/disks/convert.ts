@@ -18,6 +18,8 @@ export interface Conversion {
 
 /** Room for tables and rounding on top of the data. */
 const SLACK_BYTES = 64 * 2 ** 20;
+/** Below this it is not decompressing but stuck. */
+const SLOWEST_BYTES_PER_S = 10 * 2 ** 20;
 const MEASURE_MS = 10 * 60_000;
 
 const Measured = z.object({ required: z.number() });
@@ -44,7 +46,10 @@ export async function convert(
         done = Math.max(done, lastPercentage(text) / 100);
         onFraction(done);
       },
-      limits: { fileBytes: c.virtualSizeBytes + c.virtualSizeBytes / 64 + SLACK_BYTES },
+      limits: {
+        fileBytes: Math.ceil(c.virtualSizeBytes * (65 / 64)) + SLACK_BYTES,
+        cpuSeconds: 3_600 + Math.ceil(needed / SLOWEST_BYTES_PER_S),
+      },
     });
   } catch (e) {
     throw await explain(e, c, needed);
@@ -76,7 +81,8 @@ async function explain(e: unknown, c: Conversion, needed: number): Promise<unkno
       `${e.message}; the unprivileged user must be able to reach ${c.poolDir}: give its parent folders chmod o+x`,
       e.meta,
     );
-  if (e.reason === 'INTERNAL' && e.meta['exitCode'] === '1')
+  const ours = /Input\/output error|Cannot allocate memory|File too large/.test(e.message);
+  if (e.reason === 'INTERNAL' && e.meta['exitCode'] === '1' && !ours)
     return new ClusterError(
       'UNSAFE_IMAGE',
       `${e.message}: the image is damaged. Copy it again, or check it with qemu-img check.`,

@@ -40,13 +40,19 @@ export async function syncFile(path: string): Promise<void> {
   }
 }
 
+export interface Piece {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
 /** Whole or not at all, also after a power cut. The half-written name begins with a dot. */
-export async function writeAtomic(path: string, data: string | Uint8Array, mode: number): Promise<void> {
+export async function writeAtomic(path: string, data: string | Iterable<Piece>, mode: number): Promise<void> {
   const half = `${dirname(path)}/.${path.slice(dirname(path).length + 1)}.half`;
   try {
     const file = await open(half, 'w', mode);
     try {
-      await file.writeFile(data);
+      if (typeof data === 'string') await file.writeFile(data);
+      else for (const p of data) await file.write(p.bytes, 0, p.bytes.length, p.offset);
       await file.chmod(mode);
       await file.sync();
     } finally {

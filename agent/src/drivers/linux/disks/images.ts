@@ -12,7 +12,7 @@ import { codeOf, sizeOf, syncDir, syncFile, tellingFull, writeAtomic } from './f
 import { KeyedQueue } from './locks.ts';
 import type { Pool } from './pool.ts';
 
-/** images/<hex>.json. The chunk hashes lie beside it in binary, 32 bytes each. */
+/** images/<hex>.json. The chunk hashes lie beside it in <hex>.chunks, 32 bytes each, with holes where the disk is zeros. */
 const Manifest = z.object({
   version: z.literal(1),
   digest: z.string(),
@@ -77,7 +77,7 @@ async function install(pool: Pool, staged: string, disk: DiskDigest, sourceDiges
   await chown(staged, 0, 0);
   await chmod(staged, 0o444);
   await syncFile(staged);
-  await writeAtomic(pool.chunksPath(disk.digest), disk.chunkHashes, 0o444);
+  await writeAtomic(pool.chunksPath(disk.digest), disk.hashes.pages(), 0o444);
   await writeAtomic(pool.manifestPath(disk.digest), `${JSON.stringify(manifest)}\n`, 0o444);
   await rename(staged, pool.imagePath(disk.digest));
   await syncDir(pool.imagesDir);

@@ -37,7 +37,7 @@ export function createUploads(pool: Pool): Uploads {
         throw invalidArgument(`${fileBytes} is not the size of a file to upload`);
       await requireRoom(pool.uploadsDir, fileBytes, 'the upload');
       const part = `${path}.${++tries}.part`;
-      return new Upload(pool, uploadId, fileBytes, part, await open(part, 'w', 0o600));
+      return new Upload(pool, { uploadId, announced: fileBytes, part, file: await open(part, 'w', 0o600) });
     },
     async sourceDigest(uploadId) {
       if (!(await has(uploadId)))
@@ -51,6 +51,13 @@ export function createUploads(pool: Pool): Uploads {
   };
 }
 
+interface Target {
+  readonly uploadId: string;
+  readonly announced: number;
+  readonly part: string;
+  readonly file: FileHandle;
+}
+
 class Upload implements UploadSink {
   #received = 0;
   #closed = false;
@@ -58,42 +65,41 @@ class Upload implements UploadSink {
 
   constructor(
     private readonly pool: Pool,
-    private readonly uploadId: string,
-    private readonly announced: number,
-    private readonly part: string,
-    private readonly file: FileHandle,
+    private readonly to: Target,
   ) {}
 
   async write(chunk: Uint8Array): Promise<void> {
-    if (this.#received + chunk.length > this.announced)
-      throw invalidArgument(`more than the announced ${this.announced} bytes came; the file changed while it was sent`);
+    if (this.#received + chunk.length > this.to.announced)
+      throw invalidArgument(
+        `more than the announced ${this.to.announced} bytes came; the file changed while it was sent`,
+      );
     this.#received += chunk.length;
     this.#hash.update(chunk);
-    await this.#full(() => this.file.writeFile(chunk));
+    await this.#full(() => this.to.file.writeFile(chunk));
   }
 
   async finish(): Promise<void> {
-    if (this.#received !== this.announced)
+    if (this.#received !== this.to.announced)
       throw invalidArgument(
-        `${this.#received} of the announced ${this.announced} bytes came; the file changed or the upload broke off`,
+        `${this.#received} of the announced ${this.to.announced} bytes came; the file changed or the upload broke off`,
       );
-    await this.#full(() => this.file.sync());
+    await this.#full(() => this.to.file.sync());
     await this.#close();
     const facts = { sha256: this.#hash.digest('hex') };
-    await this.#full(() => writeAtomic(factsPath(this.pool, this.uploadId), JSON.stringify(facts), 0o600));
-    await rename(this.part, this.pool.uploadPath(this.uploadId));
+    await this.#full(() => writeAtomic(factsPath(this.pool, this.to.uploadId), JSON.stringify(facts), 0o600));
+    await rename(this.to.part, this.pool.uploadPath(this.to.uploadId));
     await syncDir(this.pool.uploadsDir);
   }
 
   async abort(): Promise<void> {
     await this.#close();
-    await rm(this.part, { force: true });
+    await rm(this.to.part, { force: true });
   }
 
   /** A disk that fills up leaves nothing behind, whether or not the caller aborts. */
   async #full<T>(fn: () => Promise<T>): Promise<T> {
     try {
-      return await tellingFull(`the upload (${this.#received} of ${this.announced} bytes came)`, this.part, fn);
+      return await tellingFull(`the upload (${this.#received} of ${this.to.announced} bytes came)`, this.to.part, fn);
     } catch (e) {
       await this.abort();
       throw e;
@@ -103,7 +109,7 @@ class Upload implements UploadSink {
   async #close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.file.close().catch((e: unknown) => {
+    await this.to.file.close().catch((e: unknown) => {
       // closing can report an earlier write's failure, but what matters was synced or is removed
       if (codeOf(e) === undefined) throw e;
     });
