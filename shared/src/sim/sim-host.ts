@@ -137,6 +137,11 @@ export class SimHost {
     this.#set({ ...this.get(uuid), power: 'crashed', reason: 'crashed' });
   }
 
+  list(): readonly SimDomain[] {
+    this.#hypervisorUp();
+    return [...this.domains.values()];
+  }
+
   get(uuid: string): SimDomain {
     this.#hypervisorUp();
     const d = this.domains.get(uuid);

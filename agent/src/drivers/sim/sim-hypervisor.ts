@@ -1,15 +1,9 @@
 /** The simulated hypervisor: SimHost behind the Hypervisor interface. Guests "boot" by writing one line to their serial log. */
-import { Duplex } from 'node:stream';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { SimDomain, SimHost } from '@berth/shared/sim/sim-host.ts';
-import {
-  METADATA_NAMESPACE,
-  type DomainSeen,
-  type DomainStats,
-  type Hypervisor,
-  type HypervisorEvent,
-  type HypervisorInfo,
-} from '../hypervisor.ts';
+import type { DomainSeen, DomainStats, Hypervisor, HypervisorEvent, HypervisorInfo } from '../hypervisor.ts';
+import { createSimConsoles } from './sim-consoles.ts';
+import { identityOf, metadataOf, serialLogOf, sizesOf } from './sim-domain-xml.ts';
 
 const INFO: HypervisorInfo = {
   libvirtVersion: '9.0.0',
@@ -21,19 +15,19 @@ const INFO: HypervisorInfo = {
 
 export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
   const listeners = new Set<(e: HypervisorEvent) => void>();
+  const consoles = createSimConsoles(host);
   const forget = host.onDomain((uuid) => {
     const d = host.domains.get(uuid);
     for (const l of listeners) l({ type: 'domain', uuid, seen: d && seen(d) });
   });
-  const fresh = (uuid: string) => seen(host.get(uuid));
+  const all = (): readonly SimDomain[] => host.list();
   return {
-    info: async () => INFO,
-    list: async () => [...host.domains.values()].map(seen),
-    define: async (xml) => {
-      const d = parse(xml);
-      host.define(d);
-      return fresh(d.uuid);
+    info: async () => {
+      all(); // throws while the hypervisor is down
+      return INFO;
     },
+    list: async () => all().map(seen),
+    define: async (xml) => seen(host.define({ ...identityOf(xml), xml })),
     undefine: async (uuid) => host.undefine(uuid),
     start: async (uuid) => {
       const before = host.get(uuid).power;
@@ -44,8 +38,10 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     destroy: async (uuid) => host.destroy(uuid),
     getXml: async (uuid) => host.get(uuid).xml,
     stats: async () =>
-      [...host.domains.values()].filter((d) => d.power === 'running').map((d) => statsOf(d, clock.now())),
-    openConsole: async (uuid) => echo(host.get(uuid).name),
+      all()
+        .filter((d) => d.power === 'running')
+        .map((d) => statsOf(d, clock.now())),
+    openConsole: async (uuid, force) => consoles.open(uuid, force),
     subscribe(listener) {
       listeners.add(listener);
       listener({ type: 'connected' });
@@ -53,38 +49,23 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     },
     close: async () => {
       forget();
+      consoles.close();
     },
   };
 }
 
-const text = (xml: string, tag: string): string => new RegExp(`<${tag}[^>]*>([^<]*)</${tag}>`).exec(xml)?.[1] ?? '';
-const UNITS: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, b: 1, bytes: 1 };
-
-const parse = (xml: string) => ({ uuid: text(xml, 'uuid'), name: text(xml, 'name'), xml });
-
-function memoryBytes(xml: string): number {
-  const unit = /<memory unit=['"](\w+)['"]/.exec(xml)?.[1] ?? 'KiB';
-  return Number(text(xml, 'memory')) * (UNITS[unit] ?? 1024);
-}
-
-/** Our own element, as libvirt would give it back. */
-function metadata(xml: string): string | undefined {
-  const inner = /<metadata>([\s\S]*?)<\/metadata>/.exec(xml)?.[1]?.trim();
-  return inner?.includes(METADATA_NAMESPACE) ? inner : undefined;
-}
-
 function seen(d: SimDomain): DomainSeen {
-  const memory = memoryBytes(d.xml);
+  const { memoryBytes, vcpus } = sizesOf(d.xml);
   return {
     uuid: d.uuid,
     name: d.name,
     power: d.power,
     reason: d.reason,
     persistent: true,
-    metadataXml: metadata(d.xml),
-    memoryBytes: memory,
-    maxMemoryBytes: memory,
-    vcpus: Number(text(d.xml, 'vcpu')) || 1,
+    metadataXml: metadataOf(d.xml),
+    memoryBytes,
+    maxMemoryBytes: memoryBytes,
+    vcpus,
   };
 }
 
@@ -92,7 +73,7 @@ function seen(d: SimDomain): DomainSeen {
 function boot(host: SimHost, clock: Clock, uuid: string): void {
   clock.after(host.options.bootMs, () => {
     const d = host.domains.get(uuid);
-    const log = d && /<log file=['"]([^'"]+)['"]/.exec(d.xml)?.[1];
+    const log = d && serialLogOf(d.xml);
     if (!d || d.power !== 'running' || !log) return;
     const seed = [...host.volumes.values()].find((v) => v.files && d.xml.includes(v.volumeId))?.files ?? {};
     const name = /local-hostname: *"?([^"\n]+)"?/.exec(seed['meta-data'] ?? '')?.[1] ?? '(none)';
@@ -104,25 +85,10 @@ function boot(host: SimHost, clock: Clock, uuid: string): void {
 
 const statsOf = (d: SimDomain, nowMs: number): DomainStats => ({
   uuid: d.uuid,
-  cpuTimeNs: BigInt(Math.max(0, nowMs - d.startedAtMs)) * 20_000n, // 2 % of one CPU
-  memoryUsedBytes: Math.round(memoryBytes(d.xml) / 2),
+  cpuTimeNs: BigInt(Math.max(0, Math.round(nowMs - d.startedAtMs))) * 20_000n, // 2 % of one CPU
+  memoryUsedBytes: Math.round(sizesOf(d.xml).memoryBytes / 2),
   blockReadBytes: 0n,
   blockWriteBytes: 0n,
   netReceiveBytes: 0n,
   netTransmitBytes: 0n,
 });
-
-/** A console that answers each line with the guest's name. */
-function echo(name: string): Duplex {
-  return new Duplex({
-    read() {},
-    write(chunk: Buffer, _encoding, done) {
-      this.push(`${name}: ${chunk.toString()}`);
-      done();
-    },
-    final(done) {
-      this.push(null);
-      done();
-    },
-  });
-}
