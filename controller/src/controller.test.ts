@@ -1,0 +1,294 @@
+/** The whole controller in this process: a real database, real TLS, and agents that only pretend to be hosts. */
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect } from 'node:tls';
+import { loadPackageDefinition, Metadata, type Client, type ServiceError } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { protoPath as healthProto } from 'grpc-health-check';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { createApi, type Api } from '@berth/controller/cli/core/api.ts';
+import { EnrollmentServiceClient } from '@berth/proto/v1/enrollment.ts';
+import { HostState } from '@berth/proto/v1/host.ts';
+import { ImageState } from '@berth/proto/v1/image.ts';
+import { JobState } from '@berth/proto/v1/job.ts';
+import { VmState } from '@berth/proto/v1/vm.ts';
+import { DomainPower, DomainStatus } from '@berth/proto/agent/v1/domain.ts';
+import { sqliteWorkerFile } from '@berth/test/harness/sqlite-worker.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { systemRandom } from '@berth/shared/runtime/random.ts';
+import type { HostId } from '@berth/shared/model/ids.ts';
+import { decodeJoinLine, decodeLoginLine } from '@berth/shared/trust/lines.ts';
+import { fetchPinnedCa } from '@berth/shared/trust/pin.ts';
+import { credentials } from '@grpc/grpc-js';
+import { checkConfig } from './config.ts';
+import { createController, type Controller } from './controller.ts';
+import { FakeAgent } from './hosts/fake-agent.ts';
+import { silentLog } from './hosts/testing.ts';
+import { aVm } from './state/samples.ts';
+import { initialise, renewAdminToken } from './trust/init.ts';
+import { newRequest } from './trust/testing.ts';
+
+const until = (check: () => unknown) => vi.waitFor(check, { timeout: 15_000, interval: 20 });
+let folder: string;
+let dataDir: string;
+let workerFile: string;
+let controller: Controller;
+let address: string;
+let ca: string;
+let api: Api;
+const agents: FakeAgent[] = [];
+
+const make = () => {
+  const config = checkConfig({ listen: '127.0.0.1:0' }, 'test');
+  return createController({ dataDir, config, clock: systemClock, random: systemRandom, log: silentLog, workerFile });
+};
+const login = () => decodeLoginLine(readFileSync(join(dataDir, 'admin-token'), 'utf8'));
+const apiWith = (token: string) => createApi({ controller: address, ca, token }, () => systemClock.now());
+
+async function startController() {
+  controller = make();
+  address = `127.0.0.1:${(await controller.start()).port}`;
+  ca = await fetchPinnedCa(address, login().caPin);
+  api = apiWith(login().token);
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'berth-controller-'));
+  dataDir = join(folder, 'data');
+  workerFile = await sqliteWorkerFile();
+  await initialise({ dataDir, addresses: ['127.0.0.1:7443'], clock: systemClock, log: silentLog, workerFile });
+  await startController();
+});
+afterAll(async () => {
+  api.close();
+  await controller.stop();
+  for (const a of agents) a.stop();
+  rmSync(folder, { recursive: true });
+});
+
+const addHost = (name: string, at: string) =>
+  api.call(api.hosts, (c) => c.createHost, { name, address: at, labels: {} });
+const getHost = (host: string) => api.call(api.hosts, (c) => c.getHost, { host });
+
+/** As an agent does it: reserve a port, join, listen with the certificate that it got. */
+async function enrol(name: string): Promise<FakeAgent> {
+  const probe = new FakeAgent('', { ...(await ownTls()) });
+  await probe.start();
+  const { port } = probe;
+  probe.stop();
+  const { joinToken } = await addHost(name, `127.0.0.1:${port}`);
+  const line = decodeJoinLine(joinToken?.token ?? '');
+  const { csrPem, keyPem } = await newRequest();
+  const client = new EnrollmentServiceClient(line.controller, tls());
+  const answer = await new Promise<{ hostId: string; certificatePem: string; caPem: string }>((resolve, reject) =>
+    client.enroll({ tokenId: line.tokenId, tokenSecret: line.secret, csrPem }, (e, r) => (e ? reject(e) : resolve(r))),
+  );
+  client.close();
+  const agent = new FakeAgent(answer.hostId, { caPem: answer.caPem, certificatePem: answer.certificatePem, keyPem });
+  agent.port = port;
+  agents.push(agent);
+  await agent.start();
+  controller.parts?.hosts.redial(answer.hostId as HostId);
+  await until(async () => expect((await getHost(name)).state).toBe(HostState.UP));
+  return agent;
+}
+const tls = () => credentials.createSsl(Buffer.from(ca), null, null, { checkServerIdentity: () => undefined });
+async function ownTls() {
+  const { caPem, chainPem, keyPem } = controller.parts!.identity;
+  return { caPem, certificatePem: chainPem, keyPem };
+}
+
+describe('an installation', () => {
+  it('is made once, with files for its owner only', async () => {
+    const again = initialise({ dataDir, addresses: ['x:1'], clock: systemClock, log: silentLog, workerFile });
+    await expect(again).rejects.toThrow(/holds an installation already/);
+    for (const file of ['admin-token', 'trust/ca-key.pem', 'trust/controller-key.pem', 'berth.db'])
+      expect(statSync(join(dataDir, file)).mode & 0o777).toBe(0o600);
+  });
+
+  it('is used by one controller at a time', async () => {
+    await expect(make().start()).rejects.toThrow(/is in use by another controller/);
+  });
+
+  it('is told to be absent in one line', async () => {
+    const config = checkConfig({ listen: '127.0.0.1:0' }, 'test');
+    const nowhere = createController({
+      ...{ config, clock: systemClock, random: systemRandom, log: silentLog },
+      dataDir: join(folder, 'none'),
+    });
+    await expect(nowhere.start()).rejects.toThrow(/holds no installation. Make one: berth-controller init/);
+  });
+});
+
+describe('a caller', () => {
+  it('without a token, or with a wrong one, is refused', async () => {
+    for (const token of ['', 'token-0.x']) {
+      const stranger = apiWith(token);
+      const call = stranger.call(stranger.hosts, (c) => c.listHosts, { page: undefined });
+      await expect(call).rejects.toMatchObject({ reason: 'UNAUTHENTICATED' });
+      const watch = stranger.stream(
+        stranger.events,
+        (c) => c.watchEvents,
+        { afterRevision: 0n },
+        new AbortController().signal,
+      );
+      await expect(watch[Symbol.asyncIterator]().next()).rejects.toMatchObject({ reason: 'UNAUTHENTICATED' });
+      stranger.close();
+    }
+  });
+
+  it('may do what its role may, and is told what it takes', async () => {
+    const made = await api.call(api.tokens, (c) => c.createToken, { user: 'eve', role: 'viewer', lifetimeMs: 0n });
+    const viewer = apiWith(made.secret);
+    expect(await viewer.call(viewer.controller, (c) => c.getController, {})).toMatchObject({
+      user: 'eve',
+      role: 'viewer',
+    });
+    const denied = viewer.call(viewer.hosts, (c) => c.deleteHost, { host: 'h1', force: false });
+    await expect(denied).rejects.toThrow('eve is viewer and may not do this: it takes the role admin');
+    viewer.close();
+  });
+
+  it('with TLS 1.2 gets no connection', async () => {
+    const [host, port] = address.split(':');
+    const socket = connect({ host, port: Number(port), rejectUnauthorized: false, maxVersion: 'TLSv1.2' });
+    const outcome = await new Promise((resolve) =>
+      socket.once('error', () => resolve('refused')).once('secureConnect', () => resolve('accepted')),
+    );
+    socket.destroy();
+    expect(outcome).toBe('refused');
+  });
+
+  it('that sends a size beyond all numbers is told so', async () => {
+    const call = api.call(api.tokens, (c) => c.createToken, { user: 'x', role: 'viewer', lifetimeMs: 2n ** 63n });
+    await expect(call).rejects.toThrow('lifetime_ms is too large');
+  });
+
+  it('can ask for health without credentials, and for the services only with them', async () => {
+    const health = clientOf(healthProto, 'grpc.health.v1.Health');
+    const check = await new Promise((resolve, reject) =>
+      health['check']!({ service: '' }, (e: ServiceError | null, r: unknown) => (e ? reject(e) : resolve(r))),
+    );
+    expect(check).toMatchObject({ status: 'SERVING' });
+    const proto = join(
+      createRequire(import.meta.url).resolve('@grpc/reflection/package.json'),
+      '../build/proto/grpc/reflection/v1/reflection.proto',
+    );
+    const reflection = clientOf(proto, 'grpc.reflection.v1.ServerReflection');
+    const list = (metadata: Metadata) =>
+      new Promise<{ listServicesResponse: { service: { name: string }[] } }>((resolve, reject) => {
+        const call = reflection['serverReflectionInfo']!(metadata) as unknown as NodeJS.ReadWriteStream;
+        call.on('data', resolve).on('error', reject);
+        call.write({ listServices: '' } as never);
+        call.end();
+      });
+    await expect(list(new Metadata())).rejects.toThrow(/UNAUTHENTICATED/);
+    const metadata = new Metadata();
+    metadata.set('authorization', `Bearer ${login().token}`);
+    const names = (await list(metadata)).listServicesResponse.service.map((s) => s.name);
+    expect(names).toEqual(expect.arrayContaining(['berth.v1.HostService', 'berth.v1.VmService']));
+    for (const c of [health, reflection]) (c as unknown as Client).close();
+  });
+});
+
+type Loose = Record<string, (...args: unknown[]) => unknown>;
+function clientOf(proto: string, service: string): Loose {
+  const root = loadPackageDefinition(loadSync(proto, { enums: String, oneofs: true })) as unknown as Loose;
+  const Service = service.split('.').reduce((at, part) => at[part] as never, root) as unknown as new (
+    at: string,
+    c: unknown,
+  ) => Loose;
+  return new Service(address, tls());
+}
+
+describe('a host', () => {
+  it('joins with its token, comes up, and its VM is seen, heard and typed to', async () => {
+    const agent = await enrol('h1');
+    const host = await getHost('h1');
+    expect(host.facts?.cpuThreads).toBe(8);
+    const vm = { ...aVm({ name: 'web' }), hostId: agent.hostId as HostId, phase: 'ready' as const };
+    await controller.parts!.state.update((tx) => tx.vms.put({ ...vm, spec: { ...vm.spec, disks: [] } }));
+    const domain = DomainStatus.fromPartial({ uuid: vm.uuid, vmId: vm.id, name: 'web', power: DomainPower.RUNNING });
+    agent.send({ $case: 'domain', value: domain });
+    await until(async () =>
+      expect(await api.call(api.vms, (c) => c.getVm, { vm: 'web' })).toMatchObject({
+        state: VmState.RUNNING,
+        host: 'h1',
+      }),
+    );
+    const log = api.stream(
+      api.vms,
+      (c) => c.readVmLog,
+      { vm: 'web', tailBytes: 0n, follow: false },
+      new AbortController().signal,
+    );
+    const heard: string[] = [];
+    for await (const m of log) heard.push(Buffer.from(m.data).toString());
+    expect(heard.join('')).toBe('hello from the guest\n');
+    expect(await typed('echo')).toBe('echo');
+    await controller.parts!.state.update((tx) => tx.vms.delete(vm.id));
+  });
+
+  async function typed(text: string): Promise<string> {
+    const call = api.console();
+    const answer = new Promise<string>((resolve, reject) => {
+      call.on('data', (m: { data: Buffer }) => resolve(Buffer.from(m.data).toString())).on('error', reject);
+    });
+    call.write({ message: { $case: 'open', value: { vm: 'web', force: false } } });
+    call.write({ message: { $case: 'data', value: Buffer.from(text) } });
+    const said = await answer;
+    call.on('error', () => undefined);
+    call.cancel();
+    return said;
+  }
+
+  it('receives an upload through the controller, once per ticket', async () => {
+    const agent = await enrol('h2');
+    for (const a of agents)
+      a.answers.set('importImage', () => ({
+        image: { digest: 'sha256:ab', virtualSizeBytes: 4096n, fileBytes: 10n, sourceDigest: 'cd' },
+      }));
+    const file = Buffer.alloc(3 << 20, 7);
+    const request = { name: 'base', fileBytes: BigInt(file.length), format: '', host: 'h2' };
+    const { image, jobId, uploadTicket } = await api.call(api.images, (c) => c.importImage, request);
+    const send = (ticket: string) => {
+      const { sink, done } = api.upload(new AbortController().signal);
+      sink.on('error', () => undefined);
+      sink.write({ message: { $case: 'begin', value: { imageId: image?.id ?? '', ticket } } });
+      for (let at = 0; at < file.length; at += 1 << 18)
+        sink.write({ message: { $case: 'data', value: file.subarray(at, at + (1 << 18)) } });
+      sink.end();
+      return done;
+    };
+    await expect(send('wrong')).rejects.toMatchObject({ reason: 'PERMISSION_DENIED' });
+    expect(await send(uploadTicket)).toEqual({ receivedBytes: BigInt(file.length) });
+    expect(agent.uploads[0]?.equals(file)).toBe(true);
+    await until(async () =>
+      expect((await api.call(api.jobs, (c) => c.getJob, { job: jobId })).state).toBe(JobState.SUCCEEDED),
+    );
+    expect(await api.call(api.images, (c) => c.getImage, { image: 'base' })).toMatchObject({
+      state: ImageState.AVAILABLE,
+      copies: [{ host: 'h2' }],
+    });
+    await expect(send(uploadTicket)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  });
+});
+
+describe('a stop', () => {
+  it('ends streams, keeps everything, and frees the database', async () => {
+    const events = api.stream(api.events, (c) => c.watchEvents, { afterRevision: 1n }, new AbortController().signal);
+    const reader = (async () => {
+      for await (const _ of events);
+    })();
+    await until(async () => expect((await getHost('h1')).state).toBe(HostState.UP));
+    const ended = expect(reader).rejects.toMatchObject({ reason: 'CONTROLLER_UNREACHABLE' });
+    await controller.stop();
+    await ended;
+    api.close();
+    await renewAdminToken({ dataDir, clock: systemClock, log: silentLog, workerFile });
+    await startController();
+    await until(async () => expect((await getHost('h1')).state).toBe(HostState.UP));
+  });
+});
