@@ -92,6 +92,12 @@ export function printConfig(c: AgentConfig): string {
   });
 }
 
+const LIBVIRT_SOCKETS = ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock'];
+
+/** As configured; otherwise the monolithic daemon's, or the modular one's where only that is there. */
+export const findLibvirtSocket = (c: AgentConfig): string =>
+  c.libvirtSocket ?? LIBVIRT_SOCKETS.find((path) => existsSync(path)) ?? (LIBVIRT_SOCKETS[0] as string);
+
 /** The address and port of a `host:port` value; brackets of an IPv6 address are taken off. */
 export function splitHostPort(address: string): { readonly host: string; readonly port: number } {
   const cut = address.lastIndexOf(':');

@@ -14,7 +14,6 @@ const ESCAPES: Readonly<Record<string, string>> = {
 /** Also drops what XML 1.0 cannot carry at all: control characters and lone surrogates. */
 export const escapeXml = (s: string): string =>
   s
-    // eslint-disable-next-line no-control-regex
     .replace(/[\p{Surrogate}\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/gu, '')
     .replace(/[&<>"']/g, (c) => ESCAPES[c] as string)
     .replace(/[\n\r\t]/g, (c) => `&#${c.charCodeAt(0)};`);

@@ -82,7 +82,7 @@ export class Operations {
     for (const e of [...this.ledger.entries()]) {
       const known = this.kinds.get(e.kind);
       if (e.state !== 'running' || e.kind.startsWith('~')) continue;
-      if (known?.kind.long) this.begin(known.kind, e.id, e.hash, e.request, Promise.resolve());
+      if (known?.kind.long) this.begin(known.kind, e, Promise.resolve());
       else await this.ledger.drop(e.id);
     }
   }
@@ -104,7 +104,7 @@ export class Operations {
     if (entry && !entry.again) return viewOf(entry);
     const put = { id, kind: kind.name, hash, request: kind.long ? request : undefined, state: 'running' as const };
     const saved = this.ledger.put({ ...put, failure: undefined, again: false, image: undefined });
-    return this.answer(this.begin(kind as OperationKind<unknown>, id, hash, request, saved));
+    return this.answer(this.begin(kind as OperationKind<unknown>, { id, hash, request }, saved));
   }
 
   /** @throws NOT_FOUND */
@@ -173,9 +173,7 @@ export class Operations {
 
   private begin(
     kind: OperationKind<unknown>,
-    id: string,
-    hash: string,
-    request: unknown,
+    { id, hash, request }: Pick<LedgerEntry, 'id' | 'hash' | 'request'>,
     started: Promise<void>,
   ): Live {
     const abort = new AbortController();

@@ -95,20 +95,22 @@ export class AgentWorld {
   private agent: Agent | undefined;
   private readonly opened: Clients[] = [];
 
+  readonly drivers: SimDrivers;
+
   private constructor(
     readonly dir: string,
     readonly ca: TestCa,
     readonly identity: AgentIdentity,
-    readonly drivers: SimDrivers,
     private readonly wrap: (d: SimDrivers) => Drivers,
-  ) {}
+  ) {
+    this.drivers = createSimDrivers({ name: identity.hostId, runDir: dir, clock: systemClock, bootMs: 1 });
+  }
 
   static async start(wrap: (d: SimDrivers) => Drivers = (d) => d, ca?: TestCa, hostId = 'host-1'): Promise<AgentWorld> {
     const dir = await mkdtemp(join(tmpdir(), 'berth-agent-'));
     const authority = ca ?? (await makeCa());
     const identity = { installationId: INSTALLATION, ...(await authority.host(hostId)) };
-    const drivers = createSimDrivers({ name: hostId, runDir: dir, clock: systemClock, bootMs: 1 });
-    const world = new AgentWorld(dir, authority, identity, drivers, wrap);
+    const world = new AgentWorld(dir, authority, identity, wrap);
     await world.up();
     return world;
   }

@@ -32,9 +32,9 @@ export function formatDuration(ms: number): string {
   if (ms < 9_950) return `${(ms / 1e3).toFixed(1).replace(/\.0$/, '')} s`;
   const s = Math.round(ms / 1e3);
   if (s < 60) return `${s} s`;
-  if (s < 3_600) return pair(s, 60, 'm', 1, 's');
-  if (s < 86_400) return pair(s, 3_600, 'h', 60, 'm');
-  return pair(s, 86_400, 'd', 3_600, 'h');
+  if (s < 3_600) return pair(s, [60, 'm'], [1, 's']);
+  if (s < 86_400) return pair(s, [3_600, 'h'], [60, 'm']);
+  return pair(s, [86_400, 'd'], [3_600, 'h']);
 }
 
 /** How old something is, in one unit: `12 s`, `4 m`, `3 h`, `31 d`. */
@@ -52,7 +52,9 @@ export function unitDuration(ms: number): string {
   return fits === undefined ? `${ms}ms` : `${ms / (UNITS[fits] as number)}${fits}`;
 }
 
-function pair(s: number, big: number, bigUnit: string, small: number, smallUnit: string): string {
+type Unit = readonly [seconds: number, name: string];
+
+function pair(s: number, [big, bigName]: Unit, [small, smallName]: Unit): string {
   const rest = Math.floor((s % big) / small);
-  return `${Math.floor(s / big)} ${bigUnit}${rest > 0 ? ` ${rest} ${smallUnit}` : ''}`;
+  return `${Math.floor(s / big)} ${bigName}${rest > 0 ? ` ${rest} ${smallName}` : ''}`;
 }

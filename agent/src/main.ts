@@ -1,0 +1,159 @@
+/** The `berth-agent` command, and the only file that chooses between real and simulated drivers. */
+import { readFile } from 'node:fs/promises';
+import { Command } from 'commander';
+import { chain, invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Reason } from '@berth/shared/errors/reasons.ts';
+import { createLog, type Log } from '@berth/shared/log/log.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { systemRandom } from '@berth/shared/runtime/random.ts';
+import { createAgent } from './agent.ts';
+import { DEFAULT_CONFIG_FILE, findLibvirtSocket, loadConfig, printConfig, type AgentConfig } from './config.ts';
+import { createLibvirtHypervisor } from './drivers/libvirt/hypervisor.ts';
+import { createBridges } from './drivers/linux/bridges.ts';
+import { createDisks } from './drivers/linux/disks.ts';
+import { createExec } from './drivers/linux/exec.ts';
+import { createMachine } from './drivers/linux/machine.ts';
+import type { Drivers } from './drivers/machine.ts';
+import { createSimDrivers } from './drivers/sim/sim-drivers.ts';
+import { enroll } from './enroll/enroll.ts';
+import { loadIdentity, prepareIdentityDir } from './enroll/identity-store.ts';
+import { AGENT_VERSION } from './host/host-report.ts';
+
+interface RunFlags {
+  readonly config?: string;
+  readonly simulate?: boolean;
+  readonly checkConfig?: boolean;
+  readonly printConfig?: boolean;
+}
+
+const EXIT_CODES: Partial<Record<Reason, number>> = {
+  INVALID_ARGUMENT: 2,
+  NOT_FOUND: 3,
+  ALREADY_EXISTS: 4,
+  BAD_STATE: 4,
+  CONTROLLER_UNREACHABLE: 5,
+  UNAUTHENTICATED: 6,
+  PERMISSION_DENIED: 6,
+};
+
+function realDrivers(config: AgentConfig, log: Log): Drivers {
+  const { dataDir, domainType, unprivilegedUser } = config;
+  const exec = createExec({ unprivilegedUser });
+  const clock = systemClock;
+  const socketPath = findLibvirtSocket(config);
+  return {
+    hypervisor: createLibvirtHypervisor({ socketPath, clock, random: systemRandom, log }),
+    disks: createDisks({ dataDir, unprivilegedUser, clock, log }),
+    machine: createMachine({ exec, dataDir, domainType, libvirtSockets: [socketPath] }),
+    bridges: createBridges({ exec }),
+  };
+}
+
+async function run(flags: RunFlags): Promise<void> {
+  const config = loadConfig(flags.config);
+  if (flags.printConfig) return void process.stdout.write(printConfig(config));
+  if (flags.checkConfig)
+    return void process.stdout.write(`${flags.config ?? DEFAULT_CONFIG_FILE}: no mistakes found\n`);
+  const log = createLog('berth-agent', config.logLevel);
+  const identity = await loadIdentity(config.dataDir);
+  const drivers = flags.simulate
+    ? createSimDrivers({ name: identity.hostName, runDir: config.dataDir, clock: systemClock })
+    : realDrivers(config, log);
+  const agent = createAgent({ drivers, identity, config, clock: systemClock, log });
+  const ports = await agent.start();
+  log.info(
+    { hostId: identity.hostId, name: identity.hostName, ...ports, simulated: flags.simulate === true },
+    'the agent is up',
+  );
+  await untilToldToEnd(log);
+  await agent.stop();
+  await drivers.hypervisor.close();
+  log.info('the agent has ended; guests and transfers go on');
+  process.exit(0);
+}
+
+/** A second signal ends the process at once. */
+function untilToldToEnd(log: Log): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const)
+      process.once(signal, () => {
+        log.info({ signal }, 'the agent is ending');
+        resolve();
+      });
+  });
+}
+
+async function enrol(flags: { config?: string; tokenFile?: string }): Promise<void> {
+  const config = loadConfig(flags.config);
+  const token = flags.tokenFile === undefined ? await readStdin() : await readTokenFile(flags.tokenFile);
+  const identity = await enroll({ dataDir: config.dataDir, token, clock: systemClock });
+  process.stdout.write(`enrolled as ${identity.hostName} (${identity.hostId}); now start the agent: berth-agent run\n`);
+}
+
+async function readTokenFile(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (e) {
+    throw invalidArgument(`cannot read the token file ${file}: ${(e as Error).message}`);
+  }
+}
+
+async function readStdin(): Promise<string> {
+  if (process.stdin.isTTY) process.stderr.write('Paste the join token, then press Ctrl-D:\n');
+  let text = '';
+  for await (const chunk of process.stdin) {
+    text += String(chunk);
+    if (text.length > 65_536) throw invalidArgument('what came on standard input is no join token');
+  }
+  return text;
+}
+
+async function check(flags: { config?: string }): Promise<void> {
+  const config = loadConfig(flags.config);
+  await prepareIdentityDir(config.dataDir);
+  const drivers = realDrivers(config, createLog('berth-agent', 'silent'));
+  const checks = await drivers.machine.checks();
+  for (const c of checks)
+    process.stdout.write(`${c.ok ? '✔' : c.fatal ? '✘' : '!'} ${c.name.padEnd(20)} ${c.detail}\n`);
+  process.exit(checks.some((c) => c.fatal && !c.ok) ? 1 : 0);
+}
+
+/** One line for what people can act on; the rest is a fault of ours and keeps its stack. */
+function fail(e: unknown): void {
+  const known = isClusterError(e);
+  const text = known ? chain(e) : e instanceof Error ? (e.stack ?? e.message) : String(e);
+  process.stderr.write(
+    `${text
+      .split('\n')
+      .map((l) => (known ? `berth-agent: ${l}` : l))
+      .join('\n')}\n`,
+  );
+  process.exit(known ? (EXIT_CODES[e.reason] ?? 1) : 1);
+}
+
+const program = new Command('berth-agent')
+  .description('The part of Berth that runs on every host.')
+  .version(AGENT_VERSION)
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'berth-agent: ')) })
+  .exitOverride((e) => process.exit(e.exitCode === 0 ? 0 : 2));
+const configOption = ['--config <file>', `configuration file (default: ${DEFAULT_CONFIG_FILE})`] as const;
+program
+  .command('run', { isDefault: true })
+  .description('run the agent')
+  .option(...configOption)
+  .option('--simulate', 'simulate the host: no root, no libvirt, no disks')
+  .option('--check-config', 'read the configuration, tell all mistakes, and end')
+  .option('--print-config', 'print the configuration with all defaults, and end')
+  .action((flags: RunFlags) => run(flags).catch(fail));
+program
+  .command('enroll')
+  .description('get a certificate for this host with a join token, read from a file or standard input')
+  .option(...configOption)
+  .option('--token-file <file>', 'file that holds the join token (default: standard input)')
+  .action((flags: { config?: string; tokenFile?: string }) => enrol(flags).catch(fail));
+program
+  .command('check')
+  .description('tell what this host lacks')
+  .option(...configOption)
+  .action((flags: { config?: string }) => check(flags).catch(fail));
+await program.parseAsync();
