@@ -1,25 +1,29 @@
-/** The SQLite thread, bundled from the sources for tests that run from sources. The product's bundle is deploy/build.js's. */
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
-import { join } from 'node:path';
+/** Bundles of single source files for tests that need a process or thread. The product's bundles are deploy/build.js's. */
+import { mkdirSync, renameSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-let built: Promise<string> | undefined;
+const made = new Map<string, Promise<string>>();
 
-/** Path of the bundle, for `openState({ workerFile })`. Made once per process. */
-export function sqliteWorkerFile(): Promise<string> {
-  built ??= bundle();
-  return built;
+/** The SQLite thread, for `openState({ workerFile })`. */
+export const sqliteWorkerFile = (): Promise<string> => bundled('controller/src/state/sqlite/worker.ts');
+
+/** @param source path from the root of the repository. @returns path of the bundle, made once per process. */
+export function bundled(source: string): Promise<string> {
+  const known = made.get(source) ?? bundle(source);
+  made.set(source, known);
+  return known;
 }
 
-async function bundle(): Promise<string> {
+async function bundle(source: string): Promise<string> {
   const folder = join(ROOT, 'node_modules/.cache/berth');
   mkdirSync(folder, { recursive: true });
-  const target = join(folder, 'sqlite-worker.mjs');
-  const mine = join(folder, `sqlite-worker-${process.pid}.mjs`);
+  const name = basename(source, '.ts');
+  const mine = join(folder, `${name}-${process.pid}.mjs`);
   await build({
-    entryPoints: [join(ROOT, 'controller/src/state/sqlite/worker.ts')],
+    entryPoints: [join(ROOT, source)],
     outfile: mine,
     bundle: true,
     platform: 'node',
@@ -28,7 +32,7 @@ async function bundle(): Promise<string> {
     external: ['better-sqlite3'],
     logLevel: 'silent',
   });
-  renameSync(mine, target); // another test process may do the same at the same time
-  if (!existsSync(target)) throw new Error(`${target} could not be built`);
+  const target = join(folder, `${name}.mjs`);
+  renameSync(mine, target); // another test process may do the same at the same moment
   return target;
 }

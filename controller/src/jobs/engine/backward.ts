@@ -57,10 +57,9 @@ async function undoRemote(at: At): Promise<Outcome | undefined> {
 
 /** First no operation of the step may run or arrive any more; only then is its effect taken back. */
 async function inTurn(at: At, host: HostId | undefined): Promise<Wait | void> {
-  const release = await at.env.turns.take(host);
-  at.live.abort = new AbortController();
+  const { signal } = (at.live.abort = new AbortController());
+  const release = await at.env.turns.take(host, signal);
   try {
-    if (at.env.stopping()) throw new Error('stopping');
     if (host !== undefined) for (const op of call.operations(at)) await at.env.deps.cancelOperation?.(host, op);
     return await call.undoRemote(at, remoteContext(at, at.live.nextTry(`${at.step.name}.undo`)));
   } finally {

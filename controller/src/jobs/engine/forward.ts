@@ -26,7 +26,8 @@ export async function stepForward(at: At): Promise<Outcome | undefined> {
 
 /** Why the job must not go on: cancelled, too late, or its host is gone for good. */
 function interruption(at: At): ClusterError | undefined {
-  const { job, env, step } = at;
+  const { env, step } = at;
+  const job = env.state.tables.jobs.get(at.job.id) ?? at.job;
   if (job.cancelRequested && !step.forwardOnly)
     return new ClusterError('CANCELLED', `${job.kind} ${job.subject} was cancelled`);
   if (env.clock.now() >= deadlineOf(at))
@@ -94,20 +95,18 @@ async function runRemote(at: At): Promise<Outcome | undefined> {
 
 /** The call itself: when it is this job's turn at the host, and no longer than its deadline. */
 async function inTurn(at: At): Promise<unknown> {
-  const release = await at.env.turns.take(call.host(at));
-  at.live.abort = new AbortController();
+  const abort = (at.live.abort = new AbortController());
   at.live.running = true;
   const ms = deadlineOf(at) - at.env.clock.now();
-  const timer = Number.isFinite(ms)
-    ? at.env.clock.after(Math.max(0, ms), () => at.live.abort.abort('deadline'))
-    : undefined;
+  const timer = Number.isFinite(ms) ? at.env.clock.after(Math.max(0, ms), () => abort.abort('deadline')) : undefined;
+  let release: (() => void) | undefined;
   try {
-    if (at.env.stopping()) throw new Error('stopping');
+    release = await at.env.turns.take(call.host(at), abort.signal);
     return await call.remote(at, remoteContext(at, at.live.nextTry(at.step.name)));
   } finally {
     timer?.cancel();
     at.live.running = false;
-    release();
+    release?.();
   }
 }
 

@@ -45,13 +45,13 @@ export class Turns {
 
   constructor(private readonly perHost: number) {}
 
-  /** Resolves with the function that ends the turn. */
-  async take(hostId: HostId | undefined): Promise<() => void> {
+  /** Resolves with the function that ends the turn; rejects when aborted before its turn has come. */
+  async take(hostId: HostId | undefined, signal: AbortSignal): Promise<() => void> {
     if (hostId === undefined) return () => {};
     const host = this.#hosts.get(hostId) ?? { busy: 0, queue: [] };
     this.#hosts.set(hostId, host);
-    if (host.busy >= this.perHost) await new Promise<void>((resolve) => host.queue.push(resolve));
-    else host.busy++;
+    if (host.busy < this.perHost) host.busy++;
+    else await queued(host.queue, signal);
     return () => this.#leave(hostId, host);
   }
 
@@ -61,6 +61,21 @@ export class Turns {
     host.busy--;
     if (host.busy === 0) this.#hosts.delete(hostId);
   }
+}
+
+function queued(queue: (() => void)[], signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const leave = (): void => {
+      queue.splice(queue.indexOf(turn), 1);
+      reject(new Error('aborted before its turn'));
+    };
+    const turn = (): void => {
+      signal.removeEventListener('abort', leave);
+      resolve();
+    };
+    queue.push(turn);
+    signal.addEventListener('abort', leave, { once: true });
+  });
 }
 
 export class LiveJobs {

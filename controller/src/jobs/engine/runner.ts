@@ -22,6 +22,9 @@ interface Slot {
   timer: Timer | undefined;
 }
 
+/** A call that ignores its signal is left behind; its answer is lost, as in a crash. */
+const STOP_MS = 5_000;
+
 export class Runner {
   readonly live = new LiveJobs();
   readonly #slots = new Map<JobId, Slot>();
@@ -54,7 +57,11 @@ export class Runner {
       slot.timer?.cancel();
       this.live.find(jobId)?.abort.abort('the controller stops');
     }
-    await Promise.all(Array.from(this.#slots.values(), (s) => s.driving));
+    const ended = Promise.all(Array.from(this.#slots.values(), (s) => s.driving));
+    let timer: Timer | undefined;
+    const late = new Promise<void>((resolve) => (timer = this.env.clock.after(STOP_MS, resolve)));
+    await Promise.race([ended, late]);
+    timer?.cancel();
   }
 
   wake(jobId: JobId): void {
