@@ -11,7 +11,7 @@ export function lastWords(text) {
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '');
-  const telling = lines.filter((line) => /^(E:|npm error|error|fatal|failed)|: error:|failed to/i.test(line));
+  const telling = lines.filter((line) => /^(E:|npm error|error|fatal|failed)|: error:|failed to|unknown (flag|option)/i.test(line));
   return (telling.at(-1) ?? lines.at(-1) ?? 'no output').slice(0, 300);
 }
 
