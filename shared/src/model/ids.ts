@@ -25,6 +25,7 @@ let counter = 0;
 export function newId<K extends IdKind>(prefix: K, nowMs: number): Id<K> {
   counter = nowMs > lastMs ? 0 : counter + 1;
   lastMs = Math.max(lastMs, nowMs);
+  if (counter === 1024) [lastMs, counter] = [lastMs + 1, 0]; // what the counter can't tell apart, the time does
   const random = [...newBytes(9)].map((b) => ALPHABET[b & 31]).join('');
   return `${prefix}-${base32(lastMs, 10)}${base32(counter, 2)}${random}` as Id<K>;
 }
