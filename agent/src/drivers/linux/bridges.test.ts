@@ -1,0 +1,63 @@
+/** Bridges with the real `ip`, in a network namespace of the test's own. */
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createBridges } from './bridges.ts';
+import { createExec } from './exec.ts';
+
+const netns = `berth-test-${process.pid}`;
+const able =
+  process.getuid?.() === 0 &&
+  (await execa('ip', ['netns', 'add', netns], { reject: false, timeout: 5_000 })).exitCode === 0;
+if (!able && process.env['LAB_REQUIRED'] === '1') throw new Error('network namespaces cannot be made here');
+const ip = (...args: string[]) => execa('ip', ['-n', netns, ...args]);
+afterAll(() => able && execa('ip', ['netns', 'del', netns], { reject: false }));
+
+describe.skipIf(!able)('bridges of a host (needs root and network namespaces)', () => {
+  const bridges = createBridges({ exec: createExec({ unprivilegedUser: 'nobody' }), netns });
+
+  beforeAll(async () => {
+    await ip('link', 'add', 'foreign0', 'type', 'bridge');
+    await ip('link', 'add', 'v0', 'type', 'veth', 'peer', 'name', 'v1');
+  });
+
+  it('are made, changed, listed and removed, and twice is once', async () => {
+    await bridges.ensure('br0', ['10.9.0.1/24', 'fd00:9::1/64']);
+    await bridges.ensure('br0', ['10.9.0.1/24', 'FD00:9::1/64']);
+    const mine = async () => (await bridges.list()).find((b) => b.name === 'br0');
+    const expected = { name: 'br0', up: true, owned: true, ports: [] };
+    expect(await mine()).toEqual({ ...expected, addresses: ['10.9.0.1/24', 'fd00:9::1/64'] });
+    await bridges.ensure('br0', ['10.9.0.2/24']);
+    expect(await mine()).toEqual({ ...expected, addresses: ['10.9.0.2/24'] });
+    await bridges.ensure('br0', ['10.9.0.2/24', '10.9.0.3/24']);
+    await bridges.ensure('br0', ['10.9.0.3/24']);
+    expect(await mine()).toEqual({ ...expected, addresses: ['10.9.0.3/24'] });
+    await ip('link', 'set', 'v0', 'master', 'br0');
+    expect(await mine()).toMatchObject({ ports: ['v0'] });
+    await expect(bridges.remove('br0')).rejects.toMatchObject({ reason: 'IN_USE' });
+    await ip('link', 'set', 'v0', 'nomaster');
+    await bridges.remove('br0');
+    await bridges.remove('br0');
+    expect(await mine()).toBeUndefined();
+  });
+
+  it('of others are listed and left alone', async () => {
+    expect(await bridges.list()).toContainEqual({
+      name: 'foreign0',
+      up: false,
+      owned: false,
+      ports: [],
+      addresses: [],
+    });
+    await expect(bridges.ensure('foreign0', ['10.8.0.1/24'])).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    await expect(bridges.remove('foreign0')).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    await expect(bridges.ensure('v1', [])).rejects.toMatchObject({ reason: 'BAD_STATE' });
+  });
+
+  it('are finished when an earlier attempt was broken off, and hidden until then', async () => {
+    await Promise.all([bridges.ensure('br1', []), bridges.ensure('br1', ['10.7.0.1/24'])]);
+    await ip('link', 'set', 'br1', 'down');
+    await ip('link', 'set', 'br1', 'name', '.berth-x');
+    expect((await bridges.list()).map((b) => b.name)).toEqual(['foreign0']);
+    await ip('link', 'del', '.berth-x');
+  });
+});

@@ -1,0 +1,55 @@
+/** Bridges of this host, through `ip`. bridge-plan.ts decides; this reads and runs. Knows nothing of VMs. */
+import type { Bridge } from '@berth/shared/model/host.ts';
+import type { Bridges } from '../machine.ts';
+import { isUnfinished, parseLinks, planEnsure, planRemove, type IpCommand, type LinkSeen } from './bridge-plan.ts';
+import type { Exec } from './exec.ts';
+
+export interface BridgesOptions {
+  readonly exec: Pick<Exec, 'run'>;
+  /** Network namespace to work in; default the agent's own. */
+  readonly netns?: string;
+}
+
+/** One makes it, one mends what the kernel took away with an address, one sees that it is so. */
+const MAX_ROUNDS = 4;
+
+export function createBridges({ exec, netns }: BridgesOptions): Bridges {
+  const prefix = netns === undefined ? [] : ['-n', netns];
+  /** Changes go one after the other: a plan must not be made on what another is about to change. */
+  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = (change: () => Promise<void>): Promise<void> => {
+    const mine = last.then(change);
+    last = mine.catch(() => undefined);
+    return mine;
+  };
+  const ip = async (args: IpCommand): Promise<string> =>
+    (await exec.run('ip', [...prefix, ...args], { what: 'ip', maxOutputBytes: 16 << 20 })).stdout;
+  const observe = async (): Promise<LinkSeen[]> =>
+    parseLinks(await ip(['-d', '-j', 'link', 'show']), await ip(['-j', 'address', 'show']));
+  const apply = async (commands: readonly IpCommand[]): Promise<void> => {
+    for (const args of commands) await ip(args);
+  };
+  return {
+    list: async () => bridgesOf(await observe()),
+    ensure: (name, addresses) =>
+      inTurn(async () => {
+        for (let round = 0; round < MAX_ROUNDS; round++) {
+          const commands = planEnsure(await observe(), name, addresses);
+          if (commands.length === 0) return;
+          await apply(commands);
+        }
+      }),
+    remove: (name) => inTurn(async () => apply(planRemove(await observe(), name))),
+  };
+}
+
+const bridgesOf = (links: readonly LinkSeen[]): Bridge[] =>
+  links
+    .filter((l) => l.bridge && !isUnfinished(l.name))
+    .map(({ name, up, addresses, owned }) => ({
+      name,
+      up,
+      addresses,
+      owned,
+      ports: links.filter((l) => l.master === name).map((l) => l.name),
+    }));

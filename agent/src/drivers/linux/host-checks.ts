@@ -1,0 +1,132 @@
+/**
+ * Whether a host can run VMs, in words, with what to do where it cannot; and which domain type its VMs get. Pure: machine.ts
+ * looks, this judges.
+ */
+import type { HostCheck } from '@berth/shared/model/host.ts';
+import type { CgroupVersion } from './procfs.ts';
+
+export type DomainTypeSetting = 'auto' | 'kvm' | 'qemu';
+
+export interface HostSeen {
+  readonly domainType: DomainTypeSetting;
+  readonly cpuFlags: ReadonlySet<string>;
+  readonly kvm: 'usable' | 'absent' | 'denied';
+  /** Parameter `ept` or `npt` of the loaded module; undefined when neither is loaded. */
+  readonly nestedPaging: boolean | undefined;
+  readonly cgroups: CgroupVersion;
+  readonly clock: 'synchronised' | 'not-synchronised' | 'unknown';
+  readonly missingPrograms: readonly string[];
+  /** The one that is there; undefined when none is. */
+  readonly libvirtSocket: string | undefined;
+  readonly dataDir: string;
+  /** Why it cannot be written to. */
+  readonly dataDirFault: string | undefined;
+  readonly bridgeModule: boolean;
+  readonly tun: boolean;
+}
+
+/** kvm where it works, qemu where configured or where there is none. That a guest starts on it only a guest can tell. */
+export const domainTypeOf = (seen: Pick<HostSeen, 'domainType' | 'kvm'>): 'kvm' | 'qemu' =>
+  seen.domainType === 'auto' ? (seen.kvm === 'usable' ? 'kvm' : 'qemu') : seen.domainType;
+
+export function judge(seen: HostSeen): HostCheck[] {
+  return [
+    virtualization(seen),
+    kvm(seen),
+    nestedPaging(seen),
+    cgroups(seen),
+    clock(seen),
+    programs(seen),
+    libvirt(seen),
+    dataDir(seen),
+    bridge(seen),
+    tun(seen),
+  ];
+}
+
+const passed = (name: string, detail: string): HostCheck => ({ name, ok: true, detail, fatal: false });
+const warned = (name: string, detail: string): HostCheck => ({ name, ok: false, detail, fatal: false });
+const failed = (name: string, detail: string): HostCheck => ({ name, ok: false, detail, fatal: true });
+/** A fault of acceleration is fatal only where the operator insists on it. */
+const accelerated = (seen: HostSeen) => (seen.domainType === 'kvm' ? failed : warned);
+
+function virtualization(seen: HostSeen): HostCheck {
+  const name = 'cpu-virtualization';
+  const flag = ['vmx', 'svm'].find((f) => seen.cpuFlags.has(f));
+  if (flag) return passed(name, `the processor has ${flag}`);
+  if (seen.domainType === 'qemu') return passed(name, 'not needed: VMs are emulated here, as configured');
+  return accelerated(seen)(
+    name,
+    'the processor shows neither vmx nor svm: switch virtualization on in the firmware, or nested virtualization on the host below',
+  );
+}
+
+function kvm(seen: HostSeen): HostCheck {
+  if (seen.domainType === 'qemu') return passed('kvm', 'not used: domainType is qemu in the configuration');
+  if (seen.kvm === 'usable') return passed('kvm', '/dev/kvm can be opened');
+  const consequence = seen.domainType === 'auto' ? '; VMs are emulated, which is slow' : '';
+  const why =
+    seen.kvm === 'absent'
+      ? '/dev/kvm is not there: modprobe kvm_intel or kvm_amd'
+      : '/dev/kvm cannot be opened: check its owner and mode, and the device cgroup';
+  return accelerated(seen)('kvm', why + consequence);
+}
+
+function nestedPaging(seen: HostSeen): HostCheck {
+  const name = 'nested-paging';
+  if (domainTypeOf(seen) === 'qemu') return passed(name, 'not needed: VMs are emulated here');
+  if (seen.nestedPaging === undefined) return passed(name, 'unknown: neither kvm_intel nor kvm_amd is loaded');
+  if (seen.nestedPaging) return passed(name, 'the processor translates guest memory itself');
+  return warned(name, 'ept/npt is off, so guests are slow: load kvm_intel with ept=1, kvm_amd with npt=1');
+}
+
+function cgroups(seen: HostSeen): HostCheck {
+  if (seen.cgroups === 'none')
+    return warned('cgroups', 'no cgroups are mounted: VMs run, but CPU and memory limits have no effect');
+  return passed('cgroups', `cgroups ${seen.cgroups} are mounted`);
+}
+
+function clock(seen: HostSeen): HostCheck {
+  if (seen.clock === 'synchronised') return passed('clock', 'the clock is synchronised');
+  const todo = 'apt-get install chrony (certificates and events depend on the time)';
+  if (seen.clock === 'unknown') return warned('clock', `cannot tell whether the clock is synchronised: ${todo}`);
+  return warned('clock', `the clock is not synchronised: ${todo}`);
+}
+
+/** Debian package of each program that the agent starts. */
+export const PROGRAMS: Readonly<Record<string, string>> = {
+  'qemu-img': 'qemu-utils',
+  'qemu-nbd': 'qemu-utils',
+  'qemu-storage-daemon': 'qemu-system-common',
+  'qemu-system-x86_64': 'qemu-system-x86',
+  genisoimage: 'genisoimage',
+  ip: 'iproute2',
+};
+
+function programs(seen: HostSeen): HostCheck {
+  if (seen.missingPrograms.length === 0) return passed('programs', 'all programs that Berth starts are installed');
+  const packages = [...new Set(seen.missingPrograms.map((p) => PROGRAMS[p] ?? p))];
+  const todo = `apt-get install ${packages.join(' ')}`;
+  return failed('programs', `not installed: ${seen.missingPrograms.join(', ')}; ${todo}`);
+}
+
+function libvirt(seen: HostSeen): HostCheck {
+  if (seen.libvirtSocket !== undefined) return passed('libvirt', `libvirt listens on ${seen.libvirtSocket}`);
+  return failed('libvirt', 'no libvirt socket: apt-get install libvirt-daemon-system, systemctl start libvirtd');
+}
+
+function dataDir(seen: HostSeen): HostCheck {
+  const name = 'data-directory';
+  if (seen.dataDirFault === undefined) return passed(name, `${seen.dataDir} can be written to`);
+  return failed(name, `${seen.dataDir} cannot be written to (${seen.dataDirFault}): mount or repair it`);
+}
+
+function bridge(seen: HostSeen): HostCheck {
+  if (seen.bridgeModule) return passed('bridge', 'the kernel makes bridges');
+  return warned('bridge', 'the bridge module is not loaded, so VMs get no network: modprobe bridge');
+}
+
+function tun(seen: HostSeen): HostCheck {
+  if (seen.tun) return passed('tun', '/dev/net/tun is there');
+  return warned('tun', '/dev/net/tun is not there, so VMs get no network: modprobe tun');
+}

@@ -1,0 +1,182 @@
+/** What this machine is and how busy it is, from procfs and sysfs. Looks only; procfs.ts reads the texts, host-checks.ts judges. */
+import { constants } from 'node:fs';
+import { access, mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { hostname, release } from 'node:os';
+import { join } from 'node:path';
+import type { Machine, MachineFacts, MachineLoad } from '../machine.ts';
+import type { Exec } from './exec.ts';
+import { domainTypeOf, judge, PROGRAMS, type DomainTypeSetting, type HostSeen } from './host-checks.ts';
+import {
+  cpuShare,
+  parseCgroups,
+  parseCpu,
+  parseCpuTimes,
+  parseLoad1,
+  parseMemory,
+  parseOsName,
+  parseStartTicks,
+  type CpuTimes,
+} from './procfs.ts';
+
+export interface MachineOptions {
+  readonly exec: Pick<Exec, 'run'>;
+  readonly dataDir: string;
+  readonly domainType: DomainTypeSetting;
+  /** Default: where Debian's monolithic and modular daemons listen. */
+  readonly libvirtSockets?: readonly string[];
+  /** Where the files of the machine are looked for; default `/`. */
+  readonly root?: string;
+}
+
+export interface LinuxMachine extends Machine {
+  /** What VMs get here. */
+  domainType(): Promise<'kvm' | 'qemu'>;
+}
+
+const LIBVIRT_SOCKETS = ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock'];
+const BIN_DIRS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+
+export function createMachine(options: MachineOptions): LinuxMachine {
+  const look = new Look(options);
+  let before: CpuTimes = { busy: 0, total: 0 };
+  return {
+    facts: () => look.facts(),
+    checks: async () => judge(await look.seen()),
+    domainType: async () => domainTypeOf({ domainType: options.domainType, kvm: await look.kvm() }),
+    async load(): Promise<MachineLoad> {
+      const now = parseCpuTimes(await look.text('/proc/stat'));
+      const memory = parseMemory(await look.text('/proc/meminfo'));
+      const cpuUsed = cpuShare(before, now);
+      before = now;
+      const load1 = parseLoad1(await look.text('/proc/loadavg'));
+      return { cpuUsed, load1, memoryUsedBytes: memory.totalBytes - memory.availableBytes };
+    },
+  };
+}
+
+class Look {
+  private readonly root: string;
+
+  constructor(private readonly options: MachineOptions) {
+    this.root = options.root ?? '/';
+  }
+
+  text(path: string): Promise<string> {
+    return readFile(join(this.root, path), 'utf8');
+  }
+
+  async facts(): Promise<MachineFacts> {
+    const cpu = parseCpu(await this.text('/proc/cpuinfo'));
+    return {
+      hostname: hostname(),
+      os: parseOsName(await this.textOr('/etc/os-release', '')),
+      kernel: release(),
+      cpuModel: cpu.model,
+      cpuThreads: cpu.threads,
+      memoryBytes: parseMemory(await this.text('/proc/meminfo')).totalBytes,
+      bootId: await this.bootId(),
+    };
+  }
+
+  /** The kernel's boot id and the start of process 1: where the host is a container, only that changes when it starts anew. */
+  private async bootId(): Promise<string> {
+    const kernel = (await this.text('/proc/sys/kernel/random/boot_id')).trim();
+    return `${kernel}-${parseStartTicks(await this.textOr('/proc/1/stat', ''))}`;
+  }
+
+  async seen(): Promise<HostSeen> {
+    const { domainType, dataDir } = this.options;
+    return {
+      domainType,
+      dataDir,
+      cpuFlags: parseCpu(await this.text('/proc/cpuinfo')).flags,
+      kvm: await this.kvm(),
+      nestedPaging: await this.nestedPaging(),
+      cgroups: parseCgroups(await this.textOr('/proc/self/mountinfo', '')),
+      clock: await this.clock(),
+      missingPrograms: await this.missingPrograms(),
+      libvirtSocket: await this.libvirtSocket(),
+      dataDirFault: await writeFault(dataDir),
+      bridgeModule: await this.exists('/sys/module/bridge'),
+      tun: await this.exists('/dev/net/tun'),
+    };
+  }
+
+  async kvm(): Promise<HostSeen['kvm']> {
+    try {
+      const device = await open(join(this.root, '/dev/kvm'), constants.O_RDWR);
+      await device.close();
+      return 'usable';
+    } catch (e) {
+      return (e as NodeJS.ErrnoException).code === 'ENOENT' ? 'absent' : 'denied';
+    }
+  }
+
+  private async nestedPaging(): Promise<boolean | undefined> {
+    const intel = await this.textOr('/sys/module/kvm_intel/parameters/ept', '');
+    const text = intel || (await this.textOr('/sys/module/kvm_amd/parameters/npt', ''));
+    return text === '' ? undefined : /^[Y1]/.test(text);
+  }
+
+  /** systemd knows on most hosts, chrony on others; without both nobody here does. */
+  private async clock(): Promise<HostSeen['clock']> {
+    const systemd = await this.ask('timedatectl', ['show', '--property=NTPSynchronized', '--value']);
+    if (/^(yes|no)\b/.test(systemd)) return systemd.startsWith('yes') ? 'synchronised' : 'not-synchronised';
+    const leap = /^Leap status\s*: (.*)$/m.exec(await this.ask('chronyc', ['-n', 'tracking']))?.[1];
+    if (leap === undefined) return 'unknown';
+    return leap.trim() === 'Not synchronised' ? 'not-synchronised' : 'synchronised';
+  }
+
+  /** Empty when it cannot be asked. */
+  private async ask(program: string, args: readonly string[]): Promise<string> {
+    return this.options.exec.run(program, args, { timeoutMs: 5_000 }).then(
+      (r) => r.stdout,
+      () => '',
+    );
+  }
+
+  private async missingPrograms(): Promise<string[]> {
+    const missing = await Promise.all(
+      Object.keys(PROGRAMS).map(async (program) => {
+        const there = await Promise.all(BIN_DIRS.map((dir) => this.executable(join(dir, program))));
+        return there.includes(true) ? [] : [program];
+      }),
+    );
+    return missing.flat();
+  }
+
+  private async libvirtSocket(): Promise<string | undefined> {
+    for (const path of this.options.libvirtSockets ?? LIBVIRT_SOCKETS)
+      if ((await stat(join(this.root, path)).catch(() => undefined))?.isSocket()) return path;
+    return undefined;
+  }
+
+  private textOr(path: string, otherwise: string): Promise<string> {
+    return this.text(path).catch(() => otherwise);
+  }
+
+  private async exists(path: string): Promise<boolean> {
+    return (await stat(join(this.root, path)).catch(() => undefined)) !== undefined;
+  }
+
+  private async executable(path: string): Promise<boolean> {
+    return access(join(this.root, path), constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+  }
+}
+
+/** Permissions tell root nothing about a read-only or full disk; a file does. */
+async function writeFault(dir: string): Promise<string | undefined> {
+  const probe = join(dir, '.berth-write-check');
+  try {
+    await mkdir(dir, { recursive: true });
+    await writeFile(probe, 'ok');
+    return undefined;
+  } catch (e) {
+    return e instanceof Error ? e.message : String(e);
+  } finally {
+    await rm(probe, { force: true }).catch(() => undefined);
+  }
+}
