@@ -19,21 +19,19 @@ describe('the configuration of the agent', () => {
   it('has a default for everything', () => {
     const c = parseConfig('', 'a.yaml');
     expect(c).toMatchObject({ dataDir: '/var/lib/berth', listen: '0.0.0.0:7444', domainType: 'auto' });
-    expect(c.serialLog).toEqual({ maxBytes: 2 * 2 ** 20, keepFiles: 3 });
     expect(c.statisticsInterval).toBe(10_000);
   });
 
-  it('reads sizes and durations with units', () => {
-    const c = parseConfig('statisticsInterval: 5s\nserialLog: { maxBytes: 1MiB }\n', 'a.yaml');
-    expect([c.statisticsInterval, c.serialLog.maxBytes, c.serialLog.keepFiles]).toEqual([5_000, 2 ** 20, 3]);
+  it('reads durations with units', () => {
+    expect(parseConfig('statisticsInterval: 5s\n', 'a.yaml').statisticsInterval).toBe(5_000);
   });
 
   it('tells all mistakes at once, each with its place', () => {
     const lines = problems(
-      'dataDir: relative\nlissten: 1\nlisten: nowhere\nstatisticsInterval: 5\nserialLog: {maxBytes: 1KiB, colour: red}\n',
+      'dataDir: relative\nlissten: 1\nlisten: nowhere\nstatisticsInterval: 5\nobserveInterval: 1ms\n',
     );
-    expect(lines).toHaveLength(6);
-    for (const at of ['dataDir', 'lissten', 'listen', 'statisticsInterval', 'serialLog.maxBytes', 'serialLog.colour'])
+    expect(lines).toHaveLength(5);
+    for (const at of ['dataDir', 'lissten', 'listen', 'statisticsInterval', 'observeInterval'])
       expect(lines.some((l) => l.startsWith(`a.yaml: ${at}: `))).toBe(true);
   });
 
@@ -50,7 +48,7 @@ describe('the configuration of the agent', () => {
 
   it('never throws anything but INVALID_ARGUMENT, whatever the file holds', () => {
     const key = fc.oneof(
-      fc.constantFrom('dataDir', 'listen', 'serialLog', 'domainType', 'statisticsInterval'),
+      fc.constantFrom('dataDir', 'listen', 'observeInterval', 'domainType', 'statisticsInterval'),
       fc.string(),
     );
     fc.assert(

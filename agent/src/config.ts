@@ -3,7 +3,6 @@
  * all of them are told at once. The only file of the agent that may read the environment (it needs nothing from it).
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { parseBytes, unitBytes } from '@berth/shared/units/bytes.ts';
 import { parseDuration, unitDuration } from '@berth/shared/units/duration.ts';
 import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { parse as parseYaml, stringify } from 'yaml';
@@ -23,7 +22,6 @@ const unit = (parse: (text: string) => number, min: number, max: number, show: (
     }
     return z.NEVER;
   });
-const size = (min: string, max: string) => unit(parseBytes, parseBytes(min), parseBytes(max), unitBytes);
 const duration = (min: string, max: string) =>
   unit(parseDuration, parseDuration(min), parseDuration(max), unitDuration);
 
@@ -44,16 +42,13 @@ const Schema = z.strictObject({
   peerAddress: hostPort.optional(),
   libvirtSocket: path.optional(),
   domainType: z.enum(['auto', 'kvm', 'qemu']).default('auto'),
-  serialLog: z
-    .strictObject({ maxBytes: size('64KiB', '1TiB').prefault('2MiB'), keepFiles: z.int().min(0).max(100).default(3) })
-    .prefault({}),
   observeInterval: duration('1s', '1h').prefault('15s'),
   statisticsInterval: duration('1s', '1h').prefault('10s'),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
   unprivilegedUser: account.default('nobody'),
 });
 
-/** As written in the file, with defaults filled in and units resolved (milliseconds, bytes). */
+/** As written in the file, with defaults filled in and units resolved (milliseconds). */
 export type AgentConfig = Readonly<z.output<typeof Schema>>;
 
 /** @throws INVALID_ARGUMENT whose message has one line per problem. */
@@ -86,7 +81,6 @@ export function loadConfig(file?: string): AgentConfig {
 export function printConfig(c: AgentConfig): string {
   return stringify({
     ...c,
-    serialLog: { ...c.serialLog, maxBytes: unitBytes(c.serialLog.maxBytes) },
     observeInterval: unitDuration(c.observeInterval),
     statisticsInterval: unitDuration(c.statisticsInterval),
   });
