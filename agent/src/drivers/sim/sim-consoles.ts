@@ -25,10 +25,7 @@ export function createSimConsoles(host: SimHost): SimConsoles {
       const { name, power } = host.get(uuid);
       if (power !== 'running') throw badState(`domain ${name} is ${power}; it has a console only while it runs`);
       if (open.has(uuid) && !force)
-        throw new ClusterError(
-          'RESOURCE_BUSY',
-          `the console of domain ${name} is open elsewhere; force takes it over`,
-        );
+        throw new ClusterError('RESOURCE_BUSY', `the console of domain ${name} is open elsewhere; force takes it over`);
       end(uuid);
       const console = echo(name);
       open.set(uuid, console);

@@ -1,0 +1,65 @@
+/** Volumes, seeds and images of a simulated host: what is refused, and what is the same thing twice. Entries, no bytes. */
+import { MAX_VIRTUAL_BYTES } from '@berth/shared/disk/qcow2-header.ts';
+import { alreadyExists, ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { SimHost } from '@berth/shared/sim/sim-host.ts';
+import type { SeedSpec, VolumeSeen, VolumeSpec } from '../disks.ts';
+
+const SECTOR = 512;
+/** What an empty qcow2 overlay takes. */
+const OVERLAY_BYTES = 196_608;
+const SEED_BYTES = 368_640;
+const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+
+/** A simulated host has no paths that a name could leave; it refuses such names because real ones do. */
+export function checkFileName(kind: string, id: string): string {
+  if (!FILE_NAME.test(id)) throw invalidArgument(`${JSON.stringify(id.slice(0, 80))} is not a ${kind} id`);
+  return id;
+}
+
+export const listVolumes = (host: SimHost): readonly VolumeSeen[] =>
+  [...host.volumes.values()].map(({ files, ...v }) => ({
+    ...v,
+    allocatedBytes: files === undefined ? OVERLAY_BYTES : SEED_BYTES,
+    seed: files !== undefined,
+  }));
+
+export function ensureVolume(host: SimHost, spec: VolumeSpec): void {
+  const { volumeId, vmId, sizeBytes, imageDigest } = spec;
+  const old = host.volumes.get(checkFileName('volume', volumeId));
+  const same =
+    old?.files === undefined && old?.sizeBytes === sizeBytes && old.imageDigest === imageDigest && old.vmId === vmId;
+  if (old && !same) throw alreadyExists(`volume ${volumeId} exists already, with another size, image or owner`);
+  if (old) return;
+  checkSize(host, spec);
+  host.volumes.set(volumeId, { volumeId, vmId, sizeBytes, imageDigest, files: undefined });
+}
+
+function checkSize(host: SimHost, { sizeBytes, imageDigest }: VolumeSpec): void {
+  if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % SECTOR !== 0 || sizeBytes > MAX_VIRTUAL_BYTES)
+    throw invalidArgument(`a disk of ${sizeBytes} bytes cannot be made`);
+  if (imageDigest === undefined) return;
+  const image = host.images.get(imageDigest);
+  if (!image) throw notFound(`no image ${imageDigest} on ${host.options.name}`);
+  if (sizeBytes < image.virtualSizeBytes)
+    throw invalidArgument(`a disk of ${sizeBytes} bytes is smaller than its image (${image.virtualSizeBytes})`);
+}
+
+export function ensureSeed(host: SimHost, { volumeId, vmId, files }: SeedSpec): void {
+  const old = host.volumes.get(checkFileName('volume', volumeId));
+  for (const name of Object.keys(files)) checkFileName('file', name);
+  if (old && (old.vmId !== vmId || content(old.files) !== content(files)))
+    throw alreadyExists(`seed ${volumeId} exists already, for another vm or with another content`);
+  host.volumes.set(volumeId, { volumeId, vmId, sizeBytes: SEED_BYTES, imageDigest: undefined, files });
+}
+
+const content = (files: Readonly<Record<string, string>> | undefined): string =>
+  files === undefined ? '' : JSON.stringify(Object.entries(files).sort(([a], [b]) => (a < b ? -1 : 1)));
+
+export function removeImage(host: SimHost, digest: string): void {
+  const user = [...host.volumes.values()].find((v) => v.imageDigest === digest);
+  if (user)
+    throw new ClusterError('IN_USE', `image ${digest} is in use: volume ${user.volumeId} of ${user.vmId}`, {
+      volumeIds: user.volumeId,
+    });
+  host.images.delete(digest);
+}

@@ -1,0 +1,231 @@
+/**
+ * What every Disks driver must do: the same cases for simulated disks and for real ones. What only real files can show
+ * (conversion, modes, crashes, full file systems) is tested beside the real driver.
+ */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Disks, LongWork } from '@berth/agent/drivers/disks.ts';
+import { qcow2, rawDisk } from './disk-files.ts';
+
+export interface DisksFixture {
+  /** Two hosts' disks; the second is fetched to. */
+  readonly disks: Disks;
+  readonly other: Disks;
+  dispose(): Promise<void>;
+}
+
+const MIB = 2 ** 20;
+const ABSENT = `sha256:${'0'.repeat(64)}`;
+const work: LongWork = { signal: new AbortController().signal, onProgress: () => undefined };
+
+/** A disk of 9 MiB that differs by `mark`. */
+function disk(mark: number): Buffer {
+  const bytes = rawDisk(9 * MIB);
+  bytes.fill(mark, 5 * MIB, 5 * MIB + 4_096);
+  return bytes;
+}
+
+async function upload(disks: Disks, id: string, bytes: Buffer): Promise<void> {
+  const sink = await disks.openUpload(id, bytes.length);
+  for (let at = 0; at < bytes.length; at += MIB) await sink.write(bytes.subarray(at, at + MIB));
+  await sink.finish();
+}
+
+async function imported(disks: Disks, mark = 1): Promise<string> {
+  await upload(disks, `u${mark}`, disk(mark));
+  return (await disks.importImage(`u${mark}`, '', work)).digest;
+}
+
+type Shared = { readonly disks: Disks; readonly other: Disks };
+
+/** Registers the cases that hold for every driver. */
+export function disksContract(name: string, make: () => Promise<DisksFixture>): void {
+  describe(`${name} as disks`, () => {
+    const s = {} as { disks: Disks; other: Disks };
+    let fixture: DisksFixture;
+    beforeEach(async () => {
+      fixture = await make();
+      Object.assign(s, { disks: fixture.disks, other: fixture.other });
+    });
+    afterEach(() => fixture.dispose());
+    uploads(s);
+    imports(s);
+    volumes(s);
+    seeds(s);
+    transfers(s);
+  });
+}
+
+function uploads(s: Shared): void {
+  it('takes an upload of exactly the announced size', async () => {
+    const short = await s.disks.openUpload('u', 10);
+    await short.write(Buffer.alloc(4));
+    await expect(short.finish()).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    await short.abort();
+    const long = await s.disks.openUpload('u', 10);
+    await expect(long.write(Buffer.alloc(11))).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    await long.abort();
+    expect(await s.disks.hasUpload('u')).toBe(false);
+  });
+
+  it('refuses an upload that cannot fit, has no size, or has a path for a name', async () => {
+    await expect(s.disks.openUpload('u', 2 ** 52)).rejects.toMatchObject({ reason: 'DISK_FULL' });
+    await expect(s.disks.openUpload('u', -1)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    await expect(s.disks.openUpload('../u', 1)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+  });
+
+  it('keeps an upload apart from an earlier try that broke off', async () => {
+    const lost = await s.disks.openUpload('u', 4);
+    await lost.write(Buffer.from('xx'));
+    await upload(s.disks, 'u', Buffer.from('good'));
+    await lost.abort();
+    expect(await s.disks.hasUpload('u')).toBe(true);
+    await s.disks.removeUpload('u');
+    await s.disks.removeUpload('u');
+    expect(await s.disks.hasUpload('u')).toBe(false);
+  });
+}
+
+function imports(s: Shared): void {
+  it('imports the same disk twice as one image, and forgets the uploads', async () => {
+    const digest = await imported(s.disks);
+    await upload(s.disks, 'again', disk(1));
+    const again = await s.disks.importImage('again', '', work);
+    expect(again).toMatchObject({ digest, virtualSizeBytes: 9 * MIB });
+    expect(again.sourceDigest).toMatch(/^[0-9a-f]{64}$/);
+    expect((await s.disks.listImages()).map((i) => i.digest)).toEqual([digest]);
+    expect(await s.disks.hasUpload('again')).toBe(false);
+    expect(await imported(s.disks, 2)).not.toBe(digest);
+  });
+
+  const evil: Record<string, Buffer> = {
+    'nothing but text': Buffer.from('Buy milk.\n'.repeat(100)),
+    'nothing at all': Buffer.alloc(0),
+    'a backing file': qcow2({ backingFile: '/etc/shadow' }),
+    'a virtual size of a petabyte': qcow2({ virtualSizeBytes: 2n ** 50n, clusterBits: 21 }),
+    'a header that is cut off': qcow2().subarray(0, 60),
+    encryption: qcow2({ encryption: 2 }),
+    'a feature nobody knows': qcow2({ incompatibleFeatures: 1n << 40n }),
+  };
+  for (const [what, bytes] of Object.entries(evil))
+    it(`refuses a file with ${what} as unsafe, and keeps no image`, async () => {
+      await upload(s.disks, 'u', bytes);
+      await expect(s.disks.importImage('u', '', work)).rejects.toMatchObject({ reason: 'UNSAFE_IMAGE' });
+      expect(await s.disks.listImages()).toEqual([]);
+    });
+
+  it('takes raw bytes without a partition table only when told so', async () => {
+    await upload(s.disks, 'u', Buffer.alloc(MIB, 'x\0'));
+    await expect(s.disks.importImage('u', '', work)).rejects.toMatchObject({ reason: 'UNSAFE_IMAGE' });
+    expect(await s.disks.importImage('u', 'raw', work)).toMatchObject({ virtualSizeBytes: MIB });
+  });
+
+  it('cannot import what was not uploaded, nor a format that it does not know', async () => {
+    await expect(s.disks.importImage('nothing', '', work)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+    await upload(s.disks, 'u', disk(1));
+    await expect(s.disks.importImage('u', 'vmdk', work)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+  });
+
+  it('ends a cancelled import and keeps the upload', async () => {
+    await upload(s.disks, 'u', disk(1));
+    const stop = new AbortController();
+    const cancelled = s.disks.importImage('u', '', { signal: stop.signal, onProgress: () => stop.abort() });
+    await expect(cancelled).rejects.toMatchObject({ reason: 'CANCELLED' });
+    expect(await s.disks.listImages()).toEqual([]);
+    expect(await s.disks.hasUpload('u')).toBe(true);
+  });
+}
+
+function volumes(s: Shared): void {
+  const blank = { volumeId: 'volume-1', vmId: 'vm-1', imageDigest: undefined, sizeBytes: 20 * MIB };
+
+  it('makes a volume once, however often it is asked', async () => {
+    const spec = { ...blank, imageDigest: await imported(s.disks) };
+    await Promise.all([s.disks.ensureVolume(spec), s.disks.ensureVolume(spec)]);
+    await s.disks.ensureVolume(spec);
+    expect(await s.disks.listVolumes()).toMatchObject([{ ...spec, seed: false }]);
+  });
+
+  it('refuses another size, image or owner for a volume that exists', async () => {
+    const spec = { ...blank, imageDigest: await imported(s.disks) };
+    const second = await imported(s.disks, 2);
+    await s.disks.ensureVolume(spec);
+    for (const change of [
+      { sizeBytes: 21 * MIB },
+      { vmId: 'vm-2' },
+      { imageDigest: second },
+      { imageDigest: undefined },
+    ])
+      await expect(s.disks.ensureVolume({ ...spec, ...change })).rejects.toMatchObject({ reason: 'ALREADY_EXISTS' });
+    expect(await s.disks.listVolumes()).toMatchObject([spec]);
+  });
+
+  it('refuses a volume on a missing image, smaller than its image, or of an absurd size, and leaves nothing', async () => {
+    const imageDigest = await imported(s.disks);
+    const bad = { reason: 'INVALID_ARGUMENT' };
+    await expect(s.disks.ensureVolume({ ...blank, imageDigest: ABSENT })).rejects.toMatchObject({
+      reason: 'NOT_FOUND',
+    });
+    await expect(s.disks.ensureVolume({ ...blank, imageDigest, sizeBytes: MIB })).rejects.toMatchObject(bad);
+    for (const sizeBytes of [-1, 0, 1_000, 2 ** 52, Number.NaN])
+      await expect(s.disks.ensureVolume({ ...blank, sizeBytes })).rejects.toMatchObject(bad);
+    for (const volumeId of ['../v', 'a/b', '', '.hidden'])
+      await expect(s.disks.ensureVolume({ ...blank, volumeId })).rejects.toMatchObject(bad);
+    expect(await s.disks.listVolumes()).toEqual([]);
+  });
+
+  it('keeps an image while a volume is based on it, and does not mind removing what is gone', async () => {
+    const imageDigest = await imported(s.disks);
+    await s.disks.ensureVolume({ ...blank, imageDigest });
+    await expect(s.disks.removeImage(imageDigest)).rejects.toMatchObject({ reason: 'IN_USE' });
+    await s.disks.removeVolume(blank.volumeId);
+    await s.disks.removeVolume(blank.volumeId);
+    await s.disks.removeImage(imageDigest);
+    await s.disks.removeImage(imageDigest);
+    expect(await s.disks.listVolumes()).toEqual([]);
+    expect(await s.disks.listImages()).toEqual([]);
+  });
+}
+
+function seeds(s: Shared): void {
+  const spec = { volumeId: 'seed-1', vmId: 'vm-1', files: { 'meta-data': 'instance-id: vm-1\n' } };
+
+  it('makes a seed once, and refuses another content or owner under its name', async () => {
+    await s.disks.ensureSeed(spec);
+    await s.disks.ensureSeed(spec);
+    const taken = { reason: 'ALREADY_EXISTS' };
+    await expect(s.disks.ensureSeed({ ...spec, files: { 'meta-data': 'x' } })).rejects.toMatchObject(taken);
+    await expect(s.disks.ensureSeed({ ...spec, vmId: 'vm-2' })).rejects.toMatchObject(taken);
+    expect(await s.disks.listVolumes()).toMatchObject([{ volumeId: 'seed-1', vmId: 'vm-1', seed: true }]);
+    await s.disks.removeVolume('seed-1');
+    expect(await s.disks.listVolumes()).toEqual([]);
+  });
+
+  it('has an empty log for a VM that never ran', async () => {
+    expect(await s.disks.readSerialLog('vm-1', 0, 100)).toMatchObject({ sizeBytes: 0 });
+    await s.disks.removeSerialLog('vm-1');
+  });
+}
+
+function transfers(s: Shared): void {
+  it('serves an image once, to a host that fetches it once', async () => {
+    const digest = await imported(s.disks);
+    const [socket, same] = await Promise.all([s.disks.serveImage(digest), s.disks.serveImage(digest)]);
+    expect(same).toBe(socket);
+    const image = { digest, virtualSizeBytes: 9 * MIB };
+    expect(await s.other.fetchImage(image, socket, work)).toMatchObject(image);
+    expect(await s.other.fetchImage(image, '/nowhere', work)).toMatchObject(image);
+    expect(await s.other.listImages()).toMatchObject([image]);
+    await s.other.dropFetch(digest);
+  });
+
+  it('does not serve what is not there', async () => {
+    await expect(s.disks.serveImage(ABSENT)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  });
+
+  it('throws away what arrives under the wrong digest', async () => {
+    const socket = await s.disks.serveImage(await imported(s.disks));
+    const wrong = s.other.fetchImage({ digest: ABSENT, virtualSizeBytes: 9 * MIB }, socket, work);
+    await expect(wrong).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
+    expect(await s.other.listImages()).toEqual([]);
+  });
+}
