@@ -1,0 +1,162 @@
+/** Every job against the promises of the job harness, in a cluster of awkward hosts. */
+import { describe, expect, it } from 'vitest';
+import { newId } from '@berth/shared/model/ids.ts';
+import { ClusterWorld } from '../../../test/harness/cluster-world.ts';
+import { checkJob, type Adversary, type JobWorld } from '../../../test/harness/job-harness.ts';
+import type { Tx } from '../state/state.ts';
+import type { JobDeps } from './deps.ts';
+import { imageDelete } from './image-delete.ts';
+import { imageFetch } from './image-fetch.ts';
+import { imageImport, uploadIdOf } from './image-import.ts';
+import { vmClone } from './vm-clone.ts';
+import { vmCreate } from './vm-create.ts';
+import { vmDelete } from './vm-delete.ts';
+import { vmStart } from './vm-start.ts';
+import { vmStop } from './vm-stop.ts';
+
+type Snapshot = {
+  durable: Record<string, Record<string, Record<string, unknown>>>;
+  hosts: { domains: [string, { power?: string }][]; images: unknown[] }[];
+};
+
+/** The row of an object that is being made belongs to its job: it was put when the job was started. */
+function withoutHalfMade(raw: unknown): unknown {
+  const s = raw as Snapshot;
+  for (const [table, half] of [
+    ['vms', 'creating'],
+    ['images', 'importing'],
+  ] as const) {
+    const rows = Object.entries(s.durable[table] ?? {}).filter(([, r]) => r['phase'] !== half && r['state'] !== half);
+    s.durable[table] = Object.fromEntries(rows);
+  }
+  return s;
+}
+
+/** A guest that was asked to stop, or lost its power, is not started again by an undo. */
+function withoutPower(raw: unknown): unknown {
+  for (const host of (raw as Snapshot).hosts) for (const [, d] of host.domains) delete d.power;
+  return raw;
+}
+
+/** Copies that were fetched on the way are kept: the next VM there needs them. */
+function withoutCopies(raw: unknown): unknown {
+  const s = withoutHalfMade(raw) as Snapshot;
+  delete s.durable['imageCopies'];
+  for (const host of s.hosts) host.images = [];
+  return s;
+}
+
+function worldOf<P>(
+  cluster: ClusterWorld,
+  params: P,
+  put: (tx: Tx) => void,
+  canonical: (raw: unknown) => unknown = (raw) => raw,
+): JobWorld<P, JobDeps> {
+  return {
+    params,
+    canonical,
+    seed(tx) {
+      cluster.seed(tx);
+      put(tx);
+    },
+    deps: (state, clock) => cluster.deps(state, clock),
+    hosts: () => cluster.contents(),
+    defs: [imageFetch],
+  };
+}
+
+const making = (withImage: boolean, at: 0 | 1) => (adversary: Adversary) => {
+  const cluster = new ClusterWorld(adversary);
+  const vm = cluster.vmToMake(withImage);
+  const params = { vmId: vm.id, hostId: cluster.hosts[at].id, imageId: cluster.image.id };
+  return worldOf(cluster, params, (tx) => tx.vms.put(vm), at === 0 ? withoutHalfMade : withoutCopies);
+};
+
+describe('each job keeps the promises of jobs', () => {
+  it('vm.create', async () => {
+    expect((await checkJob(vmCreate, making(false, 0))).runs).toBeGreaterThan(100);
+  });
+
+  it('vm.clone on a host that has the image', async () => {
+    expect((await checkJob(vmClone, making(true, 0))).runs).toBeGreaterThan(100);
+  });
+
+  it('vm.clone on a host that has to fetch the image', async () => {
+    expect((await checkJob(vmClone, making(true, 1))).runs).toBeGreaterThan(100);
+  });
+
+  it('vm.start', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const { vm, put } = cluster.vmThere('stopped');
+      return worldOf(cluster, { vmId: vm.id }, put);
+    };
+    await checkJob(vmStart, world);
+  });
+
+  it.each([
+    ['by asking', { force: false, timeoutMs: 60_000, thenForce: false }],
+    ['by force', { force: true, timeoutMs: 60_000, thenForce: false }],
+  ])('vm.stop %s', async (_, how) => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const { vm, put } = cluster.vmThere('running');
+      return worldOf(cluster, { vmId: vm.id, ...how }, put, withoutPower);
+    };
+    await checkJob(vmStop, world);
+  });
+
+  it.each([
+    ['of a stopped vm', 'stopped', false],
+    ['of a running vm by force', 'running', true],
+  ] as const)('vm.delete %s', async (_, power, force) => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const { vm, put } = cluster.vmThere(power);
+      return worldOf(cluster, { vmId: vm.id, force }, put, force ? withoutPower : undefined);
+    };
+    await checkJob(vmDelete, world);
+  });
+
+  it('image.import', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const image = {
+        ...cluster.image,
+        id: newId('image', 1_700_000_000_000),
+        name: 'new',
+        state: 'importing' as const,
+      };
+      let sent = false;
+      cluster.onAsked = (state, uploads) => {
+        const job = state.tables.jobs.open()[0];
+        if (!job || job.state === 'unwinding' || sent) return;
+        sent = true;
+        cluster.fake(1).uploads.set(uploadIdOf(job.id), 'new-disk');
+        uploads.received(image.id, 8);
+      };
+      const { id: hostId } = cluster.hosts[1];
+      const params = { imageId: image.id, hostId, fileBytes: 8, format: '', ticketHash: '' };
+      return worldOf(cluster, params, (tx) => tx.images.put({ ...image, digest: undefined }), withoutHalfMade);
+    };
+    await checkJob(imageImport, world);
+  });
+
+  it('image.fetch', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      return worldOf(cluster, { imageId: cluster.image.id, hostId: cluster.hosts[2].id }, () => undefined);
+    };
+    await checkJob(imageFetch, world);
+  });
+
+  it('image.delete', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      cluster.fake(1).images.set('sha256:base', { virtualSizeBytes: 2 ** 30, fileBytes: 2 ** 24 });
+      const copy = { imageId: cluster.image.id, hostId: cluster.hosts[1].id, fileBytes: 2 ** 24 };
+      return worldOf(cluster, { imageId: cluster.image.id }, (tx) => tx.imageCopies.put(copy));
+    };
+    await checkJob(imageDelete, world);
+  });
+});
