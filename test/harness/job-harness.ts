@@ -4,15 +4,25 @@
  * unwinding; and an adversarial world, where answers get lost and differ. Uses the real state and the real engine.
  */
 import assert from 'node:assert/strict';
-import type { AnyJobDef, AnyStep, EngineDeps, JobDef } from '@berth/controller/jobs/engine/define.ts';
-import { Wait } from '@berth/controller/jobs/engine/define.ts';
+import type { AnyJobDef, EngineDeps, JobDef } from '@berth/controller/jobs/engine/define.ts';
 import type { StartOptions } from '@berth/controller/jobs/engine/jobs.ts';
 import { startJob } from '@berth/controller/jobs/engine/start.ts';
 import { MemoryDisk } from '@berth/controller/state/memory-engine.ts';
 import type { State, Tx } from '@berth/controller/state/state.ts';
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { canonical } from './canonical.ts';
+import {
+  failAt,
+  hooked,
+  injected,
+  losing,
+  lossy,
+  patch,
+  randomOf,
+  runTwice,
+  undoTwice,
+  type Faults,
+} from './job-faults.ts';
 import { Life, WaitClock, type LifeEnd } from './job-life.ts';
 
 export interface JobWorld<P, D> {
@@ -46,12 +56,6 @@ export interface CheckOptions {
   readonly seeds?: number;
   /** Steps that are found again by looking, so that a late arrival may still act on a host. */
   readonly lateIsHarmless?: readonly string[];
-}
-
-interface Faults {
-  /** Of a lost call or answer. */
-  readonly probability: number;
-  readonly random: () => number;
 }
 
 interface Plan {
@@ -239,115 +243,4 @@ class Picks {
 function snapshotOf(world: JobWorld<object, EngineDeps>, disk: MemoryDisk): unknown {
   const raw = { durable: disk.snapshot(['jobs']), hosts: structuredClone(world.hosts()) };
   return canonical(world.canonical ? world.canonical(raw) : raw);
-}
-
-type Patch = (s: AnyStep) => Partial<AnyStep>;
-const patch = (def: AnyJobDef, p: Patch): AnyJobDef => ({ ...def, steps: def.steps.map((s) => ({ ...s, ...p(s) })) });
-
-function injected(): never {
-  throw new Error('injected');
-}
-
-/** Remote work is at least once, so it must bear repeating. Local work is exactly once, by its transaction. */
-const runTwice: Patch = (s) =>
-  s.local
-    ? {}
-    : {
-        run: async (c) => {
-          const first = await s.run(c);
-          return Wait.is(first) ? first : s.run(c);
-        },
-      };
-
-const undoTwice: Patch = (s) =>
-  s.local || !s.undo
-    ? {}
-    : {
-        undo: async (c, out) => {
-          const first = await s.undo!(c, out);
-          return Wait.is(first) ? first : s.undo!(c, out);
-        },
-      };
-
-/** Past the point of no return a step fails once; before it, always. */
-const failAt =
-  (at: AnyStep, when: 'before' | 'after'): Patch =>
-  (s) => {
-    if (s.name !== at.name) return {};
-    let failed = false;
-    const boom = (out?: unknown): unknown => (s.forwardOnly && failed ? out : ((failed = true), injected()));
-    const skips = (): boolean => s.forwardOnly && failed;
-    if (s.local) {
-      const after = (out: unknown): unknown => (Wait.is(out) ? out : boom(out));
-      return { run: (c) => (when === 'before' && !skips() ? boom() : when === 'before' ? s.run(c) : after(s.run(c))) };
-    }
-    return {
-      run: async (c) => {
-        if (when === 'before' && !skips()) boom();
-        const out = await s.run(c);
-        return when === 'before' || Wait.is(out) ? out : boom(out);
-      },
-    };
-  };
-
-/** Loses the call of a remote step or of its undo, or the answer. */
-const lossy = (def: AnyJobDef, f: Faults): AnyJobDef =>
-  patch(def, (s) => {
-    if (s.local) return {};
-    const undo = s.undo;
-    return {
-      run: async (c) => mayLose(f, () => s.run(c)),
-      undo: undo && (async (c, out) => mayLose(f, () => undo(c, out))),
-    };
-  });
-
-async function mayLose<T>(f: Faults, fn: () => T): Promise<Awaited<T>> {
-  if (f.random() < f.probability / 2) throw lost('the call');
-  const out = await fn();
-  if (f.random() < f.probability / 2) throw lost('the answer');
-  return out;
-}
-
-const lost = (what: string): ClusterError =>
-  new ClusterError('HOST_UNREACHABLE', `${what} was lost`, { phase: 'unknown' });
-
-function losing<T extends object>(api: T, f: Faults | undefined): T {
-  if (!f) return api;
-  return new Proxy(api, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name, target);
-      if (typeof value !== 'function') return value;
-      return (...args: unknown[]): unknown => {
-        if (f.random() < f.probability / 4) return Promise.reject(lost('the call'));
-        const out: unknown = value.apply(target, args);
-        if (!(out instanceof Promise)) return out;
-        return out.then((v: unknown) => (f.random() < f.probability / 4 ? Promise.reject(lost('the answer')) : v));
-      };
-    },
-  });
-}
-
-/** The engine's own calls get lost too. */
-function hooked(deps: EngineDeps, f: Faults | undefined): EngineDeps {
-  const cancel = deps.cancelOperation?.bind(deps);
-  if (!f || !cancel) return deps;
-  const hook: EngineDeps['cancelOperation'] = (hostId, op) => mayLose(f, () => cancel(hostId, op));
-  return new Proxy(deps, {
-    get(target, name) {
-      if (name === 'cancelOperation') return hook;
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-    },
-  });
-}
-
-/** A small seeded generator (mulberry32). */
-function randomOf(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
 }

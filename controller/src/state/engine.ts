@@ -4,8 +4,8 @@
  */
 import type { Event } from '@berth/shared/model/event.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
-import type { Job, JobEvent } from '@berth/shared/model/job.ts';
-import type { TableName } from './table.ts';
+import type { JobEvent } from '@berth/shared/model/job.ts';
+import type { StoredJob, TableName } from './state.ts';
 
 export interface Meta {
   readonly installationId: string;
@@ -33,11 +33,6 @@ export interface Batch {
 export interface LoadSink {
   rows(table: TableName, values: readonly object[]): void;
   jobEvents(events: readonly { readonly jobId: JobId; readonly event: JobEvent }[]): void;
-}
-
-export interface StoredJob {
-  readonly job: Job;
-  readonly log: readonly JobEvent[];
 }
 
 export interface EventQuery {

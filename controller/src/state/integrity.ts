@@ -5,7 +5,7 @@
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import type { MemTables } from './tables.ts';
-import type { TableName } from './table.ts';
+import type { TableName } from './state.ts';
 
 type Touched = ReadonlyMap<TableName, ReadonlySet<string>>;
 

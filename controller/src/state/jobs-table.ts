@@ -2,7 +2,8 @@
 import { isEnded, type Job } from '@berth/shared/model/job.ts';
 import type { Journal } from './journal.ts';
 import { SortedKeys } from './sorted-keys.ts';
-import { MemTable, type TableName } from './table.ts';
+import type { TableName } from './state.ts';
+import { MemTable } from './table.ts';
 
 const isOpen = (j: Job): boolean => !isEnded(j.state);
 export const lockedObject = (lock: string): string => lock.replace(/:(shared|exclusive)$/, '');

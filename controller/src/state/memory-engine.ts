@@ -13,9 +13,8 @@ import {
   type JobQuery,
   type LoadSink,
   type Meta,
-  type StoredJob,
 } from './engine.ts';
-import type { TableName } from './table.ts';
+import type { StoredJob, TableName } from './state.ts';
 
 export class MemoryDisk {
   readonly tables = new Map<TableName, Map<string, string>>();

@@ -8,17 +8,20 @@ import { newUuid } from '@berth/shared/runtime/random.ts';
 
 let n = 0;
 
-export const aHost = (o: Partial<Host>): Host => ({
-  id: newId('host', 1_700_000_000_000),
-  name: `host-${++n}`,
-  address: `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}:7444`,
-  labels: { rack: `r${n % 40}` },
-  maintenance: false,
-  certificateFingerprint: 'ab'.repeat(32),
-  createdAtMs: 1_700_000_000_000,
-  generation: 1,
-  ...o,
-});
+export const aHost = (o: Partial<Host>): Host => {
+  const name = o.name ?? `host-${++n}`;
+  return {
+    id: newId('host', 1_700_000_000_000),
+    name,
+    address: `${name}.example:7444`,
+    labels: {},
+    maintenance: false,
+    certificateFingerprint: 'ab'.repeat(32),
+    createdAtMs: 1_700_000_000_000,
+    generation: 1,
+    ...o,
+  };
+};
 
 export const anImage = (o: Partial<Image>): Image => ({
   id: newId('image', 1_700_000_000_000),

@@ -10,7 +10,6 @@ import type { HostId, ImageId, JobId } from '@berth/shared/model/ids.ts';
 import type { Image, ImageCopy } from '@berth/shared/model/image.ts';
 import type { Job, JobEvent } from '@berth/shared/model/job.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
-import type { StoredJob } from './engine.ts';
 
 export type NotPromise<T> = T extends PromiseLike<unknown> ? never : T;
 
@@ -74,6 +73,14 @@ export interface Tx extends WritableTables {
   appendJobEvent(jobId: JobId, event: Omit<JobEvent, 'atMs'>): void;
   /** Records what happened; travels in this transaction. */
   event(e: Omit<Event, 'revision' | 'atMs'>): void;
+}
+
+export type TableName = keyof Tables;
+
+/** A job as history has it. */
+export interface StoredJob {
+  readonly job: Job;
+  readonly log: readonly JobEvent[];
 }
 
 export interface Change {

@@ -18,7 +18,7 @@ import {
 } from './engine.ts';
 import { Journal } from './journal.ts';
 import type { Change, NotPromise, State, Tables, Tx } from './state.ts';
-import type { TableName } from './table.ts';
+import type { TableName } from './state.ts';
 import { makeTables, type MemTables } from './tables.ts';
 import { JobLogs, transact, type Applied } from './transaction.ts';
 

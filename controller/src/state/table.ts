@@ -5,9 +5,7 @@
 import { alreadyExists } from '@berth/shared/errors/cluster-error.ts';
 import type { Journal } from './journal.ts';
 import { SortedKeys } from './sorted-keys.ts';
-import type { Tables } from './state.ts';
-
-export type TableName = keyof Tables;
+import type { TableName } from './state.ts';
 
 /** An index from strings found in a value to the keys of the values that have them. */
 export interface Index<V> {

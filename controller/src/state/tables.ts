@@ -7,8 +7,8 @@ import { imageCopyKey, type Image, type ImageCopy } from '@berth/shared/model/im
 import type { Vm } from '@berth/shared/model/vm.ts';
 import { JobsTable } from './jobs-table.ts';
 import type { Journal } from './journal.ts';
-import type { WritableTables } from './state.ts';
-import { MemTable, NamedMemTable, type TableName } from './table.ts';
+import type { TableName, WritableTables } from './state.ts';
+import { MemTable, NamedMemTable } from './table.ts';
 
 type J = Journal<TableName>;
 const byId = (v: { readonly id: string }): string => v.id;

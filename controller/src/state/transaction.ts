@@ -5,7 +5,7 @@ import { isEnded, type JobEvent } from '@berth/shared/model/job.ts';
 import { keepIntegrity } from './integrity.ts';
 import type { Journal } from './journal.ts';
 import type { Tx } from './state.ts';
-import type { TableName } from './table.ts';
+import type { TableName } from './state.ts';
 import { asContract, type MemTables } from './tables.ts';
 
 export type NewEvent = Omit<Event, 'revision'>;

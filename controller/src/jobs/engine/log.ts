@@ -65,18 +65,32 @@ function refuseDisorder(last: JobEventType | 'none', e: Pick<JobEvent, 'step' | 
   if (!NEXT[last].includes(e.type)) throw new Error(`BUG: ${e.type} after ${last} in step ${e.step}`);
 }
 
+const NEW = {
+  startedAtMs: 0,
+  undoStartedAtMs: undefined,
+  started: {},
+  out: undefined,
+  error: undefined,
+  undoError: undefined,
+} as const satisfies Partial<StepRecord>;
+
 function extend(r: StepRecord | undefined, e: JobEvent): StepRecord {
   const ends = e.type !== 'started' && e.type !== 'undo_started';
-  return {
-    last: e.type,
-    startedAtMs: r?.startedAtMs ?? e.atMs,
-    undoStartedAtMs: e.type === 'undo_started' ? e.atMs : r?.undoStartedAtMs,
-    endedAtMs: ends ? e.atMs : undefined,
-    started: e.type === 'started' ? ((e.data ?? r?.started ?? {}) as StartedData) : r!.started,
-    out: e.type === 'succeeded' ? e.data : r?.out,
-    error: e.type === 'failed' ? (e.data as unknown as JobError) : r?.error,
-    undoError: e.type === 'undo_failed' ? (e.data as unknown as JobError) : r?.undoError,
-  };
+  const base = { ...(r ?? { ...NEW, startedAtMs: e.atMs }), last: e.type, endedAtMs: ends ? e.atMs : undefined };
+  switch (e.type) {
+    case 'started':
+      return { ...base, started: (e.data ?? base.started) as StartedData };
+    case 'succeeded':
+      return { ...base, out: e.data };
+    case 'failed':
+      return { ...base, error: e.data as unknown as JobError };
+    case 'undo_started':
+      return { ...base, undoStartedAtMs: e.atMs };
+    case 'undo_failed':
+      return { ...base, undoError: e.data as unknown as JobError };
+    case 'undo_finished':
+      return base;
+  }
 }
 
 export type Move =

@@ -57,7 +57,7 @@ export class Runner {
       slot.timer?.cancel();
       this.live.find(jobId)?.abort.abort('the controller stops');
     }
-    const ended = Promise.all(Array.from(this.#slots.values(), (s) => s.driving));
+    const ended = Promise.all(Array.from(this.#slots.values(), async (s) => s.driving));
     let timer: Timer | undefined;
     const late = new Promise<void>((resolve) => (timer = this.env.clock.after(STOP_MS, resolve)));
     await Promise.race([ended, late]);

@@ -3,7 +3,7 @@
  * travel in the JSON column `body`, so a new field of a value needs no migration. Pure; used on both sides of the worker.
  */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
-import type { TableName } from '../table.ts';
+import type { TableName } from '../state.ts';
 
 export type SqlValue = string | number | null;
 type Kind = 'text' | 'number' | 'flag';

@@ -1,7 +1,7 @@
 /** What the main thread and the SQLite worker say to each other. Plain data. */
 import type { Event } from '@berth/shared/model/event.ts';
 import type { EventQuery, JobQuery, Meta } from '../engine.ts';
-import type { TableName } from '../table.ts';
+import type { TableName } from '../state.ts';
 import type { SqlValue } from './codec.ts';
 
 export interface WorkerData {

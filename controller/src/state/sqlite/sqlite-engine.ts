@@ -4,7 +4,8 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { isReason } from '@berth/shared/errors/reasons.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
 import type { Job, JobEvent, Json } from '@berth/shared/model/job.ts';
-import type { Batch, DurableEngine, EventQuery, JobQuery, LoadSink, Meta, StoredJob } from '../engine.ts';
+import type { Batch, DurableEngine, EventQuery, JobQuery, LoadSink, Meta } from '../engine.ts';
+import type { StoredJob } from '../state.ts';
 import { codecOf, decode, encode, type SqlValue } from './codec.ts';
 import type { Answers, FromWorker, Request, WireBatch, WireJob, WorkerData } from './protocol.ts';
 
