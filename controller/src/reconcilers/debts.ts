@@ -10,6 +10,7 @@ import type { CleanupDebt } from '@berth/shared/model/access.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { AgentClient, OperationView } from '../hosts/agent-client.ts';
+import { sharesDigest } from '../jobs/image-digests.ts';
 import type { State } from '../state/state.ts';
 
 const ORDER = ['operation', 'domain', 'volume', 'image'] as const;
@@ -65,8 +66,7 @@ export class Debts {
   private async remove(debt: CleanupDebt, id: string, agent: AgentClient): Promise<void> {
     switch (debt.kind) {
       case 'operation':
-        await agent.cancelOperation(debt.target);
-        return;
+        return this.cancel(debt, id, agent);
       case 'domain': {
         const domain = { uuid: debt.target, vmId: debt.vmId ?? '' };
         await this.finish(await agent.forceOffDomain(`${id}.off`, domain), agent);
@@ -78,6 +78,17 @@ export class Debts {
         return;
       case 'image':
         await this.finish(await agent.removeImage(`${id}.remove`, debt.target), agent);
+    }
+  }
+
+  /** An import that had ended before it could be cancelled made an image whose digest nobody could note. */
+  private async cancel(debt: CleanupDebt, id: string, agent: AgentClient): Promise<void> {
+    const { image } = await agent.cancelOperation(debt.target);
+    if (!image || sharesDigest(this.deps.state.tables, image.digest, debt.hostId)) return;
+    try {
+      await this.finish(await agent.removeImage(`${id}.remove`, image.digest), agent);
+    } catch (e) {
+      if (!isClusterError(e, 'IN_USE')) throw e;
     }
   }
 
