@@ -1,4 +1,5 @@
 /** The public gRPC server: TLS 1.3, limits, health, reflection, and the services of the files beside this one. */
+import { setMaxListeners } from 'node:events';
 import { Server, type ServerOptions, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { ControllerServiceService } from '@berth/proto/v1/controller.ts';
@@ -65,6 +66,7 @@ export class ApiServer {
   private readonly stopping = new AbortController();
 
   constructor(private readonly o: ApiOptions) {
+    setMaxListeners(0, this.stopping.signal); // every stream listens
     const deps: WrapDeps = { ...o.wrap, stopping: this.stopping.signal };
     for (const [definition, implementation] of services(o.app, deps))
       this.server.addService(definition, implementation);

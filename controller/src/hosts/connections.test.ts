@@ -191,16 +191,27 @@ describe('a host that fails', () => {
     expect(hosts.status(id).reason).toBe('127.0.0.1:1: nothing listens there: is the agent running?');
   });
 
-  it('keeps its state and words when its agent refuses this controller', async () => {
+  it('tells in the words of its agent why that refuses', async () => {
+    const agent = await add('h1');
+    agent.watchError = { code: Status.FAILED_PRECONDITION, details: 'it is being upgraded', reason: 'BAD_STATE' };
+    start();
+    await until(() => expect(reasonOf(agent)).toBe('its agent refuses: it is being upgraded'));
+    expect(stateOf(agent)).toBe('unreachable');
+  });
+
+  it('is connecting while its agent still has the former run of the controller', async () => {
     const agent = await add('h1');
     agent.watchError = {
       code: Status.PERMISSION_DENIED,
-      details: 'another controller owns it',
+      details: 'another run is connected',
       reason: 'WRONG_CONTROLLER',
     };
     start();
-    await until(() => expect(reasonOf(agent)).toBe('its agent refuses: another controller owns it'));
-    expect(stateOf(agent)).toBe('unreachable');
+    await until(() => expect(reasonOf(agent)).toBe('its agent refuses: another run is connected'));
+    expect(stateOf(agent)).toBe('connecting');
+    agent.watchError = undefined;
+    await isUp(agent);
+    expect(await eventTypes()).toEqual(['host.up']);
   });
 });
 

@@ -89,6 +89,7 @@ class Connections implements RunningHosts {
   start(): void {
     this.unsubscribe = this.o.state.subscribe((change) => {
       for (const id of change.touched.get('hosts') ?? []) this.sync(id as HostId);
+      if (change.touched.has('debts')) this.payDebts();
     });
     for (const host of this.o.state.tables.hosts.values()) this.sync(host.id);
     this.sweptAt = this.o.clock.monotonic();
@@ -104,7 +105,9 @@ class Connections implements RunningHosts {
   }
 
   status(hostId: HostId): HostStatus {
-    return statusOf(hostId, this.links.get(hostId), this.o.state.tables.hosts.get(hostId));
+    const link = this.links.get(hostId);
+    const strays = link ? this.misreports.straysOf(hostId, link.record.domains) : [];
+    return statusOf(hostId, link, this.o.state.tables.hosts.get(hostId), strays);
   }
 
   view(hostId: HostId) {
@@ -176,6 +179,16 @@ class Connections implements RunningHosts {
     this.misreports.forget(id);
   }
 
+  /** Debts made while a host is up are paid at once; what fails is tried again when it reconnects. */
+  private payDebts(): void {
+    for (const link of this.links.values()) {
+      if (!link.isUp || this.o.state.tables.debts.byHost(link.host.id).length === 0) continue;
+      this.deps
+        .prepare(link)
+        ?.catch((e: unknown) => this.o.log.warn({ err: e, host: link.host.name }, 'cleanup failed'));
+    }
+  }
+
   /** A late sweep means that this process was busy, not that the hosts are silent: let their messages in first. */
   private sweep(): void {
     const now = this.o.clock.monotonic();
@@ -221,7 +234,9 @@ class Connections implements RunningHosts {
     const hostId = link.host.id;
     const d = after ?? before;
     if (d === undefined || d.vmId === '') return;
-    if (!this.misreports.belongs(hostId, d)) {
+    const belongs = this.misreports.belongs(hostId, d);
+    this.misreports.noteStray(hostId, d.uuid, after !== undefined && !belongs);
+    if (!belongs) {
       const complaint = after && !before && this.misreports.complaint(hostId, link.connections, after);
       if (complaint) this.complain(link, complaint);
       return;

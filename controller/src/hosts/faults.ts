@@ -2,7 +2,12 @@
  * Telling a certificate fault from a dead host, by what grpc-js says about a connection that failed. Pure. A certificate
  * fault never means that the host is down.
  */
-export type LinkFault = { readonly kind: 'unreachable' | 'certificate-fault' | 'refused-us'; readonly reason: string };
+export interface LinkFault {
+  readonly kind: 'unreachable' | 'certificate-fault' | 'refused-us';
+  readonly reason: string;
+  /** It will pass within seconds. */
+  readonly soon?: boolean;
+}
 
 /** Begins the error that our own check of the peer's name throws. */
 export const WRONG_PEER = 'the certificate there is ';

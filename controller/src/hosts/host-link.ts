@@ -19,7 +19,13 @@ import { CONNECT_TIMEOUT_MS, SILENCE_MS } from './limits.ts';
 import { HostRecord, type Applied } from './record.ts';
 
 const FIRST_RETRY_MS = 500;
-const LAST_RETRY_MS = 15_000;
+const LAST_RETRY_MS = 8_000;
+/** A handshake costs real CPU, and a certificate does not get better by itself. */
+const LAST_FAULT_RETRY_MS = 30_000;
+/** An agent lets go of the controller's former run within seconds. */
+const TAKEOVER_RETRY_MS = 1_000;
+/** A host that has just enrolled, or whose agent still has the controller's former run, gets this long to come up. */
+const SETTLE_MS = 15_000;
 /** An agent that stays up this long has earned a quick retry. */
 const STABLE_MS = 10_000;
 const PREPARE_RETRY_MS = 5_000;
@@ -58,6 +64,8 @@ export class HostLink {
   private dialledAt = 0;
   private upAt = 0;
   private lastMessageAt: number | undefined;
+  /** Until then a host that does not answer yet is connecting, not unreachable. */
+  private settlesAt = 0;
   private heard = false;
   private whole = false;
 
@@ -88,6 +96,7 @@ export class HostLink {
     this.host = host;
     const moved = before.address !== host.address;
     const enrolled = before.certificateFingerprint !== host.certificateFingerprint;
+    if (enrolled) this.settlesAt = this.deps.clock.monotonic() + SETTLE_MS;
     if (moved && this.connection) this.drop({ kind: 'unreachable', reason: `its address is now ${host.address}` });
     if (moved || (enrolled && this.connection === undefined)) this.dialSoon();
     else this.show();
@@ -109,7 +118,9 @@ export class HostLink {
     const quiet = now - (this.lastMessageAt ?? now);
     if (this.connection && this.heard && quiet > SILENCE_MS)
       return this.drop({ kind: 'unreachable', reason: `no sign of life for ${SILENCE_MS / 1000} s` });
-    if (!this.connection && this.link === 'connecting' && quiet > SILENCE_MS) this.set('unreachable', this.reason);
+    const patient = this.upAt > 0 ? quiet <= SILENCE_MS : now <= this.settlesAt;
+    if (!this.connection && this.link === 'connecting' && this.reason !== '' && !patient)
+      this.set('unreachable', this.reason);
   }
 
   stop(): void {
@@ -179,10 +190,12 @@ export class HostLink {
 
   private faultOf(e: ServiceError, connection: Connection): LinkFault {
     const reason = String(e.metadata?.get('berth-reason')[0] ?? '');
+    if (reason === 'WRONG_CONTROLLER' && this.upAt === 0 && this.settlesAt === 0)
+      this.settlesAt = this.deps.clock.monotonic() + SETTLE_MS;
     if (reason !== '') {
       const told = fromStatus(e, 'HOST_UNREACHABLE', `host ${this.host.name}`);
       const kind = reason === 'UNAUTHENTICATED' || reason === 'PERMISSION_DENIED' ? 'certificate-fault' : 'unreachable';
-      return { kind, reason: `its agent refuses: ${told.message}` };
+      return { kind, reason: `its agent refuses: ${told.message}`, soon: reason === 'WRONG_CONTROLLER' };
     }
     if (this.heard) return { kind: 'unreachable', reason: 'the connection broke' };
     return connectFault(e.details || e.message, connection.verified, this.host.address);
@@ -196,15 +209,20 @@ export class HostLink {
     this.release();
     if (fault.kind === 'refused-us') this.refusals++;
     const kind = fault.kind !== 'refused-us' ? fault.kind : this.refusals > 1 ? 'certificate-fault' : 'unreachable';
-    const fresh = wasUp || this.link === 'connecting';
-    const grace = kind === 'unreachable' && fresh && this.upAt > 0 && now - (this.lastMessageAt ?? 0) <= SILENCE_MS;
-    this.set(grace ? 'connecting' : kind, fault.reason);
-    this.planRetry();
+    this.set(kind === 'unreachable' && this.mayComeBack(now, wasUp) ? 'connecting' : kind, fault.reason);
+    const longest = kind === 'certificate-fault' ? LAST_FAULT_RETRY_MS : LAST_RETRY_MS;
+    this.planRetry(fault.soon === true ? TAKEOVER_RETRY_MS : longest);
   }
 
-  private planRetry(): void {
+  private mayComeBack(now: number, wasUp: boolean): boolean {
+    if (now <= this.settlesAt && this.upAt === 0) return true;
+    const wasThere = this.upAt > 0 && (wasUp || this.link === 'connecting');
+    return wasThere && now - (this.lastMessageAt ?? 0) <= SILENCE_MS;
+  }
+
+  private planRetry(longestMs: number): void {
     if (this.stopped) return;
-    const span = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(this.attempts++, 10));
+    const span = Math.min(longestMs, FIRST_RETRY_MS * 2 ** Math.min(this.attempts++, 10));
     this.retry?.cancel();
     this.retry = this.deps.clock.after(span * (0.5 + this.deps.random.next() / 2), () => this.dial());
   }

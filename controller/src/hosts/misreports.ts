@@ -14,17 +14,34 @@ interface Told {
 
 export class Misreports {
   private readonly told = new Map<HostId, Told>();
+  /** UUIDs of domains that did not belong when they were reported. */
+  private readonly strays = new Map<HostId, Set<string>>();
 
   constructor(private readonly state: State) {}
 
   forget(hostId: HostId): void {
     this.told.delete(hostId);
+    this.strays.delete(hostId);
   }
 
   /** True when the domain is a VM of that host. */
   belongs(hostId: HostId, d: DomainRecord): boolean {
     const vm = this.state.tables.vms.get(d.vmId);
     return vm !== undefined && vm.hostId === hostId && vm.uuid === d.uuid;
+  }
+
+  noteStray(hostId: HostId, uuid: string, stray: boolean): void {
+    const mine = this.strays.get(hostId);
+    if (stray) this.strays.set(hostId, (mine ?? new Set()).add(uuid));
+    else if (mine?.delete(uuid) && mine.size === 0) this.strays.delete(hostId);
+  }
+
+  straysOf(hostId: HostId, domains: ReadonlyMap<string, DomainRecord>): readonly DomainRecord[] {
+    const uuids = this.strays.get(hostId);
+    if (uuids === undefined) return [];
+    return [...uuids]
+      .map((u) => domains.get(u))
+      .filter((d) => d !== undefined && !this.belongs(hostId, d)) as DomainRecord[];
   }
 
   /** One line for people, or undefined when there is nothing to tell, or nothing new. */

@@ -50,7 +50,7 @@ describe('the record of a host', () => {
       value: VolumeStatus.fromPartial({ volumeId: `v${i}`, allocatedBytes: 1n }),
     }));
     const overflows = [begin, ...volumes, end('volumes', 'domains')].flatMap((m) => r.apply(m, 1).overflow);
-    expect(r.volumes.size).toBe(LIMITS.volumes);
+    expect(r.views.volumeIds.size).toBe(LIMITS.volumes);
     expect([...r.complete]).toEqual(['domains']);
     expect(new Set(overflows)).toEqual(new Set(['volumes']));
   });
@@ -59,8 +59,8 @@ describe('the record of a host', () => {
     const r = new HostRecord();
     const value = BridgeStatus.fromPartial({ name: 'b'.repeat(5000), ports: Array.from({ length: 5000 }, () => 'p') });
     feed(r, begin, { $case: 'bridge', value }, end());
-    expect(r.bridges[0]?.name).toHaveLength(64);
-    expect(r.bridges[0]?.ports).toHaveLength(LIMITS.list);
+    expect(r.views.bridges[0]?.name).toHaveLength(64);
+    expect(r.views.bridges[0]?.ports).toHaveLength(LIMITS.list);
   });
 
   it('keeps statistics of known domains only', () => {

@@ -20,6 +20,15 @@ export interface Applied {
 const NOTHING: Applied = { domains: [], operations: [], overflow: [] };
 type Message = NonNullable<WatchMessage['message']>;
 
+/** Derived from the objects, and kept until they change: placement asks every host for it. */
+export interface RecordViews {
+  readonly bridges: readonly Bridge[];
+  readonly foreign: readonly DomainRecord[];
+  readonly imageDigests: ReadonlySet<string>;
+  readonly volumeIds: ReadonlySet<string>;
+  readonly volumesAllocatedBytes: number;
+}
+
 class Objects {
   facts: HostFacts | undefined;
   readonly domains = new Map<string, DomainRecord>();
@@ -35,6 +44,7 @@ export class HostRecord {
   private next: Objects | undefined;
   private nextOperations: OperationView[] = [];
   private readonly full = new Set<string>();
+  private cached: RecordViews | undefined;
   statistics: HostStatistics | undefined;
   readonly vmStatistics = new Map<string, VmStatistics>();
   bootId: string | undefined;
@@ -45,14 +55,16 @@ export class HostRecord {
   get domains(): ReadonlyMap<string, DomainRecord> {
     return this.current.domains;
   }
-  get volumes(): ReadonlyMap<string, number> {
-    return this.current.volumes;
-  }
-  get images(): ReadonlyMap<string, true> {
-    return this.current.images;
-  }
-  get bridges(): readonly Bridge[] {
-    return [...this.current.bridges.values()];
+  get views(): RecordViews {
+    const { domains, volumes, images, bridges } = this.current;
+    this.cached ??= {
+      bridges: [...bridges.values()],
+      foreign: [...domains.values()].filter((d) => d.vmId === ''),
+      imageDigests: new Set(images.keys()),
+      volumeIds: new Set(volumes.keys()),
+      volumesAllocatedBytes: [...volumes.values()].reduce((sum, bytes) => sum + bytes, 0),
+    };
+    return this.cached;
   }
   /** Sources whose absence counts. */
   get complete(): ReadonlySet<string> {
@@ -98,6 +110,7 @@ export class HostRecord {
     const domains = [...uuids].map((uuid) => ({ before: before.get(uuid), after: next.domains.get(uuid) }));
     const operations = this.nextOperations;
     this.current = next;
+    this.cached = undefined;
     this.abandonSnapshot();
     return { domains, operations, overflow: [...this.full] };
   }
@@ -116,6 +129,7 @@ export class HostRecord {
   private object(m: Message, nowMs: number): Applied {
     const into = this.next ?? this.current;
     const live = this.next === undefined;
+    if (live) this.cached = undefined;
     switch (m.$case) {
       case 'host':
         into.facts = toFacts(m.value);

@@ -1,12 +1,19 @@
 /** What is known of a host now, from its link and record. Pure. */
 import { hostState, type Host } from '@berth/shared/model/host.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
+import type { DomainRecord } from './decode.ts';
 import type { HostLink } from './host-link.ts';
 import type { HostStatus } from './hosts.ts';
 
 const NONE: ReadonlySet<string> = new Set();
 
-export function statusOf(hostId: HostId, link: HostLink | undefined, host: Host | undefined): HostStatus {
+/** @param strays domains that claim to be VMs which do not live there: they take room like foreign ones. */
+export function statusOf(
+  hostId: HostId,
+  link: HostLink | undefined,
+  host: Host | undefined,
+  strays: readonly DomainRecord[] = [],
+): HostStatus {
   if (link === undefined) return neverSeen(hostId, host);
   const { record } = link;
   return {
@@ -17,11 +24,8 @@ export function statusOf(hostId: HostId, link: HostLink | undefined, host: Host 
     lastSeenMs: link.lastSeenMs,
     facts: record.facts,
     statistics: record.statistics,
-    bridges: record.bridges,
-    foreign: [...record.domains.values()].filter((d) => d.vmId === ''),
-    imageDigests: new Set(record.images.keys()),
-    volumeIds: new Set(record.volumes.keys()),
-    volumesAllocatedBytes: [...record.volumes.values()].reduce((sum, bytes) => sum + bytes, 0),
+    ...record.views,
+    foreign: strays.length === 0 ? record.views.foreign : [...record.views.foreign, ...strays],
     complete: link.isFresh ? record.complete : NONE,
   };
 }
