@@ -12,7 +12,7 @@ export interface Fence extends SeenController {
 }
 
 /** How long a run that fell silent keeps the host, so that a short break does not let another one in. */
-const GRACE_MS = 3_000;
+const GRACE_MS = 2_000;
 
 const refuse = (message: string): ClusterError => new ClusterError('WRONG_CONTROLLER', message);
 
