@@ -1,12 +1,11 @@
 /** The quickstart's controller: initialised once, run in the background, reached as its first administrator. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createApi, type Api } from '@berth/controller/cli/core/api.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { decodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { fetchPinnedCa } from '@berth/shared/trust/pin.ts';
-import { endDaemon, runCommand, runs, settles, startDaemon } from './processes.ts';
+import { endDaemon, freePort, lastLine, runCommand, runs, settles, startDaemon } from './processes.ts';
 import { root, saveState, stateDir, type QuickstartState } from './state.ts';
 
 const PROGRAM = join(root, 'controller', 'dist', 'berth-controller.js');
@@ -51,18 +50,3 @@ async function init(address: string): Promise<void> {
 export async function stopController(state: QuickstartState | undefined): Promise<number> {
   return Number(await endDaemon(state?.controllerPid, PROGRAM));
 }
-
-/** `wanted`, or any other when something listens there already. */
-function freePort(address: string, wanted: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', () => (wanted === 0 ? reject(new Error('no free port')) : resolve(freePort(address, 0))));
-    probe.listen(wanted, address, () => {
-      const bound = probe.address();
-      probe.close(() => resolve(typeof bound === 'object' && bound ? bound.port : wanted));
-    });
-  });
-}
-
-const lastLine = (file: string): string =>
-  existsSync(file) ? (readFileSync(file, 'utf8').trim().split('\n').at(-1) ?? '') : '';

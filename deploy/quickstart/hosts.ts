@@ -4,15 +4,13 @@ import { join } from 'node:path';
 import type { Api } from '@berth/controller/cli/core/api.ts';
 import { HostState } from '@berth/proto/v1/host.ts';
 import type { Lab } from '../lab/lab.ts';
-import { endDaemon, runCommand, runs, settles, startDaemon } from './processes.ts';
+import { endDaemon, freePort, lastLine, runCommand, runs, settles, startDaemon } from './processes.ts';
 import { root, saveState, stateDir, type QuickstartState } from './state.ts';
 
 const LABEL = 'quickstart';
 const PROGRAM = join(root, 'agent', 'dist', 'berth-agent.js');
 /** How long a host may take from its container's start to being up. */
 const UP_MS = 120_000;
-/** Where a simulated host's agent listens: two ports each, from here on. */
-const FIRST_PORT = 17_444;
 
 /** Loaded only when there are real hosts: the container library is not small. */
 const labs = () => import('../lab/lab.ts');
@@ -42,6 +40,9 @@ export async function ensureHosts(api: Api, state: QuickstartState, names: reado
   else await contained(api, names, missing);
   let slow: string[] = [];
   const up = await settles(async () => {
+    const dead = state.agentPids.findIndex((pid) => !runs(pid, PROGRAM));
+    if (dead >= 0)
+      throw new Error(`the agent of ${names[dead]} ended: ${lastLine(join(stateDir, `${names[dead]}.log`))}`);
     const hosts = await listHosts(api);
     slow = names.filter((n) => hosts.find((h) => h.name === n)?.state !== HostState.UP);
     return slow.length === 0;
@@ -96,12 +97,12 @@ async function simulated(
       if (running !== undefined && runs(running, PROGRAM)) return running;
       const dir = join(stateDir, name);
       const config = join(dir, 'agent.yaml');
-      const port = FIRST_PORT + 2 * i;
       if (missing.includes(name)) {
         mkdirSync(dir, { recursive: true, mode: 0o700 });
+        const [port, peerPort] = [await freePort('127.0.0.1', 0), await freePort('127.0.0.1', 0)];
         writeFileSync(
           config,
-          `dataDir: ${dir}\nlisten: 127.0.0.1:${port}\npeerListen: 127.0.0.1:${port + 1}\nlogLevel: info\n`,
+          `dataDir: ${dir}\nlisten: 127.0.0.1:${port}\npeerListen: 127.0.0.1:${peerPort}\nlogLevel: info\n`,
         );
         await runCommand(
           [process.execPath, PROGRAM, 'enroll', '--config', config],

@@ -1,6 +1,7 @@
 /** Daemons that outlive the quickstart: started detached, found again by process id, ended by it. */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { execa } from 'execa';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 
@@ -51,3 +52,19 @@ export async function settles(look: () => boolean | Promise<boolean>, deadlineMs
   }
   return look();
 }
+
+/** `wanted`, or any other when something listens there already. */
+export function freePort(address: string, wanted: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', () => (wanted === 0 ? reject(new Error('no free port')) : resolve(freePort(address, 0))));
+    probe.listen(wanted, address, () => {
+      const bound = probe.address();
+      probe.close(() => resolve(typeof bound === 'object' && bound ? bound.port : wanted));
+    });
+  });
+}
+
+/** What a daemon said last: mostly why it ended. */
+export const lastLine = (file: string): string =>
+  existsSync(file) ? (readFileSync(file, 'utf8').trim().split('\n').at(-1) ?? '') : '';

@@ -66,7 +66,12 @@ export function createApi(endpoint: Endpoint, now: () => number): Api {
   const make = <T>(
     Service: new (address: string, creds: ChannelCredentials, options: object) => T,
     channel?: object,
-  ): T => new Service(endpoint.controller, tls, { 'grpc.max_receive_message_length': 64 * 2 ** 20, ...channel });
+  ): T =>
+    new Service(endpoint.controller, tls, {
+      'grpc.max_receive_message_length': 64 * 2 ** 20,
+      'grpc.ssl_target_name_override': 'berth-controller', // no address goes into the handshake: names are checked above
+      ...channel,
+    });
   const vms = make(VmServiceClient);
   const shared = { channelOverride: vms.getChannel() };
   const metadata = () => {

@@ -76,7 +76,12 @@ async function offered(c: Remote, peer: HostId, digest: string): Promise<boolean
   const { ticket, address } = await exported(c, peer, digest);
   if (ticket === undefined) return false;
   const source = { operationId: c.opId, peerHostId: peer, peerAddress: address, ticket };
-  await c.deps.hosts.agent(c.params.hostId).offerSource(source);
+  try {
+    await c.deps.hosts.agent(c.params.hostId).offerSource(source);
+  } catch (e) {
+    // RACE: it got what it needed from an earlier offer, or ended, since we looked; the next look tells which.
+    if (!isClusterError(e, 'NOT_FOUND')) throw e;
+  }
   return true;
 }
 
