@@ -169,6 +169,16 @@ export class LabHost {
     );
   }
 
+  /**
+   * A path by which a process of this machine reaches a file or UNIX socket of the host; root on the engine's own machine
+   * only. Good until the host reboots.
+   */
+  async pathFromOutside(path: string): Promise<string> {
+    const { State } = await this.#container.inspect();
+    if (!State.Running) throw new Error(`${this.name} is down`);
+    return `/proc/${State.Pid}/root${path}`;
+  }
+
   async readFile(path: string): Promise<string> {
     return (await this.#bytes(['cat', path])).toString();
   }

@@ -32,7 +32,7 @@ ip link add br0 type bridge 2>/dev/null || true
 ip addr replace "${BERTH_BRIDGE_ADDRESS:-10.77.0.254/24}" dev br0
 ip link set br0 up
 
-mkdir -p /var/lib/berth /run/libvirt
+mkdir -p /var/lib/berth /run/libvirt /run/lock # libvirt locks consoles there
 virtlogd -d
 while :; do
   if [ ! -e /run/berth-hold-libvirtd ]; then
