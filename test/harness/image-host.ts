@@ -3,19 +3,18 @@
  * configuration is the file named in argv; commands come as JSON lines on standard input, events leave on standard output.
  */
 import { readFileSync } from 'node:fs';
-import { chmod, mkdir, rename, stat } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
-import { execa } from 'execa';
 import { createExec } from '@berth/agent/drivers/linux/exec.ts';
-import { digestOfExport } from '@berth/agent/drivers/linux/disks/digest.ts';
-import { connectNbd } from '@berth/agent/drivers/linux/disks/nbd-client.ts';
+import { createDigestService } from '@berth/agent/drivers/linux/disks/digest-service.ts';
+import { createImageStore } from '@berth/agent/drivers/linux/disks/images.ts';
 import { createPool, preparePool } from '@berth/agent/drivers/linux/disks/pool.ts';
 import { createFetcher } from '@berth/agent/drivers/linux/fetch/fetcher.ts';
+import { createHelpers } from '@berth/agent/drivers/linux/helpers.ts';
 import { createPeerPort } from '@berth/agent/peer/port.ts';
 import { createTunnels } from '@berth/agent/peer/tunnels.ts';
 import type { PeerIdentity } from '@berth/agent/peer/identity.ts';
 import type { PeerSource } from '@berth/agent/peer/dial.ts';
-import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 
@@ -61,7 +60,6 @@ async function target(config: TargetConfig): Promise<void> {
   const tunnels = createTunnels({
     dir: `${config.dataDir}/run/tunnels`,
     identity: config.identity,
-    owner: await exec.sandboxUser(),
     clock,
     log,
     silentMs: config.silentMs,
@@ -73,25 +71,12 @@ async function target(config: TargetConfig): Promise<void> {
     if (c.cancel) stop.abort();
   });
   const image = { digest: config.digest, virtualSizeBytes: config.virtualSizeBytes };
-  const seen = async (): Promise<{ fileBytes: number }> => ({
-    fileBytes: (await stat(pool.imagePath(image.digest))).size,
-  });
+  const parts = { pool, exec, clock, log };
   const fetcher = createFetcher({
-    pool,
-    exec,
-    clock,
-    log,
-    installed: async () =>
-      seen().then(
-        (s) => ({ ...image, ...s }),
-        () => undefined,
-      ),
-    install: async (path) => {
-      await verify(path, config.digest, stop.signal);
-      await chmod(path, 0o444);
-      await rename(path, pool.imagePath(image.digest));
-      return { ...image, ...(await seen()) };
-    },
+    ...parts,
+    helpers: createHelpers(parts),
+    images: createImageStore(pool),
+    digests: createDigestService(parts),
   });
   try {
     if (config.work === 'drop') return void emit({ dropped: await fetcher.dropFetch(image.digest).then(() => true) });
@@ -107,30 +92,6 @@ async function target(config: TargetConfig): Promise<void> {
     process.exitCode = 0;
     process.stdin.destroy();
   }
-}
-
-/** Digest of a qcow2 on this machine's disk. */
-export async function digestOf(path: string, signal: AbortSignal): Promise<string> {
-  const dir = `/tmp/berth-digest-${process.pid}`;
-  await mkdir(dir, { recursive: true });
-  const socketPath = `${dir}/s`;
-  const nbd = execa('qemu-nbd', ['-r', '-t', '-k', socketPath, '-f', 'qcow2', path], { reject: false });
-  try {
-    while (!(await stat(socketPath).catch(() => undefined))) await clock.sleep(10, signal);
-    const client = await connectNbd({ socketPath, exportName: '', clock });
-    const got = await digestOfExport(client, { signal, onProgress: () => undefined });
-    client.close();
-    return got.digest;
-  } finally {
-    nbd.kill('SIGKILL');
-    await nbd;
-    await execa('rm', ['-rf', dir]);
-  }
-}
-
-async function verify(path: string, expected: string, signal: AbortSignal): Promise<void> {
-  const got = await digestOf(path, signal);
-  if (got !== expected) throw new ClusterError('DIGEST_MISMATCH', `${path} holds ${got}, not ${expected}`);
 }
 
 const file = process.argv[2];

@@ -9,8 +9,13 @@ import { chmod, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createDigestService } from '@berth/agent/drivers/linux/disks/digest-service.ts';
+import { createPool, preparePool } from '@berth/agent/drivers/linux/disks/pool.ts';
+import { IMAGE_EXPORT } from '@berth/agent/drivers/linux/disks/serve.ts';
+import { createExec } from '@berth/agent/drivers/linux/exec.ts';
 import type { PeerIdentity } from '@berth/agent/peer/identity.ts';
-import { digestOf, type HostCommand, type SourceConfig, type TargetConfig } from '../harness/image-host.ts';
+import type { HostCommand, SourceConfig, TargetConfig } from '../harness/image-host.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { makeCa, type TestCa } from '../harness/pki.ts';
 import { until } from '../harness/until.ts';
 
@@ -50,7 +55,7 @@ beforeAll(async () => {
   ca = await makeCa();
   image = await makeImage('image', 1);
   other = await makeImage('other', 2);
-  digest = await digestOf(image, new AbortController().signal);
+  digest = await digestOf(image);
 });
 afterAll(() => rm(work, { recursive: true, force: true }));
 beforeEach(async () => {
@@ -60,6 +65,14 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const f of cleanups.splice(0).reverse()) await f();
 });
+
+async function digestOf(path: string): Promise<string> {
+  const pool = createPool(join(work, 'pool'));
+  await preparePool(pool);
+  const digests = createDigestService({ exec: createExec({ unprivilegedUser: 'nobody' }), pool, clock: systemClock });
+  const progress = { signal: new AbortController().signal, onProgress: () => undefined };
+  return (await digests.ofFile(path, 'qcow2', progress)).digest;
+}
 
 async function makeImage(name: string, seed: number): Promise<string> {
   const raw = join(work, `${name}.raw`);
@@ -139,12 +152,23 @@ interface Source {
   offerTo(target: Host): Promise<void>;
 }
 
-/** @param bytesPerSecond keeps the transfer long enough to be disturbed. */
-async function startSource(name: string, path = image, bytesPerSecond = 48 * MIB): Promise<Source> {
+interface Served {
+  readonly path?: string;
+  /** Keeps the transfer long enough to be disturbed. */
+  readonly bytesPerSecond?: number;
+  /** Instead of the throttled image: `--image-opts` of qemu-nbd. */
+  readonly opts?: string;
+  readonly exportName?: string;
+}
+
+const FAST = { bytesPerSecond: 1024 * MIB };
+
+async function startSource(name: string, served: Served = {}): Promise<Source> {
+  const { path = image, bytesPerSecond = 48 * MIB, opts, exportName = IMAGE_EXPORT } = served;
   const imageSocket = join(dir, `${name}.sock`);
   const limited = `driver=throttle,throttle-group=t,file.driver=qcow2,file.file.driver=file,file.file.filename=${path}`;
   const limit = ['--object', `throttle-group,id=t,x-bps-total=${bytesPerSecond}`];
-  const args = ['-r', '-t', '-e', '16', '-k', imageSocket, ...limit, '--image-opts', limited];
+  const args = ['-r', '-t', '-e', '16', '-x', exportName, '-k', imageSocket, ...limit, '--image-opts', opts ?? limited];
   const nbd = execa('qemu-nbd', args, { reject: false });
   cleanups.push(async () => {
     nbd.kill('SIGKILL');
@@ -216,7 +240,7 @@ describe('an image from host to host', { timeout: 90_000 }, () => {
   it('arrives whole and sparse, and zeros do not travel', async () => {
     const target = await startTarget();
     await target.event('needs');
-    const a = await startSource('host-a', image, 1024 * MIB);
+    const a = await startSource('host-a', FAST);
     await a.offerTo(target);
     await expectWhole(target);
     expect(target.bytes).toBeGreaterThan(DATA);
@@ -311,10 +335,32 @@ describe('an image from host to host', { timeout: 90_000 }, () => {
   });
 
   it('is refused when other data arrives than was promised', async () => {
-    const [target, a] = [await startTarget(), await startSource('host-a', other, 1024 * MIB)];
+    const [target, a] = [await startTarget(), await startSource('host-a', { path: other, ...FAST })];
     await a.offerTo(target);
     expect((await target.event('error', 60_000))['error']).toBe('DIGEST_MISMATCH');
     await expectNothingLeft();
+  });
+
+  it('goes on with another peer when the first cannot read its disk', async () => {
+    // qemu-nbd answers a failed read by closing the connection
+    const broken = `driver=blkdebug,image.driver=qcow2,image.file.driver=file,image.file.filename=${image}`;
+    const rule = 'inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.errno=5';
+    const opts = [broken, rule, `inject-error.0.sector=${SIZE / 2 / 512}`].join(',');
+    const [target, a] = [await startTarget(), await startSource('host-a', { opts })];
+    await a.offerTo(target);
+    await until('the loss', () =>
+      target.events.some((e) => e['needs'] === true && String(e['why']).includes('closed')),
+    );
+    await (await startSource('host-b')).offerTo(target);
+    await expectWhole(target);
+    expect(target.bytes).toBeLessThan(DATA * 1.02);
+  });
+
+  it('fails when the source answers but does not have the image', async () => {
+    const [target, a] = [await startTarget(), await startSource('host-a', { exportName: 'another' })];
+    await a.offerTo(target);
+    expect((await target.event('error'))['error']).toBe('PEER_UNAVAILABLE');
+    expect(await daemons()).toEqual([]);
   });
 
   it('ends with DISK_FULL when the disk fills up, and leaves nothing behind when dropped', async () => {
@@ -322,7 +368,7 @@ describe('an image from host to host', { timeout: 90_000 }, () => {
     await execa('mkdir', ['-p', cache]);
     await execa('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'tmpfs', cache]);
     cleanups.push(() => execa('umount', [cache]));
-    const [target, a] = [await startTarget(), await startSource('host-a', image, 1024 * MIB)];
+    const [target, a] = [await startTarget(), await startSource('host-a', FAST)];
     await a.offerTo(target);
     expect((await target.event('error'))['error']).toBe('DISK_FULL');
     expect(await daemons()).toEqual([]);

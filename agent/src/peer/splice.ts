@@ -34,15 +34,14 @@ export function splice(near: Socket, far: Socket, options: SpliceOptions): Promi
       drain(other, options.clock);
       resolve({ by, error });
     };
-    carry('near', near, far, options, finish);
-    carry('far', far, near, options, finish);
+    carry('near', { source: near, sink: far }, options, finish);
+    carry('far', { source: far, sink: near }, options, finish);
   });
 }
 
 function carry(
   from: Side,
-  source: Socket,
-  sink: Socket,
+  { source, sink }: { source: Socket; sink: Socket },
   options: SpliceOptions,
   finish: (by: Side, error?: Error) => void,
 ): void {

@@ -3,7 +3,7 @@
  * on the operation alone, so that a helper process that outlives the agent finds it again. See tunnel.ts.
  */
 import { createHash } from 'node:crypto';
-import { chmod, chown, mkdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import type { Log } from '@berth/shared/log/log.ts';
@@ -16,8 +16,6 @@ export interface TunnelsOptions {
   /** Directory of the sockets; short, a socket's path has at most 107 bytes. */
   readonly dir: string;
   readonly identity: PeerIdentity;
-  /** Who may connect besides root: the user that storage daemons run as. */
-  readonly owner?: { readonly uid: number; readonly gid: number };
   readonly clock: Clock;
   readonly log: Log;
   /** A peer that owes an answer for so long is cut off; default 10 s. */
@@ -66,7 +64,7 @@ export function createTunnels(options: TunnelsOptions): Tunnels {
       await open.get(operationId)?.close();
       const socketPath = join(options.dir, `${nameOf(operationId)}.sock`);
       const core = new TunnelCore({ ...config, hooks, log: options.log.child({ operationId }) });
-      const server = await listen(socketPath, core, options);
+      const server = await listen(options.dir, socketPath, core);
       const tunnel: Tunnel = {
         socketPath,
         offer: (source) => {
@@ -91,12 +89,12 @@ export function createTunnels(options: TunnelsOptions): Tunnels {
 /** Operation ids may hold anything and be long; socket paths may not. */
 const nameOf = (operationId: string): string => createHash('sha256').update(operationId).digest('hex').slice(0, 24);
 
-async function listen(socketPath: string, core: TunnelCore, options: TunnelsOptions): Promise<Server> {
-  await mkdir(options.dir, { recursive: true, mode: 0o711 });
+async function listen(dir: string, socketPath: string, core: TunnelCore): Promise<Server> {
+  await mkdir(dir, { recursive: true });
+  await chmod(dir, 0o711); // a storage daemon is not root, and must get through
   await rm(socketPath, { force: true }); // what an agent left behind that was killed
   const server = createServer({ pauseOnConnect: true }, (socket) => core.accept(socket));
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(socketPath, resolve));
   await chmod(socketPath, 0o600);
-  if (options.owner) await chown(socketPath, options.owner.uid, options.owner.gid);
   return server;
 }

@@ -5,7 +5,7 @@ import { hostname, release } from 'node:os';
 import { join } from 'node:path';
 import type { Machine, MachineFacts, MachineLoad } from '../machine.ts';
 import type { Exec } from './exec.ts';
-import { domainTypeOf, judge, PROGRAMS, type DomainTypeSetting, type HostSeen } from './host-checks.ts';
+import { judge, PROGRAMS, type DomainTypeSetting, type HostSeen } from './host-checks.ts';
 import {
   cpuShare,
   parseCgroups,
@@ -28,21 +28,15 @@ export interface MachineOptions {
   readonly root?: string;
 }
 
-export interface LinuxMachine extends Machine {
-  /** What VMs get here. */
-  domainType(): Promise<'kvm' | 'qemu'>;
-}
-
 const LIBVIRT_SOCKETS = ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock'];
 const BIN_DIRS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 
-export function createMachine(options: MachineOptions): LinuxMachine {
+export function createMachine(options: MachineOptions): Machine {
   const look = new Look(options);
   let before: CpuTimes = { busy: 0, total: 0 };
   return {
     facts: () => look.facts(),
     checks: async () => judge(await look.seen()),
-    domainType: async () => domainTypeOf({ domainType: options.domainType, kvm: await look.kvm() }),
     async load(): Promise<MachineLoad> {
       const now = parseCpuTimes(await look.text('/proc/stat'));
       const memory = parseMemory(await look.text('/proc/meminfo'));
@@ -102,7 +96,7 @@ class Look {
     };
   }
 
-  async kvm(): Promise<HostSeen['kvm']> {
+  private async kvm(): Promise<HostSeen['kvm']> {
     try {
       const device = await open(join(this.root, '/dev/kvm'), constants.O_RDWR);
       await device.close();

@@ -28,15 +28,15 @@ export async function copyState(spec: CopySpec, exec: Exec): Promise<CopyState> 
   return info.data['full-backing-filename'] === undefined ? 'filled' : 'filling';
 }
 
-/** Makes an empty copy, whole or not at all. @param owner who fills it, when not root. */
-export async function makeCopy(spec: CopySpec, exec: Exec, owner?: { uid: number; gid: number }): Promise<void> {
+/** Makes an empty copy, whole or not at all. @param owner who fills it. */
+export async function makeCopy(spec: CopySpec, exec: Exec, owner: { uid: number; gid: number }): Promise<void> {
   const half = `${spec.path}.new`;
   await rm(half, { force: true });
   try {
     const backing = `nbd+unix:///?socket=${spec.sourceSocket}`;
     const args = ['create', '-q', '-f', 'qcow2', '-u', '-b', backing, '-F', 'raw', half, String(spec.virtualSizeBytes)];
     await exec.run('qemu-img', args, { what: `making ${half}` });
-    if (owner) await chown(half, owner.uid, owner.gid);
+    await chown(half, owner.uid, owner.gid);
     await rename(half, spec.path);
   } finally {
     await rm(half, { force: true });

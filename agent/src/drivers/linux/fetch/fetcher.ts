@@ -3,37 +3,34 @@
  * only after its content has been checked. Survives the end of the agent, of the daemon, or of both. Knows nothing of
  * peers; peer/tunnels.ts is behind the socket.
  */
-import { createHash } from 'node:crypto';
+import { chown } from 'node:fs/promises';
+import { digestHex } from '@berth/shared/disk/digest.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Disks, ImageSeen, LongWork } from '../../disks.ts';
+import type { DigestService } from '../disks/digest-service.ts';
+import type { ImageStore } from '../disks/images.ts';
 import type { Pool } from '../disks/pool.ts';
+import { IMAGE_EXPORT } from '../disks/serve.ts';
 import type { Exec } from '../exec.ts';
+import type { Helpers } from '../helpers.ts';
 import { copyState, makeCopy, removeCopy, type CopySpec } from './copy.ts';
-import { adoptDaemon, quitDaemon, startDaemon, type DaemonSpec, type DaemonTools } from './daemon.ts';
-import type { Qmp } from './qmp.ts';
+import { adoptDaemon, endDaemon, startDaemon, type DaemonSpec } from './daemon.ts';
+import { QmpGone, type Qmp } from './qmp.ts';
 import { fillCopy } from './stream-job.ts';
 
 export type ImageWanted = Parameters<Disks['fetchImage']>[0];
 export type Fetcher = Pick<Disks, 'fetchImage' | 'dropFetch'>;
 
 export interface FetcherOptions {
-  readonly pool: Pick<Pool, 'cachePath' | 'helperDir'>;
+  readonly pool: Pool;
   readonly exec: Exec;
+  readonly helpers: Helpers;
+  readonly images: ImageStore;
+  readonly digests: DigestService;
   readonly clock: Clock;
   readonly log: Log;
-  /** The image, when it is here whole. */
-  readonly installed: (digest: string) => Promise<ImageSeen | undefined>;
-  /**
-   * Checks all of a filled copy and installs it as the image: it is moved away from `path`. DIGEST_MISMATCH when it holds
-   * anything else.
-   */
-  readonly install: (path: string, image: ImageWanted, work: LongWork) => Promise<ImageSeen>;
-  /** Run the storage daemon as the unprivileged user, without network; default true. The source's socket must be that user's. */
-  readonly confined?: boolean;
-  /** Name of the export behind the socket; default the empty one. */
-  readonly exportName?: string;
 }
 
 /** So often in a row a daemon may die without a byte of progress. */
@@ -52,20 +49,17 @@ export function createFetcher(options: FetcherOptions): Fetcher {
     async dropFetch(digest) {
       if (running.has(digest))
         throw new ClusterError('RESOURCE_BUSY', `image ${digest} is being fetched to this host; cancel that first`);
-      await quitDaemon(helperDir(options.pool, digest), undefined, options.clock);
+      await endDaemon(helperName(digest), undefined, options);
       await removeCopy(options.pool.cachePath(digest));
     },
   };
 }
 
-/** Short, for the sake of the sockets in it. */
-const helperDir = (pool: FetcherOptions['pool'], digest: string): string =>
-  pool.helperDir(`fetch-${createHash('sha256').update(digest).digest('hex').slice(0, 16)}`);
+const helperName = (digest: string): string => `fetch-${digestHex(digest).slice(0, 16)}`;
 
 class Fetch {
   private readonly copy: CopySpec;
   private readonly daemon: DaemonSpec;
-  private readonly tools: DaemonTools;
   private deaths = 0;
   private bestBytes = 0;
 
@@ -75,38 +69,47 @@ class Fetch {
     sourceSocket: string,
     private readonly work: LongWork,
   ) {
-    const { pool, exec, clock } = options;
-    const { virtualSizeBytes } = image;
-    this.copy = { path: pool.cachePath(image.digest), virtualSizeBytes, sourceSocket };
-    const dir = helperDir(pool, image.digest);
-    this.daemon = { dir, copyPath: this.copy.path, sourceSocket, virtualSizeBytes };
-    this.tools = { exec, clock, confined: options.confined ?? true };
+    const { pool } = options;
+    const { digest, virtualSizeBytes } = image;
+    const [path, name] = [pool.cachePath(digest), helperName(digest)];
+    this.copy = { path, virtualSizeBytes, sourceSocket };
+    this.daemon = { name, dir: pool.helperDir(name), copyPath: path, sourceSocket, virtualSizeBytes };
   }
 
   async run(): Promise<ImageSeen> {
-    const there = await this.options.installed(this.image.digest);
+    const there = await this.options.images.find(this.image.digest);
     if (there) {
-      await quitDaemon(this.daemon.dir, undefined, this.options.clock);
+      await endDaemon(this.daemon.name, undefined, this.options);
       await removeCopy(this.copy.path);
       return there;
     }
+    await this.shareSource();
     while (!(await this.attempt()));
     return this.install();
+  }
+
+  /** The daemon that connects to it is not root. */
+  private async shareSource(): Promise<void> {
+    const { uid, gid } = await this.options.exec.sandboxUser();
+    await chown(this.copy.sourceSocket, uid, gid).catch((e: NodeJS.ErrnoException) => {
+      if (e.code !== 'ENOENT') throw e; // it may come later; whoever makes it then also lets the daemon in
+    });
   }
 
   /** One daemon's life. True when the copy is filled; false when the daemon died and another should go on. */
   private async attempt(): Promise<boolean> {
     const { clock, log } = this.options;
+    const target = { ...this.copy, exportName: IMAGE_EXPORT, clock };
     let qmp: Qmp | undefined;
     try {
       qmp = await this.attach();
       if (!qmp) return true;
-      await fillCopy(qmp, { ...this.copy, exportName: this.options.exportName ?? '', clock }, this.progress());
-      await quitDaemon(this.daemon.dir, qmp, clock);
+      await fillCopy(qmp, target, this.progress());
+      await endDaemon(this.daemon.name, qmp, this.options);
       return true;
     } catch (e) {
-      await quitDaemon(this.daemon.dir, qmp, clock);
-      if (!isClusterError(e, 'PEER_UNAVAILABLE') || ++this.deaths > MAX_DEATHS) throw this.explain(e);
+      await endDaemon(this.daemon.name, qmp, this.options);
+      if (!(e instanceof QmpGone) || ++this.deaths > MAX_DEATHS) throw this.explain(e);
       log.warn(
         { digest: this.image.digest, deaths: this.deaths },
         'the storage daemon of a fetch died; starting another',
@@ -117,16 +120,16 @@ class Fetch {
 
   /** The running daemon, or a new one; undefined when there is nothing left to fill. */
   private async attach(): Promise<Qmp | undefined> {
-    const { exec, clock } = this.options;
-    const adopted = await adoptDaemon(this.daemon, clock);
+    const { exec } = this.options;
+    const adopted = await adoptDaemon(this.daemon, this.options);
     if (adopted) return adopted;
     const state = await copyState(this.copy, exec);
     if (state === 'filled') return undefined;
     if (state === 'absent') {
       await removeCopy(this.copy.path);
-      await makeCopy(this.copy, exec, this.tools.confined ? await exec.sandboxUser() : undefined);
+      await makeCopy(this.copy, exec, await exec.sandboxUser());
     }
-    return startDaemon(this.daemon, this.tools);
+    return startDaemon(this.daemon, this.options);
   }
 
   private progress(): LongWork {
@@ -140,19 +143,19 @@ class Fetch {
     };
   }
 
+  /** Checks all of it before it counts as the image. */
   private async install(): Promise<ImageSeen> {
-    const { virtualSizeBytes } = this.image;
+    const { digest, virtualSizeBytes: total } = this.image;
     // checking reads again what has already been counted
-    const work: LongWork = {
-      signal: this.work.signal,
-      onProgress: () => this.work.onProgress(virtualSizeBytes, virtualSizeBytes),
-    };
-    try {
-      return await this.options.install(this.copy.path, this.image, work);
-    } catch (e) {
-      if (isClusterError(e, 'DIGEST_MISMATCH')) await removeCopy(this.copy.path);
-      throw e;
-    }
+    const work: LongWork = { signal: this.work.signal, onProgress: () => this.work.onProgress(total, total) };
+    const found = await this.options.digests.ofFile(this.copy.path, 'qcow2', work);
+    if (found.digest === digest) return this.options.images.install(this.copy.path, found);
+    await removeCopy(this.copy.path);
+    throw new ClusterError(
+      'DIGEST_MISMATCH',
+      `what arrived as image ${digest} is something else (${found.digest}) and was thrown away; fetch it from another host`,
+      { digest, found: found.digest },
+    );
   }
 
   private explain(e: unknown): unknown {

@@ -3,7 +3,6 @@
  * a helper does is asked for, never remembered, because the helper outlives the agent. Knows no command in particular.
  */
 import { connect, type Socket } from 'node:net';
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 
 /** The helper answered, and the answer was no. */
@@ -11,8 +10,14 @@ export class QmpError extends Error {
   override readonly name = 'QmpError';
 }
 
+/** The helper is gone, or was never there; what became of a command under way nobody knows. */
+export class QmpGone extends Error {
+  override readonly name = 'QmpGone';
+  override readonly message = 'the storage daemon that fills the copy of an image is gone';
+}
+
 export interface Qmp {
-  /** QmpError when refused; PEER_UNAVAILABLE when the helper is gone, and then nobody knows what became of the command. */
+  /** QmpError when refused, QmpGone when there is nobody left. */
   execute<T = unknown>(command: string, args?: Readonly<Record<string, unknown>>): Promise<T>;
   readonly gone: boolean;
   close(): void;
@@ -57,7 +62,7 @@ class QmpClient implements Qmp {
 
   execute<T>(command: string, args?: Readonly<Record<string, unknown>>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (this.gone) return reject(helperGone());
+      if (this.gone) return reject(new QmpGone());
       this.waiting.push({ resolve: (v) => resolve(v as T), reject });
       this.socket.write(`${JSON.stringify({ execute: command, ...(args ? { arguments: args } : {}) })}\n`);
     });
@@ -89,7 +94,7 @@ class QmpClient implements Qmp {
   private lose(): void {
     if (this.gone) return;
     this.gone = true;
-    for (const waiter of this.waiting.splice(0)) waiter.reject(helperGone());
+    for (const waiter of this.waiting.splice(0)) waiter.reject(new QmpGone());
   }
 }
 
@@ -101,6 +106,3 @@ function parse(line: string): Record<string, unknown> | undefined {
     return undefined;
   }
 }
-
-const helperGone = (): ClusterError =>
-  new ClusterError('PEER_UNAVAILABLE', 'the storage daemon that fills the copy of an image is gone');

@@ -14,6 +14,9 @@ const SOURCE_NODE = 'source';
 const COPY_NODE = 'copy';
 const POLL_MS = 200;
 const RETRY_MS = 400;
+/** The connection, not what was said on it. */
+const LOST = /Failed to connect|Failed to read|Unexpected end-of-file|Connection (refused|reset)|Broken pipe/;
+const MAX_REFUSALS = 10;
 
 export interface StreamTarget {
   readonly sourceSocket: string;
@@ -33,7 +36,7 @@ interface BlockJobInfo {
   readonly 'io-status': 'ok' | 'failed' | 'nospace';
 }
 
-/** Resolves when all data is in the copy. DISK_FULL; PEER_UNAVAILABLE when the daemon is gone; CANCELLED. */
+/** Resolves when all data is in the copy. DISK_FULL; CANCELLED; PEER_UNAVAILABLE when a source answers but does not have the image; QmpGone. */
 export async function fillCopy(qmp: Qmp, target: StreamTarget, work: LongWork): Promise<void> {
   if (!(await findJob(qmp))) await startJob(qmp, target, work.signal);
   for (;;) {
@@ -73,11 +76,13 @@ async function addSource(qmp: Qmp, target: StreamTarget, signal: AbortSignal): P
     export: target.exportName,
     'read-only': true,
   };
-  for (;;) {
+  for (let refusals = 0; ;) {
     try {
       return await orCancelled(qmp.execute<void>('blockdev-add', node), signal);
     } catch (e) {
       if (!(e instanceof QmpError)) throw e;
+      if (!LOST.test(e.message) && ++refusals >= MAX_REFUSALS)
+        throw new ClusterError('PEER_UNAVAILABLE', `the source does not serve the image (${e.message})`);
       await pause(target.clock, RETRY_MS, signal);
     }
   }
