@@ -58,7 +58,7 @@ export function createDisks(options: LinuxDisksOptions): Disks {
     hasUpload: ready((id) => parts.uploads.has(id)),
     removeUpload: ready((id) => parts.uploads.remove(id)),
     listImages: ready(() => parts.images.list()),
-    importImage: ready((id, format, work) => importImage(parts, id, format, work)),
+    importImage: ready((id, format, work) => locks.run(`upload ${id}`, () => importImage(parts, id, format, work))),
     fetchImage: ready((image, socket, work) => parts.fetcher.fetchImage(image, socket, work)),
     dropFetch: ready((digest) => parts.fetcher.dropFetch(digest)),
     removeImage: ready((digest) => onImage(digest, () => removeImage(parts, digest))),

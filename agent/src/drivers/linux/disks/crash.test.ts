@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { open, readFile, rm, utimes } from 'node:fs/promises';
+import { readFile, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { createLog } from '@berth/shared/log/log.ts';
@@ -93,8 +93,6 @@ describeReal('after kill -9 of the agent', ['qemu-img', 'qemu-nbd'], () => {
     for (const name of half) writeFileSync(join(dataDir, name), 'x');
     mkdirSync(join(dataDir, 'run/digest-x'));
     mkdirSync(join(dataDir, 'staging/fetch-x'));
-    const file = await open(join(dataDir, 'uploads/old'), 'r');
-    await file.close();
     await utimes(join(dataDir, 'uploads/old'), 1, 1);
     await disks.ensureVolume({ volumeId: 'orphan', vmId: 'vm-1', imageDigest: undefined, sizeBytes: 2 ** 20 });
     await rm(disks.volumePath('orphan', false));
