@@ -20,7 +20,7 @@ export async function createNetwork(docker: Docker, label: string): Promise<LabN
         Name: name,
         CheckDuplicate: true,
         Labels: { [LAB_LABEL]: label },
-        IPAM: { Driver: 'default', Config: [{ Subnet: subnet }] },
+        IPAM: { Driver: 'default', Config: [{ Subnet: subnet, Gateway: addressIn(subnet, 1) }] },
       });
       return { name, addressOf: (index) => hostAddress(subnet, index) };
     } catch (error) {
@@ -37,10 +37,12 @@ export async function removeNetworks(docker: Docker, label?: string): Promise<nu
   return networks.length;
 }
 
-/** `172.19.0.0/16` and 0 → `172.19.0.10`. The first addresses are left to Docker (its gateway). */
-export function hostAddress(subnet: string, index: number): string {
+/** `172.19.0.0/16` and 0 → `172.19.0.10`. The first one is this machine's own. */
+export const hostAddress = (subnet: string, index: number): string => addressIn(subnet, 10 + index);
+
+function addressIn(subnet: string, number: number): string {
   const octets = subnet.replace(/\/.*/, '').split('.').map(Number);
-  const base = octets.reduce((sum, octet) => sum * 256 + octet, 0) + 10 + index;
+  const base = octets.reduce((sum, octet) => sum * 256 + octet, 0) + number;
   return [24, 16, 8, 0].map((shift) => Math.floor(base / 2 ** shift) % 256).join('.');
 }
 
