@@ -5,14 +5,17 @@ import { spawn } from 'node:child_process';
 import { appendFileSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 
-/** The last line of a tool's output that says something, for one-line reasons. */
+/** The line of a tool's output that says most, for one-line reasons: npm's first complaint, otherwise the last one. */
 export function lastWords(text) {
   const lines = text
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '');
-  const telling = lines.filter((line) => /^(E:|npm error|error|fatal|failed)|: error:|failed to|unknown (flag|option)/i.test(line));
-  return (telling.at(-1) ?? lines.at(-1) ?? 'no output').slice(0, 300);
+  const npm = lines.find((line) => /^npm error (?!code |errno |path |A complete log)\S/.test(line));
+  const telling = lines.filter((line) =>
+    /^(E:|error|fatal|failed)|: error:|failed to|unknown (flag|option)/i.test(line),
+  );
+  return (npm ?? telling.at(-1) ?? lines.at(-1) ?? 'no output').slice(0, 300);
 }
 
 /** Runs a program to its end. Never throws for a failing program: look at `code`. */

@@ -106,8 +106,11 @@ describe('phases', () => {
 });
 
 describe('the words of a failed tool', () => {
-  it('are the last line that tells something', () => {
+  it('are the line that tells most', () => {
     expect(lastWords('Reading…\nE: Unable to locate package x\nbye\n')).toBe('E: Unable to locate package x');
+    expect(lastWords('npm error code E404\nnpm error 404 no such\nnpm error A complete log: x')).toBe(
+      'npm error 404 no such',
+    );
     expect(lastWords('a\nb\n\n')).toBe('b');
     expect(lastWords('')).toBe('no output');
   });
