@@ -42,9 +42,15 @@ export class Debts {
   }
 
   private async payAll(hostId: HostId, agent: AgentClient): Promise<void> {
-    const debts = [...this.deps.state.tables.debts.byHost(hostId)];
-    debts.sort((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind));
-    for (const debt of debts) await this.payOne(debt, agent);
+    const tried = new Set<string>();
+    for (;;) {
+      const debts = this.deps.state.tables.debts.byHost(hostId).filter((d) => !tried.has(d.id));
+      if (debts.length === 0) break;
+      debts.sort((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind));
+      for (const debt of debts) await this.payOne(debt, agent);
+      // others may have been made meanwhile
+      for (const debt of debts) tried.add(debt.id);
+    }
     await agent.acknowledgeOperations([`debt.${this.deps.runId}.`]);
   }
 
