@@ -338,7 +338,8 @@ export class FakeHost implements AgentClient {
 
   #run(op: Operation): void {
     op.looks = Math.floor(this.cluster.random() * 3);
-    const early = op.peer === undefined && this.cluster.random() < 0.5;
+    // an image is installed with the end of its operation, as a whole; anything else may be there early
+    const early = !/^\["(import|fetch)Image/.test(op.request) && this.cluster.random() < 0.5;
     if (early || op.looks === 0) this.#apply(op);
     if (op.looks === 0) this.#end(op);
     else this.cluster.tick(() => this.#look(op));

@@ -54,4 +54,4 @@ async function calm(sim: SimCluster): Promise<void> {
 
 it('a cluster comes to rest with nothing lost, left or promised twice, whatever happens to it', async () => {
   for (const seed of seeds) await run(seed);
-});
+}, 3_600_000);
