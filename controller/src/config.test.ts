@@ -3,7 +3,7 @@ import { checkConfig, printConfig } from './config.ts';
 
 describe('the configuration', () => {
   it('is complete without a file', () => {
-    expect(checkConfig({}, 'x')).toMatchObject({ listen: '0.0.0.0:7443', dial: { perSecond: 100 }, logLevel: 'info' });
+    expect(checkConfig({}, 'x')).toMatchObject({ listen: '0.0.0.0:7443', dial: { perSecond: 200 }, logLevel: 'info' });
   });
 
   it('reads sizes and durations as people write them', () => {

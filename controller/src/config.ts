@@ -44,7 +44,7 @@ const Schema = z.strictObject({
   /** How fast hosts are dialled after a restart. */
   dial: z
     .strictObject({
-      perSecond: z.number().min(1).max(10_000).default(100),
+      perSecond: z.number().min(1).max(10_000).default(200),
       atOnce: z.number().int().min(1).max(10_000).default(256),
     })
     .prefault({}),

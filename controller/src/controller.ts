@@ -16,6 +16,7 @@ import { Vms } from './app/vms.ts';
 import type { Config } from './config.ts';
 import { createHosts, type RunningHosts } from './hosts/connections.ts';
 import { createFence } from './hosts/fence.ts';
+import { LastSeen } from './hosts/last-seen.ts';
 import { makeJobDeps } from './jobs/deps.ts';
 import type { Jobs } from './jobs/engine/jobs.ts';
 import { openJobs } from './jobs/engine/open-jobs.ts';
@@ -63,9 +64,12 @@ export const createController = (options: ControllerOptions): Controller => new 
 class BuiltController implements Controller {
   parts: Parts | undefined;
   private port = 0;
+  private readonly seen: LastSeen;
   private endNudges: (() => void) | undefined;
 
-  constructor(private readonly o: ControllerOptions) {}
+  constructor(private readonly o: ControllerOptions) {
+    this.seen = new LastSeen(paths(o.dataDir).lastSeen, o.clock, o.log);
+  }
 
   async start() {
     const { config, clock, dataDir } = this.o;
@@ -76,12 +80,14 @@ class BuiltController implements Controller {
       const listen = splitAddress(config.listen, 7443) ?? { host: '0.0.0.0', port: 7443 };
       this.port = await this.parts.api.listen(joinAddress(listen.host, listen.port));
     } catch (e) {
+      this.parts = undefined;
       await state.close();
       throw e;
     }
     const { hosts, jobs } = this.parts;
     this.endNudges = nudgeJobs({ hosts, state, jobs });
     hosts.start();
+    this.seen.start(() => hosts.lastSeen());
     jobs.run();
     return { port: this.port, hosts: state.tables.hosts.size, installationId: state.installationId };
   }
@@ -93,6 +99,7 @@ class BuiltController implements Controller {
     await parts.api.stop();
     await parts.jobs.stop();
     this.endNudges?.();
+    await this.seen.stop(parts.hosts.lastSeen());
     parts.hosts.stop();
     await parts.state.close();
   }
@@ -156,6 +163,7 @@ class BuiltController implements Controller {
       pace: config.dial,
       prepare: (hostId, agent) => debts.pay(hostId, agent),
       onPower: (edge) => followPower(state, log, edge),
+      lastSeen: (hostId) => this.seen.get(hostId),
     });
   }
 

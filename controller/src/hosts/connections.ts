@@ -9,7 +9,7 @@ import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { VmObserved, VmPower } from '@berth/shared/model/vm.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
-import type { State, Tx } from '../state/state.ts';
+import type { State } from '../state/state.ts';
 import { Admission } from './admission.ts';
 import type { AgentClient } from './agent-client.ts';
 import { agentContext, type TlsIdentity } from './credentials.ts';
@@ -22,6 +22,7 @@ import { Misreports } from './misreports.ts';
 import { OperationBook } from './operations.ts';
 import { statusOf } from './status.ts';
 import type { Applied } from './record.ts';
+import { Teller } from './teller.ts';
 
 const SWEEP_MS = 1_000;
 
@@ -43,11 +44,13 @@ export interface HostsOptions {
   readonly fence: FenceSource;
   /** Default 10 s. */
   readonly statisticsIntervalMs?: number;
-  /** Default: 100 connections per second, 256 under way at once. */
+  /** Default: 200 connections per second, 256 under way at once. */
   readonly pace?: { readonly perSecond: number; readonly atOnce: number };
   /** What must be done on a host before it counts as up; undefined when nothing. */
   readonly prepare?: (hostId: HostId, agent: AgentClient) => Promise<void> | undefined;
   readonly onPower?: (edge: PowerEdge) => void;
+  /** When the former run of the controller last heard of a host. */
+  readonly lastSeen?: (hostId: HostId) => number | undefined;
 }
 
 export interface RunningHosts extends Hosts {
@@ -55,6 +58,8 @@ export interface RunningHosts extends Hosts {
   stop(): void;
   /** Stops and starts the link of one host: a new proof that it can be reached. */
   redial(hostId: HostId): void;
+  /** Host id → when it was last heard of. */
+  lastSeen(): Readonly<Record<string, number>>;
 }
 
 export const createHosts = (options: HostsOptions): RunningHosts => new Connections(options);
@@ -65,6 +70,7 @@ class Connections implements RunningHosts {
   private readonly listeners = new Set<(e: HostsEvent) => void>();
   private readonly operations: OperationBook;
   private readonly misreports: Misreports;
+  private readonly teller: Teller;
   private readonly deps: LinkDeps;
   private sweeper: Timer | undefined;
   private unsubscribe: (() => void) | undefined;
@@ -73,12 +79,13 @@ class Connections implements RunningHosts {
   constructor(private readonly o: HostsOptions) {
     this.operations = new OperationBook((operationId) => this.emit({ type: 'operation', operationId }));
     this.misreports = new Misreports(o.state);
+    this.teller = new Teller(o.state, o.log);
     this.deps = {
       clock: o.clock,
       random: o.random,
       context: agentContext(o.identity),
       fence: o.fence,
-      admission: new Admission(o.clock, o.pace ?? { perSecond: 100, atOnce: 256 }),
+      admission: new Admission(o.clock, o.pace ?? { perSecond: 200, atOnce: 256 }),
       statisticsIntervalMs: o.statisticsIntervalMs ?? 10_000,
       changed: (link, before) => this.changed(link, before),
       applied: (link, what) => this.applied(link, what),
@@ -157,6 +164,11 @@ class Connections implements RunningHosts {
     this.links.get(hostId)?.dialSoon();
   }
 
+  lastSeen(): Readonly<Record<string, number>> {
+    const seen = [...this.links.values()].map((l) => [l.host.id, l.lastSeenMs ?? 0] as const);
+    return Object.fromEntries(seen.filter(([, ms]) => ms > 0));
+  }
+
   private emit(e: HostsEvent): void {
     for (const listener of this.listeners) listener(e);
   }
@@ -167,6 +179,7 @@ class Connections implements RunningHosts {
     if (host === undefined) return this.remove(id, link);
     if (link) return link.update(host);
     const made = new HostLink(host, this.deps);
+    made.lastSeenMs = this.o.lastSeen?.(id);
     this.links.set(id, made);
     made.dialSoon();
   }
@@ -216,8 +229,7 @@ class Connections implements RunningHosts {
   private changed(link: HostLink, before: HostState): void {
     const { host, state, reason } = link;
     this.o.log.info({ host: host.name, state, before, reason }, 'host state changed');
-    const told = tellState(host.name, state, before, reason);
-    if (told) this.record((tx) => tx.event({ ...told, subjectKind: 'host', subject: host.name, jobId: undefined }));
+    this.teller.state(host.name, { before, state, reason });
     this.emit({ type: 'host', hostId: host.id, state });
     if (before === 'connecting' && state !== 'up') return;
     for (const d of link.record.domains.values()) if (d.vmId !== '') this.emit({ type: 'vm', vmId: d.vmId as VmId });
@@ -226,7 +238,8 @@ class Connections implements RunningHosts {
   private applied(link: HostLink, what: Applied): void {
     const hostId = link.host.id;
     for (const view of what.operations) this.operations.note(hostId, view);
-    for (const kind of what.overflow) this.complain(link, `reports more ${kind} than Berth keeps; the rest is ignored`);
+    for (const kind of what.overflow)
+      this.teller.misreport(link.host.name, `reports more ${kind} than Berth keeps; the rest is ignored`);
     for (const { before, after } of what.domains) this.domainChanged(link, before, after);
   }
 
@@ -238,50 +251,12 @@ class Connections implements RunningHosts {
     this.misreports.noteStray(hostId, d.uuid, after !== undefined && !belongs);
     if (!belongs) {
       const complaint = after && !before && this.misreports.complaint(hostId, link.connections, after);
-      if (complaint) this.complain(link, complaint);
+      if (complaint) this.teller.misreport(link.host.name, complaint);
       return;
     }
     if (before?.power === after?.power) return;
     const vmId = d.vmId as VmId;
     if (after) this.o.onPower?.({ vmId, hostId, before: before?.power, after: after.power, reason: after.reason });
     this.emit({ type: 'vm', vmId });
-  }
-
-  private complain(link: HostLink, message: string): void {
-    const subject = link.host.name;
-    this.record((tx) =>
-      tx.event({
-        type: 'host.misreported',
-        severity: 'warning',
-        subjectKind: 'host',
-        subject,
-        message: `host ${subject}: ${message}`,
-        jobId: undefined,
-      }),
-    );
-  }
-
-  private record(write: (tx: Tx) => void): void {
-    this.o.state.update(write).catch((e: unknown) => this.o.log.error({ err: e }, 'an event could not be recorded'));
-  }
-}
-
-function tellState(name: string, state: HostState, before: HostState, reason: string) {
-  const because = reason ? `: ${reason}` : '';
-  switch (state) {
-    case 'up':
-      return before === 'maintenance'
-        ? undefined
-        : { type: 'host.up', severity: 'info' as const, message: `host ${name} is up` };
-    case 'unreachable':
-      return { type: 'host.unreachable', severity: 'alarm' as const, message: `host ${name} is unreachable${because}` };
-    case 'certificate-fault':
-      return {
-        type: 'host.certificate-fault',
-        severity: 'alarm' as const,
-        message: `host ${name} can't be trusted${because}`,
-      };
-    default:
-      return undefined;
   }
 }

@@ -30,6 +30,7 @@ export const paths = (dataDir: string) => ({
   /** Written last by init: with it the installation is whole. */
   marker: join(dataDir, 'installation.json'),
   database: join(dataDir, 'berth.db'),
+  lastSeen: join(dataDir, 'last-seen.json'),
   caKey: join(dataDir, 'trust', 'ca-key.pem'),
   caCertificate: join(dataDir, 'trust', 'ca.pem'),
   key: join(dataDir, 'trust', 'controller-key.pem'),
