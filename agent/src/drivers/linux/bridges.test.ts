@@ -1,19 +1,20 @@
 /** Bridges with the real `ip`, in a network namespace of the test's own. */
-import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createBridges } from './bridges.ts';
 import { createExec } from './exec.ts';
 
+const exec = createExec({ unprivilegedUser: 'nobody' });
 const netns = `berth-test-${process.pid}`;
-const able =
-  process.getuid?.() === 0 &&
-  (await execa('ip', ['netns', 'add', netns], { reject: false, timeout: 5_000 })).exitCode === 0;
+const able = await exec.run('ip', ['netns', 'add', netns]).then(
+  () => true,
+  () => false,
+);
 if (!able && process.env['LAB_REQUIRED'] === '1') throw new Error('network namespaces cannot be made here');
-const ip = (...args: string[]) => execa('ip', ['-n', netns, ...args]);
-afterAll(() => able && execa('ip', ['netns', 'del', netns], { reject: false }));
+const ip = (...args: string[]) => exec.run('ip', ['-n', netns, ...args]);
+afterAll(() => able && exec.run('ip', ['netns', 'del', netns]));
 
 describe.skipIf(!able)('bridges of a host (needs root and network namespaces)', () => {
-  const bridges = createBridges({ exec: createExec({ unprivilegedUser: 'nobody' }), netns });
+  const bridges = createBridges({ exec, netns });
 
   beforeAll(async () => {
     await ip('link', 'add', 'foreign0', 'type', 'bridge');
