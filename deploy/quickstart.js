@@ -3,7 +3,10 @@
  * without dependencies, because on a fresh machine there are none yet.
  */
 import { ensureSetup } from './setup.js';
+import { dockerSocket } from './setup/docker-api.js';
+import { stopOwnEngine } from './setup/engine.js';
 import { phaseLine } from './setup/phases.js';
+import { stateDirectory } from './setup/root.js';
 
 const USAGE = `npm run quickstart                    a controller and three hosts in containers, with two VMs
 npm run quickstart -- --hosts 5       the same with five hosts
@@ -57,8 +60,10 @@ if (lab && setup.lab === undefined)
 
 const { quickstart, down } = await import('./dist/quickstart.js');
 try {
-  if (o.down) await down((line) => console.log(line));
-  else
+  if (o.down) {
+    await down((line) => console.log(line));
+    await stopOwnEngine({ socketPath: await dockerSocket(process.env.DOCKER_HOST), stateDir: stateDirectory() });
+  } else
     await quickstart({
       hosts: o.hosts,
       simulate: o.simulate,

@@ -40,7 +40,7 @@ export const tokenCreate: Command = {
       lifetimeMs: BigInt(parseDuration(text(flags, 'lifetime') ?? '0s')),
     });
     const { controller, ca } = ctx.config.endpoint();
-    print(ctx, encodeLoginLine({ controller, caPin: publicKeyPin(ca), token: `${r.token?.id}.${r.secret}` }));
+    print(ctx, encodeLoginLine({ controller, caPin: publicKeyPin(ca), token: r.secret }));
     note(ctx, `token ${r.token?.id} for ${user} (${role}). It is shown only now.`);
   },
 };

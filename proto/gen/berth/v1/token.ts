@@ -42,7 +42,10 @@ export interface CreateTokenRequest {
 }
 
 export interface CreateTokenResponse {
-  token: Token | undefined;
+  token:
+    | Token
+    | undefined;
+  /** As callers send it: `<token id>.<secret>`. */
   secret: string;
 }
 
