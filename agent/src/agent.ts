@@ -93,8 +93,9 @@ class RunningAgent implements Agent {
     const operations = new Operations(ledger, clock, log);
     const { server, hub, uploads } = this.assemble(ledger, operations);
     this.parts = { server, operations, ledger, hub };
+    // first of all, so that a second agent on this directory ends here
+    this.peerPort = await this.openPeerPort();
     await uploads.recover();
-    this.peerPort = (await this.peers.port.start()).port;
     await operations.recover();
     hub.start();
     const { host, port } = splitHostPort(config.listen);
@@ -150,6 +151,15 @@ class RunningAgent implements Agent {
       ],
     });
     return { server, hub, uploads };
+  }
+
+  private async openPeerPort(): Promise<number> {
+    try {
+      return (await this.peers.port.start()).port;
+    } catch (e) {
+      const why = `the agent cannot listen for other hosts on ${this.o.config.peerListen}`;
+      throw new ClusterError('BAD_STATE', why, {}, { cause: e });
+    }
   }
 
   /** As configured; otherwise the address that the controller has reached, with the export port. */

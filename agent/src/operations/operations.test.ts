@@ -129,6 +129,14 @@ describe('operations', () => {
     expect(abandoned).toEqual(['b', 'a']);
   });
 
+  it('clears away what a long operation left that failed for good', async () => {
+    const { kind, runs, abandoned } = gated('long', 1);
+    await operations.run(kind, 'j.1', 'x');
+    (await until('it runs', () => runs[0])).fail(new ClusterError('UNSAFE_IMAGE', 'no image'));
+    await until('it failed', () => operations.get('j.1').state === 'failed');
+    expect(abandoned).toEqual(['x']);
+  });
+
   it('leaves a finished operation as it is when it is cancelled', async () => {
     const { kind, runs } = gated('short');
     const asked = operations.run(kind, 'j.1', 'x');

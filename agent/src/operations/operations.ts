@@ -36,7 +36,7 @@ export interface OperationKind<R> {
   /** Operations with the same key wait for each other. */
   lockKey(request: R): string;
   run(request: R, work: Work): Promise<ImageOutcome | void>;
-  /** Removes what an operation left that was cancelled. */
+  /** Removes what an operation left that was cancelled or that failed for good. */
   abandon?(request: R): Promise<void>;
 }
 
@@ -224,6 +224,7 @@ export class Operations {
       await this.ledger.drop(id);
       throw e;
     }
+    if (!again) await this.abandon(live.kind, live.request);
     return this.settle(live, { state: 'failed', failure, again });
   }
 
@@ -277,7 +278,7 @@ export class Operations {
     try {
       await kind?.abandon?.(request);
     } catch (e) {
-      this.log.warn({ err: e, kind: kind?.name }, 'a cancelled operation could not be cleared away');
+      this.log.warn({ err: e, kind: kind?.name }, 'what an operation left could not be cleared away');
     }
   }
 
