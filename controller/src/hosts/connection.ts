@@ -14,7 +14,7 @@ import {
 } from '@grpc/grpc-js';
 import type { SecureContext } from 'node:tls';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
-import { agentCredentials } from './credentials.ts';
+import { AgentCredentials } from './credentials.ts';
 import { LIMITS } from './limits.ts';
 
 export interface Method<Req, Res> {
@@ -43,6 +43,7 @@ const OPTIONS: ChannelOptions = {
 
 export class Connection {
   private readonly client: Client;
+  private readonly credentials: AgentCredentials;
   private readonly calls = new Set<Cancellable>();
   private closed = false;
   /** The peer showed the certificate of the host that we meant. */
@@ -54,10 +55,10 @@ export class Connection {
     context: SecureContext,
     private readonly clock: Clock,
   ) {
-    const credentials = agentCredentials(context, hostId, () => {
+    this.credentials = new AgentCredentials(context, hostId, () => {
       this.verified = true;
     });
-    this.client = new Client(address, credentials, OPTIONS);
+    this.client = new Client(address, this.credentials, OPTIONS);
   }
 
   unary<Req, Res>(m: Method<Req, Res>, request: Req, timeoutMs: number): Promise<Res> {
@@ -111,6 +112,8 @@ export class Connection {
     for (const call of this.calls) call.cancel();
     this.calls.clear();
     this.client.close();
+    // what was cancelled goes out first, so that a healthy peer learns of it
+    setImmediate(() => this.credentials.end());
   }
 
   private track<T extends Cancellable & (Readable | Duplex)>(call: T): T {

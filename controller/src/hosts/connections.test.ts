@@ -1,4 +1,6 @@
 /** Hosts over real TLS and gRPC, against an agent that misbehaves as told. */
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DomainPower, DomainStatus } from '@berth/proto/agent/v1/domain.ts';
 import { Operation, OperationState } from '@berth/proto/agent/v1/operation.ts';
@@ -189,6 +191,27 @@ describe('a host that fails', () => {
     start();
     await until(() => expect(hosts.status(id).state).toBe('unreachable'));
     expect(hosts.status(id).reason).toBe('127.0.0.1:1: nothing listens there: is the agent running?');
+  });
+
+  it('that hangs in the handshake costs one socket at a time', async () => {
+    const open = new Set<Socket>();
+    let seen = 0;
+    const hung = createServer((socket) => {
+      seen++;
+      open.add(socket);
+      socket.resume().on('error', () => undefined).once('close', () => open.delete(socket));
+    }).listen(0, '127.0.0.1');
+    await once(hung, 'listening');
+    const id = newHostId();
+    const address = `127.0.0.1:${(hung.address() as AddressInfo).port}`;
+    await state.update((tx) => tx.hosts.put(enrolledHost({ id, name: 'h1', address })));
+    start();
+    await until(() => expect(hosts.status(id).reason).toMatch(/: it does not answer$/));
+    await until(() => expect(seen).toBe(2));
+    expect(open.size).toBe(1);
+    hosts.stop();
+    await until(() => expect(open.size).toBe(0));
+    hung.close();
   });
 
   it('tells in the words of its agent why that refuses', async () => {

@@ -1,6 +1,7 @@
 /** TLS towards agents: our certificate, our CA and nobody else's, and the peer's name checked by host id, never by address. */
+import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContext } from 'node:tls';
-import { credentials, type ChannelCredentials } from '@grpc/grpc-js';
+import { ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { peerName } from '@berth/shared/trust/names.ts';
 import { WRONG_PEER } from './faults.ts';
 
@@ -19,15 +20,55 @@ export const agentContext = (identity: TlsIdentity): SecureContext =>
     minVersion: 'TLSv1.3',
   });
 
-/** @param verified called when the certificate was found to be that host's. */
-export function agentCredentials(context: SecureContext, hostId: string, verified: () => void): ChannelCredentials {
-  return credentials.createFromSecureContext(context, {
-    checkServerIdentity(_, certificate) {
-      const peer = peerName(certificate.subjectaltname);
-      if (peer?.kind !== 'host' || peer.id !== hostId)
-        return new Error(`${WRONG_PEER}${peer ? `that of ${peer.kind} ${peer.id}` : 'not one of Berth'}`);
-      verified();
-      return undefined;
-    },
-  });
+type Create = ChannelCredentials['_createSecureConnector'];
+
+/**
+ * Credentials of one connection. They keep hold of its socket, because grpc-js leaves one open whose handshake never ends,
+ * and waits for a frozen peer to say goodbye: thousands of them a day for one hung host.
+ */
+export class AgentCredentials extends ChannelCredentials {
+  private readonly sockets = new Set<Socket>();
+  private readonly inner: ChannelCredentials;
+  private ended = false;
+
+  /** @param verified called when the certificate was found to be that host's. */
+  constructor(context: SecureContext, hostId: string, verified: () => void) {
+    super();
+    this.inner = credentials.createFromSecureContext(context, {
+      checkServerIdentity(_, certificate) {
+        const peer = peerName(certificate.subjectaltname);
+        if (peer?.kind !== 'host' || peer.id !== hostId)
+          return new Error(`${WRONG_PEER}${peer ? `that of ${peer.kind} ${peer.id}` : 'not one of Berth'}`);
+        verified();
+        return undefined;
+      },
+    });
+  }
+
+  /** Cuts whatever is still open. */
+  end(): void {
+    this.ended = true;
+    for (const socket of this.sockets) socket.destroy();
+  }
+
+  override _isSecure(): boolean {
+    return true;
+  }
+  override _equals(other: ChannelCredentials): boolean {
+    return this === other;
+  }
+  override _createSecureConnector(...args: Parameters<Create>): ReturnType<Create> {
+    const inner = this.inner._createSecureConnector(...args);
+    return {
+      connect: (socket) => {
+        this.sockets.add(socket);
+        socket.once('close', () => this.sockets.delete(socket));
+        if (this.ended) socket.destroy();
+        return inner.connect(socket);
+      },
+      waitForReady: () => inner.waitForReady(),
+      getCallCredentials: () => inner.getCallCredentials(),
+      destroy: () => inner.destroy(),
+    };
+  }
 }
