@@ -152,10 +152,10 @@ export class Images {
       .sort();
     if (vms.length === 0) return;
     const named = vms.slice(0, 5).join(', ') + (vms.length > 5 ? ` and ${vms.length - 5} more` : '');
-    const [noun, verb] = vms.length === 1 ? ['vm', 'is'] : ['vms', 'are'];
+    const [noun, them] = vms.length === 1 ? ['vm', 'it'] : ['vms', 'them'];
     throw new ClusterError(
       'IN_USE',
-      `image ${image.name} is in use: the disks of ${noun} ${named} ${verb} based on it. Delete ${vms.length === 1 ? 'it' : 'them'} first.`,
+      `image ${image.name} is in use: the disks of ${noun} ${named} are based on it. Delete ${them} first.`,
       { vms: vms.slice(0, 100).join(',') },
     );
   }

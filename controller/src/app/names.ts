@@ -7,15 +7,17 @@ const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /** A name is a DNS label: it becomes the guest's host name, and part of file names and URLs. */
 export function checkName(kind: IdKind, name: string): string {
-  if (name === '') throw invalidArgument(`a ${kind} needs a name`);
+  if (name === '') throw invalidArgument(`${aOrAn(kind)} needs a name`);
   if (!LABEL.test(name))
     throw invalidArgument(
-      `${JSON.stringify(name.slice(0, 80))} cannot be the name of a ${kind}: use up to 63 small letters, digits and ` +
+      `${JSON.stringify(name.slice(0, 80))} cannot be the name of ${aOrAn(kind)}: use up to 63 small letters, digits and ` +
         `hyphens, with a letter or digit at both ends (like web-01)`,
     );
-  if (isId(kind, name)) throw invalidArgument(`${name} cannot be the name of a ${kind}: it has the form of an id`);
+  if (isId(kind, name)) throw invalidArgument(`${name} cannot be the name of ${aOrAn(kind)}: it has the form of an id`);
   return name;
 }
+
+const aOrAn = (kind: string): string => `${/^[aeio]/.test(kind) ? 'an' : 'a'} ${kind}`;
 
 /** By id when it has the form of one, else by name. NOT_FOUND names what is spelt nearly so. */
 export function resolve<V extends { readonly name: string }>(kind: IdKind, table: NamedTable<V>, nameOrId: string): V {

@@ -211,7 +211,7 @@ function refuse(action: VmAction, view: VmView): void {
   if (why === undefined) return;
   const making = view.jobId && (view.state === 'creating' || view.state === 'deleting');
   if (!making) throw badState(why);
-  const words = `vm ${view.vm.name} is ${view.state}: job ${view.jobId} works on it. Wait for it (berth job watch ${view.jobId})`;
+  const words = `vm ${view.vm.name} is being ${view.state === 'creating' ? 'made' : 'deleted'}: job ${view.jobId} works on it. Wait for it (berth job watch ${view.jobId})`;
   const cancel = view.state === 'creating' ? `, or cancel it: berth job cancel ${view.jobId}` : '';
   throw new ClusterError('RESOURCE_BUSY', `${words}${cancel}`, { jobId: view.jobId });
 }

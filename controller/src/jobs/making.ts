@@ -10,7 +10,7 @@ import { place } from '../scheduler/place.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { Wait, type LocalStep, type RemoteContext, type RemoteStep, type StepContext } from './engine/define.ts';
-import { insist, settle } from './operate.ts';
+import { insist, settle, untilSeen } from './operate.ts';
 import { noCapacity } from './refused.ts';
 import { buildWorld, claimOf, requestOf } from './world.ts';
 
@@ -102,12 +102,9 @@ export const seed: Remote<null> = {
 export const define: Remote<null> = {
   host: hostOf,
   async run(c) {
-    const op = await settle(
-      c,
-      agentOf(c).ensureDomain(c.opId, domainWanted(getVm(c.tables, c.params.vmId))),
-      'defining',
-    );
-    return Wait.is(op) ? op : null;
+    const vm = getVm(c.tables, c.params.vmId);
+    const op = await settle(c, agentOf(c).ensureDomain(c.opId, domainWanted(vm)), 'defining');
+    return Wait.is(op) ? op : untilSeen(c, c.deps.hosts.vm(vm.id) !== undefined, 'defining');
   },
   async undo(c) {
     const ref = domainRef(getVm(c.tables, c.params.vmId));

@@ -45,3 +45,10 @@ export async function insist(
   const again = first.state === 'failed' || first.state === 'cancelled';
   return settle(c, again ? ask(`${opId}.${c.nowMs}`) : Promise.resolve(first), why);
 }
+
+/** What an agent has done, its report tells everybody else of; for that is waited so often, and no longer. */
+const SEEN_WITHIN_TRIES = 8;
+
+/** The end of a step whose effect people look at next: they must not be shown the state before it. */
+export const untilSeen = (c: Polling, seen: boolean, why: string): null | Wait =>
+  seen || c.attempt > SEEN_WITHIN_TRIES ? null : wait(pollMs(c.attempt), why);

@@ -11,7 +11,12 @@ export function noCapacity(vm: { readonly name: string }, refusals: readonly Ref
   const words =
     refusals.length === 0 ? 'the cluster has no hosts. Add one with: berth host add NAME ADDRESS' : line.join('; ');
   const meta = Object.fromEntries(refusals.map((r) => [r.host, `${r.filter}: ${r.detail}`]));
-  return new ClusterError('NO_CAPACITY', `no host has room for vm ${vm.name}: ${words}`, meta);
+  const [only] = refusals;
+  const message =
+    refusals.length === 1 && only
+      ? `vm ${vm.name} does not fit on ${only.host}: ${sentence(only)}`
+      : `no host has room for vm ${vm.name}: ${words}`;
+  return new ClusterError('NO_CAPACITY', message, meta);
 }
 
 /** Some details say all there is to say; others need the name of what they are about. */

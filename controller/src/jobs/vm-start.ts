@@ -3,18 +3,15 @@ import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { JobDeps } from './deps.ts';
-import { defineJob, wait, Wait, type LocalContext } from './engine/define.ts';
+import { defineJob, Wait, type LocalContext } from './engine/define.ts';
 import { domainRef, domainWanted, getVm } from './making.ts';
-import { insist, pollMs, settle } from './operate.ts';
+import { insist, settle, untilSeen } from './operate.ts';
 import { noCapacity } from './refused.ts';
 import { buildWorld, claimOf, whyNotThere } from './world.ts';
 
 export interface VmParams {
   readonly vmId: VmId;
 }
-
-/** The agent says it runs; its report that says so to everybody else is waited for so long. */
-const SEEN_WITHIN_TRIES = 8;
 
 export function hostOfVm(vm: Vm): HostId {
   if (vm.hostId === undefined) throw new ClusterError('BAD_STATE', `vm ${vm.name} is on no host yet`);
@@ -62,8 +59,7 @@ export const vmStart = defineJob<VmParams, JobDeps>('vm.start', 1)
         'starting',
       );
       if (Wait.is(op)) return op;
-      const seen = c.deps.hosts.vm(vm.id)?.power === 'running';
-      return seen || c.attempt > SEEN_WITHIN_TRIES ? null : wait(pollMs(c.attempt), 'starting');
+      return untilSeen(c, c.deps.hosts.vm(vm.id)?.power === 'running', 'starting');
     },
     async undo(c) {
       const ref = domainRef(getVm(c.tables, c.params.vmId));

@@ -9,7 +9,7 @@ import { formatDuration } from '@berth/shared/units/duration.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, wait, Wait, type RemoteContext } from './engine/define.ts';
 import { domainRef, getVm } from './making.ts';
-import { insist, pollMs, settle } from './operate.ts';
+import { insist, settle, untilSeen } from './operate.ts';
 import { hostOfVm, type VmParams } from './vm-start.ts';
 
 export interface StopParams extends VmParams {
@@ -26,7 +26,6 @@ type Remote = RemoteContext<StopParams, Begun, JobDeps>;
 
 /** Reports nudge the job; this is only in case one was missed. */
 const LOOK_AGAIN_MS = 1000;
-const SEEN_WITHIN_TRIES = 8;
 
 /** Off, by what its host reports now. A host whose list is whole and lacks it does not run it either. */
 function isOff(deps: JobDeps, vm: Vm): boolean {
@@ -57,7 +56,7 @@ async function forceOff(c: Remote & { outs: { shutdown: { stopped: boolean } } }
   const agent = c.deps.hosts.agent(c.outs.intent.hostId);
   const op = await insist(c, c.opId, (id) => agent.forceOffDomain(id, domainRef(vm)), 'pulling the plug');
   if (Wait.is(op)) return op;
-  return isOff(c.deps, vm) || c.attempt > SEEN_WITHIN_TRIES ? null : wait(pollMs(c.attempt), 'pulling the plug');
+  return untilSeen(c, isOff(c.deps, vm), 'pulling the plug');
 }
 
 export const vmStop = defineJob<StopParams, JobDeps>('vm.stop', 1)

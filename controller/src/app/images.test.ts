@@ -1,0 +1,114 @@
+import { Readable } from 'node:stream';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { AppCluster } from '../../../test/harness/app-cluster.ts';
+
+let c: AppCluster;
+const said = async (answer: Promise<unknown>): Promise<string> => {
+  const e = (await c.timed(answer).catch((x: unknown) => x)) as { reason?: string; message?: string };
+  return `${e.reason}: ${e.message?.replace(/job-\w+/g, 'JOB')}`;
+};
+const begin = (name: string, fileBytes: number) =>
+  c.timed(c.life.images.import({ name, fileBytes, format: '', host: '' }, 'test'));
+const bytes = (text: string): Readable => Readable.from([Buffer.from(text)]);
+const errorOf = async (jobId: Parameters<AppCluster['ended']>[0]): Promise<string> => {
+  await c.ended(jobId);
+  return (await c.life.jobs.view(jobId!)).error?.message ?? '';
+};
+
+beforeEach(async () => {
+  c = await AppCluster.make();
+});
+
+describe('an import', () => {
+  it('ends with an image that has a digest and a copy', async () => {
+    expect(await c.import('base', 'disk')).toBe('succeeded');
+    const view = await c.life.images.get('base');
+    expect(view.image).toMatchObject({ state: 'available', digest: 'sha256:disk', virtualSizeBytes: 2 ** 30 });
+    expect(view.copies).toHaveLength(1);
+  });
+
+  it('is refused when the name, the size or the format is wrong', async () => {
+    await c.import('base');
+    const ask = (o: object) =>
+      said(c.life.images.import({ name: 'x', fileBytes: 1, format: '', host: '', ...o }, 'test'));
+    expect([
+      await ask({ name: 'base' }),
+      await ask({ name: '../x' }),
+      await ask({ fileBytes: 0 }),
+      await ask({ fileBytes: -1 }),
+      await ask({ fileBytes: 2 ** 50 }),
+      await ask({ fileBytes: 2 ** 40 }),
+      await ask({ format: 'iso' }),
+      await ask({ host: 'h9' }),
+    ]).toMatchInlineSnapshot(`
+      [
+        "ALREADY_EXISTS: image base exists already",
+        "INVALID_ARGUMENT: "../x" cannot be the name of an image: use up to 63 small letters, digits and hyphens, with a letter or digit at both ends (like web-01)",
+        "INVALID_ARGUMENT: the file for image x is empty",
+        "INVALID_ARGUMENT: the size of the file is not a number",
+        "INVALID_ARGUMENT: the file for image x is larger than 16 TiB",
+        "NO_CAPACITY: no host can receive the image: h1 disk 100 GiB free of 2 TiB wanted (the file and the image made from it); h2 disk 100 GiB free of 2 TiB wanted (the file and the image made from it); h3 disk 100 GiB free of 2 TiB wanted (the file and the image made from it)",
+        "INVALID_ARGUMENT: "iso" is no known format: raw, qcow2, vmdk, vdi, vhdx, vpc",
+        "NOT_FOUND: host h9 does not exist. Did you mean h1 or h2 or h3?",
+      ]
+    `);
+  });
+
+  it('takes one upload, with its own ticket', async () => {
+    const { images } = c.life;
+    const made = await begin('base', 4);
+    expect(await said(images.upload(made.view.image.id, 'guess', bytes('disk')))).toContain('PERMISSION_DENIED');
+    expect(await c.timed(images.upload(made.view.image.id, made.uploadTicket, bytes('disk')))).toBe(4);
+    expect(await said(images.upload(made.view.image.id, made.uploadTicket, bytes('disk')))).toMatch(
+      /used already|no import/,
+    );
+    expect(await c.ended(made.jobId)).toBe('succeeded');
+  });
+
+  it.each([
+    ['too short', 'dis'],
+    ['too long', 'disks'],
+  ])('fails and leaves nothing when the upload is %s', async (_, text) => {
+    const made = await begin('base', 4);
+    await said(c.life.images.upload(made.view.image.id, made.uploadTicket, bytes(text)));
+    expect(await errorOf(made.jobId)).toContain('the upload of image base broke off');
+    expect(c.life.state.tables.images.size).toBe(0);
+    expect(c.sim.hosts.all().flatMap((h) => [...h.uploads.keys(), ...h.images.keys()])).toEqual([]);
+  });
+
+  it('fails when no bytes come', async () => {
+    const made = await begin('base', 4);
+    expect(await errorOf(made.jobId)).toContain('broke off');
+    expect(c.life.state.tables.images.size).toBe(0);
+  });
+
+  it('of a file that is no image fails in the words of the host', async () => {
+    const made = await begin('notes', 4);
+    await c.timed(c.life.images.upload(made.view.image.id, made.uploadTicket, bytes('text')));
+    expect(await errorOf(made.jobId)).toBe('it looks like text');
+  });
+});
+
+describe('an image', () => {
+  it('is not deleted while disks are based on it', async () => {
+    await c.import('base');
+    expect(await c.done(c.clone('web'))).toBe('succeeded');
+    expect(await said(c.life.images.delete('base', 'test'))).toBe(
+      'IN_USE: image base is in use: the disks of vm web are based on it. Delete it first.',
+    );
+    expect(await c.done(c.life.vms.delete('web', { force: false }, 'test'))).toBe('succeeded');
+    expect(await c.ended((await c.timed(c.life.images.delete('base', 'test'))).jobId)).toBe('succeeded');
+    expect(c.sim.hosts.all().flatMap((h) => [...h.images.keys()])).toEqual([]);
+  });
+
+  it('shares its file with an image of the same content, until the last of them goes', async () => {
+    await c.import('one', 'same');
+    await c.import('two', 'same');
+    const files = () => c.sim.hosts.all().reduce((n, h) => n + h.images.size, 0);
+    const before = files();
+    expect(await c.ended((await c.timed(c.life.images.delete('one', 'test'))).jobId)).toBe('succeeded');
+    expect(files()).toBe(before);
+    expect(await c.ended((await c.timed(c.life.images.delete('two', 'test'))).jobId)).toBe('succeeded');
+    expect(files()).toBe(0);
+  });
+});
