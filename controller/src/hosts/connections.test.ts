@@ -199,7 +199,10 @@ describe('a host that fails', () => {
     const hung = createServer((socket) => {
       seen++;
       open.add(socket);
-      socket.resume().on('error', () => undefined).once('close', () => open.delete(socket));
+      socket
+        .resume()
+        .on('error', () => undefined)
+        .once('close', () => open.delete(socket));
     }).listen(0, '127.0.0.1');
     await once(hung, 'listening');
     const id = newHostId();
