@@ -18,7 +18,7 @@ const PROGRAMS = [
     },
   },
   { dist: 'deploy/dist', entries: { quickstart: 'deploy/quickstart/main.ts' } },
-  { dist: 'test/dist', entries: { bench: 'test/bench/main.ts' } },
+  { dist: 'test/dist', entries: { bench: 'test/bench/main.ts', fleet: 'test/bench/fleet.ts' } },
 ];
 const WORKSPACES = ['proto', 'shared', 'agent', 'controller', 'deploy', 'test'];
 const STAMP = 'deploy/dist/.built';

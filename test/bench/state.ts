@@ -86,13 +86,19 @@ async function inDatabase<T>(
   }
 }
 
-async function fill(state: State, hosts: number, vms: number): Promise<readonly Vm[]> {
+/** @param address of host number i; by default one that leads nowhere. */
+export async function fill(
+  state: State,
+  hosts: number,
+  vms: number,
+  address?: (i: number) => string,
+): Promise<readonly Vm[]> {
   const image = anImage({});
   const hostIds: HostId[] = [];
   await state.update((tx) => {
     tx.images.put(image);
     for (let i = 0; i < hosts; i++) {
-      const host = aHost({});
+      const host = aHost(address ? { address: address(i) } : {});
       hostIds.push(host.id);
       tx.hosts.put(host);
     }

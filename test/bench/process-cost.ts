@@ -1,0 +1,51 @@
+/** What a process costs, as Linux counts it: CPU time of all its threads, and resident memory. */
+import { execFileSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+
+/** Reads a file of /proc, of this machine or of another. */
+export type ReadProc = (path: string) => Promise<string>;
+
+export interface Cost {
+  readonly atMs: number;
+  readonly cpuMs: number;
+  readonly rssBytes: number;
+}
+
+const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK']).toString());
+const here: ReadProc = (path) => readFile(path, 'utf8');
+
+export async function costOf(pid: number, read: ReadProc = here): Promise<Cost> {
+  const [stat, status] = await Promise.all([read(`/proc/${pid}/stat`), read(`/proc/${pid}/status`)]);
+  // after the name in brackets, which may hold blanks: state is field 3, utime 14, stime 15
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const ticks = Number(fields[11]) + Number(fields[12]);
+  const rssKib = Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]);
+  return { atMs: performance.now(), cpuMs: (ticks * 1000) / TICKS_PER_SECOND, rssBytes: rssKib * 1024 };
+}
+
+export interface Use {
+  readonly forMs: number;
+  readonly cpuMs: number;
+  /** Of one core. */
+  readonly cpuPercent: number;
+  readonly rssBytes: number;
+}
+
+export function between(before: Cost, after: Cost): Use {
+  const forMs = after.atMs - before.atMs;
+  const cpuMs = after.cpuMs - before.cpuMs;
+  return { forMs, cpuMs, cpuPercent: (100 * cpuMs) / forMs, rssBytes: after.rssBytes };
+}
+
+/** Watches processes for a while, all at once; in the order given. */
+export async function useOf(
+  forMs: number,
+  processes: readonly { readonly pid: number; readonly read?: ReadProc }[],
+): Promise<readonly Use[]> {
+  const look = (): Promise<Cost[]> => Promise.all(processes.map((p) => costOf(p.pid, p.read)));
+  const before = await look();
+  await systemClock.sleep(forMs);
+  const after = await look();
+  return before.map((b, i) => between(b, after[i] as Cost));
+}
