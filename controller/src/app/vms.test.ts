@@ -40,7 +40,7 @@ describe('cloning', () => {
     `);
     expect(await refusal(c.clone('big', { memoryBytes: 64 * 2 ** 30, host: 'h2' }))).toMatchInlineSnapshot(`
       {
-        "message": "vm big does not fit on h2: memory 15 GiB in all, 64 GiB wanted (360 MiB of it for QEMU)",
+        "message": "vm big cannot run on h2: memory 15 GiB in all, 64 GiB wanted (360 MiB of it for QEMU)",
         "reason": "NO_CAPACITY",
       }
     `);

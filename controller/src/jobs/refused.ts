@@ -14,7 +14,7 @@ export function noCapacity(vm: { readonly name: string }, refusals: readonly Ref
   const [only] = refusals;
   const message =
     refusals.length === 1 && only
-      ? `vm ${vm.name} does not fit on ${only.host}: ${sentence(only)}`
+      ? `vm ${vm.name} cannot run on ${only.host}: ${sentence(only)}`
       : `no host has room for vm ${vm.name}: ${words}`;
   return new ClusterError('NO_CAPACITY', message, meta);
 }

@@ -16,10 +16,12 @@ export const VM_ACTIONS = {
 export const can = (action: VmAction, state: VmState): boolean =>
   (VM_ACTIONS[action] as readonly VmState[]).includes(state);
 
+const AWAY = 'Its host does not answer now (see: berth host list).';
+
 const ADVICE: Readonly<Record<VmAction, Partial<Record<VmState, string>>>> = {
-  start: { paused: 'It is paused; resume it instead.' },
-  stop: { starting: 'Wait until it runs, or use --force.' },
-  forceStop: {},
+  start: { paused: 'It is paused; resume it instead.', unknown: AWAY },
+  stop: { starting: 'Wait until it runs, or use --force.', unknown: AWAY },
+  forceStop: { unknown: AWAY },
   delete: {
     running: 'Shut it down first (berth vm stop {name}), or delete it with --force.',
     paused: 'Stop it first (berth vm stop {name} --force), or delete it with --force.',
