@@ -22,8 +22,8 @@ const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 8_000;
 /** A handshake costs real CPU, and a certificate does not get better by itself. */
 const LAST_FAULT_RETRY_MS = 30_000;
-/** An agent lets go of the controller's former run within seconds. */
-const TAKEOVER_RETRY_MS = 1_000;
+/** An agent that was just enrolled starts, and lets go of the controller's former run, within seconds. */
+const SETTLING_RETRY_MS = 500;
 /** A host that has just enrolled, or whose agent still has the controller's former run, gets this long to come up. */
 const SETTLE_MS = 15_000;
 /** An agent that stays up this long has earned a quick retry. */
@@ -211,7 +211,7 @@ export class HostLink {
     const kind = fault.kind !== 'refused-us' ? fault.kind : this.refusals > 1 ? 'certificate-fault' : 'unreachable';
     this.set(kind === 'unreachable' && this.mayComeBack(now, wasUp) ? 'connecting' : kind, fault.reason);
     const longest = kind === 'certificate-fault' ? LAST_FAULT_RETRY_MS : LAST_RETRY_MS;
-    this.planRetry(fault.soon === true ? TAKEOVER_RETRY_MS : longest);
+    this.planRetry(fault.soon === true || now <= this.settlesAt ? SETTLING_RETRY_MS : longest);
   }
 
   private mayComeBack(now: number, wasUp: boolean): boolean {
