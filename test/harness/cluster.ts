@@ -127,6 +127,22 @@ export class Cluster {
     );
   }
 
+  /** A copy of an image that has some bytes on its new host, but not all. */
+  async midTransfer(): Promise<void> {
+    interface Job {
+      readonly kind: string;
+      readonly steps: { readonly progressDoneBytes: number }[];
+    }
+    await eventually(
+      'a transfer is in its middle',
+      async () => {
+        const open = await this.json<Job[]>('job', 'list', '--open');
+        return open.some((j) => j.kind === 'image.fetch' && j.steps.some((s) => s.progressDoneBytes > 0)) || undefined;
+      },
+      60_000,
+    );
+  }
+
   /** No job is open and none is stuck. */
   async quiet(deadlineMs = 60_000): Promise<void> {
     await eventually(

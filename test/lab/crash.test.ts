@@ -14,14 +14,6 @@ import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
 import { Daemon, eventually, PROGRAMS } from '../harness/processes.ts';
 
-interface Job {
-  readonly id: string;
-  readonly kind: string;
-  readonly state: string;
-  readonly subject: string;
-  readonly steps: { readonly name: string; readonly state: string; readonly progressDoneBytes: number }[];
-}
-
 /** Large enough that a transfer can be met in its middle. */
 const BULK_BYTES = 400 * 2 ** 20;
 
@@ -39,7 +31,6 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
   }, 240_000);
   afterAll(() => c?.stop());
 
-  const openJobs = () => c.json<Job[]>('job', 'list', '--open');
   const copies = async (image: string) =>
     (
       (await c.json<{ name: string; copies: { host: string }[] }[]>('image', 'list')).find((i) => i.name === image)
@@ -47,16 +38,8 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
     )
       .map((k) => k.host)
       .sort();
-  /** A fetch that has some bytes, but not all. */
-  const midTransfer = () =>
-    eventually(
-      'a transfer is in its middle',
-      async () =>
-        (await openJobs()).find((j) => j.kind === 'image.fetch' && j.steps.some((s) => s.progressDoneBytes > 0)),
-      60_000,
-    );
   const files = async (host: LabHost) =>
-    (await host.run(['sh', '-c', 'cd /var/lib/berth && find volumes staging -type f 2>/dev/null | sort'])).trim();
+    (await host.run(['sh', '-c', 'cd /var/lib/berth && find volumes staging cache uploads -type f 2>/dev/null | sort'])).trim();
   /** Nothing open, nothing stuck, and each host has exactly the volumes of the VMs that the inventory knows. */
   async function clean(): Promise<void> {
     await c.quiet(120_000);
@@ -86,7 +69,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
 
   it('the controller dies in the middle of a transfer, and the clone is made all the same', async () => {
     await c.ok('vm', 'clone', 'bulk', 'b1', '--host', 'h2', '--memory', '64MiB', '--no-wait');
-    await midTransfer();
+    await c.midTransfer();
     await c.controller.restart('SIGKILL');
     await eventually(
       'the clone is made',
@@ -100,7 +83,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
 
   it('the agent that receives an image dies in the middle: the transfer goes on', async () => {
     await c.ok('vm', 'clone', 'bulk', 'c1', '--host', 'h3', '--memory', '64MiB', '--no-wait');
-    await midTransfer();
+    await c.midTransfer();
     await lab().host('h3').stopAgent('SIGKILL');
     await eventually('h3 is seen as gone', async () => (await c.hostState('h3')) === 'unreachable');
     await lab().host('h3').startAgent();
@@ -155,7 +138,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
     await c.ok('image', 'import', join(c.dir, 'bulk2.img'), '--host', 'h1');
     await c.ok('vm', 'clone', 'bulk2', 'e1', '--host', 'h2', '--memory', '64MiB');
     await c.ok('vm', 'clone', 'bulk2', 'e2', '--host', 'h3', '--memory', '64MiB', '--no-wait');
-    await midTransfer();
+    await c.midTransfer();
     // Whoever serves it: both in turn, so that one of the two kills hits the source.
     for (const name of ['h1', 'h2']) {
       const host = lab().host(name);
@@ -180,7 +163,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
     writeFileSync(join(c.dir, 'bulk3.img'), bulk);
     await c.ok('image', 'import', join(c.dir, 'bulk3.img'), '--host', 'h1');
     const job = (await c.ok('vm', 'clone', 'bulk3', 'f1', '--host', 'h2', '--memory', '64MiB', '--no-wait')).trim();
-    await midTransfer();
+    await c.midTransfer();
     await c.ok('job', 'cancel', job);
     await clean();
     expect(await copies('bulk3')).toEqual(['h1']);

@@ -8,10 +8,12 @@ import { Cluster } from '../harness/cluster.ts';
 import { rawDisk } from '../harness/disk-files.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
+import { makeCa } from '../harness/pki.ts';
 import { eventually } from '../harness/processes.ts';
 
-/** Holds the guest image, and not much more. */
-const DISK_BYTES = 200 * 2 ** 20;
+/** Holds the guest image and one large one, and not much more. */
+const DISK_BYTES = 900 * 2 ** 20;
+const LARGE_BYTES = 350 * 2 ** 20;
 
 describeLab('faults of real hosts', { hosts: ['h1', 'h2'], disk: { limitBytes: DISK_BYTES } }, (lab) => {
   let c: Cluster;
@@ -23,7 +25,7 @@ describeLab('faults of real hosts', { hosts: ['h1', 'h2'], disk: { limitBytes: D
   }, 180_000);
   afterAll(() => c?.stop());
   const staging = async (host: string) =>
-    (await lab().host(host).run(['sh', '-c', 'find /var/lib/berth/staging -type f 2>/dev/null || true'])).trim();
+    (await lab().host(host).run(['sh', '-c', 'cd /var/lib/berth && find staging cache uploads -type f 2>/dev/null || true'])).trim();
 
   it('refuses an image that can not fit, before the first byte', async () => {
     const disk = rawDisk(DISK_BYTES + 2 ** 20);
@@ -37,14 +39,14 @@ describeLab('faults of real hosts', { hosts: ['h1', 'h2'], disk: { limitBytes: D
 
   it('a disk that fills up during a transfer: one line, and nothing is left', async () => {
     const h2 = lab().host('h2');
-    const disk = rawDisk(90 * 2 ** 20);
+    const disk = rawDisk(LARGE_BYTES);
     randomFillSync(disk, 4096);
     writeFileSync(join(c.dir, 'mid.img'), disk);
     // Room enough when the transfer is decided on; gone while it runs.
     await c.ok('image', 'import', join(c.dir, 'mid.img'), '--host', 'h1');
     const clone = c.berth('vm', 'clone', 'mid', 'x', '--host', 'h2', '--memory', '64MiB');
-    await eventually('the transfer has begun', async () => (await staging('h2')) !== '');
-    await h2.run(['sh', '-c', 'dd if=/dev/zero of=/var/lib/berth/ballast bs=1M count=1000 2>/dev/null || true']);
+    await c.midTransfer();
+    await h2.run(['sh', '-c', 'dd if=/dev/zero of=/var/lib/berth/ballast bs=1M count=2000 2>/dev/null || true']);
     const r = await clone;
     await h2.run(['rm', '-f', '/var/lib/berth/ballast']);
     expect(r.code, r.err).not.toBe(0);
@@ -56,17 +58,20 @@ describeLab('faults of real hosts', { hosts: ['h1', 'h2'], disk: { limitBytes: D
 
   it('an agent with a foreign certificate is a certificate fault, never a dead host', async () => {
     const h2 = lab().host('h2');
+    const identityFile = '/var/lib/berth/identity/identity.json';
+    const keyFile = '/var/lib/berth/identity/key.pem';
+    const [identity, key] = [await h2.readFile(identityFile), await h2.readFile(keyFile)];
+    const mine = JSON.parse(identity) as { hostId: string };
+    const foreign = await (await makeCa()).host(mine.hostId);
     await h2.stopAgent();
-    await h2.run(['sh', '-c', 'cp -a /var/lib/berth/identity /tmp/identity']);
-    await h2.run([
-      'sh',
-      '-c',
-      'cd /var/lib/berth/identity && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=h2 -addext subjectAltName=URI:urn:berth:host:host-x -keyout key.pem -out cert.pem 2>/dev/null',
-    ]);
+    await h2.writeFile(identityFile, JSON.stringify({ ...mine, certPem: foreign.certPem }));
+    await h2.writeFile(keyFile, foreign.keyPem);
     await h2.startAgent();
     await eventually('h2 is a certificate fault', async () => (await c.hostState('h2')) === 'certificate-fault');
+    expect((await c.berth('host', 'list')).out).toMatch(/certificate-fault .*certificate/);
     await h2.stopAgent();
-    await h2.run(['sh', '-c', 'rm -rf /var/lib/berth/identity && cp -a /tmp/identity /var/lib/berth/identity']);
+    await h2.writeFile(identityFile, identity);
+    await h2.writeFile(keyFile, key);
     await h2.startAgent();
     await c.waitUp('h2');
   });

@@ -82,13 +82,12 @@ describeLab('the main job on three real hosts', { hosts: ['h1', 'h2', 'h3'] }, (
     expect((await c.berth('vm', 'delete', 'web', '--force')).code).toBe(0);
     for (const host of lab().hosts) {
       expect(await host.virsh(['list', '--all', '--name'])).toBe('');
-      expect(
-        await host.run([
-          'sh',
-          '-c',
-          'ls /var/lib/berth/volumes /var/lib/berth/staging 2>/dev/null | grep -v : || true',
-        ]),
-      ).toBe('');
+      const left = await host.run([
+        'sh',
+        '-c',
+        'cd /var/lib/berth && find volumes staging cache uploads -type f 2>/dev/null || true',
+      ]);
+      expect(left.trim()).toBe('');
     }
     expect(web?.host).toBeTruthy();
   });
