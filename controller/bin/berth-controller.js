@@ -1,2 +1,2 @@
 #!/usr/bin/env node
-import "../dist/berth-controller.js";
+import '../dist/berth-controller.js';

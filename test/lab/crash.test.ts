@@ -39,7 +39,9 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
       .map((k) => k.host)
       .sort();
   const files = async (host: LabHost) =>
-    (await host.run(['sh', '-c', 'cd /var/lib/berth && find volumes staging cache uploads -type f 2>/dev/null | sort'])).trim();
+    (
+      await host.run(['sh', '-c', 'cd /var/lib/berth && find volumes staging cache uploads -type f 2>/dev/null | sort'])
+    ).trim();
   /** Nothing open, nothing stuck, and each host has exactly the volumes of the VMs that the inventory knows. */
   async function clean(): Promise<void> {
     await c.quiet(120_000);

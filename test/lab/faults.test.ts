@@ -25,7 +25,11 @@ describeLab('faults of real hosts', { hosts: ['h1', 'h2'], disk: { limitBytes: D
   }, 180_000);
   afterAll(() => c?.stop());
   const staging = async (host: string) =>
-    (await lab().host(host).run(['sh', '-c', 'cd /var/lib/berth && find staging cache uploads -type f 2>/dev/null || true'])).trim();
+    (
+      await lab()
+        .host(host)
+        .run(['sh', '-c', 'cd /var/lib/berth && find staging cache uploads -type f 2>/dev/null || true'])
+    ).trim();
 
   it('refuses an image that can not fit, before the first byte', async () => {
     const disk = rawDisk(DISK_BYTES + 2 ** 20);
