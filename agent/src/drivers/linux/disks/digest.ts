@@ -27,15 +27,20 @@ export async function digestOfExport(nbd: NbdClient, work: LongWork): Promise<Di
     for (;;) {
       const next = await chunks.next();
       if (next.done === true) return;
-      if (work.signal.aborted) throw new ClusterError('CANCELLED', 'the check of the disk was cancelled');
+      stopIfCancelled(work.signal);
       await hashChunk(nbd, next.value, hashes);
       done = Math.max(done, Math.min(size, (next.value + 1) * CHUNK_BYTES));
       work.onProgress(done, size);
     }
   };
   await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
+  stopIfCancelled(work.signal); // a small disk is under way as a whole before anybody could look
   work.onProgress(size, size);
   return { digest: hashes.digest(), virtualSizeBytes: size, hashes };
+}
+
+function stopIfCancelled(signal: AbortSignal): void {
+  if (signal.aborted) throw new ClusterError('CANCELLED', 'the check of the disk was cancelled');
 }
 
 /** Indexes of the chunks that hold data, in order. */
