@@ -25,6 +25,8 @@ export interface HubDeps {
 /** Facts and checks change rarely and cost most. */
 const HOST_EVERY_ROUNDS = 4;
 const SOURCE_DEADLINE_MS = 10_000;
+/** Volumes are made and removed in bursts, and a look at them reads two files of each: one look for many operations. */
+const VOLUMES_AFTER_MS = 250;
 
 const sourceOf: Readonly<Record<ObjectKind, SourceName>> = {
   domain: 'domains',
@@ -43,6 +45,7 @@ export class Hub {
   private readonly touched = new Set<string>();
   private connected = true;
   private timer: Timer | undefined;
+  private volumesSoon: Timer | undefined;
   private rounds = 0;
 
   constructor(private readonly deps: HubDeps) {
@@ -77,6 +80,7 @@ export class Hub {
     for (const f of this.unsubscribe.splice(0)) f();
     this.listeners.clear();
     this.timer?.cancel();
+    this.volumesSoon?.cancel();
   }
 
   /** Looks at everything anew; a source that does not answer in time is incomplete. */
@@ -187,7 +191,13 @@ export class Hub {
     if (kind.long) this.tell(`operation/${view.id}`, { type: 'operation', operation: view });
     if (view.state === 'running' || this.listeners.size === 0) return;
     const name = sourceOf[kind.name.split('.')[0] as ObjectKind];
-    if (name !== undefined) void this.refreshers[name].run();
+    if (name === 'volumes') this.volumesSoon ??= this.deps.clock.after(VOLUMES_AFTER_MS, () => this.lookAtVolumes());
+    else if (name !== undefined) void this.refreshers[name].run();
+  }
+
+  private lookAtVolumes(): void {
+    this.volumesSoon = undefined;
+    void this.refreshers.volumes.run();
   }
 }
 

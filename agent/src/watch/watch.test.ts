@@ -36,7 +36,7 @@ const sample: Sample = {
 /** Drivers that answer what the test puts there, and a hub over them. */
 function world(options: { outboxLimit?: number; list?: () => Promise<readonly DomainSeen[]> } = {}) {
   const clock = new SimClock();
-  const state = { domains: [seen('d1')], bridges: [] as { name: string }[], down: false };
+  const state = { domains: [seen('d1')], bridges: [] as { name: string }[], down: false, looksAtVolumes: 0 };
   let emit: (e: HypervisorEvent) => void = () => undefined;
   const answer = async () => {
     if (state.down) throw new ClusterError('HYPERVISOR_UNAVAILABLE', 'down');
@@ -50,10 +50,23 @@ function world(options: { outboxLimit?: number; list?: () => Promise<readonly Do
         return () => undefined;
       },
     },
-    disks: { listVolumes: async () => [], listImages: async () => [] },
+    disks: {
+      listVolumes: async () => {
+        state.looksAtVolumes++;
+        return [];
+      },
+      listImages: async () => [],
+    },
     bridges: { list: async () => state.bridges },
   } as unknown as Drivers;
-  const operations = { list: () => [], subscribe: () => () => undefined } as unknown as Operations;
+  let operated: Parameters<Operations['subscribe']>[0] = () => undefined;
+  const operations = {
+    list: () => [],
+    subscribe: (l: typeof operated) => {
+      operated = l;
+      return () => undefined;
+    },
+  } as unknown as Operations;
   const log = createLog('test', 'silent');
   const report = async () => ({ hostname: 'h' }) as never;
   const hub = new Hub({ drivers, operations, report, clock, log, observeEveryMs: 15_000 });
@@ -75,6 +88,7 @@ function world(options: { outboxLimit?: number; list?: () => Promise<readonly Do
     sent,
     hub,
     emit: (e: HypervisorEvent) => emit(e),
+    ended: (kind: string) => operated({ state: 'succeeded' } as never, { name: kind, long: false } as never),
     types: () => sent.map((i) => i.type),
     block: () => void (blocked = true),
     unblock: () => {
@@ -112,6 +126,19 @@ describe('a watch stream', () => {
     expect(w.types()).toEqual(['domain']);
     await w.clock.advance(4_500);
     expect(w.types()).toEqual(['domain', 'heartbeat', 'heartbeat']);
+    await w.end();
+  });
+
+  it('looks at volumes once for a burst of operations', async () => {
+    const w = world();
+    await w.clock.settle();
+    const before = w.state.looksAtVolumes;
+    for (let i = 0; i < 20; i++) w.ended('volume.ensure');
+    await w.clock.advance(1_000);
+    expect(w.state.looksAtVolumes).toBe(before + 1);
+    w.ended('volume.remove');
+    await w.clock.advance(1_000);
+    expect(w.state.looksAtVolumes).toBe(before + 2);
     await w.end();
   });
 

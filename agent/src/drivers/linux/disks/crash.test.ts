@@ -56,9 +56,10 @@ describeReal('after kill -9 of the agent', ['qemu-img', 'qemu-nbd'], () => {
     const first = start(dataDir);
     await uploadLarge(first);
     const { pid, flag } = await startImporter(dir, dataDir);
-    const seen = await vi.waitFor(() => readFile(flag, 'utf8'), { timeout: 15_000, interval: 1 });
+    // the file is there a moment before its content
+    const saysSo = async (): Promise<void> => expect(await readFile(flag, 'utf8')).toBe('converting');
+    await vi.waitFor(saysSo, { timeout: 15_000, interval: 1 });
     process.kill(pid, 'SIGKILL');
-    expect(seen).toBe('converting');
     expect(litter(dataDir, 'staging')).toEqual(['staging/import-u']);
     const converting = async (): Promise<string[]> => {
       const pids = readdirSync('/proc').filter((n) => /^\d+$/.test(n));

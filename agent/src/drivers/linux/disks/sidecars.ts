@@ -1,6 +1,7 @@
 /** volumes/<id>.json: what a volume is and whose, written before the volume itself. Atomic; no process is started to read one. */
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { z } from 'zod';
+import { FileCache } from './file-cache.ts';
 import { codeOf, tellingFull, writeAtomic } from './files.ts';
 import type { Pool } from './pool.ts';
 
@@ -35,10 +36,15 @@ export async function readSidecar(pool: Pool, volumeId: string): Promise<Sidecar
 export const removeSidecar = (pool: Pool, volumeId: string): Promise<void> =>
   rm(pool.sidecarPath(volumeId), { force: true });
 
+const caches = new WeakMap<Pool, FileCache<Sidecar | undefined>>();
+
 export async function listSidecars(pool: Pool): Promise<readonly Sidecar[]> {
+  const cache = caches.get(pool) ?? new FileCache<Sidecar | undefined>();
+  caches.set(pool, cache);
   const ids = (await readdir(pool.volumesDir))
     .filter((n) => n.endsWith('.json') && !n.startsWith('.'))
     .map((n) => n.slice(0, -'.json'.length));
-  const all = await Promise.all(ids.map((id) => readSidecar(pool, id)));
+  const all = await Promise.all(ids.map((id) => cache.read(pool.sidecarPath(id), () => readSidecar(pool, id))));
+  cache.keep(new Set(ids.map((id) => pool.sidecarPath(id))));
   return all.filter((s) => s !== undefined);
 }

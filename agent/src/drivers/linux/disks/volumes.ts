@@ -7,6 +7,7 @@ import { alreadyExists, invalidArgument } from '@berth/shared/errors/cluster-err
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { VolumeSeen, VolumeSpec } from '../../disks.ts';
 import type { Exec } from '../exec.ts';
+import { FileCache } from './file-cache.ts';
 import { sizeOf, syncDir, syncFile, withSource } from './files.ts';
 import type { ImageStore } from './images.ts';
 import type { Pool } from './pool.ts';
@@ -95,18 +96,25 @@ export async function removeVolume(pool: Pool, volumeId: string): Promise<void> 
   await removeSidecar(pool, volumeId);
 }
 
+/** Virtual sizes by path. A guest that writes changes its file, which is then read again. */
+const sizes = new WeakMap<Pool, FileCache<number>>();
+
 export async function listVolumes(pool: Pool): Promise<readonly VolumeSeen[]> {
-  const seen = await Promise.all((await listSidecars(pool)).map((s) => observe(pool, s)));
+  const cache = sizes.get(pool) ?? new FileCache<number>();
+  sizes.set(pool, cache);
+  const sidecars = await listSidecars(pool);
+  const seen = await Promise.all(sidecars.map((s) => observe(pool, s, cache)));
+  cache.keep(new Set(sidecars.map((s) => pool.volumePath(s.volumeId, s.seed))));
   return seen.filter((v) => v !== undefined);
 }
 
 /** Undefined while it is being made. The size is the file's own: somebody may have grown the disk. */
-async function observe(pool: Pool, sidecar: Sidecar): Promise<VolumeSeen | undefined> {
+async function observe(pool: Pool, sidecar: Sidecar, cache: FileCache<number>): Promise<VolumeSeen | undefined> {
   const { volumeId, vmId, seed, imageDigest } = sidecar;
   const path = pool.volumePath(volumeId, seed);
   const file = await sizeOf(path);
   if (!file) return undefined;
-  const sizeBytes = seed ? file.size : await virtualSize(path, sidecar);
+  const sizeBytes = seed ? file.size : await cache.read(path, () => virtualSize(path, sidecar));
   return { volumeId, vmId, seed, imageDigest, sizeBytes, allocatedBytes: file.allocated };
 }
 
