@@ -5,8 +5,8 @@ import { useOf, type Use } from './process-cost.ts';
 import { mib, remark, table, type Row, type Say } from './report.ts';
 
 const DOMAINS = 30;
-const RUNNING = 6;
-const FOR_MS = 120_000;
+const RUNNING = 4;
+const FOR_MS = 60_000;
 const EVERY_S = 10;
 
 export async function agentTopic(say: Say): Promise<void> {
@@ -14,7 +14,7 @@ export async function agentTopic(say: Say): Promise<void> {
     const [host] = l.hosts;
     if (host === undefined) return;
     const names = Array.from({ length: DOMAINS }, (_, i) => `vm-${i + 1}`);
-    await l.cluster.ok('vm', 'clone', 'base', ...names, '--memory', '64MiB');
+    await l.cluster.ok('vm', 'clone', 'base', ...names, '--memory', '128MiB');
     const rows: Row[] = [];
     rows.push(...(await measure(l, host, `${DOMAINS} defined`)));
     const running = names.slice(0, RUNNING);
