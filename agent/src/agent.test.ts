@@ -264,6 +264,37 @@ describe('uploads and images', () => {
       return o.state === OperationState.RUNNING ? undefined : o;
     });
 
+  it('finishes an import that had installed its image when the agent died, and only then forgets the upload', async () => {
+    let died = (): void => undefined;
+    const installed = new Promise<void>((resolve) => (died = resolve));
+    let calls = 0;
+    const world = await startWorld((d) => ({
+      ...d,
+      disks: {
+        ...d.disks,
+        async importImage(...args) {
+          const image = await d.disks.importImage(...args);
+          if (++calls > 1) return image;
+          died();
+          return new Promise<never>((_, reject) => args[2].signal.addEventListener('abort', () => reject(new Error())));
+        },
+      },
+    }));
+    await send(world.clients, 'job-1.import', RAW);
+    const wanted = { context: context('job-1.import'), uploadId: 'job-1.import', format: 'raw' };
+    await call(world.clients.image, world.clients.image.importImage, wanted);
+    await installed;
+    expect(await world.drivers.disks.hasUpload('job-1.import')).toBe(true);
+    await world.down();
+    await world.up();
+    const [image] = await world.drivers.disks.listImages();
+    expect(await ended(world.clients, 'job-1.import')).toMatchObject({
+      state: OperationState.SUCCEEDED,
+      image: { digest: image?.digest },
+    });
+    expect(await world.drivers.disks.hasUpload('job-1.import')).toBe(false);
+  });
+
   it('imports an upload, lets another host fetch it from here, and removes it', async () => {
     const ca = await makeCa();
     const [a, b] = [await startWorld(undefined, ca, 'host-1'), await startWorld(undefined, ca, 'host-2')];

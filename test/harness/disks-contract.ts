@@ -86,14 +86,15 @@ function uploads(s: Shared): void {
 }
 
 function imports(s: Shared): void {
-  it('imports the same disk twice as one image, and forgets the uploads', async () => {
+  it('imports the same disk twice as one image, and the same upload too, which stays until it is removed', async () => {
     const digest = await imported(s.disks);
     await upload(s.disks, 'again', disk(1));
     const again = await s.disks.importImage('again', '', work);
     expect(again).toMatchObject({ digest, virtualSizeBytes: 9 * MIB });
     expect(again.sourceDigest).toMatch(/^[0-9a-f]{64}$/);
+    expect(await s.disks.importImage('again', '', work)).toEqual(again);
     expect((await s.disks.listImages()).map((i) => i.digest)).toEqual([digest]);
-    expect(await s.disks.hasUpload('again')).toBe(false);
+    expect(await s.disks.hasUpload('again')).toBe(true);
     expect(await imported(s.disks, 2)).not.toBe(digest);
   });
 

@@ -63,7 +63,10 @@ export interface Disks {
   removeUpload(uploadId: string): Promise<void>;
 
   listImages(): Promise<readonly ImageSeen[]>;
-  /** Checks, converts and installs a finished upload, and removes it. A second call after success needs no upload: it is the ledger's to know the result. */
+  /**
+   * Checks, converts and installs a finished upload, which stays: whoever calls removes it when the answer is safe. So the
+   * call can be repeated after a crash at any point; what is installed already is answered at once.
+   */
   importImage(uploadId: string, format: string, work: LongWork): Promise<ImportedImage>;
   /**
    * Fills a copy of the image from the NBD export that `sourceSocket` leads to, verifies it and installs it. Whole already:

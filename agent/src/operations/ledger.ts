@@ -93,9 +93,9 @@ export class Ledger {
     await this.save({ t: 'op', op: { ...entry, atMs: this.clock.now() } });
   }
 
-  /** As `put`, but a disk that is full only delays the writing: the answer is known and true either way. */
-  async putResult(entry: Omit<LedgerEntry, 'atMs'>): Promise<void> {
-    await this.saveOrNote({ t: 'op', op: { ...entry, atMs: this.clock.now() } });
+  /** As `put`, but a disk that is full only delays the writing: the answer is known and true either way. True when it is on disk. */
+  putResult(entry: Omit<LedgerEntry, 'atMs'>): Promise<boolean> {
+    return this.saveOrNote({ t: 'op', op: { ...entry, atMs: this.clock.now() } });
   }
 
   /** Forgets one operation, so that the same id can be tried again. */
@@ -130,13 +130,15 @@ export class Ledger {
     this.compactIfLarge();
   }
 
-  private async saveOrNote(line: Line): Promise<void> {
+  private async saveOrNote(line: Line): Promise<boolean> {
     try {
       await this.save(line);
+      return true;
     } catch (e) {
       this.log.warn({ err: e }, 'an operation could not be noted on disk; it will be with the next one');
       this.apply(line);
       this.journal.note(line);
+      return false;
     }
   }
 

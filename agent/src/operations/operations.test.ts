@@ -66,6 +66,21 @@ describe('operations', () => {
     expect(runs).toHaveLength(1);
   });
 
+  it('lets a success clear up only what nobody needs any more: when the ledger has it on disk', async () => {
+    const onDisk: unknown[] = [];
+    const again = async () => (await Ledger.open(dir, { clock: systemClock, log })).get('j.1')?.state;
+    const kind = operations.define<string>({
+      name: 'long',
+      long: { atOnce: 1 },
+      lockKey: (r) => r,
+      run: async () => void onDisk.push(await again()),
+      succeeded: async () => void onDisk.push(await again()),
+    });
+    await operations.run(kind, 'j.1', 'x');
+    await until('it ends', () => operations.get('j.1').state === 'succeeded');
+    expect(onDisk).toEqual(['running', 'succeeded']);
+  });
+
   it('gives the same failure again, and after a restart', async () => {
     const { kind, runs } = gated('short');
     const asked = operations.run(kind, 'j.1', 'x');

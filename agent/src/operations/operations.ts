@@ -36,6 +36,8 @@ export interface OperationKind<R> {
   /** Operations with the same key wait for each other. */
   lockKey(request: R): string;
   run(request: R, work: Work): Promise<ImageOutcome | void>;
+  /** Removes what the operation needed to run again: called when its success is on disk. */
+  succeeded?(request: R): Promise<void>;
   /** Removes what an operation left that was cancelled or that failed for good. */
   abandon?(request: R): Promise<void>;
 }
@@ -260,7 +262,8 @@ export class Operations {
       again: end.again ?? false,
       image: end.image,
     };
-    await this.ledger.putResult(entry);
+    const safe = await this.ledger.putResult(entry);
+    if (safe && end.state === 'succeeded') await this.clear(live.kind, live.kind.succeeded?.(live.request));
     const { doneBytes, totalBytes } = live.view;
     live.view = { ...viewOf({ ...entry, atMs: 0 }), doneBytes, totalBytes };
     this.tell(live);
@@ -274,9 +277,13 @@ export class Operations {
     return viewOf({ ...grave, image: undefined, atMs: 0 });
   }
 
-  private async abandon(kind: OperationKind<unknown> | undefined, request: unknown): Promise<void> {
+  private abandon(kind: OperationKind<unknown> | undefined, request: unknown): Promise<void> {
+    return this.clear(kind, kind?.abandon?.(request));
+  }
+
+  private async clear(kind: OperationKind<unknown> | undefined, clearing: Promise<void> | undefined): Promise<void> {
     try {
-      await kind?.abandon?.(request);
+      await clearing;
     } catch (e) {
       this.log.warn({ err: e, kind: kind?.name }, 'what an operation left could not be cleared away');
     }

@@ -55,6 +55,7 @@ export class Images {
       long: { atOnce: IMPORTS_AT_ONCE },
       lockKey: (w) => `upload/${w.uploadId}`,
       run: (w, work) => this.doImport(w, work),
+      succeeded: (w) => disks.removeUpload(w.uploadId),
       abandon: (w) => disks.removeUpload(w.uploadId),
     });
     this.fetch = operations.define<FetchWanted>({

@@ -51,7 +51,7 @@ async function imported(disks: Disks, dir: string, seed = 1): Promise<string> {
 }
 
 describeReal('importing an image', ['qemu-img', 'qemu-nbd'], () => {
-  it('stores a conversion of our own, owned by root and read-only, and forgets the upload', async () => {
+  it('stores a conversion of our own, owned by root and read-only, and keeps the upload', async () => {
     const { disks, dataDir } = start();
     const file = await makeQcow2(tempDir(), '-c');
     await upload(disks, 'job-1.upload', file);
@@ -64,8 +64,8 @@ describeReal('importing an image', ['qemu-img', 'qemu-nbd'], () => {
     expect([mode & 0o777, uid]).toEqual([0o444, 0]);
     expect(progress).toEqual([...progress].sort((a, b) => a - b));
     expect(progress.at(-1)).toBe(1);
-    expect(await disks.hasUpload('job-1.upload')).toBe(false);
-    expect(litter(dataDir, 'uploads', 'staging', 'run')).toEqual([]);
+    expect(await disks.hasUpload('job-1.upload')).toBe(true);
+    expect(litter(dataDir, 'staging', 'run')).toEqual([]);
     const { fileBytes, digest, virtualSizeBytes } = image;
     expect(await disks.listImages()).toEqual([{ digest, virtualSizeBytes, fileBytes }]);
   });

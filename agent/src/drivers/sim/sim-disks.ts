@@ -97,6 +97,5 @@ async function importImage(host: SimHost, uploadId: string, format: string, work
   const digest = `sha256:${createHash('sha256').update(`simulated:${sourceDigest}`).digest('hex')}`;
   const image = { digest, virtualSizeBytes: found.virtualSizeBytes, fileBytes: file.length };
   host.images.set(digest, image);
-  host.uploads.delete(uploadId);
   return { ...image, sourceDigest };
 }

@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { readFile, rm, utimes } from 'node:fs/promises';
+import { readFile, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { createLog } from '@berth/shared/log/log.ts';
@@ -73,7 +73,12 @@ describeReal('after kill -9 of the agent', ['qemu-img', 'qemu-nbd'], () => {
     expect(await again.hasUpload('u')).toBe(true);
     const image = await again.importImage('u', '', work);
     expect(await again.listImages()).toMatchObject([{ digest: image.digest }]);
-    expect(litter(dataDir, 'staging', 'run', 'uploads')).toEqual([]);
+    expect(litter(dataDir, 'staging', 'run')).toEqual([]);
+    const modified = (await stat(join(dataDir, 'images', `${image.digest.slice(7)}.qcow2`))).mtimeMs;
+    // killed again before anybody had the answer: what is installed is not converted anew, not even when that is cancelled
+    const cancelled = { ...work, signal: AbortSignal.abort() };
+    expect(await start(dataDir).importImage('u', '', cancelled)).toEqual(image);
+    expect((await stat(join(dataDir, 'images', `${image.digest.slice(7)}.qcow2`))).mtimeMs).toBe(modified);
   });
 
   it('whatever was half-made is swept up, and what was whole stays', async () => {

@@ -21,9 +21,13 @@ const Manifest = z.object({
   sourceDigest: z.string().optional(),
 });
 
+const IMAGE_FILE = /^[0-9a-f]{64}\.qcow2$/;
+
 export interface ImageStore {
   list(): Promise<readonly ImageSeen[]>;
   find(digest: string): Promise<ImageSeen | undefined>;
+  /** The image that was made here of an uploaded file with this SHA-256: the same bytes become the same image again. */
+  findImported(sourceDigest: string): Promise<ImageSeen | undefined>;
   /** NOT_FOUND when it is not on this host. */
   get(digest: string): Promise<ImageSeen>;
   /**
@@ -38,16 +42,22 @@ export interface ImageStore {
 export function createImageStore(pool: Pool): ImageStore {
   const find = (digest: string): Promise<ImageSeen | undefined> => readImage(pool, digest);
   const queue = new KeyedQueue();
+  const digests = async (): Promise<string[]> =>
+    (await readdir(pool.imagesDir)).filter((n) => IMAGE_FILE.test(n)).map((n) => `sha256:${n.slice(0, 64)}`);
   return {
     find,
+    async findImported(sourceDigest) {
+      for (const digest of await digests())
+        if ((await readManifest(pool, digest))?.sourceDigest === sourceDigest) return find(digest);
+      return undefined;
+    },
     async get(digest) {
       const image = await find(digest);
       if (!image) throw notFound(`image ${digest} is not on this host`, { digest });
       return image;
     },
     async list() {
-      const names = (await readdir(pool.imagesDir)).filter((n) => /^[0-9a-f]{64}\.qcow2$/.test(n));
-      const images = await Promise.all(names.map((n) => find(`sha256:${n.slice(0, 64)}`)));
+      const images = await Promise.all((await digests()).map(find));
       return images.filter((i) => i !== undefined);
     },
     install: (stagedPath, disk, sourceDigest) =>
@@ -85,12 +95,15 @@ async function install(pool: Pool, staged: string, disk: DiskDigest, sourceDiges
 
 async function readImage(pool: Pool, digest: string): Promise<ImageSeen | undefined> {
   const file = await sizeOf(pool.imagePath(digest));
-  if (!file) return undefined;
+  const manifest = file && (await readManifest(pool, digest));
+  return manifest && { digest, virtualSizeBytes: manifest.virtualSizeBytes, fileBytes: file.size };
+}
+
+/** Undefined: removed at this moment, or somebody has been at it by hand; either way not an image we vouch for. */
+async function readManifest(pool: Pool, digest: string): Promise<z.output<typeof Manifest> | undefined> {
   try {
-    const manifest = Manifest.parse(JSON.parse(await readFile(pool.manifestPath(digest), 'utf8')));
-    return { digest, virtualSizeBytes: manifest.virtualSizeBytes, fileBytes: file.size };
+    return Manifest.parse(JSON.parse(await readFile(pool.manifestPath(digest), 'utf8')));
   } catch (e) {
-    // removed at this moment, or somebody has been at it by hand: either way not an image we vouch for
     if (codeOf(e) === 'ENOENT' || e instanceof SyntaxError || e instanceof z.ZodError) return undefined;
     throw e;
   }

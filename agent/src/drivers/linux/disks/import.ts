@@ -1,7 +1,7 @@
 /**
  * An upload becomes an image: our own look at it, our own conversion of it, the digest of that conversion, installed. Everything
  * half-made lies in one staging folder, which goes when the import ends and, after a crash, when the agent starts; the upload
- * stays until the image is there, so the same import can run again.
+ * stays, so the same import can run again, and then finds what it has installed.
  */
 import { chmod, chown, link, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -38,6 +38,9 @@ export async function importImage(
   const sourceDigest = await parts.uploads.sourceDigest(uploadId);
   const upload = parts.pool.uploadPath(uploadId);
   const found = await withSource(upload, SUBJECT, (source) => inspectDiskImage(source, format));
+  // before a cancel is looked at: whoever cancels must learn of an image that is there because of this import
+  const there = await parts.images.findImported(sourceDigest);
+  if (there) return { ...there, sourceDigest };
   if (work.signal.aborted) throw new ClusterError('CANCELLED', 'the import was cancelled');
   const total = found.virtualSizeBytes;
   const dir = parts.pool.stagingPath(`import-${uploadId}`);
@@ -51,7 +54,6 @@ export async function importImage(
       onProgress: (d, t) => work.onProgress(share(total, CONVERT_SHARE + (1 - CONVERT_SHARE) * (d / t)), total),
     });
     const image = await parts.images.install(target, disk, sourceDigest);
-    await parts.uploads.remove(uploadId);
     return { ...image, sourceDigest };
   } finally {
     await rm(dir, { recursive: true, force: true });
