@@ -12,7 +12,7 @@ import { READY_SOCKET } from './host-container.ts';
 
 const AGENT_PID = '/run/berth-agent.pid';
 export const AGENT_LOG = '/var/log/berth-agent.log';
-const AGENT_MAIN = '/opt/berth/agent/dist/berth-agent.js';
+const AGENT = '/opt/berth/agent/bin/berth-agent.js';
 const HOLD_LIBVIRT = '/run/berth-hold-libvirtd';
 
 export interface HostIdentity {
@@ -54,14 +54,14 @@ export class LabHost {
 
   /** Runs a `berth-agent` command such as `enroll`, with `input` on its standard input. */
   agentCommand(argv: readonly string[], options: { input?: string | Buffer } = {}): Promise<ExecResult> {
-    return this.exec(['/usr/local/bin/node', AGENT_MAIN, ...argv], options);
+    return this.exec([AGENT, ...argv], options);
   }
 
   /** Starts `berth-agent run` in the background, unless it runs. Its output goes to AGENT_LOG on the host. */
   async startAgent(argv: readonly string[] = []): Promise<number> {
     const running = await this.agentPid();
     if (running !== undefined) return running;
-    const script = `echo $$ >${AGENT_PID}; exec /usr/local/bin/node ${AGENT_MAIN} run "$@" >>${AGENT_LOG} 2>&1`;
+    const script = `echo $$ >${AGENT_PID}; exec ${AGENT} run "$@" >>${AGENT_LOG} 2>&1`;
     await this.run(['rm', '-f', AGENT_PID]);
     await execDetached(this.#container, ['sh', '-c', script, 'agent', ...argv]);
     return this.#until(`${this.name}: the agent does not start, see ${AGENT_LOG}`, 10_000, async () => {
