@@ -1,44 +1,41 @@
-/** Every command of `berth`, in the order in which help shows them. */
+/**
+ * Every command of `berth`, in the order in which help shows them. The commands of a noun are loaded only when it is named,
+ * so that help and completion answer at once.
+ */
 import { completion } from './completion/completion.ts';
 import type { Command } from './core/command.ts';
-import { eventList, eventWatch } from './event/event.ts';
-import { hostAdd, hostToken } from './host/add.ts';
-import { hostDrain, hostRemove, hostResume } from './host/change.ts';
-import { hostList } from './host/list.ts';
-import { hostShow } from './host/show.ts';
-import { imageDelete } from './image/delete.ts';
-import { imageImport } from './image/import.ts';
-import { imageList, imageShow } from './image/view.ts';
-import { jobAccept, jobCancel, jobRetry, jobWatch } from './job/change.ts';
-import { jobList, jobShow } from './job/view.ts';
-import { contextList, contextUse, login } from './login/login.ts';
-import { tokenCreate, tokenDelete, tokenList } from './token/token.ts';
-import { vmClone } from './vm/clone.ts';
-import { vmConsole } from './vm/console.ts';
-import { vmCreate } from './vm/create.ts';
-import { vmDelete } from './vm/delete.ts';
-import { vmList } from './vm/list.ts';
-import { vmLog } from './vm/log.ts';
-import { vmShow } from './vm/show.ts';
-import { vmStart } from './vm/start.ts';
-import { vmStop } from './vm/stop.ts';
+import { login } from './login/login.ts';
+import { version } from './version/version.ts';
 
-export const COMMANDS: readonly Command[] = [
-  ...[vmList, vmShow, vmClone, vmCreate, vmStart, vmStop, vmDelete, vmConsole, vmLog],
-  ...[imageList, imageShow, imageImport, imageDelete],
-  ...[hostList, hostShow, hostAdd, hostToken, hostDrain, hostResume, hostRemove],
-  ...[jobList, jobShow, jobWatch, jobCancel, jobRetry, jobAccept],
-  ...[eventList, eventWatch],
-  ...[tokenList, tokenCreate, tokenDelete],
-  ...[login, contextList, contextUse, completion],
-];
+export interface Noun {
+  readonly summary: string;
+  load(): Promise<readonly Command[]>;
+}
 
-export const NOUNS: Readonly<Record<string, string>> = {
-  vm: 'virtual machines',
-  image: 'disk images that VMs are cloned from',
-  host: 'machines that run VMs',
-  job: 'long work: what runs, what failed, what is stuck',
-  event: 'what happened',
-  token: 'who may log in',
-  context: 'controllers that this command line knows',
+export const NOUNS: Readonly<Record<string, Noun>> = {
+  vm: { summary: 'virtual machines', load: async () => (await import('./vm/commands.ts')).vmCommands },
+  image: {
+    summary: 'disk images that VMs are cloned from',
+    load: async () => (await import('./image/commands.ts')).imageCommands,
+  },
+  host: { summary: 'machines that run VMs', load: async () => (await import('./host/commands.ts')).hostCommands },
+  job: {
+    summary: 'long work: what runs, what failed, what is stuck',
+    load: async () => (await import('./job/commands.ts')).jobCommands,
+  },
+  event: { summary: 'what happened', load: async () => (await import('./event/event.ts')).eventCommands },
+  token: { summary: 'who may log in', load: async () => (await import('./token/token.ts')).tokenCommands },
+  context: {
+    summary: 'controllers that this command line knows',
+    load: async () => (await import('./context/context.ts')).contextCommands,
+  },
 };
+
+/** Commands without a noun. */
+const SINGLE: readonly Command[] = [login, version, completion];
+
+/** The commands without a noun, and those of the nouns among `words`. */
+export async function commandsFor(words: readonly string[]): Promise<Command[]> {
+  const nouns = [...new Set(words)].flatMap((w) => NOUNS[w] ?? []);
+  return [...SINGLE, ...(await Promise.all(nouns.map((n) => n.load()))).flat()];
+}

@@ -1,18 +1,19 @@
 /** The `berth` command: streams, Ctrl-C, exit codes. Everything else is in the commands. */
+import { setMaxListeners } from 'node:events';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
-import { COMMANDS, NOUNS } from './commands.ts';
+import { commandsFor, NOUNS } from './commands.ts';
 import { complete } from './completion/completion.ts';
 import type { Api } from './core/api.ts';
-import { configStore } from './core/config.ts';
 import type { Context } from './core/context.ts';
 import { errorText, EXIT, exitCode } from './core/exit.ts';
-import { buildProgram, usageError } from './program.ts';
+import { buildProgram, usageError, type HelpShown } from './program.ts';
 
 /** As a shell reports a program that ended by SIGINT. */
 const INTERRUPTED = 130;
 
-async function main(): Promise<number> {
+async function main(words: readonly string[]): Promise<number> {
   const stop = new AbortController();
+  setMaxListeners(0, stop.signal); // one listener for each of many names
   process.once('SIGINT', () => {
     stop.abort(new Error('interrupted'));
     process.once('SIGINT', () => process.exit(INTERRUPTED));
@@ -20,7 +21,8 @@ async function main(): Promise<number> {
   process.stdout.on('error', () => process.exit(EXIT.done)); // the reader of our pipe went away
   let worst: number = EXIT.done;
   let api: Api | undefined;
-  const context = (name: string | undefined): Context => {
+  const context = async (name: string | undefined): Promise<Context> => {
+    const { configStore } = await import('./core/config.ts');
     const config = configStore(name);
     return {
       config,
@@ -40,18 +42,20 @@ async function main(): Promise<number> {
       },
     };
   };
-  const program = buildProgram(COMMANDS, NOUNS, (command, args, flags, name) =>
-    command.run(context(name), args, flags),
+  const commands = await commandsFor(words);
+  const program = buildProgram(commands, NOUNS, async (command, args, flags, name) =>
+    command.run(await context(name), args, flags),
   );
   try {
-    const [first, second, ...words] = process.argv.slice(2);
-    if (first === 'completion' && second === 'words') await complete(context(undefined), COMMANDS, words);
-    else await program.parseAsync(process.argv);
+    const [first, second, ...typed] = words;
+    if (first === 'completion' && second === 'words')
+      await complete(await context(undefined), commands, Object.keys(NOUNS), typed);
+    else await program.parseAsync(words, { from: 'user' });
     return stop.signal.aborted ? INTERRUPTED : worst;
   } catch (e) {
     if (stop.signal.aborted) return INTERRUPTED;
-    const error = usageError(e, program);
-    if (!error) return EXIT.done;
+    const error = usageError(e, words, program);
+    if (!(error instanceof Error)) return HELP_EXIT[error];
     process.stderr.write(`berth: ${errorText(error)}\n`);
     return exitCode(error);
   } finally {
@@ -59,4 +63,6 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main();
+const HELP_EXIT: Readonly<Record<HelpShown, number>> = { 'help was wanted': EXIT.done, 'help was needed': EXIT.usage };
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { expectGolden } from '../../test/harness/golden.ts';
-import { COMMANDS, NOUNS } from './commands.ts';
+import { commandsFor, NOUNS } from './commands.ts';
 import type { Command, Flags } from './core/command.ts';
 import { buildProgram, usageError } from './program.ts';
+
+const COMMANDS = await commandsFor(Object.keys(NOUNS));
 
 /** Parses a line; answers what would run, or the words of the refusal. */
 async function parse(
@@ -16,7 +18,8 @@ async function parse(
     await program.parseAsync(['node', 'berth', ...words]);
     return ran ?? 'nothing ran';
   } catch (e) {
-    return usageError(e, program)?.message ?? 'help';
+    const error = usageError(e, words, program);
+    return error instanceof Error ? error.message : error;
   }
 }
 
@@ -36,11 +39,16 @@ describe('the command line', () => {
     expect(await parse('vm', 'start', '--fast', 'web')).toMatch(/unknown option '--fast'/);
     expect(await parse('vm', 'fly')).toMatch(/unknown command 'fly'/);
     expect(await parse('vm', 'start', 'web', 'web')).toBe('web is named twice');
-    expect(await parse('vm', 'list', '-o', 'xml')).toMatch(/xml/);
+    expect(await parse('vm', 'list', '-o', 'xml')).toMatch(/xml.*name\. See: berth vm list --help$/);
+    expect(await parse('vm', 'list', 'web')).toMatch(/too many arguments.*got 1\. See: berth vm list --help$/);
+    expect(await parse('vm', 'strat', 'web')).toBe(
+      "unknown command 'strat' (Did you mean start?). See: berth vm --help",
+    );
   });
 
   it('shows help on request', async () => {
-    expect(await parse('vm', 'clone', '--help')).toBe('help');
+    expect(await parse('vm', 'clone', '--help')).toBe('help was wanted');
+    expect(await parse('vm')).toBe('help was needed');
   });
 
   it('has a reference that changes only on purpose', () => {

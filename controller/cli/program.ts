@@ -11,34 +11,27 @@ export type Run = (
   context: string | undefined,
 ) => Promise<void>;
 
-export function buildProgram(commands: readonly Command[], nouns: Readonly<Record<string, string>>, run: Run): Parser {
+export function buildProgram(
+  commands: readonly Command[],
+  nouns: Readonly<Record<string, { readonly summary: string }>>,
+  run: Run,
+): Parser {
   const program = parser(new Parser('berth'))
     .description('Berth: virtual machines over many KVM hosts')
     .version(VERSION)
     .option('--context <name>', 'controller to talk to (see: berth context list)')
     .addHelpText(
       'after',
-      '\nStart with: berth vm list, berth host list.  Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict, 5 unreachable, 6 permission.',
+      '\nStart with: berth vm list, berth host list.\nExit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict, 5 unreachable, 6 permission.',
     );
-  const groups = new Map<string, Parser>();
+  const groups = new Map(
+    Object.entries(nouns).map(([name, { summary }]) => [name, parser(program.command(name)).description(summary)]),
+  );
   for (const command of commands) {
-    const group = command.noun === undefined ? program : groupOf(program, groups, command.noun, nouns);
+    const group = groups.get(command.noun ?? '') ?? program;
     add(group, command, (args, flags) => run(command, args, flags, program.opts()['context'] as string | undefined));
   }
   return program;
-}
-
-function groupOf(
-  program: Parser,
-  groups: Map<string, Parser>,
-  noun: string,
-  nouns: Readonly<Record<string, string>>,
-): Parser {
-  const known = groups.get(noun);
-  if (known) return known;
-  const group = parser(program.command(noun)).description(nouns[noun] ?? noun);
-  groups.set(noun, group);
-  return group;
 }
 
 function add(group: Parser, command: Command, run: (args: readonly string[], flags: Flags) => Promise<void>): void {
@@ -70,31 +63,36 @@ function option(f: Flag): Option {
   return o;
 }
 
-/** Commander throws instead of exiting, and says usage errors in one line. */
+/** Commander throws instead of exiting; its usage errors are said by main.ts, in one line. */
 const parser = (p: Parser): Parser =>
   p
     .exitOverride()
     .showHelpAfterError(false)
-    .configureOutput({ writeErr: () => {}, outputError: () => {} })
+    .configureOutput({ outputError: () => {} })
     .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
     .helpCommand(false);
 
-/** What commander's refusal means for the exit: undefined when help was shown on request. */
-export function usageError(e: unknown, program: Parser): Error | undefined {
+export type HelpShown = 'help was wanted' | 'help was needed';
+
+/** What commander's refusal means: an error to be said, or help that has been shown (needed: a verb was missing). */
+export function usageError(e: unknown, words: readonly string[], program: Parser): Error | HelpShown {
   if (!(e instanceof CommanderError)) return e as Error;
-  if (e.code === 'commander.helpDisplayed' || e.code === 'commander.version') return undefined;
-  if (e.code === 'commander.help') return invalidArgument(`what do you want to do? Try: ${path(program)} --help`);
-  return invalidArgument(`${e.message.replace(/^error: /, '')}. See: ${path(program)} --help`);
+  if (e.code === 'commander.helpDisplayed' || e.code === 'commander.version') return 'help was wanted';
+  if (e.code === 'commander.help') return 'help was needed';
+  const [refusal = '', guess] = e.message.replace(/^error: /, '').split('\n');
+  return invalidArgument(
+    `${[refusal.replace(/\.+$/, ''), guess].filter(Boolean).join(' ')}. See: ${path(words, program)} --help`,
+  );
 }
 
 /** `berth vm start`: as far as the words on the command line name commands. */
-function path(program: Parser): string {
-  const words = ['berth'];
+function path(words: readonly string[], program: Parser): string {
+  const named = ['berth'];
   let at: Parser | undefined = program;
-  for (const word of process.argv.slice(2)) {
+  for (const word of words) {
     at = at?.commands.find((c) => c.name() === word);
     if (!at) break;
-    words.push(word);
+    named.push(word);
   }
-  return words.join(' ');
+  return named.join(' ');
 }

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { COMMANDS } from '../commands.ts';
+import { commandsFor, NOUNS } from '../commands.ts';
 import { candidates } from './candidates.ts';
 
-const at = (...words: string[]) => candidates(COMMANDS, words);
+const nouns = Object.keys(NOUNS);
+const commands = await commandsFor(nouns);
+const at = (...words: string[]) => candidates(commands, nouns, words);
 
 describe('completion', () => {
   it('offers nouns, then verbs', () => {

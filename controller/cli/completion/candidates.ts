@@ -8,10 +8,13 @@ export interface Candidates {
 }
 
 /** @param words what follows `berth`; the last one is being typed and may be empty. */
-export function candidates(commands: readonly Command[], words: readonly string[]): Candidates {
+export function candidates(
+  commands: readonly Command[],
+  nouns: readonly string[],
+  words: readonly string[],
+): Candidates {
   const [first = '', second = ''] = words;
-  const nouns = [...new Set(commands.map((c) => c.noun ?? c.verb))];
-  if (words.length <= 1) return { words: nouns };
+  if (words.length <= 1) return { words: [...nouns, ...commands.flatMap((c) => (c.noun ? [] : [c.verb]))] };
   const command = commands.find((c) => (c.noun ? c.noun === first && c.verb === second : c.verb === first));
   const head = command?.noun ? 2 : 1;
   if (!command || words.length <= head) return { words: commands.filter((c) => c.noun === first).map((c) => c.verb) };

@@ -40,8 +40,13 @@ export const completion: Command = {
 };
 
 /** Answers the scripts; main.ts calls it before any parsing, because half-typed words are no valid command line. */
-export async function complete(ctx: Context, commands: readonly Command[], words: readonly string[]): Promise<void> {
-  const found = candidates(commands, words);
+export async function complete(
+  ctx: Context,
+  commands: readonly Command[],
+  nouns: readonly string[],
+  words: readonly string[],
+): Promise<void> {
+  const found = candidates(commands, nouns, words);
   if (found.kind === 'file') print(ctx, ':files');
   else [...found.words, ...(found.kind ? await names(ctx, found.kind) : [])].forEach((w) => print(ctx, w));
 }

@@ -2,6 +2,7 @@
  * What a command is: plain data plus one function. The same definitions make the parser, the help, the completion and
  * the reference page. Not a framework: commander does the parsing.
  */
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Context } from './context.ts';
 
 export type ObjectKind = 'host' | 'vm' | 'image' | 'job' | 'token' | 'context' | 'file';
@@ -52,12 +53,20 @@ export const list = (flags: Flags, name: string): readonly string[] => {
   return Array.isArray(v) ? v : typeof v === 'string' ? [v] : [];
 };
 
+/** A whole number, such as of `--limit`. */
+export function count(flags: Flags, name: string, otherwise: number): number {
+  const v = text(flags, name);
+  if (v === undefined) return otherwise;
+  if (!/^\d{1,15}$/.test(v)) throw invalidArgument(`--${name} ${v} is not a number`);
+  return Number(v);
+}
+
 /** `--label a=b --label c=d` → {a: 'b', c: 'd'}. */
-export function labels(flags: Flags, bad: (message: string) => Error): Record<string, string> {
+export function labels(flags: Flags): Record<string, string> {
   return Object.fromEntries(
     list(flags, 'label').map((pair) => {
       const cut = pair.indexOf('=');
-      if (cut < 1) throw bad(`--label ${pair} is not of the form key=value`);
+      if (cut < 1) throw invalidArgument(`--label ${pair} is not of the form key=value`);
       return [pair.slice(0, cut), pair.slice(cut + 1)];
     }),
   );
@@ -66,7 +75,7 @@ export function labels(flags: Flags, bad: (message: string) => Error): Record<st
 /** Flags that several commands share. */
 export const OUTPUT: Flag = {
   spec: '-o, --output <format>',
-  description: 'table, wide, json, yaml or name',
+  description: 'how to print it',
   choices: ['table', 'wide', 'json', 'yaml', 'name'],
 };
 export const NO_WAIT: Flag = { spec: '--no-wait', description: 'print the job and return at once' };

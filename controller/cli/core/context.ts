@@ -11,7 +11,7 @@ export interface Context {
   readonly clock: Clock;
   readonly stdin: Readable & { readonly isTTY?: boolean };
   readonly stdout: Writable & { readonly isTTY?: boolean; readonly columns?: number };
-  readonly stderr: Writable & { readonly isTTY?: boolean; readonly columns?: number };
+  readonly stderr: Writable & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
   /** A failure among many, already reported: the exit code will be at least this. */

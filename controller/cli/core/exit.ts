@@ -23,7 +23,32 @@ const BY_REASON: Readonly<Partial<Record<Reason, number>>> = {
 
 export const exitCode = (e: unknown): number =>
   isClusterError(e) ? (BY_REASON[e.reason] ?? EXIT.failed) : EXIT.failed;
-export const exitCodeOf = (reason: string): number => BY_REASON[reason as Reason] ?? EXIT.failed;
+
+/** Hosts named in a refusal; the rest are counted. */
+const NAMED = 20;
 
 /** Long explanations come in several lines; those after the first are indented below the text. */
-export const errorText = (e: unknown): string => chain(e).trimEnd().split('\n').join('\n       ');
+export const errorText = (e: unknown): string => refusals(e) ?? chain(e).trimEnd().split('\n').join('\n       ');
+
+/** The same on one line, for one result among many. */
+export const errorLine = (e: unknown): string =>
+  chain(e)
+    .trim()
+    .replaceAll(/\s*\n\s*/g, '; ');
+
+/** A refused placement, one aligned line per host: `  h2  cpu     48 threads, overcommit 1.0`. */
+function refusals(e: unknown): string | undefined {
+  if (!isClusterError(e, 'NO_CAPACITY')) return undefined;
+  const rows = Object.entries(e.meta).flatMap(([host, why]) => {
+    const [, filter = '', detail = ''] = /^([a-z-]+): (.*)$/s.exec(why) ?? [];
+    return filter === '' ? [] : [[host, filter, detail === `in ${filter}` ? '' : detail] as const];
+  });
+  if (rows.length < 2) return undefined; // the message says it all
+  rows.sort(([a], [b]) => a.localeCompare(b, 'en', { numeric: true }));
+  const width = (column: 0 | 1) => Math.max(...rows.map((r) => r[column].length));
+  const lines = rows
+    .slice(0, NAMED)
+    .map(([host, filter, detail]) => `  ${host.padEnd(width(0))}  ${filter.padEnd(width(1))}  ${detail}`.trimEnd());
+  if (rows.length > NAMED) lines.push(`  and ${rows.length - NAMED} more`);
+  return [e.message.replace(/: .*$/s, ':'), ...lines].join('\n');
+}

@@ -1,8 +1,13 @@
-/** Small files that a person names on the command line: keys, tokens, user-data. Disk images are read as streams instead. */
+/** Files that a person names on the command line. Small ones (keys, tokens, user-data) are read here; disk images are streamed. */
 import { readFileSync, statSync } from 'node:fs';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 
 const LIMIT_BYTES = 1 << 20;
+const WORDS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EISDIR: 'it is a directory',
+  EACCES: 'permission denied',
+};
 
 /** Content of a text file of at most 1 MiB; empty when no file is named. */
 export function readText(path: string | undefined): string {
@@ -11,6 +16,9 @@ export function readText(path: string | undefined): string {
     if (statSync(path).size > LIMIT_BYTES) throw new Error('larger than 1 MiB');
     return readFileSync(path, 'utf8');
   } catch (e) {
-    throw invalidArgument(`can't read ${path}`, {}, e);
+    throw unreadable(path, e as NodeJS.ErrnoException);
   }
 }
+
+export const unreadable = (path: string, e: NodeJS.ErrnoException): Error =>
+  invalidArgument(`can't read ${path}: ${WORDS[e.code ?? ''] ?? e.message}`);

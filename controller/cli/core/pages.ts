@@ -1,9 +1,9 @@
-/** Lists come in pages; commands want all of them. */
+/** Lists come in pages; commands want all of them, in the order in which people count: h2 before h10. */
 import type { PageRequest } from '@berth/proto/v1/common.ts';
 
 const PAGE_SIZE = 1000;
 
-export async function allPages<T>(
+export async function allPages<T extends { readonly name: string }>(
   page: (p: PageRequest) => Promise<{ readonly items: readonly T[]; readonly next: string }>,
 ): Promise<T[]> {
   const all: T[] = [];
@@ -13,5 +13,5 @@ export async function allPages<T>(
     all.push(...items);
     token = next;
   } while (token !== '');
-  return all;
+  return all.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
 }

@@ -1,22 +1,22 @@
 /** berth event list, watch. */
 import type { Event } from '@berth/proto/v1/event.ts';
-import { OUTPUT, text, type Command } from '../core/command.ts';
+import { count, OUTPUT, text, type Command } from '../core/command.ts';
 import { print } from '../core/context.ts';
 import { time } from '../core/words.ts';
-import { format, renderList, renderOne } from '../output/render.ts';
+import { forPeople, renderList, renderNext } from '../output/render.ts';
 import type { Column } from '../output/table.ts';
 
 const columns: Column<Event>[] = [
   { title: 'TIME', cell: (e) => time(e.atMs) },
   { title: 'SEVERITY', cell: (e) => e.severity },
   { title: 'TYPE', cell: (e) => e.type },
-  { title: 'SUBJECT', cell: (e) => `${e.subjectKind} ${e.subject}` },
   { title: 'MESSAGE', cell: (e) => e.message },
+  { title: 'SUBJECT', cell: (e) => `${e.subjectKind} ${e.subject}`, wide: true },
   { title: 'JOB', cell: (e) => e.jobId, wide: true },
   { title: 'REVISION', cell: (e) => String(e.revision), wide: true },
 ];
 
-export const eventList: Command = {
+const eventList: Command = {
   noun: 'event',
   verb: 'list',
   summary: 'list what happened, newest last',
@@ -28,7 +28,7 @@ export const eventList: Command = {
   ],
   async run(ctx, _args, flags) {
     const api = await ctx.api();
-    const limit = Number(text(flags, 'limit') ?? '50') || 50;
+    const limit = count(flags, 'limit', 50);
     const { events } = await api.call(api.events, (c) => c.listEvents, {
       limit,
       afterRevision: 0n,
@@ -38,7 +38,7 @@ export const eventList: Command = {
   },
 };
 
-export const eventWatch: Command = {
+const eventWatch: Command = {
   noun: 'event',
   verb: 'watch',
   summary: 'print events as they happen',
@@ -46,15 +46,13 @@ export const eventWatch: Command = {
   flags: [OUTPUT, { spec: '--after <revision>', description: 'first those after this revision' }],
   async run(ctx, _args, flags) {
     const api = await ctx.api();
-    const people = ['table', 'wide'].includes(format(flags));
-    const request = { afterRevision: BigInt(text(flags, 'after') ?? '0') };
+    const people = forPeople(flags);
+    const request = { afterRevision: BigInt(count(flags, 'after', 0)) };
     for await (const e of api.stream(api.events, (c) => c.watchEvents, request, ctx.signal)) {
-      if (people)
-        print(
-          ctx,
-          `${time(e.atMs)}  ${e.severity.padEnd(7)}  ${e.type.padEnd(18)}  ${e.subjectKind} ${e.subject}  ${e.message}`,
-        );
-      else renderOne(ctx, flags, { row: e, name: e.type, lines: () => [] });
+      if (people) print(ctx, `${time(e.atMs)}  ${e.severity.padEnd(7)}  ${e.type.padEnd(18)}  ${e.message}`);
+      else renderNext(ctx, flags, { row: e, name: e.type });
     }
   },
 };
+
+export const eventCommands: readonly Command[] = [eventList, eventWatch];

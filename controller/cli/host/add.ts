@@ -1,6 +1,5 @@
 /** berth host add, and berth host token: how a machine joins. */
 import { writeFileSync } from 'node:fs';
-import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { formatDuration } from '@berth/shared/units/duration.ts';
 import type { JoinToken } from '@berth/proto/v1/host.ts';
 import { LABEL, labels, text, type Command, type Flags } from '../core/command.ts';
@@ -26,7 +25,7 @@ export const hostAdd: Command = {
   flags: [LABEL, TOKEN_FILE],
   async run(ctx, [name = '', address = ''], flags) {
     const api = await ctx.api();
-    const r = await api.call(api.hosts, (c) => c.createHost, { name, address, labels: labels(flags, invalidArgument) });
+    const r = await api.call(api.hosts, (c) => c.createHost, { name, address, labels: labels(flags) });
     note(ctx, `host ${name} added.`);
     give(ctx, name, r.joinToken, flags);
   },

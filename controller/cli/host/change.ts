@@ -1,7 +1,7 @@
 /** berth host remove, drain, resume. */
 import { yes, type Command } from '../core/command.ts';
 import { note } from '../core/context.ts';
-import { runMany } from '../job/follow.ts';
+import { runMany } from '../job/many.ts';
 
 const hosts = (what: string) => [
   { name: 'hosts', description: what, required: true, many: true, kind: 'host' as const },

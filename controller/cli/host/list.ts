@@ -1,8 +1,8 @@
 /** berth host list. */
 import { OUTPUT, type Command } from '../core/command.ts';
 import { allPages } from '../core/pages.ts';
-import { renderList } from '../output/render.ts';
-import { hostColumns, hostView, type HostView } from './view.ts';
+import { remark, renderList } from '../output/render.ts';
+import { hostColumns, hostView } from './view.ts';
 
 export const hostList: Command = {
   noun: 'host',
@@ -16,10 +16,9 @@ export const hostList: Command = {
       const r = await api.call(api.hosts, (c) => c.listHosts, { page });
       return { items: r.hosts.map(hostView), next: r.nextPageToken };
     });
-    const reason = rows.some((h) => h.stateReason) ? [{ title: '', cell: (h: HostView) => h.stateReason || ' ' }] : [];
     renderList(ctx, flags, {
       rows,
-      columns: [...hostColumns(ctx.clock.now()), ...reason],
+      columns: [...hostColumns(ctx.clock.now()), ...remark(rows, (h) => h.stateReason)],
       name: (h) => h.name,
       empty: 'no hosts yet. Add one with: berth host add NAME ADDRESS',
     });

@@ -2,9 +2,8 @@
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
-import { print } from '../core/context.ts';
 import { percent } from '../core/words.ts';
-import { fields, format, renderOne } from '../output/render.ts';
+import { fields, renderEach } from '../output/render.ts';
 import { hostView, type HostView } from './view.ts';
 
 export const hostShow: Command = {
@@ -15,11 +14,12 @@ export const hostShow: Command = {
   flags: [OUTPUT],
   async run(ctx, names, flags) {
     const api = await ctx.api();
-    for (const [i, host] of names.entries()) {
-      const row = hostView(await api.call(api.hosts, (c) => c.getHost, { host }));
-      if (i > 0 && ['table', 'wide'].includes(format(flags))) print(ctx, '');
-      renderOne(ctx, flags, { row, name: row.name, lines: () => lines(row, ctx.clock.now()) });
-    }
+    await renderEach(ctx, flags, {
+      names,
+      get: async (host) => hostView(await api.call(api.hosts, (c) => c.getHost, { host })),
+      name: (h) => h.name,
+      lines: (h) => [...lines(h, ctx.clock.now()), ...checks(h)],
+    });
   },
 };
 
@@ -71,7 +71,12 @@ function lines(h: HostView, nowMs: number): string[] {
         .filter(Boolean)
         .join(', '),
     ]),
-    ...h.checks.map((k): [string, string] => [`${k.ok ? '✔' : k.fatal ? '✘' : '!'} ${k.name}`, k.detail]),
     ...h.cleanupDebts.map((d): [string, string] => ['to remove', d]),
   ]);
+}
+
+function checks({ checks: all }: HostView): string[] {
+  const width = Math.max(0, ...all.map((k) => k.name.length));
+  const mark = (k: { ok: boolean; fatal: boolean }) => (k.ok ? '✔' : k.fatal ? '✘' : '!');
+  return ['checks:', ...all.map((k) => `  ${mark(k)} ${k.name.padEnd(width)}  ${k.detail}`)];
 }

@@ -2,11 +2,12 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { inspectDiskImage } from '@berth/shared/disk/inspect.ts';
-import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { formatFileBytes } from '@berth/shared/units/bytes.ts';
 import type { Api } from '../core/api.ts';
 import { text, type Command } from '../core/command.ts';
-import { note, type Context } from '../core/context.ts';
+import { unreadable } from '../core/files.ts';
+import { note, print, type Context } from '../core/context.ts';
 import { shortDigest } from '../core/words.ts';
 import { followJob } from '../job/follow.ts';
 import { createLive, type Live } from '../output/live.ts';
@@ -33,17 +34,25 @@ table or file system. A raw image without either can be imported with --format r
     const name = text(flags, 'name') ?? basename(path).replace(/\.(qcow2?|raw|img)$/i, '');
     const format = text(flags, 'format') ?? '';
     const file = await open(path, 'r').catch((e: Error) => {
-      throw invalidArgument(`can't read ${path}`, {}, e);
+      throw unreadable(path, e);
     });
     const live = createLive(ctx);
     try {
-      const { size } = await file.stat();
+      const stat = await file.stat();
+      if (!stat.isFile()) throw invalidArgument(`can't read ${path}: it is not a file`);
+      const { size } = stat;
       const read = async (offset: number, length: number) => {
         const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset);
         return buffer.subarray(0, bytesRead);
       };
       await inspectDiskImage({ name: basename(path), sizeBytes: size, read }, format);
-      await transfer(ctx, live, { file, size, name, format, host: text(flags, 'host') ?? '' });
+      await transfer(ctx, live, {
+        file: { handle: file, name: basename(path) },
+        size,
+        name,
+        format,
+        host: text(flags, 'host') ?? '',
+      });
     } finally {
       live.end();
       await file.close();
@@ -52,7 +61,7 @@ table or file system. A raw image without either can be imported with --format r
 };
 
 interface Transfer {
-  readonly file: FileHandle;
+  readonly file: { readonly handle: FileHandle; readonly name: string };
   readonly size: number;
   readonly name: string;
   readonly format: string;
@@ -69,31 +78,35 @@ async function transfer(ctx: Context, live: Live, t: Transfer): Promise<void> {
   });
   const followed = followJob(ctx, api, r.jobId, (p) => live.set('job', `image ${t.name} ${p}`));
   const sent = send(ctx, api, live, { ...t, imageId: r.image?.id ?? '', ticket: r.uploadTicket });
-  // Whichever fails first tells why; when the job fails, the broken upload is only its consequence.
-  const outcome = await Promise.allSettled([followed, sent]);
-  const failure = outcome.find((o) => o.status === 'rejected');
-  if (failure) {
-    if (outcome[0].status === 'fulfilled') return;
-    await cancelQuietly(ctx, api, r.jobId);
-    throw better(outcome[0].reason, outcome[1].status === 'rejected' ? outcome[1].reason : undefined);
-  }
-  const image = await api.call(api.images, (c) => c.getImage, { image: t.name });
+  // Nobody else can send this file: without it the job has nothing to wait for.
+  sent.catch(() => api.call(api.jobs, (c) => c.cancelJob, { job: r.jobId }).catch(() => {}));
+  const [job, upload] = await Promise.allSettled([followed, sent]);
   live.end();
-  note(
-    ctx,
-    `image ${t.name} imported to ${image.copies.map((c) => c.host).join(', ')}: ${shortDigest(image.digest)}, ${formatFileBytes(Number(image.virtualSizeBytes))} virtual`,
-  );
+  if (ctx.signal.aborted) await cancelled(ctx, api, r.jobId, t.name);
+  if (job.status === 'rejected') throw named(telling(job.reason, upload), t.file.name);
+  const image = await api.call(api.images, (c) => c.getImage, { image: t.name });
+  const size = formatFileBytes(Number(image.virtualSizeBytes));
+  const hosts = image.copies.map((c) => c.host).join(', ');
+  print(ctx, `image ${t.name} imported to ${hosts}: ${shortDigest(image.digest)}, ${size} virtual`);
 }
 
-const better = (jobError: unknown, uploadError: unknown): unknown =>
-  uploadError instanceof ClusterError &&
-  uploadError.reason !== 'CONTROLLER_UNREACHABLE' &&
-  uploadError.reason !== 'CANCELLED'
-    ? uploadError
-    : jobError;
+/** Whichever failed first tells why; when the job fails, the broken upload is only its consequence, and the other way round. */
+function telling(jobError: unknown, upload: PromiseSettledResult<void>): unknown {
+  if (upload.status === 'fulfilled' || isClusterError(upload.reason, 'CONTROLLER_UNREACHABLE', 'CANCELLED'))
+    return jobError;
+  return upload.reason;
+}
 
-async function cancelQuietly(ctx: Context, api: Api, job: string): Promise<void> {
-  if (ctx.signal.aborted) await api.call(api.jobs, (c) => c.cancelJob, { job }).catch(() => {});
+/** The host knows the file only as what was uploaded. */
+function named(e: unknown, name: string): unknown {
+  const subject = isClusterError(e) ? e.meta['subject'] : undefined;
+  if (!isClusterError(e) || subject === undefined || !e.message.startsWith(subject)) return e;
+  return new ClusterError(e.reason, name + e.message.slice(subject.length), e.meta);
+}
+
+async function cancelled(ctx: Context, api: Api, job: string, image: string): Promise<void> {
+  await api.call(api.jobs, (c) => c.cancelJob, { job }).catch(() => {});
+  note(ctx, `The import of image ${image} is cancelled; nothing of it stays.`);
 }
 
 async function send(
@@ -109,7 +122,7 @@ async function send(
   sink.write({ message: { $case: 'begin', value: { imageId: t.imageId, ticket: t.ticket } } });
   const buffer = Buffer.alloc(CHUNK_BYTES);
   for (let offset = 0; offset < t.size && !over;) {
-    const { bytesRead } = await t.file.read(buffer, 0, CHUNK_BYTES, offset);
+    const { bytesRead } = await t.file.handle.read(buffer, 0, CHUNK_BYTES, offset);
     if (bytesRead === 0) break;
     offset += bytesRead;
     const flowing = sink.write({ message: { $case: 'data', value: Buffer.from(buffer.subarray(0, bytesRead)) } });

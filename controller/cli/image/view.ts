@@ -3,10 +3,9 @@ import { formatBytes, formatFileBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import type { Image } from '@berth/proto/v1/image.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
-import { print } from '../core/context.ts';
 import { allPages } from '../core/pages.ts';
 import { imageStateWord, shortDigest } from '../core/words.ts';
-import { fields, format, renderList, renderOne } from '../output/render.ts';
+import { fields, renderEach, renderList } from '../output/render.ts';
 import type { Column } from '../output/table.ts';
 
 interface ImageView extends Omit<Image, 'state'> {
@@ -53,11 +52,12 @@ export const imageShow: Command = {
   flags: [OUTPUT],
   async run(ctx, names, flags) {
     const api = await ctx.api();
-    for (const [n, image] of names.entries()) {
-      const row = imageView(await api.call(api.images, (c) => c.getImage, { image }));
-      if (n > 0 && ['table', 'wide'].includes(format(flags))) print(ctx, '');
-      renderOne(ctx, flags, { row, name: row.name, lines: () => lines(row, ctx.clock.now()) });
-    }
+    await renderEach(ctx, flags, {
+      names,
+      get: async (image) => imageView(await api.call(api.images, (c) => c.getImage, { image })),
+      name: (i) => i.name,
+      lines: (i) => lines(i, ctx.clock.now()),
+    });
   },
 };
 

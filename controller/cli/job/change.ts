@@ -4,7 +4,7 @@ import type { Command } from '../core/command.ts';
 import { print } from '../core/context.ts';
 import { createLive } from '../output/live.ts';
 import { followJob } from './follow.ts';
-import { jobLines } from './view.ts';
+import { jobLines, jobView } from './view.ts';
 
 const ONE = [{ name: 'job', description: 'the job', required: true, kind: 'job' as const }];
 
@@ -22,7 +22,9 @@ export const jobWatch: Command = {
     } finally {
       live.end();
       if (!ctx.signal.aborted)
-        jobLines(await api.call(api.jobs, (c) => c.getJob, { job }), ctx.clock.now()).forEach((l) => print(ctx, l));
+        jobLines(jobView(await api.call(api.jobs, (c) => c.getJob, { job })), ctx.clock.now()).forEach((l) =>
+          print(ctx, l),
+        );
     }
   },
 };

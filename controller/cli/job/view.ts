@@ -1,22 +1,24 @@
 /** berth job list, show. The step log is what people look at when something hangs. */
 import { formatAge, formatDuration } from '@berth/shared/units/duration.ts';
-import { StepState, type Job, type JobStep } from '@berth/proto/v1/job.ts';
-import { OUTPUT, text, yes, type Command } from '../core/command.ts';
-import { print } from '../core/context.ts';
-import { jobStateWord, stepStateWord } from '../core/words.ts';
-import { format, renderList, renderOne } from '../output/render.ts';
+import type { Job, JobStep } from '@berth/proto/v1/job.ts';
+import { count, OUTPUT, yes, type Command } from '../core/command.ts';
+import { jobStateWord, shortDigest, stepStateWord } from '../core/words.ts';
+import { remark, renderEach, renderList } from '../output/render.ts';
 import type { Column } from '../output/table.ts';
 import { progress } from './follow.ts';
 
-type View = Omit<Job, 'state' | 'steps'> & { state: string; steps: (Omit<JobStep, 'state'> & { state: string })[] };
-export const jobView = (j: Job): View => ({
+export type JobView = Omit<Job, 'state' | 'steps'> & {
+  state: string;
+  steps: (Omit<JobStep, 'state'> & { state: string })[];
+};
+export const jobView = (j: Job): JobView => ({
   ...j,
   state: jobStateWord(j.state),
   steps: j.steps.map((s) => ({ ...s, state: stepStateWord(s.state) })),
 });
 
-const columns = (nowMs: number): Column<View>[] => [
-  { title: 'ID', cell: (j) => j.id },
+const columns = (nowMs: number, idLength: number, rows: readonly JobView[]): Column<JobView>[] => [
+  { title: 'JOB', cell: (j) => j.id.slice(0, idLength) },
   { title: 'KIND', cell: (j) => j.kind },
   { title: 'SUBJECT', cell: (j) => j.subject },
   { title: 'STATE', cell: (j) => j.state },
@@ -27,8 +29,11 @@ const columns = (nowMs: number): Column<View>[] => [
   },
   { title: 'AGE', cell: (j) => formatAge(nowMs - Number(j.createdAtMs)), right: true },
   { title: 'USER', cell: (j) => j.user, wide: true },
-  { title: '', cell: (j) => j.error || j.waitReason || ' ' },
+  { title: 'ID', cell: (j) => j.id, wide: true },
+  ...remark(rows, (j) => firstLine(j.error || j.waitReason)),
 ];
+
+const firstLine = (text: string): string => text.split('\n')[0] ?? '';
 
 export const jobList: Command = {
   noun: 'job',
@@ -42,14 +47,15 @@ export const jobList: Command = {
   ],
   async run(ctx, _args, flags) {
     const api = await ctx.api();
-    const pageSize = Number(text(flags, 'limit') ?? '20') || 20;
+    const pageSize = count(flags, 'limit', 20);
     const r = await api.call(api.jobs, (c) => c.listJobs, {
       page: { pageSize, pageToken: '' },
       openOnly: yes(flags, 'open'),
     });
+    const rows = r.jobs.map(jobView);
     renderList(ctx, flags, {
-      rows: r.jobs.map(jobView),
-      columns: columns(ctx.clock.now()),
+      rows,
+      columns: columns(ctx.clock.now(), telling(rows.map((j) => j.id)), rows),
       name: (j) => j.id,
       empty: 'no jobs',
     });
@@ -64,43 +70,62 @@ export const jobShow: Command = {
   flags: [OUTPUT],
   async run(ctx, ids, flags) {
     const api = await ctx.api();
-    for (const [i, id] of ids.entries()) {
-      const job = await api.call(api.jobs, (c) => c.getJob, { job: id });
-      if (i > 0 && ['table', 'wide'].includes(format(flags))) print(ctx, '');
-      renderOne(ctx, flags, { row: jobView(job), name: job.id, lines: () => jobLines(job, ctx.clock.now()) });
-    }
+    await renderEach(ctx, flags, {
+      names: ids,
+      get: async (job) => jobView(await api.call(api.jobs, (c) => c.getJob, { job })),
+      name: (j) => j.id,
+      lines: (j) => jobLines(j, ctx.clock.now()),
+    });
   },
 };
 
-const MARK: Readonly<Partial<Record<StepState, string>>> = {
-  [StepState.PENDING]: '○',
-  [StepState.RUNNING]: '●',
-  [StepState.SUCCEEDED]: '✔',
-  [StepState.FAILED]: '✘',
-  [StepState.UNDOING]: '↺',
-  [StepState.UNDONE]: '↩',
-  [StepState.UNDO_FAILED]: '‼',
+const MARK: Readonly<Record<string, string>> = {
+  pending: '○',
+  running: '●',
+  succeeded: '✔',
+  failed: '✘',
+  undoing: '↺',
+  undone: '↩',
+  'undo-failed': '‼',
 };
+/** Longer details push their time to the right. */
+const DETAIL_WIDTH = 48;
 
 /** The job as ux.md shows it: a headline, a line per step, and what can be done. */
-export function jobLines(j: Job, nowMs: number): string[] {
-  const width = Math.max(...j.steps.map((s) => s.name.length), 4);
+export function jobLines(j: JobView, nowMs: number): string[] {
   const took = formatDuration(Number(j.endedAtMs || BigInt(nowMs)) - Number(j.createdAtMs));
-  const state = jobStateWord(j.state);
-  const steps = j.steps.map((s) => {
-    const ms = s.endedAtMs > 0n && s.startedAtMs > 0n ? formatDuration(Number(s.endedAtMs - s.startedAtMs)) : '';
-    return `  ${MARK[s.state] ?? '?'} ${s.name.padEnd(width)}  ${`${s.detail}${s.state === StepState.RUNNING ? progress(s) : ''}`.padEnd(40)} ${ms}`.trimEnd();
-  });
   const advice: Record<string, string> = {
     running: `cancel: berth job cancel ${j.id}`,
     waiting: `cancel: berth job cancel ${j.id}`,
     stuck: `try the undo again: berth job retry ${j.id}    leave it as it is: berth job accept ${j.id}`,
   };
   return [
-    `${`${j.kind} ${j.subject}`.padEnd(26)} ${state} ${took}`,
-    ...steps,
+    `${`${j.kind} ${j.subject}`.padEnd(26)} ${j.state} ${took}`,
+    ...stepLines(j.steps),
     ...(j.waitReason ? [`waits: ${j.waitReason}`] : []),
     ...(j.error ? [`error: ${j.error.split('\n').join('\n       ')}`] : []),
-    ...(advice[state] ? [advice[state]] : []),
+    ...(advice[j.state] ? [advice[j.state] ?? ''] : []),
   ];
+}
+
+function stepLines(steps: JobView['steps']): string[] {
+  const details = steps.map(
+    (s) => s.detail.replace(/sha256:[0-9a-f]{64}/, shortDigest) + (s.state === 'running' ? progress(s) : ''),
+  );
+  const names = Math.max(4, ...steps.map((s) => s.name.length));
+  const width = Math.min(DETAIL_WIDTH, Math.max(...details.map((d) => d.length)));
+  return steps.map((s, i) => {
+    const ms = s.endedAtMs > 0n && s.startedAtMs > 0n ? formatDuration(Number(s.endedAtMs - s.startedAtMs)) : '';
+    return `  ${MARK[s.state] ?? '?'} ${s.name.padEnd(names)}  ${(details[i] ?? '').padEnd(width)}  ${ms.padStart(6)}`.trimEnd();
+  });
+}
+
+/** job- and the ten letters of the time. */
+const SHORTEST_ID = 14;
+
+/** How much of these ids tells them apart. Commands take the beginning of an id. */
+export function telling(ids: readonly string[]): number {
+  let length = SHORTEST_ID;
+  while (new Set(ids.map((id) => id.slice(0, length))).size < ids.length) length++;
+  return length;
 }

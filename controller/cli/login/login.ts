@@ -1,11 +1,10 @@
-/** berth login, context list, context use: which controller this command line talks to, and as whom. */
-import { ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
+/** berth login: which controller this command line talks to, and as whom. */
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { decodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { fetchPinnedCa } from '@berth/shared/trust/pin.ts';
-import { OUTPUT, text, type Command } from '../core/command.ts';
-import { note, print, type Context } from '../core/context.ts';
+import { text, type Command } from '../core/command.ts';
+import { note, type Context } from '../core/context.ts';
 import { readText } from '../core/files.ts';
-import { renderList } from '../output/render.ts';
 
 export const login: Command = {
   verb: 'login',
@@ -47,44 +46,3 @@ async function readLine(ctx: Context): Promise<string> {
     throw new ClusterError('INVALID_ARGUMENT', 'no login line on standard input; give one, or --token-file FILE');
   return got.split('\n')[0] ?? '';
 }
-
-export const contextList: Command = {
-  noun: 'context',
-  verb: 'list',
-  summary: 'list the controllers that this command line knows',
-  args: [],
-  flags: [OUTPUT],
-  async run(ctx, _args, flags) {
-    const { current, contexts } = ctx.config.load();
-    const rows = Object.entries(contexts).map(([name, c]) => ({
-      name,
-      controller: c.controller,
-      current: name === current,
-    }));
-    renderList(ctx, flags, {
-      rows,
-      columns: [
-        { title: 'NAME', cell: (r) => r.name },
-        { title: 'CONTROLLER', cell: (r) => r.controller },
-        { title: 'CURRENT', cell: (r) => (r.current ? 'yes' : '') },
-      ],
-      name: (r) => r.name,
-      empty: 'no contexts yet. Make one with: berth login',
-    });
-  },
-};
-
-export const contextUse: Command = {
-  noun: 'context',
-  verb: 'use',
-  summary: 'choose the controller to talk to',
-  args: [{ name: 'name', description: 'the context', required: true, kind: 'context' }],
-  flags: [],
-  async run(ctx, [name = '']) {
-    const config = ctx.config.load();
-    if (!config.contexts[name])
-      throw notFound(`no context ${name}. Known: ${Object.keys(config.contexts).join(', ') || 'none'}`);
-    ctx.config.save({ ...config, current: name });
-    print(ctx, `context ${name}`);
-  },
-};

@@ -9,47 +9,57 @@ export interface Live {
   set(key: string, line: string | undefined): void;
   /** Writes a line for good, to standard output. */
   final(line: string): void;
+  /** Takes all changing lines away. */
   end(): void;
 }
 
 /** Redraws at most this often. */
 const INTERVAL_MS = 80;
 
-export function createLive(ctx: Context): Live {
+export function createLive(ctx: Pick<Context, 'stdout' | 'stderr' | 'clock'>): Live {
   return ctx.stderr.isTTY === true
     ? terminal(ctx)
     : { set() {}, end() {}, final: (line) => void ctx.stdout.write(`${line}\n`) };
 }
 
-function terminal(ctx: Context): Live {
+function terminal({ stdout, stderr, clock }: Pick<Context, 'stdout' | 'stderr' | 'clock'>): Live {
   const lines = new Map<string, string>();
   let drawn = 0;
   let pending: { cancel(): void } | undefined;
   const erase = () => {
-    if (drawn > 0) ctx.stderr.write(`\x1b[${drawn}A\x1b[0J`);
+    if (drawn > 0) stderr.write(`\x1b[${drawn}A\x1b[0J`);
     drawn = 0;
   };
   const draw = () => {
+    pending?.cancel();
     pending = undefined;
     erase();
-    const width = (ctx.stderr.columns ?? 80) - 1;
-    for (const line of lines.values()) ctx.stderr.write(`${line.slice(0, width)}\n`);
-    drawn = lines.size;
+    const shown = fitting([...lines.values()], stderr.columns ?? 80, stderr.rows ?? 24);
+    stderr.write(shown.map((line) => `${line}\n`).join(''));
+    drawn = shown.length;
   };
   return {
     set(key, line) {
+      if (lines.get(key) === line) return;
       if (line === undefined) lines.delete(key);
       else lines.set(key, line);
-      pending ??= ctx.clock.after(INTERVAL_MS, draw);
+      pending ??= clock.after(INTERVAL_MS, draw);
     },
     final(line) {
       erase();
-      ctx.stdout.write(`${line}\n`);
+      stdout.write(`${line}\n`);
       draw();
     },
     end() {
-      pending?.cancel();
-      erase();
+      lines.clear();
+      draw();
     },
   };
+}
+
+/** What can be erased again: no line wraps, and none is scrolled out of the screen. */
+function fitting(lines: readonly string[], columns: number, rows: number): string[] {
+  const room = Math.max(1, rows - 2);
+  const shown = lines.length > room ? [...lines.slice(0, room - 1), `… and ${lines.length - room + 1} more`] : lines;
+  return shown.map((line) => [...line.replaceAll(/\p{Cc}/gu, ' ')].slice(0, Math.max(1, columns - 1)).join(''));
 }

@@ -13,6 +13,9 @@ export function format(flags: Flags): string {
   return f;
 }
 
+/** Whether lines for people are wanted, not data. */
+export const forPeople = (flags: Flags): boolean => ['table', 'wide'].includes(format(flags));
+
 /** A list of objects. `empty` is said on standard error when there are none. */
 export function renderList<T extends object>(
   ctx: Context,
@@ -27,18 +30,41 @@ export function renderList<T extends object>(
   else tableLines(o.columns, o.rows, f === 'wide').forEach((l) => print(ctx, l));
 }
 
-/** One object: `lines` for people. */
-export function renderOne<T extends object>(
+/** Objects in full, one below the other. As data: one object, or a list when several were named. */
+export async function renderEach<T extends object>(
   ctx: Context,
   flags: Flags,
-  o: { row: T; name: string; lines: () => readonly string[] },
-): void {
+  o: {
+    names: readonly string[];
+    get: (name: string) => Promise<T>;
+    name: (row: T) => string;
+    lines: (row: T) => readonly string[];
+  },
+): Promise<void> {
   const f = format(flags);
-  if (f === 'json') print(ctx, JSON.stringify(plain(o.row), undefined, 2));
-  else if (f === 'yaml') ctx.stdout.write(stringify(plain(o.row)));
-  else if (f === 'name') print(ctx, o.name);
-  else o.lines().forEach((l) => print(ctx, l));
+  const rows: T[] = [];
+  for (const [i, name] of o.names.entries()) {
+    const row = await o.get(name);
+    rows.push(row);
+    if (f === 'name') print(ctx, o.name(row));
+    else if (forPeople(flags)) [...(i > 0 ? [''] : []), ...o.lines(row)].forEach((l) => print(ctx, l));
+  }
+  const data = plain(rows.length === 1 ? rows[0] : rows);
+  if (f === 'json') print(ctx, JSON.stringify(data, undefined, 2));
+  if (f === 'yaml') ctx.stdout.write(stringify(data));
 }
+
+/** One of many objects that come one after the other, as data: a document for each. */
+export function renderNext(ctx: Context, flags: Flags, o: { row: object; name: string }): void {
+  const f = format(flags);
+  if (f === 'name') print(ctx, o.name);
+  else if (f === 'yaml') ctx.stdout.write(`---\n${stringify(plain(o.row))}`);
+  else print(ctx, JSON.stringify(plain(o.row)));
+}
+
+/** Said behind the last column, only where there is something to say. */
+export const remark = <T>(rows: readonly T[], cell: (row: T) => string): Column<T>[] =>
+  rows.some((r) => cell(r) !== '') ? [{ title: '', cell: (r) => cell(r) || ' ' }] : [];
 
 /** `key:   value` lines, aligned. Empty values are left out. */
 export function fields(pairs: readonly (readonly [string, string])[]): string[] {

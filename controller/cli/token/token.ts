@@ -9,7 +9,7 @@ import { note, print } from '../core/context.ts';
 import { time } from '../core/words.ts';
 import { renderList } from '../output/render.ts';
 import type { Column } from '../output/table.ts';
-import { runMany } from '../job/follow.ts';
+import { runMany } from '../job/many.ts';
 
 const ROLES = ['viewer', 'operator', 'admin'];
 const columns: Column<Token>[] = [
@@ -20,7 +20,7 @@ const columns: Column<Token>[] = [
   { title: 'EXPIRES', cell: (t) => time(t.expiresAtMs) },
 ];
 
-export const tokenCreate: Command = {
+const tokenCreate: Command = {
   noun: 'token',
   verb: 'create',
   summary: 'make a token with which somebody can log in',
@@ -45,7 +45,7 @@ export const tokenCreate: Command = {
   },
 };
 
-export const tokenList: Command = {
+const tokenList: Command = {
   noun: 'token',
   verb: 'list',
   summary: 'list tokens',
@@ -58,7 +58,7 @@ export const tokenList: Command = {
   },
 };
 
-export const tokenDelete: Command = {
+const tokenDelete: Command = {
   noun: 'token',
   verb: 'delete',
   summary: 'end tokens at once',
@@ -73,3 +73,5 @@ export const tokenDelete: Command = {
       done: async () => 'deleted',
     }),
 };
+
+export const tokenCommands: readonly Command[] = [tokenList, tokenCreate, tokenDelete];

@@ -2,9 +2,10 @@
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { formatBytes, parseBytes } from '@berth/shared/units/bytes.ts';
 import type { CloneVmRequest } from '@berth/proto/v1/vm.ts';
-import { labels, LABEL, list, NO_WAIT, text, yes, type Command, type Flags } from '../core/command.ts';
+import { count, labels, LABEL, list, NO_WAIT, text, yes, type Command, type Flags } from '../core/command.ts';
 import { print } from '../core/context.ts';
-import { followJob, runMany } from '../job/follow.ts';
+import { runMany } from '../job/many.ts';
+import { unlessThere } from './there.ts';
 import { readText } from '../core/files.ts';
 
 export const vmClone: Command = {
@@ -55,14 +56,14 @@ export const vmClone: Command = {
       noun: 'vm',
       names,
       wait: flags['wait'] !== false,
-      start: (api, name) => api.call(api.vms, (c) => c.cloneVm, { ...request, name }),
-      done: async (api, name) => {
-        if (yes(flags, 'start')) {
-          const { jobId } = await api.call(api.vms, (c) => c.startVm, { vm: name });
-          if (jobId !== '') await followJob(ctx, api, jobId, () => {});
-        }
-        const vm = await api.call(api.vms, (c) => c.getVm, { vm: name });
-        return `created on ${vm.host}${yes(flags, 'start') ? ', started' : ''}`;
+      start: (api, name) =>
+        unlessThere(api, names, { name, image }, () => api.call(api.vms, (c) => c.cloneVm, { ...request, name })),
+      done: async (api, name, job, follow) => {
+        const { host } = await api.call(api.vms, (c) => c.getVm, { vm: name });
+        const made = job ? `created on ${host}` : `is on ${host} already`;
+        if (!yes(flags, 'start')) return made;
+        const { jobId } = await api.call(api.vms, (c) => c.startVm, { vm: name });
+        return (await follow(jobId)) ? `${made}, started` : `${made}, runs`;
       },
       advice: 'Finish the rest with the same command; what exists is left alone.',
     });
@@ -76,7 +77,7 @@ function cloneRequest(image: string, flags: Flags): CloneVmRequest {
     name: '',
     diskSizeBytes: size('diskSize'),
     memoryBytes: size('memory'),
-    vcpus: vcpus(flags),
+    vcpus: count(flags, 'vcpus', 0),
     host: text(flags, 'host') ?? '',
     bridge: text(flags, 'bridge') ?? '',
     mac: text(flags, 'mac') ?? '',
@@ -85,13 +86,7 @@ function cloneRequest(image: string, flags: Flags): CloneVmRequest {
     dns: [...list(flags, 'dns')],
     sshKeys: list(flags, 'sshKey').map((f) => readText(f).trim()),
     userData: readText(text(flags, 'userData')),
-    labels: labels(flags, invalidArgument),
+    labels: labels(flags),
     dryRun: false,
   };
-}
-
-export function vcpus(flags: Flags): number {
-  const v = text(flags, 'vcpus') ?? '0';
-  if (!/^\d{1,4}$/.test(v)) throw invalidArgument(`--vcpus ${v} is not a number of CPUs`);
-  return Number(v);
 }

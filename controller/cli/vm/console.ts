@@ -1,7 +1,8 @@
 /** berth vm console: the guest's first serial port, both ways. Ctrl-] leaves. */
 import type { ReadStream } from 'node:tty';
 import { yes, type Command } from '../core/command.ts';
-import { note } from '../core/context.ts';
+import { note, type Context } from '../core/context.ts';
+import type { Api } from '../core/api.ts';
 
 const LEAVE = 0x1d;
 
@@ -13,27 +14,40 @@ export const vmConsole: Command = {
   flags: [{ spec: '--force', description: 'take it over from whoever has it' }],
   async run(ctx, [vm = ''], flags) {
     const api = await ctx.api();
-    const stream = api.console();
-    const raw = ctx.stdin.isTTY === true ? (ctx.stdin as unknown as ReadStream) : undefined;
-    note(ctx, `connected to ${vm}; Ctrl-] leaves. If nothing appears, press Enter.`);
-    stream.write({ message: { $case: 'open', value: { vm, force: yes(flags, 'force') } } });
-    raw?.setRawMode(true);
-    const typed = (d: Buffer) => {
-      const leave = raw ? d.indexOf(LEAVE) : -1;
-      if (leave >= 0) stream.end();
-      else stream.write({ message: { $case: 'data', value: d } });
-    };
-    const done = () => stream.end();
-    ctx.stdin.on('data', typed).once('end', done);
-    ctx.signal.addEventListener('abort', () => stream.cancel(), { once: true });
-    try {
-      for await (const { data } of stream as AsyncIterable<{ data: Uint8Array }>) ctx.stdout.write(data);
-    } catch (e) {
-      if (!ctx.signal.aborted) throw api.translate(e);
-    } finally {
-      raw?.setRawMode(false);
-      ctx.stdin.off('data', typed).off('end', done);
-      ctx.stdin.pause();
-    }
+    const { name, host } = await api.call(api.vms, (c) => c.getVm, { vm });
+    note(ctx, `The console of ${name} on ${host}. Ctrl-] leaves. If nothing appears, press Enter.`);
+    await talk(ctx, api, { vm, force: yes(flags, 'force') });
   },
 };
+
+async function talk(ctx: Context, api: Api, open: { vm: string; force: boolean }): Promise<void> {
+  const stream = api.console();
+  const terminal = ctx.stdin.isTTY === true ? (ctx.stdin as unknown as ReadStream) : undefined;
+  let left = false;
+  const leave = () => {
+    left = true;
+    stream.cancel();
+  };
+  const typed = (d: Buffer) => {
+    const end = terminal ? d.indexOf(LEAVE) : -1;
+    if (end >= 0) leave();
+    else if (!left) stream.write({ message: { $case: 'data', value: d } });
+  };
+  const ended = () => stream.end();
+  stream.write({ message: { $case: 'open', value: open } });
+  terminal?.setRawMode(true);
+  ctx.stdin.on('data', typed).once('end', ended);
+  ctx.signal.addEventListener('abort', leave, { once: true });
+  try {
+    for await (const { data } of stream as AsyncIterable<{ data: Uint8Array }>) ctx.stdout.write(data);
+    note(ctx, `\nThe console of ${open.vm} ended.`);
+  } catch (e) {
+    if (!left) throw api.translate(e);
+    note(ctx, '');
+  } finally {
+    terminal?.setRawMode(false);
+    ctx.stdin.off('data', typed).off('end', ended);
+    ctx.stdin.pause();
+    stream.cancel();
+  }
+}

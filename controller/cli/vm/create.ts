@@ -1,9 +1,9 @@
 /** berth vm create: a VM with a blank disk. */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { parseBytes } from '@berth/shared/units/bytes.ts';
-import { labels, LABEL, NO_WAIT, text, yes, type Command } from '../core/command.ts';
-import { runMany } from '../job/follow.ts';
-import { vcpus } from './clone.ts';
+import { count, labels, LABEL, NO_WAIT, text, yes, type Command } from '../core/command.ts';
+import { runMany } from '../job/many.ts';
+import { unlessThere } from './there.ts';
 
 export const vmCreate: Command = {
   noun: 'vm',
@@ -26,26 +26,27 @@ export const vmCreate: Command = {
     const disk = text(flags, 'disk');
     if (disk === undefined)
       throw invalidArgument('how large is the disk to be? Say --disk SIZE, for example --disk 20GiB');
+    const request = {
+      diskSizeBytes: BigInt(parseBytes(disk)),
+      memoryBytes: BigInt(parseBytes(text(flags, 'memory') ?? '0')),
+      vcpus: count(flags, 'vcpus', 0),
+      host: text(flags, 'host') ?? '',
+      bridge: text(flags, 'bridge') ?? '',
+      mac: text(flags, 'mac') ?? '',
+      labels: labels(flags),
+      dryRun: yes(flags, 'dryRun'),
+    };
     await runMany(ctx, {
       noun: 'vm',
       names,
       wait: flags['wait'] !== false,
       start: (api, name) =>
-        api.call(api.vms, (c) => c.createVm, {
-          name,
-          diskSizeBytes: BigInt(parseBytes(disk)),
-          memoryBytes: BigInt(parseBytes(text(flags, 'memory') ?? '0')),
-          vcpus: vcpus(flags),
-          host: text(flags, 'host') ?? '',
-          bridge: text(flags, 'bridge') ?? '',
-          mac: text(flags, 'mac') ?? '',
-          labels: labels(flags, invalidArgument),
-          dryRun: yes(flags, 'dryRun'),
-        }),
-      done: async (api, name) =>
-        yes(flags, 'dryRun')
-          ? 'would fit'
-          : `created on ${(await api.call(api.vms, (c) => c.getVm, { vm: name })).host}`,
+        unlessThere(api, names, { name, image: '' }, () => api.call(api.vms, (c) => c.createVm, { ...request, name })),
+      done: async (api, name, job) => {
+        if (request.dryRun) return 'would fit';
+        const { host } = await api.call(api.vms, (c) => c.getVm, { vm: name });
+        return job ? `created on ${host}` : `is on ${host} already`;
+      },
       advice: 'Finish the rest with the same command; what exists is left alone.',
     });
   },

@@ -1,6 +1,6 @@
 /** berth vm delete. */
 import { NO_WAIT, yes, type Command } from '../core/command.ts';
-import { runMany } from '../job/follow.ts';
+import { runMany } from '../job/many.ts';
 
 export const vmDelete: Command = {
   noun: 'vm',

@@ -1,7 +1,7 @@
 /** berth vm list. */
 import { OUTPUT, text, type Command } from '../core/command.ts';
 import { allPages } from '../core/pages.ts';
-import { renderList } from '../output/render.ts';
+import { remark, renderList } from '../output/render.ts';
 import { vmColumns, vmView } from './view.ts';
 
 export const vmList: Command = {
@@ -16,11 +16,7 @@ export const vmList: Command = {
       const r = await api.call(api.vms, (c) => c.listVms, { page, host: text(flags, 'host') ?? '' });
       return { items: r.vms.map(vmView), next: r.nextPageToken };
     });
-    // The reason stands behind the last column, only where there is one.
-    const columns = [
-      ...vmColumns(ctx.clock.now()),
-      ...(rows.some((r) => r.stateReason) ? [{ title: '', cell: (v: (typeof rows)[0]) => v.stateReason || ' ' }] : []),
-    ];
+    const columns = [...vmColumns(ctx.clock.now()), ...remark(rows, (v) => v.stateReason)];
     renderList(ctx, flags, {
       rows,
       columns,

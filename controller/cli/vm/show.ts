@@ -2,9 +2,8 @@
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
-import { print } from '../core/context.ts';
 import { percent } from '../core/words.ts';
-import { fields, format, renderOne } from '../output/render.ts';
+import { fields, renderEach } from '../output/render.ts';
 import { vmView, type VmView } from './view.ts';
 
 export const vmShow: Command = {
@@ -15,11 +14,12 @@ export const vmShow: Command = {
   flags: [OUTPUT],
   async run(ctx, names, flags) {
     const api = await ctx.api();
-    for (const [i, vm] of names.entries()) {
-      const row = vmView(await api.call(api.vms, (c) => c.getVm, { vm }));
-      if (i > 0 && ['table', 'wide'].includes(format(flags))) print(ctx, '');
-      renderOne(ctx, flags, { row, name: row.name, lines: () => lines(row, ctx.clock.now()) });
-    }
+    await renderEach(ctx, flags, {
+      names,
+      get: async (vm) => vmView(await api.call(api.vms, (c) => c.getVm, { vm })),
+      name: (v) => v.name,
+      lines: (v) => lines(v, ctx.clock.now()),
+    });
   },
 };
 

@@ -1,6 +1,6 @@
 /** berth vm start. */
 import { NO_WAIT, type Command } from '../core/command.ts';
-import { runMany } from '../job/follow.ts';
+import { runMany } from '../job/many.ts';
 
 export const vmStart: Command = {
   noun: 'vm',

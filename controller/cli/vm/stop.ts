@@ -1,7 +1,7 @@
 /** berth vm stop. */
 import { parseDuration } from '@berth/shared/units/duration.ts';
 import { NO_WAIT, text, yes, type Command } from '../core/command.ts';
-import { runMany } from '../job/follow.ts';
+import { runMany } from '../job/many.ts';
 
 export const vmStop: Command = {
   noun: 'vm',

@@ -3,6 +3,11 @@ import { invalidArgument } from '../errors/cluster-error.ts';
 
 const UNITS: Readonly<Record<string, number>> = {
   B: 1,
+  // A letter alone is binary, as qemu-img and virt-install have it.
+  K: 2 ** 10,
+  M: 2 ** 20,
+  G: 2 ** 30,
+  T: 2 ** 40,
   KB: 1e3,
   MB: 1e6,
   GB: 1e9,
@@ -17,7 +22,7 @@ const UNITS: Readonly<Record<string, number>> = {
 const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 const DECIMAL = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
-/** Bytes of `20GiB`, `1.5 TiB`, `512MB`, `4096B`. A bare number has no unit, so it is refused (0 excepted). */
+/** Bytes of `20GiB`, `20G`, `1.5 TiB`, `512MB`, `4096B`. A bare number has no unit, so it is refused (0 excepted). */
 export function parseBytes(text: string): number {
   const m = /^(\d{1,16}(?:\.\d{1,6})?)\s*([A-Za-z]{1,3})?$/.exec(text.trim());
   const factor = m?.[2] === undefined ? undefined : UNITS[m[2].toUpperCase()];

@@ -1,0 +1,16 @@
+/** The verbs of `berth host`, in the order in which help shows them. */
+import type { Command } from '../core/command.ts';
+import { hostAdd, hostToken } from './add.ts';
+import { hostDrain, hostRemove, hostResume } from './change.ts';
+import { hostList } from './list.ts';
+import { hostShow } from './show.ts';
+
+export const hostCommands: readonly Command[] = [
+  hostList,
+  hostShow,
+  hostAdd,
+  hostToken,
+  hostDrain,
+  hostResume,
+  hostRemove,
+];

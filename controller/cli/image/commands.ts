@@ -1,0 +1,7 @@
+/** The verbs of `berth image`, in the order in which help shows them. */
+import type { Command } from '../core/command.ts';
+import { imageDelete } from './delete.ts';
+import { imageImport } from './import.ts';
+import { imageList, imageShow } from './view.ts';
+
+export const imageCommands: readonly Command[] = [imageList, imageShow, imageImport, imageDelete];

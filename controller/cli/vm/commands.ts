@@ -1,0 +1,23 @@
+/** The verbs of `berth vm`, in the order in which help shows them. */
+import type { Command } from '../core/command.ts';
+import { vmClone } from './clone.ts';
+import { vmConsole } from './console.ts';
+import { vmCreate } from './create.ts';
+import { vmDelete } from './delete.ts';
+import { vmList } from './list.ts';
+import { vmLog } from './log.ts';
+import { vmShow } from './show.ts';
+import { vmStart } from './start.ts';
+import { vmStop } from './stop.ts';
+
+export const vmCommands: readonly Command[] = [
+  vmList,
+  vmShow,
+  vmClone,
+  vmCreate,
+  vmStart,
+  vmStop,
+  vmDelete,
+  vmConsole,
+  vmLog,
+];
