@@ -93,7 +93,7 @@ class RunningAgent implements Agent {
     const operations = new Operations(ledger, clock, log);
     const { server, hub, uploads } = this.assemble(ledger, operations);
     this.parts = { server, operations, ledger, hub };
-    // first of all, so that a second agent on this directory ends here
+    // before anything is taken up again: a port that is taken ends the start
     this.peerPort = await this.openPeerPort();
     await uploads.recover();
     await operations.recover();

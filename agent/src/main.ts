@@ -1,23 +1,25 @@
 /** The `berth-agent` command, and the only file that chooses between real and simulated drivers. */
 import { readFile } from 'node:fs/promises';
+import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 import { Command } from 'commander';
 import { chain, invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Reason } from '@berth/shared/errors/reasons.ts';
 import { createLog, type Log } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { systemRandom } from '@berth/shared/runtime/random.ts';
+import { VERSION } from '@berth/shared/version.ts';
 import { createAgent } from './agent.ts';
 import { DEFAULT_CONFIG_FILE, findLibvirtSocket, loadConfig, printConfig, type AgentConfig } from './config.ts';
 import { createLibvirtHypervisor } from './drivers/libvirt/hypervisor.ts';
 import { createBridges } from './drivers/linux/bridges.ts';
+import { claimDataDir } from './drivers/linux/data-dir.ts';
 import { createDisks } from './drivers/linux/disks.ts';
 import { createExec } from './drivers/linux/exec.ts';
 import { createMachine } from './drivers/linux/machine.ts';
-import type { Drivers } from './drivers/machine.ts';
+import type { Drivers, Machine } from './drivers/machine.ts';
 import { createSimDrivers } from './drivers/sim/sim-drivers.ts';
 import { enroll } from './enroll/enroll.ts';
-import { loadIdentity, prepareIdentityDir } from './enroll/identity-store.ts';
-import { AGENT_VERSION } from './host/host-report.ts';
+import { loadIdentity } from './enroll/identity-store.ts';
 
 interface RunFlags {
   readonly config?: string;
@@ -37,16 +39,19 @@ const EXIT_CODES: Partial<Record<Reason, number>> = {
 };
 
 function realDrivers(config: AgentConfig, log: Log): Drivers {
-  const { dataDir, domainType, unprivilegedUser } = config;
-  const exec = createExec({ unprivilegedUser });
+  const { dataDir, unprivilegedUser } = config;
   const clock = systemClock;
-  const socketPath = findLibvirtSocket(config);
   return {
-    hypervisor: createLibvirtHypervisor({ socketPath, clock, random: systemRandom, log }),
+    hypervisor: createLibvirtHypervisor({ socketPath: findLibvirtSocket(config), clock, random: systemRandom, log }),
     disks: createDisks({ dataDir, unprivilegedUser, clock, log }),
-    machine: createMachine({ exec, dataDir, domainType, libvirtSockets: [socketPath] }),
-    bridges: createBridges({ exec }),
+    machine: realMachine(config),
+    bridges: createBridges({ exec: createExec(config) }),
   };
+}
+
+function realMachine(config: AgentConfig): Machine {
+  const { dataDir, domainType } = config;
+  return createMachine({ exec: createExec(config), dataDir, domainType, libvirtSockets: [findLibvirtSocket(config)] });
 }
 
 async function run(flags: RunFlags): Promise<void> {
@@ -56,6 +61,8 @@ async function run(flags: RunFlags): Promise<void> {
     return void process.stdout.write(`${flags.config ?? DEFAULT_CONFIG_FILE}: no mistakes found\n`);
   const log = createLog('berth-agent', config.logLevel);
   const identity = await loadIdentity(config.dataDir);
+  // before any driver looks at the directory: it would sweep up what another agent is working on
+  await claimDataDir(config.dataDir, createExec(config));
   const drivers = flags.simulate
     ? createSimDrivers({ name: identity.hostName, runDir: config.dataDir, clock: systemClock })
     : realDrivers(config, log);
@@ -110,9 +117,8 @@ async function readStdin(): Promise<string> {
 
 async function check(flags: { config?: string }): Promise<void> {
   const config = loadConfig(flags.config);
-  await prepareIdentityDir(config.dataDir);
-  const drivers = realDrivers(config, createLog('berth-agent', 'silent'));
-  const checks = await drivers.machine.checks();
+  // looks only: an agent may be at work here
+  const checks = await realMachine(config).checks();
   for (const c of checks)
     process.stdout.write(`${c.ok ? '✔' : c.fatal ? '✘' : '!'} ${c.name.padEnd(20)} ${c.detail}\n`);
   process.exit(checks.some((c) => c.fatal && !c.ok) ? 1 : 0);
@@ -133,7 +139,7 @@ function fail(e: unknown): void {
 
 const program = new Command('berth-agent')
   .description('The part of Berth that runs on every host.')
-  .version(AGENT_VERSION)
+  .version(VERSION)
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'berth-agent: ')) })
   .exitOverride((e) => process.exit(e.exitCode === 0 ? 0 : 2));
 const configOption = ['--config <file>', `configuration file (default: ${DEFAULT_CONFIG_FILE})`] as const;
@@ -156,4 +162,6 @@ program
   .description('tell what this host lacks')
   .option(...configOption)
   .action((flags: { config?: string }) => check(flags).catch(fail));
+// what it has to say comes back as errors, and is told once
+setLogVerbosity(logVerbosity.NONE);
 await program.parseAsync();

@@ -22,9 +22,12 @@ const identityFile = (dataDir: string): string => join(directoryOf(dataDir), 'id
 
 /** The data directory may be passed through by the account that disk tools run as; the identity may not. */
 export async function prepareIdentityDir(dataDir: string): Promise<void> {
-  await mkdir(dataDir, { recursive: true, mode: 0o711 });
-  await mkdir(directoryOf(dataDir), { recursive: true, mode: 0o700 });
-  await chmod(directoryOf(dataDir), 0o700);
+  const dir = directoryOf(dataDir);
+  await onDisk(dir, async () => {
+    await mkdir(dataDir, { recursive: true, mode: 0o711 });
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    await chmod(dir, 0o700);
+  });
 }
 
 export const findKey = (dataDir: string): Promise<string | undefined> => readIfThere(keyFile(dataDir));
@@ -48,24 +51,35 @@ export async function loadIdentity(dataDir: string): Promise<StoredIdentity & { 
   }
 }
 
-async function readIfThere(file: string): Promise<string | undefined> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (e) {
-    if ((e as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw e;
-  }
+function readIfThere(file: string): Promise<string | undefined> {
+  return onDisk(file, () =>
+    readFile(file, 'utf8').catch((e: NodeJS.ErrnoException) => {
+      if (e.code === 'ENOENT') return undefined;
+      throw e;
+    }),
+  );
 }
 
-async function replaceFile(file: string, content: string): Promise<void> {
+function replaceFile(file: string, content: string): Promise<void> {
   const temporary = `${file}.new`;
-  const handle = await open(temporary, 'w', 0o600);
+  return onDisk(file, async () => {
+    const handle = await open(temporary, 'w', 0o600);
+    try {
+      await handle.chmod(0o600);
+      await handle.writeFile(content);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+  });
+}
+
+/** What the disk or its permissions refuse is for people to mend: one line. */
+async function onDisk<T>(path: string, fn: () => Promise<T>): Promise<T> {
   try {
-    await handle.chmod(0o600);
-    await handle.writeFile(content);
-    await handle.sync();
-  } finally {
-    await handle.close();
+    return await fn();
+  } catch (e) {
+    throw badState(`the identity of this host in ${path} cannot be used: ${(e as Error).message}`);
   }
-  await rename(temporary, file);
 }

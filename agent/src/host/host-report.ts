@@ -1,12 +1,12 @@
 /** What this host is and has, in one report. What can't be asked now (libvirt is away) keeps its last known value. */
 import type { HostFacts } from '@berth/shared/model/host.ts';
+import { VERSION } from '@berth/shared/version.ts';
 import type { Drivers } from '../drivers/machine.ts';
 import type { HypervisorInfo } from '../drivers/hypervisor.ts';
 import type { Abilities } from './abilities.ts';
 
-export const AGENT_VERSION = '0.1.0';
-/** Optional features by name, append-only. */
-const CAPABILITIES = ['image.fetch', 'serial-log', 'console'] as const;
+/** Optional features by name, append-only; proto/EXTENSIONS.md says what each is. */
+export const CAPABILITIES = ['image.fetch', 'serial-log', 'console'] as const;
 
 export interface ReportDeps {
   readonly drivers: Drivers;
@@ -30,7 +30,7 @@ export function createHostReport(deps: ReportDeps): () => Promise<HostFacts> {
       ...facts,
       libvirtVersion: info?.libvirtVersion ?? '',
       qemuVersion: info?.qemuVersion ?? '',
-      agentVersion: AGENT_VERSION,
+      agentVersion: VERSION,
       domainType,
       checks,
       capabilities: CAPABILITIES,

@@ -5,7 +5,7 @@
 import { constants } from 'node:fs';
 import { open, mkdir, readFile, rename, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 
 interface Waiting {
   readonly text: string;
@@ -154,7 +154,7 @@ async function readIfThere(file: string): Promise<Buffer> {
     return await readFile(file);
   } catch (e) {
     if ((e as NodeJS.ErrnoException).code === 'ENOENT') return Buffer.alloc(0);
-    throw e;
+    throw badState(`the agent cannot read its notes of operations: ${(e as Error).message}`);
   }
 }
 

@@ -46,7 +46,8 @@ function bind(server: Server, credentials: MutualTls, host: string, port: number
   return new Promise((resolve, reject) => {
     server.bindAsync(address, credentials, (e, bound) => {
       if (e === null) return resolve(bound);
-      reject(new ClusterError('BAD_STATE', `the agent cannot listen on ${address}: ${e.message}`, {}, { cause: e }));
+      const why = /errors: \[(.*)\]$/.exec(e.message)?.[1] ?? e.message;
+      reject(new ClusterError('BAD_STATE', `the agent cannot listen on ${address}: ${why}`));
     });
   });
 }

@@ -20,6 +20,8 @@ export interface RunOptions {
   readonly onOutput?: (text: string) => void;
   /** Exit codes that are not failures besides 0. */
   readonly okCodes?: readonly number[];
+  /** An open file that the program gets as its descriptor 3. */
+  readonly descriptor?: number;
   /** Goes before the error's text: what was being done, and to which object. */
   readonly what?: string;
 }
@@ -92,11 +94,14 @@ async function start(
   killSignal: 'SIGTERM' | 'SIGKILL',
 ): Promise<RunResult> {
   const [file = '', ...args] = argv;
+  // execa takes any descriptor, its types only name the first ten
+  const descriptor = options.descriptor === undefined ? [] : [options.descriptor as 9];
   const child = execa(file, args, {
     cwd: '/',
     env: ENV,
     extendEnv: false,
-    ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+    stdio: [options.input === undefined ? ('ignore' as const) : ('pipe' as const), 'pipe', 'pipe', ...descriptor],
+    ...(options.input === undefined ? {} : { input: options.input }),
     timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     ...(options.signal ? { cancelSignal: options.signal } : {}),
     killSignal,
@@ -187,6 +192,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   setpriv: 'util-linux',
   prlimit: 'util-linux',
   ionice: 'util-linux',
+  flock: 'util-linux',
   'systemd-run': 'systemd',
   systemctl: 'systemd',
 };
