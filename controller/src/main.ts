@@ -1,10 +1,10 @@
 /** `berth-controller`: reads the command line, starts what it asks for, and says in one line what became of it. */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { chain, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { createLog, type Log } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { systemRandom } from '@berth/shared/runtime/random.ts';
+import { VERSION } from '@berth/shared/version.ts';
 import { loadConfig, printConfig, type Config } from './config.ts';
 import { createController } from './controller.ts';
 import { initialise, renewAdminToken } from './trust/init.ts';
@@ -22,11 +22,6 @@ const NAME = 'berth-controller';
 
 const readConfig = (f: Flags): Config =>
   loadConfig(f.config, { dataDir: f.dataDir, listen: f.listen, logLevel: f.logLevel });
-
-function version(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
-  return String((JSON.parse(text) as { version?: unknown }).version);
-}
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
@@ -57,7 +52,7 @@ async function run(flags: Flags): Promise<void> {
     clock: systemClock,
     random: systemRandom,
     log,
-    version: version(),
+    version: VERSION,
     workerFile,
     onFatal: () => process.exit(1),
   });
@@ -98,7 +93,7 @@ function program(): Command {
       .option('--config <file>', 'configuration file (default: /etc/berth/controller.yaml, where there is one)')
       .option('--data-dir <dir>', 'database, keys and tokens')
       .option('--log-level <level>', 'trace, debug, info, warn, error or silent');
-  const command = new Command(NAME).description('The controller of a Berth installation.').version(version());
+  const command = new Command(NAME).description('The controller of a Berth installation.').version(VERSION);
   shared(command)
     .option('--check-config', 'check the configuration and exit')
     .option('--print-config', 'print the configuration with its defaults and exit')

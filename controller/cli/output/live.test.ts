@@ -7,12 +7,12 @@ function terminal(o: { columns?: number; rows?: number; isTTY?: boolean } = {}) 
   const screen: string[] = [''];
   let row = 0;
   const write = (text: string) => {
-    for (const part of text.split(/(\n|\x1b\[\d+A|\x1b\[0J)/u)) {
+    for (const part of text.split(/(\n|\r|\x1b\[\d+A|\x1b\[0J)/u)) {
       const up = /^\x1b\[(\d+)A$/u.exec(part);
       if (part === '\n') screen[++row] ??= '';
       else if (up) row -= Number(up[1]);
       else if (part === '\x1b[0J') screen.splice(row, screen.length, '');
-      else if (part !== '') screen[row] += part;
+      else if (part !== '' && part !== '\r') screen[row] += part;
     }
     return true;
   };

@@ -27,7 +27,7 @@ function terminal({ stdout, stderr, clock }: Pick<Context, 'stdout' | 'stderr' |
   let drawn = 0;
   let pending: { cancel(): void } | undefined;
   const erase = () => {
-    if (drawn > 0) stderr.write(`\x1b[${drawn}A\x1b[0J`);
+    if (drawn > 0) stderr.write(`\r\x1b[${drawn}A\x1b[0J`); // \r: ^C may have been echoed
     drawn = 0;
   };
   const draw = () => {

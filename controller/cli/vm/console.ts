@@ -15,7 +15,8 @@ export const vmConsole: Command = {
   async run(ctx, [vm = ''], flags) {
     const api = await ctx.api();
     const { name, host } = await api.call(api.vms, (c) => c.getVm, { vm });
-    note(ctx, `The console of ${name} on ${host}. Ctrl-] leaves. If nothing appears, press Enter.`);
+    const how = ctx.stdin.isTTY ? 'Ctrl-] leaves. If nothing appears, press Enter.' : 'Ctrl-C leaves.';
+    note(ctx, `The console of ${name} on ${host}. ${how}`);
     await talk(ctx, api, { vm, force: yes(flags, 'force') });
   },
 };
