@@ -2,6 +2,7 @@
  * `npm run quickstart`: makes the machine ready (setup.js), then hands over to the bundled quickstart. Plain JavaScript
  * without dependencies, because on a fresh machine there are none yet.
  */
+import { existsSync } from 'node:fs';
 import { ensureSetup } from './setup.js';
 import { dockerSocket } from './setup/docker-api.js';
 import { stopOwnEngine } from './setup/engine.js';
@@ -39,6 +40,9 @@ if (o.help) {
 }
 
 const lab = !o.simulate && !o.down;
+process.once('SIGINT', () =>
+  fail('interrupted. Go on with: npm run quickstart   remove it with: npm run quickstart -- --down', 130),
+);
 if (!o.down)
   console.log(
     o.simulate
@@ -47,13 +51,17 @@ if (!o.down)
   );
 const shown = (event) =>
   event.state === 'done' && event.ms === 0 && event.detail === 'up to date' ? undefined : phaseLine(event);
-const setup = await ensureSetup({
-  lab,
-  say(event) {
-    const line = o.down && event.state !== 'fail' ? undefined : shown(event);
-    if (line !== undefined) console.log(line);
-  },
-});
+// What was built once can remove what it made, whatever the checkout looks like now.
+const setup =
+  o.down && existsSync(new URL('./dist/quickstart.js', import.meta.url))
+    ? { ready: true }
+    : await ensureSetup({
+        lab,
+        say(event) {
+          const line = o.down && event.state !== 'fail' ? undefined : shown(event);
+          if (line !== undefined) console.log(line);
+        },
+      });
 if (!setup.ready) fail(setup.reason ?? 'the set-up failed; see .lab/setup.log');
 if (lab && setup.lab === undefined)
   fail(`the lab can't run here: ${setup.labReason}. Without it: npm run quickstart -- --simulate`);
@@ -68,7 +76,6 @@ try {
       hosts: o.hosts,
       simulate: o.simulate,
       guestImage: setup.lab?.guestImage,
-      print: (line) => console.log(line),
     });
   process.exit(0);
 } catch (e) {

@@ -71,7 +71,7 @@ async function prepareCheckout(root, state, report, log) {
     await installDependencies(root, log);
     return 'npm ci';
   });
-  await report.phase('build', '', buildFresh(root), async () => (await build(root)).join(' '));
+  await report.phase('build', '', buildFresh(root), async () => `${(await build(root)).length} programs`);
 }
 
 async function prepareLab(root, state, packagesReason, report) {

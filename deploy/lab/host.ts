@@ -104,6 +104,11 @@ export class LabHost {
     return pids.length;
   }
 
+  /** Whether the host is switched on. */
+  async running(): Promise<boolean> {
+    return (await this.#container.inspect()).State.Running;
+  }
+
   async libvirtPid(): Promise<number | undefined> {
     const { stdout } = await this.exec(['pidof', 'libvirtd']);
     return Number(stdout.trim().split(' ')[0]) || undefined;

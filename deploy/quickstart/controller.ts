@@ -5,8 +5,8 @@ import { createApi, type Api } from '@berth/controller/cli/core/api.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { decodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { fetchPinnedCa } from '@berth/shared/trust/pin.ts';
-import { endDaemon, freePort, lastLine, runCommand, runs, settles, startDaemon } from './processes.ts';
-import { root, saveState, stateDir, type QuickstartState } from './state.ts';
+import { endDaemons, ensureDaemon, freePort, lastLine, runCommand, runs, settles, type Argv } from './processes.ts';
+import { root, stateDir } from './state.ts';
 
 const PROGRAM = join(root, 'controller', 'dist', 'berth-controller.js');
 const dataDir = join(stateDir, 'controller');
@@ -19,21 +19,15 @@ export interface RunningController {
 }
 
 /** @param address where it listens: one address that both this machine and the hosts reach. */
-export async function ensureController(state: QuickstartState, address: string): Promise<RunningController> {
+export async function ensureController(address: string): Promise<RunningController> {
   if (!existsSync(join(dataDir, 'admin-token'))) await init(address);
   const line = decodeLoginLine(readFileSync(join(dataDir, 'admin-token'), 'utf8'));
-  if (!runs(state.controllerPid, PROGRAM)) {
-    state.controllerPid = startDaemon(
-      [process.execPath, PROGRAM, 'run', '--data-dir', dataDir, '--listen', line.controller],
-      logFile,
-    );
-    saveState(state);
-  }
+  const argv: Argv = [process.execPath, PROGRAM, 'run', '--data-dir', dataDir, '--listen', line.controller];
+  ensureDaemon(argv, logFile);
   let ca: string | undefined;
   await settles(async () => {
-    if (!runs(state.controllerPid, PROGRAM)) return true;
     ca = await fetchPinnedCa(line.controller, line.caPin, 1_000).catch(() => undefined);
-    return ca !== undefined;
+    return ca !== undefined || !runs(argv);
   }, 30_000);
   if (ca === undefined) throw new Error(`the controller does not start: ${lastLine(logFile)} (all of it: ${logFile})`);
   const endpoint = { controller: line.controller, ca, token: line.token };
@@ -46,7 +40,4 @@ async function init(address: string): Promise<void> {
   await runCommand([process.execPath, PROGRAM, 'init', '--data-dir', dataDir, '--address', `${address}:${port}`]);
 }
 
-/** True when there was one to stop. */
-export async function stopController(state: QuickstartState | undefined): Promise<number> {
-  return Number(await endDaemon(state?.controllerPid, PROGRAM));
-}
+export const stopController = (): Promise<number> => endDaemons(PROGRAM, stateDir);

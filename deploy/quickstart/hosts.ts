@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import type { Api } from '@berth/controller/cli/core/api.ts';
 import { HostState } from '@berth/proto/v1/host.ts';
 import type { Lab } from '../lab/lab.ts';
-import { endDaemon, freePort, lastLine, runCommand, runs, settles, startDaemon } from './processes.ts';
-import { root, saveState, stateDir, type QuickstartState } from './state.ts';
+import { endDaemons, ensureDaemon, freePort, lastLine, runCommand, runs, settles, type Argv } from './processes.ts';
+import { root, stateDir, type QuickstartState } from './state.ts';
 
 const LABEL = 'quickstart';
 const PROGRAM = join(root, 'agent', 'dist', 'berth-agent.js');
@@ -18,12 +18,8 @@ export const labOf = async (): Promise<Lab | undefined> => (await labs()).findLa
 
 /** The containers, without agents yet. Answers the machine's own address in their network: the controller listens there. */
 export async function ensureContainers(names: readonly string[]): Promise<string> {
-  const lab = await labOf();
-  if (lab && names.some((n) => !lab.hosts.some((h) => h.name === n)))
-    throw new Error(
-      `${lab.hosts.length} hosts run already. For another number: npm run quickstart -- --down, then again`,
-    );
-  if (!lab) await (await labs()).startLab({ hosts: names, label: LABEL });
+  const lab = (await labOf()) ?? (await (await labs()).startLab({ hosts: names, label: LABEL }));
+  await Promise.all(lab.hosts.map(async (h) => ((await h.running()) ? undefined : h.restart())));
   const { docker } = await import('../lab/engine.ts');
   const { IPAM } = (await (await docker()).getNetwork(`berth-${LABEL}`).inspect()) as {
     IPAM?: { Config?: { Gateway?: string }[] };
@@ -33,27 +29,25 @@ export async function ensureContainers(names: readonly string[]): Promise<string
   return gateway.split('/')[0] ?? gateway;
 }
 
-export async function ensureHosts(api: Api, state: QuickstartState, names: readonly string[]): Promise<string> {
+export async function ensureHosts(api: Api, simulate: boolean, names: readonly string[]): Promise<string> {
   const known = new Map((await listHosts(api)).map((h) => [h.name, h]));
   const missing = names.filter((n) => !known.has(n) || known.get(n)?.state === HostState.ENROLLING);
-  if (state.simulate) await simulated(api, state, names, missing);
+  if (simulate) await simulated(api, names, missing);
   else await contained(api, names, missing);
   let slow: string[] = [];
-  const up = await settles(async () => {
-    const dead = state.agentPids.findIndex((pid) => !runs(pid, PROGRAM));
-    if (dead >= 0)
-      throw new Error(`the agent of ${names[dead]} ended: ${lastLine(join(stateDir, `${names[dead]}.log`))}`);
+  await settles(async () => {
+    const dead = simulate ? names.find((n) => !runs(agentArgv(n))) : undefined;
+    if (dead !== undefined) throw new Error(`the agent of ${dead} ended: ${lastLine(join(stateDir, `${dead}.log`))}`);
     const hosts = await listHosts(api);
-    slow = names.filter((n) => hosts.find((h) => h.name === n)?.state !== HostState.UP);
+    const reasons = new Map(hosts.map((h) => [h.name, h.state === HostState.UP ? undefined : h.stateReason]));
+    slow = names.flatMap((n) => {
+      const reason = reasons.get(n);
+      return reason === undefined ? [] : [`${n} is not up (${reason || 'no reason known'})`];
+    });
     return slow.length === 0;
   }, UP_MS);
-  if (!up) {
-    const hosts = await listHosts(api);
-    throw new Error(
-      `${slow.map((n) => `${n} is not up (${hosts.find((h) => h.name === n)?.stateReason || 'no reason known'})`).join('; ')}`,
-    );
-  }
-  return missing.length > 0 ? 'enrolled, up' : 'up already';
+  if (slow.length > 0) throw new Error(slow.join('; '));
+  return missing.length > 0 ? 'enrolled, up' : 'up';
 }
 
 const listHosts = async (api: Api) =>
@@ -85,45 +79,39 @@ async function contained(api: Api, names: readonly string[], missing: readonly s
   );
 }
 
-async function simulated(
-  api: Api,
-  state: QuickstartState,
-  names: readonly string[],
-  missing: readonly string[],
-): Promise<void> {
-  const pids = await Promise.all(
-    names.map(async (name, i) => {
-      const running = state.agentPids[i];
-      if (running !== undefined && runs(running, PROGRAM)) return running;
-      const dir = join(stateDir, name);
-      const config = join(dir, 'agent.yaml');
-      if (missing.includes(name)) {
-        mkdirSync(dir, { recursive: true, mode: 0o700 });
-        const [port, peerPort] = [await freePort('127.0.0.1', 0), await freePort('127.0.0.1', 0)];
-        writeFileSync(
-          config,
-          `dataDir: ${dir}\nlisten: 127.0.0.1:${port}\npeerListen: 127.0.0.1:${peerPort}\nlogLevel: info\n`,
-        );
-        await runCommand(
-          [process.execPath, PROGRAM, 'enroll', '--config', config],
-          await joinToken(api, name, `127.0.0.1:${port}`),
-        );
-      }
-      return startDaemon(
-        [process.execPath, PROGRAM, 'run', '--simulate', '--config', config],
-        join(stateDir, `${name}.log`),
-      );
+const agentConfig = (name: string): string => join(stateDir, name, 'agent.yaml');
+const agentArgv = (name: string): Argv => [
+  process.execPath,
+  PROGRAM,
+  'run',
+  '--simulate',
+  '--config',
+  agentConfig(name),
+];
+
+async function simulated(api: Api, names: readonly string[], missing: readonly string[]): Promise<void> {
+  await Promise.all(
+    names.map(async (name) => {
+      if (missing.includes(name)) await enrolSimulated(api, name);
+      ensureDaemon(agentArgv(name), join(stateDir, `${name}.log`));
     }),
   );
-  state.agentPids = pids;
-  saveState(state);
 }
 
-/** How many there were. */
+async function enrolSimulated(api: Api, name: string): Promise<void> {
+  const dataDir = join(stateDir, name);
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const [port, peerPort] = [await freePort('127.0.0.1', 0), await freePort('127.0.0.1', 0)];
+  const listen = `listen: 127.0.0.1:${port}\npeerListen: 127.0.0.1:${peerPort}\n`;
+  writeFileSync(agentConfig(name), `dataDir: ${dataDir}\n${listen}logLevel: info\n`);
+  const token = await joinToken(api, name, `127.0.0.1:${port}`);
+  await runCommand([process.execPath, PROGRAM, 'enroll', '--config', agentConfig(name)], token);
+}
+
+/** How many there were, simulated or not. */
 export async function stopHosts(state: QuickstartState | undefined): Promise<number> {
-  const ended = await Promise.all((state?.agentPids ?? []).map((pid) => endDaemon(pid, PROGRAM)));
-  const simulatedCount = ended.filter(Boolean).length;
-  if (state?.simulate) return simulatedCount;
+  const ended = await endDaemons(PROGRAM, stateDir);
+  if (state?.simulate) return ended;
   const { removeLab } = await labs();
-  return simulatedCount + (await removeLab(LABEL).catch(() => 0));
+  return ended + (await removeLab(LABEL).catch(() => 0)); // without an engine there are no containers
 }

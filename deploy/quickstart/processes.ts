@@ -1,43 +1,52 @@
-/** Daemons that outlive the quickstart: started detached, found again by process id, ended by it. */
+/** Daemons that outlive the quickstart: started detached, found again by their command line. */
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { execa } from 'execa';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 
-/** Starts a program in the background; its output goes to `logFile`. */
-export function startDaemon(argv: readonly [string, ...string[]], logFile: string): number {
+export type Argv = readonly [string, ...string[]];
+
+/** Makes sure that a program runs in the background; its output goes to `logFile`. */
+export function ensureDaemon(argv: Argv, logFile: string): void {
+  if (runs(argv)) return;
   const log = openSync(logFile, 'a', 0o600);
   try {
-    const child = spawn(argv[0], argv.slice(1), { detached: true, stdio: ['ignore', log, log] });
-    child.unref();
-    if (child.pid === undefined) throw new Error(`${argv[0]} does not start; see ${logFile}`);
-    return child.pid;
+    spawn(argv[0], argv.slice(1), { detached: true, stdio: ['ignore', log, log] }).unref();
   } finally {
     closeSync(log);
   }
 }
 
-/** Whether a process is (still) the program we started: pids are used again. */
-export function runs(pid: number | undefined, program: string): boolean {
-  if (pid === undefined) return false;
+export const runs = (argv: Argv): boolean => daemons((words) => words.join('\0') === argv.join('\0')).length > 0;
+
+/** Ends all processes that work with something below `dir`: SIGTERM, then SIGKILL. Answers how many there were. */
+export async function endDaemons(program: string, dir: string): Promise<number> {
+  const ours = () => daemons((words) => words.includes(program) && words.some((w) => w.startsWith(dir)));
+  const pids = ours();
+  pids.forEach((pid) => process.kill(pid, 'SIGTERM'));
+  if (!(await settles(() => ours().length === 0, 10_000))) ours().forEach((pid) => process.kill(pid, 'SIGKILL'));
+  return pids.length;
+}
+
+/** Ids of the processes whose command line is wanted. Looked up each time: what a crash or a restart left is seen as it is. */
+function daemons(wanted: (argv: readonly string[]) => boolean): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => wanted(commandLine(pid)))
+    .map(Number);
+}
+
+function commandLine(pid: string): string[] {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(program);
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
   } catch {
-    return false;
+    return []; // it ended just now
   }
 }
 
-/** SIGTERM, then SIGKILL. True when it ran. */
-export async function endDaemon(pid: number | undefined, program: string): Promise<boolean> {
-  if (pid === undefined || !runs(pid, program)) return false;
-  process.kill(pid, 'SIGTERM');
-  if (!(await settles(() => !runs(pid, program), 10_000))) process.kill(pid, 'SIGKILL');
-  return true;
-}
-
 /** Runs one of our own commands to its end; throws with its own words. */
-export async function runCommand(argv: readonly [string, ...string[]], input?: string): Promise<string> {
+export async function runCommand(argv: Argv, input?: string): Promise<string> {
   const r = await execa(argv[0], argv.slice(1), { reject: false, ...(input === undefined ? {} : { input }) });
   if (r.exitCode !== 0) throw new Error(`${r.stderr || r.stdout || argv.join(' ')}`.trim());
   return r.stdout;

@@ -1,13 +1,13 @@
-/** What the quickstart remembers between runs, in .quickstart/ of the checkout: process ids and which kind of hosts it made. */
+/** What the quickstart remembers between runs, in .quickstart/ of the checkout. Which processes run is looked up, never remembered. */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findRoot } from '../setup/root.js';
 
 export interface QuickstartState {
   readonly simulate: boolean;
-  controllerPid: number | undefined;
-  /** Of simulated hosts. */
-  agentPids: readonly number[];
+  readonly hosts: number;
+  /** The context that was current before ours. */
+  readonly previousContext?: string | undefined;
 }
 
 export const root = findRoot();

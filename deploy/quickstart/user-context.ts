@@ -1,19 +1,25 @@
 /** Makes `npx berth` work at once: a context named quickstart in the person's own configuration, current until --down. */
-import { configStore } from '@berth/controller/cli/core/config.ts';
+import { rmSync } from 'node:fs';
+import { configStore, type Endpoint } from '@berth/controller/cli/core/config.ts';
 
 const NAME = 'quickstart';
 
-export function rememberContext(endpoint: { controller: string; ca: string; token: string }): void {
+/** Answers which context was current before. */
+export function rememberContext(endpoint: Endpoint): string | undefined {
   const store = configStore(undefined);
-  const config = store.load();
-  store.save({ current: NAME, contexts: { ...config.contexts, [NAME]: endpoint } });
+  const { current, contexts } = store.load();
+  store.save({ current: NAME, contexts: { ...contexts, [NAME]: endpoint } });
+  return current === NAME ? undefined : current;
 }
 
-export function forgetContext(): void {
+/** A configuration in which nothing else stands goes too. */
+export function forgetContext(previous: string | undefined): void {
   const store = configStore(undefined);
   const { current, contexts } = store.load();
   if (!(NAME in contexts)) return;
   const rest = Object.fromEntries(Object.entries(contexts).filter(([name]) => name !== NAME));
-  const next = current === NAME ? Object.keys(rest)[0] : current;
+  const names = Object.keys(rest);
+  if (names.length === 0) return rmSync(store.path, { force: true });
+  const next = current !== NAME ? current : (names.find((n) => n === previous) ?? names[0]);
   store.save({ ...(next === undefined ? {} : { current: next }), contexts: rest });
 }

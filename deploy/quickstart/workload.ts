@@ -2,10 +2,11 @@
 import { execPath } from 'node:process';
 import { join } from 'node:path';
 import type { Api } from '@berth/controller/cli/core/api.ts';
+import { shortDigest } from '@berth/controller/cli/core/words.ts';
 import { hostColumns, hostView } from '@berth/controller/cli/host/view.ts';
 import { tableLines } from '@berth/controller/cli/output/table.ts';
 import { vmColumns, vmView } from '@berth/controller/cli/vm/view.ts';
-import { ImageState } from '@berth/proto/v1/image.ts';
+import { ImageState, type Image } from '@berth/proto/v1/image.ts';
 import { JobState } from '@berth/proto/v1/job.ts';
 import { VmState, type Vm } from '@berth/proto/v1/vm.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
@@ -20,36 +21,47 @@ const FIRST_ADDRESS = 11;
 const BOOT_MS = 120_000;
 const PAGE = { pageSize: 1000, pageToken: '' };
 
-export async function ensureImage(api: Api, guestImage: string | undefined): Promise<string> {
-  const find = async () =>
-    (await api.call(api.images, (c) => c.listImages, { page: PAGE })).images.find((i) => i.name === 'base');
-  if ((await find())?.state !== ImageState.AVAILABLE)
+/** Does some work under a title, and says with which result; a remark stands behind the time. */
+export type Phase = <T>(
+  title: string,
+  work: () => Promise<{ readonly detail: string; readonly remark?: string | undefined; readonly value: T }>,
+) => Promise<T>;
+
+export async function ensureImage(api: Api, guestImage: string | undefined): Promise<Image> {
+  const known = (await api.call(api.images, (c) => c.listImages, { page: PAGE })).images.find((i) => i.name === 'base');
+  if (known?.state !== ImageState.AVAILABLE)
     await runCommand([execPath, BERTH, 'image', 'import', guestImage ?? writeSimulatedImage(), '--name', 'base']);
-  const image = await find();
-  return `${image?.digest.slice(0, 13)}…, ${image?.copies.length === 1 ? `on ${image.copies[0]?.host}` : `on ${image?.copies.length} hosts`}`;
+  return api.call(api.images, (c) => c.getImage, { image: 'base' });
 }
 
-type Phase = (name: string, work: () => Promise<readonly [string, undefined]>) => Promise<undefined>;
+export const imageLine = ({ digest, copies }: Image): string =>
+  `${shortDigest(digest)}, on ${copies.length === 1 ? copies[0]?.host : `${copies.length} hosts`}`;
 
-/** Both at once: they are placed one after the other, so they land on different hosts where there are two. */
-export async function ensureVms(api: Api, names: readonly string[], phase: Phase): Promise<void> {
+/**
+ * Both at once: they are placed one after the other, so they land on different hosts where there are two.
+ * @param holders hosts that have the image already
+ */
+export async function ensureVms(
+  api: Api,
+  names: readonly string[],
+  holders: readonly string[],
+  phase: Phase,
+): Promise<void> {
   await Promise.all(
     names.map((name, i) =>
-      phase(name, async () => {
+      phase(`vm ${name}`, async () => {
         const known = await findVm(api, name);
-        if (!known) {
-          const address = `10.77.0.${FIRST_ADDRESS + i}/24`;
+        const address = `10.77.0.${FIRST_ADDRESS + i}/24`;
+        if (!known)
           await job(api, (await api.call(api.vms, (c) => c.cloneVm, { ...CLONE, image: 'base', name, address })).jobId);
-        }
-        const created = await api.call(api.vms, (c) => c.getVm, { vm: name });
-        if (created.state === VmState.RUNNING) return [`runs on ${created.host} already`, undefined];
+        const vm = await api.call(api.vms, (c) => c.getVm, { vm: name });
+        if (vm.state === VmState.RUNNING) return { detail: `runs on ${vm.host}`, value: undefined };
         await job(api, (await api.call(api.vms, (c) => c.startVm, { vm: name })).jobId);
-        return [
-          known
-            ? `started on ${created.host}`
-            : `created on ${created.host}, started${await copied(api, created.host)}`,
-          undefined,
-        ];
+        return {
+          detail: known ? `started on ${vm.host}` : `created on ${vm.host}, started`,
+          remark: holders.includes(vm.host) ? undefined : await copied(api, vm.host),
+          value: undefined,
+        };
       }),
     ),
   );
@@ -74,10 +86,10 @@ const findVm = async (api: Api, name: string): Promise<Vm | undefined> =>
   (await api.call(api.vms, (c) => c.listVms, { page: PAGE, host: '' })).vms.find((v) => v.name === name);
 
 /** Said when the image had to travel. */
-async function copied(api: Api, host: string): Promise<string> {
+async function copied(api: Api, host: string): Promise<string | undefined> {
   const { copies } = await api.call(api.images, (c) => c.getImage, { image: 'base' });
   const copy = copies.find((c) => c.host === host);
-  return copies.length > 1 && copy ? `; base there (${formatFileBytes(Number(copy.fileBytes))})` : '';
+  return copy && `base copied to ${host} (${formatFileBytes(Number(copy.fileBytes))})`;
 }
 
 /** Waits for a job's end; throws its error. */

@@ -1,0 +1,30 @@
+/** One quickstart at a time: a file with the process id of the one that works. A dead one's is taken over. */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stateDir } from './state.ts';
+
+const file = join(stateDir, 'lock');
+
+/** Runs `work` while holding the lock; throws when another quickstart has it. */
+export async function alone(work: () => Promise<void>): Promise<void> {
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  const other = holder();
+  if (other !== undefined)
+    throw new Error(`another quickstart is at work (process ${other}). Wait for its end, or end it`);
+  rmSync(file, { force: true });
+  writeFileSync(file, String(process.pid), { flag: 'wx' });
+  try {
+    await work();
+  } finally {
+    rmSync(file, { force: true });
+  }
+}
+
+function holder(): number | undefined {
+  try {
+    const pid = Number(readFileSync(file, 'utf8'));
+    return pid !== process.pid && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('quickstart') ? pid : undefined;
+  } catch {
+    return undefined;
+  }
+}
