@@ -67,10 +67,10 @@ async function work(api: Api, o: QuickstartOptions, phase: Phase, print: (line: 
     const image = await ensureImage(api, o.guestImage);
     return { detail: imageLine(image), value: image.copies.map((c) => c.host) };
   });
-  await ensureVms(api, VMS, copies, phase);
+  const before = await ensureVms(api, VMS, copies, phase);
   const said = await phase('guests', async () => ({
     detail: 'booted, as their consoles say',
-    value: await guestLines(api, VMS),
+    value: await guestLines(api, VMS, before),
   }));
   print('');
   [...said, '', ...(await inventory(api)), '', ...NEXT].forEach(print);

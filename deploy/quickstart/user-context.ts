@@ -1,5 +1,6 @@
 /** Makes `npx berth` work at once: a context named quickstart in the person's own configuration, current until --down. */
-import { rmSync } from 'node:fs';
+import { readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { configStore, type Endpoint } from '@berth/controller/cli/core/config.ts';
 
 const NAME = 'quickstart';
@@ -19,7 +20,12 @@ export function forgetContext(previous: string | undefined): void {
   if (!(NAME in contexts)) return;
   const rest = Object.fromEntries(Object.entries(contexts).filter(([name]) => name !== NAME));
   const names = Object.keys(rest);
-  if (names.length === 0) return rmSync(store.path, { force: true });
+  if (names.length === 0) return removeFile(store.path);
   const next = current !== NAME ? current : (names.find((n) => n === previous) ?? names[0]);
   store.save({ ...(next === undefined ? {} : { current: next }), contexts: rest });
+}
+
+function removeFile(path: string): void {
+  rmSync(path, { force: true });
+  if (readdirSync(dirname(path)).length === 0) rmdirSync(dirname(path));
 }

@@ -39,15 +39,15 @@ export const imageLine = ({ digest, copies }: Image): string =>
 
 /**
  * Both at once: they are placed one after the other, so they land on different hosts where there are two.
- * @param holders hosts that have the image already
+ * Answers how often each guest had said its name before it was started. @param holders hosts that have the image already
  */
 export async function ensureVms(
   api: Api,
   names: readonly string[],
   holders: readonly string[],
   phase: Phase,
-): Promise<void> {
-  await Promise.all(
+): Promise<number[]> {
+  return Promise.all(
     names.map((name, i) =>
       phase(`vm ${name}`, async () => {
         const known = await findVm(api, name);
@@ -55,12 +55,13 @@ export async function ensureVms(
         if (!known)
           await job(api, (await api.call(api.vms, (c) => c.cloneVm, { ...CLONE, image: 'base', name, address })).jobId);
         const vm = await api.call(api.vms, (c) => c.getVm, { vm: name });
-        if (vm.state === VmState.RUNNING) return { detail: `runs on ${vm.host}`, value: undefined };
+        if (vm.state === VmState.RUNNING) return { detail: `runs on ${vm.host}`, value: 0 };
+        const before = known ? (await sayings(api, name)).length : 0;
         await job(api, (await api.call(api.vms, (c) => c.startVm, { vm: name })).jobId);
         return {
           detail: known ? `started on ${vm.host}` : `created on ${vm.host}, started`,
           remark: holders.includes(vm.host) ? undefined : await copied(api, vm.host),
-          value: undefined,
+          value: before,
         };
       }),
     ),
@@ -102,24 +103,28 @@ async function job(api: Api, id: string): Promise<void> {
   }
 }
 
-/** What each guest says of itself on its serial console: that it booted, and its own name. */
-export async function guestLines(api: Api, names: readonly string[]): Promise<string[]> {
+/** What each guest says of itself on its serial console, once it has said so more often than `before`. */
+export async function guestLines(
+  api: Api,
+  names: readonly string[],
+  before: readonly number[],
+): Promise<readonly string[]> {
   return Promise.all(
-    names.map(async (name) => {
-      let line: string | undefined;
-      await settles(async () => {
-        line = /^berth-guest: (.*)$/m.exec(
-          (await serialLog(api, name)).replaceAll('\r', '').split('\n').reverse().join('\n'),
-        )?.[1];
-        return line !== undefined;
-      }, BOOT_MS);
-      if (line === undefined)
+    names.map(async (name, i) => {
+      let said: string[] = [];
+      const booted = await settles(async () => (said = await sayings(api, name)).length > (before[i] ?? 0), BOOT_MS);
+      const line = said.at(-1);
+      if (!booted || line === undefined)
         throw new Error(`the guest ${name} says nothing on its serial console. Look with: npx berth vm log ${name}`);
       if (!line.startsWith(`${name} `)) throw new Error(`the guest of ${name} thinks that it is ${line.split(' ')[0]}`);
       return `${name} says: "${line}"`;
     }),
   );
 }
+
+/** One line for each time it booted. */
+const sayings = async (api: Api, name: string): Promise<string[]> =>
+  [...(await serialLog(api, name)).matchAll(/^berth-guest: (.*?)\r?$/gm)].map((m) => m[1] ?? '');
 
 async function serialLog(api: Api, vm: string): Promise<string> {
   const parts: Uint8Array[] = [];

@@ -47,7 +47,7 @@ function lines(h: HostView, nowMs: number): string[] {
     [
       'memory',
       c?.memoryBytes
-        ? `${size(c.memoryBytes)}, ${size(c.memoryUsedBytes)} used, ${size(c.memoryClaimedBytes)} promised to VMs, ${size(c.memoryAvailableBytes)} left`
+        ? `${size(c.memoryBytes)}, ${size(c.memoryUsedBytes)} used; ${size(c.memoryAvailableBytes)} for VMs, ${size(c.memoryClaimedBytes)} of it promised`
         : '',
     ],
     [
