@@ -32,8 +32,8 @@ export interface Helpers {
   start(spec: HelperSpec): Promise<void>;
   /** Processes that carry the mark, parents of namespaces included. */
   find(name: string): Promise<readonly number[]>;
-  /** SIGTERM, after five seconds SIGKILL; removes the folder. Absent is fine. */
-  stop(name: string): Promise<void>;
+  /** SIGTERM, after five seconds SIGKILL; `kill`: SIGKILL at once. Removes the folder. Absent is fine. */
+  stop(name: string, how?: 'kill'): Promise<void>;
 }
 
 const MARK = 'BERTH_HELPER';
@@ -44,8 +44,8 @@ const POLL_MS = 15;
 export function createHelpers(parts: { readonly exec: Exec; readonly pool: Pool; readonly clock: Clock }): Helpers {
   const { pool, clock } = parts;
   const find = (name: string): Promise<readonly number[]> => marked(pool.helperDir(name));
-  const stop = async (name: string): Promise<void> => {
-    await end(() => find(name), clock);
+  const stop = async (name: string, how?: 'kill'): Promise<void> => {
+    await end(() => find(name), clock, how === 'kill' ? 0 : STOP_MS);
     await rm(pool.helperDir(name), { recursive: true, force: true });
   };
   return {
@@ -131,10 +131,10 @@ async function marked(dir: string): Promise<readonly number[]> {
   return pids.filter((_, i) => hits[i]).map(Number);
 }
 
-async function end(find: () => Promise<readonly number[]>, clock: Clock): Promise<void> {
+async function end(find: () => Promise<readonly number[]>, clock: Clock, graceMs: number): Promise<void> {
   let pids = await find();
-  for (const pid of pids) kill(pid, 'SIGTERM');
-  const deadline = clock.monotonic() + STOP_MS;
+  if (graceMs > 0) for (const pid of pids) kill(pid, 'SIGTERM');
+  const deadline = clock.monotonic() + graceMs;
   while (pids.length > 0 && clock.monotonic() < deadline) {
     await clock.sleep(POLL_MS);
     pids = await find();

@@ -230,4 +230,24 @@ describe('an NBD client and a server that lies', () => {
     const client = await connectNbd({ socketPath: path, exportName: 'x', clock: systemClock, signal: abort.signal });
     await expect(client.read(0, 512)).rejects.toMatchObject({ reason: 'CANCELLED' });
   });
+
+  it('tells a full disk apart from other refusals, and asks again after either', async () => {
+    const refusals = [wire.ENOSPC, 5];
+    const errors: Answer = (r, socket) => {
+      const body = Buffer.alloc(6);
+      body.writeUInt32BE(refusals.shift() ?? 0, 0);
+      const refused = body.readUInt32BE(0) !== 0;
+      socket.write(
+        chunk(r.cookie, refused ? wire.CHUNK_IS_ERROR + 1 : wire.CHUNK_NONE, refused ? body : Buffer.alloc(0)),
+      );
+    };
+    const nbd = await connectNbd({ socketPath: server(errors), exportName: 'x', clock: systemClock });
+    await expect(nbd.cache(0, 4_096)).rejects.toMatchObject({ reason: 'DISK_FULL' });
+    await expect(nbd.cache(0, 4_096)).rejects.toMatchObject({ reason: 'INTERNAL' });
+    await nbd.cache(0, 4_096);
+    await nbd.flush();
+    expect(nbd.ended).toBe(false);
+    nbd.close();
+    expect(nbd.ended).toBe(true);
+  });
 });

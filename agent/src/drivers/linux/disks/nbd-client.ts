@@ -1,7 +1,7 @@
 /**
- * A read-only NBD client over a UNIX socket, for computing digests and comparing disks. Trusts the server with nothing: what
- * breaks the protocol ends the connection with a ClusterError, and every request has a deadline, so nothing hangs. Never
- * writes; TLS and TCP are the tunnel's.
+ * An NBD client over a UNIX socket, for computing digests of disks and filling copies of them. Trusts the server with nothing:
+ * what breaks the protocol ends the connection with a ClusterError, and every request has a deadline, so nothing hangs. Sends
+ * no data; TLS and TCP are the tunnel's.
  */
 import { connect, type Socket } from 'node:net';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
@@ -9,7 +9,7 @@ import type { Reason } from '@berth/shared/errors/reasons.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { negotiate } from './nbd-negotiate.ts';
-import { NbdReplies, type Pending } from './nbd-replies.ts';
+import { NbdRefusal, NbdReplies, type Pending } from './nbd-replies.ts';
 import * as wire from './nbd-wire.ts';
 import type { NbdExtent } from './nbd-wire.ts';
 
@@ -30,6 +30,12 @@ export interface NbdClient {
   read(offset: number, length: number): Promise<Buffer>;
   /** Covers at least one byte from `offset`, at most `length`; ask again for the rest. All data when the server can't tell. */
   blockStatus(offset: number, length: number): Promise<readonly NbdExtent[]>;
+  /** Has the server read it once, at most 32 MiB, so that it lies in its copy. Nothing is sent. */
+  cache(offset: number, length: number): Promise<void>;
+  /** What was cached is on the server's disk. */
+  flush(): Promise<void>;
+  /** The connection is over; while it isn't, a request that failed may be repeated. */
+  readonly ended: boolean;
   /** Says goodbye; requests under way fail. */
   close(): void;
 }
@@ -101,6 +107,19 @@ class Connection implements NbdClient {
     return extents;
   }
 
+  async cache(offset: number, length: number): Promise<void> {
+    this.#check(offset, length, MAX_READ_BYTES);
+    await this.#request(wire.CMD_CACHE, offset, length, { kind: 'nothing' });
+  }
+
+  flush(): Promise<void> {
+    return this.#request(wire.CMD_FLUSH, 0, 0, { kind: 'nothing' });
+  }
+
+  get ended(): boolean {
+    return this.#failure !== undefined;
+  }
+
   close(): void {
     if (this.#failure) return;
     this.#socket.write(wire.encodeRequest(wire.CMD_DISC, 0n, 0, 0));
@@ -124,7 +143,7 @@ class Connection implements NbdClient {
         this.#replies.expect(cookie, {
           wanted,
           resolve,
-          reject: (e) => reject(this.#failure ?? this.#error(e.message)),
+          reject: (e) => reject(this.#failure ?? this.#refusal(e)),
         });
         this.#socket.write(wire.encodeRequest(command, cookie, offset, length));
       });
@@ -139,6 +158,11 @@ class Connection implements NbdClient {
     return this.options.clock.after(this.#timeoutMs, () => {
       this.#fail(new ClusterError('DEADLINE_EXCEEDED', `${label(this.options)}: no ${what} within ${seconds} s`));
     });
+  }
+
+  #refusal(e: Error): ClusterError {
+    if (!(e instanceof NbdRefusal) || e.code !== wire.ENOSPC) return this.#error(e.message);
+    return new ClusterError('DISK_FULL', `${label(this.options)}: ${e.message}`);
   }
 
   #error(text: string): ClusterError {

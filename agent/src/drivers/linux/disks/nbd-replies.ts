@@ -17,8 +17,23 @@ interface WantedStatus {
   readonly extents: NbdExtent[];
 }
 
+/** Of requests whose answer is only that it is done. */
+interface WantedNothing {
+  readonly kind: 'nothing';
+}
+
+/** The server answered, and the answer was an error; the connection goes on. */
+export class NbdRefusal extends Error {
+  constructor(
+    readonly code: number,
+    details = '',
+  ) {
+    super((wire.ERRNO[code] ?? `error ${code}`) + (details ? `: ${details}` : ''));
+  }
+}
+
 export interface Pending {
-  readonly wanted: WantedRead | WantedStatus;
+  readonly wanted: WantedRead | WantedStatus | WantedNothing;
   resolve(): void;
   reject(e: Error): void;
 }
@@ -66,7 +81,7 @@ export class NbdReplies {
     const cookie = head.readBigUInt64BE(4);
     const p = this.#find(cookie);
     const code = head.readUInt32BE(0);
-    if (code !== 0) p.error = new Error(errnoText(code));
+    if (code !== 0) p.error = new NbdRefusal(code);
     else if (p.wanted.kind === 'read') {
       await this.queue.readInto(p.wanted.data);
       p.wanted.filled = p.wanted.data.length;
@@ -91,9 +106,7 @@ export class NbdReplies {
 
   /** Complete or an error: a server that leaves bytes out has lied. */
   #end(cookie: bigint, p: Waiting): void {
-    const { wanted } = p;
-    const whole = wanted.kind === 'read' ? wanted.filled === wanted.data.length : wanted.extents.length > 0;
-    if (!p.error && !whole) throw new Error('the NBD server ends an answer that is not complete');
+    if (!p.error && !isWhole(p.wanted)) throw new Error('the NBD server ends an answer that is not complete');
     this.#pending.delete(cookie);
     if (p.error) p.reject(p.error);
     else p.resolve();
@@ -103,7 +116,7 @@ export class NbdReplies {
     if (length < 6 || length > MAX_ERROR_BYTES) throw new Error('the NBD server sends a malformed error');
     const body = await this.queue.read(length);
     const text = printable(body.subarray(6, 6 + body.readUInt16BE(4)));
-    return new Error(errnoText(body.readUInt32BE(0)) + (text ? `: ${text}` : ''));
+    return new NbdRefusal(body.readUInt32BE(0), text);
   }
 
   async #data(wanted: WantedRead, length: number): Promise<void> {
@@ -145,4 +158,7 @@ export class NbdReplies {
   }
 }
 
-const errnoText = (code: number): string => wire.ERRNO[code] ?? `error ${code}`;
+function isWhole(wanted: Pending['wanted']): boolean {
+  if (wanted.kind === 'read') return wanted.filled === wanted.data.length;
+  return wanted.kind === 'nothing' || wanted.extents.length > 0;
+}

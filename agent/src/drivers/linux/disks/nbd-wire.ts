@@ -25,6 +25,8 @@ export const INFO_EXPORT = 0;
 
 export const CMD_READ = 0;
 export const CMD_DISC = 2;
+export const CMD_FLUSH = 3;
+export const CMD_CACHE = 5;
 export const CMD_BLOCK_STATUS = 7;
 
 export const REPLY_DONE = 1;
@@ -71,6 +73,7 @@ export function encodeRequest(command: number, cookie: bigint, offset: number, l
   return out;
 }
 
+export const ENOSPC = 28;
 /** errno values that NBD defines. */
 export const ERRNO: Readonly<Record<number, string>> = {
   1: 'operation not permitted',

@@ -1,6 +1,6 @@
 /**
  * The qemu-storage-daemon of one fetch: a helper that outlives the agent and is found again by its monitor socket. Starts,
- * adopts and ends it; what it is told to do is stream-job.ts's.
+ * adopts and ends it; what it is told to do is fill.ts's.
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -32,6 +32,9 @@ const GONE_MS = 10_000;
 const POLL_MS = 20;
 const MONTH_S = 30 * 86_400;
 
+/** Where the copy is exported for filling it. */
+export const exportPath = (spec: DaemonSpec): string => monitorPath(spec).replace(/qmp$/, 'nbd');
+
 /** The node that is the copy's file. */
 export const FILE_NODE = 'file0';
 
@@ -42,7 +45,8 @@ const monitorPath = (spec: DaemonSpec): string =>
 /** The daemon that runs for this copy and source. Any other that has the copy open is ended, also one that is stuck. */
 export async function adoptDaemon(spec: DaemonSpec, tools: DaemonTools): Promise<Qmp | undefined> {
   const adopted = await connectQmp(monitorPath(spec), tools.clock, MONITOR_MS).catch(() => undefined);
-  if (!adopted) await endDaemon(spec.name, undefined, tools);
+  // stuck, most often in waiting for its first source, and then it hears no SIGTERM; all that it has written is in the file
+  if (!adopted) await endDaemon(spec.name, undefined, tools, 'kill');
   return adopted;
 }
 
@@ -70,10 +74,13 @@ export function daemonArgs(spec: DaemonSpec): string[] {
   return ['--blockdev', JSON.stringify(file), '--chardev', monitor, '--monitor', 'chardev=qmp'];
 }
 
-/** Ends it in order: what it has written is flushed; killed when it does not go. It is gone afterwards, and so is its lock on the copy. */
-export async function endDaemon(name: string, qmp: Qmp | undefined, tools: DaemonTools): Promise<void> {
+/**
+ * Ends it in order: what it has written is flushed; killed when it does not go. `kill`: for one that has nothing to flush.
+ * It is gone afterwards, and so is its lock on the copy.
+ */
+export async function endDaemon(name: string, qmp: Qmp | undefined, tools: DaemonTools, how?: 'kill'): Promise<void> {
   qmp?.close();
-  await tools.helpers.stop(name);
+  await tools.helpers.stop(name, how);
   const deadline = tools.clock.monotonic() + GONE_MS;
   while ((await tools.helpers.find(name)).length > 0) {
     if (tools.clock.monotonic() > deadline)

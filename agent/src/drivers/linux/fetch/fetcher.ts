@@ -15,10 +15,10 @@ import type { Pool } from '../disks/pool.ts';
 import { IMAGE_EXPORT } from '../disks/serve.ts';
 import type { Exec } from '../exec.ts';
 import type { Helpers } from '../helpers.ts';
-import { copyState, makeCopy, removeCopy, type CopySpec } from './copy.ts';
-import { adoptDaemon, endDaemon, startDaemon, type DaemonSpec } from './daemon.ts';
+import { copyState, finishCopy, makeCopy, removeCopy, type CopySpec } from './copy.ts';
+import { adoptDaemon, endDaemon, exportPath, startDaemon, type DaemonSpec } from './daemon.ts';
+import { connectSource, fillCopy } from './fill.ts';
 import { QmpGone, type Qmp } from './qmp.ts';
-import { fillCopy } from './stream-job.ts';
 
 export type ImageWanted = Parameters<Disks['fetchImage']>[0];
 export type Fetcher = Pick<Disks, 'fetchImage' | 'dropFetch'>;
@@ -99,16 +99,21 @@ class Fetch {
   /** One daemon's life. True when the copy is filled; false when the daemon died and another should go on. */
   private async attempt(): Promise<boolean> {
     const { clock, log } = this.options;
-    const target = { ...this.copy, exportName: IMAGE_EXPORT, clock };
+    const source = { socketPath: this.copy.sourceSocket, exportName: IMAGE_EXPORT };
     let qmp: Qmp | undefined;
+    let how: 'kill' | undefined = 'kill';
     try {
       qmp = await this.attach();
       if (!qmp) return true;
-      await fillCopy(qmp, target, this.progress());
+      await connectSource(qmp, source, { clock, signal: this.work.signal });
+      how = undefined;
+      await fillCopy(qmp, exportPath(this.daemon), clock, this.progress());
       await endDaemon(this.daemon.name, qmp, this.options);
+      await finishCopy(this.copy, this.options.exec);
       return true;
     } catch (e) {
-      await endDaemon(this.daemon.name, qmp, this.options);
+      // before it has its source the daemon has not opened the copy; waiting for one it hears nothing
+      await endDaemon(this.daemon.name, qmp, this.options, how);
       if (!(e instanceof QmpGone) || ++this.deaths > MAX_DEATHS) throw this.explain(e);
       log.warn(
         { digest: this.image.digest, deaths: this.deaths },
