@@ -23,8 +23,7 @@ import { openJobs } from './jobs/engine/open-jobs.ts';
 import { nudgeJobs } from './jobs/nudges.ts';
 import { JOBS } from './jobs/registry.ts';
 import { Uploads } from './jobs/uploads.ts';
-import { Debts } from './reconcilers/debts.ts';
-import { followPower } from './reconcilers/power.ts';
+import { Reconcilers } from './reconcilers/reconcilers.ts';
 import { openState } from './state/open-state.ts';
 import type { State } from './state/state.ts';
 import { loadIdentity, paths, type Identity } from './trust/identity.ts';
@@ -55,6 +54,7 @@ export interface Parts {
   readonly state: State;
   readonly hosts: RunningHosts;
   readonly jobs: Jobs;
+  readonly reconcilers: Reconcilers;
   readonly api: ApiServer;
   readonly identity: Identity;
 }
@@ -74,6 +74,7 @@ class BuiltController implements Controller {
   async start() {
     const { config, clock, dataDir } = this.o;
     const identity = await loadIdentity(dataDir, clock.now());
+    await this.seen.load();
     const state = await this.openState();
     try {
       this.parts = this.build(identity, state);
@@ -84,8 +85,9 @@ class BuiltController implements Controller {
       await state.close();
       throw e;
     }
-    const { hosts, jobs } = this.parts;
+    const { hosts, jobs, reconcilers } = this.parts;
     this.endNudges = nudgeJobs({ hosts, state, jobs });
+    reconcilers.start(hosts, jobs);
     hosts.start();
     this.seen.start(() => hosts.lastSeen());
     jobs.run();
@@ -99,6 +101,7 @@ class BuiltController implements Controller {
     await parts.api.stop();
     await parts.jobs.stop();
     this.endNudges?.();
+    parts.reconcilers.stop();
     await this.seen.stop(parts.hosts.lastSeen());
     parts.hosts.stop();
     await parts.state.close();
@@ -121,7 +124,9 @@ class BuiltController implements Controller {
         `${this.o.dataDir} mixes two installations: its database is of ${state.installationId}, its keys are of ${identity.installationId}. Restore both from the same backup`,
       );
     const { policy } = config;
-    const hosts = this.buildHosts(identity, state);
+    const runId = newId('run', clock.now());
+    const reconcilers = new Reconcilers({ state, clock, log, runId });
+    const hosts = this.buildHosts(identity, state, runId, reconcilers);
     const uploads = new Uploads(clock);
     const jobs: Jobs = openJobs({
       state,
@@ -145,13 +150,11 @@ class BuiltController implements Controller {
       about: { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() },
     };
     const api = new ApiServer({ app, identity, wrap: { state, tokens, clock, log } });
-    return { state, hosts, jobs, api, identity };
+    return { state, hosts, jobs, reconcilers, api, identity };
   }
 
-  private buildHosts(identity: Identity, state: State): RunningHosts {
+  private buildHosts(identity: Identity, state: State, runId: string, reconcilers: Reconcilers): RunningHosts {
     const { clock, random, log, config } = this.o;
-    const runId = newId('run', clock.now());
-    const debts = new Debts({ state, clock, log, runId });
     return createHosts({
       state,
       identity,
@@ -161,8 +164,7 @@ class BuiltController implements Controller {
       fence: createFence(state, runId),
       statisticsIntervalMs: config.statisticsInterval,
       pace: config.dial,
-      prepare: (hostId, agent) => debts.pay(hostId, agent),
-      onPower: (edge) => followPower(state, log, edge),
+      ...reconcilers.hooks,
       lastSeen: (hostId) => this.seen.get(hostId),
     });
   }

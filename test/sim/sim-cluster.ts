@@ -74,7 +74,7 @@ export class SimCluster {
     const debts = new Debts({ state, clock, log, runId: `run${++this.lives}` });
     this.life = Object.assign(life, { state, jobs, vms: new Vms(services), images: new Images(services), debts });
     nudgeJobs({ hosts, state, jobs });
-    state.subscribe((change) => change.touched.has('debts') && this.#payDebts());
+    debts.follow(hosts);
     jobs.run();
     for (const host of this.hosts.all()) if (host.up) void this.reconnect(host.id as HostId);
   }
@@ -98,17 +98,6 @@ export class SimCluster {
       if (life.alive && host.up) this.hosts.connect(id);
     } catch {
       if (life.alive) this.clock.after(1000, () => void this.reconnect(id));
-    }
-  }
-
-  /** A debt that is made while its host is up is paid at once. */
-  #payDebts(): void {
-    const { life } = this;
-    for (const host of this.hosts.all()) {
-      if (!life?.alive || !host.connected) continue;
-      life.debts.pay(host.id as HostId, mortalAgent(host, life))?.catch(() => {
-        if (life.alive) this.clock.after(5000, () => this.#payDebts());
-      });
     }
   }
 

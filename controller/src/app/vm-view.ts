@@ -51,9 +51,13 @@ function reasonOf(vm: Vm, state: VmState, { tables, hosts, nowMs }: Seen): strin
   const host = vm.hostId && tables.hosts.get(vm.hostId);
   if (!host) return '';
   const status = hosts.status(host.id);
-  if (state === 'unknown' && status.state !== 'up' && status.state !== 'maintenance')
-    return `${host.name} ${status.state} for ${formatAge(nowMs - status.sinceMs)}`;
+  const seen = hosts.vm(vm.id);
+  if (state === 'unknown' && status.state !== 'up' && status.state !== 'maintenance') {
+    const away = `${host.name} ${status.state} for ${formatAge(nowMs - status.sinceMs)}`;
+    if (seen === undefined || !seen.reason.startsWith('last seen')) return away;
+    return `${seen.reason} ${formatAge(nowMs - seen.seenAtMs)} ago, ${away}`;
+  }
   if (state === 'unknown') return `libvirt on ${host.name} does not answer`;
   if (state === 'missing') return `${host.name} does not have it any more`;
-  return state === 'crashed' || state === 'paused' ? (hosts.vm(vm.id)?.reason ?? '') : '';
+  return state === 'crashed' || state === 'paused' ? (seen?.reason ?? '') : '';
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DomainPower, DomainStatus } from '@berth/proto/agent/v1/domain.ts';
+import { VolumeStatus } from '@berth/proto/agent/v1/volume.ts';
 import { Operation, OperationState } from '@berth/proto/agent/v1/operation.ts';
 import { status as Status } from '@grpc/grpc-js';
 import { newId, type HostId, type VmId } from '@berth/shared/model/ids.ts';
@@ -11,6 +12,8 @@ import { systemRandom } from '@berth/shared/runtime/random.ts';
 import type { Identity } from '../trust/identity.ts';
 import type { State } from '../state/state.ts';
 import { aVm } from '../state/samples.ts';
+import { viewVm } from '../app/vm-view.ts';
+import { facts as aFacts } from '../../../test/harness/world-builder.ts';
 import { createHosts, type HostsOptions, type PowerEdge, type RunningHosts } from './connections.ts';
 import { FakeAgent } from './fake-agent.ts';
 import { createFence } from './fence.ts';
@@ -84,6 +87,52 @@ describe('a host whose agent answers', () => {
     agent.send({ $case: 'sources', value: { complete: ['volumes'] } });
     await until(() => expect(hosts.vm(vm.id)?.power).toBe('unknown'));
     expect(hosts.view(vm.hostId)).toEqual({ reachable: true, complete: false });
+  });
+
+  it('tells what our volumes take of the pool now, so that thin growth is not counted twice', async () => {
+    const agent = await add('h1');
+    start();
+    await isUp(agent);
+    const volume = (volumeId: string, allocatedBytes: bigint) =>
+      agent.send({ $case: 'volume', value: VolumeStatus.fromPartial({ volumeId, allocatedBytes }) });
+    volume('volume-1', 3n);
+    volume('volume-2', 4n);
+    volume('volume-1', 5n);
+    const allocated = () => hosts.status(agent.hostId as HostId).volumesAllocatedBytes;
+    await until(() => expect(allocated()).toBe(9));
+    agent.send({ $case: 'removed', value: { kind: 'volume', id: 'volume-2' } });
+    await until(() => expect(allocated()).toBe(5));
+  });
+
+  it('is shown as it was last seen, after a restart of the controller, until it has reported', async () => {
+    const agent = await add('h1');
+    const vm = await vmOn(agent);
+    const hostId = agent.hostId as HostId;
+    const facts = aFacts({ cpuThreads: 3 });
+    const atMs = systemClock.now() - 12_000;
+    agent.silent = true;
+    start({ lastSeen: (id) => (id === hostId ? { hostId, atMs, facts, vms: { [vm.id]: 'running' } } : undefined) });
+    expect(hosts.vm(vm.id)).toMatchObject({ power: 'unknown', reason: 'last seen running', seenAtMs: atMs });
+    expect(hosts.status(hostId)).toMatchObject({ lastSeenMs: atMs, facts: { cpuThreads: 3 } });
+    expect([...hosts.lastSeen()]).toEqual([{ hostId, atMs, facts, vms: { [vm.id]: 'running' } }]);
+    const seen = { tables: state.tables, hosts, nowMs: atMs + 12_000 };
+    expect(viewVm(vm, seen)).toMatchObject({ state: 'unknown' });
+    expect(viewVm(vm, seen).reason).toMatch(/^last seen running 12 s ago, h1 connecting for 0 s$/);
+    agent.silent = false;
+    agent.domains = [domain({ uuid: vm.uuid, vmId: vm.id, power: DomainPower.STOPPED })];
+    await isUp(agent);
+    expect(hosts.vm(vm.id)?.power).toBe('stopped');
+    expect(hosts.status(hostId).facts?.cpuThreads).toBe(8);
+    expect([...hosts.lastSeen()][0]?.vms).toEqual({ [vm.id]: 'stopped' });
+  });
+
+  it('gives the operations that its agent still keeps when it comes up, once', async () => {
+    const agent = await add('h1');
+    agent.operations = [Operation.fromPartial({ id: 'job-1.boot', state: OperationState.SUCCEEDED })];
+    const told: unknown[] = [];
+    start({ onUp: (host) => told.push(host) });
+    await isUp(agent);
+    expect(told).toEqual([{ id: agent.hostId, operationIds: ['job-1.boot'] }]);
   });
 
   it('tells of power changes, from the first report on', async () => {

@@ -18,6 +18,7 @@ import type { FenceSource } from './fence.ts';
 import { GrpcAgentClient } from './grpc-agent-client.ts';
 import { HostLink, type LinkDeps } from './host-link.ts';
 import type { Hosts, HostsEvent, HostStatus } from './hosts.ts';
+import { lastSeenVm, seenOf, type SeenHost } from './last-seen.ts';
 import { Misreports } from './misreports.ts';
 import { OperationBook } from './operations.ts';
 import { statusOf } from './status.ts';
@@ -49,8 +50,10 @@ export interface HostsOptions {
   /** What must be done on a host before it counts as up; undefined when nothing. */
   readonly prepare?: (hostId: HostId, agent: AgentClient) => Promise<void> | undefined;
   readonly onPower?: (edge: PowerEdge) => void;
-  /** When the former run of the controller last heard of a host. */
-  readonly lastSeen?: (hostId: HostId) => number | undefined;
+  /** A host has come up; the operations that its agent still keeps. */
+  readonly onUp?: (host: { readonly id: HostId; readonly operationIds: readonly string[] }, agent: AgentClient) => void;
+  /** What the former run of the controller last heard of a host. */
+  readonly lastSeen?: (hostId: HostId) => SeenHost | undefined;
 }
 
 export interface RunningHosts extends Hosts {
@@ -58,8 +61,8 @@ export interface RunningHosts extends Hosts {
   stop(): void;
   /** Stops and starts the link of one host: a new proof that it can be reached. */
   redial(hostId: HostId): void;
-  /** Host id → when it was last heard of. */
-  lastSeen(): Readonly<Record<string, number>>;
+  /** What is known of each host, for the next run of the controller. */
+  lastSeen(): Iterable<SeenHost>;
 }
 
 export const createHosts = (options: HostsOptions): RunningHosts => new Connections(options);
@@ -96,7 +99,6 @@ class Connections implements RunningHosts {
   start(): void {
     this.unsubscribe = this.o.state.subscribe((change) => {
       for (const id of change.touched.get('hosts') ?? []) this.sync(id as HostId);
-      if (change.touched.has('debts')) this.payDebts();
     });
     for (const host of this.o.state.tables.hosts.values()) this.sync(host.id);
     this.sweptAt = this.o.clock.monotonic();
@@ -126,8 +128,10 @@ class Connections implements RunningHosts {
   vm(vmId: VmId): VmObserved | undefined {
     const vm = this.o.state.tables.vms.get(vmId);
     const link = vm?.hostId === undefined ? undefined : this.links.get(vm.hostId);
-    const d = vm && link?.record.domains.get(vm.uuid);
-    if (!d || !link || d.vmId !== vmId) return undefined;
+    if (!vm || !link) return undefined;
+    const d = link.record.domains.get(vm.uuid);
+    if (link.before) return lastSeenVm(link.before, vm);
+    if (d?.vmId !== vmId) return undefined;
     const known = link.record.complete.has('domains');
     return {
       vmId,
@@ -164,9 +168,11 @@ class Connections implements RunningHosts {
     this.links.get(hostId)?.dialSoon();
   }
 
-  lastSeen(): Readonly<Record<string, number>> {
-    const seen = [...this.links.values()].map((l) => [l.host.id, l.lastSeenMs ?? 0] as const);
-    return Object.fromEntries(seen.filter(([, ms]) => ms > 0));
+  *lastSeen(): IterableIterator<SeenHost> {
+    for (const link of this.links.values()) {
+      const seen = seenOf(link);
+      if (seen) yield seen;
+    }
   }
 
   private emit(e: HostsEvent): void {
@@ -178,8 +184,7 @@ class Connections implements RunningHosts {
     const link = this.links.get(id);
     if (host === undefined) return this.remove(id, link);
     if (link) return link.update(host);
-    const made = new HostLink(host, this.deps);
-    made.lastSeenMs = this.o.lastSeen?.(id);
+    const made = new HostLink(host, this.deps, this.o.lastSeen?.(id));
     this.links.set(id, made);
     made.dialSoon();
   }
@@ -190,16 +195,6 @@ class Connections implements RunningHosts {
     this.clients.delete(id);
     this.operations.forgetHost(id);
     this.misreports.forget(id);
-  }
-
-  /** Debts made while a host is up are paid at once; what fails is tried again when it reconnects. */
-  private payDebts(): void {
-    for (const link of this.links.values()) {
-      if (!link.isUp || this.o.state.tables.debts.byHost(link.host.id).length === 0) continue;
-      this.deps
-        .prepare(link)
-        ?.catch((e: unknown) => this.o.log.warn({ err: e, host: link.host.name }, 'cleanup failed'));
-    }
   }
 
   /** A late sweep means that this process was busy, not that the hosts are silent: let their messages in first. */
@@ -231,6 +226,8 @@ class Connections implements RunningHosts {
     this.o.log.info({ host: host.name, state, before, reason }, 'host state changed');
     this.teller.state(host.name, { before, state, reason });
     this.emit({ type: 'host', hostId: host.id, state });
+    if (link.isUp && before !== 'up' && before !== 'maintenance')
+      this.o.onUp?.({ id: host.id, operationIds: link.record.takeOperationIds() }, this.client(link));
     if (before === 'connecting' && state !== 'up') return;
     for (const d of link.record.domains.values()) if (d.vmId !== '') this.emit({ type: 'vm', vmId: d.vmId as VmId });
   }

@@ -45,6 +45,8 @@ export class FakeAgent {
   readonly calls: { readonly method: string; readonly operationId: string; readonly fence: Fence | undefined }[] = [];
   readonly uploads: Buffer[] = [];
   domains: DomainStatus[] = [];
+  /** What it still keeps when a snapshot is asked for. */
+  operations: Operation[] = [];
   sources = ['domains', 'volumes', 'images', 'bridges'];
   /** What operations answer: by the method's name, or success. */
   readonly answers = new Map<string, (operationId: string) => Partial<Operation> | Error>();
@@ -157,6 +159,7 @@ export class FakeAgent {
     this.send({ $case: 'begin', value: begin });
     this.send({ $case: 'host', value: this.report() });
     for (const value of this.domains) this.send({ $case: 'domain', value });
+    for (const value of this.operations) this.send({ $case: 'operation', value });
     this.send({ $case: 'end', value: { sources: { complete: this.sources } } });
   }
 

@@ -16,6 +16,7 @@ import { connectFault, type LinkFault } from './faults.ts';
 import type { FenceSource } from './fence.ts';
 import { Intake } from './intake.ts';
 import { CONNECT_TIMEOUT_MS, SILENCE_MS } from './limits.ts';
+import type { SeenHost } from './last-seen.ts';
 import { HostRecord, type Applied } from './record.ts';
 
 const FIRST_RETRY_MS = 500;
@@ -69,16 +70,23 @@ export class HostLink {
   private heard = false;
   private whole = false;
 
+  /** @param former what the former run of the controller knew. */
   constructor(
     public host: Host,
     private readonly deps: LinkDeps,
+    private readonly former?: SeenHost,
   ) {
+    this.lastSeenMs = former?.atMs;
     this.sinceMs = deps.clock.now();
     this.shown = hostState(host, this.link);
   }
 
   get state(): HostState {
     return this.shown;
+  }
+  /** What was known before this run of the controller; undefined as soon as the host has reported. */
+  get before(): SeenHost | undefined {
+    return this.record.reported ? undefined : this.former;
   }
   get isUp(): boolean {
     return this.link === 'up';

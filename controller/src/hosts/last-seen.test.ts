@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
-import { LastSeen } from './last-seen.ts';
+import { SimClock } from '@berth/shared/sim/sim-clock.ts';
+import { LastSeen, type SeenHost } from './last-seen.ts';
 import { silentLog } from './testing.ts';
 
 let folder: string;
@@ -13,22 +14,42 @@ beforeEach(() => {
   file = join(folder, 'last-seen.json');
 });
 afterEach(() => rmSync(folder, { recursive: true }));
-const open = () => new LastSeen(file, systemClock, silentLog);
-
-it('what was seen before a stop is known after the next start', async () => {
-  const first = open();
-  first.start(() => ({}));
-  expect(first.get('host-1')).toBeUndefined();
-  await first.stop({ 'host-1': 42 });
-  expect(open().get('host-1')).toBe(42);
+async function load(): Promise<LastSeen> {
+  const seen = new LastSeen(file, systemClock, silentLog);
+  await seen.load();
+  return seen;
+}
+const host = (n: number, atMs = 42): SeenHost => ({
+  hostId: `host-${n}`,
+  atMs,
+  facts: undefined,
+  vms: { [`vm-${n}`]: 'running' },
 });
 
-it('a damaged file is as good as none', () => {
-  writeFileSync(file, '{"host-1":');
-  expect(open().get('host-1')).toBeUndefined();
+it('what was seen before a stop is known after the next start', async () => {
+  const first = await load();
+  expect(first.get('host-1')).toBeUndefined();
+  const many = Array.from({ length: 1_000 }, (_, i) => host(i));
+  await first.stop(many);
+  const next = await load();
+  expect(many.map((h) => next.get(h.hostId))).toEqual(many);
+});
+
+it('it is written every few seconds, for the case that the controller is killed', async () => {
+  const clock = new SimClock();
+  new LastSeen(file, clock, silentLog).start(() => [host(1, clock.now())]);
+  await clock.advance(10_000);
+  await vi.waitFor(() => expect(readFileSync(file, 'utf8')).toContain('"vm-1":"running"'));
+});
+
+it('of a damaged file the whole lines are known', async () => {
+  writeFileSync(file, `${JSON.stringify(host(1))}\n7\n{"hostId":"host-2",`);
+  const seen = await load();
+  expect([seen.get('host-1'), seen.get('host-2')]).toEqual([host(1), undefined]);
 });
 
 it('a folder that cannot be written to stops nothing', async () => {
   const seen = new LastSeen(join(folder, 'none', 'x.json'), systemClock, silentLog);
-  await seen.stop({ 'host-1': 42 });
+  await seen.load();
+  await seen.stop([host(1)]);
 });

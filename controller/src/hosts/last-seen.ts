@@ -1,64 +1,126 @@
 /**
- * When each host was last heard of, so that a restart of the controller does not forget it. A small file, written behind
- * once a minute and at the end; a lost one costs nothing but that. Never in the way of anything.
+ * What each host said last: when, its facts, the power of its VMs. So a restart of the controller need not show an empty
+ * cluster until all hosts have reported. One file, a line per host, written behind; a lost one costs nothing but that.
+ * Never an input of decisions, and never in the way of anything.
  */
-import { readFileSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { open, rename } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
 import { chain } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
+import type { HostFacts } from '@berth/shared/model/host.ts';
+import type { HostId } from '@berth/shared/model/ids.ts';
+import type { Vm, VmObserved, VmPower } from '@berth/shared/model/vm.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
+import type { HostLink } from './host-link.ts';
 
-const INTERVAL_MS = 60_000;
+export interface SeenHost {
+  readonly hostId: string;
+  readonly atMs: number;
+  readonly facts: HostFacts | undefined;
+  readonly vms: Readonly<Record<string, VmPower>>;
+}
+
+/** What the next run of the controller shall know of a host; undefined when it was never heard of. */
+export function seenOf(link: Pick<HostLink, 'host' | 'lastSeenMs' | 'before' | 'record'>): SeenHost | undefined {
+  if (link.before) return link.before;
+  if (link.lastSeenMs === undefined) return undefined;
+  const ours = [...link.record.domains.values()].filter((d) => d.vmId !== '').map((d) => [d.vmId, d.power] as const);
+  const { facts } = link.record;
+  return { hostId: link.host.id, atMs: link.lastSeenMs, facts, vms: Object.fromEntries(ours) };
+}
+
+/** Not known now; what was, is the reason. */
+export function lastSeenVm(seen: SeenHost, vm: Vm): VmObserved | undefined {
+  const power = Object.hasOwn(seen.vms, vm.id) ? seen.vms[vm.id] : undefined;
+  if (power === undefined) return undefined;
+  const reason = `last seen ${power}`;
+  return { vmId: vm.id, hostId: seen.hostId as HostId, power: 'unknown', reason, seenAtMs: seen.atMs };
+}
+
+const INTERVAL_MS = 10_000;
+/** Writing takes at most this share of the time, however large the cluster. */
+const SHARE = 0.02;
+/** Hosts per write: in between, others have their turn. */
+const BATCH = 100;
 
 export class LastSeen {
-  private readonly before: ReadonlyMap<string, number>;
-  private written = '';
+  private readonly before = new Map<string, SeenHost>();
   private timer: Timer | undefined;
+  private stopped = false;
 
   constructor(
     private readonly file: string,
     private readonly clock: Clock,
     private readonly log: Log,
-  ) {
-    this.before = read(file);
-  }
+  ) {}
 
   /** What the former run of the controller knew. */
-  get(hostId: string): number | undefined {
+  get(hostId: string): SeenHost | undefined {
     return this.before.get(hostId);
   }
 
-  /** @param collect called once a minute. */
-  start(collect: () => Readonly<Record<string, number>>): void {
-    this.timer = this.clock.after(INTERVAL_MS, () => {
-      void this.save(collect()).then(() => this.timer && this.start(collect));
+  async load(): Promise<void> {
+    try {
+      for await (const line of createInterface({ input: createReadStream(this.file) })) {
+        const seen = parse(line);
+        if (seen) this.before.set(seen.hostId, seen);
+      }
+    } catch {
+      // absent at first, and not worth a word when it cannot be read
+    }
+  }
+
+  /** @param collect called at each writing. */
+  start(collect: () => Iterable<SeenHost>, afterMs = INTERVAL_MS): void {
+    this.timer = this.clock.after(afterMs, () => {
+      const beganMs = this.clock.monotonic();
+      void this.save(collect()).then(() => {
+        const tookMs = this.clock.monotonic() - beganMs;
+        if (!this.stopped) this.start(collect, Math.max(INTERVAL_MS, tookMs / SHARE));
+      });
     });
   }
 
-  async stop(last: Readonly<Record<string, number>>): Promise<void> {
+  async stop(last: Iterable<SeenHost>): Promise<void> {
+    this.stopped = true;
     this.timer?.cancel();
-    this.timer = undefined;
     await this.save(last);
   }
 
-  private async save(seen: Readonly<Record<string, number>>): Promise<void> {
-    const text = JSON.stringify(seen);
-    if (text === this.written) return;
+  private async save(all: Iterable<SeenHost>): Promise<void> {
     try {
-      await writeFile(`${this.file}.new`, text, { mode: 0o600 });
+      const file = await open(`${this.file}.new`, 'w', 0o600);
+      try {
+        for (const text of portions(all)) await file.write(text);
+      } finally {
+        await file.close();
+      }
       await rename(`${this.file}.new`, this.file);
-      this.written = text;
     } catch (e) {
-      this.log.warn(`when hosts were last seen could not be noted in ${this.file}: ${chain(e)}`);
+      this.log.warn(`what hosts said last could not be noted in ${this.file}: ${chain(e)}`);
     }
   }
 }
 
-function read(file: string): ReadonlyMap<string, number> {
+function* portions(all: Iterable<SeenHost>): Generator<string> {
+  let lines: string[] = [];
+  for (const seen of all) {
+    lines.push(`${JSON.stringify(seen)}\n`);
+    if (lines.length < BATCH) continue;
+    yield lines.join('');
+    lines = [];
+  }
+  yield lines.join('');
+}
+
+/** Undefined for a line that was cut or is of another version. */
+function parse(line: string): SeenHost | undefined {
   try {
-    const stored = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
-    return new Map(Object.entries(stored).filter((e): e is [string, number] => typeof e[1] === 'number'));
+    const seen = JSON.parse(line) as Partial<SeenHost>;
+    if (typeof seen.hostId !== 'string' || typeof seen.atMs !== 'number') return undefined;
+    return { hostId: seen.hostId, atMs: seen.atMs, facts: seen.facts, vms: seen.vms ?? {} };
   } catch {
-    return new Map(); // absent at first, and not worth a word when it is damaged
+    return undefined;
   }
 }

@@ -43,11 +43,14 @@ export class HostRecord {
   private current = new Objects();
   private next: Objects | undefined;
   private nextOperations: OperationView[] = [];
+  private operationIds: readonly string[] = [];
   private readonly full = new Set<string>();
   private cached: RecordViews | undefined;
   statistics: HostStatistics | undefined;
   readonly vmStatistics = new Map<string, VmStatistics>();
   bootId: string | undefined;
+  /** A whole snapshot has come. */
+  reported = false;
 
   get facts(): HostFacts | undefined {
     return this.current.facts;
@@ -69,6 +72,13 @@ export class HostRecord {
   /** Sources whose absence counts. */
   get complete(): ReadonlySet<string> {
     return this.current.complete;
+  }
+
+  /** Of the operations in the last snapshot; once. */
+  takeOperationIds(): readonly string[] {
+    const ids = this.operationIds;
+    this.operationIds = [];
+    return ids;
   }
 
   /** Drops a half-received snapshot: its connection is gone. */
@@ -109,7 +119,9 @@ export class HostRecord {
     const uuids = new Set([...before.keys(), ...next.domains.keys()]);
     const domains = [...uuids].map((uuid) => ({ before: before.get(uuid), after: next.domains.get(uuid) }));
     const operations = this.nextOperations;
+    this.operationIds = operations.map((o) => o.id);
     this.current = next;
+    this.reported = true;
     this.cached = undefined;
     this.abandonSnapshot();
     return { domains, operations, overflow: [...this.full] };

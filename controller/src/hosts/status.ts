@@ -22,7 +22,7 @@ export function statusOf(
     reason: link.state === 'enrolling' ? 'waits for its agent to enrol' : link.reason,
     sinceMs: link.sinceMs,
     lastSeenMs: link.lastSeenMs,
-    facts: record.facts,
+    facts: link.before ? link.before.facts : record.facts,
     statistics: record.statistics,
     ...record.views,
     foreign: strays.length === 0 ? record.views.foreign : [...record.views.foreign, ...strays],

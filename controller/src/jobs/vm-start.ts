@@ -18,25 +18,35 @@ export function hostOfVm(vm: Vm): HostId {
   return vm.hostId;
 }
 
+interface Claimed {
+  readonly hostId: HostId;
+  readonly host: string;
+  readonly wasDesired: Vm['desiredPower'];
+  readonly wasPowered: boolean;
+}
+
 /** Room is checked again: a stopped VM keeps its disks, but not its memory and CPU. */
-function claim(c: LocalContext<VmParams, object, JobDeps>): { hostId: HostId; host: string } {
+function claim(c: LocalContext<VmParams, object, JobDeps>): Claimed {
   const vm = getVm(c.tables, c.params.vmId);
   const hostId = hostOfVm(vm);
   const refused = whyNotThere(vm, hostId, buildWorld(c.tables, c.deps.hosts, c.deps.policy), c.tables);
   if (refused) throw noCapacity(vm, [refused]);
+  const wasPowered = c.tables.claims.get(vm.id)?.powered ?? false;
   c.tx.claims.put(claimOf(vm, hostId, true));
   c.tx.vms.put({ ...vm, desiredPower: 'on' });
-  return { hostId, host: c.tables.hosts.get(hostId)?.name ?? hostId };
+  const host = c.tables.hosts.get(hostId)?.name ?? hostId;
+  return { hostId, host, wasDesired: vm.desiredPower, wasPowered };
 }
 
 export const vmStart = defineJob<VmParams, JobDeps>('vm.start', 1)
   .local('claim', {
     run: claim,
-    undo({ tx, tables, params }) {
+    // What had crashed shall run as before: its run policy may try again.
+    undo({ tx, tables, params }, out) {
       const vm = getVm(tables, params.vmId);
-      tx.vms.put({ ...vm, desiredPower: 'off' });
+      tx.vms.put({ ...vm, desiredPower: out?.wasDesired ?? 'off' });
       const held = tables.claims.get(vm.id);
-      if (held) tx.claims.put({ ...held, powered: false });
+      if (held) tx.claims.put({ ...held, powered: out?.wasPowered ?? false });
     },
     describe: (out) => out.host,
   })

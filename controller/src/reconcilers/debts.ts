@@ -1,21 +1,25 @@
 /**
  * Pays the cleanup debts of a host: removes what jobs could not undo while it was silent. Runs when the host reconnects,
- * before it counts as up. Idempotent; twice is once. Domains and operations must be gone first (a guest must not run
- * twice); a volume or image that can't be removed is told of and does not keep the host away.
+ * before it counts as up; when a debt is made while it is up; and again, less and less often, while something can't be
+ * removed. Idempotent; twice is once. Domains and operations must be gone first (a guest must not run twice); a volume or
+ * image that can't be removed is told of and does not keep the host away.
  */
 import { chain, ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { isReason } from '@berth/shared/errors/reasons.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { CleanupDebt } from '@berth/shared/model/access.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
-import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { AgentClient, OperationView } from '../hosts/agent-client.ts';
+import type { Hosts } from '../hosts/hosts.ts';
 import { sharesDigest } from '../jobs/image-digests.ts';
 import type { State } from '../state/state.ts';
 
 const ORDER = ['operation', 'domain', 'volume', 'image'] as const;
 const POLL_MS = 500;
 const MOST_POLLS = 240;
+const FIRST_RETRY_MS = 5_000;
+const LAST_RETRY_MS = 30 * 60_000;
 
 export interface DebtDeps {
   readonly state: State;
@@ -25,9 +29,17 @@ export interface DebtDeps {
   readonly runId: string;
 }
 
+interface Retry {
+  timer: Timer | undefined;
+  rounds: number;
+}
+
 export class Debts {
   private tries = 0;
   private readonly paying = new Map<HostId, Promise<void>>();
+  private readonly retries = new Map<HostId, Retry>();
+  /** Debts that could not be paid → what people were told of it. */
+  private readonly failed = new Map<string, string>();
 
   constructor(private readonly deps: DebtDeps) {}
 
@@ -35,16 +47,59 @@ export class Debts {
   pay(hostId: HostId, agent: AgentClient): Promise<void> | undefined {
     const under = this.paying.get(hostId);
     if (under) return under;
-    if (this.deps.state.tables.debts.byHost(hostId).length === 0) return undefined;
+    if (this.owed(hostId).length === 0) return undefined;
     const work = this.payAll(hostId, agent).finally(() => this.paying.delete(hostId));
     this.paying.set(hostId, work);
     return work;
   }
 
+  /** Pays from now on what is owed by hosts that are up. @returns a function that ends it. */
+  follow(hosts: Pick<Hosts, 'agent' | 'subscribe'>): () => void {
+    const ends = [
+      this.deps.state.subscribe((change) => change.touched.has('debts') && this.look(hosts)),
+      hosts.subscribe((e) => e.type === 'host' && this.look(hosts)),
+    ];
+    return () => {
+      for (const end of ends) end();
+      for (const { timer } of this.retries.values()) timer?.cancel();
+      this.retries.clear();
+    };
+  }
+
+  private owed(hostId: HostId): CleanupDebt[] {
+    return [...this.deps.state.tables.debts.byHost(hostId)];
+  }
+
+  /** What was never tried is paid at once; what has failed waits for its turn. */
+  private look(hosts: Pick<Hosts, 'agent'>): void {
+    const all = [...this.deps.state.tables.debts.values()];
+    for (const id of this.failed.keys()) if (!this.deps.state.tables.debts.get(id)) this.failed.delete(id);
+    for (const hostId of new Set(all.map((d) => d.hostId))) {
+      const isNew = this.owed(hostId).some((d) => !this.failed.has(d.id));
+      if (isNew || !this.retries.has(hostId)) void this.payWhatIsLeft(hostId, hosts);
+    }
+  }
+
+  private async payWhatIsLeft(hostId: HostId, hosts: Pick<Hosts, 'agent'>): Promise<void> {
+    const retry = this.retries.get(hostId) ?? { timer: undefined, rounds: 0 };
+    retry.timer?.cancel();
+    try {
+      await this.pay(hostId, hosts.agent(hostId));
+    } catch (e) {
+      // a host that is away owes until it is back, and then pays before it counts as up
+      if (isClusterError(e, 'HOST_UNREACHABLE')) return void this.retries.delete(hostId);
+    }
+    if (this.owed(hostId).length === 0) return void this.retries.delete(hostId);
+    const ms = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(retry.rounds++, 16));
+    retry.timer?.cancel();
+    retry.timer = this.deps.clock.after(ms, () => void this.payWhatIsLeft(hostId, hosts));
+    this.retries.set(hostId, retry);
+  }
+
   private async payAll(hostId: HostId, agent: AgentClient): Promise<void> {
     const tried = new Set<string>();
     for (;;) {
-      const debts = this.deps.state.tables.debts.byHost(hostId).filter((d) => !tried.has(d.id));
+      const debts = this.owed(hostId).filter((d) => !tried.has(d.id));
       if (debts.length === 0) break;
       debts.sort((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind));
       for (const debt of debts) await this.payOne(debt, agent);
@@ -61,8 +116,11 @@ export class Debts {
     } catch (e) {
       const waits = debt.kind === 'domain' || debt.kind === 'operation' || isClusterError(e, 'HOST_UNREACHABLE');
       this.deps.log.warn({ debt: debt.id, target: debt.target, err: e }, 'a cleanup debt could not be paid');
+      const words = `could not remove ${debt.kind} ${debt.target}: ${chain(e)}`;
+      const isNews = this.failed.get(debt.id) !== words;
+      this.failed.set(debt.id, words);
       if (waits) throw new ClusterError('BAD_STATE', `${debt.kind} ${debt.target}`, {}, { cause: e });
-      await this.tell(debt, 'host.cleanup-failed', `could not remove ${debt.kind} ${debt.target}: ${chain(e)}`);
+      if (isNews) await this.tell(debt, 'host.cleanup-failed', words);
       return;
     }
     await this.deps.state.update((tx) => tx.debts.delete(debt.id));

@@ -1,34 +1,61 @@
 /**
  * Lets intent follow what happened on a host: a guest that powers itself off, or an operator's `virsh shutdown`, means that
  * the VM shall be off; an operator's `virsh start`, that it shall be on. A crash changes nothing. Acts on changes only,
- * never on a state alone, because a report may be older than the last job.
+ * never on a state alone, because a report may be older than the last job. What happens while a job works on the VM is
+ * looked at when that has ended.
  */
 import type { Log } from '@berth/shared/log/log.ts';
+import type { VmId } from '@berth/shared/model/ids.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import type { PowerEdge } from '../hosts/connections.ts';
-import type { State, Tx } from '../state/state.ts';
+import type { Hosts } from '../hosts/hosts.ts';
+import type { State, Tables, Tx } from '../state/state.ts';
 
 /** What libvirt says of a guest that shut down, by itself or asked to. */
 const ON_PURPOSE = /^shutdown\b/;
 const OFF: ReadonlySet<PowerEdge['after'] | undefined> = new Set(['stopped', 'crashed']);
 
-export function followPower(state: State, log: Log, edge: PowerEdge): void {
-  const change = wanted(state, edge);
-  if (change === undefined) return;
-  state
-    .update((tx) => {
-      const vm = tx.vms.get(edge.vmId);
-      if (vm && wanted(state, edge) === change) apply(tx, vm, change);
-    })
-    .catch((e: unknown) => log.error({ err: e, vm: edge.vmId }, 'the power of a vm could not be noted'));
+export class PowerFollower {
+  /** The last change of each VM that a job works on. */
+  private readonly late = new Map<VmId, PowerEdge>();
+
+  constructor(
+    private readonly state: State,
+    private readonly log: Log,
+  ) {}
+
+  see(edge: PowerEdge): void {
+    if (isBusy(this.state.tables, edge.vmId)) return void this.late.set(edge.vmId, edge);
+    this.late.delete(edge.vmId);
+    const change = wanted(this.state.tables, edge);
+    if (change === undefined) return;
+    this.state
+      .update((tx) => {
+        const vm = tx.vms.get(edge.vmId);
+        if (vm && !isBusy(tx, vm.id) && wanted(tx, edge) === change) apply(tx, vm, change);
+      })
+      .catch((e: unknown) => this.log.error({ err: e, vm: edge.vmId }, 'the power of a vm could not be noted'));
+  }
+
+  /** Looks again when jobs end. @returns a function that ends it. */
+  follow(hosts: Pick<Hosts, 'vm'>): () => void {
+    return this.state.subscribe((change) => {
+      if (this.late.size === 0 || !change.touched.has('jobs')) return;
+      for (const edge of [...this.late.values()]) {
+        if (isBusy(this.state.tables, edge.vmId)) continue;
+        this.late.delete(edge.vmId);
+        if (hosts.vm(edge.vmId)?.power === edge.after) this.see(edge);
+      }
+    });
+  }
 }
 
+const isBusy = (tables: Pick<Tables, 'jobs'>, vmId: VmId): boolean => tables.jobs.holders(`vm/${vmId}`).length > 0;
+
 /** Undefined: leave the intent as it is. */
-function wanted(state: State, edge: PowerEdge): Vm['desiredPower'] | undefined {
-  const { vms, jobs } = state.tables;
-  const vm = vms.get(edge.vmId);
+function wanted(tables: Pick<Tables, 'vms'>, edge: PowerEdge): Vm['desiredPower'] | undefined {
+  const vm = tables.vms.get(edge.vmId);
   if (vm === undefined || vm.phase !== 'ready' || vm.hostId !== edge.hostId) return undefined;
-  if (jobs.holders(`vm/${vm.id}`).length > 0) return undefined;
   if (edge.after === 'stopped' && ON_PURPOSE.test(edge.reason))
     return vm.desiredPower === 'on' && vm.spec.runPolicy !== 'always' ? 'off' : undefined;
   if (edge.after === 'running' && OFF.has(edge.before)) return vm.desiredPower === 'off' ? 'on' : undefined;

@@ -2,15 +2,19 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { CleanupDebt } from '@berth/shared/model/access.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
-import { systemClock } from '@berth/shared/runtime/clock.ts';
-import type { RunPolicy, Vm } from '@berth/shared/model/vm.ts';
+import { systemClock, type Clock } from '@berth/shared/runtime/clock.ts';
+import { SimClock } from '@berth/shared/sim/sim-clock.ts';
+import type { RunPolicy, Vm, VmObserved, VmPower } from '@berth/shared/model/vm.ts';
 import type { AgentClient, OperationView } from '../hosts/agent-client.ts';
 import type { PowerEdge } from '../hosts/connections.ts';
+import type { HostStatus } from '../hosts/hosts.ts';
 import { enrolledHost, memoryState, newHostId, silentLog } from '../hosts/testing.ts';
+import type { Jobs } from '../jobs/engine/jobs.ts';
 import { aJob, aVm } from '../state/samples.ts';
 import type { State } from '../state/state.ts';
 import { Debts } from './debts.ts';
-import { followPower } from './power.ts';
+import { PowerFollower } from './power.ts';
+import { Restarts } from './restarts.ts';
 
 let state: State;
 let hostId: HostId;
@@ -48,7 +52,7 @@ describe('cleanup debts', () => {
     };
     return { agent: agent as unknown as AgentClient, calls };
   }
-  const makeDebts = () => new Debts({ state, clock: systemClock, log: silentLog, runId: 'run-1' });
+  const makeDebts = (clock: Clock = systemClock) => new Debts({ state, clock, log: silentLog, runId: 'run-1' });
   const owe = (...debts: CleanupDebt[]) => state.update((tx) => debts.forEach((d) => tx.debts.put(d)));
 
   it('are nothing to wait for when there are none', () => {
@@ -84,22 +88,55 @@ describe('cleanup debts', () => {
   });
 });
 
-describe('the intended power of a vm', () => {
-  async function vmOf(o: { power?: Vm['desiredPower']; policy?: RunPolicy } = {}): Promise<Vm> {
-    const base = aVm({ name: 'web' });
-    const vm: Vm = {
-      ...base,
-      hostId,
-      phase: 'ready',
-      desiredPower: o.power ?? 'on',
-      spec: { ...base.spec, disks: [], runPolicy: o.policy ?? 'manual' },
+describe('the debts of a host that is up', () => {
+  const debt: CleanupDebt = { id: 'd1', hostId: '' as HostId, kind: 'volume', target: 'v1', vmId: undefined, why: '' };
+
+  it('are paid when they are made, and tried again and again, told once, until they can be paid', async () => {
+    const clock = new SimClock();
+    let tries = 0;
+    let inUse = true;
+    const removeVolume = async () => {
+      tries++;
+      if (inUse) throw new ClusterError('IN_USE', 'domain x has it');
+      return { state: 'succeeded' };
     };
-    const claim = { vmId: vm.id, hostId, vcpus: 1, memoryBytes: 1, diskBytes: 1, powered: true };
-    await state.update((tx) => (tx.vms.put(vm), tx.claims.put(claim)));
-    return vm;
-  }
+    const agent = { removeVolume, acknowledgeOperations: async () => undefined } as unknown as AgentClient;
+    const end = new Debts({ state, clock, log: silentLog, runId: 'run-1' }).follow({
+      agent: () => agent,
+      subscribe: () => () => undefined,
+    });
+    await state.update((tx) => tx.debts.put({ ...debt, hostId }));
+    const told = async () => (await messages()).filter((m) => m.includes('could not remove volume v1'));
+    await clock.advance(60_000);
+    expect(tries).toBeGreaterThan(3);
+    expect(tries).toBeLessThan(7);
+    expect(await told()).toHaveLength(1);
+    expect(state.tables.debts.size).toBe(1);
+    inUse = false;
+    await clock.advance(120_000);
+    expect(state.tables.debts.size).toBe(0);
+    end();
+  });
+});
+
+/** A VM on the host, wanted on unless said otherwise, with its claim. */
+async function vmOf(o: { power?: Vm['desiredPower']; policy?: RunPolicy } = {}): Promise<Vm> {
+  const base = aVm({ name: 'web' });
+  const vm: Vm = {
+    ...base,
+    hostId,
+    phase: 'ready',
+    desiredPower: o.power ?? 'on',
+    spec: { ...base.spec, disks: [], runPolicy: o.policy ?? 'manual' },
+  };
+  const claim = { vmId: vm.id, hostId, vcpus: 1, memoryBytes: 1, diskBytes: 1, powered: true };
+  await state.update((tx) => (tx.vms.put(vm), tx.claims.put(claim)));
+  return vm;
+}
+
+describe('the intended power of a vm', () => {
   const see = async (vm: Vm, e: Partial<PowerEdge>) => {
-    followPower(state, silentLog, {
+    new PowerFollower(state, silentLog).see({
       vmId: vm.id,
       hostId,
       before: 'running',
@@ -144,5 +181,102 @@ describe('the intended power of a vm', () => {
     const vm = await vmOf({ power: 'off' });
     expect(await see(vm, { before: undefined, after: 'running', reason: 'booted' })).toBe('off');
     expect(await see(vm, { before: 'stopped', after: 'running', reason: 'booted' })).toBe('on');
+  });
+
+  it('follows when the job that worked on the vm has ended, if the vm is still as it was seen', async () => {
+    for (const [power, desired] of [
+      ['stopped', 'off'],
+      ['running', 'on'],
+    ] as const) {
+      const vm = await vmOf();
+      const job = aJob({ locks: [`vm/${vm.id}:exclusive`] });
+      await state.update((tx) => tx.jobs.put(job));
+      const follower = new PowerFollower(state, silentLog);
+      const end = follower.follow({ vm: () => ({ vmId: vm.id, hostId, power, reason: '', seenAtMs: 0 }) });
+      follower.see({ vmId: vm.id, hostId, before: 'running', after: 'stopped', reason: 'shutdown' });
+      await state.update((tx) => tx.jobs.put({ ...job, state: 'failed', locks: [], endedAtMs: 1 }));
+      await state.settled();
+      expect(state.tables.vms.get(vm.id)?.desiredPower).toBe(desired);
+      await state.update((tx) => (tx.claims.delete(vm.id), tx.vms.delete(vm.id)));
+      end();
+    }
+  });
+});
+
+describe('a vm with a run policy', () => {
+  let clock: SimClock;
+  let observed: VmObserved;
+  let view: { reachable: boolean; complete: boolean };
+  let started: number[];
+  let restarts: Restarts;
+  beforeEach(() => {
+    clock = new SimClock();
+    view = { reachable: true, complete: true };
+    started = [];
+  });
+  function watch(vm: Vm): void {
+    const hosts = { vm: () => observed, view: () => view, status: () => ({ state: 'up' }) as HostStatus };
+    const jobs = {
+      start: () => (started.push(clock.now()), 'job-1'),
+    } as unknown as Pick<Jobs, 'start'>;
+    restarts = new Restarts({ state, clock, log: silentLog, hosts, jobs });
+    observed = { vmId: vm.id, hostId, power: 'running', reason: 'booted', seenAtMs: 0 };
+  }
+  function becomes(power: VmPower, reason: string): void {
+    const before = observed.power;
+    observed = { ...observed, power, reason };
+    restarts.see({ vmId: observed.vmId, hostId, before, after: power, reason });
+  }
+
+  it.each([
+    ['restartOnFailure', 'crashed', 'crashed', true],
+    ['restartOnFailure', 'stopped', 'crashed', true],
+    ['restartOnFailure', 'stopped', 'none', true],
+    ['restartOnFailure', 'stopped', 'destroyed', false],
+    ['always', 'stopped', 'shutdown', true],
+    ['always', 'crashed', 'crashed', true],
+    ['manual', 'crashed', 'crashed', false],
+  ] as const)('%s: one that is %s (%s) is started again: %s', async (policy, power, reason, again) => {
+    watch(await vmOf({ policy }));
+    becomes(power, reason);
+    await clock.advance(5_000);
+    expect(started).toHaveLength(again ? 1 : 0);
+  });
+
+  it('is not started again when it shall be off', async () => {
+    watch(await vmOf({ policy: 'always', power: 'off' }));
+    becomes('stopped', 'shutdown');
+    await clock.advance(60_000);
+    expect(started).toEqual([]);
+  });
+
+  it('waits while its host cannot be trusted to know, and is left alone when it runs after all', async () => {
+    watch(await vmOf({ policy: 'always' }));
+    view = { reachable: true, complete: false };
+    becomes('crashed', 'crashed');
+    await clock.advance(60_000);
+    expect(started).toEqual([]);
+    observed = { ...observed, power: 'running' };
+    view = { reachable: true, complete: true };
+    await clock.advance(600_000);
+    expect(started).toEqual([]);
+  });
+
+  it('is tried less and less often while it crashes, and afresh when it ran for a while', async () => {
+    watch(await vmOf({ policy: 'restartOnFailure' }));
+    for (let i = 0; i < 4; i++) {
+      becomes('crashed', 'crashed');
+      const before = started.length;
+      for (let s = 0; s < 600 && started.length === before; s++) await clock.advance(1_000);
+      becomes('running', 'booted');
+    }
+    const gaps = started.slice(1).map((at, i) => at - (started[i] ?? 0));
+    expect(gaps).toEqual([10_000, 20_000, 40_000]);
+    await clock.advance(11 * 60_000);
+    becomes('crashed', 'crashed');
+    const crashedAt = clock.now();
+    await clock.advance(2_000);
+    expect(started.at(-1)).toBe(crashedAt + 1_000);
+    expect((await messages()).at(-1)).toBe('vm web crashed on h1: starting it again');
   });
 });
