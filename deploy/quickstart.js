@@ -39,6 +39,7 @@ if (o.help) {
   process.exit(0);
 }
 
+const hosts = o.hosts === 1 ? '1 host' : `${o.hosts} hosts`;
 const lab = !o.simulate && !o.down;
 process.once('SIGINT', () =>
   fail('interrupted. Go on with: npm run quickstart   remove it with: npm run quickstart -- --down', 130),
@@ -46,8 +47,8 @@ process.once('SIGINT', () =>
 if (!o.down)
   console.log(
     o.simulate
-      ? `Berth quickstart: ${o.hosts} simulated hosts (no libvirt, no guests: to look around)`
-      : `Berth quickstart: ${o.hosts} hosts in containers, real libvirt and QEMU (emulated CPUs)`,
+      ? `Berth quickstart: ${hosts} that are simulated (no libvirt, no guests: to look around)`
+      : `Berth quickstart: ${hosts} in containers, real libvirt and QEMU (emulated CPUs)`,
   );
 const shown = (event) =>
   event.state === 'done' && event.ms === 0 && event.detail === 'up to date' ? undefined : phaseLine(event);
@@ -79,5 +80,11 @@ try {
     });
   process.exit(0);
 } catch (e) {
-  fail(e instanceof Error ? e.message : String(e));
+  fail(
+    e.code === 'EACCES'
+      ? `can't write ${e.path}. Run it as the user who owns this checkout`
+      : e instanceof Error
+        ? e.message
+        : String(e),
+  );
 }

@@ -79,6 +79,7 @@ async function prepareLab(root, state, packagesReason, report) {
   if (packagesReason !== undefined && state.missingForLab.length > 0) throw new SetupError(packagesReason);
   const { socketPath } = state;
   await report.phase('engine', 'starting dockerd', await engineAnswers(socketPath), async () => {
+    if (process.getuid?.() !== 0) throw new SetupError('only root can start a Docker engine, and none answers');
     const driver = await startEngine({ socketPath, stateDir: stateDirectory(root) });
     return `dockerd started, storage driver ${driver}`;
   });

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { expectGolden } from '../../test/harness/golden.ts';
 import { commandsFor, NOUNS } from './commands.ts';
 import type { Command, Flags } from './core/command.ts';
@@ -24,6 +24,13 @@ async function parse(
 }
 
 describe('the command line', () => {
+  // Help is shown by commander itself.
+  beforeEach(() => {
+    vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+    vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    return () => void vi.restoreAllMocks();
+  });
+
   it('parses names and flags', async () => {
     expect(
       await parse('vm', 'clone', 'base', 'web', 'db', '--disk-size', '20GiB', '--dns', '1.1.1.1', '--dns', '9.9.9.9'),

@@ -150,7 +150,7 @@ export async function down(print: (line: string) => void): Promise<void> {
   print(
     hosts + controllers === 0
       ? 'nothing was running'
-      : `${controllers > 0 ? 'controller and ' : ''}${hosts} hosts removed; nothing is left`,
+      : `${controllers > 0 ? 'controller and ' : ''}${hosts} ${hosts === 1 ? 'host' : 'hosts'} removed; nothing is left`,
   );
 }
 

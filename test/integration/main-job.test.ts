@@ -29,7 +29,7 @@ describe('the main job on simulated hosts', () => {
   it('imports an image from the operator’s disk', async () => {
     const r = await c.berth('image', 'import', join(c.dir, 'base.img'));
     expect(r).toMatchObject({ code: 0 });
-    expect(r.err).toMatch(/^image base imported to h\d: sha256:[0-9a-f]{4}…[0-9a-f]{2}, 4\.2 MB virtual$/m);
+    expect(r.out).toMatch(/^image base imported to h\d: sha256:[0-9a-f]{4}…[0-9a-f]{2}, 4 MiB virtual$/m);
     const [image] = await c.json<{ name: string; state: string; copies: unknown[] }[]>('image', 'list');
     expect(image).toMatchObject({ name: 'base', state: 'available' });
     expect(image?.copies).toHaveLength(1);

@@ -3,7 +3,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { inspectDiskImage } from '@berth/shared/disk/inspect.ts';
 import { ClusterError, invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
-import { formatFileBytes } from '@berth/shared/units/bytes.ts';
+import { formatBytes, formatFileBytes } from '@berth/shared/units/bytes.ts';
 import type { Api } from '../core/api.ts';
 import { text, type Command } from '../core/command.ts';
 import { unreadable } from '../core/files.ts';
@@ -85,7 +85,7 @@ async function transfer(ctx: Context, live: Live, t: Transfer): Promise<void> {
   if (ctx.signal.aborted) await cancelled(ctx, api, r.jobId, t.name);
   if (job.status === 'rejected') throw named(telling(job.reason, upload), t.file.name);
   const image = await api.call(api.images, (c) => c.getImage, { image: t.name });
-  const size = formatFileBytes(Number(image.virtualSizeBytes));
+  const size = formatBytes(Number(image.virtualSizeBytes));
   const hosts = image.copies.map((c) => c.host).join(', ');
   print(ctx, `image ${t.name} imported to ${hosts}: ${shortDigest(image.digest)}, ${size} virtual`);
 }

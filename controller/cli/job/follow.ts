@@ -37,11 +37,11 @@ function phrase(job: Job): string {
   const step = job.steps.find((s) => s.state === StepState.RUNNING || s.state === StepState.UNDOING);
   const why = job.waitReason === '' ? '' : ` (${job.waitReason})`;
   return step
-    ? `${step.state === StepState.UNDOING ? 'undoing ' : ''}${step.name}${progress(step)}${why}`
+    ? `${step.state === StepState.UNDOING ? 'undoing ' : ''}${[step.name, progress(step)].filter(Boolean).join(' ')}${why}`
     : `starting${why}`;
 }
 
 export const progress = (s: Pick<JobStep, 'progressDoneBytes' | 'progressTotalBytes'>): string =>
   s.progressTotalBytes > 0n
-    ? ` ${formatFileBytes(Number(s.progressDoneBytes))} of ${formatFileBytes(Number(s.progressTotalBytes))}`
+    ? `${formatFileBytes(Number(s.progressDoneBytes))} of ${formatFileBytes(Number(s.progressTotalBytes))}`
     : '';

@@ -109,8 +109,10 @@ export function jobLines(j: JobView, nowMs: number): string[] {
 }
 
 function stepLines(steps: JobView['steps']): string[] {
-  const details = steps.map(
-    (s) => s.detail.replace(/sha256:[0-9a-f]{64}/, shortDigest) + (s.state === 'running' ? progress(s) : ''),
+  const details = steps.map(({ state, detail, ...bytes }) =>
+    [detail.replace(/sha256:[0-9a-f]{64}/, shortDigest), state === 'running' ? progress(bytes) : '']
+      .filter(Boolean)
+      .join(', '),
   );
   const names = Math.max(4, ...steps.map((s) => s.name.length));
   const width = Math.min(DETAIL_WIDTH, Math.max(...details.map((d) => d.length)));
