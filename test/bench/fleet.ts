@@ -95,6 +95,7 @@ const xmlOf = (vm: FleetVm): string =>
       directIo: true,
       serialLogPath: '/dev/null',
       volumePath: (id) => id,
+      imagePath: () => undefined,
     },
   );
 

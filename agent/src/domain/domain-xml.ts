@@ -13,6 +13,8 @@ export interface DomainHost {
   readonly directIo: boolean;
   readonly serialLogPath: string;
   volumePath(volumeId: string, seed: boolean): string;
+  /** File of the image that a volume is an overlay of. */
+  imagePath(volumeId: string): string | undefined;
 }
 
 export function domainXml(s: DomainSpec, host: DomainHost): string {
@@ -80,9 +82,26 @@ const disk = (d: DomainSpec['disks'][number], host: DomainHost): string =>
     { type: 'file', device: 'disk' },
     el('driver', { name: 'qemu', type: 'qcow2', cache: host.directIo ? 'none' : 'writeback', discard: 'unmap' }),
     el('source', { file: host.volumePath(d.volumeId, false) }),
+    backing(host.imagePath(d.volumeId)),
     el('target', { dev: d.target, bus: 'virtio' }),
     textEl('serial', {}, d.volumeId.slice(-20)),
   );
+
+/**
+ * The whole chain is said, so libvirt looks for it in no file. libvirt gives a VM's own disks to QEMU's user when it starts
+ * (dynamic_ownership); an image it must leave alone: it is root's and read-only for everybody, many VMs and the export of
+ * images use it, and whoever owns it could make it writable and change them all.
+ */
+const backing = (imagePath: string | undefined): string =>
+  imagePath === undefined
+    ? el('backingStore', {})
+    : el(
+        'backingStore',
+        { type: 'file' },
+        el('format', { type: 'qcow2' }),
+        el('source', { file: imagePath }, el('seclabel', { model: 'dac', relabel: 'no' })),
+        el('backingStore', {}),
+      );
 
 /**
  * A virtio disk, not a SATA CD-ROM: kernels made for clouds have no AHCI driver, and whatever boots from virtio finds it.
@@ -94,6 +113,7 @@ const seed = (volumeId: string, host: DomainHost): string =>
     { type: 'file', device: 'disk' },
     el('driver', { name: 'qemu', type: 'raw' }),
     el('source', { file: host.volumePath(volumeId, true) }),
+    backing(undefined),
     el('target', { dev: 'vdz', bus: 'virtio' }),
     el('readonly', {}),
   );

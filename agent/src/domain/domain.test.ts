@@ -12,6 +12,7 @@ const host: DomainHost = {
   emulatorPath: '/usr/bin/qemu-system-x86_64',
   directIo: true,
   serialLogPath: '/var/lib/berth/serial/vm-web.log',
+  imagePath: (id) => (id === 'volume-root' ? `/var/lib/berth/images/${'5f'.repeat(32)}.qcow2` : undefined),
   volumePath: (id, seed) => `/var/lib/berth/volumes/${id}.${seed ? 'iso' : 'qcow2'}`,
 };
 const web: DomainSpec = {

@@ -79,12 +79,16 @@ export class Domains {
     const mark = readMark(seen?.metadataXml);
     if (mark?.specHash === specHash(spec) && mark.generation === spec.generation && seen?.name === spec.name) return;
     await this.refuseTakenName(spec);
-    await this.needVolumes(spec);
+    const images = await this.needVolumes(spec);
     const { disks } = this.deps;
     const host: DomainHost = {
       ...(await this.deps.abilities()),
       serialLogPath: disks.serialLogPath(spec.vmId),
       volumePath: (id, seed) => disks.volumePath(id, seed),
+      imagePath: (id) => {
+        const digest = images.get(id);
+        return digest === undefined ? undefined : disks.imagePath(digest);
+      },
     };
     await this.deps.hypervisor.define(domainXml(spec, host));
   }
@@ -99,7 +103,8 @@ export class Domains {
     );
   }
 
-  private async needVolumes(spec: DomainSpec): Promise<void> {
+  /** Gives the image of each volume that has one. */
+  private async needVolumes(spec: DomainSpec): Promise<ReadonlyMap<string, string | undefined>> {
     const volumes = new Map((await this.deps.disks.listVolumes()).map((v) => [v.volumeId, v]));
     const wanted = [...spec.disks.map((d) => ({ id: d.volumeId, seed: false }))];
     if (spec.seedVolumeId !== undefined) wanted.push({ id: spec.seedVolumeId, seed: true });
@@ -109,6 +114,7 @@ export class Domains {
         throw notFound(`vm ${spec.name} needs ${seed ? 'seed' : 'volume'} ${id}, which is not on this host`);
       if (v.vmId !== spec.vmId) throw badState(`volume ${id} belongs to ${v.vmId}, not to vm ${spec.name}`);
     }
+    return new Map([...volumes.values()].map((v) => [v.volumeId, v.imageDigest]));
   }
 
   private async doStart(ref: DomainRef): Promise<void> {

@@ -92,6 +92,8 @@ export interface Disks {
   removeVolume(volumeId: string): Promise<void>;
   /** File that a domain uses. */
   volumePath(volumeId: string, seed: boolean): string;
+  /** File of an image, for the domains whose volumes are based on it. */
+  imagePath(digest: string): string;
   /** File that libvirt's serial log of a VM goes to, and its reader. */
   serialLogPath(vmId: string): string;
   removeSerialLog(vmId: string): Promise<void>;

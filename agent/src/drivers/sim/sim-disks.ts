@@ -45,6 +45,7 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): Disks 
     ensureSeed: async (spec) => ensureSeed(host, spec),
     removeVolume: async (volumeId) => void host.volumes.delete(volumeId),
     volumePath: (volumeId, seed) => `/var/lib/berth/volumes/${volumeId}.${seed ? 'iso' : 'qcow2'}`,
+    imagePath: (digest) => `/var/lib/berth/images/${digest.slice('sha256:'.length)}.qcow2`,
     serialLogPath,
     removeSerialLog: async (vmId) => void host.serialLogs.delete(serialLogPath(vmId)),
     readSerialLog: async (vmId, offset, maxBytes) => {
