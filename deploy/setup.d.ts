@@ -10,4 +10,8 @@ export interface SetupResult {
   readonly labReason?: string;
 }
 
-export function ensureSetup(options: { lab: boolean; say?: (event: SetupEvent) => void }): Promise<SetupResult>;
+export function ensureSetup(options: {
+  lab: boolean;
+  tests?: boolean;
+  say?: (event: SetupEvent) => void;
+}): Promise<SetupResult>;

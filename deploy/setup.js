@@ -17,15 +17,24 @@ import { reporter } from './setup/phases.js';
 import { SetupError } from './setup/process.js';
 import { findRoot, stateDirectory } from './setup/root.js';
 
+/** What unit and integration tests run for real, on the machine itself. */
+const TEST_TOOLS = [
+  { package: 'qemu-utils', command: 'qemu-img' },
+  { package: 'qemu-system-common', command: 'qemu-storage-daemon' },
+  { package: 'genisoimage', command: 'isoinfo' },
+  { package: 'iproute2', command: 'ip' },
+  { package: 'procps', command: 'ps' },
+];
+
 /**
  * Answers { ready, reason?, lab?, labReason? }. `ready`: dependencies and build are there. `lab`: { image, guestImage,
  * socketPath }, or `labReason` says in one line why the lab cannot run. Failures are answers, never exceptions.
  */
-export async function ensureSetup({ lab, say = () => undefined }) {
+export async function ensureSetup({ lab, tests = false, say = () => undefined }) {
   const root = findRoot();
   const report = reporter(say);
   const log = path.join(stateDirectory(root), 'setup.log');
-  const state = await survey(root, lab);
+  const state = await survey(root, lab, tests);
   const packages = await attempt(() => installMissing(state, report, log));
   const [base, labResult] = await Promise.all([
     packages.reason !== undefined && state.missingForBase.length > 0
@@ -42,10 +51,10 @@ export async function ensureSetup({ lab, say = () => undefined }) {
 }
 
 /** What this machine has and lacks. Looks only. */
-async function survey(root, lab) {
+async function survey(root, lab, tests) {
   const needsDependencies = !dependenciesFresh(root);
   const missing = (tools) => missingTools(tools, process.env.PATH ?? '').map((tool) => tool.package);
-  const missingForBase = needsDependencies ? missing(COMPILERS) : [];
+  const missingForBase = [...(needsDependencies ? missing(COMPILERS) : []), ...(tests ? missing(TEST_TOOLS) : [])];
   if (!lab) return { needsDependencies, missingForBase, missingForLab: [] };
   const obstacle = labObstacle();
   if (obstacle !== undefined) return { needsDependencies, missingForBase, missingForLab: [], obstacle };

@@ -56,7 +56,7 @@ async function part(name) {
 }
 
 const labWanted = parts.includes('lab');
-const setup = await ensureSetup({ lab: labWanted, say: (event) => console.log(phaseLine(event)) });
+const setup = await ensureSetup({ lab: labWanted, tests: true, say: (event) => console.log(phaseLine(event)) });
 if (!setup.ready) {
   console.error(`npm test: ${setup.reason ?? 'the set-up failed; see .lab/setup.log'}`);
   process.exit(1);

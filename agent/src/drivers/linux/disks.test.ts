@@ -250,7 +250,7 @@ describeReal('an upload', [], () => {
   });
 });
 
-describeReal('volumes', ['qemu-img', 'qemu-nbd', 'genisoimage'], () => {
+describeReal('volumes', ['qemu-img', 'qemu-nbd'], () => {
   it('are overlays on an image, made once however often asked, and listed with owner, size and room', async () => {
     const { disks, dataDir } = start();
     const imageDigest = await imported(disks, tempDir());

@@ -184,7 +184,6 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'qemu-img': 'qemu-utils',
   'qemu-nbd': 'qemu-utils',
   'qemu-storage-daemon': 'qemu-system-common',
-  genisoimage: 'genisoimage',
   ip: 'iproute2',
   bridge: 'iproute2',
   nft: 'nftables',

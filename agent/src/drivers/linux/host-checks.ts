@@ -99,7 +99,6 @@ export const PROGRAMS: Readonly<Record<string, string>> = {
   'qemu-nbd': 'qemu-utils',
   'qemu-storage-daemon': 'qemu-system-common',
   'qemu-system-x86_64': 'qemu-system-x86',
-  genisoimage: 'genisoimage',
   ip: 'iproute2',
 };
 

@@ -91,7 +91,7 @@ describe('the checks of a host', () => {
       nestedPaging: undefined,
       cgroups: 'none',
       clock: 'unknown',
-      missingPrograms: ['qemu-img', 'qemu-nbd', 'genisoimage'],
+      missingPrograms: ['qemu-img', 'qemu-nbd', 'ip'],
       libvirtSocket: undefined,
       dataDirFault: 'EROFS',
       bridgeModule: false,
@@ -99,9 +99,7 @@ describe('the checks of a host', () => {
     }).filter((c) => !c.ok);
     expect(bad.filter((c) => c.fatal).map((c) => c.name)).toEqual(['programs', 'libvirt', 'data-directory']);
     const detail = (name: string) => bad.find((c) => c.name === name)?.detail;
-    expect(detail('programs')).toBe(
-      'not installed: qemu-img, qemu-nbd, genisoimage; apt-get install qemu-utils genisoimage',
-    );
+    expect(detail('programs')).toBe('not installed: qemu-img, qemu-nbd, ip; apt-get install qemu-utils iproute2');
     expect(detail('kvm')).toContain('modprobe');
     expect(detail('clock')).toContain('cannot tell');
   });

@@ -8,7 +8,7 @@ import { describeReal, stopHelpers, tempDir } from '../fixture/real.ts';
 
 const log = createLog('test', 'silent');
 
-describeReal('real disks', ['qemu-img', 'qemu-nbd', 'qemu-storage-daemon', 'genisoimage'], () => {
+describeReal('real disks', ['qemu-img', 'qemu-nbd', 'qemu-storage-daemon'], () => {
   disksContract('a real host', async () => {
     const dir = tempDir();
     const dirs = [join(dir, 'a'), join(dir, 'b')] as const;

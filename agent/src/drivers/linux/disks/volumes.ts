@@ -1,21 +1,20 @@
 /** Disks of VMs: qcow2 overlays on images, and blank ones. Listing starts no process. Seeds are seeds.ts's. */
-import { chmod, rename, rm } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MAX_VIRTUAL_BYTES } from '@berth/shared/disk/qcow2-header.ts';
 import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
+import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import { alreadyExists, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { VolumeSeen, VolumeSpec } from '../../disks.ts';
-import type { Exec } from '../exec.ts';
 import { FileCache } from './file-cache.ts';
-import { sizeOf, syncDir, syncFile, withSource } from './files.ts';
+import { sizeOf, syncDir, syncFile, tellingFull, withSource } from './files.ts';
 import type { ImageStore } from './images.ts';
 import type { Pool } from './pool.ts';
 import { listSidecars, readSidecar, removeSidecar, writeSidecar, type Sidecar } from './sidecars.ts';
 
 export interface VolumeParts {
   readonly pool: Pool;
-  readonly exec: Exec;
   readonly images: ImageStore;
 }
 
@@ -38,7 +37,7 @@ export async function ensureVolume(parts: VolumeParts, spec: VolumeSpec): Promis
     ...(spec.imageDigest === undefined ? {} : { imageDigest: spec.imageDigest }),
   });
   try {
-    await create(parts, spec, path);
+    await tellingFull(`volume ${spec.volumeId}`, parts.pool.volumesDir, () => create(parts, spec, path));
   } catch (e) {
     await removeSidecar(pool, spec.volumeId);
     throw e;
@@ -70,22 +69,18 @@ async function checkSize({ images }: VolumeParts, spec: VolumeSpec): Promise<voi
     );
 }
 
-/** Under a name that nobody uses until it is whole. */
-async function create({ exec, pool }: VolumeParts, spec: VolumeSpec, path: string): Promise<void> {
+/** Under a name that nobody uses until it is whole. The image is ours and has been looked at; nothing opens it here. */
+async function create({ pool }: VolumeParts, spec: VolumeSpec, path: string): Promise<void> {
   const half = join(pool.volumesDir, `.${spec.volumeId}.half`);
-  // -u: the image is ours and has been looked at; qemu-img needn't open it
-  const parent = spec.imageDigest === undefined ? [] : ['-u', '-F', 'qcow2', '-b', pool.imagePath(spec.imageDigest)];
+  const parent = spec.imageDigest === undefined ? undefined : pool.imagePath(spec.imageDigest);
   try {
-    const args = ['create', '-q', '-f', 'qcow2', ...parent, half, String(spec.sizeBytes)];
-    await exec.run('qemu-img', args, { what: `making volume ${spec.volumeId}` });
     // libvirt gives it to QEMU's user when the VM starts
-    await chmod(half, 0o600);
+    await writeFile(half, emptyQcow2(spec.sizeBytes, parent), { mode: 0o600 });
     await syncFile(half);
     await rename(half, path);
     await syncDir(pool.volumesDir);
-  } catch (e) {
+  } finally {
     await rm(half, { force: true });
-    throw e;
   }
 }
 
