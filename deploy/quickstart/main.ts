@@ -94,10 +94,9 @@ function phases(live: Live): Phase {
     };
     tick();
     try {
-      const { detail, remark, value } = await work();
+      const { detail, value } = await work();
       live.set(title, undefined);
-      const line = phaseLine({ title, state: 'done', detail, ms: tookMs() });
-      live.final(remark === undefined ? line : `${line}    ${remark}`);
+      live.final(phaseLine({ title, state: 'done', detail, ms: tookMs() }));
       return value;
     } finally {
       timer?.cancel();

@@ -21,10 +21,10 @@ const FIRST_ADDRESS = 11;
 const BOOT_MS = 120_000;
 const PAGE = { pageSize: 1000, pageToken: '' };
 
-/** Does some work under a title, and says with which result; a remark stands behind the time. */
+/** Does some work under a title, and says with which result. */
 export type Phase = <T>(
   title: string,
-  work: () => Promise<{ readonly detail: string; readonly remark?: string | undefined; readonly value: T }>,
+  work: () => Promise<{ readonly detail: string; readonly value: T }>,
 ) => Promise<T>;
 
 export async function ensureImage(api: Api, guestImage: string | undefined): Promise<Image> {
@@ -58,9 +58,9 @@ export async function ensureVms(
         if (vm.state === VmState.RUNNING) return { detail: `runs on ${vm.host}`, value: 0 };
         const before = known ? (await sayings(api, name)).length : 0;
         await job(api, (await api.call(api.vms, (c) => c.startVm, { vm: name })).jobId);
+        const travelled = holders.includes(vm.host) ? '' : await copied(api, vm.host);
         return {
-          detail: known ? `started on ${vm.host}` : `created on ${vm.host}, started`,
-          remark: holders.includes(vm.host) ? undefined : await copied(api, vm.host),
+          detail: known ? `started on ${vm.host}` : `created on ${vm.host}${travelled}, started`,
           value: before,
         };
       }),
@@ -87,10 +87,10 @@ const findVm = async (api: Api, name: string): Promise<Vm | undefined> =>
   (await api.call(api.vms, (c) => c.listVms, { page: PAGE, host: '' })).vms.find((v) => v.name === name);
 
 /** Said when the image had to travel. */
-async function copied(api: Api, host: string): Promise<string | undefined> {
+async function copied(api: Api, host: string): Promise<string> {
   const { copies } = await api.call(api.images, (c) => c.getImage, { image: 'base' });
   const copy = copies.find((c) => c.host === host);
-  return copy && `base copied to ${host} (${formatFileBytes(Number(copy.fileBytes))})`;
+  return copy ? ` (base copied, ${formatFileBytes(Number(copy.fileBytes))})` : '';
 }
 
 /** Waits for a job's end; throws its error. */
