@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import type { VmAnswer } from '@berth/controller/app/vms.ts';
 import type { CloneVm } from '@berth/controller/app/vm-request.ts';
 import type { HostId, JobId } from '@berth/shared/model/ids.ts';
+import { imageCopyKey } from '@berth/shared/model/image.ts';
 import { isEnded } from '@berth/shared/model/job.ts';
 import { SimCluster, type Life } from '../sim/sim-cluster.ts';
 
@@ -51,6 +52,23 @@ export class AppCluster {
     const data = Readable.from([Buffer.from(text)]);
     await this.timed(images.upload(made.view.image.id, made.uploadTicket, data));
     return this.ended(made.jobId);
+  }
+
+  /** The controller is killed, and started again. */
+  async restart(): Promise<void> {
+    this.sim.kill();
+    await this.sim.clock.advance(1_000);
+    await this.timed(this.sim.boot(Infinity));
+    await this.sim.clock.advance(1_000);
+  }
+
+  /** The file of an image goes from one host, and is known to be gone. */
+  async forgetCopy(image: string, host: string): Promise<void> {
+    const { state } = this.life;
+    const { id: imageId, digest } = state.tables.images.byName(image) ?? {};
+    if (!imageId || !digest) throw new Error(`no image ${image}`);
+    this.sim.hosts.host(this.hostId(host)).images.delete(digest);
+    await this.timed(state.update((tx) => tx.imageCopies.delete(imageCopyKey({ imageId, hostId: this.hostId(host) }))));
   }
 
   clone(name: string, over: Partial<CloneVm> = {}): Promise<VmAnswer> {

@@ -13,6 +13,7 @@ import type {
   SeedWanted,
 } from '@berth/controller/hosts/agent-client.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { REASONS, type Reason } from '@berth/shared/errors/reasons.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
 
 export interface FakeDomain {
@@ -65,6 +66,8 @@ export class FakeHost implements AgentClient {
   /** The controller has a connection to it, and has been paid what it owed. */
   connected = true;
   diskFull = false;
+  /** What it serves to others is not the image. */
+  servesGarbage = false;
   /** Guests ignore the power button. */
   deaf = false;
   /** How many of a hundred calls get lost, half of them after they worked. */
@@ -184,6 +187,9 @@ export class FakeHost implements AgentClient {
   async fetchImage(operationId: string, v: { digest: string; virtualSizeBytes: number }): Promise<OperationView> {
     return this.#operate(operationId, ['fetchImage', v], () => {
       if (this.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
+      const peer = this.#operations.get(operationId)?.peer;
+      if (peer !== undefined && this.cluster.peer(peer)?.servesGarbage)
+        throw new ClusterError('DIGEST_MISMATCH', 'what arrived is something else');
       const image = { virtualSizeBytes: v.virtualSizeBytes, fileBytes: 2 ** 24 };
       this.images.set(v.digest, image);
       return { ...image, digest: v.digest, sourceDigest: '' };
@@ -304,7 +310,7 @@ export class FakeHost implements AgentClient {
           'INVALID_ARGUMENT',
           `operation ${id} was another request: ${known.request} / ${request}`,
         );
-      return view(known ? this.#look(known) : this.#begin(id, request, effect));
+      return view(known && !mayTryAgain(known) ? this.#look(known) : this.#begin(id, request, effect));
     });
   }
 
@@ -377,6 +383,12 @@ export class FakeHost implements AgentClient {
     return op;
   }
 }
+
+/** As the agent does with long operations that failed for something that may pass. */
+const mayTryAgain = (op: Operation): boolean =>
+  op.state === 'failed' &&
+  /^\["(import|fetch)Image/.test(op.request) &&
+  REASONS[op.error?.reason as Reason].retry !== 'never';
 
 const view = (op: Operation): OperationView => ({
   id: op.id,

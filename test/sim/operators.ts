@@ -60,6 +60,7 @@ const spoil: Act = async (sim) => {
   host.lossPercent = sim.random() < 0.5 ? 0 : 20;
   host.deaf = sim.random() < 0.3;
   host.diskFull = sim.random() < 0.1;
+  host.servesGarbage = sim.random() < 0.2;
 };
 
 /** With how often each is chosen. */
@@ -90,7 +91,7 @@ export function actOnce(sim: SimCluster): void {
 /** All is well again: hosts are up, answer, and guests obey. */
 export function mend(sim: SimCluster): void {
   for (const host of sim.hosts.all()) {
-    Object.assign(host, { up: true, lossPercent: 0, deaf: false, diskFull: false });
+    Object.assign(host, { up: true, lossPercent: 0, deaf: false, diskFull: false, servesGarbage: false });
     void sim.reconnect(host.id as HostId);
   }
 }

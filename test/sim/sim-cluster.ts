@@ -101,6 +101,11 @@ export class SimCluster {
     }
   }
 
+  /** As kill -9 of the controller. */
+  kill(): void {
+    if (this.life) this.#died(this.life);
+  }
+
   #died(life: { alive: boolean }): void {
     if (!life.alive) return;
     life.alive = false;

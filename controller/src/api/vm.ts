@@ -12,9 +12,11 @@ import type { Handlers } from './wrap.ts';
 
 export const vmHandlers = (vms: Vms, hosts: Hosts): Handlers<VmServiceService> => ({
   createVm: async (r, call) => {
-    const { name, vcpus, host, bridge, mac, labels, dryRun } = r;
+    const { name, vcpus, host, bridge, mac, labels, dryRun, runPolicy } = r;
     const sizes = sizesOf(r);
-    return toAnswer(await vms.create({ name, vcpus, host, bridge, mac, labels, dryRun, ...sizes }, call.user));
+    return toAnswer(
+      await vms.create({ name, vcpus, host, bridge, mac, labels, dryRun, runPolicy, ...sizes }, call.user),
+    );
   },
   cloneVm: async (r, call) => toAnswer(await vms.clone(toClone(r), call.user)),
   getVm: async (r) => toVm(await vms.get(r.vm)),

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { uploadIdOf, type ImportParams } from '../jobs/image-import.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
 
 let c: AppCluster;
@@ -82,6 +83,25 @@ describe('an import', () => {
     expect(c.life.state.tables.images.size).toBe(0);
   });
 
+  it('fails at once when the controller was killed while the bytes came', async () => {
+    const made = await begin('base', 4);
+    await c.sim.clock.advance(5_000);
+    await c.restart();
+    const restartedAt = c.sim.clock.now();
+    expect(await errorOf(made.jobId)).toContain('the upload of image base broke off (the host has not received it)');
+    expect(c.sim.clock.now() - restartedAt).toBeLessThan(5_000);
+    expect(c.life.state.tables.images.size).toBe(0);
+  });
+
+  it('goes on when the controller was killed after the bytes had come', async () => {
+    const made = await begin('base', 4);
+    await c.sim.clock.advance(5_000);
+    const { hostId } = c.life.state.tables.jobs.get(made.jobId)?.params as unknown as ImportParams;
+    c.sim.hosts.host(hostId ?? '').uploads.set(uploadIdOf(made.jobId), 'disk');
+    await c.restart();
+    expect(await c.ended(made.jobId)).toBe('succeeded');
+  });
+
   it('of a file that is no image fails in the words of the host', async () => {
     const made = await begin('notes', 4);
     await c.timed(c.life.images.upload(made.view.image.id, made.uploadTicket, bytes('text')));
@@ -99,6 +119,33 @@ describe('an image', () => {
     expect(await c.done(c.life.vms.delete('web', { force: false }, 'test'))).toBe('succeeded');
     expect(await c.ended((await c.timed(c.life.images.delete('base', 'test'))).jobId)).toBe('succeeded');
     expect(c.sim.hosts.all().flatMap((h) => [...h.images.keys()])).toEqual([]);
+  });
+
+  it('that a host serves wrongly is fetched from another one, and the job says from which', async () => {
+    await c.import('base');
+    const [first = ''] = (await c.life.images.get('base')).copies.map((k) => k.host);
+    const [second = '', third = ''] = ['h1', 'h2', 'h3'].filter((h) => h !== first);
+    expect(await c.done(c.clone('one', { host: second }))).toBe('succeeded');
+    for (const bad of [first, second]) {
+      for (const h of [first, second]) c.sim.hosts.host(c.hostId(h)).servesGarbage = h === bad;
+      const { jobId } = await c.timed(c.clone('two', { host: third }));
+      expect(await c.ended(jobId)).toBe('succeeded');
+      const { steps } = await c.life.jobs.view(jobId!);
+      const good = bad === first ? second : first;
+      expect(steps.find((s) => s.name === 'image')?.detail).toBe(`fetched from ${good}, 17 MB, hash ok`);
+      expect(await c.done(c.life.vms.delete('two', { force: false }, 'test'))).toBe('succeeded');
+      await c.forgetCopy('base', third);
+    }
+  });
+
+  it('that every host serves wrongly is not taken, and the job ends', async () => {
+    await c.import('base');
+    const [first = ''] = (await c.life.images.get('base')).copies.map((k) => k.host);
+    c.sim.hosts.host(c.hostId(first)).servesGarbage = true;
+    const other = ['h1', 'h2', 'h3'].find((h) => h !== first) ?? '';
+    const { jobId } = await c.timed(c.clone('web', { host: other }));
+    expect(await errorOf(jobId)).toMatch(/what arrived is something else/);
+    expect(c.sim.hosts.host(c.hostId(other)).contents()).toMatchObject({ images: [], volumes: [], running: [] });
   });
 
   it('shares its file with an image of the same content, until the last of them goes', async () => {

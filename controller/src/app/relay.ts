@@ -27,6 +27,8 @@ export function relay(
       done(new ClusterError('CANCELLED', `the upload ended after ${doneBytes} of ${fileBytes} bytes`));
     },
   });
+  // whoever reads it hears of it; when nobody does (the host is away), it must not be an uncaught exception
+  out.on('error', () => undefined);
   data.once('error', (e) => out.destroy(e));
   data.once('close', () => {
     if (!data.readableEnded) out.destroy(new ClusterError('CANCELLED', 'the sender hung up'));

@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { newId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
-import type { Vm, VmNic } from '@berth/shared/model/vm.ts';
+import { RUN_POLICIES, type RunPolicy, type Vm, type VmNic } from '@berth/shared/model/vm.ts';
 import { newUuid, type Random } from '@berth/shared/runtime/random.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { Tables } from '../state/state.ts';
@@ -21,6 +21,7 @@ export interface CreateVm {
   readonly mac: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly dryRun: boolean;
+  readonly runPolicy?: string | undefined;
 }
 
 export interface CloneVm extends CreateVm {
@@ -64,7 +65,7 @@ export function newVm(from: Maker, r: CreateVm & Partial<CloneVm>, image: Image 
       sshKeys: (r.sshKeys ?? []).map(checkKey),
       userData: checkUserData(r.userData ?? ''),
       labels: checkLabels(r.labels),
-      runPolicy: 'manual',
+      runPolicy: checkRunPolicy(r.runPolicy),
     },
     generation: 1,
     createdAtMs: from.nowMs,
@@ -98,6 +99,12 @@ function nic(from: Maker, r: CreateVm & Partial<CloneVm>): VmNic {
     gateway: r.gateway ? checkIp('the gateway', r.gateway) : undefined,
     dns: (r.dns ?? []).map((d) => checkIp('a DNS server', d)),
   };
+}
+
+function checkRunPolicy(policy: string | undefined): RunPolicy {
+  const known = RUN_POLICIES.find((p) => p === (policy || 'manual'));
+  if (known) return known;
+  throw invalidArgument(`${JSON.stringify(policy?.slice(0, 40))} is no run policy: ${RUN_POLICIES.join(', ')}`);
 }
 
 function checkAddress(address: string): string | undefined {

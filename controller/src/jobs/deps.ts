@@ -9,7 +9,7 @@ import type { Uploads } from './uploads.ts';
 export interface JobDeps extends EngineDeps {
   readonly hosts: Hosts;
   readonly policy: Policy;
-  readonly uploads: Pick<Uploads, 'seen'>;
+  readonly uploads: Pick<Uploads, 'seen' | 'sinceMs'>;
 }
 
 export function makeJobDeps(from: {

@@ -1,16 +1,19 @@
 /**
  * Job image.fetch, keyed: one copy of one image on one host, from any host that has it. The target asks for a source when it
  * has none; we choose a holder that is up, get a ticket there and hand it over. A holder that falls silent is followed by the
- * next; when there is none, the job waits and says so. Bytes go from agent to agent.
+ * next, and so is one that served something else than the image; when there is none, the job waits and says so. Bytes go
+ * from agent to agent.
  */
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
+import { formatFileBytes } from '@berth/shared/units/bytes.ts';
+import type { OperationView } from '../hosts/agent-client.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, wait, Wait, type RemoteContext, type StepContext } from './engine/define.ts';
 import { getImage, removeCopy, sharesDigest } from './image-digests.ts';
-import { pollMs, settle } from './operate.ts';
+import { known, pollMs, settle } from './operate.ts';
 
 export interface FetchParams {
   readonly imageId: ImageId;
@@ -38,28 +41,74 @@ function available(tables: Tables, imageId: ImageId): Image & { digest: string }
 
 const nameOf = (c: Context, hostId: HostId): string => c.tables.hosts.get(hostId)?.name ?? hostId;
 
-async function fetch(c: Remote): Promise<{ fileBytes: number } | Wait> {
-  const { digest, virtualSizeBytes, name } = available(c.tables, c.params.imageId);
-  const target = c.deps.hosts.agent(c.params.hostId);
-  const op = await target.fetchImage(c.opId, { digest, virtualSizeBytes });
-  if (op.state === 'running' && op.needsSource) return offer(c, name, digest);
-  const done = await settle(c, Promise.resolve(op), `copying image ${name} to ${nameOf(c, c.params.hostId)}`);
-  return Wait.is(done) ? done : { fileBytes: done.image?.fileBytes ?? 0 };
+interface Fetched {
+  readonly fileBytes: number;
+  /** Names of the hosts that served it, as far as this run of the controller knows. */
+  readonly from?: readonly string[];
 }
 
+/** What is remembered of the sources while the process lives. */
+interface Sources {
+  /** Offered since the operation began, or began anew. */
+  offered: Set<HostId>;
+  /** Something else came while these were the source. */
+  readonly suspects: Set<HostId>;
+}
+
+function sourcesOf(c: Remote): Sources {
+  const noted = c.notes.get('sources') as Sources | undefined;
+  const sources = noted ?? { offered: new Set(), suspects: new Set() };
+  c.notes.set('sources', sources);
+  return sources;
+}
+
+async function fetch(c: Remote): Promise<Fetched | Wait> {
+  const { digest, virtualSizeBytes, name } = available(c.tables, c.params.imageId);
+  const target = c.deps.hosts.agent(c.params.hostId);
+  const why = `copying image ${name} to ${nameOf(c, c.params.hostId)}`;
+  const sources = sourcesOf(c);
+  const ask = () => target.fetchImage(c.opId, { digest, virtualSizeBytes });
+  let op = await known(target, c.opId, ask);
+  if (op.state === 'failed' && turnAway(c, sources, op)) op = await ask();
+  if (op.state === 'running' && op.needsSource) return offer(c, sources, name, digest);
+  const done = await settle(c, Promise.resolve(op), why);
+  if (Wait.is(done)) return done;
+  return { fileBytes: done.image?.fileBytes ?? 0, from: [...sources.offered].map((id) => nameOf(c, id)) };
+}
+
+const BAD_SOURCE: ReadonlySet<string> = new Set(['DIGEST_MISMATCH', 'PEER_UNAVAILABLE']);
+
+/** True when another holder may do better: asked again, the host begins anew. */
+function turnAway(c: Remote, sources: Sources, op: OperationView): boolean {
+  if (!BAD_SOURCE.has(op.error?.reason ?? '')) return false;
+  for (const id of sources.offered) sources.suspects.add(id);
+  sources.offered = new Set();
+  if (holdersOf(c).some((id) => !sources.suspects.has(id))) return true;
+  sources.suspects.clear();
+  return false;
+}
+
+const holdersOf = (c: Context): readonly HostId[] =>
+  c.tables.imageCopies
+    .byImage(c.params.imageId)
+    .map((copy) => copy.hostId)
+    .filter((id) => id !== c.params.hostId);
+
 /** Asks one holder after another, another one first at each try, so that a holder that fails us is not asked for ever. */
-async function offer(c: Remote, name: string, digest: string): Promise<Wait> {
-  const { imageId, hostId } = c.params;
-  const holders = c.tables.imageCopies.byImage(imageId).filter((h) => h.hostId !== hostId);
+async function offer(c: Remote, sources: Sources, name: string, digest: string): Promise<Wait> {
+  const { hostId } = c.params;
+  const holders = holdersOf(c);
   const up = byLoad(
     c,
-    holders.map((h) => h.hostId),
+    holders.filter((id) => !sources.suspects.has(id)),
   );
   for (let i = 0; i < up.length; i++) {
     const peer = up[(i + c.attempt - 1) % up.length] as HostId;
-    if (await offered(c, peer, digest)) return wait(pollMs(c.attempt), `copying image ${name} to ${nameOf(c, hostId)}`);
+    if (!(await offered(c, peer, digest))) continue;
+    sources.offered.add(peer);
+    return wait(pollMs(c.attempt), `copying image ${name} to ${nameOf(c, hostId)}`);
   }
-  const names = holders.map((h) => nameOf(c, h.hostId)).join(', ');
+  const names = holders.map((id) => nameOf(c, id)).join(', ');
   return wait(NO_SOURCE_MS, `no host that has image ${name} can serve it now (${names || 'there is none'})`);
 }
 
@@ -99,6 +148,12 @@ async function exported(
   }
 }
 
+/** `fetched from h1, 14 MB, hash ok`. */
+export function describeFetch({ from = [], fileBytes }: Fetched): string {
+  const source = from.length > 0 ? ` from ${from.join(' and ')}` : '';
+  return `fetched${source}, ${formatFileBytes(fileBytes)}, hash ok`;
+}
+
 export const imageFetch = defineJob<FetchParams, JobDeps>('image.fetch', 1)
   .deadline(DEADLINE_MS)
   .remote('fetch', {
@@ -115,7 +170,7 @@ export const imageFetch = defineJob<FetchParams, JobDeps>('image.fetch', 1)
       const why = `copying image ${getImage(c.tables, c.params.imageId).name} was undone`;
       return [{ kind: 'image', target: digest, vmId: undefined, why }];
     },
-    describe: () => 'verified',
+    describe: describeFetch,
   })
   .local('record', {
     run({ tx, params, outs }) {

@@ -12,7 +12,7 @@ import type { JobDeps } from './deps.ts';
 import { defineJob, wait, Wait, type LocalContext, type RemoteContext } from './engine/define.ts';
 import { copiesOfDigest, getImage, removeCopy, sharesDigest } from './image-digests.ts';
 import { chooseReceiver } from './image-place.ts';
-import { settle } from './operate.ts';
+import { known, settle } from './operate.ts';
 
 export interface ImportParams {
   readonly imageId: ImageId;
@@ -43,13 +43,15 @@ const brokeOff = (c: { tables: Tables; params: ImportParams }, why: string): Clu
 };
 
 /**
- * Whether all has arrived is known to this process only while it lives. After a restart nobody knows, so silence ends the
- * wait and the host tells in the next step what it has.
+ * Whether all has arrived is known to this process only while it lives. After a restart no more bytes can come (they were
+ * relayed by the former process), so the host tells in the next step whether it has them all.
  */
 function received(c: Remote): { doneBytes: number } | Wait {
   const upload = c.deps.uploads.seen(c.params.imageId);
   if (upload?.state === 'received') return { doneBytes: upload.doneBytes };
   if (upload?.state === 'broken') throw brokeOff(c, upload.why);
+  const createdAtMs = c.tables.jobs.get(c.jobId)?.createdAtMs ?? c.nowMs;
+  if (upload === undefined && createdAtMs < c.deps.uploads.sinceMs) return { doneBytes: 0 };
   c.progress(upload?.doneBytes ?? 0, c.params.fileBytes);
   const silentMs = c.nowMs - Math.max(c.outs.place.atMs, upload?.atMs ?? 0);
   if (silentMs < SILENCE_MS) return wait(LOOK_AGAIN_MS, `the file is sent to ${c.outs.place.host}`);
@@ -59,9 +61,9 @@ function received(c: Remote): { doneBytes: number } | Wait {
 
 async function convert(c: Remote): Promise<ImageOutcome | Wait> {
   const agent = c.deps.hosts.agent(c.outs.place.hostId);
-  const call = agent.importImage(c.opId, { uploadId: uploadIdOf(c.jobId), format: c.params.format });
+  const ask = () => agent.importImage(c.opId, { uploadId: uploadIdOf(c.jobId), format: c.params.format });
   try {
-    const op = await settle(c, call, 'checking and converting');
+    const op = await settle(c, known(agent, c.opId, ask), 'checking and converting');
     if (Wait.is(op)) return op;
     if (!op.image)
       throw new ClusterError('INTERNAL', `host ${c.outs.place.host} converted the image but did not describe it`);

@@ -4,7 +4,7 @@
  */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { isReason } from '@berth/shared/errors/reasons.ts';
-import type { OperationView } from '../hosts/agent-client.ts';
+import type { AgentClient, OperationView } from '../hosts/agent-client.ts';
 import { wait, type RemoteContext, type Wait } from './engine/define.ts';
 
 type Polling = Pick<RemoteContext, 'attempt' | 'progress'>;
@@ -22,6 +22,17 @@ export async function settle(c: Polling, call: Promise<OperationView>, why: stri
     return wait(pollMs(c.attempt), why);
   }
   throw failure(op);
+}
+
+/**
+ * For long operations: an agent that is asked again begins a failed one anew, so what became of it is looked at first.
+ */
+export async function known(
+  agent: Pick<AgentClient, 'findOperation'>,
+  opId: string,
+  ask: () => Promise<OperationView>,
+): Promise<OperationView> {
+  return (await agent.findOperation(opId)) ?? ask();
 }
 
 export function failure(op: OperationView): ClusterError {

@@ -18,8 +18,12 @@ const KEPT_MS = 24 * 3_600_000;
 
 export class Uploads {
   readonly #byImage = new Map<ImageId, Upload>();
+  /** An import that began before has lost whoever sent its bytes. */
+  readonly sinceMs: number;
 
-  constructor(private readonly clock: Clock) {}
+  constructor(private readonly clock: Clock) {
+    this.sinceMs = clock.now();
+  }
 
   seen(imageId: ImageId): Upload | undefined {
     return this.#byImage.get(imageId);

@@ -8,7 +8,7 @@ import type { JobDeps } from './deps.ts';
 import { defineJob, wait, Wait, type LocalStep } from './engine/define.ts';
 import { joinJob, leaveJoined } from './engine/start.ts';
 import { getImage } from './image-digests.ts';
-import { fetchKey, imageFetch } from './image-fetch.ts';
+import { describeFetch, fetchKey, imageFetch } from './image-fetch.ts';
 import { choose, define, publish, reserve, seed, volume, type MakeParams } from './making.ts';
 
 export interface CloneParams extends MakeParams {
@@ -19,7 +19,7 @@ interface Placed {
   readonly place: { readonly hostId: HostId; readonly host: string };
 }
 
-const image: LocalStep<CloneParams, Placed, JobDeps, { readonly fetched: boolean }> = {
+const image: LocalStep<CloneParams, Placed, JobDeps, { readonly fetched: boolean; readonly how?: string }> = {
   run(c) {
     const copy = { imageId: c.params.imageId, hostId: c.outs.place.hostId };
     if (c.memo === undefined && c.tables.imageCopies.get(imageCopyKey(copy))) return { fetched: false };
@@ -31,10 +31,12 @@ const image: LocalStep<CloneParams, Placed, JobDeps, { readonly fetched: boolean
       user: c.tables.jobs.get(c.jobId)?.user ?? '',
     });
     if (Wait.is(joined)) return wait(joined.ms, `image ${name} is copied to ${c.outs.place.host}`, joined.memo);
-    return { fetched: true };
+    const fetched = c.outsOf(joined.jobId)['fetch'] as Parameters<typeof describeFetch>[0] | undefined;
+    return { fetched: true, ...(fetched && { how: describeFetch(fetched) }) };
   },
   undo: (c) => leaveJoined(c),
-  describe: (out, { outs }) => (out.fetched ? `copied to ${outs.place.host}` : `on ${outs.place.host} already`),
+  describe: (out, { outs }) =>
+    out.fetched ? (out.how ?? `copied to ${outs.place.host}`) : `on ${outs.place.host} already`,
 };
 
 export const vmClone = defineJob<CloneParams, JobDeps>('vm.clone', 1)

@@ -32,7 +32,8 @@ export interface VmSpec {
   readonly runPolicy: RunPolicy;
 }
 
-export type RunPolicy = 'manual' | 'restartOnFailure' | 'always';
+export const RUN_POLICIES = ['manual', 'restartOnFailure', 'always'] as const;
+export type RunPolicy = (typeof RUN_POLICIES)[number];
 
 /** What is durable about a VM. `phase` is ours: a VM that is being made or removed has a job that does it. */
 export interface Vm {

@@ -7,7 +7,7 @@ import type { Random } from '@berth/shared/runtime/random.ts';
 import type { State, Tx } from '../../state/state.ts';
 import type { AnyJobDef, AnyStep, EngineDeps, LocalContext, RemoteContext, StepContext, Wait } from './define.ts';
 import type { LiveJob, Turns } from './live.ts';
-import type { JobRecord, StepRecord } from './log.ts';
+import { readLog, type JobRecord, type StepRecord } from './log.ts';
 
 export interface DriveEnv {
   readonly state: State;
@@ -58,11 +58,13 @@ export const localContext = (at: At, attempt: number, tx: Tx): LocalContext => (
   nowMs: tx.nowMs,
   tx,
   memo: at.record?.started.memo,
+  outsOf: (jobId) => readLog(at.env.state.jobLog(jobId)).outs,
 });
 
 export const remoteContext = (at: At, attempt: number): RemoteContext => ({
   ...stepContext(at, attempt),
   signal: at.live.abort.signal,
+  notes: at.live.notes,
   progress(doneBytes, totalBytes) {
     at.live.progress.set(at.step.name, { doneBytes, totalBytes });
     at.env.onLive(at.job);

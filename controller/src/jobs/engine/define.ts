@@ -60,11 +60,15 @@ export interface LocalContext<P = unknown, Outs = unknown, Deps = unknown> exten
   readonly tx: Tx;
   /** From the last `wait(…, memo)` of this step. */
   readonly memo: Json | undefined;
+  /** Outputs of the steps of another job, by step name. */
+  outsOf(jobId: JobId): Readonly<Record<string, unknown>>;
 }
 
 export interface RemoteContext<P = unknown, Outs = unknown, Deps = unknown> extends StepContext<P, Outs, Deps> {
   /** Aborted when the job is cancelled, past its deadline, or the controller stops. */
   readonly signal: AbortSignal;
+  /** What this job noted at earlier tries; gone with the process, so never more than advice. */
+  readonly notes: Map<string, unknown>;
   /** Bytes of bytes, for people; kept in memory only. */
   progress(doneBytes: number, totalBytes: number): void;
 }

@@ -10,6 +10,8 @@ export interface Progress {
 export class LiveJob {
   readonly progress = new Map<string, Progress>();
   readonly alarmed = new Set<string>();
+  /** Of its remote steps. */
+  readonly notes = new Map<string, unknown>();
   /** Of the call that is under way. */
   abort = new AbortController();
   /** A call forwards is under way: a cancel aborts it. */

@@ -111,6 +111,11 @@ export interface CreateVmRequest {
   mac: string;
   labels: { [key: string]: string };
   dryRun: boolean;
+  /**
+   * manual (or absent), restartOnFailure, always: whether a VM that crashed, or shut itself down, is started again on its
+   * own host.
+   */
+  runPolicy?: string | undefined;
 }
 
 export interface CreateVmRequest_LabelsEntry {
@@ -142,6 +147,8 @@ export interface CloneVmRequest {
   labels: { [key: string]: string };
   /** Only says where it would go. */
   dryRun: boolean;
+  /** As of CreateVmRequest. */
+  runPolicy?: string | undefined;
 }
 
 export interface CloneVmRequest_LabelsEntry {
@@ -849,6 +856,7 @@ function createBaseCreateVmRequest(): CreateVmRequest {
     mac: "",
     labels: {},
     dryRun: false,
+    runPolicy: undefined,
   };
 }
 
@@ -886,6 +894,9 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
     });
     if (message.dryRun !== false) {
       writer.uint32(72).bool(message.dryRun);
+    }
+    if (message.runPolicy !== undefined) {
+      writer.uint32(82).string(message.runPolicy);
     }
     return writer;
   },
@@ -978,6 +989,14 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.runPolicy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1016,6 +1035,7 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
       {},
     );
     message.dryRun = object.dryRun ?? false;
+    message.runPolicy = object.runPolicy ?? undefined;
     return message;
   },
 };
@@ -1104,6 +1124,7 @@ function createBaseCloneVmRequest(): CloneVmRequest {
     userData: "",
     labels: {},
     dryRun: false,
+    runPolicy: undefined,
   };
 }
 
@@ -1159,6 +1180,9 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
     });
     if (message.dryRun !== false) {
       writer.uint32(120).bool(message.dryRun);
+    }
+    if (message.runPolicy !== undefined) {
+      writer.uint32(130).string(message.runPolicy);
     }
     return writer;
   },
@@ -1299,6 +1323,14 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.runPolicy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1343,6 +1375,7 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
       {},
     );
     message.dryRun = object.dryRun ?? false;
+    message.runPolicy = object.runPolicy ?? undefined;
     return message;
   },
 };
