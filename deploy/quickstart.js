@@ -42,7 +42,7 @@ if (o.help) {
 const hosts = o.hosts === 1 ? '1 host' : `${o.hosts} hosts`;
 const lab = !o.simulate && !o.down;
 process.once('SIGINT', () =>
-  fail('interrupted. Go on with: npm run quickstart   remove it with: npm run quickstart -- --down', 130),
+  fail('interrupted. Go on: npm run quickstart    Remove it: npm run quickstart -- --down', 130),
 );
 if (!o.down)
   console.log(

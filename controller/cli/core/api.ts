@@ -19,6 +19,7 @@ import { VmServiceClient, type VmConsoleInput, type VmConsoleOutput } from '@ber
 import { fromStatus } from '@berth/shared/errors/wire.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
 import type { Endpoint } from './config.ts';
+import { controllerUnreachable } from './unreachable.ts';
 
 type Unary<Q, R> = (
   request: Q,
@@ -79,10 +80,11 @@ export function createApi(endpoint: Endpoint, now: () => number): Api {
     m.set('authorization', `Bearer ${endpoint.token}`);
     return m;
   };
-  const translate = (e: unknown): Error =>
-    isServiceError(e)
-      ? fromStatus(e, 'CONTROLLER_UNREACHABLE', `the controller at ${endpoint.controller}`)
-      : (e as Error);
+  const translate = (e: unknown): Error => {
+    if (!isServiceError(e)) return e as Error;
+    const error = fromStatus(e, 'CONTROLLER_UNREACHABLE', 'the controller');
+    return error.reason === 'CONTROLLER_UNREACHABLE' ? controllerUnreachable(endpoint.controller, e.details) : error;
+  };
   const images = make(ImageServiceClient, shared);
   return {
     vms,

@@ -55,8 +55,15 @@ function read(path: string): Config {
   try {
     return Schema.parse(parse(readFileSync(path, 'utf8')) ?? {});
   } catch (e) {
-    throw invalidArgument(`${path} is not a valid configuration; mend or remove it`, {}, e);
+    throw invalidArgument(`${path} is not a valid configuration (${complaint(e)}); mend or remove it`);
   }
+}
+
+/** The first of what is wrong, on one line. */
+function complaint(e: unknown): string {
+  const [issue] = e instanceof z.ZodError ? e.issues : [];
+  const text = issue ? [...issue.path, issue.message].join(': ') : (e as Error).message;
+  return text.split('\n')[0] ?? '';
 }
 
 function write(path: string, config: Config): void {

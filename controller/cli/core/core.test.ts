@@ -53,7 +53,9 @@ describe('the configuration file', () => {
   });
   it('is not trusted when it is broken', () => {
     writeFileSync(join(dir, 'config.yaml'), 'contexts: [1]');
-    expect(() => configStore(undefined).load()).toThrow(/not a valid configuration/);
+    expect(() => configStore(undefined).load()).toThrow(
+      /not a valid configuration \(contexts: .*\); mend or remove it$/,
+    );
   });
 });
 

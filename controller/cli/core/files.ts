@@ -1,13 +1,15 @@
 /** Files that a person names on the command line. Small ones (keys, tokens, user-data) are read here; disk images are streamed. */
-import { readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 
 const LIMIT_BYTES = 1 << 20;
 const WORDS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
+  ENOENT: 'there is no such file or folder',
   EISDIR: 'it is a directory',
   EACCES: 'permission denied',
 };
+const reason = (e: NodeJS.ErrnoException): string => WORDS[e.code ?? ''] ?? e.message;
 
 /** Content of a text file of at most 1 MiB; empty when no file is named. */
 export function readText(path: string | undefined): string {
@@ -20,5 +22,14 @@ export function readText(path: string | undefined): string {
   }
 }
 
+/** Throws before anything is begun whose outcome could then not be written. */
+export function insistWritable(path: string): void {
+  try {
+    accessSync(existsSync(path) ? path : dirname(path), constants.W_OK);
+  } catch (e) {
+    throw invalidArgument(`can't write ${path}: ${reason(e as NodeJS.ErrnoException)}`);
+  }
+}
+
 export const unreadable = (path: string, e: NodeJS.ErrnoException): Error =>
-  invalidArgument(`can't read ${path}: ${WORDS[e.code ?? ''] ?? e.message}`);
+  invalidArgument(`can't read ${path}: ${reason(e)}`);

@@ -2,7 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import { formatDuration } from '@berth/shared/units/duration.ts';
 import type { JoinToken } from '@berth/proto/v1/host.ts';
-import { LABEL, labels, text, type Command, type Flags } from '../core/command.ts';
+import { LABEL, labels, text, type Command } from '../core/command.ts';
+import { insistWritable } from '../core/files.ts';
 import { note, print, type Context } from '../core/context.ts';
 
 const TOKEN_FILE = {
@@ -24,10 +25,12 @@ export const hostAdd: Command = {
   ],
   flags: [LABEL, TOKEN_FILE],
   async run(ctx, [name = '', address = ''], flags) {
+    const file = text(flags, 'tokenFile');
+    if (file !== undefined) insistWritable(file);
     const api = await ctx.api();
     const r = await api.call(api.hosts, (c) => c.createHost, { name, address, labels: labels(flags) });
     note(ctx, `host ${name} added.`);
-    give(ctx, name, r.joinToken, flags);
+    give(ctx, name, r.joinToken, file);
   },
 };
 
@@ -38,15 +41,16 @@ export const hostToken: Command = {
   args: [{ name: 'host', description: 'the host', required: true, kind: 'host' }],
   flags: [TOKEN_FILE],
   async run(ctx, [host = ''], flags) {
+    const file = text(flags, 'tokenFile');
+    if (file !== undefined) insistWritable(file);
     const api = await ctx.api();
     const r = await api.call(api.hosts, (c) => c.createJoinToken, { host });
-    give(ctx, host, r.joinToken, flags);
+    give(ctx, host, r.joinToken, file);
   },
 };
 
-function give(ctx: Context, name: string, token: JoinToken | undefined, flags: Flags): void {
+function give(ctx: Context, name: string, token: JoinToken | undefined, file: string | undefined): void {
   if (!token) throw new Error('BUG: the controller sent no token');
-  const file = text(flags, 'tokenFile');
   const left = formatDuration(Number(token.expiresAtMs) - ctx.clock.now());
   if (file === undefined) print(ctx, token.token);
   else writeFileSync(file, `${token.token}\n`, { mode: 0o600 });

@@ -1,10 +1,11 @@
 /** berth login: which controller this command line talks to, and as whom. */
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { decodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { fetchPinnedCa } from '@berth/shared/trust/pin.ts';
 import { text, type Command } from '../core/command.ts';
 import { note, type Context } from '../core/context.ts';
 import { readText } from '../core/files.ts';
+import { controllerUnreachable } from '../core/unreachable.ts';
 
 export const login: Command = {
   verb: 'login',
@@ -19,7 +20,9 @@ The controller's CA is checked against the pin in that line before the token is 
   async run(ctx, _args, flags) {
     const file = text(flags, 'tokenFile');
     const line = decodeLoginLine(file === undefined ? await readLine(ctx) : readText(file));
-    const ca = await fetchPinnedCa(line.controller, line.caPin);
+    const ca = await fetchPinnedCa(line.controller, line.caPin).catch((e: Error) => {
+      throw isClusterError(e, 'CONTROLLER_UNREACHABLE') ? controllerUnreachable(line.controller, e.message) : e;
+    });
     const endpoint = { controller: line.controller, ca, token: line.token };
     const { createApi } = await import('../core/api.ts');
     const api = createApi(endpoint, () => ctx.clock.now());

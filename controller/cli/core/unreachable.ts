@@ -1,0 +1,16 @@
+/** Why a controller can't be talked to, in words: grpc's own are long, and say everything twice. */
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+
+const CAUSES: readonly (readonly [RegExp, string])[] = [
+  [/ECONNREFUSED/, 'connection refused. Does it run?'],
+  [/ENOTFOUND|EAI_AGAIN|[Nn]ame resolution/, 'no such host name'],
+  [/EHOSTUNREACH|ENETUNREACH/, 'there is no way to it in the network'],
+  [/ETIMEDOUT|DEADLINE|[Dd]eadline|ECONNRESET|[Cc]onnection dropped/, 'no answer in time'],
+  [/certificate|self-signed|not a Berth controller/, 'its certificate is not the one that was pinned at login'],
+];
+
+/** @param said by grpc, with the system's error in it. */
+export function controllerUnreachable(address: string, said: string): ClusterError {
+  const why = CAUSES.find(([pattern]) => pattern.test(said))?.[1] ?? said.split('\n')[0] ?? '';
+  return new ClusterError('CONTROLLER_UNREACHABLE', `the controller at ${address} can't be reached: ${why}`);
+}
