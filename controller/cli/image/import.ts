@@ -98,7 +98,7 @@ function telling(jobError: unknown, upload: PromiseSettledResult<void>): unknown
 }
 
 /** The host knows the file only as what was uploaded. */
-function named(e: unknown, name: string): unknown {
+export function named(e: unknown, name: string): unknown {
   const subject = isClusterError(e) ? e.meta['subject'] : undefined;
   if (!isClusterError(e) || subject === undefined || !e.message.startsWith(subject)) return e;
   return new ClusterError(e.reason, name + e.message.slice(subject.length), e.meta);
