@@ -1,6 +1,7 @@
 /** berth vm log: what the guest wrote to its serial console. */
 import { parseBytes } from '@berth/shared/units/bytes.ts';
 import { text, yes, type Command } from '../core/command.ts';
+import { printable } from '../output/printable.ts';
 
 export const vmLog: Command = {
   noun: 'vm',
@@ -14,6 +15,8 @@ export const vmLog: Command = {
   async run(ctx, [vm = ''], flags) {
     const api = await ctx.api();
     const request = { vm, tailBytes: BigInt(parseBytes(text(flags, 'tail') ?? '0')), follow: yes(flags, 'follow') };
-    for await (const { data } of api.stream(api.vms, (c) => c.readVmLog, request, ctx.signal)) ctx.stdout.write(data);
+    const show = ctx.stdout.isTTY ? printable() : (data: Uint8Array) => data;
+    for await (const { data } of api.stream(api.vms, (c) => c.readVmLog, request, ctx.signal))
+      ctx.stdout.write(show(data));
   },
 };
