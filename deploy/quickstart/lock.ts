@@ -1,9 +1,9 @@
 /** One quickstart at a time: a file with the process id of the one that works. A dead one's is taken over. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { stateDir } from './state.ts';
+import { LOCK, stateDir } from './state.ts';
 
-const file = join(stateDir, 'lock');
+const file = join(stateDir, LOCK);
 
 /** Runs `work` while holding the lock; throws when another quickstart has it. */
 export async function alone(work: () => Promise<void>): Promise<void> {
@@ -17,6 +17,7 @@ export async function alone(work: () => Promise<void>): Promise<void> {
     await work();
   } finally {
     rmSync(file, { force: true });
+    if (readdirSync(stateDir).length === 0) rmdirSync(stateDir);
   }
 }
 

@@ -109,7 +109,10 @@ function phases(live: Live): Phase {
 async function mend(o: QuickstartOptions, print: (line: string) => void): Promise<QuickstartState | undefined> {
   const before = loadState();
   if (!before) return undefined;
-  const why = before.simulate === o.simulate ? await loss(before, print) : 'is of the other kind';
+  const why =
+    before.simulate === o.simulate
+      ? await loss(before, print)
+      : `has ${before.simulate ? 'simulated hosts' : 'hosts in containers'}`;
   if (why === undefined) {
     if (!o.simulate && o.hosts > before.hosts)
       throw new Error(`${before.hosts} hosts run already. For ${o.hosts}: npm run quickstart -- --down, then again`);

@@ -1,5 +1,5 @@
 /** What the quickstart remembers between runs, in .quickstart/ of the checkout. Which processes run is looked up, never remembered. */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findRoot } from '../setup/root.js';
 
@@ -24,4 +24,10 @@ export function saveState(state: QuickstartState): void {
   renameSync(`${file}.new`, file);
 }
 
-export const removeState = (): void => rmSync(stateDir, { recursive: true, force: true });
+/** Whoever removes holds the lock, and goes on to hold it. */
+export const LOCK = 'lock';
+
+export function removeState(): void {
+  const names = existsSync(stateDir) ? readdirSync(stateDir) : [];
+  for (const name of names) if (name !== LOCK) rmSync(join(stateDir, name), { recursive: true, force: true });
+}
