@@ -61,8 +61,6 @@ export interface PeerPort {
     ticket: string;
     expiresAtMs: number;
   };
-  /** Uses a renewed certificate for what connects from now on. */
-  renew(identity: PeerIdentity): void;
   stop(): Promise<void>;
 }
 
@@ -107,10 +105,6 @@ class Port implements PeerPort {
     expiresAtMs: number;
   } {
     return this.tickets.open(grant);
-  }
-
-  renew(identity: PeerIdentity): void {
-    this.server.setSecureContext(secureOptions(identity));
   }
 
   async stop(): Promise<void> {

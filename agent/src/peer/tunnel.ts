@@ -16,7 +16,7 @@ import { splice, type SpliceEnd } from './splice.ts';
 export interface TunnelConfig {
   readonly clock: Clock;
   readonly log: Log;
-  readonly identity: () => PeerIdentity;
+  readonly identity: PeerIdentity;
   readonly silentMs: number;
   readonly connectMs: number;
   readonly hooks: { readonly onNeedsSource: (needed: boolean, why: string) => void };
@@ -79,7 +79,7 @@ export class TunnelCore {
     const signal = AbortSignal.any([gone.signal, this.closing.signal]);
     const { clock, connectMs: timeoutMs, identity } = this.config;
     try {
-      const peer = await dialPeer(source, { identity: identity(), clock, timeoutMs, signal });
+      const peer = await dialPeer(source, { identity, clock, timeoutMs, signal });
       if (signal.aborted) return void peer.destroy();
       await this.carry(local, peer, source);
     } catch (e) {

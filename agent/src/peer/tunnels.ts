@@ -42,8 +42,6 @@ export interface Tunnel {
 export interface Tunnels {
   /** Open already under this operation: the old one is closed first. */
   open(operationId: string, hooks: TunnelHooks): Promise<Tunnel>;
-  /** Uses a renewed certificate for what connects from now on. */
-  renew(identity: PeerIdentity): void;
   closeAll(): Promise<void>;
 }
 
@@ -52,12 +50,11 @@ const CONNECT_MS = 10_000;
 
 export function createTunnels(options: TunnelsOptions): Tunnels {
   const open = new Map<string, Tunnel>();
-  let identity = options.identity;
   const config = {
     clock: options.clock,
     silentMs: options.silentMs ?? SILENT_MS,
     connectMs: options.connectMs ?? CONNECT_MS,
-    identity: () => identity,
+    identity: options.identity,
   };
   return {
     async open(operationId, hooks) {
@@ -81,7 +78,6 @@ export function createTunnels(options: TunnelsOptions): Tunnels {
       open.set(operationId, tunnel);
       return tunnel;
     },
-    renew: (renewed) => void (identity = renewed),
     closeAll: async () => void (await Promise.all([...open.values()].map((t) => t.close()))),
   };
 }

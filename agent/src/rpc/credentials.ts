@@ -19,11 +19,6 @@ export class MutualTls extends ServerCredentials {
     super({ requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' }, context(identity));
   }
 
-  /** For connections that come from now on. */
-  renew(identity: ServerIdentity): void {
-    this.updateSecureContextOptions(context(identity));
-  }
-
   override _equals(other: ServerCredentials): boolean {
     return other === this;
   }

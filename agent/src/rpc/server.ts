@@ -17,7 +17,6 @@ export interface RpcServer {
   /** Lets calls end that are under way; cuts them off after `graceMs`. */
   close(): Promise<void>;
   kill(): void;
-  renew(identity: ServerIdentity): void;
 }
 
 export function createRpcServer(o: ServerOptions): RpcServer {
@@ -37,7 +36,6 @@ export function createRpcServer(o: ServerOptions): RpcServer {
     listen: (host, port) => bind(server, credentials, host, port),
     close: () => new Promise((resolve) => server.tryShutdown(() => resolve())),
     kill: () => server.forceShutdown(),
-    renew: (identity) => credentials.renew(identity),
   };
 }
 

@@ -1,4 +1,5 @@
 /** Bridges with the real `ip`, in a network namespace of the test's own. */
+import { stat } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createBridges } from './bridges.ts';
 import { createExec } from './exec.ts';
@@ -17,6 +18,10 @@ describe.skipIf(!able)('bridges of a host (needs root and network namespaces)', 
   const bridges = createBridges({ exec, netns });
 
   beforeAll(async () => {
+    // every command below names this namespace; it must be another than the machine's, whose bridges are no test's to touch
+    const [ours, machines] = await Promise.all([stat(`/run/netns/${netns}`), stat('/proc/self/ns/net')]);
+    if (ours.ino === machines.ino) throw new Error(`${netns} is the machine's own network namespace`);
+    expect((await bridges.list()).map((b) => b.name)).toEqual([]);
     await ip('link', 'add', 'foreign0', 'type', 'bridge');
     await ip('link', 'add', 'v0', 'type', 'veth', 'peer', 'name', 'v1');
   });

@@ -43,10 +43,10 @@ export async function makeCopy(spec: CopySpec, exec: Exec, owner: { uid: number;
   }
 }
 
-/** Makes what has not arrived zeros: call it when all that is not zeros has. As the user that filled it. */
+/** Cuts the source off, so that what has not arrived is zeros: call it when all that is not zeros has. */
 export async function finishCopy(spec: CopySpec, exec: Exec): Promise<void> {
+  // writes the header only; as the user that filled it, because a helper that speaks with strangers wrote the file
   const args = ['rebase', '-q', '-u', '-f', 'qcow2', '-b', '', spec.path];
-  // far into the file nothing is written
   await exec.runConfined('qemu-img', args, { what: `finishing ${spec.path}` });
 }
 
