@@ -86,11 +86,15 @@ export function printConfig(c: AgentConfig): string {
   });
 }
 
+/** Of the monolithic daemon and of the modular one. */
 const LIBVIRT_SOCKETS = ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock'];
 
-/** As configured; otherwise the monolithic daemon's, or the modular one's where only that is there. */
+export const libvirtSockets = (c: AgentConfig): readonly string[] =>
+  c.libvirtSocket === undefined ? LIBVIRT_SOCKETS : [c.libvirtSocket];
+
+/** The one that is there; ask again for every connection, because libvirt may come later than the agent. */
 export const findLibvirtSocket = (c: AgentConfig): string =>
-  c.libvirtSocket ?? LIBVIRT_SOCKETS.find((path) => existsSync(path)) ?? (LIBVIRT_SOCKETS[0] as string);
+  libvirtSockets(c).find((path) => existsSync(path)) ?? (libvirtSockets(c)[0] as string);
 
 /** The address and port of a `host:port` value; brackets of an IPv6 address are taken off. */
 export function splitHostPort(address: string): { readonly host: string; readonly port: number } {

@@ -9,7 +9,14 @@ import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { systemRandom } from '@berth/shared/runtime/random.ts';
 import { VERSION } from '@berth/shared/version.ts';
 import { createAgent } from './agent.ts';
-import { DEFAULT_CONFIG_FILE, findLibvirtSocket, loadConfig, printConfig, type AgentConfig } from './config.ts';
+import {
+  DEFAULT_CONFIG_FILE,
+  findLibvirtSocket,
+  libvirtSockets,
+  loadConfig,
+  printConfig,
+  type AgentConfig,
+} from './config.ts';
 import { createLibvirtHypervisor } from './drivers/libvirt/hypervisor.ts';
 import { createBridges } from './drivers/linux/bridges.ts';
 import { claimDataDir } from './drivers/linux/data-dir.ts';
@@ -42,7 +49,12 @@ function realDrivers(config: AgentConfig, log: Log): Drivers {
   const { dataDir, unprivilegedUser } = config;
   const clock = systemClock;
   return {
-    hypervisor: createLibvirtHypervisor({ socketPath: findLibvirtSocket(config), clock, random: systemRandom, log }),
+    hypervisor: createLibvirtHypervisor({
+      socketPath: () => findLibvirtSocket(config),
+      clock,
+      random: systemRandom,
+      log,
+    }),
     disks: createDisks({ dataDir, unprivilegedUser, clock, log }),
     machine: realMachine(config),
     bridges: createBridges({ exec: createExec(config) }),
@@ -51,7 +63,7 @@ function realDrivers(config: AgentConfig, log: Log): Drivers {
 
 function realMachine(config: AgentConfig): Machine {
   const { dataDir, domainType } = config;
-  return createMachine({ exec: createExec(config), dataDir, domainType, libvirtSockets: [findLibvirtSocket(config)] });
+  return createMachine({ exec: createExec(config), dataDir, domainType, libvirtSockets: libvirtSockets(config) });
 }
 
 async function run(flags: RunFlags): Promise<void> {

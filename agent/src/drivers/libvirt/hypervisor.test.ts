@@ -30,9 +30,9 @@ afterEach(async () => {
 /** How far the monotonic clock has been put forward. */
 let aheadMs = 0;
 
-function create(): Hypervisor {
+function create(socketPath: string | (() => string) = server.socketPath): Hypervisor {
   hypervisor = createLibvirtHypervisor({
-    socketPath: server.socketPath,
+    socketPath,
     clock: { ...systemClock, monotonic: () => systemClock.monotonic() + aheadMs },
     random: { next: () => 0 },
     log,
@@ -73,6 +73,13 @@ describe('connecting', () => {
       meta: { phase: 'before-send' },
     });
     await server.listen();
+    await vi.waitFor(async () => expect(await powers()).toEqual(['web stopped']), 5_000);
+  });
+
+  it('finds a libvirt that comes after the agent, on another socket than was thought of first', async () => {
+    let path = '/nonexistent/libvirt-sock';
+    await expect(create(() => path).list()).rejects.toMatchObject({ reason: 'HYPERVISOR_UNAVAILABLE' });
+    path = server.socketPath;
     await vi.waitFor(async () => expect(await powers()).toEqual(['web stopped']), 5_000);
   });
 

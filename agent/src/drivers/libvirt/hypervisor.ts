@@ -23,8 +23,8 @@ import { StatsCollector } from './stats.ts';
 import { deadlinePassed } from './errors.ts';
 
 export interface LibvirtOptions {
-  /** `/run/libvirt/libvirt-sock` or `/run/libvirt/virtqemud-sock`. */
-  readonly socketPath: string;
+  /** `/run/libvirt/libvirt-sock` or `/run/libvirt/virtqemud-sock`; a function is asked for every connection. */
+  readonly socketPath: string | (() => string);
   /** Default `qemu:///system`. */
   readonly uri?: string;
   readonly clock: Clock;
@@ -153,7 +153,8 @@ class LibvirtHypervisor implements Hypervisor {
     onEvent?: (procedure: number, payload: Buffer) => void;
     withoutServerPings?: boolean;
   }): Promise<Connection> {
-    const { socketPath, clock, uri = 'qemu:///system' } = this.opts;
+    const { socketPath: path, clock, uri = 'qemu:///system' } = this.opts;
+    const socketPath = typeof path === 'string' ? path : path();
     return dial({ socketPath, uri, clock, ...more });
   }
 

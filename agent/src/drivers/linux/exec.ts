@@ -7,6 +7,7 @@ import { execa } from 'execa';
 import { openSync, closeSync } from 'node:fs';
 import { ClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { confine, type Confinement, type SandboxUser } from './confine.ts';
+import { PACKAGES } from './packages.ts';
 
 export interface RunOptions {
   /** Kills the program: SIGTERM, then SIGKILL after five seconds. The call then fails with CANCELLED. */
@@ -178,23 +179,6 @@ function lastLine(text: string): string {
 /** Directly, or through one of the programs that confine it. */
 const isMissing = (e: Ended): boolean =>
   e.code === 'ENOENT' || (e.exitCode === 127 && /failed to execute .*No such file/.test(e.stderr));
-
-/** Debian package of each program that Berth starts. */
-const PACKAGES: Readonly<Record<string, string>> = {
-  'qemu-img': 'qemu-utils',
-  'qemu-nbd': 'qemu-utils',
-  'qemu-storage-daemon': 'qemu-system-common',
-  ip: 'iproute2',
-  bridge: 'iproute2',
-  nft: 'nftables',
-  unshare: 'util-linux',
-  setpriv: 'util-linux',
-  prlimit: 'util-linux',
-  ionice: 'util-linux',
-  flock: 'util-linux',
-  'systemd-run': 'systemd',
-  systemctl: 'systemd',
-};
 
 function missingProgram(program: string): ClusterError {
   const pkg = PACKAGES[program];

@@ -3,6 +3,7 @@
  * looks, this judges.
  */
 import type { HostCheck } from '@berth/shared/model/host.ts';
+import { PACKAGES } from './packages.ts';
 import type { CgroupVersion } from './procfs.ts';
 
 export type DomainTypeSetting = 'auto' | 'kvm' | 'qemu';
@@ -93,18 +94,22 @@ function clock(seen: HostSeen): HostCheck {
   return warned('clock', `the clock is not synchronised: ${todo}`);
 }
 
-/** Debian package of each program that the agent starts. */
-export const PROGRAMS: Readonly<Record<string, string>> = {
-  'qemu-img': 'qemu-utils',
-  'qemu-nbd': 'qemu-utils',
-  'qemu-storage-daemon': 'qemu-system-common',
-  'qemu-system-x86_64': 'qemu-system-x86',
-  ip: 'iproute2',
-};
+/** What must be there for VMs with disks and networks. */
+export const PROGRAMS = [
+  'qemu-img',
+  'qemu-nbd',
+  'qemu-storage-daemon',
+  'qemu-system-x86_64',
+  'genisoimage',
+  'ip',
+  'setpriv',
+  'unshare',
+  'prlimit',
+] as const;
 
 function programs(seen: HostSeen): HostCheck {
   if (seen.missingPrograms.length === 0) return passed('programs', 'all programs that Berth starts are installed');
-  const packages = [...new Set(seen.missingPrograms.map((p) => PROGRAMS[p] ?? p))];
+  const packages = [...new Set(seen.missingPrograms.map((p) => PACKAGES[p] ?? p))];
   const todo = `apt-get install ${packages.join(' ')}`;
   return failed('programs', `not installed: ${seen.missingPrograms.join(', ')}; ${todo}`);
 }

@@ -133,6 +133,7 @@ describe('a machine', () => {
       exec: createExec({ unprivilegedUser: 'nobody' }),
       dataDir: join(root, 'data'),
       domainType,
+      libvirtSockets: ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock'],
       root,
     });
   beforeEach(async () => {
@@ -179,6 +180,7 @@ describe('a machine', () => {
       exec: createExec({ unprivilegedUser: 'nobody' }),
       dataDir: join(root, 'data'),
       domainType: 'auto',
+      libvirtSockets: ['/run/libvirt/libvirt-sock'],
     });
     expect((await real.facts()).memoryBytes).toBeGreaterThan(0);
     expect((await real.checks()).every((c) => c.detail !== '')).toBe(true);

@@ -22,13 +22,12 @@ export interface MachineOptions {
   readonly exec: Pick<Exec, 'run'>;
   readonly dataDir: string;
   readonly domainType: DomainTypeSetting;
-  /** Default: where Debian's monolithic and modular daemons listen. */
-  readonly libvirtSockets?: readonly string[];
+  /** Where libvirt may listen. */
+  readonly libvirtSockets: readonly string[];
   /** Where the files of the machine are looked for; default `/`. */
   readonly root?: string;
 }
 
-const LIBVIRT_SOCKETS = ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock'];
 const BIN_DIRS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 
 export function createMachine(options: MachineOptions): Machine {
@@ -131,7 +130,7 @@ class Look {
 
   private async missingPrograms(): Promise<string[]> {
     const missing = await Promise.all(
-      Object.keys(PROGRAMS).map(async (program) => {
+      PROGRAMS.map(async (program) => {
         const there = await Promise.all(BIN_DIRS.map((dir) => this.executable(join(dir, program))));
         return there.includes(true) ? [] : [program];
       }),
@@ -140,7 +139,7 @@ class Look {
   }
 
   private async libvirtSocket(): Promise<string | undefined> {
-    for (const path of this.options.libvirtSockets ?? LIBVIRT_SOCKETS)
+    for (const path of this.options.libvirtSockets)
       if ((await stat(join(this.root, path)).catch(() => undefined))?.isSocket()) return path;
     return undefined;
   }
