@@ -70,7 +70,7 @@ export interface Disks {
   importImage(uploadId: string, format: string, work: LongWork): Promise<ImportedImage>;
   /**
    * Fills a copy of the image from the NBD export that `sourceSocket` leads to, verifies it and installs it. Whole already:
-   * returns at once. The socket may come and go: its helper process outlives the agent and goes on where it was.
+   * returns at once. The socket may come and go; its helper process outlives the agent and is found again, with what has arrived.
    */
   fetchImage(
     image: { digest: string; virtualSizeBytes: number },
