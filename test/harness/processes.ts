@@ -47,6 +47,7 @@ export class Daemon {
   constructor(
     private readonly program: string,
     private readonly args: readonly string[],
+    private readonly env: Readonly<Record<string, string>> = {},
   ) {}
 
   get pid(): number | undefined {
@@ -69,6 +70,7 @@ export class Daemon {
       stdin: 'ignore',
       all: true,
       buffer: false,
+      env: { ...this.env },
     });
     child.all?.on('data', (d: Buffer) => (this.#output = (this.#output + d.toString()).slice(-1_000_000)));
     this.#process = child;

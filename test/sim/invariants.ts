@@ -27,7 +27,7 @@ function overcommitted(tables: Tables): readonly string[] {
 }
 
 /** Nobody but a job may leave an object half made or half removed. */
-function lockedByNobody(tables: Tables): readonly string[] {
+export function lockedByNobody(tables: Tables): readonly string[] {
   const vms = [...tables.vms.values()].filter((v) => v.phase !== 'ready').map((v) => [`vm/${v.id}`, v.phase] as const);
   const images = [...tables.images.values()]
     .filter((i) => i.state !== 'available')

@@ -13,7 +13,7 @@ import type {
   UntypedHandleCall,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { toStatus } from '@berth/shared/errors/wire.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -148,6 +148,10 @@ export function admit(path: string, metadata: Metadata, deps: Pick<WrapDeps, 'to
   );
 }
 
+/** A stream that ends before its time is the caller's doing, and no fault of ours. */
+const isHangUp = (e: unknown, hangup: AbortSignal): boolean =>
+  !isClusterError(e) && (hangup.aborted || (e as { code?: unknown } | null)?.code === 'ERR_STREAM_PREMATURE_CLOSE');
+
 /** One call, from its headers to its log line. */
 class Run {
   private readonly startedAt: number;
@@ -175,7 +179,7 @@ class Run {
       this.note(user, undefined);
       return result;
     } catch (e) {
-      throw this.failed(user, e);
+      throw this.failed(user, isHangUp(e, hangup.signal) ? new ClusterError('CANCELLED', 'the caller hung up') : e);
     } finally {
       this.deps.stopping.removeEventListener('abort', stop);
       stop();

@@ -1,8 +1,8 @@
 /** What people may do with hosts: add, invite, look, drain, resume, remove. Talks to no host. */
-import { badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
-import { alreadyExists } from '@berth/shared/errors/cluster-error.ts';
+import { alreadyExists, badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Severity } from '@berth/shared/model/event.ts';
 import type { Host } from '@berth/shared/model/host.ts';
+import type { Job } from '@berth/shared/model/job.ts';
 import { newId } from '@berth/shared/model/ids.ts';
 import { newSecret } from '@berth/shared/runtime/random.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -96,10 +96,12 @@ export class HostsApp {
       const host = resolve('host', tx.hosts, nameOrId);
       const lost = this.whatIsLost(tx, host);
       if (!force && lost.length > 0) throw inUse(host, lost);
+      const job = tx.jobs.open().find((j) => isAbout(j, host));
+      if (!force && job) throw busy(`host ${host.name}`, job.id);
       if (lost.length > 0) this.checkGone(host);
       for (const vm of tx.vms.byHost(host.id)) {
         const job = tx.jobs.holders(`vm/${vm.id}`)[0];
-        if (job) throw busy(vm.name, job.id);
+        if (job) throw busy(`vm ${vm.name}`, job.id);
         tx.vms.delete(vm.id);
       }
       tx.hosts.delete(host.id);
@@ -179,10 +181,11 @@ const inUse = (host: Host, lost: readonly string[]): ClusterError =>
     `host ${host.name} is in use: ${lost.join('; ')}. Remove that first, or use --force if the host is gone for good.`,
   );
 
-const busy = (vm: string, jobId: string): ClusterError =>
-  new ClusterError('RESOURCE_BUSY', `vm ${vm} is being worked on by job ${jobId}: wait for it, or cancel it`, {
-    jobId,
-  });
+const busy = (what: string, jobId: string): ClusterError =>
+  new ClusterError('RESOURCE_BUSY', `${what} is being worked on by job ${jobId}: wait for it, or cancel it`, { jobId });
+
+/** It was started for this host, and may not have put anything there yet. */
+const isAbout = (job: Job, host: Host): boolean => (job.params as { hostId?: unknown }).hostId === host.id;
 
 function tell(tx: Tx, host: Host, type: string, message: string, severity: Severity = 'info'): void {
   tx.event({ type, severity, subjectKind: 'host', subject: host.name, message, jobId: undefined });
