@@ -1,5 +1,5 @@
 /**
- * Bundles the programs with esbuild. Our own packages are TypeScript sources and are bundled; everything from npm stays
+ * Bundles the programs with esbuild. Our own packages are TypeScript sources and are bundled; what comes from npm stays
  * external. Each dist folder is one build with code splitting, so that a program loads only what it uses.
  */
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
@@ -14,12 +14,18 @@ const PROGRAMS = [
     entries: {
       'berth-controller': 'controller/src/main.ts',
       'sqlite-worker': 'controller/src/state/sqlite/worker.ts',
-      berth: 'controller/cli/main.ts',
     },
   },
+  // People wait for this one at every call: with its npm packages inside it starts a quarter faster than from 200 files.
+  { dist: 'controller/dist/cli', entries: { berth: 'controller/cli/main.ts' }, whole: true },
   { dist: 'deploy/dist', entries: { quickstart: 'deploy/quickstart/main.ts' } },
   { dist: 'test/dist', entries: { bench: 'test/bench/main.ts', fleet: 'test/bench/fleet.ts' } },
 ];
+/** What CommonJS packages expect to find when they are bundled into a module. */
+const COMMONJS = `import { createRequire as __createRequire } from 'node:module';
+const require = __createRequire(import.meta.url);
+const __filename = import.meta.filename;
+const __dirname = import.meta.dirname;`;
 const WORKSPACES = ['proto', 'shared', 'agent', 'controller', 'deploy', 'test'];
 const STAMP = 'deploy/dist/.built';
 
@@ -58,7 +64,7 @@ export function resolveWorkspace(specifier, exportsOf) {
   return undefined;
 }
 
-async function buildProgram(esbuild, root, { dist, entries }) {
+async function buildProgram(esbuild, root, { dist, entries, whole = false }) {
   const entryPoints = existing(root, entries);
   if (Object.keys(entryPoints).length === 0) return [];
   const outdir = path.join(root, dist);
@@ -72,7 +78,7 @@ async function buildProgram(esbuild, root, { dist, entries }) {
     platform: 'node',
     target: 'node20',
     sourcemap: true,
-    packages: 'external',
+    ...(whole ? { banner: { js: COMMONJS } } : { packages: 'external' }),
     chunkNames: 'chunks/[name]-[hash]',
     metafile: true,
     logLevel: 'silent',

@@ -1,2 +1,2 @@
 #!/usr/bin/env node
-import '../dist/berth.js';
+import '../dist/cli/berth.js';

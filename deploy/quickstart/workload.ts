@@ -15,7 +15,7 @@ import { runCommand, settles } from './processes.ts';
 import { root } from './state.ts';
 import { writeSimulatedImage } from './simulated-image.ts';
 
-const BERTH = join(root, 'controller', 'dist', 'berth.js');
+const BERTH = join(root, 'controller', 'dist', 'cli', 'berth.js');
 const FIRST_ADDRESS = 11;
 /** A guest under emulation takes a few seconds; a busy machine may take much longer. */
 const BOOT_MS = 120_000;

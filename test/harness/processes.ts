@@ -8,7 +8,7 @@ import { systemClock } from '@berth/shared/runtime/clock.ts';
 
 const root = findRoot();
 export const PROGRAMS = {
-  berth: join(root, 'controller/dist/berth.js'),
+  berth: join(root, 'controller/dist/cli/berth.js'),
   controller: join(root, 'controller/dist/berth-controller.js'),
   agent: join(root, 'agent/dist/berth-agent.js'),
 };
