@@ -23,6 +23,7 @@ import { openJobs } from './jobs/engine/open-jobs.ts';
 import { nudgeJobs } from './jobs/nudges.ts';
 import { JOBS } from './jobs/registry.ts';
 import { Uploads } from './jobs/uploads.ts';
+import { WorldView } from './jobs/world.ts';
 import { Reconcilers } from './reconcilers/reconcilers.ts';
 import { openState } from './state/open-state.ts';
 import type { State } from './state/state.ts';
@@ -128,9 +129,10 @@ class BuiltController implements Controller {
     const reconcilers = new Reconcilers({ state, clock, log, runId });
     const hosts = this.buildHosts(identity, state, runId, reconcilers);
     const uploads = new Uploads(clock);
+    const world = new WorldView(state.tables, hosts, policy);
     const jobs: Jobs = openJobs({
       state,
-      deps: makeJobDeps({ hosts, tables: state.tables, policy, uploads }),
+      deps: makeJobDeps({ hosts, tables: state.tables, world, uploads }),
       defs: JOBS,
       clock,
       log,
@@ -140,7 +142,7 @@ class BuiltController implements Controller {
     const advertised = () => this.advertised(identity);
     const app: App = {
       hosts: new HostsApp({ state, hosts, clock, policy, caPin: identity.caPin, advertised }),
-      vms: new Vms({ state, hosts, jobs, clock, random, policy }),
+      vms: new Vms({ state, hosts, jobs, clock, random, world }),
       images: new Images({ state, hosts, jobs, uploads, clock }),
       jobs: new JobsApp({ state, jobs }),
       events: new Events(state),

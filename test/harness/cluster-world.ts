@@ -3,7 +3,7 @@ import type { Hosts } from '@berth/controller/hosts/hosts.ts';
 import { makeJobDeps, type JobDeps } from '@berth/controller/jobs/deps.ts';
 import { domainWanted } from '@berth/controller/jobs/making.ts';
 import { Uploads } from '@berth/controller/jobs/uploads.ts';
-import { claimOf } from '@berth/controller/jobs/world.ts';
+import { claimOf, WorldView } from '@berth/controller/jobs/world.ts';
 import { DEFAULT_POLICY } from '@berth/controller/scheduler/world.ts';
 import { aHost, anImage, aVm } from '@berth/controller/state/samples.ts';
 import type { State, Tx } from '@berth/controller/state/state.ts';
@@ -95,7 +95,8 @@ export class ClusterWorld {
       agent: (id) => this.adversary.agent(fakes.agent(id)),
       subscribe: () => () => undefined,
     };
-    return makeJobDeps({ hosts, tables: state.tables, policy: DEFAULT_POLICY, uploads });
+    const world = new WorldView(state.tables, hosts, DEFAULT_POLICY);
+    return makeJobDeps({ hosts, tables: state.tables, world, uploads });
   }
 
   contents(): unknown {

@@ -139,6 +139,7 @@ export class FakeHosts implements Hosts {
   }
 
   #emit(e: HostsEvent): void {
+    if (e.type === 'host') this.#emit({ type: 'status', hostId: e.hostId });
     for (const listener of this.#listeners) listener(e);
   }
 

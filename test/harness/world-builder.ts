@@ -1,6 +1,7 @@
 /** Hosts for scheduler tests and benches: a plain one, and what makes this one different. Builds data; checks nothing. */
+import { saltOf } from '@berth/controller/scheduler/score.ts';
 import type { WorldHost } from '@berth/controller/scheduler/world.ts';
-import type { Claim } from '@berth/shared/model/claim.ts';
+import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
 import type { HostFacts } from '@berth/shared/model/host.ts';
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 
@@ -38,11 +39,11 @@ export function worldHost(name: string, over: Partial<WorldHost> = {}): WorldHos
     maintenance: false,
     labels: {},
     bridges: [{ name: 'br0', up: true, ports: [], addresses: [], owned: true }],
-    foreign: [],
-    claims: [],
+    foreign: new ClaimSums(),
+    claims: new ClaimSums(),
     allocatedBytes: 0,
     diskFreeBytes: f.diskFreeBytes,
-    imageDigests: new Set(),
+    salt: saltOf(name),
     ...over,
     facts: 'facts' in over ? over.facts : f,
   };

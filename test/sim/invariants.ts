@@ -1,6 +1,7 @@
 /** What must hold after every step of a simulation, and what must hold when all has calmed down. Each breach is a sentence. */
-import { capacity, claimedDiskBytes, qemuOverheadBytes } from '@berth/controller/scheduler/capacity.ts';
+import { allMemoryBytes, allVcpus, memoryOf } from '@berth/controller/scheduler/capacity.ts';
 import { DEFAULT_POLICY } from '@berth/controller/scheduler/world.ts';
+import { ClaimSums } from '@berth/shared/model/claim.ts';
 import type { Tables } from '@berth/controller/state/state.ts';
 import { facts } from '../harness/world-builder.ts';
 import type { FakeHosts } from '../harness/fake-hosts.ts';
@@ -13,15 +14,17 @@ export function always(tables: Tables): readonly string[] {
 }
 
 function overcommitted(tables: Tables): readonly string[] {
-  const all = capacity(HAS, DEFAULT_POLICY);
+  const memoryBytes = allMemoryBytes(HAS, DEFAULT_POLICY);
   const out: string[] = [];
   for (const host of tables.hosts.values()) {
-    const claims = tables.claims.byHost(host.id);
-    const powered = claims.filter((c) => c.powered);
-    const memory = powered.reduce((n, c) => n + c.memoryBytes + qemuOverheadBytes(c, HAS.domainType), 0);
-    if (memory > all.memoryBytes) out.push(`${host.name} has promised ${memory} of ${all.memoryBytes} bytes of memory`);
-    if (powered.reduce((n, c) => n + c.vcpus, 0) > all.vcpus) out.push(`${host.name} has promised too many vCPUs`);
-    if (claimedDiskBytes(claims) > HAS.diskFreeBytes) out.push(`${host.name} has promised too much disk`);
+    const claims = [...tables.claims.byHost(host.id)];
+    const { powered, diskBytes } = ClaimSums.of(claims);
+    const memory = memoryOf(powered, HAS.domainType);
+    if (memory > memoryBytes) out.push(`${host.name} has promised ${memory} of ${memoryBytes} bytes of memory`);
+    if (powered.vcpus > allVcpus(HAS, DEFAULT_POLICY)) out.push(`${host.name} has promised too many vCPUs`);
+    if (diskBytes > HAS.diskFreeBytes) out.push(`${host.name} has promised too much disk`);
+    const kept = tables.claims.sums(host.id);
+    if (JSON.stringify(kept) !== JSON.stringify(ClaimSums.of(claims))) out.push(`the sums of ${host.name} are wrong`);
   }
   return out;
 }

@@ -1,7 +1,8 @@
 /** A host as people see it: intent, observation, and what is promised of it. Pure reads. */
 import type { Host } from '@berth/shared/model/host.ts';
 import type { Hosts, HostStatus } from '../hosts/hosts.ts';
-import { capacity, qemuOverheadBytes } from '../scheduler/capacity.ts';
+import { foreignSums } from '../jobs/world.ts';
+import { allMemoryBytes, memoryOf } from '../scheduler/capacity.ts';
 import type { Policy } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
 
@@ -49,20 +50,17 @@ export function viewHost(host: Host, seen: HostSeen): HostDetails {
 function capacityOf(host: Host, status: HostStatus, { tables, policy }: HostSeen): HostCapacityView {
   const { facts, statistics } = status;
   const domainType = facts?.domainType ?? 'kvm';
-  const claims = tables.claims.byHost(host.id);
-  const powered = claims.filter((c) => c.powered);
-  const foreign = status.foreign.filter((d) => d.power !== 'stopped' && d.power !== 'crashed');
-  const memoryOf = (guests: readonly { vcpus: number; memoryBytes: number }[]) =>
-    guests.reduce((n, g) => n + g.memoryBytes + qemuOverheadBytes(g, domainType), 0);
-  const forGuests = facts ? capacity(facts, policy).memoryBytes : 0;
+  const claims = tables.claims.sums(host.id);
+  const foreign = foreignSums(status.foreign).powered;
+  const forGuests = facts ? allMemoryBytes(facts, policy) : 0;
   return {
     memoryBytes: facts?.memoryBytes ?? 0,
-    memoryAvailableBytes: Math.max(0, forGuests - memoryOf(foreign)),
-    memoryClaimedBytes: memoryOf(powered),
+    memoryAvailableBytes: Math.max(0, forGuests - memoryOf(foreign, domainType)),
+    memoryClaimedBytes: memoryOf(claims.powered, domainType),
     cpuThreads: facts?.cpuThreads ?? 0,
-    vcpusClaimed: powered.reduce((n, c) => n + c.vcpus, 0),
+    vcpusClaimed: claims.powered.vcpus,
     diskBytes: statistics?.diskBytes ?? facts?.diskBytes ?? 0,
     diskFreeBytes: statistics?.diskFreeBytes ?? facts?.diskFreeBytes ?? 0,
-    diskClaimedBytes: claims.reduce((n, c) => n + c.diskBytes, 0),
+    diskClaimedBytes: claims.diskBytes,
   };
 }

@@ -15,9 +15,8 @@ import { vmCreate } from '../jobs/vm-create.ts';
 import { vmDelete } from '../jobs/vm-delete.ts';
 import { vmStart } from '../jobs/vm-start.ts';
 import { vmStop } from '../jobs/vm-stop.ts';
-import { buildWorld, requestOf, whyNotThere } from '../jobs/world.ts';
+import { requestOf, type WorldView } from '../jobs/world.ts';
 import { place } from '../scheduler/place.ts';
-import type { Policy } from '../scheduler/world.ts';
 import type { State, Tx } from '../state/state.ts';
 import { resolve } from './names.ts';
 import { pageByName, type Page, type PageQuery } from './pages.ts';
@@ -30,7 +29,7 @@ export interface VmDeps {
   readonly jobs: Jobs;
   readonly clock: Clock;
   readonly random: Random;
-  readonly policy: Policy;
+  readonly world: WorldView;
 }
 
 export interface VmAnswer {
@@ -162,16 +161,15 @@ export class Vms {
 
   /** Asked before a job is started, so that a person hears at once; the job asks again when it takes the claim. */
   #choose(vm: Vm, only: HostId | undefined): HostId {
-    const { state, hosts, policy } = this.deps;
-    const answer = place(buildWorld(state.tables, hosts, policy), requestOf(vm, state.tables, only));
+    const { state, world } = this.deps;
+    const answer = place(world.now(), requestOf(vm, state.tables, only));
     if ('hostId' in answer) return answer.hostId;
     throw noCapacity(vm, answer.refusals);
   }
 
   #checkRoom(vm: Vm): void {
-    const { state, hosts, policy } = this.deps;
     if (vm.hostId === undefined) return;
-    const refused = whyNotThere(vm, vm.hostId, buildWorld(state.tables, hosts, policy), state.tables);
+    const refused = this.deps.world.whyNotThere(vm, vm.hostId);
     if (refused) throw noCapacity(vm, [refused]);
   }
 

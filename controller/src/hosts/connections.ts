@@ -225,6 +225,7 @@ class Connections implements RunningHosts {
     const { host, state, reason } = link;
     this.o.log.info({ host: host.name, state, before, reason }, 'host state changed');
     this.teller.state(host.name, { before, state, reason });
+    this.emit({ type: 'status', hostId: host.id });
     this.emit({ type: 'host', hostId: host.id, state });
     if (link.isUp && before !== 'up' && before !== 'maintenance')
       this.o.onUp?.({ id: host.id, operationIds: link.record.takeOperationIds() }, this.client(link));
@@ -234,6 +235,7 @@ class Connections implements RunningHosts {
 
   private applied(link: HostLink, what: Applied): void {
     const hostId = link.host.id;
+    this.emit({ type: 'status', hostId });
     for (const view of what.operations) this.operations.note(hostId, view);
     for (const kind of what.overflow)
       this.teller.misreport(link.host.name, `reports more ${kind} than Berth keeps; the rest is ignored`);

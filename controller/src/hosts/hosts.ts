@@ -54,6 +54,8 @@ export interface Hosts {
 }
 
 export type HostsEvent =
+  /** What status() says of it has changed in any way; comes often. */
+  | { readonly type: 'status'; readonly hostId: HostId }
   | { readonly type: 'host'; readonly hostId: HostId; readonly state: HostState }
   | { readonly type: 'vm'; readonly vmId: VmId }
   | { readonly type: 'operation'; readonly operationId: string };

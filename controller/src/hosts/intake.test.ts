@@ -52,7 +52,7 @@ it('takes a snapshot that begins at any number, and what follows in order', () =
   send(7n, begin());
   send(8n, end);
   send(9n, heartbeat);
-  expect(told).toEqual(['snapshot']);
+  expect(told).toEqual(['applied', 'snapshot']);
 });
 
 it.each([
@@ -75,7 +75,7 @@ it('lets a message of a kind that it does not know yet pass', () => {
   send(1n, begin());
   send(2n);
   send(3n, end);
-  expect(told).toEqual(['snapshot']);
+  expect(told).toEqual(['applied', 'snapshot']);
 });
 
 it('slows a flood down by flow control and drops nothing', () => {

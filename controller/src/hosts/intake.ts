@@ -49,7 +49,7 @@ export class Intake {
     }
     if (!this.follow(m.seq)) return this.break('it left out messages');
     const applied = this.record.apply(m.message, this.clock.now());
-    if (applied.domains.length + applied.operations.length + applied.overflow.length > 0) this.events.applied(applied);
+    if (m.message.$case !== 'begin' && m.message.$case !== 'heartbeat') this.events.applied(applied);
     if (m.message.$case === 'end') this.events.snapshot();
   }
 

@@ -1,27 +1,27 @@
-/** What the steps of jobs may use beside their transaction: the hosts, the placement policy, uploads. */
+/** What the steps of jobs may use beside their transaction: the hosts, the picture for placements, uploads. */
 import type { HostId } from '@berth/shared/model/ids.ts';
 import type { Hosts } from '../hosts/hosts.ts';
-import type { Policy } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
 import type { EngineDeps } from './engine/define.ts';
 import type { Uploads } from './uploads.ts';
+import type { WorldView } from './world.ts';
 
 export interface JobDeps extends EngineDeps {
   readonly hosts: Hosts;
-  readonly policy: Policy;
+  readonly world: WorldView;
   readonly uploads: Pick<Uploads, 'seen' | 'sinceMs'>;
 }
 
 export function makeJobDeps(from: {
   readonly hosts: Hosts;
   readonly tables: Tables;
-  readonly policy: Policy;
+  readonly world: WorldView;
   readonly uploads: Uploads;
 }): JobDeps {
-  const { hosts, tables, policy, uploads } = from;
+  const { hosts, tables, world, uploads } = from;
   return {
     hosts,
-    policy,
+    world,
     uploads,
     cancelOperation: async (hostId, operationId) => hosts.agent(hostId).cancelOperation(operationId),
     acknowledgeOperations: async (hostId, prefixes) => hosts.agent(hostId).acknowledgeOperations(prefixes),

@@ -28,9 +28,7 @@ function copiesOn(tables: Tables, digest: string, hostId: HostId): readonly Imag
 
 /** Where this content lies already, under whatever name. */
 export function copiesOfDigest(tables: Tables, digest: string): readonly ImageCopy[] {
-  return [...tables.images.values()]
-    .filter((i) => i.digest === digest)
-    .flatMap((i) => tables.imageCopies.byImage(i.id));
+  return tables.images.byDigest(digest).flatMap((i) => tables.imageCopies.byImage(i.id));
 }
 
 /** Undoes the making of a file. A volume that is based on it by now (of an image with the same content) keeps it there. */

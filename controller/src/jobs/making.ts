@@ -12,7 +12,7 @@ import type { JobDeps } from './deps.ts';
 import { Wait, type LocalStep, type RemoteContext, type RemoteStep, type StepContext } from './engine/define.ts';
 import { insist, settle, untilSeen } from './operate.ts';
 import { noCapacity } from './refused.ts';
-import { buildWorld, claimOf, requestOf } from './world.ts';
+import { claimOf, requestOf } from './world.ts';
 
 export interface MakeParams {
   readonly vmId: VmId;
@@ -45,10 +45,7 @@ export const reserve: Local<null> = {
 export const choose: Local<{ hostId: HostId; host: string }> = {
   run({ tx, tables, params, deps }) {
     const vm = getVm(tables, params.vmId);
-    const answer = place(
-      buildWorld(tables, deps.hosts, deps.policy),
-      requestOf(vm, tables, params.hostId ?? undefined),
-    );
+    const answer = place(deps.world.now(), requestOf(vm, tables, params.hostId ?? undefined));
     if (!('hostId' in answer)) throw noCapacity(vm, answer.refusals);
     tx.vms.put({ ...vm, hostId: answer.hostId });
     tx.claims.put(claimOf(vm, answer.hostId, false));

@@ -13,7 +13,7 @@ export function nudgeJobs(from: { readonly hosts: Hosts; readonly state: State; 
 function nudge(hosts: Hosts, state: State, jobs: Jobs, e: HostsEvent): void {
   if (e.type === 'operation') return nudgeOperation(hosts, jobs, e.operationId);
   if (e.type === 'vm') return nudgeVm(state, jobs, e.vmId);
-  return nudgeHost(state, jobs, e.hostId);
+  if (e.type === 'host') nudgeHost(state, jobs, e.hostId);
 }
 
 function nudgeOperation(hosts: Hosts, jobs: Jobs, operationId: string): void {

@@ -7,7 +7,7 @@ import { defineJob, Wait, type LocalContext } from './engine/define.ts';
 import { domainRef, domainWanted, getVm } from './making.ts';
 import { insist, settle, untilSeen } from './operate.ts';
 import { noCapacity } from './refused.ts';
-import { buildWorld, claimOf, whyNotThere } from './world.ts';
+import { claimOf } from './world.ts';
 
 export interface VmParams {
   readonly vmId: VmId;
@@ -29,7 +29,7 @@ interface Claimed {
 function claim(c: LocalContext<VmParams, object, JobDeps>): Claimed {
   const vm = getVm(c.tables, c.params.vmId);
   const hostId = hostOfVm(vm);
-  const refused = whyNotThere(vm, hostId, buildWorld(c.tables, c.deps.hosts, c.deps.policy), c.tables);
+  const refused = c.deps.world.whyNotThere(vm, hostId);
   if (refused) throw noCapacity(vm, [refused]);
   const wasPowered = c.tables.claims.get(vm.id)?.powered ?? false;
   c.tx.claims.put(claimOf(vm, hostId, true));

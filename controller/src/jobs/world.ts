@@ -1,20 +1,62 @@
 /** The scheduler's picture of the cluster, and a VM's request, from tables and reports. Decides nothing. */
-import type { Claim } from '@berth/shared/model/claim.ts';
+import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
-import type { Hosts } from '../hosts/hosts.ts';
+import type { ForeignDomain, Hosts } from '../hosts/hosts.ts';
 import { refusals } from '../scheduler/place.ts';
+import { saltOf } from '../scheduler/score.ts';
 import type { PlacementRequest, Policy, Refusal, World, WorldHost } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
+import { copiesOfDigest } from './image-digests.ts';
 
 /** A seed is an ISO of a few small files. */
 const SEED_BYTES = 1024 * 1024;
 /** A label of a VM that begins so asks for the host's label of the rest of the name. */
 const HOST_LABEL = 'host.';
 
-export function buildWorld(tables: Tables, hosts: Hosts, policy: Policy): World {
-  return { policy, hosts: [...tables.hosts.values()].map((h) => worldHost(h, tables, hosts)) };
+/**
+ * The picture that placements look at, kept between them: building it anew for thousands of hosts would cost far more than
+ * choosing among them. Claims are always as they are now; a host's row and status are looked at again when they changed.
+ */
+export class WorldView {
+  private readonly stale = new Set<HostId>();
+  private at = new Map<HostId, number>();
+  private all: WorldHost[] = [];
+  private hostsVersion = -1;
+
+  constructor(
+    private readonly tables: Tables,
+    private readonly hosts: Hosts,
+    private readonly policy: Policy,
+  ) {
+    hosts.subscribe((e) => e.type === 'status' && this.stale.add(e.hostId));
+  }
+
+  /** Good until something changes: for one decision. */
+  now(): World {
+    const { hosts } = this.tables;
+    if (hosts.version !== this.hostsVersion) this.look([...hosts.values()]);
+    else for (const id of this.stale) this.lookAgain(hosts.get(id));
+    this.hostsVersion = hosts.version;
+    this.stale.clear();
+    return { policy: this.policy, hosts: this.all };
+  }
+
+  private look(rows: readonly Host[]): void {
+    this.all = rows.map((h) => worldHost(h, this.tables, this.hosts));
+    this.at = new Map(rows.map((h, i) => [h.id, i]));
+  }
+
+  private lookAgain(host: Host | undefined): void {
+    const i = host && this.at.get(host.id);
+    if (host && i !== undefined) this.all[i] = worldHost(host, this.tables, this.hosts);
+  }
+
+  /** Why the VM does not fit on the host it lives on; undefined when it does. */
+  whyNotThere(vm: Vm, hostId: HostId): Refusal | undefined {
+    return refusals(this.now(), requestOf(vm, this.tables, hostId))[0];
+  }
 }
 
 function worldHost(host: Host, tables: Tables, hosts: Hosts): WorldHost {
@@ -28,22 +70,21 @@ function worldHost(host: Host, tables: Tables, hosts: Hosts): WorldHost {
     labels: host.labels,
     facts: status.facts,
     bridges: status.bridges,
-    foreign: status.foreign.map((d) => ({
-      memoryBytes: d.memoryBytes,
-      vcpus: d.vcpus,
-      running: d.power !== 'stopped' && d.power !== 'crashed',
-    })),
-    claims: tables.claims.byHost(host.id),
+    foreign: foreignSums(status.foreign),
+    claims: tables.claims.sums(host.id),
     allocatedBytes: status.volumesAllocatedBytes ?? 0,
     diskFreeBytes: status.statistics?.diskFreeBytes ?? status.facts?.diskFreeBytes ?? 0,
-    imageDigests: imageDigests(tables, host.id),
+    salt: saltOf(host.id),
   };
 }
 
-function imageDigests(tables: Tables, hostId: HostId): ReadonlySet<string> {
-  const digests = tables.imageCopies.byHost(hostId).map((c) => tables.images.get(c.imageId)?.digest);
-  return new Set(digests.filter((d) => d !== undefined));
-}
+export const foreignSums = (foreign: readonly ForeignDomain[]): ClaimSums =>
+  ClaimSums.of(
+    foreign.map(({ vcpus, memoryBytes, power }) => {
+      const powered = power !== 'stopped' && power !== 'crashed';
+      return { vcpus, memoryBytes, diskBytes: 0, powered };
+    }),
+  );
 
 export const claimOf = (vm: Vm, hostId: HostId, powered: boolean): Claim => ({
   vmId: vm.id,
@@ -62,28 +103,25 @@ export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): Pla
   const imageId = vm.spec.disks.find((d) => d.imageId !== undefined)?.imageId;
   return {
     vmId: vm.id,
+    own: tables.claims.get(vm.id),
     vcpus: vm.spec.vcpus,
     memoryBytes: vm.spec.memoryBytes,
     diskBytes: diskBytes(vm.spec),
     image: imageId && imageWanted(tables, imageId),
     bridges: [...new Set(vm.spec.nics.map((n) => n.bridge))],
     capabilities: [],
-    hostLabels: Object.fromEntries(
-      Object.entries(vm.spec.labels)
-        .filter(([k]) => k.startsWith(HOST_LABEL))
-        .map(([k, v]) => [k.slice(HOST_LABEL.length), v]),
-    ),
+    hostLabels: Object.entries(vm.spec.labels)
+      .filter(([k]) => k.startsWith(HOST_LABEL))
+      .map(([k, v]) => [k.slice(HOST_LABEL.length), v]),
     hostId: only,
   };
 }
 
+/** A host that has the same content under another name has it too. */
 function imageWanted(tables: Tables, imageId: ImageId): PlacementRequest['image'] {
   const digest = tables.images.get(imageId)?.digest;
-  const fileBytes = Math.max(0, ...tables.imageCopies.byImage(imageId).map((c) => c.fileBytes));
-  return digest === undefined ? undefined : { digest, fileBytes };
-}
-
-/** Why the VM does not fit on the host it lives on; undefined when it does. */
-export function whyNotThere(vm: Vm, hostId: HostId, world: World, tables: Tables): Refusal | undefined {
-  return refusals(world, requestOf(vm, tables, hostId))[0];
+  if (digest === undefined) return undefined;
+  const copies = copiesOfDigest(tables, digest);
+  const fileBytes = Math.max(0, ...copies.map((c) => c.fileBytes));
+  return { hosts: new Set(copies.map((c) => c.hostId)), fileBytes };
 }

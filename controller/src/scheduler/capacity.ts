@@ -1,59 +1,67 @@
 /** How much a host has, how much of it is promised, and what one VM costs beyond its own memory. Pure arithmetic. */
-import type { Claim } from '@berth/shared/model/claim.ts';
+import type { GuestSum } from '@berth/shared/model/claim.ts';
 import type { HostFacts } from '@berth/shared/model/host.ts';
-import type { VmId } from '@berth/shared/model/ids.ts';
-import type { Policy, WorldHost } from './world.ts';
+import type { PlacementRequest, Policy, WorldHost } from './world.ts';
 
 const MIB = 1024 * 1024;
 
 /**
- * Memory that QEMU takes on the host beyond the guest's own: 96 MiB for the process and its devices, 8 MiB per vCPU (stack,
- * vCPU state, I/O rings), 1/256 of the guest's memory (page tables of guest and host, dirty bitmap). An emulated CPU keeps
+ * Memory that QEMU takes on the host beyond the guests' own: 96 MiB for each process and its devices, 8 MiB per vCPU (stack,
+ * vCPU state, I/O rings), 1/256 of a guest's memory (page tables of guest and host, dirty bitmap). An emulated CPU keeps
  * translated code too: 64 MiB more.
  */
-export function qemuOverheadBytes(vm: { vcpus: number; memoryBytes: number }, domainType: string): number {
-  const translated = domainType === 'kvm' ? 0 : 64 * MIB;
-  return 96 * MIB + 8 * MIB * vm.vcpus + Math.ceil(vm.memoryBytes / 256) + translated;
+export function qemuOverheadBytes(g: GuestSum, domainType: string): number {
+  const each = domainType === 'kvm' ? 96 * MIB : 160 * MIB;
+  return each * g.guests + 8 * MIB * g.vcpus + g.memoryBytes / 256;
 }
 
-export interface Load {
-  readonly vcpus: number;
-  readonly memoryBytes: number;
+/** Guests with what QEMU takes for them. */
+export const memoryOf = (g: GuestSum, domainType: string): number => g.memoryBytes + qemuOverheadBytes(g, domainType);
+
+/** Of guests that run, start or stop (`powered`), or of all that live here; without the claim of the one that is placed. */
+type Which = 'powered' | 'all';
+type Own = PlacementRequest['own'];
+
+const counts = (own: Own, host: WorldHost, which: Which): own is NonNullable<Own> =>
+  own !== undefined && own.hostId === host.id && (which === 'all' || own.powered);
+
+export function takenVcpus(host: WorldHost, which: Which, own: Own): number {
+  const { claims, foreign } = host;
+  const taken = which === 'all' ? claims.all.vcpus + foreign.all.vcpus : claims.powered.vcpus + foreign.powered.vcpus;
+  return counts(own, host, which) ? taken - own.vcpus : taken;
 }
 
-/** What guests take: those that run, start or stop (`powered`), or all that live here. */
-export function load(host: WorldHost, facts: HostFacts, which: 'powered' | 'all', except: VmId | undefined): Load {
-  const claims = host.claims.filter((c) => c.vmId !== except && (which === 'all' || c.powered));
-  const foreign = host.foreign.filter((d) => which === 'all' || d.running);
-  const each = [...claims, ...foreign];
-  return {
-    vcpus: each.reduce((n, g) => n + g.vcpus, 0),
-    memoryBytes: each.reduce((n, g) => n + g.memoryBytes + qemuOverheadBytes(g, facts.domainType), 0),
-  };
+export function takenMemoryBytes(host: WorldHost, facts: HostFacts, which: Which, own: Own): number {
+  const { domainType } = facts;
+  const { claims, foreign } = host;
+  const taken =
+    which === 'all'
+      ? memoryOf(claims.all, domainType) + memoryOf(foreign.all, domainType)
+      : memoryOf(claims.powered, domainType) + memoryOf(foreign.powered, domainType);
+  return counts(own, host, which) ? taken - memoryOf(oneGuest(own), domainType) : taken;
 }
 
-export interface Capacity {
-  readonly vcpus: number;
-  readonly memoryBytes: number;
-}
+export const oneGuest = (g: { readonly vcpus: number; readonly memoryBytes: number }): GuestSum => ({
+  guests: 1,
+  vcpus: g.vcpus,
+  memoryBytes: g.memoryBytes,
+});
 
 /** What may be promised in all. */
-export function capacity(facts: HostFacts, policy: Policy): Capacity {
+export const allVcpus = (facts: HostFacts, policy: Policy): number =>
+  Math.floor(facts.cpuThreads * policy.cpuOvercommit);
+
+export function allMemoryBytes(facts: HostFacts, policy: Policy): number {
   const reserve = policy.memoryReserveBytes + facts.memoryBytes * policy.memoryReserveShare;
-  return {
-    vcpus: Math.floor(facts.cpuThreads * policy.cpuOvercommit),
-    memoryBytes: Math.floor(Math.max(0, facts.memoryBytes - reserve) * policy.memoryOvercommit),
-  };
+  return Math.floor(Math.max(0, facts.memoryBytes - reserve) * policy.memoryOvercommit);
 }
 
 /**
  * Room for more thin disks. Disks that exist may grow to what was claimed for them; so what can be promised is what is free
  * plus what they hold already, less the reserve, and what is left is that without the claims.
  */
-export function diskRoomBytes(host: WorldHost, facts: HostFacts, policy: Policy, except: VmId | undefined): number {
+export function diskRoomBytes(host: WorldHost, facts: HostFacts, policy: Policy, own: Own): number {
   const theirs = host.diskFreeBytes + host.allocatedBytes - facts.diskBytes * policy.diskReserveShare;
-  return Math.floor(theirs * policy.diskOvercommit) - claimedDiskBytes(host.claims, except);
+  const claimed = host.claims.diskBytes - (own?.hostId === host.id ? own.diskBytes : 0);
+  return Math.floor(theirs * policy.diskOvercommit) - claimed;
 }
-
-export const claimedDiskBytes = (claims: readonly Claim[], except?: VmId): number =>
-  claims.reduce((n, c) => (c.vmId === except ? n : n + c.diskBytes), 0);

@@ -2,11 +2,27 @@
  * Why a host will not do: one small function per reason, asked in a fixed order, so that every refusal names the first
  * reason and always the same one. Words for people, with numbers. Choosing among hosts that will do is score.ts.
  */
-import { capacity, diskRoomBytes, load, qemuOverheadBytes } from './capacity.ts';
+import {
+  allMemoryBytes,
+  allVcpus,
+  diskRoomBytes,
+  oneGuest,
+  qemuOverheadBytes,
+  takenMemoryBytes,
+  takenVcpus,
+} from './capacity.ts';
 import { formatBytes as size } from '@berth/shared/units/bytes.ts';
+import type { HostFacts } from '@berth/shared/model/host.ts';
 import type { FilterName, PlacementRequest, Policy, WorldHost } from './world.ts';
 
-type Filter = (host: WorldHost, request: PlacementRequest, policy: Policy) => string | undefined;
+type About<T> = (host: WorldHost, request: PlacementRequest, policy: Policy) => T;
+/** Words that take time to make are made only when somebody reads them. */
+type Why = string | About<string>;
+
+interface Filter {
+  readonly name: FilterName;
+  readonly whyNot: About<Why | undefined>;
+}
 
 const STATES: Readonly<Partial<Record<WorldHost['state'], string>>> = {
   enrolling: 'has not enrolled yet',
@@ -16,23 +32,49 @@ const STATES: Readonly<Partial<Record<WorldHost['state'], string>>> = {
 };
 
 /** In the order they are asked. */
-export const FILTERS: readonly (readonly [FilterName, Filter])[] = [
-  ['state', (h) => (h.state === 'up' || h.state === 'maintenance' ? reported(h) : h.stateReason || STATES[h.state])],
-  ['maintenance', (h) => (h.maintenance ? 'in maintenance' : undefined)],
-  ['check', (h) => h.facts?.checks.filter((c) => c.fatal && !c.ok).map((c) => `${c.name}: ${c.detail}`)[0]],
-  ['host', (h, r) => (r.hostId === undefined || r.hostId === h.id ? undefined : 'another host was asked for')],
-  ['label', label],
-  ['bridge', bridge],
-  ['capability', capability],
-  ['cpu', cpu],
-  ['memory', memory],
-  ['disk', disk],
+const FILTERS: readonly Filter[] = [
+  { name: 'state', whyNot: state },
+  { name: 'maintenance', whyNot: (h) => (h.maintenance ? 'in maintenance' : undefined) },
+  { name: 'check', whyNot: check },
+  {
+    name: 'host',
+    whyNot: (h, r) => (r.hostId === undefined || r.hostId === h.id ? undefined : 'another host was asked for'),
+  },
+  { name: 'label', whyNot: label },
+  { name: 'bridge', whyNot: bridge },
+  { name: 'capability', whyNot: capability },
+  { name: 'cpu', whyNot: cpu },
+  { name: 'memory', whyNot: memory },
+  { name: 'disk', whyNot: disk },
 ];
+
+/** The first reason why a host will not do, or undefined. */
+export function firstRefusal(host: WorldHost, request: PlacementRequest, policy: Policy): Refused | undefined {
+  for (const { name, whyNot } of FILTERS) {
+    const why = whyNot(host, request, policy);
+    if (why !== undefined) return { name, why };
+  }
+  return undefined;
+}
+
+interface Refused {
+  readonly name: FilterName;
+  readonly why: Why;
+}
+
+function state(h: WorldHost): string | undefined {
+  return h.state === 'up' || h.state === 'maintenance' ? reported(h) : h.stateReason || STATES[h.state];
+}
 
 const reported = (h: WorldHost): string | undefined => (h.facts ? undefined : 'has not reported what it has yet');
 
+function check(host: WorldHost): string | undefined {
+  const fault = host.facts?.checks.find((c) => c.fatal && !c.ok);
+  return fault && `${fault.name}: ${fault.detail}`;
+}
+
 function label(host: WorldHost, request: PlacementRequest): string | undefined {
-  const missing = Object.entries(request.hostLabels).find(([k, v]) => host.labels[k] !== v);
+  const missing = request.hostLabels.find(([k, v]) => host.labels[k] !== v);
   return missing && `${missing[0]}=${missing[1]} required`;
 }
 
@@ -51,35 +93,62 @@ function capability(host: WorldHost, request: PlacementRequest): string | undefi
   return missing && `lacks ${missing}`;
 }
 
-function cpu(host: WorldHost, request: PlacementRequest, policy: Policy): string | undefined {
-  const facts = host.facts;
-  if (!facts) return reported(host);
-  const all = capacity(facts, policy).vcpus;
-  if (request.vcpus > facts.cpuThreads) return `${facts.cpuThreads} threads, ${request.vcpus} vCPU wanted`;
-  const free = all - load(host, facts, 'powered', request.vmId).vcpus;
-  if (request.vcpus <= free) return undefined;
-  return `${Math.max(0, free)} vCPU free of ${request.vcpus} wanted (${facts.cpuThreads} threads, overcommit ${policy.cpuOvercommit.toFixed(1)})`;
+function freeVcpus(host: WorldHost, facts: HostFacts, request: PlacementRequest, policy: Policy): number {
+  return allVcpus(facts, policy) - takenVcpus(host, 'powered', request.own);
 }
 
-function memory(host: WorldHost, request: PlacementRequest, policy: Policy): string | undefined {
-  const facts = host.facts;
+function cpu(host: WorldHost, request: PlacementRequest, policy: Policy): Why | undefined {
+  const { facts } = host;
   if (!facts) return reported(host);
-  const all = capacity(facts, policy).memoryBytes;
-  const overhead = qemuOverheadBytes(request, facts.domainType);
+  const fits = request.vcpus <= facts.cpuThreads && request.vcpus <= freeVcpus(host, facts, request, policy);
+  return fits ? undefined : cpuWords;
+}
+
+function cpuWords(host: WorldHost, request: PlacementRequest, policy: Policy): string {
+  const facts = host.facts!;
+  const { cpuThreads } = facts;
+  if (request.vcpus > cpuThreads) return `${cpuThreads} threads, ${request.vcpus} vCPU wanted`;
+  const free = Math.max(0, freeVcpus(host, facts, request, policy));
+  const overcommit = policy.cpuOvercommit.toFixed(1);
+  return `${free} vCPU free of ${request.vcpus} wanted (${cpuThreads} threads, overcommit ${overcommit})`;
+}
+
+function freeMemoryBytes(host: WorldHost, facts: HostFacts, request: PlacementRequest, policy: Policy): number {
+  return allMemoryBytes(facts, policy) - takenMemoryBytes(host, facts, 'powered', request.own);
+}
+
+function memory(host: WorldHost, request: PlacementRequest, policy: Policy): Why | undefined {
+  const { facts } = host;
+  if (!facts) return reported(host);
+  const wanted = request.memoryBytes + qemuOverheadBytes(oneGuest(request), facts.domainType);
+  return wanted <= freeMemoryBytes(host, facts, request, policy) ? undefined : memoryWords;
+}
+
+function memoryWords(host: WorldHost, request: PlacementRequest, policy: Policy): string {
+  const facts = host.facts!;
+  const overhead = qemuOverheadBytes(oneGuest(request), facts.domainType);
   const wanted = request.memoryBytes + overhead;
   const words = `${size(wanted)} wanted (${size(overhead)} of it for QEMU)`;
+  const all = allMemoryBytes(facts, policy);
   if (wanted > all) return `${size(all)} in all, ${words}`;
-  const free = all - load(host, facts, 'powered', request.vmId).memoryBytes;
-  return wanted <= free ? undefined : `${size(Math.max(0, free))} free of ${words}`;
+  return `${size(Math.max(0, freeMemoryBytes(host, facts, request, policy)))} free of ${words}`;
 }
 
-function disk(host: WorldHost, request: PlacementRequest, policy: Policy): string | undefined {
-  const facts = host.facts;
+/** The image counts where it is not yet. */
+function imageBytes(host: WorldHost, { image }: PlacementRequest): number {
+  return image === undefined || image.hosts.has(host.id) ? 0 : image.fileBytes;
+}
+
+function disk(host: WorldHost, request: PlacementRequest, policy: Policy): Why | undefined {
+  const { facts } = host;
   if (!facts) return reported(host);
-  const image = request.image && !host.imageDigests.has(request.image.digest) ? request.image.fileBytes : 0;
-  const wanted = request.diskBytes + image;
-  const room = diskRoomBytes(host, facts, policy, request.vmId);
-  if (wanted <= room) return undefined;
+  const room = diskRoomBytes(host, facts, policy, request.own) - request.diskBytes;
+  return room >= 0 && room >= imageBytes(host, request) ? undefined : diskWords;
+}
+
+function diskWords(host: WorldHost, request: PlacementRequest, policy: Policy): string {
+  const image = imageBytes(host, request);
   const imageWords = image > 0 ? ` (${size(image)} of it for the image)` : '';
-  return `${size(Math.max(0, room))} free of ${size(wanted)} wanted${imageWords}`;
+  const room = Math.max(0, diskRoomBytes(host, host.facts!, policy, request.own));
+  return `${size(room)} free of ${size(request.diskBytes + image)} wanted${imageWords}`;
 }

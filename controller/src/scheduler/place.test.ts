@@ -1,21 +1,25 @@
-import type { VmId } from '@berth/shared/model/ids.ts';
+import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import { claimOn, facts, GIB, worldHost } from '../../../test/harness/world-builder.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { capacity, claimedDiskBytes, diskRoomBytes, load } from './capacity.ts';
+import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
+import { allMemoryBytes, allVcpus, diskRoomBytes, takenMemoryBytes, takenVcpus } from './capacity.ts';
+import { firstRefusal } from './filters.ts';
 import { place, refusals } from './place.ts';
+import { better, cost, saltOf } from './score.ts';
 import { DEFAULT_POLICY, type PlacementRequest, type World, type WorldHost } from './world.ts';
 
 const MIB = 1024 * 1024;
 const request = (over: Partial<PlacementRequest> = {}): PlacementRequest => ({
   vmId: 'vm-new' as VmId,
+  own: undefined,
   vcpus: 1,
   memoryBytes: GIB,
   diskBytes: 10 * GIB,
   image: undefined,
   bridges: ['br0'],
   capabilities: [],
-  hostLabels: {},
+  hostLabels: [],
   hostId: undefined,
   ...over,
 });
@@ -23,16 +27,26 @@ const world = (...hosts: WorldHost[]): World => ({ policy: DEFAULT_POLICY, hosts
 const why = (hosts: WorldHost[], over: Partial<PlacementRequest> = {}): string[] =>
   refusals(world(...hosts), request(over)).map((r) => `${r.host} ${r.filter} ${r.detail}`);
 
+const sums = (...claims: Claim[]): ClaimSums => ClaimSums.of(claims);
+
+function copyOf(s: ClaimSums): ClaimSums {
+  const copy = new ClaimSums();
+  Object.assign(copy.all, s.all);
+  Object.assign(copy.powered, s.powered);
+  copy.diskBytes = s.diskBytes;
+  return copy;
+}
+
 /** Places VM after VM as the jobs do: the claim is taken before the next one is asked for. */
 function fill(start: World, requests: readonly PlacementRequest[]): { world: World; placed: string[] } {
   const placed: string[] = [];
-  const hosts = start.hosts.map((h) => ({ ...h, claims: [...h.claims] }));
+  const hosts = start.hosts.map((h) => ({ ...h, claims: copyOf(h.claims) }));
   for (const r of requests) {
     const answer = place({ ...start, hosts }, r);
     if (!('hostId' in answer)) continue;
     const host = hosts.find((h) => h.id === answer.hostId);
-    const { vcpus, memoryBytes, diskBytes, vmId } = r;
-    host?.claims.push({ vmId: vmId as VmId, hostId: host.id, vcpus, memoryBytes, diskBytes, powered: true });
+    const { vcpus, memoryBytes, diskBytes } = r;
+    host?.claims.add({ vcpus, memoryBytes, diskBytes, powered: true }, 1);
     placed.push(host?.name ?? '');
   }
   return { world: { ...start, hosts }, placed };
@@ -55,28 +69,28 @@ describe('explanations', () => {
       worldHost('cores', { ...cap(), facts: facts({ cpuThreads: 2, capabilities: ['uefi'] }) }),
       worldHost('busy', {
         ...cap(),
-        claims: [claimOn(small, 'a', { vcpus: 30 })],
+        claims: sums(claimOn(small, 'a', { vcpus: 30 })),
         facts: facts({ capabilities: ['uefi'] }),
       }),
       worldHost('small', { ...cap(), facts: facts({ memoryBytes: 2 * GIB, capabilities: ['uefi'] }) }),
       worldHost('full', {
         ...cap(),
         facts: facts({ capabilities: ['uefi'] }),
-        claims: [claimOn(small, 'a', { memoryBytes: 12 * GIB, diskBytes: 0 })],
+        claims: sums(claimOn(small, 'a', { memoryBytes: 12 * GIB, diskBytes: 0 })),
       }),
       worldHost('nodisk', {
         ...cap(),
         facts: facts({ capabilities: ['uefi'] }),
         diskFreeBytes: 20 * GIB,
-        claims: [claimOn(small, 'a', { diskBytes: 11 * GIB })],
+        claims: sums(claimOn(small, 'a', { diskBytes: 11 * GIB })),
       }),
     ];
     const wanted = {
       vcpus: 4,
       memoryBytes: 4 * GIB,
       capabilities: ['uefi'],
-      hostLabels: { zone: 'b' },
-      image: { digest: 'sha256:x', fileBytes: 2 * GIB },
+      hostLabels: [['zone', 'b']] as const,
+      image: { hosts: new Set<HostId>(), fileBytes: 2 * GIB },
     };
     expect(why(hosts, wanted)).toMatchInlineSnapshot(`
       [
@@ -109,8 +123,8 @@ describe('placement', () => {
   const empty = ['h1', 'h2', 'h3'].map((n) => worldHost(n));
 
   it('puts the first two VMs of an empty cluster on different hosts, whoever has the image', () => {
-    const image = { digest: 'sha256:x', fileBytes: GIB };
-    const hosts = empty.map((h) => (h.name === 'h1' ? { ...h, imageDigests: new Set([image.digest]) } : h));
+    const hosts = empty;
+    const image = { hosts: new Set(hosts.slice(0, 1).map((h) => h.id)), fileBytes: GIB };
     const big = hosts.map((h) => ({ ...h, facts: facts({ cpuThreads: 128, memoryBytes: 1024 * GIB }) }));
     for (const some of [hosts, big]) {
       const both = ['web', 'db'].map((n) => request({ vmId: `vm-${n}` as VmId, image, memoryBytes: 512 * MIB }));
@@ -130,23 +144,28 @@ describe('placement', () => {
   it('counts stopped VMs when it balances, but not against capacity', () => {
     const [h1, h2] = [worldHost('h1'), worldHost('h2')];
     const stopped = claimOn(h1, 'off', { memoryBytes: 14 * GIB, powered: false });
-    const one = { ...h1, claims: [stopped] };
+    const one = { ...h1, claims: sums(stopped) };
     expect(place(world(one, h2), request())).toEqual({ hostId: h2.id });
     expect(place(world(one), request({ memoryBytes: 8 * GIB }))).toEqual({ hostId: h1.id });
   });
 
   it('counts what thin disks hold already as room for their own growth', () => {
     const h = worldHost('h1', { diskFreeBytes: 20 * GIB });
-    const grown = { ...h, allocatedBytes: 30 * GIB, claims: [claimOn(h, 'a', { diskBytes: 30 * GIB })] };
+    const grown = { ...h, allocatedBytes: 30 * GIB, claims: sums(claimOn(h, 'a', { diskBytes: 30 * GIB })) };
     expect(place(world(grown), request({ diskBytes: 15 * GIB }))).toEqual({ hostId: h.id });
   });
 
   it('does not count the claim of the VM that is placed again', () => {
     const h = worldHost('h1');
-    const full = { ...h, claims: [claimOn(h, 'new', { memoryBytes: 12 * GIB, diskBytes: 90 * GIB })] };
-    expect(place(world(full), request({ memoryBytes: 12 * GIB, diskBytes: 90 * GIB }))).toEqual({ hostId: h.id });
+    const own = claimOn(h, 'new', { memoryBytes: 12 * GIB, diskBytes: 90 * GIB });
+    const full = { ...h, claims: sums(own) };
+    const again = { memoryBytes: 12 * GIB, diskBytes: 90 * GIB };
+    expect(place(world(full), request({ ...again, own }))).toEqual({ hostId: h.id });
+    expect(place(world(full), request(again))).toHaveProperty('refusals');
   });
 });
+
+const IMAGE_AT = new Set(['h0', 'h3'].map((n) => worldHost(n).id));
 
 describe('properties', () => {
   const bytes = (maxGiB: number): fc.Arbitrary<number> =>
@@ -157,9 +176,8 @@ describe('properties', () => {
     disk: bytes(500),
     used: fc.double({ min: 0, max: 1, noNaN: true }),
     state: fc.constantFrom('up', 'up', 'up', 'up', 'unreachable', 'maintenance') as fc.Arbitrary<'up'>,
-    image: fc.boolean(),
     foreign: fc.array(
-      fc.record({ memoryBytes: bytes(8), vcpus: fc.integer({ min: 1, max: 8 }), running: fc.boolean() }),
+      fc.record({ memoryBytes: bytes(8), vcpus: fc.integer({ min: 1, max: 8 }), powered: fc.boolean() }),
       { maxLength: 2 },
     ),
   });
@@ -170,8 +188,7 @@ describe('properties', () => {
         maintenance: (h.state as string) === 'maintenance',
         facts: facts({ cpuThreads: h.threads, memoryBytes: h.memory, diskBytes: h.disk }),
         diskFreeBytes: Math.floor(h.disk * h.used),
-        foreign: h.foreign,
-        imageDigests: new Set(h.image ? ['sha256:x'] : []),
+        foreign: ClaimSums.of(h.foreign.map((f) => ({ ...f, diskBytes: 0 }))),
       }),
     ),
   );
@@ -179,20 +196,19 @@ describe('properties', () => {
   const requests = fc
     .array(vm, { minLength: 1, maxLength: 30 })
     .map((all) =>
-      all.map((v, i) => request({ ...v, vmId: `vm-${i}` as VmId, image: { digest: 'sha256:x', fileBytes: GIB } })),
+      all.map((v, i) => request({ ...v, vmId: `vm-${i}` as VmId, image: { hosts: IMAGE_AT, fileBytes: GIB } })),
     );
 
   it('never promise more than a host has', () => {
     fc.assert(
       fc.property(hosts, requests, (hs, rs) => {
         for (const h of fill(world(...hs), rs).world.hosts) {
-          if (h.claims.length === 0 || !h.facts) continue;
-          const all = capacity(h.facts, DEFAULT_POLICY);
-          const taken = load(h, h.facts, 'powered', undefined);
-          expect(taken.vcpus).toBeLessThanOrEqual(all.vcpus);
-          expect(taken.memoryBytes).toBeLessThanOrEqual(all.memoryBytes);
+          if (h.claims.all.guests === 0 || !h.facts) continue;
+          expect(takenVcpus(h, 'powered', undefined)).toBeLessThanOrEqual(allVcpus(h.facts, DEFAULT_POLICY));
+          const memory = takenMemoryBytes(h, h.facts, 'powered', undefined);
+          expect(memory).toBeLessThanOrEqual(allMemoryBytes(h.facts, DEFAULT_POLICY));
           expect(diskRoomBytes(h, h.facts, DEFAULT_POLICY, undefined)).toBeGreaterThanOrEqual(0);
-          expect(claimedDiskBytes(h.claims)).toBeLessThanOrEqual(h.diskFreeBytes);
+          expect(h.claims.diskBytes).toBeLessThanOrEqual(h.diskFreeBytes);
         }
       }),
     );
@@ -208,6 +224,20 @@ describe('properties', () => {
         expect(place(world(...shuffled), request({ memoryBytes: 900 * GIB }))).toEqual(
           place(world(...hs), request({ memoryBytes: 900 * GIB })),
         );
+      }),
+    );
+  });
+
+  it('choose as if every host had been asked whether it will do', () => {
+    fc.assert(
+      fc.property(hosts, requests, (hs, rs) => {
+        const filled = fill(world(...hs), rs.slice(1)).world;
+        const r = rs[0] as PlacementRequest;
+        const salt = saltOf(r.vmId ?? '');
+        const rank = (h: WorldHost): number => cost(h, h.facts!, r, DEFAULT_POLICY);
+        const will = filled.hosts.filter((h) => firstRefusal(h, r, DEFAULT_POLICY) === undefined);
+        const [best] = will.sort((a, b) => rank(a) - rank(b) || (better(a, b, salt) ? -1 : 1));
+        expect(place(filled, r)).toEqual(best ? { hostId: best.id } : { refusals: expect.anything() as unknown });
       }),
     );
   });

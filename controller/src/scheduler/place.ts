@@ -3,21 +3,26 @@
  * same answer. Takes no claim; the caller does that in the transaction in which it asked.
  */
 import type { HostId } from '@berth/shared/model/ids.ts';
-import { FILTERS } from './filters.ts';
-import { better, score, type Scored } from './score.ts';
+import { firstRefusal } from './filters.ts';
+import { better, cost, saltOf } from './score.ts';
 import type { PlacementRequest, Policy, Refusal, World, WorldHost } from './world.ts';
 
 export type Placement = { readonly hostId: HostId } | { readonly refusals: readonly Refusal[] };
 
 export function place(world: World, request: PlacementRequest): Placement {
-  let best: Scored | undefined;
+  let best: WorldHost | undefined;
+  let least = Infinity;
+  const salt = saltOf(request.vmId ?? '');
   for (const host of world.hosts) {
-    if (host.facts === undefined || refusal(host, request, world.policy) !== undefined) continue;
-    const scored = score(host, host.facts, request, world.policy);
-    if (best === undefined || better(scored, best)) best = scored;
+    if (host.facts === undefined) continue;
+    const its = cost(host, host.facts, request, world.policy);
+    // whether a host will do is asked last: most of thousands would not be chosen anyway
+    if (its > least || (its === least && best !== undefined && !better(host, best, salt))) continue;
+    if (firstRefusal(host, request, world.policy) !== undefined) continue;
+    best = host;
+    least = its;
   }
-  if (best) return { hostId: best.host.id };
-  return { refusals: refusals(world, request) };
+  return best ? { hostId: best.id } : { refusals: refusals(world, request) };
 }
 
 /** Why each host will not do, in the order of their names. Hosts that were not asked for are left out. */
@@ -30,9 +35,9 @@ export function refusals(world: World, request: PlacementRequest): readonly Refu
 }
 
 function refusal(host: WorldHost, request: PlacementRequest, policy: Policy): Refusal | undefined {
-  for (const [filter, whyNot] of FILTERS) {
-    const detail = whyNot(host, request, policy);
-    if (detail !== undefined) return { hostId: host.id, host: host.name, filter, detail };
-  }
-  return undefined;
+  const first = firstRefusal(host, request, policy);
+  if (first === undefined) return undefined;
+  const { name, why } = first;
+  const detail = typeof why === 'string' ? why : why(host, request, policy);
+  return { hostId: host.id, host: host.name, filter: name, detail };
 }

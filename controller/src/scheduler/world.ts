@@ -2,7 +2,7 @@
  * What the scheduler looks at: the cluster's policy, its hosts with what they have and what was promised, and one request.
  * Plain data, given by the caller; the scheduler reads no clock, no table and no network.
  */
-import type { Claim } from '@berth/shared/model/claim.ts';
+import type { Claim, ClaimSums } from '@berth/shared/model/claim.ts';
 import type { Bridge, HostFacts, HostState } from '@berth/shared/model/host.ts';
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 
@@ -32,13 +32,6 @@ export const DEFAULT_POLICY: Policy = {
   diskReserveShare: 0.02,
 };
 
-/** Just what the scheduler needs of a domain that is not ours. */
-export interface ForeignLoad {
-  readonly memoryBytes: number;
-  readonly vcpus: number;
-  readonly running: boolean;
-}
-
 export interface WorldHost {
   readonly id: HostId;
   readonly name: string;
@@ -49,12 +42,14 @@ export interface WorldHost {
   readonly labels: Readonly<Record<string, string>>;
   readonly facts: HostFacts | undefined;
   readonly bridges: readonly Bridge[];
-  readonly foreign: readonly ForeignLoad[];
-  readonly claims: readonly Claim[];
+  /** Domains that are not ours. */
+  readonly foreign: ClaimSums;
+  readonly claims: ClaimSums;
   /** What our volumes take in the pool now: thin growth up to here costs no free space. */
   readonly allocatedBytes: number;
   readonly diskFreeBytes: number;
-  readonly imageDigests: ReadonlySet<string>;
+  /** Any number that is always the same for this host: spreads equal choices. */
+  readonly salt: number;
 }
 
 export interface World {
@@ -63,17 +58,19 @@ export interface World {
 }
 
 export interface PlacementRequest {
-  /** Spreads equal choices; its own claim, if it has one, does not count against it. */
+  /** Spreads equal choices. */
   readonly vmId: VmId | undefined;
+  /** Its claim, if it has one: that does not count against it. */
+  readonly own: Claim | undefined;
   readonly vcpus: number;
   readonly memoryBytes: number;
   /** What its disks may grow to. */
   readonly diskBytes: number;
-  /** Whole file that a host without the image has to receive first. */
-  readonly image: { readonly digest: string; readonly fileBytes: number } | undefined;
+  /** Who has the image, and the file that any other host has to receive first. */
+  readonly image: { readonly hosts: ReadonlySet<HostId>; readonly fileBytes: number } | undefined;
   readonly bridges: readonly string[];
   readonly capabilities: readonly string[];
-  readonly hostLabels: Readonly<Record<string, string>>;
+  readonly hostLabels: readonly (readonly [key: string, value: string])[];
   /** Only this host will do. */
   readonly hostId: HostId | undefined;
 }

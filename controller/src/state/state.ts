@@ -3,7 +3,7 @@
  * only; made by store.ts. Durable intent lives here; what hosts report lives in controller/src/hosts.
  */
 import type { CleanupDebt, JoinToken, Token } from '@berth/shared/model/access.ts';
-import type { Claim } from '@berth/shared/model/claim.ts';
+import type { Claim, ClaimSums } from '@berth/shared/model/claim.ts';
 import type { Event } from '@berth/shared/model/event.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId, JobId } from '@berth/shared/model/ids.ts';
@@ -15,6 +15,8 @@ export type NotPromise<T> = T extends PromiseLike<unknown> ? never : T;
 
 export interface Table<V> {
   readonly size: number;
+  /** Grows with each change, also with one that is taken back. */
+  readonly version: number;
   get(key: string): V | undefined;
   /** In the order of keys. */
   values(): IterableIterator<V>;
@@ -40,14 +42,18 @@ export interface Tables {
     byImage(imageId: ImageId): readonly Vm[];
     byUuid(uuid: string): Vm | undefined;
   };
-  readonly images: NamedTable<Image> & { byDigest(digest: string): Image | undefined };
+  readonly images: NamedTable<Image> & { byDigest(digest: string): readonly Image[] };
   /** Key: imageCopyKey. */
   readonly imageCopies: Table<ImageCopy> & {
     byImage(imageId: ImageId): readonly ImageCopy[];
     byHost(hostId: HostId): readonly ImageCopy[];
   };
   /** Key: vm id. */
-  readonly claims: Table<Claim> & { byHost(hostId: HostId): readonly Claim[] };
+  readonly claims: Table<Claim> & {
+    byHost(hostId: HostId): readonly Claim[];
+    /** The same object for as long as the controller lives, always up to date. */
+    sums(hostId: HostId): ClaimSums;
+  };
   readonly jobs: Table<Job> & {
     open(): readonly Job[];
     byKey(key: string): Job | undefined;

@@ -19,6 +19,7 @@ export class MemTable<V extends object> {
   readonly #maps: KeyMap[];
   /** Built on first use, then kept. */
   #keys: SortedKeys | undefined;
+  #version = 0;
 
   constructor(
     readonly name: TableName,
@@ -31,6 +32,10 @@ export class MemTable<V extends object> {
 
   get size(): number {
     return this.#rows.size;
+  }
+
+  get version(): number {
+    return this.#version;
   }
 
   get(key: string): V | undefined {
@@ -106,6 +111,7 @@ export class MemTable<V extends object> {
 
   #apply(key: string, value: V | undefined): void {
     const before = this.#rows.get(key);
+    this.#version++;
     if (value) this.#rows.set(key, value);
     else this.#rows.delete(key);
     if (!before && value) this.#keys?.add(key);

@@ -1,6 +1,6 @@
 /** Which tables there are, their keys and indexes, and what is unique. How a table works is table.ts's. */
 import type { CleanupDebt, JoinToken, Token } from '@berth/shared/model/access.ts';
-import type { Claim } from '@berth/shared/model/claim.ts';
+import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import { imageCopyKey, type Image, type ImageCopy } from '@berth/shared/model/image.ts';
@@ -53,7 +53,7 @@ class ImagesTable extends NamedMemTable<Image> {
       journal,
     );
   }
-  byDigest = (digest: string): Image | undefined => this.findOne(1, digest);
+  byDigest = (digest: string): readonly Image[] => this.find(1, digest);
 }
 
 class ImageCopiesTable extends MemTable<ImageCopy> {
@@ -72,12 +72,32 @@ class HostedTable<V extends { readonly hostId: HostId }> extends MemTable<V> {
   byHost = (hostId: HostId): readonly V[] => this.find(0, hostId);
 }
 
+/** Keeps the sums of each host with every change, also with those that an update takes back. */
+class ClaimsTable extends HostedTable<Claim> {
+  readonly #sums = new Map<HostId, ClaimSums>();
+
+  constructor(journal: J) {
+    super('claims', (c) => c.vmId, journal);
+  }
+  sums(hostId: HostId): ClaimSums {
+    const known = this.#sums.get(hostId);
+    if (known) return known;
+    const made = new ClaimSums();
+    this.#sums.set(hostId, made);
+    return made;
+  }
+  protected override onChange(before: Claim | undefined, after: Claim | undefined): void {
+    if (before) this.sums(before.hostId).add(before, -1);
+    if (after) this.sums(after.hostId).add(after, 1);
+  }
+}
+
 export const makeTables = (journal: J) => ({
   hosts: new HostsTable(journal),
   images: new ImagesTable(journal),
   vms: new VmsTable(journal),
   imageCopies: new ImageCopiesTable(journal),
-  claims: new HostedTable<Claim>('claims', (c) => c.vmId, journal),
+  claims: new ClaimsTable(journal),
   jobs: new JobsTable(journal),
   tokens: new MemTable<Token>('tokens', byId, [], journal),
   joinTokens: new HostedTable<JoinToken>('joinTokens', byId, journal),

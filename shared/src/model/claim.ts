@@ -11,3 +11,36 @@ export interface Claim {
   /** CPU and memory count only while it runs, starts or stops; disk always. */
   readonly powered: boolean;
 }
+
+/** What some guests come to together. */
+export interface GuestSum {
+  readonly guests: number;
+  readonly vcpus: number;
+  readonly memoryBytes: number;
+}
+
+/** Sums that are kept up with, so that nobody has to add up thousands of claims to place one VM. */
+export class ClaimSums {
+  readonly all = { guests: 0, vcpus: 0, memoryBytes: 0 };
+  /** Of those that run, start or stop. */
+  readonly powered = { guests: 0, vcpus: 0, memoryBytes: 0 };
+  diskBytes = 0;
+
+  static of(claims: Iterable<Summed>): ClaimSums {
+    const sums = new ClaimSums();
+    for (const c of claims) sums.add(c, 1);
+    return sums;
+  }
+
+  /** @param sign -1 takes it away. */
+  add(c: Summed, sign: 1 | -1): void {
+    for (const sum of c.powered ? [this.all, this.powered] : [this.all]) {
+      sum.guests += sign;
+      sum.vcpus += sign * c.vcpus;
+      sum.memoryBytes += sign * c.memoryBytes;
+    }
+    this.diskBytes += sign * c.diskBytes;
+  }
+}
+
+type Summed = Pick<Claim, 'vcpus' | 'memoryBytes' | 'diskBytes' | 'powered'>;

@@ -1,0 +1,50 @@
+/** The picture that placements look at is always as things are, although it is kept. */
+import { beforeEach, expect, it } from 'vitest';
+import { DEFAULT_POLICY } from '../scheduler/world.ts';
+import { AppCluster } from '../../../test/harness/app-cluster.ts';
+import { WorldView } from './world.ts';
+
+let c: AppCluster;
+let view: WorldView;
+beforeEach(async () => {
+  c = await AppCluster.make();
+  await c.import('base');
+  view = new WorldView(c.life.state.tables, c.sim.hosts, DEFAULT_POLICY);
+});
+const host = (name: string) => view.now().hosts.find((h) => h.name === name);
+
+it('is the same object while nothing changes', () => {
+  expect(view.now().hosts).toBe(view.now().hosts);
+});
+
+it('has each claim at once, and not that of an update that was taken back', async () => {
+  const { state } = c.life;
+  expect(host('h1')?.claims.all).toEqual({ guests: 0, vcpus: 0, memoryBytes: 0 });
+  await c.done(c.clone('web', { host: 'h1', vcpus: 2 }));
+  const claimed = { guests: 1, vcpus: 2, memoryBytes: 512 * 2 ** 20 };
+  expect(host('h1')?.claims).toMatchObject({ all: claimed, powered: { guests: 0 } });
+  const [claim] = state.tables.claims.byHost(c.hostId('h1'));
+  const failing = state.update((tx) => {
+    tx.claims.put({ ...claim!, powered: true });
+    expect(host('h1')?.claims.powered).toEqual(claimed);
+    throw new Error('taken back');
+  });
+  await expect(failing).rejects.toThrow('taken back');
+  expect(host('h1')?.claims).toMatchObject({ all: claimed, powered: { guests: 0 } });
+});
+
+it('follows rows within an update, and hosts that come and go', async () => {
+  const { state } = c.life;
+  const row = state.tables.hosts.byName('h1')!;
+  await c.timed(
+    state.update((tx) => {
+      tx.hosts.put({ ...row, maintenance: true });
+      expect(host('h1')?.maintenance).toBe(true);
+    }),
+  );
+  expect(host('h2')?.state).toBe('up');
+  c.sim.hosts.cut(c.hostId('h2'));
+  expect(host('h2')?.state).toBe('unreachable');
+  await c.timed(state.update((tx) => tx.hosts.delete(c.hostId('h3'))));
+  expect(view.now().hosts.map((h) => h.name)).toEqual(['h1', 'h2']);
+});
