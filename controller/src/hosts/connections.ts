@@ -6,35 +6,25 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { HostState } from '@berth/shared/model/host.ts';
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
-import type { VmObserved, VmPower } from '@berth/shared/model/vm.ts';
+import type { VmObserved } from '@berth/shared/model/vm.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
 import type { State } from '../state/state.ts';
 import { Admission } from './admission.ts';
 import type { AgentClient } from './agent-client.ts';
 import { agentContext, type TlsIdentity } from './credentials.ts';
-import type { DomainRecord } from './decode.ts';
 import type { FenceSource } from './fence.ts';
 import { GrpcAgentClient } from './grpc-agent-client.ts';
 import { HostLink, type LinkDeps } from './host-link.ts';
 import type { Hosts, HostsEvent, HostStatus } from './hosts.ts';
-import { lastSeenVm, seenOf, type SeenHost } from './last-seen.ts';
+import { lastSeenVm, seenOf, type SeenHost } from './seen-host.ts';
 import { Misreports } from './misreports.ts';
 import { OperationBook } from './operations.ts';
 import { statusOf } from './status.ts';
-import type { Applied } from './record.ts';
+import { Reports, type PowerEdge } from './reports.ts';
 import { Teller } from './teller.ts';
 
 const SWEEP_MS = 1_000;
-
-/** A VM's power as its host reports it, when it changes. `before` is undefined on the first report. */
-export interface PowerEdge {
-  readonly vmId: VmId;
-  readonly hostId: HostId;
-  readonly before: VmPower | undefined;
-  readonly after: VmPower;
-  readonly reason: string;
-}
 
 export interface HostsOptions {
   readonly state: State;
@@ -74,6 +64,7 @@ class Connections implements RunningHosts {
   private readonly operations: OperationBook;
   private readonly misreports: Misreports;
   private readonly teller: Teller;
+  private readonly reports: Reports;
   private readonly deps: LinkDeps;
   private sweeper: Timer | undefined;
   private unsubscribe: (() => void) | undefined;
@@ -83,6 +74,13 @@ class Connections implements RunningHosts {
     this.operations = new OperationBook((operationId) => this.emit({ type: 'operation', operationId }));
     this.misreports = new Misreports(o.state);
     this.teller = new Teller(o.state, o.log);
+    this.reports = new Reports({
+      operations: this.operations,
+      misreports: this.misreports,
+      teller: this.teller,
+      onPower: (edge) => this.o.onPower?.(edge),
+      emit: (e) => this.emit(e),
+    });
     this.deps = {
       clock: o.clock,
       random: o.random,
@@ -91,7 +89,7 @@ class Connections implements RunningHosts {
       admission: new Admission(o.clock, o.pace ?? { perSecond: 200, atOnce: 256 }),
       statisticsIntervalMs: o.statisticsIntervalMs ?? 10_000,
       changed: (link, before) => this.changed(link, before),
-      applied: (link, what) => this.applied(link, what),
+      applied: (link, what) => this.reports.applied(link, what),
       prepare: (link) => this.o.prepare?.(link.host.id, this.client(link)),
     };
   }
@@ -231,31 +229,5 @@ class Connections implements RunningHosts {
       this.o.onUp?.({ id: host.id, operationIds: link.record.takeOperationIds() }, this.client(link));
     if (before === 'connecting' && state !== 'up') return;
     for (const d of link.record.domains.values()) if (d.vmId !== '') this.emit({ type: 'vm', vmId: d.vmId as VmId });
-  }
-
-  private applied(link: HostLink, what: Applied): void {
-    const hostId = link.host.id;
-    this.emit({ type: 'status', hostId });
-    for (const view of what.operations) this.operations.note(hostId, view);
-    for (const kind of what.overflow)
-      this.teller.misreport(link.host.name, `reports more ${kind} than Berth keeps; the rest is ignored`);
-    for (const { before, after } of what.domains) this.domainChanged(link, before, after);
-  }
-
-  private domainChanged(link: HostLink, before: DomainRecord | undefined, after: DomainRecord | undefined): void {
-    const hostId = link.host.id;
-    const d = after ?? before;
-    if (d === undefined || d.vmId === '') return;
-    const belongs = this.misreports.belongs(hostId, d);
-    this.misreports.noteStray(hostId, d.uuid, after !== undefined && !belongs);
-    if (!belongs) {
-      const complaint = after && !before && this.misreports.complaint(hostId, link.connections, after);
-      if (complaint) this.teller.misreport(link.host.name, complaint);
-      return;
-    }
-    if (before?.power === after?.power) return;
-    const vmId = d.vmId as VmId;
-    if (after) this.o.onPower?.({ vmId, hostId, before: before?.power, after: after.power, reason: after.reason });
-    this.emit({ type: 'vm', vmId });
   }
 }

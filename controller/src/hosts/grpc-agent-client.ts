@@ -1,15 +1,15 @@
 /** AgentClient over gRPC: encode, call with the deadline of its class, decode. No decisions. */
-import { Duplex, type Readable, type Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { status as Status, type ClientWritableStream, type ServiceError } from '@grpc/grpc-js';
-import { DomainServiceService as Domains, type ConsoleInput } from '@berth/proto/agent/v1/domain.ts';
-import { ImageServiceService as Images, type UploadRequest } from '@berth/proto/agent/v1/image.ts';
+import type { Duplex, Readable } from 'node:stream';
+import type { ServiceError } from '@grpc/grpc-js';
+import { DomainServiceService as Domains } from '@berth/proto/agent/v1/domain.ts';
+import { ImageServiceService as Images } from '@berth/proto/agent/v1/image.ts';
 import { NetworkServiceService as Networks } from '@berth/proto/agent/v1/network.ts';
 import { OperationServiceService as Operations, type Operation } from '@berth/proto/agent/v1/operation.ts';
 import { VolumeServiceService as Volumes } from '@berth/proto/agent/v1/volume.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
 import type { AgentClient, DomainRef, DomainWanted, OperationView, SeedWanted } from './agent-client.ts';
+import { openConsole, readLog, sendUpload } from './agent-streams.ts';
 import type { Connection, Method } from './connection.ts';
 import { toOperation } from './decode.ts';
 import type { FenceSource } from './fence.ts';
@@ -128,60 +128,18 @@ export class GrpcAgentClient implements AgentClient {
   }
 
   async upload(v: { uploadId: string; fileBytes: number }, data: Readable): Promise<number> {
-    let sink: ClientWritableStream<UploadRequest> | undefined;
-    const answer = new Promise<number>((resolve, reject) => {
-      sink = this.connected().clientStream(Images.upload, (e, r) =>
-        e ? reject(this.translate(e)) : resolve(Number(r?.receivedBytes)),
-      );
-    });
     const begin = { fence: this.o.fence(), uploadId: v.uploadId, fileBytes: BigInt(v.fileBytes) };
-    if (sink) void feed(sink, begin, data, answer);
-    return answer;
+    return sendUpload(this.connected(), begin, data, this.translate);
   }
-
   async *readSerialLog(
     v: { vmId: string; tailBytes: number; follow: boolean },
     signal: AbortSignal,
   ): AsyncIterable<Uint8Array> {
-    const request = { vmId: v.vmId, tailBytes: BigInt(v.tailBytes), follow: v.follow };
-    const stream = this.connected().serverStream(Domains.readSerialLog, request);
-    const stop = () => stream.cancel();
-    signal.addEventListener('abort', stop, { once: true });
-    if (signal.aborted) stop();
-    try {
-      for await (const message of stream) yield (message as { data: Uint8Array }).data;
-    } catch (e) {
-      if (!signal.aborted) throw this.translate(e as ServiceError);
-    } finally {
-      signal.removeEventListener('abort', stop);
-      stream.cancel();
-    }
+    yield* readLog(this.connected(), { ...v, tailBytes: BigInt(v.tailBytes) }, signal, this.translate);
   }
-
   openConsole(domain: DomainRef & { force: boolean }): Duplex {
-    const call = this.connected().bidi(Domains.openConsole);
-    const console = new Duplex({
-      read: () => call.resume(),
-      write: (chunk: Buffer, _, done) => writeTo(call, { message: { $case: 'data', value: chunk } }, done),
-      final: (done) => {
-        call.end();
-        done();
-      },
-      destroy: (error, done) => {
-        call.cancel();
-        done(error);
-      },
-    });
-    call.on('data', (m: { data: Uint8Array }) => {
-      if (!console.push(m.data)) call.pause();
-    });
-    call.on('end', () => console.push(null));
-    call.on('error', (e: ServiceError) => {
-      if (!console.destroyed) console.destroy(e.code === Status.CANCELLED ? undefined : this.translate(e));
-    });
     const { uuid, vmId, force } = domain;
-    call.write({ message: { $case: 'open', value: { uuid, vmId, force } } } satisfies ConsoleInput);
-    return console;
+    return openConsole(this.connected(), { uuid, vmId, force }, this.translate);
   }
 
   private connected(): Connection {
@@ -213,43 +171,10 @@ export class GrpcAgentClient implements AgentClient {
     return view;
   }
 
-  private translate(e: unknown): Error {
+  private readonly translate = (e: unknown): Error => {
     if (isClusterError(e)) return e;
     return fromStatus(e as ServiceError, 'HOST_UNREACHABLE', `host ${this.o.name()}`);
-  }
-}
-
-interface Sink<T> {
-  write(v: T): boolean;
-  once(event: 'drain', f: () => void): unknown;
-}
-
-/** Calls back when the transport has room for more. */
-function writeTo<T>(sink: Sink<T>, v: T, done: () => void): void {
-  if (sink.write(v)) done();
-  else sink.once('drain', done);
-}
-
-async function feed(
-  sink: ClientWritableStream<UploadRequest>,
-  begin: { fence: ReturnType<FenceSource>; uploadId: string; fileBytes: bigint },
-  data: Readable,
-  answer: Promise<number>,
-): Promise<void> {
-  const answered = new AbortController();
-  answer.then(
-    () => answered.abort(),
-    () => answered.abort(),
-  );
-  async function* messages(): AsyncIterable<UploadRequest> {
-    yield { message: { $case: 'begin', value: begin } };
-    for await (const chunk of data) yield { message: { $case: 'data', value: chunk as Buffer } };
-  }
-  try {
-    await pipeline(messages, sink as unknown as Writable, { signal: answered.signal });
-  } catch {
-    sink.cancel(); // the sender broke off, or the agent answered early: it drops what came
-  }
+  };
 }
 
 const toSpec = (d: DomainWanted) => ({

@@ -16,7 +16,7 @@ import { connectFault, type LinkFault } from './faults.ts';
 import type { FenceSource } from './fence.ts';
 import { Intake } from './intake.ts';
 import { CONNECT_TIMEOUT_MS, SILENCE_MS } from './limits.ts';
-import type { SeenHost } from './last-seen.ts';
+import type { SeenHost } from './seen-host.ts';
 import { HostRecord, type Applied } from './record.ts';
 
 const FIRST_RETRY_MS = 500;

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { SimClock } from '@berth/shared/sim/sim-clock.ts';
-import { LastSeen, type SeenHost } from './last-seen.ts';
+import { LastSeen } from './last-seen.ts';
+import type { SeenHost } from './seen-host.ts';
 import { silentLog } from './testing.ts';
 
 let folder: string;

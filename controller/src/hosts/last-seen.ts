@@ -8,35 +8,8 @@ import { open, rename } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { chain } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
-import type { HostFacts } from '@berth/shared/model/host.ts';
-import type { HostId } from '@berth/shared/model/ids.ts';
-import type { Vm, VmObserved, VmPower } from '@berth/shared/model/vm.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
-import type { HostLink } from './host-link.ts';
-
-export interface SeenHost {
-  readonly hostId: string;
-  readonly atMs: number;
-  readonly facts: HostFacts | undefined;
-  readonly vms: Readonly<Record<string, VmPower>>;
-}
-
-/** What the next run of the controller shall know of a host; undefined when it was never heard of. */
-export function seenOf(link: Pick<HostLink, 'host' | 'lastSeenMs' | 'before' | 'record'>): SeenHost | undefined {
-  if (link.before) return link.before;
-  if (link.lastSeenMs === undefined) return undefined;
-  const ours = [...link.record.domains.values()].filter((d) => d.vmId !== '').map((d) => [d.vmId, d.power] as const);
-  const { facts } = link.record;
-  return { hostId: link.host.id, atMs: link.lastSeenMs, facts, vms: Object.fromEntries(ours) };
-}
-
-/** Not known now; what was, is the reason. */
-export function lastSeenVm(seen: SeenHost, vm: Vm): VmObserved | undefined {
-  const power = Object.hasOwn(seen.vms, vm.id) ? seen.vms[vm.id] : undefined;
-  if (power === undefined) return undefined;
-  const reason = `last seen ${power}`;
-  return { vmId: vm.id, hostId: seen.hostId as HostId, power: 'unknown', reason, seenAtMs: seen.atMs };
-}
+import type { SeenHost } from './seen-host.ts';
 
 const INTERVAL_MS = 10_000;
 /** Writing takes at most this share of the time, however large the cluster. */

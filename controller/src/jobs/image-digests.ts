@@ -1,15 +1,11 @@
 /**
  * Two images may have the same content: then a host keeps one file for both, named by the digest. So a file is removed only
- * when no image has a copy there any more. Reads tables and
- * removes files; writes no table.
+ * when no image has a copy there any more. Reads tables.
  */
-import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import type { Image, ImageCopy } from '@berth/shared/model/image.ts';
 import type { Tables } from '../state/state.ts';
-import type { JobDeps } from './deps.ts';
-import { Wait, type RemoteContext } from './engine/define.ts';
-import { insist } from './operate.ts';
 
 export function getImage(tables: Tables, imageId: ImageId): Image {
   const image = tables.images.get(imageId);
@@ -29,19 +25,4 @@ function copiesOn(tables: Tables, digest: string, hostId: HostId): readonly Imag
 /** Where this content lies already, under whatever name. */
 export function copiesOfDigest(tables: Tables, digest: string): readonly ImageCopy[] {
   return tables.images.byDigest(digest).flatMap((i) => tables.imageCopies.byImage(i.id));
-}
-
-/** Undoes the making of a file. A volume that is based on it by now (of an image with the same content) keeps it there. */
-export async function removeCopy(
-  c: RemoteContext<unknown, unknown, JobDeps>,
-  hostId: HostId,
-  digest: string,
-): Promise<void | Wait> {
-  try {
-    const remove = (id: string) => c.deps.hosts.agent(hostId).removeImage(id, digest);
-    const op = await insist(c, c.undoOpId, remove, 'removing the copy');
-    if (Wait.is(op)) return op;
-  } catch (e) {
-    if (!isClusterError(e, 'IN_USE')) throw e;
-  }
 }

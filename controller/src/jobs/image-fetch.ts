@@ -12,7 +12,8 @@ import type { OperationView } from '../hosts/agent-client.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, wait, Wait, type RemoteContext, type StepContext } from './engine/define.ts';
-import { getImage, removeCopy, sharesDigest } from './image-digests.ts';
+import { getImage, sharesDigest } from './image-digests.ts';
+import { removeCopy } from './image-undo.ts';
 import { known, pollMs, settle } from './operate.ts';
 
 export interface FetchParams {
@@ -161,8 +162,7 @@ export const imageFetch = defineJob<FetchParams, JobDeps>('image.fetch', 1)
     run: fetch,
     async undo(c) {
       const digest = c.tables.images.get(c.params.imageId)?.digest;
-      if (digest === undefined || sharesDigest(c.tables, digest, c.params.hostId)) return;
-      return removeCopy(c, c.params.hostId, digest);
+      return digest === undefined ? undefined : removeCopy(c, c.params.hostId, digest);
     },
     debts(c) {
       const digest = c.tables.images.get(c.params.imageId)?.digest;

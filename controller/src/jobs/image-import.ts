@@ -10,7 +10,8 @@ import type { ImageOutcome } from '../hosts/agent-client.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, wait, Wait, type LocalContext, type RemoteContext } from './engine/define.ts';
-import { copiesOfDigest, getImage, removeCopy, sharesDigest } from './image-digests.ts';
+import { copiesOfDigest, getImage } from './image-digests.ts';
+import { removeCopy } from './image-undo.ts';
 import { chooseReceiver } from './image-place.ts';
 import { known, settle } from './operate.ts';
 
@@ -126,8 +127,7 @@ export const imageImport = defineJob<ImportParams, JobDeps>('image.import', 1)
     run: convert,
     async undo(c, out) {
       const digest = await madeDigest(c, out);
-      if (digest === undefined || sharesDigest(c.tables, digest, c.outs.place.hostId)) return;
-      return removeCopy(c, c.outs.place.hostId, digest);
+      return digest === undefined ? undefined : removeCopy(c, c.outs.place.hostId, digest);
     },
     debts: (_, out) =>
       out ? [{ kind: 'image', target: out.digest, vmId: undefined, why: 'an import was undone' }] : [],

@@ -7,7 +7,7 @@
 import type { Log } from '@berth/shared/log/log.ts';
 import type { VmId } from '@berth/shared/model/ids.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
-import type { PowerEdge } from '../hosts/connections.ts';
+import type { PowerEdge } from '../hosts/reports.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { State, Tables, Tx } from '../state/state.ts';
 

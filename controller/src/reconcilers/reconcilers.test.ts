@@ -6,7 +6,7 @@ import { systemClock, type Clock } from '@berth/shared/runtime/clock.ts';
 import { SimClock } from '@berth/shared/sim/sim-clock.ts';
 import type { RunPolicy, Vm, VmObserved, VmPower } from '@berth/shared/model/vm.ts';
 import type { AgentClient, OperationView } from '../hosts/agent-client.ts';
-import type { PowerEdge } from '../hosts/connections.ts';
+import type { PowerEdge } from '../hosts/reports.ts';
 import type { HostStatus } from '../hosts/hosts.ts';
 import { enrolledHost, memoryState, newHostId, silentLog } from '../hosts/testing.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';

@@ -8,7 +8,7 @@ import type { Log } from '@berth/shared/log/log.ts';
 import type { VmId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmObserved } from '@berth/shared/model/vm.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
-import type { PowerEdge } from '../hosts/connections.ts';
+import type { PowerEdge } from '../hosts/reports.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
 import { vmStart } from '../jobs/vm-start.ts';
