@@ -50,6 +50,11 @@ describe('a request for a VM', () => {
     expect(newVm(from, request(), undefined).spec.seedVolumeId).toBeUndefined();
   });
 
+  it('says whether it is started again by itself', () => {
+    expect(newVm(from, request({ runPolicy: 'always' }), image).spec.runPolicy).toBe('always');
+    expect(refused({ runPolicy: 'sometimes' })).toBe('"sometimes" is no run policy: manual, restartOnFailure, always');
+  });
+
   it('is refused with one line that says what is wrong with which field', () => {
     expect([
       refused({ name: '' }),

@@ -267,6 +267,41 @@ describe('a host that fails', () => {
     hung.close();
   });
 
+  it('that never finishes its report is never up, and says so', async () => {
+    const agent = await add('h1');
+    const vm = await vmOn(agent);
+    agent.endless = true;
+    agent.domains = [domain({ uuid: vm.uuid, vmId: vm.id })];
+    let later = 0;
+    start({ clock: { ...systemClock, monotonic: () => systemClock.monotonic() + later } });
+    await until(() => expect(agent.watches).toBe(1));
+    expect(hosts.vm(vm.id)).toBeUndefined();
+    expect(() => hosts.agent(agent.hostId as HostId)).toThrow(/host h1 is connecting/);
+    later = 61_000;
+    await until(() => expect(reasonOf(agent)).toBe('it does not finish its report'));
+    expect(stateOf(agent)).toBe('unreachable');
+    agent.endless = false;
+    await isUp(agent);
+    expect(hosts.vm(vm.id)?.power).toBe('running');
+  });
+
+  it('that answers a call after the caller has given up changes nothing by it', async () => {
+    const [agent, other] = [await add('h1'), await add('h2')];
+    start();
+    await isUp(agent);
+    await isUp(other);
+    await hosts.agent(other.hostId as HostId).startDomain('job-1.start', { uuid: 'u', vmId: 'v' });
+    await hosts.agent(other.hostId as HostId).acknowledgeOperations(['job-1.']);
+    for (const a of [agent, other])
+      a.send({
+        $case: 'operation',
+        value: Operation.fromPartial({ id: 'job-1.start', state: OperationState.FAILED }),
+      });
+    await hosts.agent(agent.hostId as HostId).startDomain('job-2.start', { uuid: 'u', vmId: 'v' });
+    await until(() => expect(hosts.operation('job-2.start')?.state).toBe('succeeded'));
+    expect(hosts.operation('job-1.start')).toBeUndefined();
+  });
+
   it('tells in the words of its agent why that refuses', async () => {
     const agent = await add('h1');
     agent.watchError = { code: Status.FAILED_PRECONDITION, details: 'it is being upgraded', reason: 'BAD_STATE' };

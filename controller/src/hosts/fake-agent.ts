@@ -52,6 +52,8 @@ export class FakeAgent {
   readonly answers = new Map<string, (operationId: string) => Partial<Operation> | Error>();
   serialLog = 'hello from the guest\n';
   silent = false;
+  /** Its snapshots never end. */
+  endless = false;
   watchError: { code: Status; details: string; reason?: string } | undefined;
   watches = 0;
   port = 0;
@@ -160,7 +162,7 @@ export class FakeAgent {
     this.send({ $case: 'host', value: this.report() });
     for (const value of this.domains) this.send({ $case: 'domain', value });
     for (const value of this.operations) this.send({ $case: 'operation', value });
-    this.send({ $case: 'end', value: { sources: { complete: this.sources } } });
+    if (!this.endless) this.send({ $case: 'end', value: { sources: { complete: this.sources } } });
   }
 
   private report(): HostReport {

@@ -15,7 +15,7 @@ import { Connection } from './connection.ts';
 import { connectFault, type LinkFault } from './faults.ts';
 import type { FenceSource } from './fence.ts';
 import { Intake } from './intake.ts';
-import { CONNECT_TIMEOUT_MS, SILENCE_MS } from './limits.ts';
+import { CONNECT_TIMEOUT_MS, SILENCE_MS, SNAPSHOT_TIMEOUT_MS } from './limits.ts';
 import type { SeenHost } from './seen-host.ts';
 import { HostRecord, type Applied } from './record.ts';
 
@@ -123,6 +123,8 @@ export class HostLink {
     const now = this.deps.clock.monotonic();
     if (this.connection && !this.heard && now - this.dialledAt > CONNECT_TIMEOUT_MS)
       return this.drop({ kind: 'unreachable', reason: `${this.host.address}: it does not answer` });
+    if (this.connection && this.heard && !this.whole && now - this.dialledAt > SNAPSHOT_TIMEOUT_MS)
+      return this.drop({ kind: 'unreachable', reason: 'it does not finish its report' });
     const quiet = now - (this.lastMessageAt ?? now);
     if (this.connection && this.heard && quiet > SILENCE_MS)
       return this.drop({ kind: 'unreachable', reason: `no sign of life for ${SILENCE_MS / 1000} s` });

@@ -20,6 +20,8 @@ export const LIMITS = {
 /** Silence of three heartbeats. */
 export const SILENCE_MS = 6_000;
 export const CONNECT_TIMEOUT_MS = 5_000;
+/** From the dial to the end of the first snapshot. */
+export const SNAPSHOT_TIMEOUT_MS = 60_000;
 
 /** Text from a host, cut to what we keep. */
 export const clip = (s: string, chars: number = LIMITS.textChars): string => (s.length > chars ? s.slice(0, chars) : s);
