@@ -121,16 +121,19 @@ export class HostLink {
   /** Called about once a second: finds silence. */
   tick(): void {
     const now = this.deps.clock.monotonic();
-    if (this.connection && !this.heard && now - this.dialledAt > CONNECT_TIMEOUT_MS)
-      return this.drop({ kind: 'unreachable', reason: `${this.host.address}: it does not answer` });
-    if (this.connection && this.heard && !this.whole && now - this.dialledAt > SNAPSHOT_TIMEOUT_MS)
-      return this.drop({ kind: 'unreachable', reason: 'it does not finish its report' });
-    const quiet = now - (this.lastMessageAt ?? now);
-    if (this.connection && this.heard && quiet > SILENCE_MS)
-      return this.drop({ kind: 'unreachable', reason: `no sign of life for ${SILENCE_MS / 1000} s` });
-    const patient = this.upAt > 0 ? quiet <= SILENCE_MS : now <= this.settlesAt;
+    const quietMs = now - (this.lastMessageAt ?? now);
+    const overdue = this.connection && this.overdue(now - this.dialledAt, quietMs);
+    if (overdue) return this.drop({ kind: 'unreachable', reason: overdue });
+    const patient = this.upAt > 0 ? quietMs <= SILENCE_MS : now <= this.settlesAt;
     if (!this.connection && this.link === 'connecting' && this.reason !== '' && !patient)
       this.set('unreachable', this.reason);
+  }
+
+  /** What a connection should have given by now and has not. */
+  private overdue(sinceDialMs: number, quietMs: number): string | undefined {
+    if (!this.heard) return sinceDialMs > CONNECT_TIMEOUT_MS ? `${this.host.address}: it does not answer` : undefined;
+    if (!this.whole && sinceDialMs > SNAPSHOT_TIMEOUT_MS) return 'it does not finish its report';
+    return quietMs > SILENCE_MS ? `no sign of life for ${SILENCE_MS / 1000} s` : undefined;
   }
 
   stop(): void {
