@@ -114,6 +114,18 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
     expect((await c.berth('vm', 'stop', 'd1')).code).toBe(0);
   });
 
+  it('QEMU dies: the VM is seen as crashed, an event says so, and it starts again', async () => {
+    await c.ok('vm', 'start', 'd1');
+    expect(await lab().host('h1').kill('qemu-system-x86_64.*guest=d1', 'SIGKILL')).toBe(1);
+    await eventually('d1 is crashed', async () =>
+      (await c.berth('vm', 'show', 'd1', '-o', 'json')).out.includes('"crashed"'),
+    );
+    expect(await c.ok('event', 'list')).toMatch(/vm\.crashed/);
+    await c.ok('vm', 'start', 'd1');
+    // The guest has only begun to boot, and misses the first press of its power button.
+    await c.ok('vm', 'stop', 'd1');
+  });
+
   it('an agent dies and comes back under a running guest: the guest goes on', async () => {
     await c.ok('vm', 'start', 'd1');
     const host = lab().host('h1');

@@ -3,6 +3,7 @@
  * the reference page. Not a framework: commander does the parsing.
  */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { parseBytes } from '@berth/shared/units/bytes.ts';
 import type { Context } from './context.ts';
 
 export type ObjectKind = 'host' | 'vm' | 'image' | 'job' | 'token' | 'context' | 'file';
@@ -54,11 +55,21 @@ export const list = (flags: Flags, name: string): readonly string[] => {
 };
 
 /** A whole number, such as of `--limit`. */
-export function count(flags: Flags, name: string, otherwise: number): number {
+export function count(flags: Flags, name: string, otherwise: number, least = 1): number {
   const v = text(flags, name);
   if (v === undefined) return otherwise;
-  if (!/^\d{1,15}$/.test(v)) throw invalidArgument(`--${name} ${v} is not a number`);
+  if (!/^\d{1,9}$/.test(v) || Number(v) < least)
+    throw invalidArgument(`--${name} ${v} is not a number from ${least} on`);
   return Number(v);
+}
+
+/** Bytes of a size flag; 0n, which leaves the choice to the controller, when it was not given. */
+export function bytes(flags: Flags, name: string, flag: string): bigint {
+  const given = text(flags, name);
+  if (given === undefined) return 0n;
+  const n = parseBytes(given);
+  if (n === 0) throw invalidArgument(`${flag} ${given}: a size above zero is needed`);
+  return BigInt(n);
 }
 
 /** `--label a=b --label c=d` → {a: 'b', c: 'd'}. */

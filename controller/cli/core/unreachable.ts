@@ -5,7 +5,8 @@ const CAUSES: readonly (readonly [RegExp, string])[] = [
   [/ECONNREFUSED/, 'connection refused. Does it run?'],
   [/ENOTFOUND|EAI_AGAIN|[Nn]ame resolution/, 'no such host name'],
   [/EHOSTUNREACH|ENETUNREACH/, 'there is no way to it in the network'],
-  [/ETIMEDOUT|DEADLINE|[Dd]eadline|ECONNRESET|[Cc]onnection dropped/, 'no answer in time'],
+  [/ECONNRESET|EPIPE|[Cc]onnection dropped/, 'the connection broke. Jobs go on when it is back: berth job list'],
+  [/ETIMEDOUT|DEADLINE|[Dd]eadline/, 'no answer in time'],
   [/certificate|self-signed|not a Berth controller/, 'its certificate is not the one that was pinned at login'],
 ];
 

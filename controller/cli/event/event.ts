@@ -47,7 +47,7 @@ const eventWatch: Command = {
   async run(ctx, _args, flags) {
     const api = await ctx.api();
     const people = forPeople(flags);
-    const request = { afterRevision: BigInt(count(flags, 'after', 0)) };
+    const request = { afterRevision: BigInt(count(flags, 'after', 0, 0)) };
     for await (const e of api.stream(api.events, (c) => c.watchEvents, request, ctx.signal)) {
       if (people) print(ctx, `${time(e.atMs)}  ${e.severity.padEnd(7)}  ${e.type.padEnd(18)}  ${e.message}`);
       else renderNext(ctx, flags, { row: e, name: e.type });

@@ -1,8 +1,8 @@
 /** berth vm clone: many VMs from one image, each on the host that the scheduler chose. */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
-import { formatBytes, parseBytes } from '@berth/shared/units/bytes.ts';
+import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { CloneVmRequest } from '@berth/proto/v1/vm.ts';
-import { count, labels, LABEL, list, NO_WAIT, text, yes, type Command, type Flags } from '../core/command.ts';
+import { bytes, count, labels, LABEL, list, NO_WAIT, text, yes, type Command, type Flags } from '../core/command.ts';
 import { print } from '../core/context.ts';
 import { runMany } from '../job/many.ts';
 import { unlessThere } from './there.ts';
@@ -71,12 +71,11 @@ export const vmClone: Command = {
 };
 
 function cloneRequest(image: string, flags: Flags): CloneVmRequest {
-  const size = (name: string) => BigInt(parseBytes(text(flags, name) ?? '0'));
   return {
     image,
     name: '',
-    diskSizeBytes: size('diskSize'),
-    memoryBytes: size('memory'),
+    diskSizeBytes: bytes(flags, 'diskSize', '--disk-size'),
+    memoryBytes: bytes(flags, 'memory', '--memory'),
     vcpus: count(flags, 'vcpus', 0),
     host: text(flags, 'host') ?? '',
     bridge: text(flags, 'bridge') ?? '',

@@ -1,7 +1,6 @@
 /** berth vm create: a VM with a blank disk. */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
-import { parseBytes } from '@berth/shared/units/bytes.ts';
-import { count, labels, LABEL, NO_WAIT, text, yes, type Command } from '../core/command.ts';
+import { bytes, count, labels, LABEL, NO_WAIT, text, yes, type Command } from '../core/command.ts';
 import { runMany } from '../job/many.ts';
 import { unlessThere } from './there.ts';
 
@@ -23,12 +22,11 @@ export const vmCreate: Command = {
   ],
   async run(ctx, names, flags) {
     if (names.length > 1 && text(flags, 'mac')) throw invalidArgument('--mac belongs to one VM; give one name');
-    const disk = text(flags, 'disk');
-    if (disk === undefined)
+    if (text(flags, 'disk') === undefined)
       throw invalidArgument('how large is the disk to be? Say --disk SIZE, for example --disk 20GiB');
     const request = {
-      diskSizeBytes: BigInt(parseBytes(disk)),
-      memoryBytes: BigInt(parseBytes(text(flags, 'memory') ?? '0')),
+      diskSizeBytes: bytes(flags, 'disk', '--disk'),
+      memoryBytes: bytes(flags, 'memory', '--memory'),
       vcpus: count(flags, 'vcpus', 0),
       host: text(flags, 'host') ?? '',
       bridge: text(flags, 'bridge') ?? '',

@@ -26,6 +26,8 @@ type Remote = RemoteContext<StopParams, Begun, JobDeps>;
 
 /** Reports nudge the job; this is only in case one was missed. */
 const LOOK_AGAIN_MS = 1000;
+/** A guest that is still booting, or busy, misses the power button: it is pressed again this often. */
+const PRESS_AGAIN_MS = 10_000;
 
 /** Off, by what its host reports now. A host whose list is whole and lacks it does not run it either. */
 function isOff(deps: JobDeps, vm: Vm): boolean {
@@ -37,7 +39,9 @@ function isOff(deps: JobDeps, vm: Vm): boolean {
 async function shutdown(c: Remote): Promise<{ stopped: boolean } | Wait> {
   if (c.params.force) return { stopped: false };
   const vm = getVm(c.tables, c.params.vmId);
-  const op = await settle(c, c.deps.hosts.agent(c.outs.intent.hostId).shutdownDomain(c.opId, domainRef(vm)), 'asking');
+  const press = Math.floor((c.nowMs - c.outs.intent.atMs) / PRESS_AGAIN_MS);
+  const opId = press <= 0 ? c.opId : `${c.opId}.${press}`;
+  const op = await settle(c, c.deps.hosts.agent(c.outs.intent.hostId).shutdownDomain(opId, domainRef(vm)), 'asking');
   if (Wait.is(op)) return op;
   if (isOff(c.deps, vm)) return { stopped: true };
   const leftMs = c.outs.intent.atMs + c.params.timeoutMs - c.nowMs;

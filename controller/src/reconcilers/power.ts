@@ -28,11 +28,13 @@ export class PowerFollower {
     if (isBusy(this.state.tables, edge.vmId)) return void this.late.set(edge.vmId, edge);
     this.late.delete(edge.vmId);
     const change = wanted(this.state.tables, edge);
-    if (change === undefined) return;
+    if (change === undefined && !isCrash(edge)) return;
     this.state
       .update((tx) => {
         const vm = tx.vms.get(edge.vmId);
-        if (vm && !isBusy(tx, vm.id) && wanted(tx, edge) === change) apply(tx, vm, change);
+        if (vm === undefined || vm.hostId !== edge.hostId) return;
+        if (isCrash(edge)) tellCrash(tx, vm);
+        else if (change !== undefined && !isBusy(tx, vm.id) && wanted(tx, edge) === change) apply(tx, vm, change);
       })
       .catch((e: unknown) => this.log.error({ err: e, vm: edge.vmId }, 'the power of a vm could not be noted'));
   }
@@ -48,6 +50,15 @@ export class PowerFollower {
       }
     });
   }
+}
+
+/** It ran, and its QEMU died under it. */
+const isCrash = (edge: PowerEdge): boolean =>
+  edge.after === 'crashed' && edge.before !== undefined && !OFF.has(edge.before);
+
+function tellCrash(tx: Tx, vm: Vm): void {
+  const message = `vm ${vm.name} crashed${vm.spec.runPolicy === 'manual' ? `. Start it again with: berth vm start ${vm.name}` : ''}`;
+  tx.event({ type: 'vm.crashed', severity: 'alarm', subjectKind: 'vm', subject: vm.name, message, jobId: undefined });
 }
 
 const isBusy = (tables: Pick<Tables, 'jobs'>, vmId: VmId): boolean => tables.jobs.holders(`vm/${vmId}`).length > 0;

@@ -167,6 +167,14 @@ describe('the intended power of a vm', () => {
     expect(await see(await vmOf(), edge)).toBe('on');
   });
 
+  it('tells of a crash, once, and not of one that was there before', async () => {
+    const vm = await vmOf();
+    await see(vm, { before: undefined, after: 'crashed', reason: 'crashed' });
+    expect(await messages()).toEqual([]);
+    await see(vm, { after: 'crashed', reason: 'crashed' });
+    expect(await messages()).toEqual(['vm web crashed. Start it again with: berth vm start web']);
+  });
+
   it('stays on for a vm that shall always run', async () => {
     expect(await see(await vmOf({ policy: 'always' }), {})).toBe('on');
   });

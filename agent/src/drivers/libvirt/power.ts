@@ -25,9 +25,13 @@ const TABLE: Readonly<Record<number, readonly [DomainPower, Reasons]>> = {
 
 const PAUSED_STATE = 3;
 const PAUSED_SHUTTING_DOWN = 8;
+const STOPPED_STATE = 5;
+/** libvirt calls a domain whose QEMU died shut off, and tells it from an orderly end only by the reason. */
+const STOPPED_CRASHED = 3;
 
 export function powerOf(state: number, reason: number): Power {
   if (state === PAUSED_STATE && reason === PAUSED_SHUTTING_DOWN) return { power: 'stopping', reason: 'shutdown' };
+  if (state === STOPPED_STATE && reason === STOPPED_CRASHED) return { power: 'crashed', reason: 'crashed' };
   const row = TABLE[state];
   return row === undefined
     ? { power: 'unknown', reason: 'none' }

@@ -56,7 +56,7 @@ describe('power states', () => {
     [4, 1, 'stopping', 'user'],
     [5, 1, 'stopped', 'shutdown'],
     [5, 2, 'stopped', 'destroyed'],
-    [5, 3, 'stopped', 'crashed'],
+    [5, 3, 'crashed', 'crashed'],
     [5, 5, 'stopped', 'other'],
     [6, 1, 'crashed', 'crashed'],
     [7, 0, 'suspended', 'none'],
