@@ -1,5 +1,5 @@
 /** Builds the controller out of its parts, in order, and takes it apart again. In-process for tests and benches too. */
-import { badState } from '@berth/shared/errors/cluster-error.ts';
+import { badState, chain } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import { newId } from '@berth/shared/model/ids.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -15,8 +15,9 @@ import { Tokens } from './app/tokens.ts';
 import { Vms } from './app/vms.ts';
 import type { Config } from './config.ts';
 import { createHosts, type RunningHosts } from './hosts/connections.ts';
-import { createFence } from './hosts/fence.ts';
+import { createFence, type FenceSource } from './hosts/fence.ts';
 import { LastSeen } from './hosts/last-seen.ts';
+import { recordRun } from './hosts/runs.ts';
 import { makeJobDeps } from './jobs/deps.ts';
 import type { Jobs } from './jobs/engine/jobs.ts';
 import { openJobs } from './jobs/engine/open-jobs.ts';
@@ -115,7 +116,13 @@ class BuiltController implements Controller {
       this.o.onFatal?.(e);
     };
     const where = workerFile === undefined ? {} : { workerFile };
-    return openState({ path: paths(dataDir).database, clock, log, onFatal, ...where });
+    const path = paths(dataDir).database;
+    try {
+      return await openState({ path, clock, log, onFatal, ...where });
+    } catch (e) {
+      if (!/malformed|disk I\/O error|corrupt/i.test(chain(e))) throw e;
+      throw badState(`the database ${path} is damaged: put it back from a backup`, {}, e);
+    }
   }
 
   private build(identity: Identity, state: State): Parts {
@@ -127,7 +134,8 @@ class BuiltController implements Controller {
     const { policy } = config;
     const runId = newId('run', clock.now());
     const reconcilers = new Reconcilers({ state, clock, log, runId });
-    const hosts = this.buildHosts(identity, state, runId, reconcilers);
+    const fence = createFence(state, runId, recordRun(paths(this.o.dataDir).runs, runId));
+    const hosts = this.buildHosts(identity, state, fence, reconcilers);
     const uploads = new Uploads(clock);
     const world = new WorldView(state.tables, hosts, policy);
     const jobs: Jobs = openJobs({
@@ -155,7 +163,7 @@ class BuiltController implements Controller {
     return { state, hosts, jobs, reconcilers, api, identity };
   }
 
-  private buildHosts(identity: Identity, state: State, runId: string, reconcilers: Reconcilers): RunningHosts {
+  private buildHosts(identity: Identity, state: State, fence: FenceSource, reconcilers: Reconcilers): RunningHosts {
     const { clock, random, log, config } = this.o;
     return createHosts({
       state,
@@ -163,7 +171,7 @@ class BuiltController implements Controller {
       clock,
       random,
       log,
-      fence: createFence(state, runId),
+      fence,
       statisticsIntervalMs: config.statisticsInterval,
       pace: config.dial,
       ...reconcilers.hooks,

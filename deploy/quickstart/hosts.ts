@@ -4,13 +4,15 @@ import { join } from 'node:path';
 import type { Api } from '@berth/controller/cli/core/api.ts';
 import { HostState } from '@berth/proto/v1/host.ts';
 import type { Lab } from '../lab/lab.ts';
-import { endDaemons, ensureDaemon, freePort, lastLine, runCommand, runs, settles, type Argv } from './processes.ts';
+import { endDaemons, ensureDaemon, freePorts, lastLine, runCommand, runs, settles, type Argv } from './processes.ts';
 import { root, stateDir, type QuickstartState } from './state.ts';
 
 const LABEL = 'quickstart';
 const PROGRAM = join(root, 'agent', 'dist', 'berth-agent.js');
 /** How long a host may take from its container's start to being up. */
 const UP_MS = 120_000;
+/** Where the ports of simulated hosts begin. */
+const FIRST_PORT = 17_444;
 
 /** Loaded only when there are real hosts: the container library is not small. */
 const labs = () => import('../lab/lab.ts');
@@ -90,18 +92,19 @@ const agentArgv = (name: string): Argv => [
 ];
 
 async function simulated(api: Api, names: readonly string[], missing: readonly string[]): Promise<void> {
+  const ports = await freePorts('127.0.0.1', FIRST_PORT, 2 * missing.length);
   await Promise.all(
     names.map(async (name) => {
-      if (missing.includes(name)) await enrolSimulated(api, name);
+      const n = missing.indexOf(name);
+      if (n >= 0) await enrolSimulated(api, name, ports.slice(2 * n, 2 * n + 2));
       ensureDaemon(agentArgv(name), join(stateDir, `${name}.log`));
     }),
   );
 }
 
-async function enrolSimulated(api: Api, name: string): Promise<void> {
+async function enrolSimulated(api: Api, name: string, [port, peerPort]: readonly number[]): Promise<void> {
   const dataDir = join(stateDir, name);
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  const [port, peerPort] = [await freePort('127.0.0.1', 0), await freePort('127.0.0.1', 0)];
   const listen = `listen: 127.0.0.1:${port}\npeerListen: 127.0.0.1:${peerPort}\n`;
   writeFileSync(agentConfig(name), `dataDir: ${dataDir}\n${listen}logLevel: info\n`);
   const token = await joinToken(api, name, `127.0.0.1:${port}`);

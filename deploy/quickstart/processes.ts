@@ -74,6 +74,13 @@ export function freePort(address: string, wanted: number): Promise<number> {
   });
 }
 
+/** The first free ports from `from` on: below those that the system gives to outgoing connections, so they stay free. */
+export async function freePorts(address: string, from: number, wanted: number): Promise<number[]> {
+  const found: number[] = [];
+  for (let port = from; found.length < wanted; port++) if ((await freePort(address, port)) === port) found.push(port);
+  return found;
+}
+
 /** What a daemon said last: mostly why it ended. */
 export const lastLine = (file: string): string =>
   existsSync(file) ? (readFileSync(file, 'utf8').trim().split('\n').at(-1) ?? '') : '';

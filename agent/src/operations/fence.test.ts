@@ -14,6 +14,7 @@ const from = (over: Partial<Fence> = {}): Fence => ({
   epoch: 1,
   revision: 10,
   runId: 'a',
+  formerRunIds: [],
   ...over,
 });
 const WRONG = { reason: 'WRONG_CONTROLLER' };
@@ -62,7 +63,19 @@ describe('the fence', () => {
     await ledger.close();
     await open();
     await expect(keeper.check(from({ runId: 'b', revision: 49 }))).rejects.toMatchObject(WRONG);
-    await keeper.check(from({ runId: 'b', revision: 50 }));
+    await keeper.check(from({ runId: 'b', revision: 50, formerRunIds: ['a'] }));
+  });
+
+  it('refuses a run whose database does not know the run that was here last, however far it has come', async () => {
+    keeper.claim(from({ revision: 50 }), () => undefined)();
+    await pass(60_000);
+    const copy = { runId: 'b', revision: 5_000, formerRunIds: ['older'] };
+    expect(() => keeper.claim(from(copy), () => undefined)).toThrow(/knows nothing/);
+    await expect(keeper.check(from(copy))).rejects.toMatchObject(WRONG);
+    await ledger.close();
+    await open();
+    expect(() => keeper.claim(from(copy), () => undefined)).toThrow(/knows nothing/);
+    keeper.claim(from({ runId: 'c', revision: 50, formerRunIds: ['a', 'older'] }), () => undefined);
   });
 
   it('writes newer revisions of the same run with whatever is written next', async () => {
@@ -80,7 +93,7 @@ describe('the fence', () => {
     release();
     await expect(keeper.check(from({ runId: 'b', revision: 11 }))).rejects.toMatchObject(WRONG);
     await pass(3_000);
-    await keeper.check(from({ runId: 'b', revision: 11 }));
+    await keeper.check(from({ runId: 'b', revision: 11, formerRunIds: ['a'] }));
   });
 
   it('tells the connected run when a higher epoch takes over', async () => {

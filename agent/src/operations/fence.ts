@@ -9,6 +9,8 @@ import type { Ledger, SeenController } from './ledger.ts';
 
 export interface Fence extends SeenController {
   readonly installationId: string;
+  /** Runs that the caller's database has been through before; only Watch carries them. */
+  readonly formerRunIds: readonly string[];
 }
 
 /** How long a run that fell silent keeps the host, so that a short break does not let another one in. */
@@ -51,6 +53,8 @@ export class FenceKeeper {
    */
   claim(fence: Fence, lost: () => void): () => void {
     this.admit(fence);
+    // on disk as soon as may be: after a restart the agent must still know which run it had last
+    this.check(fence).catch(() => undefined);
     const { runId } = fence;
     const owner = this.owner as NonNullable<typeof this.owner>;
     owner.streams++;
@@ -106,6 +110,10 @@ export class FenceKeeper {
     if (f.runId !== top.runId && f.revision < top.revision)
       throw refuse(
         `this host was last commanded at revision ${top.revision}, the caller's database is at ${f.revision}: it is a copy or a stale backup. Stop it, or raise its epoch with a restore`,
+      );
+    if (f.runId !== top.runId && !f.formerRunIds.includes(top.runId))
+      throw refuse(
+        `this host was last commanded by run ${top.runId}, of which the caller's database knows nothing: it is a copy or a stale backup. Stop it, or raise its epoch with a restore`,
       );
   }
 

@@ -16,6 +16,7 @@ export function readFence(f: WireFence | undefined): Fence {
     epoch: toNumber('the epoch', f.controllerEpoch),
     revision: toNumber('the revision', f.revision),
     runId: f.runId,
+    formerRunIds: f.formerRunIds,
   };
 }
 

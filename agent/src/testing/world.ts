@@ -45,6 +45,7 @@ export const fence = (over: Partial<Fence> = {}): Fence => ({
   controllerEpoch: 1n,
   revision: 1n,
   runId: 'run-1',
+  formerRunIds: [],
   ...over,
 });
 

@@ -39,7 +39,7 @@ afterEach(() => {
 });
 
 function start(o: Partial<HostsOptions> = {}) {
-  const fence = createFence(state, 'run-1');
+  const fence = createFence(state, 'run-1', []);
   hosts = createHosts({ state, identity, clock: systemClock, random: systemRandom, log: silentLog, fence, ...o });
   hosts.start();
 }

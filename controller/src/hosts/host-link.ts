@@ -158,7 +158,7 @@ export class HostLink {
     this.connections++;
     this.dialledAt = clock.monotonic();
     this.heard = false;
-    const request = { fence: fence(), statisticsIntervalMs: BigInt(statisticsIntervalMs) };
+    const request = { fence: fence.introduce(), statisticsIntervalMs: BigInt(statisticsIntervalMs) };
     const stream = connection.serverStream(WatchServiceService.watch, request);
     const current = () => this.connection === connection;
     this.intake = new Intake(stream, this.host.id, this.record, clock, {

@@ -31,6 +31,7 @@ export const paths = (dataDir: string) => ({
   marker: join(dataDir, 'installation.json'),
   database: join(dataDir, 'berth.db'),
   lastSeen: join(dataDir, 'last-seen.json'),
+  runs: join(dataDir, 'runs.json'),
   caKey: join(dataDir, 'trust', 'ca-key.pem'),
   caCertificate: join(dataDir, 'trust', 'ca.pem'),
   key: join(dataDir, 'trust', 'controller-key.pem'),
@@ -85,7 +86,11 @@ export function readInstallation(dataDir: string): Installation {
     if ((e as NodeJS.ErrnoException).code !== 'ENOENT') throw e;
     throw badState(`${dataDir} holds no installation. Make one: berth-controller init --data-dir ${dataDir}`);
   }
-  return Installation.parse(JSON.parse(text));
+  try {
+    return Installation.parse(JSON.parse(text));
+  } catch (e) {
+    throw badState(`${paths(dataDir).marker} is damaged: put it back from a backup`, {}, e);
+  }
 }
 
 async function currentCertificate(dataDir: string, i: Installation, authority: Authority, nowMs: number) {

@@ -51,6 +51,11 @@ export interface Fence {
   revision: bigint;
   /** One process life of a controller. */
   runId: string;
+  /**
+   * Of Watch only: the runs before this one on the same database, newest first, at most 1000. The agent lets another run
+   * in only when the run that it knew last is among them.
+   */
+  formerRunIds: string[];
 }
 
 export interface OperationContext {
@@ -104,7 +109,7 @@ export interface AcknowledgeOperationsResponse {
 }
 
 function createBaseFence(): Fence {
-  return { installationId: "", controllerEpoch: 0n, revision: 0n, runId: "" };
+  return { installationId: "", controllerEpoch: 0n, revision: 0n, runId: "", formerRunIds: [] };
 }
 
 export const Fence: MessageFns<Fence> = {
@@ -126,6 +131,9 @@ export const Fence: MessageFns<Fence> = {
     }
     if (message.runId !== "") {
       writer.uint32(34).string(message.runId);
+    }
+    for (const v of message.formerRunIds) {
+      writer.uint32(42).string(v!);
     }
     return writer;
   },
@@ -175,6 +183,14 @@ export const Fence: MessageFns<Fence> = {
             message.runId = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.formerRunIds.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -198,6 +214,7 @@ export const Fence: MessageFns<Fence> = {
       : 0n;
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.runId = object.runId ?? "";
+    message.formerRunIds = object.formerRunIds?.map((e) => e) || [];
     return message;
   },
 };
