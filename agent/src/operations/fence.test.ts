@@ -104,6 +104,13 @@ describe('the fence', () => {
     await expect(keeper.check(from())).rejects.toMatchObject(WRONG);
   });
 
+  it('starts anew when the host was enrolled with another installation', async () => {
+    await keeper.check(from({ epoch: 7, revision: 500 }));
+    const other = new FenceKeeper('j', ledger, clock);
+    await other.check(from({ installationId: 'j', runId: 'z', revision: 1 }));
+    expect(ledger.controller).toMatchObject({ installationId: 'j', epoch: 1, runId: 'z' });
+  });
+
   it('refuses a call without its marks', async () => {
     await expect(keeper.check(from({ runId: '' }))).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
   });

@@ -8,7 +8,6 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Ledger, SeenController } from './ledger.ts';
 
 export interface Fence extends SeenController {
-  readonly installationId: string;
   /** Runs that the caller's database has been through before; only Watch carries them. */
   readonly formerRunIds: readonly string[];
 }
@@ -29,7 +28,9 @@ export class FenceKeeper {
     private readonly ledger: Ledger,
     private readonly clock: Clock,
   ) {
-    this.highest = ledger.controller;
+    const kept = ledger.controller;
+    // enrolled with another installation since: what the former one had says nothing about this one
+    this.highest = kept?.installationId === installationId ? kept : undefined;
   }
 
   /** Before anything is changed. A higher epoch is on disk before this resolves. @throws WRONG_CONTROLLER */
@@ -84,7 +85,8 @@ export class FenceKeeper {
   }
 
   private raise(f: Fence, top: SeenController | undefined): void {
-    this.highest = { epoch: f.epoch, revision: f.revision, runId: f.runId };
+    const { installationId, epoch, revision, runId } = f;
+    this.highest = { installationId, epoch, revision, runId };
     const kept = this.ledger.controller;
     if (top?.runId === f.runId && kept?.runId === f.runId && kept.epoch === f.epoch)
       this.ledger.noteController(this.highest);

@@ -40,7 +40,7 @@ describe('the operation ledger', () => {
       () => l.put(entry('a.1')),
       () => l.putResult(entry('a.1', 'succeeded')),
       () => l.put(entry('b.1')),
-      () => l.saveController({ epoch: 2, revision: 7, runId: 'run' }),
+      () => l.saveController({ installationId: 'i', epoch: 2, revision: 7, runId: 'run' }),
       () => l.drop('b.1'),
       () => l.putResult(entry('ü.2', 'cancelled')),
       () => l.acknowledge(['a.']),
@@ -93,12 +93,12 @@ describe('the operation ledger', () => {
     const l = await openLedger();
     const text = 'x'.repeat(2_000);
     for (let i = 0; i < 400; i++) await l.put({ ...entry('same.1'), request: text });
-    await l.saveController({ epoch: 3, revision: 9, runId: 'run' });
+    await l.saveController({ installationId: 'i', epoch: 3, revision: 9, runId: 'run' });
     await l.close();
     expect((await readFile(file())).length).toBeLessThan(400_000);
     const again = await openLedger();
     expect(content(again)).toEqual(['same.1=running']);
-    expect(again.controller).toEqual({ epoch: 3, revision: 9, runId: 'run' });
+    expect(again.controller).toEqual({ installationId: 'i', epoch: 3, revision: 9, runId: 'run' });
   });
 
   it('leaves damaged lines out and keeps the rest', async () => {

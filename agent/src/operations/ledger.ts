@@ -36,6 +36,7 @@ export interface LedgerEntry {
 }
 
 export interface SeenController {
+  readonly installationId: string;
   readonly epoch: number;
   readonly revision: number;
   readonly runId: string;
