@@ -382,11 +382,13 @@ describe('an image from host to host', { timeout: 90_000 }, () => {
 
   it('fails when the source answers but does not have the image', async () => {
     const [target, a] = [await startTarget(), await startSource('host-a', { exportName: 'another' })];
-    // whichever side of a refusal hangs up first: a source that does counts as lost, and is offered again
-    for (let seen = 0; !target.events.some((e) => e['error']);) {
+    // whichever side of a refusal hangs up first: a source that does counts as lost, and is offered again; the end may
+    // come while it is
+    const ended = (): boolean => target.events.some((e) => e['error']);
+    while (!ended()) {
       await a.offerTo(target);
-      seen = target.events.length;
-      await until('an end or a need', () => target.events.slice(seen).some((e) => e['error'] ?? e['needs']), 30_000);
+      const seen = target.events.length;
+      await until('an end or a need', () => ended() || target.events.slice(seen).some((e) => e['needs']), 30_000);
     }
     expect((await target.event('error'))['error']).toBe('PEER_UNAVAILABLE');
     expect(await daemons()).toEqual([]);
