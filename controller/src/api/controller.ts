@@ -2,7 +2,7 @@
 import type { ControllerServiceService } from '@berth/proto/v1/controller.ts';
 import type { State } from '../state/state.ts';
 import { toWire } from './numbers.ts';
-import type { Handlers } from './wrap.ts';
+import type { Handlers } from './call.ts';
 
 export interface About {
   readonly state: State;

@@ -1,7 +1,7 @@
 /** EnrollmentService: an agent's first certificate. The only service, besides health, that answers without credentials. */
 import type { EnrollmentServiceService } from '@berth/proto/v1/enrollment.ts';
 import type { Enrollment } from '../app/enrollment.ts';
-import type { Handlers } from './wrap.ts';
+import type { Handlers } from './call.ts';
 
 export const enrollmentHandlers = (
   enrollment: Enrollment,

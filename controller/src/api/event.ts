@@ -3,7 +3,7 @@ import type { Event as WireEvent, EventServiceService } from '@berth/proto/v1/ev
 import type { Event } from '@berth/shared/model/event.ts';
 import type { Events } from '../app/events.ts';
 import { fromWire, toWire } from './numbers.ts';
-import type { Handlers } from './wrap.ts';
+import type { Handlers } from './call.ts';
 
 export const eventHandlers = (events: Events): Handlers<EventServiceService> => ({
   listEvents: async (r) => {

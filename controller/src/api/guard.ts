@@ -1,12 +1,13 @@
 /** Puts authentication in front of services that come from libraries and know nothing of it (reflection). */
 import type { Server, ServerDuplexStream, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { toStatus } from '@berth/shared/errors/wire.ts';
-import { admit, type WrapDeps } from './wrap.ts';
+import { admit, type CallDeps } from './call.ts';
+import { bearerIn } from './wrap.ts';
 
 type BidiHandler = (call: ServerDuplexStream<unknown, unknown>) => void;
 
 /** Looks like the server to the library; each of its methods is guarded. */
-export const guardReflection = (server: Server, deps: WrapDeps): Pick<Server, 'addService'> => ({
+export const guardReflection = (server: Server, deps: CallDeps): Pick<Server, 'addService'> => ({
   addService(definition, implementation) {
     server.addService(definition, guarded(definition, implementation, deps));
   },
@@ -15,13 +16,13 @@ export const guardReflection = (server: Server, deps: WrapDeps): Pick<Server, 'a
 function guarded(
   definition: ServiceDefinition,
   implementation: UntypedServiceImplementation,
-  deps: WrapDeps,
+  deps: CallDeps,
 ): UntypedServiceImplementation {
   const entries = Object.entries(implementation).map(([name, handler]) => {
     const method = definition[name] ?? Object.values(definition).find((m) => m.originalName === name);
     const handle: BidiHandler = (call) => {
       try {
-        admit(method?.path ?? '', call.metadata, deps);
+        admit(method?.path ?? '', bearerIn(call.metadata), deps);
       } catch (e) {
         call.emit(
           'error',

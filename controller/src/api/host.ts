@@ -5,7 +5,7 @@ import type { HostDetails } from '../app/host-view.ts';
 import type { HostsApp, Invitation } from '../app/hosts.ts';
 import { toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
-import type { Handlers } from './wrap.ts';
+import type { Handlers } from './call.ts';
 
 export const hostHandlers = (hosts: HostsApp): Handlers<HostServiceService> => ({
   createHost: async (r, call) => {

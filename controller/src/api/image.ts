@@ -6,7 +6,7 @@ import type { Image as Stored } from '@berth/shared/model/image.ts';
 import type { Images, ImageView } from '../app/images.ts';
 import { fromWire, toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
-import type { Handlers } from './wrap.ts';
+import type { Handlers } from './call.ts';
 
 export const imageHandlers = (images: Images): Handlers<ImageServiceService> => ({
   importImage: async (r, call) => {

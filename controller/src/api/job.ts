@@ -4,7 +4,7 @@ import type { JobState as State, JobView, StepView } from '@berth/shared/model/j
 import type { JobsApp } from '../app/jobs.ts';
 import { toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
-import type { Handlers } from './wrap.ts';
+import type { Handlers } from './call.ts';
 
 export const jobHandlers = (jobs: JobsApp): Handlers<JobServiceService> => ({
   getJob: async (r) => toJob(await jobs.get(r.job)),

@@ -3,7 +3,7 @@ import type { Token as WireToken, TokenServiceService } from '@berth/proto/v1/to
 import type { Token } from '@berth/shared/model/access.ts';
 import { bearerOf, type Tokens } from '../app/tokens.ts';
 import { fromWire, toWire } from './numbers.ts';
-import type { Handlers } from './wrap.ts';
+import type { Handlers } from './call.ts';
 
 export const tokenHandlers = (tokens: Tokens): Handlers<TokenServiceService> => ({
   createToken: async (r, call) => {

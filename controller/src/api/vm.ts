@@ -8,7 +8,7 @@ import type { Hosts } from '../hosts/hosts.ts';
 import { relayConsole } from './console.ts';
 import { fromWire, toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
-import type { Handlers } from './wrap.ts';
+import type { Handlers } from './call.ts';
 
 export const vmHandlers = (vms: Vms, hosts: Hosts): Handlers<VmServiceService> => ({
   createVm: async (r, call) => {

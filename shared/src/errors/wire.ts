@@ -8,16 +8,17 @@ import { newTraceId } from '../runtime/random.ts';
 import { chain, ClusterError, isClusterError, type ErrorMeta } from './cluster-error.ts';
 import { isReason, REASONS, type Reason } from './reasons.ts';
 
-/** Translates what a handler threw. Unknown exceptions become INTERNAL with a trace id; `report` gets them with it, once. */
-export function toStatus(e: unknown, report: (traceId: string, e: unknown) => void): Partial<StatusObject> {
-  if (!isClusterError(e)) {
-    const traceId = newTraceId();
-    report(traceId, e);
-    return toStatus(
-      new ClusterError('INTERNAL', `internal error (trace ${traceId}); the log has the details`, { traceId }),
-      report,
-    );
-  }
+/** What a handler threw, for any border: unknown exceptions become INTERNAL with a trace id; `report` gets them with it, once. */
+export function known(e: unknown, report: (traceId: string, e: unknown) => void): ClusterError {
+  if (isClusterError(e)) return e;
+  const traceId = newTraceId();
+  report(traceId, e);
+  return new ClusterError('INTERNAL', `internal error (trace ${traceId}); the log has the details`, { traceId });
+}
+
+/** Translates what a handler threw, as `known` sees it. */
+export function toStatus(thrown: unknown, report: (traceId: string, e: unknown) => void): Partial<StatusObject> {
+  const e = known(thrown, report);
   const metadata = new Metadata();
   const row = REASONS[e.reason];
   metadata.set('berth-reason', e.reason);

@@ -1,0 +1,63 @@
+/** All services of the public API and what answers them: the one list from which gRPC and HTTP are both served. */
+import { ControllerServiceService } from '@berth/proto/v1/controller.ts';
+import { EnrollmentServiceService } from '@berth/proto/v1/enrollment.ts';
+import { EventServiceService } from '@berth/proto/v1/event.ts';
+import { HostServiceService } from '@berth/proto/v1/host.ts';
+import { ImageServiceService } from '@berth/proto/v1/image.ts';
+import { JobServiceService } from '@berth/proto/v1/job.ts';
+import { TokenServiceService } from '@berth/proto/v1/token.ts';
+import { VmServiceService } from '@berth/proto/v1/vm.ts';
+import type { Enrollment } from '../app/enrollment.ts';
+import type { Events } from '../app/events.ts';
+import type { HostsApp } from '../app/hosts.ts';
+import type { Images } from '../app/images.ts';
+import type { JobsApp } from '../app/jobs.ts';
+import type { Vms } from '../app/vms.ts';
+import type { Hosts } from '../hosts/hosts.ts';
+import type { Tokens } from '../app/tokens.ts';
+import { controllerHandlers, type About } from './controller.ts';
+import { enrollmentHandlers } from './enrollment.ts';
+import { eventHandlers } from './event.ts';
+import { hostHandlers } from './host.ts';
+import { imageHandlers } from './image.ts';
+import { jobHandlers } from './job.ts';
+import { tokenHandlers } from './token.ts';
+import { vmHandlers } from './vm.ts';
+import type { Handlers, Method } from './call.ts';
+
+export interface App {
+  readonly hosts: HostsApp;
+  readonly vms: Vms;
+  readonly images: Images;
+  readonly jobs: JobsApp;
+  readonly events: Events;
+  readonly tokens: Tokens;
+  readonly enrollment: Enrollment;
+  readonly connections: Hosts;
+  readonly about: About;
+}
+
+/** The handlers belong to the definition: `service` is the only way to make one. */
+export interface PublicService {
+  readonly definition: Readonly<Record<string, Method>>;
+  readonly handlers: Handlers<Record<string, Method>>;
+}
+
+const service = <D extends Record<string, Method>>(definition: D, handlers: Handlers<D>): PublicService => ({
+  definition,
+  handlers: handlers as Handlers<Record<string, Method>>,
+});
+
+export function services(app: App): readonly PublicService[] {
+  const { about } = app;
+  return [
+    service(ControllerServiceService, controllerHandlers(about)),
+    service(EnrollmentServiceService, enrollmentHandlers(app.enrollment, about.state.installationId)),
+    service(EventServiceService, eventHandlers(app.events)),
+    service(HostServiceService, hostHandlers(app.hosts)),
+    service(ImageServiceService, imageHandlers(app.images)),
+    service(JobServiceService, jobHandlers(app.jobs)),
+    service(TokenServiceService, tokenHandlers(app.tokens)),
+    service(VmServiceService, vmHandlers(app.vms, app.connections)),
+  ];
+}
