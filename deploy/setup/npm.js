@@ -49,13 +49,18 @@ function writeStamp(root) {
 /** Whether npm's own record inside node_modules agrees with the lock file, and the native module loads in this Node. */
 function adoptable(root) {
   const record = path.join(root, 'node_modules/.package-lock.json');
-  if (!existsSync(record) || !loads(path.join(root, 'node_modules/better-sqlite3/build/Release/better_sqlite3.node')))
-    return false;
+  if (!existsSync(record) || !loads(path.join(root, 'node_modules', sqliteFile(process.versions.node)))) return false;
   const lock = JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8'));
   const installed = JSON.parse(readFileSync(record, 'utf8'));
   if (!sameVersions(lock.packages, installed.packages)) return false;
   writeStamp(root);
   return true;
+}
+
+/** What shows that SQLite can be used: Node 20 needs the release that is compiled, later ones take one that is not. Pure. */
+export function sqliteFile(nodeVersion) {
+  const compiled = 'better-sqlite3/build/Release/better_sqlite3.node';
+  return Number(nodeVersion.split('.')[0]) >= 22 ? 'better-sqlite3-napi/package.json' : compiled;
 }
 
 function loads(nativeModule) {

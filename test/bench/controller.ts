@@ -2,9 +2,9 @@
  * The controller as a real process under the weight of a large installation: from start to serving with a full database,
  * and with two thousand agents that it really dials, over TLS.
  */
+import { Sqlite } from '@berth/controller/state/sqlite/library.ts';
 import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import Sqlite from 'better-sqlite3';
 import { createApi, type Api } from '@berth/controller/cli/core/api.ts';
 import { openState } from '@berth/controller/state/open-state.ts';
 import type { State } from '@berth/controller/state/state.ts';

@@ -2,10 +2,10 @@
  * What the controller's state costs: durable updates per second (synchronous=FULL), and the time to load a large
  * inventory. Beside each the raw tool: better-sqlite3 alone doing the same. Functions only; the table is main.ts's.
  */
+import { Sqlite } from '@berth/controller/state/sqlite/library.ts';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Sqlite from 'better-sqlite3';
 import { openState } from '@berth/controller/state/open-state.ts';
 import { aHost, anImage, aVm, macOf } from '@berth/controller/state/samples.ts';
 import { initState } from '@berth/controller/state/sqlite/init.ts';

@@ -29,7 +29,7 @@ async function bundle(source: string): Promise<string> {
     platform: 'node',
     target: 'node20',
     format: 'esm',
-    external: ['better-sqlite3'],
+    external: ['better-sqlite3', 'better-sqlite3-napi'],
     logLevel: 'silent',
   });
   const target = join(folder, `${name}.mjs`);

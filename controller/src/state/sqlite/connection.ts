@@ -3,8 +3,9 @@
  * up to date; each of these is asserted, not hoped for. Reading and writing rows is database.ts's.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import Sqlite, { type Database } from 'better-sqlite3';
+import type { Database } from 'better-sqlite3';
 import { badState, chain, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { Sqlite } from './library.ts';
 import { MIGRATIONS, type Migration } from './migrations.ts';
 
 export interface OpenOptions {

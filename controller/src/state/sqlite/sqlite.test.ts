@@ -2,7 +2,6 @@
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Job } from '@berth/shared/model/job.ts';
 import { expectGolden } from '@berth/test/harness/golden.ts';
@@ -10,6 +9,7 @@ import { sqliteWorkerFile } from '@berth/test/harness/sqlite-worker.ts';
 import { openState } from '../open-state.ts';
 import { aHost, aJob, anImage, aVm } from '../samples.ts';
 import type { State } from '../state.ts';
+import { Sqlite } from './library.ts';
 import { migrate, openDatabase } from './connection.ts';
 import { initState } from './init.ts';
 import { MIGRATIONS } from './migrations.ts';
