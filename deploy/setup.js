@@ -24,6 +24,8 @@ const TEST_TOOLS = [
   { package: 'genisoimage', command: 'isoinfo' },
   { package: 'iproute2', command: 'ip' },
   { package: 'procps', command: 'ps' },
+  { package: 'curl', command: 'curl' },
+  { package: 'jq', command: 'jq' },
 ];
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Makes proto/gen from the .proto files with protoc and ts-proto. `--check` makes it elsewhere and compares, so that CI
+ * Makes proto/gen from the .proto files with protoc and ts-proto, and what HTTP needs (describe.js). `--check` makes it elsewhere and compares, so that CI
  * notices stale or hand-edited generated code.
  */
 import { execFileSync } from 'node:child_process';
@@ -7,6 +7,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { describe } from './describe.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const bin = (name) => join(here, '..', 'node_modules', '.bin', name);
@@ -46,6 +47,8 @@ function generate(out) {
     ],
     { stdio: 'inherit', cwd: here },
   );
+  const publicApi = protos.filter((f) => f.startsWith(join('berth', 'v1')));
+  describe({ protoc: bin('protoc'), root: here, files: publicApi, out });
 }
 
 const made = mkdtempSync(join(tmpdir(), 'berth-gen-'));

@@ -13,6 +13,7 @@ import { DEFAULT_POLICY } from './scheduler/world.ts';
 
 const DEFAULT_FILE = '/etc/berth/controller.yaml';
 const API_PORT = 7443;
+const HTTP_PORT = 7480;
 
 const address = z
   .string()
@@ -36,6 +37,8 @@ const Schema = z.strictObject({
   dataDir: z.string().min(1).default('/var/lib/berth/controller'),
   /** Where the gRPC API listens. */
   listen: address.default(`0.0.0.0:${API_PORT}`),
+  /** Where the JSON API listens; `off`: nowhere. Default: the host of `listen`, as far above its port as 7480 is above 7443. */
+  httpListen: z.union([z.literal('off'), address]).optional(),
   /** host:port that goes into join tokens; default: the first address given to init. */
   address: address.optional(),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
@@ -62,6 +65,16 @@ const Schema = z.strictObject({
 });
 
 export type Config = z.output<typeof Schema>;
+/** Where HTTPS listens; undefined when it is off. */
+export function httpAddressOf(
+  config: Pick<Config, 'listen' | 'httpListen'>,
+): { host: string; port: number } | undefined {
+  if (config.httpListen === 'off') return undefined;
+  if (config.httpListen !== undefined) return splitAddress(config.httpListen, HTTP_PORT);
+  const { host, port } = splitAddress(config.listen, API_PORT) ?? { host: '0.0.0.0', port: API_PORT };
+  return { host, port: port === 0 ? 0 : Math.min(65_535, port + HTTP_PORT - API_PORT) };
+}
+
 export type ConfigInput = z.input<typeof Schema>;
 
 /** Checks and completes; INVALID_ARGUMENT names every problem. */

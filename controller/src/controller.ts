@@ -14,7 +14,7 @@ import { Images } from './app/images.ts';
 import { JobsApp } from './app/jobs.ts';
 import { Tokens } from './app/tokens.ts';
 import { Vms } from './app/vms.ts';
-import type { Config } from './config.ts';
+import { httpAddressOf, type Config } from './config.ts';
 import { createHosts, type RunningHosts } from './hosts/connections.ts';
 import { createFence, type FenceSource } from './hosts/fence.ts';
 import { LastSeen } from './hosts/last-seen.ts';
@@ -46,7 +46,13 @@ export interface ControllerOptions {
 
 export interface Controller {
   /** Serving when it resolves. */
-  start(): Promise<{ readonly port: number; readonly hosts: number; readonly installationId: string }>;
+  start(): Promise<{
+    readonly port: number;
+    /** Undefined when HTTPS is off. */
+    readonly httpPort: number | undefined;
+    readonly hosts: number;
+    readonly installationId: string;
+  }>;
   /** Streams end, jobs rest where they are, all is durable, the database is free. */
   stop(): Promise<void>;
   /** For tests and benches. */
@@ -79,10 +85,11 @@ class BuiltController implements Controller {
     const identity = await loadIdentity(dataDir, clock.now());
     await this.seen.load();
     const state = await this.openState();
+    let httpPort: number | undefined;
     try {
       this.parts = this.build(identity, state);
       const listen = splitAddress(config.listen, 7443) ?? { host: '0.0.0.0', port: 7443 };
-      this.port = await this.parts.api.listen(joinAddress(listen.host, listen.port));
+      ({ port: this.port, httpPort } = await this.parts.api.listen(listen, httpAddressOf(config)));
     } catch (e) {
       this.parts = undefined;
       await state.close();
@@ -94,7 +101,7 @@ class BuiltController implements Controller {
     hosts.start();
     this.seen.start(() => hosts.lastSeen());
     jobs.run();
-    return { port: this.port, hosts: state.tables.hosts.size, installationId: state.installationId };
+    return { port: this.port, httpPort, hosts: state.tables.hosts.size, installationId: state.installationId };
   }
 
   async stop(): Promise<void> {

@@ -13,6 +13,7 @@ interface Flags {
   readonly config?: string;
   readonly dataDir?: string;
   readonly listen?: string;
+  readonly httpListen?: string;
   readonly logLevel?: string;
 }
 
@@ -21,7 +22,7 @@ const workerFile = new URL('./sqlite-worker.js', import.meta.url);
 const NAME = 'berth-controller';
 
 const readConfig = (f: Flags): Config =>
-  loadConfig(f.config, { dataDir: f.dataDir, listen: f.listen, logLevel: f.logLevel });
+  loadConfig(f.config, { dataDir: f.dataDir, listen: f.listen, httpListen: f.httpListen, logLevel: f.logLevel });
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
@@ -56,10 +57,10 @@ async function run(flags: Flags): Promise<void> {
     workerFile,
     onFatal: () => process.exit(1),
   });
-  const { port, hosts, installationId } = await controller.start();
+  const { port, httpPort, hosts, installationId } = await controller.start();
   const tookMs = Math.round(systemClock.monotonic() - startedAt);
   say(
-    `${NAME} ready on ${config.listen.replace(/:0$/, `:${port}`)} in ${tookMs} ms (${installationId}, ${hosts} hosts)`,
+    `${NAME} ready on ${config.listen.replace(/:0$/, `:${port}`)} in ${tookMs} ms (${installationId}, ${hosts} hosts, ${httpPort === undefined ? 'no HTTPS' : `HTTPS on ${httpPort}`})`,
   );
   stopOnSignals(log, () => controller.stop());
 }
@@ -112,7 +113,8 @@ function program(): Command {
     .action((_: unknown, self: Command) => init(self.optsWithGlobals()));
   shared(command.command('run'))
     .description('run the controller')
-    .option('--listen <host:port>', 'where the API listens')
+    .option('--listen <host:port>', 'where the gRPC API listens')
+    .option('--http-listen <host:port>', 'where the JSON API listens (HTTPS); off: nowhere')
     .action((_: unknown, self: Command) => run(self.optsWithGlobals()));
   shared(command.command('admin-token'))
     .description("make a new administrator's token; the controller must be stopped")

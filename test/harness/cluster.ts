@@ -16,19 +16,25 @@ export class Cluster {
 
   private constructor(
     readonly dir: string,
-    /** host:port of the API. */
+    /** host:port of the gRPC API. */
     readonly address: string,
+    /** host:port of the JSON API. */
+    readonly httpAddress: string,
     private readonly removeDir: () => void,
   ) {
     this.dataDir = join(dir, 'controller');
     this.configFile = join(dir, 'config.yaml');
-    this.controller = new Daemon(PROGRAMS.controller, ['run', '--data-dir', this.dataDir, '--listen', address]);
+    this.controller = new Daemon(PROGRAMS.controller, [
+      'run',
+      ...['--data-dir', this.dataDir, '--listen', address, '--http-listen', httpAddress],
+    ]);
   }
 
   /** Initialises and starts a controller that listens on `host`, and logs in. */
   static async start(host = '127.0.0.1'): Promise<Cluster> {
     const { path, remove } = temporaryDirectory();
-    const cluster = new Cluster(path, `${host}:${await freePort(host)}`, remove);
+    const [grpc, https] = [await freePort(host), await freePort(host)];
+    const cluster = new Cluster(path, `${host}:${grpc}`, `${host}:${https}`, remove);
     const init = await run(PROGRAMS.controller, ['init', '--data-dir', cluster.dataDir, '--address', cluster.address]);
     if (init.code !== 0) throw new Error(`berth-controller init: ${init.err}`);
     cluster.controller.start();

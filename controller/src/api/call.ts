@@ -5,7 +5,7 @@
 import { chain, ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { known } from '@berth/shared/errors/wire.ts';
 import type { Log } from '@berth/shared/log/log.ts';
-import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Caller, Tokens } from '../app/tokens.ts';
 import type { State } from '../state/state.ts';
 import { accessOf, mayCall } from './authorisation.ts';
@@ -27,6 +27,10 @@ export interface Incoming {
   readonly authorization: string | undefined;
   /** Aborts when the caller hangs up or its deadline passes. */
   readonly hangup: AbortSignal;
+  /** Goes on for long: it ends when the caller may not do it any more. */
+  readonly long?: boolean;
+  /** Under which the log has it, when the transport has given it one. */
+  readonly traceId?: string;
 }
 
 /** What handlers know of the call. */
@@ -34,7 +38,7 @@ export interface Call {
   /** Empty for methods that anyone may call. */
   readonly user: string;
   readonly role: string;
-  /** Aborted when the caller hangs up, its deadline passes, or the server stops. */
+  /** Aborted when the caller hangs up, its deadline passes, its token ends, or the server stops; the reason is then a ClusterError, or nobody listens any more. */
   readonly signal: AbortSignal;
 }
 
@@ -90,31 +94,65 @@ const isHangUp = (e: unknown, hangup: AbortSignal): boolean =>
 export async function runCall<T>(incoming: Incoming, deps: CallDeps, work: (about: Call) => Promise<T>): Promise<T> {
   const startedAt = deps.clock.monotonic();
   const over = new AbortController();
-  const stop = () => over.abort();
-  for (const s of [incoming.hangup, deps.stopping]) {
-    s.addEventListener('abort', stop, { once: true });
-    if (s.aborted) stop();
-  }
+  const ends = [incoming.hangup, deps.stopping].map((s) => forward(s, over));
   let user = '';
   const note = (error?: string) => {
     const ms = Math.round(deps.clock.monotonic() - startedAt);
-    deps.log.debug({ method: incoming.path, user, ms, ...(error === undefined ? {} : { error }) }, 'call');
+    deps.log.debug(
+      { method: incoming.path, user, ms, traceId: incoming.traceId, ...(error === undefined ? {} : { error }) },
+      'call',
+    );
   };
   try {
     const caller = admit(incoming.path, incoming.authorization, deps);
     user = caller?.user ?? '';
+    if (incoming.long) ends.push(whileAdmitted(incoming, deps, over));
     const result = await work({ user, role: caller?.role ?? '', signal: over.signal });
+    if (isLapse(over.signal.reason)) throw over.signal.reason;
     note();
     return result;
   } catch (e) {
-    const seen = isHangUp(e, over.signal) ? new ClusterError('CANCELLED', 'the caller hung up') : e;
-    const error = known(seen, (traceId, cause) =>
-      deps.log.error({ method: incoming.path, user, traceId, err: cause }, 'a call failed unexpectedly'),
-    );
+    const lapse: unknown = over.signal.reason;
+    const seen = isLapse(lapse)
+      ? lapse
+      : isHangUp(e, over.signal)
+        ? new ClusterError('CANCELLED', 'the caller hung up')
+        : e;
+    const report = (traceId: string, cause: unknown) =>
+      deps.log.error({ method: incoming.path, user, traceId, err: cause }, 'a call failed unexpectedly');
+    const error = known(seen, report, incoming.traceId);
     if (error === seen) note(chain(error));
     throw error;
   } finally {
-    for (const s of [incoming.hangup, deps.stopping]) s.removeEventListener('abort', stop);
-    stop();
+    for (const end of ends) end();
+    over.abort();
   }
 }
+
+/** @returns what ends the forwarding. */
+function forward(from: AbortSignal, to: AbortController): () => void {
+  const stop = () => to.abort(from.reason);
+  from.addEventListener('abort', stop, { once: true });
+  if (from.aborted) stop();
+  return () => from.removeEventListener('abort', stop);
+}
+
+/** How long a stream may outlive the right to it. */
+const RECHECK_MS = 3_000;
+
+/** Aborts when the caller's token has ended, or may not do this any more. @returns what ends the looking. */
+function whileAdmitted(incoming: Incoming, deps: CallDeps, over: AbortController): () => void {
+  let timer: Timer;
+  const look = () => {
+    try {
+      admit(incoming.path, incoming.authorization, deps);
+      timer = deps.clock.after(RECHECK_MS, look);
+    } catch (e) {
+      over.abort(e);
+    }
+  };
+  timer = deps.clock.after(RECHECK_MS, look);
+  return () => timer.cancel();
+}
+
+const isLapse = (reason: unknown): boolean => isClusterError(reason, 'UNAUTHENTICATED', 'PERMISSION_DENIED');

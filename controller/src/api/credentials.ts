@@ -1,14 +1,26 @@
-/** TLS of the public server: 1.3 only, and the whole chain with the CA in it, because callers know only the CA's pin. */
+/**
+ * TLS of the public servers, in one place: 1.3 only, and the whole chain with the CA in it, because callers know only the
+ * CA's pin.
+ */
 import { ServerCredentials } from '@grpc/grpc-js';
+
+export interface ServerIdentity {
+  readonly chainPem: string;
+  readonly keyPem: string;
+}
+
+/** What Node's TLS server takes. */
+export const tlsOptions = ({ chainPem, keyPem }: ServerIdentity) => ({
+  cert: [chainPem],
+  key: [keyPem],
+  minVersion: 'TLSv1.3' as const,
+});
 
 /** grpc-js has no option for the least TLS version; its credentials take what Node's TLS server takes. */
 class Tls13 extends ServerCredentials {
-  constructor(identity: { readonly chainPem: string; readonly keyPem: string }) {
-    super({ requestCert: false, minVersion: 'TLSv1.3' } as ConstructorParameters<typeof ServerCredentials>[0], {
-      cert: [identity.chainPem],
-      key: [identity.keyPem],
-      minVersion: 'TLSv1.3',
-    });
+  constructor(identity: ServerIdentity) {
+    const constructing = { requestCert: false, minVersion: 'TLSv1.3' };
+    super(constructing as ConstructorParameters<typeof ServerCredentials>[0], tlsOptions(identity));
   }
   override _isSecure(): boolean {
     return true;
@@ -18,7 +30,4 @@ class Tls13 extends ServerCredentials {
   }
 }
 
-export const serverCredentials = (identity: {
-  readonly chainPem: string;
-  readonly keyPem: string;
-}): ServerCredentials => new Tls13(identity);
+export const serverCredentials = (identity: ServerIdentity): ServerCredentials => new Tls13(identity);

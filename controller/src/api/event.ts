@@ -13,7 +13,8 @@ export const eventHandlers = (events: Events): Handlers<EventServiceService> => 
   },
   watchEvents: async function* (r, call) {
     const afterRevision = fromWire('after_revision', r.afterRevision);
-    for await (const event of events.watch(afterRevision, call.signal)) yield toEvent(event);
+    for await (const { event, resumeAfter } of events.watch(afterRevision, call.signal))
+      yield { ...toEvent(event), resumeAfter: toWire(resumeAfter) };
   },
 });
 
@@ -26,4 +27,5 @@ const toEvent = (e: Event): WireEvent => ({
   subject: e.subject,
   message: e.message,
   jobId: e.jobId ?? '',
+  resumeAfter: 0n,
 });

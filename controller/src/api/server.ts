@@ -1,9 +1,13 @@
-/** The public gRPC server: TLS 1.3, limits, health, reflection, and the services of the files beside this one. */
+/** The public servers: gRPC with its limits, health, reflection, and HTTPS (http/), both over the services of the files beside this one. */
 import { setMaxListeners } from 'node:events';
 import { Server, type ServerOptions } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
-import { badState } from '@berth/shared/errors/cluster-error.ts';
-import { serverCredentials } from './credentials.ts';
+import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { joinAddress } from '../app/address.ts';
+import { serverCredentials, type ServerIdentity } from './credentials.ts';
+import { Gateway, type HttpLimits } from './http/gateway.ts';
+import { Readiness } from './http/readiness.ts';
+import { HTTP_LIMITS, HttpServer } from './http/server.ts';
 import { guardReflection } from './guard.ts';
 import { addReflection } from './reflection.ts';
 import { services, type App } from './services.ts';
@@ -12,8 +16,9 @@ import { wrapService } from './wrap.ts';
 
 export interface ApiOptions {
   readonly app: App;
-  readonly identity: { readonly chainPem: string; readonly keyPem: string };
+  readonly identity: ServerIdentity;
   readonly wrap: Omit<CallDeps, 'stopping'>;
+  readonly limits?: HttpLimits;
 }
 
 /** `grpc.enable_channelz` stays on: without it grpc-js does not end sessions when the server is shut down. */
@@ -26,28 +31,49 @@ const OPTIONS: ServerOptions = {
 };
 const GRACE_MS = 2_000;
 
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
 export class ApiServer {
   private readonly server = new Server(OPTIONS);
   private readonly health = new HealthImplementation({ '': 'NOT_SERVING' });
+  private readonly http: HttpServer;
   private readonly stopping = new AbortController();
 
   constructor(private readonly o: ApiOptions) {
     setMaxListeners(0, this.stopping.signal); // every stream listens
     const deps: CallDeps = { ...o.wrap, stopping: this.stopping.signal };
-    for (const { definition, handlers } of services(o.app))
+    const all = services(o.app);
+    for (const { definition, handlers } of all)
       this.server.addService(definition, wrapService(definition, handlers, deps));
+    const readiness = new Readiness(o.app.about.state, deps.clock);
+    const gateway = new Gateway({ services: all, deps, readiness, limits: o.limits ?? HTTP_LIMITS });
+    this.http = new HttpServer({ gateway, identity: o.identity, clock: deps.clock, log: deps.log });
     this.health.addToServer(this.server);
     if (!addReflection(guardReflection(this.server, deps)))
       deps.log.warn('server reflection is off: the .proto files are not beside the program');
   }
 
-  /** @returns the port; that of `listen`, unless it is 0. */
-  listen(address: string): Promise<number> {
+  /** @returns the ports; those of the addresses, unless these are 0. */
+  async listen(grpc: Address, https: Address | undefined): Promise<{ port: number; httpPort: number | undefined }> {
+    const httpPort = https && (await this.http.listen(https.host, https.port));
+    try {
+      const port = await this.listenGrpc(joinAddress(grpc.host, grpc.port));
+      this.health.setStatus('', 'SERVING');
+      return { port, httpPort };
+    } catch (e) {
+      await this.http.stop();
+      throw e;
+    }
+  }
+
+  private listenGrpc(address: string): Promise<number> {
     const credentials = serverCredentials(this.o.identity);
     return new Promise((resolve, reject) => {
       this.server.bindAsync(address, credentials, (e, port) => {
         if (e) return reject(badState(`cannot listen on ${address} (${e.message}): is another controller running?`));
-        this.health.setStatus('', 'SERVING');
         resolve(port);
       });
     });
@@ -56,9 +82,10 @@ export class ApiServer {
   /** Ends streams, lets calls in flight finish for a moment, then cuts them. */
   async stop(): Promise<void> {
     this.health.setStatus('', 'NOT_SERVING');
-    this.stopping.abort();
+    this.stopping.abort(new ClusterError('CONTROLLER_UNREACHABLE', 'the controller is stopping'));
     const cut = this.o.wrap.clock.after(GRACE_MS, () => this.server.forceShutdown());
-    await new Promise<void>((resolve) => this.server.tryShutdown(() => resolve()));
+    const grpc = new Promise<void>((resolve) => this.server.tryShutdown(() => resolve()));
+    await Promise.all([grpc, this.http.stop()]);
     cut.cancel();
     this.server.forceShutdown();
   }

@@ -99,6 +99,7 @@ function run<T>(method: Method, call: AnyCall, deps: CallDeps, work: (about: Cal
   const hangup = new AbortController();
   call.on('cancelled', () => hangup.abort());
   if (call.cancelled) hangup.abort();
-  const incoming = { path: method.path, authorization: bearerIn(call.metadata), hangup: hangup.signal };
+  const long = method.requestStream || method.responseStream;
+  const incoming = { path: method.path, authorization: bearerIn(call.metadata), hangup: hangup.signal, long };
   return runCall(incoming, deps, work);
 }

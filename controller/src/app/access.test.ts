@@ -4,7 +4,7 @@ import type { Event } from '@berth/shared/model/event.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { memoryState } from '../hosts/testing.ts';
 import type { State } from '../state/state.ts';
-import { Events } from './events.ts';
+import { Events, type Followed } from './events.ts';
 import { bearerOf, Tokens } from './tokens.ts';
 
 let state: State;
@@ -64,9 +64,9 @@ describe('watching events', () => {
       for (let i = 0; i < times; i++)
         tx.event({ type: 'x.y', severity: 'info', subjectKind: 'host', subject: 'h1', message, jobId: undefined });
     });
-  async function take(source: AsyncIterable<Event>, n: number): Promise<string[]> {
+  async function take(source: AsyncIterable<{ event: Event }>, n: number): Promise<string[]> {
     const got: string[] = [];
-    for await (const e of source) if (got.push(e.message) === n) break;
+    for await (const { event } of source) if (got.push(event.message) === n) break;
     return got;
   }
 
@@ -87,7 +87,7 @@ describe('watching events', () => {
     const watch = new Events(state).watch(0, stop.signal);
     const next = watch.next();
     await tell('new');
-    expect((await next).value).toMatchObject({ message: 'new' });
+    expect((await next).value).toMatchObject({ event: { message: 'new' } });
     const last = watch.next();
     stop.abort();
     expect((await last).done).toBe(true);
@@ -98,10 +98,28 @@ describe('watching events', () => {
     const watch = new Events(state).watch(0, stop.signal);
     const first = watch.next();
     await tell('first');
-    expect((await first).value).toMatchObject({ message: 'first' });
+    expect((await first).value).toMatchObject({ event: { message: 'first' } });
     for (let i = 0; i < 30; i++) await tell(`m${i}`, 100);
     const got = await take(watch, 3_000);
     expect(new Set(got).size).toBe(30);
     expect([got[0], got.at(-1)]).toEqual(['m0', 'm29']);
+  });
+
+  it('says where to go on so that a watch that ends within a revision loses nothing of it', async () => {
+    await tell('before');
+    const from = state.revision;
+    await tell('many', 3);
+    const goOn = async (after: number) => {
+      const watch = new Events(state).watch(after, new AbortController().signal);
+      const first = (await watch.next()).value as Followed;
+      await watch.return(undefined);
+      return first;
+    };
+    const first = await goOn(from);
+    expect([first.event.message, first.resumeAfter]).toEqual(['many', from]);
+    const stop = new AbortController();
+    const rest: Followed[] = [];
+    for await (const f of new Events(state).watch(first.resumeAfter, stop.signal)) if (rest.push(f) === 3) break;
+    expect(rest.map((f) => f.resumeAfter)).toEqual([from, from, from + 1]);
   });
 });

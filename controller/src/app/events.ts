@@ -7,6 +7,12 @@ const PAGE = 500;
 const QUEUE = 1_000;
 const MOST = 5_000;
 
+export interface Followed {
+  readonly event: Event;
+  /** Where a watch goes on that has seen this event and no more: all events of a revision, or none, have been seen there. */
+  readonly resumeAfter: number;
+}
+
 export class Events {
   constructor(private readonly state: State) {}
 
@@ -19,7 +25,7 @@ export class Events {
   }
 
   /** Events after a revision (0: only new ones), each once, in order, until `signal` aborts. */
-  async *watch(afterRevision: number, signal: AbortSignal): AsyncGenerator<Event> {
+  async *watch(afterRevision: number, signal: AbortSignal): AsyncGenerator<Followed> {
     const follower = new Follower(this.state, signal);
     try {
       let last = afterRevision > 0 ? afterRevision : this.state.durableRevision;
@@ -27,13 +33,13 @@ export class Events {
       while (!signal.aborted) {
         while (follower.behind) {
           follower.behind = false;
-          for await (const event of this.past(last)) {
-            last = event.revision;
-            yield event;
+          for await (const followed of this.past(last)) {
+            last = followed.event.revision;
+            yield followed;
           }
         }
         const news = follower.take().filter((e) => e.revision > last);
-        for (const event of news) yield event;
+        yield* followable(news);
         last = news.at(-1)?.revision ?? last;
         await follower.more();
       }
@@ -43,19 +49,26 @@ export class Events {
   }
 
   /** All of a revision or nothing of it, so that the last revision read is always a good place to go on. */
-  private async *past(after: number): AsyncGenerator<Event> {
+  private async *past(after: number): AsyncGenerator<Followed> {
     for (let from = after; ;) {
       const page = await this.state.events({ afterRevision: from, limit: PAGE });
       const last = page.at(-1)?.revision;
       if (last === undefined) return;
       const full = page.length === PAGE && page[0]?.revision !== last;
       const whole = full ? page.filter((e) => e.revision !== last) : page;
-      yield* whole;
+      yield* followable(whole);
       if (page.length < PAGE) return;
       from = whole.at(-1)?.revision ?? last;
     }
   }
 }
+
+/** @param whole events of whole revisions, in order. */
+const followable = (whole: readonly Event[]): Followed[] =>
+  whole.map((event, i) => ({
+    event,
+    resumeAfter: whole[i + 1]?.revision === event.revision ? event.revision - 1 : event.revision,
+  }));
 
 /** Collects new events; when its reader is too slow it forgets them and says so. */
 class Follower {

@@ -112,6 +112,8 @@ export interface State {
   update<T>(fn: (tx: Tx) => NotPromise<T>): Promise<T>;
   /** Resolves when everything applied so far is durable: await it before answering a read. */
   settled(): Promise<void>;
+  /** Resolves when a commit of its own, of nothing, has become durable: that commits work now. */
+  prove(): Promise<void>;
   /** Of open jobs and those that ended lately; others are in history. */
   jobLog(jobId: JobId): readonly JobEvent[];
   /** From the durable engine, open and ended, newest first; `tables.jobs` forgets old ended jobs. */

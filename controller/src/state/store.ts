@@ -102,6 +102,12 @@ export class Store implements State {
     return new Promise((resolve, reject) => this.#waiters.push({ revision: this.#revision, resolve, reject }));
   }
 
+  prove(): Promise<void> {
+    if (this.#dead) return Promise.reject(this.#dead);
+    this.#enqueue({ touched: new Map(), events: [], jobEvents: [] });
+    return this.settled();
+  }
+
   jobLog(jobId: JobId): readonly JobEvent[] {
     return this.#logs.get(jobId);
   }

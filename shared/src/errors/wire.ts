@@ -9,9 +9,12 @@ import { chain, ClusterError, isClusterError, type ErrorMeta } from './cluster-e
 import { isReason, REASONS, type Reason } from './reasons.ts';
 
 /** What a handler threw, for any border: unknown exceptions become INTERNAL with a trace id; `report` gets them with it, once. */
-export function known(e: unknown, report: (traceId: string, e: unknown) => void): ClusterError {
+export function known(
+  e: unknown,
+  report: (traceId: string, e: unknown) => void,
+  traceId: string = newTraceId(),
+): ClusterError {
   if (isClusterError(e)) return e;
-  const traceId = newTraceId();
   report(traceId, e);
   return new ClusterError('INTERNAL', `internal error (trace ${traceId}); the log has the details`, { traceId });
 }

@@ -40,6 +40,11 @@ export interface Event {
   subject: string;
   message: string;
   jobId: string;
+  /**
+   * In WatchEvents: `after_revision` of a watch that goes on after this event. Less than `revision` while more events of the
+   * same revision follow, so that none is lost; some may then come twice.
+   */
+  resumeAfter: bigint;
 }
 
 export interface ListEventsRequest {
@@ -57,7 +62,17 @@ export interface WatchEventsRequest {
 }
 
 function createBaseEvent(): Event {
-  return { revision: 0n, atMs: 0n, type: "", severity: "", subjectKind: "", subject: "", message: "", jobId: "" };
+  return {
+    revision: 0n,
+    atMs: 0n,
+    type: "",
+    severity: "",
+    subjectKind: "",
+    subject: "",
+    message: "",
+    jobId: "",
+    resumeAfter: 0n,
+  };
 }
 
 export const Event: MessageFns<Event> = {
@@ -91,6 +106,12 @@ export const Event: MessageFns<Event> = {
     }
     if (message.jobId !== "") {
       writer.uint32(66).string(message.jobId);
+    }
+    if (message.resumeAfter !== 0n) {
+      if (BigInt.asUintN(64, message.resumeAfter) !== message.resumeAfter) {
+        throw new globalThis.Error("value provided for field message.resumeAfter of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.resumeAfter);
     }
     return writer;
   },
@@ -172,6 +193,14 @@ export const Event: MessageFns<Event> = {
             message.jobId = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.resumeAfter = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -197,6 +226,9 @@ export const Event: MessageFns<Event> = {
     message.subject = object.subject ?? "";
     message.message = object.message ?? "";
     message.jobId = object.jobId ?? "";
+    message.resumeAfter = (object.resumeAfter !== undefined && object.resumeAfter !== null)
+      ? BigInt(object.resumeAfter)
+      : 0n;
     return message;
   },
 };

@@ -1,0 +1,56 @@
+/** Whole answers: JSON, errors, short texts; and the headers that every answer has. */
+import type { ServerResponse } from 'node:http';
+import type { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Exchange } from './body.ts';
+import { toHttpError } from './errors.ts';
+
+/**
+ * No CORS: browsers of other origins get nothing. No Strict-Transport-Security either: it would bind every other port of
+ * the host, and the certificate is of Berth's own CA.
+ */
+const ALWAYS = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+};
+
+export const TRACE_HEADER = 'berth-trace-id';
+
+export function dress(res: ServerResponse, traceId: string): void {
+  for (const [name, value] of Object.entries(ALWAYS)) res.setHeader(name, value);
+  res.setHeader(TRACE_HEADER, traceId);
+}
+
+export function sendText(res: ServerResponse, status: number, text: string): void {
+  res.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', 'content-length': Buffer.byteLength(text) });
+  res.end(text);
+}
+
+/** @param body an object, or JSON text that is ready. */
+export function sendJson(res: ServerResponse, status: number, body: object | string): void {
+  const text = typeof body === 'string' ? body : `${JSON.stringify(body)}\n`;
+  res.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
+  res.end(text);
+}
+
+/** How long a caller that still sends may take to notice that it is refused. */
+const LINGER_MS = 2_000;
+
+/** An error instead of an answer. What the caller still sends is dropped for a moment, then it is cut off. */
+export function sendError(x: Exchange, e: ClusterError, traceId: string, clock: Clock): void {
+  const { req, res } = x;
+  if (res.writableEnded) return;
+  if (res.destroyed || res.headersSent) return void res.destroy();
+  const { status, headers, body } = toHttpError(e, traceId);
+  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
+  if (req.complete) return sendJson(res, status, body);
+  res.setHeader('connection', 'close');
+  sendJson(res, status, body);
+  const cut = clock.after(LINGER_MS, () => req.destroy());
+  req.once('close', () => cut.cancel());
+  req.resume();
+}

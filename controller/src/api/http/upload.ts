@@ -1,0 +1,28 @@
+/** A file that a caller sends as the messages of a client-streaming method: first which object, then the bytes. Stores nothing. */
+import type { IncomingHttpHeaders } from 'node:http';
+import type { DescMessage } from '@bufbuild/protobuf';
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import type { Method } from '../call.ts';
+import { requestOf } from './messages.ts';
+
+export interface Upload {
+  readonly variables: Readonly<Record<string, string>>;
+  readonly headers: IncomingHttpHeaders;
+  readonly pieces: AsyncIterable<Uint8Array>;
+}
+
+/** Fields of `begin` that are not in the path come as headers, because secrets never stand in a URL: Berth-Ticket. */
+export async function* uploadOf(input: DescMessage, method: Method, from: Upload): AsyncGenerator<unknown> {
+  const begin = input.fields.find((f) => f.fieldKind === 'message');
+  const data = input.fields.find((f) => f.fieldKind === 'scalar');
+  if (begin?.message === undefined || data?.oneof === undefined) throw new Error(`${input.typeName} is no upload`);
+  const fields: Record<string, string> = {};
+  for (const f of begin.message.fields) {
+    const value = from.variables[f.jsonName] ?? from.headers[`berth-${f.jsonName.toLowerCase()}`];
+    if (typeof value !== 'string')
+      throw invalidArgument(`an upload needs its ${f.jsonName}: the header Berth-${f.jsonName}`);
+    fields[f.jsonName] = value;
+  }
+  yield method.requestDeserialize(requestOf(input, '', { [begin.jsonName]: fields }));
+  for await (const value of from.pieces) yield { [data.oneof.localName]: { $case: data.localName, value } };
+}

@@ -1,0 +1,51 @@
+/* eslint-disable */
+// Which path of the JSON API is which method: proto/http-rule.js applied to the protos. Made by npm run gen. DO NOT EDIT.
+
+export interface HttpRoute {
+  readonly verb: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly path: string;
+  /** json: one answer. events: server-sent events. bytes: a file. upload: a file from the caller. */
+  readonly kind: 'json' | 'events' | 'bytes' | 'upload';
+  readonly rpc: string;
+}
+
+export const HTTP_ROUTES: readonly HttpRoute[] = [
+  { verb: 'GET', path: '/v1/controller', kind: 'json', rpc: '/berth.v1.ControllerService/GetController' },
+  { verb: 'GET', path: '/v1/events', kind: 'json', rpc: '/berth.v1.EventService/ListEvents' },
+  { verb: 'GET', path: '/v1/events:watch', kind: 'events', rpc: '/berth.v1.EventService/WatchEvents' },
+  { verb: 'POST', path: '/v1/hosts', kind: 'json', rpc: '/berth.v1.HostService/CreateHost' },
+  { verb: 'POST', path: '/v1/hosts/{host}/joinTokens', kind: 'json', rpc: '/berth.v1.HostService/CreateJoinToken' },
+  { verb: 'GET', path: '/v1/hosts/{host}', kind: 'json', rpc: '/berth.v1.HostService/GetHost' },
+  { verb: 'GET', path: '/v1/hosts', kind: 'json', rpc: '/berth.v1.HostService/ListHosts' },
+  { verb: 'DELETE', path: '/v1/hosts/{host}', kind: 'json', rpc: '/berth.v1.HostService/DeleteHost' },
+  { verb: 'POST', path: '/v1/hosts/{host}:drain', kind: 'json', rpc: '/berth.v1.HostService/DrainHost' },
+  { verb: 'POST', path: '/v1/hosts/{host}:resume', kind: 'json', rpc: '/berth.v1.HostService/ResumeHost' },
+  { verb: 'POST', path: '/v1/images:import', kind: 'json', rpc: '/berth.v1.ImageService/ImportImage' },
+  { verb: 'PUT', path: '/v1/images/{imageId}:upload', kind: 'upload', rpc: '/berth.v1.ImageService/UploadImage' },
+  { verb: 'GET', path: '/v1/images/{image}', kind: 'json', rpc: '/berth.v1.ImageService/GetImage' },
+  { verb: 'GET', path: '/v1/images', kind: 'json', rpc: '/berth.v1.ImageService/ListImages' },
+  { verb: 'DELETE', path: '/v1/images/{image}', kind: 'json', rpc: '/berth.v1.ImageService/DeleteImage' },
+  { verb: 'GET', path: '/v1/jobs/{job}', kind: 'json', rpc: '/berth.v1.JobService/GetJob' },
+  { verb: 'GET', path: '/v1/jobs', kind: 'json', rpc: '/berth.v1.JobService/ListJobs' },
+  { verb: 'GET', path: '/v1/jobs/{job}:watch', kind: 'events', rpc: '/berth.v1.JobService/WatchJob' },
+  { verb: 'POST', path: '/v1/jobs/{job}:cancel', kind: 'json', rpc: '/berth.v1.JobService/CancelJob' },
+  { verb: 'POST', path: '/v1/jobs/{job}:retry', kind: 'json', rpc: '/berth.v1.JobService/RetryJob' },
+  { verb: 'POST', path: '/v1/jobs/{job}:accept', kind: 'json', rpc: '/berth.v1.JobService/AcceptJob' },
+  { verb: 'POST', path: '/v1/tokens', kind: 'json', rpc: '/berth.v1.TokenService/CreateToken' },
+  { verb: 'GET', path: '/v1/tokens', kind: 'json', rpc: '/berth.v1.TokenService/ListTokens' },
+  { verb: 'DELETE', path: '/v1/tokens/{token}', kind: 'json', rpc: '/berth.v1.TokenService/DeleteToken' },
+  { verb: 'POST', path: '/v1/vms', kind: 'json', rpc: '/berth.v1.VmService/CreateVm' },
+  { verb: 'POST', path: '/v1/vms:clone', kind: 'json', rpc: '/berth.v1.VmService/CloneVm' },
+  { verb: 'GET', path: '/v1/vms/{vm}', kind: 'json', rpc: '/berth.v1.VmService/GetVm' },
+  { verb: 'GET', path: '/v1/vms', kind: 'json', rpc: '/berth.v1.VmService/ListVms' },
+  { verb: 'POST', path: '/v1/vms/{vm}:start', kind: 'json', rpc: '/berth.v1.VmService/StartVm' },
+  { verb: 'POST', path: '/v1/vms/{vm}:stop', kind: 'json', rpc: '/berth.v1.VmService/StopVm' },
+  { verb: 'DELETE', path: '/v1/vms/{vm}', kind: 'json', rpc: '/berth.v1.VmService/DeleteVm' },
+  { verb: 'GET', path: '/v1/vms/{vm}/log', kind: 'bytes', rpc: '/berth.v1.VmService/ReadVmLog' },
+];
+
+/** Not served by HTTP, and why. */
+export const GRPC_ONLY: Readonly<Record<string, string>> = {
+  '/berth.v1.EnrollmentService/Enroll': "agents enrol by gRPC; nothing but health answers here without a token",
+  '/berth.v1.VmService/OpenVmConsole': "a console is a stream both ways, which HTTP/1.1 has not",
+};
