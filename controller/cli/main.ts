@@ -18,7 +18,7 @@ async function main(words: readonly string[]): Promise<number> {
     stop.abort(new Error('interrupted'));
     process.once('SIGINT', () => process.exit(INTERRUPTED));
   });
-  process.stdout.on('error', () => process.exit(EXIT.done)); // the reader of our pipe went away
+  onLostOutput();
   let worst: number = EXIT.done;
   let api: Api | undefined;
   const context = async (name: string | undefined): Promise<Context> => {
@@ -61,6 +61,16 @@ async function main(words: readonly string[]): Promise<number> {
   } finally {
     api?.close();
   }
+}
+
+/** Whoever reads our pipe may leave when they have seen enough; anything else means that what was asked for is not there. */
+function onLostOutput(): void {
+  process.stdout.on('error', (e: NodeJS.ErrnoException) => {
+    if (e.code === 'EPIPE') process.exit(EXIT.done);
+    process.stderr.write(`berth: the output could not be written: ${e.message}\n`);
+    process.exit(EXIT.failed);
+  });
+  process.stderr.on('error', () => {}); // nobody is left to be told
 }
 
 const HELP_EXIT: Readonly<Record<HelpShown, number>> = { 'help was wanted': EXIT.done, 'help was needed': EXIT.usage };

@@ -2,9 +2,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { execa } from 'execa';
 import { Cluster } from '../harness/cluster.ts';
 import { rawDisk } from '../harness/disk-files.ts';
 import { expectGolden } from '../harness/golden.ts';
+import { PROGRAMS } from '../harness/processes.ts';
 
 describe('the words of the command line', () => {
   let c: Cluster;
@@ -111,6 +113,20 @@ describe('the words of the command line', () => {
     ]);
     expect(await c.json<{ name: string }>('vm', 'show', 'd1')).toMatchObject({ name: 'd1' });
     expect(await c.ok('vm', 'list', '-o', 'yaml')).toMatch(/^- id: vm-/);
+  });
+
+  it('says when its output is lost, but nothing when the reader has seen enough', async () => {
+    const env = { BERTH_CONFIG: c.configFile };
+    const berth = (script: string) =>
+      execa('bash', ['-c', script, process.execPath, PROGRAMS.berth], { env, reject: false });
+    for (const command of ['host list', 'vm --help', 'completion bash']) {
+      const lost = await berth(`"$0" "$1" ${command} >/dev/full`);
+      expect(lost, command).toMatchObject({ exitCode: 1 });
+      expect(lost.stderr).toMatch(/^berth: the output could not be written: ENOSPC: .*$/);
+      const left = await berth(`set -o pipefail; "$0" "$1" ${command} | head -c 1`);
+      expect(left, command).toMatchObject({ exitCode: 0, stderr: '' });
+    }
+    expect(await berth('"$0" "$1" vm show nosuch 2>/dev/full')).toMatchObject({ exitCode: 3, stderr: '' });
   });
 
   it('tells both versions, and its own when nobody answers', async () => {
