@@ -119,10 +119,7 @@ class BuiltController implements Controller {
 
   private async openState(): Promise<State> {
     const { dataDir, clock, log, workerFile } = this.o;
-    const onFatal = (e: unknown) => {
-      log.fatal({ err: e }, 'the state could not be made durable');
-      this.o.onFatal?.(e);
-    };
+    const onFatal = (e: unknown) => this.o.onFatal?.(e); // in the log already
     const where = workerFile === undefined ? {} : { workerFile };
     const path = paths(dataDir).database;
     try {

@@ -5,6 +5,8 @@ import { createLog, type Log } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { systemRandom } from '@berth/shared/runtime/random.ts';
 import { VERSION } from '@berth/shared/version.ts';
+import { diskTrouble } from './state/disk-trouble.ts';
+import { StateFailed } from './state/store.ts';
 import { loadConfig, printConfig, type Config } from './config.ts';
 import { createController } from './controller.ts';
 import { initialise, renewAdminToken } from './trust/init.ts';
@@ -30,7 +32,10 @@ async function init(flags: Flags & { readonly address: readonly string[] }): Pro
   const config = readConfig(flags);
   const log = createLog(NAME, config.logLevel);
   const { dataDir } = config;
-  const made = await initialise({ dataDir, addresses: flags.address, clock: systemClock, log, workerFile });
+  const made = await onDiskOf(
+    dataDir,
+    initialise({ dataDir, addresses: flags.address, clock: systemClock, log, workerFile }),
+  );
   say(`installation ${made.installationId} made in ${dataDir}`);
   say(`start it: ${NAME} run --data-dir ${dataDir}`);
   say(`log in:   berth login --token-file ${made.adminTokenFile}`);
@@ -39,7 +44,8 @@ async function init(flags: Flags & { readonly address: readonly string[] }): Pro
 async function adminToken(flags: Flags): Promise<void> {
   const config = readConfig(flags);
   const log = createLog(NAME, config.logLevel);
-  const file = await renewAdminToken({ dataDir: config.dataDir, clock: systemClock, log, workerFile });
+  const { dataDir } = config;
+  const file = await onDiskOf(dataDir, renewAdminToken({ dataDir, clock: systemClock, log, workerFile }));
   say(`log in: berth login --token-file ${file}`);
 }
 
@@ -55,15 +61,21 @@ async function run(flags: Flags): Promise<void> {
     log,
     version: VERSION,
     workerFile,
-    onFatal: () => process.exit(1),
+    onFatal: (e) => fail(new StateFailed(`the controller had to stop: ${chain(e)}`)),
   });
-  const { port, httpPort, hosts, installationId } = await controller.start();
+  const { port, httpPort, hosts, installationId } = await onDiskOf(config.dataDir, controller.start());
   const tookMs = Math.round(systemClock.monotonic() - startedAt);
   say(
     `${NAME} ready on ${config.listen.replace(/:0$/, `:${port}`)} in ${tookMs} ms (${installationId}, ${hosts} hosts, ${httpPort === undefined ? 'no HTTPS' : `HTTPS on ${httpPort}`})`,
   );
   stopOnSignals(log, () => controller.stop());
 }
+
+/** A full disk gets words that help, wherever it was met. */
+const onDiskOf = <T>(dataDir: string, work: Promise<T>): Promise<T> =>
+  work.catch((e: unknown) => {
+    throw diskTrouble(e, dataDir) ?? e;
+  });
 
 /** The first signal stops cleanly; the second one at once. */
 function stopOnSignals(log: Log, stop: () => Promise<void>): void {
@@ -82,8 +94,8 @@ function stopOnSignals(log: Log, stop: () => Promise<void>): void {
 
 function fail(e: unknown): never {
   const code = (e as NodeJS.ErrnoException).code;
-  const words =
-    isClusterError(e) || code !== undefined ? chain(e) : e instanceof Error ? (e.stack ?? e.message) : chain(e);
+  const ours = isClusterError(e) || code !== undefined;
+  const words = e instanceof StateFailed ? e.message : e instanceof Error && !ours ? (e.stack ?? e.message) : chain(e);
   process.stderr.write(`${NAME}: ${words}\n`);
   process.exit(1);
 }

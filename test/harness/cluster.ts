@@ -30,11 +30,13 @@ export class Cluster {
     ]);
   }
 
-  /** Initialises and starts a controller that listens on `host`, and logs in. */
-  static async start(host = '127.0.0.1'): Promise<Cluster> {
+  /** Initialises and starts a controller that listens on `host`, and logs in. @param prepare its empty data directory. */
+  static async start(host = '127.0.0.1', prepare?: (dataDir: string) => Promise<unknown>): Promise<Cluster> {
     const { path, remove } = temporaryDirectory();
     const [grpc, https] = [await freePort(host), await freePort(host)];
     const cluster = new Cluster(path, `${host}:${grpc}`, `${host}:${https}`, remove);
+    if (prepare) mkdirSync(cluster.dataDir);
+    await prepare?.(cluster.dataDir);
     const init = await run(PROGRAMS.controller, ['init', '--data-dir', cluster.dataDir, '--address', cluster.address]);
     if (init.code !== 0) throw new Error(`berth-controller init: ${init.err}`);
     cluster.controller.start();

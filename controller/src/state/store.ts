@@ -2,7 +2,7 @@
  * The state: tables in memory, one synchronous writer, group commit. Updates that arrive while a commit is under way
  * share the next one, so 100 in flight cost one fsync. What is durable, and how, is the engine's.
  */
-import { chain } from '@berth/shared/errors/cluster-error.ts';
+import { chain, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
 import type { JobEvent } from '@berth/shared/model/job.ts';
 import type { Log } from '@berth/shared/log/log.ts';
@@ -216,7 +216,8 @@ export class Store implements State {
   #fail(e: unknown): void {
     this.#failed = true;
     this.#dead = new StateFailed(`the state could not be made durable: ${chain(e)}`, { cause: e });
-    this.o.log.fatal({ err: e }, 'a commit failed; the controller stops');
+    const told = isClusterError(e) ? { reason: e.reason, why: chain(e) } : { err: e };
+    this.o.log.fatal(told, 'the state could not be made durable; the controller stops');
     this.o.onFatal(e);
     for (const w of this.#waiters.splice(0)) w.reject(this.#dead);
   }

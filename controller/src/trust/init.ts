@@ -2,7 +2,7 @@
  * `berth-controller init`: makes an installation in an empty directory, once: database, CA, certificate, and the first
  * administrator's token. The marker is written last, so that what a crash left half made is never taken for whole.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -32,6 +32,20 @@ export async function initialise(o: InitOptions): Promise<{ installationId: stri
   const at = paths(o.dataDir);
   const addresses = o.addresses.map(checkAddress);
   refuseUnlessEmpty(o.dataDir);
+  try {
+    const installationId = await make(o, addresses);
+    return { installationId, adminTokenFile: at.adminToken };
+  } catch (e) {
+    // nothing of it was there before
+    for (const suffix of ['', '-wal', '-shm', '.pid']) rmSync(at.database + suffix, { force: true });
+    for (const made of [at.caKey, at.caCertificate, at.key, at.certificate, at.adminToken])
+      for (const suffix of ['', '.new']) rmSync(made + suffix, { force: true });
+    throw e;
+  }
+}
+
+async function make(o: InitOptions, addresses: readonly string[]): Promise<string> {
+  const at = paths(o.dataDir);
   const { installationId } = initState({ path: at.database, clock: o.clock });
   const ca = await newAuthority(installationId, o.clock.now());
   writeSecretFile(at.caKey, ca.keyPem);
@@ -40,7 +54,7 @@ export async function initialise(o: InitOptions): Promise<{ installationId: stri
   writeController(o.dataDir, await authority.signController(installationId, addresses, o.clock.now()));
   await writeAdminToken(o, addresses[0] ?? '', publicKeyPin(ca.certificatePem));
   writeSecretFile(at.marker, JSON.stringify({ installationId, addresses }) + '\n');
-  return { installationId, adminTokenFile: at.adminToken };
+  return installationId;
 }
 
 /** A new administrator's token for a controller that is stopped: the way back in when all others are lost. */

@@ -2,9 +2,11 @@
  * The SQLite thread: the only place that holds the database while the controller runs, so that an fsync never blocks
  * the event loop. Bundled to controller/dist/sqlite-worker.js. One request at a time, in order.
  */
+import { dirname } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Database } from 'better-sqlite3';
-import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { chain, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { diskTrouble } from '../disk-trouble.ts';
 import { openDatabase } from './connection.ts';
 import { RowDatabase } from './database.ts';
 import type { Answers, FromWorker, ToWorker, WorkerData } from './protocol.ts';
@@ -36,8 +38,8 @@ port.on('message', (m: ToWorker) => {
   try {
     send({ id: m.id, value: answer(m) });
   } catch (e) {
-    const reason = isClusterError(e) ? e.reason : undefined;
-    send({ id: m.id, error: { reason, message: e instanceof Error ? e.message : String(e) } });
+    const said = diskTrouble(e, dirname(path)) ?? e;
+    send({ id: m.id, error: { reason: isClusterError(said) ? said.reason : undefined, message: chain(said) } });
   }
   if (m.op === 'close') port.close();
 });
