@@ -10,21 +10,24 @@ import { phaseLine } from './setup/phases.js';
 import { stateDirectory } from './setup/root.js';
 
 const USAGE = `npm run quickstart                    a controller and three hosts in containers, with two VMs
-npm run quickstart -- --hosts 5       the same with five hosts
+npm run quickstart -- --hosts 5       the same with five hosts (1 to 50)
 npm run quickstart -- --simulate      the same with simulated hosts: no root, no libvirt
-npm run quickstart -- --down          stop and remove all of it`;
+npm run quickstart -- --down          stop and remove all of it
+npm run quickstart -- --name NAME …   another one beside it; --down --name NAME removes that one`;
 
 /** @returns the options, or undefined when they make no sense. */
 function options(argv) {
-  const o = { hosts: 3, simulate: false, down: false, help: false };
+  const o = { hosts: 3, name: undefined, simulate: false, down: false, help: false };
   for (let i = 0; i < argv.length; i++) {
     if (argv[i] === '--hosts') o.hosts = Number(argv[++i]);
+    else if (argv[i] === '--name') o.name = argv[++i] ?? '';
     else if (argv[i] === '--simulate') o.simulate = true;
     else if (argv[i] === '--down') o.down = true;
     else if (argv[i] === '--help' || argv[i] === '-h') o.help = true;
     else return undefined;
   }
-  return Number.isInteger(o.hosts) && o.hosts >= 1 && o.hosts <= 50 ? o : undefined;
+  const named = o.name === undefined || /^[a-z0-9][a-z0-9-]{0,19}$/.test(o.name);
+  return named && Number.isInteger(o.hosts) && o.hosts >= 1 && o.hosts <= 50 ? o : undefined;
 }
 
 function fail(line, code = 1) {
@@ -41,8 +44,12 @@ if (o.help) {
 
 const hosts = o.hosts === 1 ? '1 host' : `${o.hosts} hosts`;
 const lab = !o.simulate && !o.down;
+const same = [o.simulate ? ' --simulate' : '', o.name === undefined ? '' : ` --name ${o.name}`];
 process.once('SIGINT', () =>
-  fail('interrupted. Go on: npm run quickstart    Remove it: npm run quickstart -- --down', 130),
+  fail(
+    `interrupted. Go on: npm run quickstart --${same.join('')}    Remove it: npm run quickstart -- --down${same[1]}`,
+    130,
+  ),
 );
 if (!o.down)
   console.log(
@@ -70,10 +77,11 @@ if (lab && setup.lab === undefined)
 const { quickstart, down } = await import('./dist/quickstart.js');
 try {
   if (o.down) {
-    await down((line) => console.log(line));
+    await down(o.name, (line) => console.log(line));
     await stopOwnEngine({ socketPath: await dockerSocket(process.env.DOCKER_HOST), stateDir: stateDirectory() });
   } else
     await quickstart({
+      name: o.name,
       hosts: o.hosts,
       simulate: o.simulate,
       guestImage: setup.lab?.guestImage,

@@ -1,16 +1,15 @@
 /** The quickstart's controller: initialised once, run in the background, reached as its first administrator. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createApi, type Api } from '@berth/controller/cli/core/api.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { decodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { fetchPinnedCa } from '@berth/shared/trust/pin.ts';
 import { endDaemons, ensureDaemon, freePort, lastLine, runCommand, runs, settles, type Argv } from './processes.ts';
-import { root, stateDir } from './state.ts';
+import { root, type Place } from './state.ts';
 
 const PROGRAM = join(root, 'controller', 'dist', 'berth-controller.js');
-const dataDir = join(stateDir, 'controller');
-const logFile = join(stateDir, 'controller.log');
+const dataDirOf = (place: Place): string => join(place.stateDir, 'controller');
 
 export interface RunningController {
   readonly address: string;
@@ -19,8 +18,9 @@ export interface RunningController {
 }
 
 /** @param address where it listens: one address that both this machine and the hosts reach. */
-export async function ensureController(address: string): Promise<RunningController> {
-  if (!existsSync(join(dataDir, 'admin-token'))) await init(address);
+export async function ensureController(place: Place, address: string): Promise<RunningController> {
+  const [dataDir, logFile] = [dataDirOf(place), join(place.stateDir, 'controller.log')];
+  if (!existsSync(join(dataDir, 'admin-token'))) await init(dataDir, address);
   const line = decodeLoginLine(readFileSync(join(dataDir, 'admin-token'), 'utf8'));
   const argv: Argv = [process.execPath, PROGRAM, 'run', '--data-dir', dataDir, '--listen', line.controller];
   ensureDaemon(argv, logFile);
@@ -34,10 +34,10 @@ export async function ensureController(address: string): Promise<RunningControll
   return { address: line.controller, endpoint, api: createApi(endpoint, () => systemClock.now()) };
 }
 
-async function init(address: string): Promise<void> {
-  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+async function init(dataDir: string, address: string): Promise<void> {
+  mkdirSync(dirname(dataDir), { recursive: true, mode: 0o700 });
   const port = await freePort(address, 7443);
   await runCommand([process.execPath, PROGRAM, 'init', '--data-dir', dataDir, '--address', `${address}:${port}`]);
 }
 
-export const stopController = (): Promise<number> => endDaemons(PROGRAM, stateDir);
+export const stopController = ({ stateDir }: Place): Promise<number> => endDaemons(PROGRAM, stateDir);

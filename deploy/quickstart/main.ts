@@ -8,13 +8,15 @@ import { createLive, type Live } from '@berth/controller/cli/output/live.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { durationText, phaseLine } from '../setup/phases.js';
 import { ensureController, stopController } from './controller.ts';
-import { ensureContainers, ensureHosts, labOf, stopHosts } from './hosts.ts';
+import { ensureContainers, ensureHosts, labOf, simulatedRuns, stopHosts } from './hosts.ts';
 import { alone } from './lock.ts';
-import { loadState, removeState, saveState, type QuickstartState } from './state.ts';
+import { loadState, placeOf, removeState, saveState, type Place, type QuickstartState } from './state.ts';
 import { forgetContext, rememberContext } from './user-context.ts';
 import { ensureImage, ensureVms, guestLines, imageLine, inventory, type Phase } from './workload.ts';
 
 export interface QuickstartOptions {
+  /** Tells it from others on this machine; undefined is the usual one. */
+  readonly name: string | undefined;
   readonly hosts: number;
   readonly simulate: boolean;
   readonly guestImage: string | undefined;
@@ -22,15 +24,18 @@ export interface QuickstartOptions {
 
 const VMS = ['web', 'db'];
 
-export const quickstart = (o: QuickstartOptions): Promise<void> => alone(() => run(o));
+export function quickstart(o: QuickstartOptions): Promise<void> {
+  const place = placeOf(o.name);
+  return alone(place, () => run(place, o));
+}
 
-async function run(o: QuickstartOptions): Promise<void> {
+async function run(place: Place, o: QuickstartOptions): Promise<void> {
   const live = createLive({ stdout: process.stdout, stderr: process.stderr, clock: systemClock });
   const print = (line: string) => live.final(line);
   const phase = phases(live);
   try {
-    const before = await mend(o, print);
-    saveState({
+    const before = await mend(place, o, print);
+    saveState(place, {
       previousContext: before?.previousContext,
       simulate: o.simulate,
       hosts: Math.max(o.hosts, before?.hosts ?? 0),
@@ -39,21 +44,22 @@ async function run(o: QuickstartOptions): Promise<void> {
     const address = o.simulate
       ? '127.0.0.1'
       : await phase('containers', async () => {
-          const gateway = await ensureContainers(names);
+          const gateway = await ensureContainers(place, names);
           return { detail: `${names.length}, each with its own libvirt`, value: gateway };
         });
     const { api, endpoint } = await phase('controller', async () => {
-      const c = await ensureController(address);
+      const c = await ensureController(place, address);
       return { detail: c.address, value: c };
     });
-    remember(endpoint);
+    remember(place, endpoint);
     try {
       const all = names.length > 4 ? `h1 … h${names.length}` : names.join(' ');
       await phase(`hosts ${all}`, async () => ({
-        detail: await ensureHosts(api, o.simulate, names),
+        detail: await ensureHosts(place, api, o.simulate, names),
         value: undefined,
       }));
-      await work(api, o, phase, print);
+      const said = await work(place, api, o.guestImage, phase);
+      ['', ...said, '', ...(await inventory(api)), '', ...next(place)].forEach(print);
     } finally {
       api.close();
     }
@@ -62,24 +68,23 @@ async function run(o: QuickstartOptions): Promise<void> {
   }
 }
 
-async function work(api: Api, o: QuickstartOptions, phase: Phase, print: (line: string) => void): Promise<void> {
+/** Answers what the guests say. */
+async function work(place: Place, api: Api, guestImage: string | undefined, phase: Phase): Promise<readonly string[]> {
   const copies = await phase('image base', async () => {
-    const image = await ensureImage(api, o.guestImage);
+    const image = await ensureImage(place, api, guestImage);
     return { detail: imageLine(image), value: image.copies.map((c) => c.host) };
   });
   const before = await ensureVms(api, VMS, copies, phase);
-  const said = await phase('guests', async () => ({
+  return phase('guests', async () => ({
     detail: 'booted, as their consoles say',
     value: await guestLines(api, VMS, before),
   }));
-  print('');
-  [...said, '', ...(await inventory(api)), '', ...NEXT].forEach(print);
 }
 
-const NEXT = [
+const next = ({ flags }: Place): readonly string[] => [
   'Try:  npx berth vm list             npx berth vm console web        npx berth host list',
   '      npx berth vm clone base app   npx berth vm start app          npx berth event list',
-  'Stop: npm run quickstart -- --down',
+  `Stop: npm run quickstart -- --down${flags}`,
 ];
 
 /** A line for each phase that is done, and on a terminal one that counts the seconds of those at work. */
@@ -106,27 +111,36 @@ function phases(live: Live): Phase {
 }
 
 /** What an earlier run left is used. Where too much of it is lost, all of it is removed, with a line about it. */
-async function mend(o: QuickstartOptions, print: (line: string) => void): Promise<QuickstartState | undefined> {
-  const before = loadState();
+async function mend(
+  place: Place,
+  o: QuickstartOptions,
+  print: (line: string) => void,
+): Promise<QuickstartState | undefined> {
+  const before = loadState(place);
   if (!before) return undefined;
   const why =
     before.simulate === o.simulate
-      ? await loss(before, print)
+      ? await loss(place, before, print)
       : `has ${before.simulate ? 'simulated hosts' : 'hosts in containers'}`;
   if (why === undefined) {
     if (!o.simulate && o.hosts > before.hosts)
-      throw new Error(`${before.hosts} hosts run already. For ${o.hosts}: npm run quickstart -- --down, then again`);
+      throw new Error(
+        `${before.hosts} hosts run already. For ${o.hosts}: npm run quickstart -- --down${place.flags}, then again`,
+      );
     return before;
   }
   print(` … what an earlier quickstart left ${why}: it is removed first`);
-  await remove();
+  await remove(place);
   return undefined;
 }
 
 /** Why it can't be used any more. Hosts that are only switched off can. */
-async function loss(before: QuickstartState, print: (line: string) => void): Promise<string | undefined> {
-  if (before.simulate) return undefined;
-  const hosts = (await labOf())?.hosts ?? [];
+async function loss(place: Place, before: QuickstartState, print: (line: string) => void): Promise<string | undefined> {
+  if (before.simulate) {
+    const ended = Array.from({ length: before.hosts }, (_, i) => `h${i + 1}`).filter((n) => !simulatedRuns(place, n));
+    return ended.length > 0 ? `lost ${ended.join(', ')}: a simulated host lives in its process alone` : undefined;
+  }
+  const hosts = (await labOf(place))?.hosts ?? [];
   if (hosts.length < before.hosts) return `lost ${before.hosts - hosts.length} of its ${before.hosts} hosts`;
   const off = (await Promise.all(hosts.map((h) => h.running()))).filter((up) => !up).length;
   if (off > 0)
@@ -136,17 +150,18 @@ async function loss(before: QuickstartState, print: (line: string) => void): Pro
   return undefined;
 }
 
-function remember(endpoint: Endpoint): void {
-  const previousContext = rememberContext(endpoint);
-  const state = loadState();
-  if (state && previousContext !== undefined) saveState({ ...state, previousContext });
+function remember(place: Place, endpoint: Endpoint): void {
+  const previousContext = rememberContext(place.label, endpoint);
+  const state = loadState(place);
+  if (state && previousContext !== undefined) saveState(place, { ...state, previousContext });
 }
 
 /** Ends and removes everything that quickstart made: processes, containers, networks, files, the context. */
-export async function down(print: (line: string) => void): Promise<void> {
+export async function down(name: string | undefined, print: (line: string) => void): Promise<void> {
+  const place = placeOf(name);
   let found = { hosts: 0, controllers: 0 };
-  await alone(async () => {
-    found = await remove();
+  await alone(place, async () => {
+    found = await remove(place);
   });
   const { hosts, controllers } = found;
   print(
@@ -156,11 +171,11 @@ export async function down(print: (line: string) => void): Promise<void> {
   );
 }
 
-async function remove(): Promise<{ hosts: number; controllers: number }> {
-  const state = loadState();
-  const hosts = await stopHosts(state);
-  const controllers = await stopController();
-  forgetContext(state?.previousContext);
-  removeState();
+async function remove(place: Place): Promise<{ hosts: number; controllers: number }> {
+  const state = loadState(place);
+  const hosts = await stopHosts(place, state);
+  const controllers = await stopController(place);
+  forgetContext(place.label, state?.previousContext);
+  removeState(place);
   return { hosts, controllers };
 }

@@ -22,7 +22,7 @@ export const runs = (argv: Argv): boolean => daemons((words) => words.join('\0')
 
 /** Ends all processes that work with something below `dir`: SIGTERM, then SIGKILL. Answers how many there were. */
 export async function endDaemons(program: string, dir: string): Promise<number> {
-  const ours = () => daemons((words) => words.includes(program) && words.some((w) => w.startsWith(dir)));
+  const ours = () => daemons((words) => words.includes(program) && words.some((w) => w.startsWith(`${dir}/`)));
   const pids = ours();
   pids.forEach((pid) => process.kill(pid, 'SIGTERM'));
   if (!(await settles(() => ours().length === 0, 10_000))) ours().forEach((pid) => process.kill(pid, 'SIGKILL'));

@@ -1,9 +1,9 @@
 /** A small raw disk with a partition table: enough for simulated hosts, which check images as real ones do. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { stateDir } from './state.ts';
+import type { Place } from './state.ts';
 
-export function writeSimulatedImage(): string {
+export function writeSimulatedImage({ stateDir }: Place): string {
   const disk = Buffer.alloc(4 * 2 ** 20);
   const ENTRY = 446;
   disk[ENTRY] = 0x80; // bootable

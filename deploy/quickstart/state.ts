@@ -1,4 +1,6 @@
-/** What the quickstart remembers between runs, in .quickstart/ of the checkout. Which processes run is looked up, never remembered. */
+/**
+ * Where a quickstart lives, and what it remembers there between runs. Which processes run is looked up, never remembered.
+ */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findRoot } from '../setup/root.js';
@@ -11,15 +13,33 @@ export interface QuickstartState {
 }
 
 export const root = findRoot();
-export const stateDir = join(root, '.quickstart');
-const file = join(stateDir, 'state.json');
 
-export function loadState(): QuickstartState | undefined {
+/** One quickstart among several on this machine. */
+export interface Place {
+  /** Of the lab, of its containers and network, and of the context in the person's configuration. */
+  readonly label: string;
+  /** In the checkout; everything that is not in a container. */
+  readonly stateDir: string;
+  /** What the commands that are printed need to mean this one; begins with a space, or is empty. */
+  readonly flags: string;
+}
+
+/** @param name what --name said; undefined is the one without a name. */
+export function placeOf(name: string | undefined): Place {
+  const label = name === undefined ? 'quickstart' : `quickstart-${name}`;
+  return { label, stateDir: join(root, `.${label}`), flags: name === undefined ? '' : ` --name ${name}` };
+}
+
+const fileOf = (place: Place): string => join(place.stateDir, 'state.json');
+
+export function loadState(place: Place): QuickstartState | undefined {
+  const file = fileOf(place);
   return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as QuickstartState) : undefined;
 }
 
-export function saveState(state: QuickstartState): void {
-  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+export function saveState(place: Place, state: QuickstartState): void {
+  const file = fileOf(place);
+  mkdirSync(place.stateDir, { recursive: true, mode: 0o700 });
   writeFileSync(`${file}.new`, JSON.stringify(state));
   renameSync(`${file}.new`, file);
 }
@@ -27,7 +47,7 @@ export function saveState(state: QuickstartState): void {
 /** Whoever removes holds the lock, and goes on to hold it. */
 export const LOCK = 'lock';
 
-export function removeState(): void {
+export function removeState({ stateDir }: Place): void {
   const names = existsSync(stateDir) ? readdirSync(stateDir) : [];
   for (const name of names) if (name !== LOCK) rmSync(join(stateDir, name), { recursive: true, force: true });
 }

@@ -22,23 +22,23 @@ describe("the person's own configuration", () => {
   it('is as before when the quickstart is gone', () => {
     const before = { current: 'work', contexts: { home: endpoint, work: { ...endpoint, controller: 'w:1' } } };
     configStore(undefined).save(before);
-    const previous = rememberContext(endpoint);
+    const previous = rememberContext('quickstart', endpoint);
     expect(configStore(undefined).load().current).toBe('quickstart');
-    expect(rememberContext(endpoint)).toBeUndefined(); // a second run
-    forgetContext(previous);
+    expect(rememberContext('quickstart', endpoint)).toBeUndefined(); // a second run
+    forgetContext('quickstart', previous);
     expect(configStore(undefined).load()).toEqual(before);
   });
 
   it('is not there when it was not there', () => {
-    forgetContext(rememberContext(endpoint));
+    forgetContext('quickstart', rememberContext('quickstart', endpoint));
     expect(existsSync(join(dir, 'berth'))).toBe(false);
   });
 
   it('keeps a context that was chosen in the meantime', () => {
     configStore(undefined).save({ current: 'work', contexts: { work: endpoint, home: endpoint } });
-    const previous = rememberContext(endpoint);
+    const previous = rememberContext('quickstart', endpoint);
     configStore(undefined).save({ ...configStore(undefined).load(), current: 'home' });
-    forgetContext(previous);
+    forgetContext('quickstart', previous);
     expect(configStore(undefined).load().current).toBe('home');
   });
 });

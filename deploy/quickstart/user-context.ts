@@ -1,27 +1,25 @@
-/** Makes `npx berth` work at once: a context named quickstart in the person's own configuration, current until --down. */
+/** Makes `npx berth` work at once: a context of the quickstart in the person's own configuration, current until --down. */
 import { readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { configStore, type Endpoint } from '@berth/controller/cli/core/config.ts';
 
-const NAME = 'quickstart';
-
 /** Answers which context was current before. */
-export function rememberContext(endpoint: Endpoint): string | undefined {
+export function rememberContext(name: string, endpoint: Endpoint): string | undefined {
   const store = configStore(undefined);
   const { current, contexts } = store.load();
-  store.save({ current: NAME, contexts: { ...contexts, [NAME]: endpoint } });
-  return current === NAME ? undefined : current;
+  store.save({ current: name, contexts: { ...contexts, [name]: endpoint } });
+  return current === name ? undefined : current;
 }
 
 /** A configuration in which nothing else stands goes too. */
-export function forgetContext(previous: string | undefined): void {
+export function forgetContext(name: string, previous: string | undefined): void {
   const store = configStore(undefined);
   const { current, contexts } = store.load();
-  if (!(NAME in contexts)) return;
-  const rest = Object.fromEntries(Object.entries(contexts).filter(([name]) => name !== NAME));
+  if (!(name in contexts)) return;
+  const rest = Object.fromEntries(Object.entries(contexts).filter(([other]) => other !== name));
   const names = Object.keys(rest);
   if (names.length === 0) return removeFile(store.path);
-  const next = current !== NAME ? current : (names.find((n) => n === previous) ?? names[0]);
+  const next = current !== name ? current : (names.find((n) => n === previous) ?? names[0]);
   store.save({ ...(next === undefined ? {} : { current: next }), contexts: rest });
 }
 

@@ -12,7 +12,7 @@ import { VmState, type Vm } from '@berth/proto/v1/vm.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { formatFileBytes } from '@berth/shared/units/bytes.ts';
 import { runCommand, settles } from './processes.ts';
-import { root } from './state.ts';
+import { root, type Place } from './state.ts';
 import { writeSimulatedImage } from './simulated-image.ts';
 
 const BERTH = join(root, 'controller', 'dist', 'cli', 'berth.js');
@@ -27,10 +27,10 @@ export type Phase = <T>(
   work: () => Promise<{ readonly detail: string; readonly value: T }>,
 ) => Promise<T>;
 
-export async function ensureImage(api: Api, guestImage: string | undefined): Promise<Image> {
+export async function ensureImage(place: Place, api: Api, guestImage: string | undefined): Promise<Image> {
   const known = (await api.call(api.images, (c) => c.listImages, { page: PAGE })).images.find((i) => i.name === 'base');
   if (known?.state !== ImageState.AVAILABLE)
-    await runCommand([execPath, BERTH, 'image', 'import', guestImage ?? writeSimulatedImage(), '--name', 'base']);
+    await runCommand([execPath, BERTH, 'image', 'import', guestImage ?? writeSimulatedImage(place), '--name', 'base']);
   return api.call(api.images, (c) => c.getImage, { image: 'base' });
 }
 

@@ -21,8 +21,13 @@ let suites = 0;
 
 /** The suite gets a function that answers the lab; call it inside tests and hooks only. */
 export function describeLab(title: string, options: Omit<LabOptions, 'label'>, suite: (lab: () => Lab) => void): void {
-  if (unready === undefined) describe(title, () => withLab(options, suite));
-  else if (!labRequired()) describe.skip(`${title} (skipped: ${unready})`, () => suite(noLab));
+  describeWhereLabsRun(title, () => (unready === undefined ? withLab(options, suite) : suite(noLab)));
+}
+
+/** For a suite that makes its lab itself: call `removeLeftovers` first, and take a label of `ownLabel`. */
+export function describeWhereLabsRun(title: string, suite: () => void): void {
+  if (unready === undefined) describe(title, suite);
+  else if (!labRequired()) describe.skip(`${title} (skipped: ${unready})`, suite);
   else
     describe(title, () => {
       it('has a lab', () => {
@@ -31,8 +36,11 @@ export function describeLab(title: string, options: Omit<LabOptions, 'label'>, s
     });
 }
 
+/** Names the process that made a lab, so that one whose process is gone can be removed. */
+export const ownLabel = (): string => `test-${process.pid}-${++suites}`;
+
 function withLab(options: Omit<LabOptions, 'label'>, suite: (lab: () => Lab) => void): void {
-  const label = `test-${process.pid}-${++suites}`;
+  const label = ownLabel();
   let lab: Lab | undefined;
   beforeAll(async () => {
     await removeLeftovers();
@@ -51,9 +59,9 @@ function noLab(): never {
 }
 
 /** Labs whose test process is gone: it was killed before it could clean up. */
-async function removeLeftovers(): Promise<void> {
+export async function removeLeftovers(): Promise<void> {
   for (const label of await listLabs()) {
-    const pid = /^test-(\d+)-\d+$/.exec(label)?.[1];
+    const pid = /^(?:quickstart-)?test-(\d+)-\d+$/.exec(label)?.[1];
     if (pid !== undefined && !isAlive(Number(pid))) await removeLab(label);
   }
 }
