@@ -11,7 +11,7 @@ import { parseDuration } from '@berth/shared/units/duration.ts';
 import { splitAddress } from './app/address.ts';
 import { DEFAULT_POLICY } from './scheduler/world.ts';
 
-const DEFAULT_FILE = '/etc/berth/controller.yaml';
+export const DEFAULT_FILE = '/etc/berth/controller.yaml';
 const API_PORT = 7443;
 const HTTP_PORT = 7480;
 

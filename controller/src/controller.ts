@@ -12,8 +12,10 @@ import { Events } from './app/events.ts';
 import { HostsApp } from './app/hosts.ts';
 import { Images } from './app/images.ts';
 import { JobsApp } from './app/jobs.ts';
+import { Reviews } from './app/reviews.ts';
 import { Tokens } from './app/tokens.ts';
 import { Vms } from './app/vms.ts';
+import { Control } from './backup/control.ts';
 import { httpAddressOf, type Config } from './config.ts';
 import { createHosts, type RunningHosts } from './hosts/connections.ts';
 import { createFence, type FenceSource } from './hosts/fence.ts';
@@ -75,6 +77,7 @@ class BuiltController implements Controller {
   private port = 0;
   private readonly seen: LastSeen;
   private endNudges: (() => void) | undefined;
+  private control: Control | undefined;
 
   constructor(private readonly o: ControllerOptions) {
     this.seen = new LastSeen(paths(o.dataDir).lastSeen, o.clock, o.log);
@@ -101,6 +104,8 @@ class BuiltController implements Controller {
     hosts.start();
     this.seen.start(() => hosts.lastSeen());
     jobs.run();
+    this.control = new Control({ dataDir, state, clock, log: this.o.log });
+    await this.control.start();
     return { port: this.port, httpPort, hosts: state.tables.hosts.size, installationId: state.installationId };
   }
 
@@ -108,6 +113,7 @@ class BuiltController implements Controller {
     const parts = this.parts;
     if (parts === undefined) return;
     this.parts = undefined;
+    await this.control?.stop();
     await parts.api.stop();
     await parts.jobs.stop();
     this.endNudges?.();
@@ -159,6 +165,7 @@ class BuiltController implements Controller {
       images: new Images({ state, hosts, jobs, uploads, clock }),
       jobs: new JobsApp({ state, jobs }),
       events: new Events(state),
+      reviews: new Reviews({ state, hosts, clock }),
       tokens,
       enrollment: new Enrollment(state, identity.authority, clock),
       connections: hosts,

@@ -7,6 +7,7 @@ import { systemRandom } from '@berth/shared/runtime/random.ts';
 import { VERSION } from '@berth/shared/version.ts';
 import { diskTrouble } from './state/disk-trouble.ts';
 import { StateFailed } from './state/store.ts';
+import { backupCommands } from './backup/commands.ts';
 import { loadConfig, printConfig, type Config } from './config.ts';
 import { createController } from './controller.ts';
 import { initialise, renewAdminToken } from './trust/init.ts';
@@ -131,6 +132,15 @@ function program(): Command {
   shared(command.command('admin-token'))
     .description("make a new administrator's token; the controller must be stopped")
     .action((_: unknown, self: Command) => adminToken(self.optsWithGlobals()));
+  backupCommands(command, shared, {
+    name: NAME,
+    version: VERSION,
+    clock: systemClock,
+    workerFile,
+    readConfig,
+    log: (config) => createLog(NAME, config.logLevel),
+    say,
+  });
   return command;
 }
 

@@ -90,6 +90,7 @@ export class ClusterWorld {
       status: (id) => fakes.status(id),
       view: (id) => fakes.view(id),
       vm: (id) => fakes.vm(id),
+      has: () => undefined,
       vmStatistics: () => undefined,
       operation: (id) => fakes.operation(id),
       agent: (id) => this.adversary.agent(fakes.agent(id)),

@@ -117,6 +117,10 @@ export class FakeHosts implements Hosts {
     return this.#seen.get(vmId);
   }
 
+  has(): undefined {
+    return undefined;
+  }
+
   vmStatistics(): undefined {
     return undefined;
   }

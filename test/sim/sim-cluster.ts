@@ -151,6 +151,7 @@ function mortalHosts(hosts: Hosts, life: { alive: boolean }): Hosts {
     status: (id) => hosts.status(id),
     view: (id) => hosts.view(id),
     vm: (id) => hosts.vm(id),
+    has: (id) => hosts.has(id),
     vmStatistics: (id) => hosts.vmStatistics(id),
     operation: (id) => hosts.operation(id),
     agent: (id) => mortalAgent(hosts.agent(id), life),

@@ -14,6 +14,7 @@ import { EventServiceClient } from '@berth/proto/v1/event.ts';
 import { HostServiceClient } from '@berth/proto/v1/host.ts';
 import { ImageServiceClient, type UploadImageRequest, type UploadImageResponse } from '@berth/proto/v1/image.ts';
 import { JobServiceClient } from '@berth/proto/v1/job.ts';
+import { ReviewServiceClient } from '@berth/proto/v1/review.ts';
 import { TokenServiceClient } from '@berth/proto/v1/token.ts';
 import { VmServiceClient, type VmConsoleInput, type VmConsoleOutput } from '@berth/proto/v1/vm.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
@@ -38,6 +39,7 @@ export interface Api {
   readonly images: ImageServiceClient;
   readonly jobs: JobServiceClient;
   readonly events: EventServiceClient;
+  readonly reviews: ReviewServiceClient;
   readonly tokens: TokenServiceClient;
   readonly controller: ControllerServiceClient;
   call<C extends Client, Q, R>(client: C, method: (c: C) => Unary<Q, R>, request: Q): Promise<R>;
@@ -92,6 +94,7 @@ export function createApi(endpoint: Endpoint, now: () => number): Api {
     hosts: make(HostServiceClient, shared),
     jobs: make(JobServiceClient, shared),
     events: make(EventServiceClient, shared),
+    reviews: make(ReviewServiceClient, shared),
     tokens: make(TokenServiceClient, shared),
     controller: make(ControllerServiceClient, shared),
     call: (client, method, request) =>

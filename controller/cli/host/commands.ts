@@ -3,6 +3,7 @@ import type { Command } from '../core/command.ts';
 import { hostAdd, hostToken } from './add.ts';
 import { hostDrain, hostRemove, hostResume } from './change.ts';
 import { hostList } from './list.ts';
+import { hostAccept, hostReview } from './review.ts';
 import { hostShow } from './show.ts';
 
 export const hostCommands: readonly Command[] = [
@@ -13,4 +14,6 @@ export const hostCommands: readonly Command[] = [
   hostDrain,
   hostResume,
   hostRemove,
+  hostReview,
+  hostAccept,
 ];

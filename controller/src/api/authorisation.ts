@@ -32,6 +32,9 @@ export const AUTHORISATION: Readonly<Record<string, Access>> = {
   '/berth.v1.JobService/RetryJob': 'operator',
   '/berth.v1.JobService/AcceptJob': 'operator',
 
+  '/berth.v1.ReviewService/ListReviews': 'viewer',
+  '/berth.v1.ReviewService/AcceptHost': 'admin',
+
   '/berth.v1.TokenService/CreateToken': 'admin',
   '/berth.v1.TokenService/ListTokens': 'admin',
   '/berth.v1.TokenService/DeleteToken': 'admin',

@@ -5,6 +5,7 @@ import { EventServiceService } from '@berth/proto/v1/event.ts';
 import { HostServiceService } from '@berth/proto/v1/host.ts';
 import { ImageServiceService } from '@berth/proto/v1/image.ts';
 import { JobServiceService } from '@berth/proto/v1/job.ts';
+import { ReviewServiceService } from '@berth/proto/v1/review.ts';
 import { TokenServiceService } from '@berth/proto/v1/token.ts';
 import { VmServiceService } from '@berth/proto/v1/vm.ts';
 import type { Enrollment } from '../app/enrollment.ts';
@@ -12,6 +13,7 @@ import type { Events } from '../app/events.ts';
 import type { HostsApp } from '../app/hosts.ts';
 import type { Images } from '../app/images.ts';
 import type { JobsApp } from '../app/jobs.ts';
+import type { Reviews } from '../app/reviews.ts';
 import type { Vms } from '../app/vms.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tokens } from '../app/tokens.ts';
@@ -21,6 +23,7 @@ import { eventHandlers } from './event.ts';
 import { hostHandlers } from './host.ts';
 import { imageHandlers } from './image.ts';
 import { jobHandlers } from './job.ts';
+import { reviewHandlers } from './review.ts';
 import { tokenHandlers } from './token.ts';
 import { vmHandlers } from './vm.ts';
 import type { Handlers, Method } from './call.ts';
@@ -31,6 +34,7 @@ export interface App {
   readonly images: Images;
   readonly jobs: JobsApp;
   readonly events: Events;
+  readonly reviews: Reviews;
   readonly tokens: Tokens;
   readonly enrollment: Enrollment;
   readonly connections: Hosts;
@@ -57,6 +61,7 @@ export function services(app: App): readonly PublicService[] {
     service(HostServiceService, hostHandlers(app.hosts)),
     service(ImageServiceService, imageHandlers(app.images)),
     service(JobServiceService, jobHandlers(app.jobs)),
+    service(ReviewServiceService, reviewHandlers(app.reviews)),
     service(TokenServiceService, tokenHandlers(app.tokens)),
     service(VmServiceService, vmHandlers(app.vms, app.connections)),
   ];

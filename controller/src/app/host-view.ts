@@ -35,7 +35,7 @@ export interface HostSeen {
 
 export function viewHost(host: Host, seen: HostSeen): HostDetails {
   const { tables, hosts } = seen;
-  const status = hosts.status(host.id);
+  const status = reviewed(hosts.status(host.id), seen);
   const vms = tables.vms.byHost(host.id);
   return {
     host,
@@ -45,6 +45,13 @@ export function viewHost(host: Host, seen: HostSeen): HostDetails {
     runningVmCount: vms.filter((vm) => hosts.vm(vm.id)?.power === 'running').length,
     debts: tables.debts.byHost(host.id).map((d) => `${d.kind} ${d.target}: ${d.why}`),
   };
+}
+
+function reviewed(status: HostStatus, { tables, hosts }: HostSeen): HostStatus {
+  const { hostId, reason } = status;
+  const pending = tables.reviews.get(hostId) !== undefined && hosts.has(hostId) !== undefined;
+  const name = tables.hosts.get(hostId)?.name ?? hostId;
+  return pending && reason === '' ? { ...status, reason: `restored: berth host review ${name}` } : status;
 }
 
 function capacityOf(host: Host, status: HostStatus, { tables, policy }: HostSeen): HostCapacityView {

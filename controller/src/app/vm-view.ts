@@ -3,6 +3,7 @@ import type { JobId, VmId } from '@berth/shared/model/ids.ts';
 import type { Job } from '@berth/shared/model/job.ts';
 import { vmState, type Vm, type VmState } from '@berth/shared/model/vm.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
+import { goneSince } from './differences.ts';
 import type { Hosts, VmStatistics } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 
@@ -58,6 +59,7 @@ function reasonOf(vm: Vm, state: VmState, { tables, hosts, nowMs }: Seen): strin
     return `${seen.reason} ${formatAge(nowMs - seen.seenAtMs)} ago, ${away}`;
   }
   if (state === 'unknown') return `libvirt on ${host.name} does not answer`;
-  if (state === 'missing') return `${host.name} does not have it any more`;
+  if (state === 'missing')
+    return `${goneSince(host, hosts.has(host.id), vm, nowMs)}: forget it with berth vm delete ${vm.name}`;
   return state === 'crashed' || state === 'paused' ? (seen?.reason ?? '') : '';
 }

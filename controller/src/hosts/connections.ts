@@ -16,7 +16,7 @@ import { agentContext, type TlsIdentity } from './credentials.ts';
 import type { FenceSource } from './fence.ts';
 import { GrpcAgentClient } from './grpc-agent-client.ts';
 import { HostLink, type LinkDeps } from './host-link.ts';
-import type { Hosts, HostsEvent, HostStatus } from './hosts.ts';
+import type { HostHas, Hosts, HostsEvent, HostStatus } from './hosts.ts';
 import { lastSeenVm, seenOf, type SeenHost } from './seen-host.ts';
 import { Misreports } from './misreports.ts';
 import { OperationBook } from './operations.ts';
@@ -137,6 +137,20 @@ class Connections implements RunningHosts {
       power: known ? d.power : 'unknown',
       reason: known ? d.reason : 'libvirt on its host does not answer',
       seenAtMs: link.lastSeenMs ?? d.seenAtMs,
+    };
+  }
+
+  has(hostId: HostId): HostHas | undefined {
+    const link = this.links.get(hostId);
+    if (!link?.record.reported) return undefined;
+    const { domains, volumes, images, complete, facts } = link.record;
+    return {
+      domains,
+      volumes,
+      images,
+      complete: link.isFresh ? complete : new Set(),
+      capabilities: facts?.capabilities ?? [],
+      goneAtMs: (uuid) => link.record.goneAtMs(uuid),
     };
   }
 

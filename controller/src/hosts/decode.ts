@@ -3,6 +3,7 @@ import type { ImageStatus } from '@berth/proto/agent/v1/image.ts';
 import type { BridgeStatus, HostReport } from '@berth/proto/agent/v1/host.ts';
 import { DomainPower, type DomainStatus } from '@berth/proto/agent/v1/domain.ts';
 import { OperationState, type Operation } from '@berth/proto/agent/v1/operation.ts';
+import type { VolumeStatus } from '@berth/proto/agent/v1/volume.ts';
 import type { Statistics } from '@berth/proto/agent/v1/watch.ts';
 import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
@@ -19,6 +20,20 @@ export interface DomainRecord {
   readonly memoryBytes: number;
   readonly vcpus: number;
   readonly seenAtMs: number;
+}
+
+export interface VolumeRecord {
+  readonly vmId: string;
+  readonly sizeBytes: number;
+  readonly allocatedBytes: number;
+  /** Empty: it stands alone. */
+  readonly imageDigest: string;
+  readonly seed: boolean;
+}
+
+export interface ImageRecord {
+  readonly virtualSizeBytes: number;
+  readonly fileBytes: number;
 }
 
 const POWER: Readonly<Record<number, VmPower>> = {
@@ -77,6 +92,19 @@ export const toStatistics = (s: Statistics): HostStatistics => ({
   memoryUsedBytes: Number(s.memoryUsedBytes),
   diskBytes: Number(s.diskBytes),
   diskFreeBytes: Number(s.diskFreeBytes),
+});
+
+export const toVolume = (v: VolumeStatus): VolumeRecord => ({
+  vmId: clip(v.vmId, 64),
+  sizeBytes: Number(v.sizeBytes),
+  allocatedBytes: Number(v.allocatedBytes),
+  imageDigest: clip(v.imageDigest, 128),
+  seed: v.seed,
+});
+
+export const toImage = (i: ImageStatus): ImageRecord => ({
+  virtualSizeBytes: Number(i.virtualSizeBytes),
+  fileBytes: Number(i.fileBytes),
 });
 
 export const toDigest = (i: ImageStatus): string => clip(i.digest, 128);

@@ -6,6 +6,7 @@ import type { Bridge, HostFacts, HostState, HostStatistics } from '@berth/shared
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { HostView, VmObserved } from '@berth/shared/model/vm.ts';
 import type { AgentClient, OperationView } from './agent-client.ts';
+import type { DomainRecord, ImageRecord, VolumeRecord } from './decode.ts';
 
 export interface ForeignDomain {
   readonly uuid: string;
@@ -39,7 +40,24 @@ export interface HostStatus {
   readonly complete: ReadonlySet<string>;
 }
 
+/** Everything that a host reports, as it reports it; of its current connection, or of the last one. */
+export interface HostHas {
+  /** By UUID, foreign ones too. */
+  readonly domains: ReadonlyMap<string, DomainRecord>;
+  /** By volume id. */
+  readonly volumes: ReadonlyMap<string, VolumeRecord>;
+  /** By digest. */
+  readonly images: ReadonlyMap<string, ImageRecord>;
+  /** Sources whose absence counts now. */
+  readonly complete: ReadonlySet<string>;
+  readonly capabilities: readonly string[];
+  /** Of a domain that went while this run of the controller looked on. */
+  goneAtMs(uuid: string): number | undefined;
+}
+
 export interface Hosts {
+  /** Undefined until the host has reported to this run of the controller. */
+  has(hostId: HostId): HostHas | undefined;
   status(hostId: HostId): HostStatus;
   /** For vmState(). */
   view(hostId: HostId): HostView;

@@ -5,7 +5,19 @@
 import type { WatchMessage } from '@berth/proto/agent/v1/watch.ts';
 import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
 import type { OperationView } from './agent-client.ts';
-import { toBridge, toDigest, toDomain, toFacts, toOperation, toStatistics, type DomainRecord } from './decode.ts';
+import {
+  toBridge,
+  toDigest,
+  toDomain,
+  toFacts,
+  toImage,
+  toOperation,
+  toStatistics,
+  toVolume,
+  type DomainRecord,
+  type ImageRecord,
+  type VolumeRecord,
+} from './decode.ts';
 import { clip, LIMITS } from './limits.ts';
 import type { VmStatistics } from './hosts.ts';
 
@@ -32,9 +44,8 @@ export interface RecordViews {
 class Objects {
   facts: HostFacts | undefined;
   readonly domains = new Map<string, DomainRecord>();
-  /** Bytes that each takes in the pool now. */
-  readonly volumes = new Map<string, number>();
-  readonly images = new Map<string, true>();
+  readonly volumes = new Map<string, VolumeRecord>();
+  readonly images = new Map<string, ImageRecord>();
   readonly bridges = new Map<string, Bridge>();
   complete: ReadonlySet<string> = new Set();
 }
@@ -46,6 +57,8 @@ export class HostRecord {
   private operationIds: readonly string[] = [];
   private readonly full = new Set<string>();
   private cached: RecordViews | undefined;
+  /** By UUID: when a domain went; the newest ones. */
+  private readonly gone = new Map<string, number>();
   statistics: HostStatistics | undefined;
   readonly vmStatistics = new Map<string, VmStatistics>();
   bootId: string | undefined;
@@ -58,6 +71,12 @@ export class HostRecord {
   get domains(): ReadonlyMap<string, DomainRecord> {
     return this.current.domains;
   }
+  get volumes(): ReadonlyMap<string, VolumeRecord> {
+    return this.current.volumes;
+  }
+  get images(): ReadonlyMap<string, ImageRecord> {
+    return this.current.images;
+  }
   get views(): RecordViews {
     const { domains, volumes, images, bridges } = this.current;
     this.cached ??= {
@@ -65,13 +84,17 @@ export class HostRecord {
       foreign: [...domains.values()].filter((d) => d.vmId === ''),
       imageDigests: new Set(images.keys()),
       volumeIds: new Set(volumes.keys()),
-      volumesAllocatedBytes: [...volumes.values()].reduce((sum, bytes) => sum + bytes, 0),
+      volumesAllocatedBytes: [...volumes.values()].reduce((sum, v) => sum + v.allocatedBytes, 0),
     };
     return this.cached;
   }
   /** Sources whose absence counts. */
   get complete(): ReadonlySet<string> {
     return this.current.complete;
+  }
+
+  goneAtMs(uuid: string): number | undefined {
+    return this.current.domains.has(uuid) ? undefined : this.gone.get(uuid);
   }
 
   /** Of the operations in the last snapshot; once. */
@@ -95,7 +118,7 @@ export class HostRecord {
         this.bootId = clip(m.value.hostBootId);
         return NOTHING;
       case 'end':
-        return this.finish(m.value.sources?.complete ?? []);
+        return this.finish(m.value.sources?.complete ?? [], nowMs);
       case 'heartbeat':
         return NOTHING;
       case 'statistics':
@@ -110,7 +133,7 @@ export class HostRecord {
     }
   }
 
-  private finish(complete: readonly string[]): Applied {
+  private finish(complete: readonly string[], nowMs: number): Applied {
     const next = this.next;
     if (next === undefined) return NOTHING;
     next.complete = this.wholeOf(complete);
@@ -118,6 +141,7 @@ export class HostRecord {
     const before = this.current.domains;
     const uuids = new Set([...before.keys(), ...next.domains.keys()]);
     const domains = [...uuids].map((uuid) => ({ before: before.get(uuid), after: next.domains.get(uuid) }));
+    for (const { before: was, after } of domains) if (was && !after) this.noteGone(was.uuid, nowMs);
     const operations = this.nextOperations;
     this.operationIds = operations.map((o) => o.id);
     this.current = next;
@@ -149,13 +173,13 @@ export class HostRecord {
       case 'domain':
         return this.domain(into, toDomain(m.value, nowMs), live);
       case 'volume':
-        return this.set('volumes', into.volumes, clip(m.value.volumeId, 64), Number(m.value.allocatedBytes));
+        return this.set('volumes', into.volumes, clip(m.value.volumeId, 64), toVolume(m.value));
       case 'image':
-        return this.set('images', into.images, toDigest(m.value), true);
+        return this.set('images', into.images, toDigest(m.value), toImage(m.value));
       case 'bridge':
         return this.set('bridges', into.bridges, clip(m.value.name, 64), toBridge(m.value));
       case 'removed':
-        return this.removed(into, m.value.kind, m.value.id, live);
+        return this.removed(into, m.value, live ? nowMs : undefined);
       default:
         return NOTHING;
     }
@@ -174,7 +198,17 @@ export class HostRecord {
     return NOTHING;
   }
 
-  private removed(from: Objects, kind: string, id: string, live: boolean): Applied {
+  private noteGone(uuid: string, nowMs: number): void {
+    this.gone.delete(uuid);
+    this.gone.set(uuid, nowMs);
+    for (const oldest of this.gone.keys()) {
+      if (this.gone.size <= LIMITS.domains) break;
+      this.gone.delete(oldest);
+    }
+  }
+
+  /** @param liveMs undefined within a snapshot. */
+  private removed(from: Objects, { kind, id }: { kind: string; id: string }, liveMs: number | undefined): Applied {
     if (kind === 'volume') from.volumes.delete(id);
     if (kind === 'image') from.images.delete(id);
     if (kind === 'bridge') from.bridges.delete(id);
@@ -182,7 +216,9 @@ export class HostRecord {
     const before = from.domains.get(id);
     from.domains.delete(id);
     this.vmStatistics.delete(id);
-    return live && before ? { ...NOTHING, domains: [{ before, after: undefined }] } : NOTHING;
+    if (liveMs === undefined || !before) return NOTHING;
+    this.noteGone(id, liveMs);
+    return { ...NOTHING, domains: [{ before, after: undefined }] };
   }
 
   /** Each kind is told of once. */

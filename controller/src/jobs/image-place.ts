@@ -17,7 +17,9 @@ export function chooseReceiver(
   if (only !== undefined && !tables.hosts.get(only)) throw notFound(`host ${only} does not exist any more`);
   const asked = [...tables.hosts.values()].filter((h) => only === undefined || h.id === only);
   const rated = asked.map((host) => ({ host, free: free(deps.hosts.status(host.id)), why: '' }));
-  const refused = asked.map((h) => [h.name, whyNot(h, deps.hosts.status(h.id), fileBytes)] as const);
+  const refused = asked.map(
+    (h) => [h.name, whyNot(h, deps.hosts.status(h.id), fileBytes) ?? review(tables, h)] as const,
+  );
   const fit = rated.filter((_, i) => refused[i]?.[1] === undefined);
   fit.sort((a, b) => b.free - a.free || (a.host.id < b.host.id ? -1 : 1));
   const [best] = fit;
@@ -28,6 +30,9 @@ export function chooseReceiver(
 }
 
 const free = (s: HostStatus): number => s.statistics?.diskFreeBytes ?? s.facts?.diskFreeBytes ?? 0;
+
+const review = (tables: Tables, { id, name }: Host): string | undefined =>
+  tables.reviews.get(id) && `was restored, and is not accepted yet: berth host review ${name}`;
 
 function whyNot(host: Host, status: HostStatus, fileBytes: number): string | undefined {
   if (host.maintenance) return 'in maintenance';

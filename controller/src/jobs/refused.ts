@@ -21,6 +21,10 @@ export function noCapacity(vm: { readonly name: string }, refusals: readonly Ref
 
 /** Some details say all there is to say; others need the name of what they are about. */
 const sentence = (r: Refusal): string =>
-  r.filter === 'state' || r.filter === 'maintenance' || r.filter === 'capability' || r.filter === 'bridge'
+  r.filter === 'state' ||
+  r.filter === 'review' ||
+  r.filter === 'maintenance' ||
+  r.filter === 'capability' ||
+  r.filter === 'bridge'
     ? r.detail
     : `${r.filter} ${r.detail}`;

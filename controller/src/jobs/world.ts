@@ -36,9 +36,10 @@ export class WorldView {
   /** Good until something changes: for one decision. */
   now(): World {
     const { hosts } = this.tables;
-    if (hosts.version !== this.hostsVersion) this.look([...hosts.values()]);
+    const version = hosts.version + this.tables.reviews.version;
+    if (version !== this.hostsVersion) this.look([...hosts.values()]);
     else for (const id of this.stale) this.lookAgain(hosts.get(id));
-    this.hostsVersion = hosts.version;
+    this.hostsVersion = version;
     this.stale.clear();
     return { policy: this.policy, hosts: this.all };
   }
@@ -67,6 +68,7 @@ function worldHost(host: Host, tables: Tables, hosts: Hosts): WorldHost {
     state: status.state,
     stateReason: status.reason,
     maintenance: host.maintenance,
+    reviewed: tables.reviews.get(host.id) !== undefined,
     labels: host.labels,
     facts: status.facts,
     bridges: status.bridges,

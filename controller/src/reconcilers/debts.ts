@@ -56,7 +56,7 @@ export class Debts {
   /** Pays from now on what is owed by hosts that are up. @returns a function that ends it. */
   follow(hosts: Pick<Hosts, 'agent' | 'subscribe'>): () => void {
     const ends = [
-      this.deps.state.subscribe((change) => change.touched.has('debts') && this.look(hosts)),
+      this.deps.state.subscribe((c) => (c.touched.has('debts') || c.touched.has('reviews')) && this.look(hosts)),
       hosts.subscribe((e) => e.type === 'host' && this.look(hosts)),
     ];
     return () => {
@@ -75,6 +75,8 @@ export class Debts {
     const all = [...this.deps.state.tables.debts.values()];
     for (const id of this.failed.keys()) if (!this.deps.state.tables.debts.get(id)) this.failed.delete(id);
     for (const hostId of new Set(all.map((d) => d.hostId))) {
+      // restored: what was owed then may be a VM that people want now
+      if (this.deps.state.tables.reviews.get(hostId)) continue;
       const isNew = this.owed(hostId).some((d) => !this.failed.has(d.id));
       if (isNew || !this.retries.has(hostId)) void this.payWhatIsLeft(hostId, hosts);
     }

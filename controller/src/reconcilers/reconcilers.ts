@@ -1,6 +1,9 @@
 /** All reconcilers, put together: what hosts tell them, and when they begin and end. Each is a file beside this one. */
 import type { Log } from '@berth/shared/log/log.ts';
+import type { HostId } from '@berth/shared/model/ids.ts';
+import { isEnded } from '@berth/shared/model/job.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { AgentClient } from '../hosts/agent-client.ts';
 import type { HostsOptions } from '../hosts/connections.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
@@ -23,6 +26,8 @@ export class Reconcilers {
   private readonly power: PowerFollower;
   private restarts: Restarts | undefined;
   private ends: readonly (() => void)[] = [];
+  /** Operations that hosts under review still keep. */
+  private readonly kept = new Map<HostId, readonly string[]>();
 
   constructor(private readonly deps: ReconcilerDeps) {
     this.debts = new Debts(deps);
@@ -31,22 +36,70 @@ export class Reconcilers {
 
   /** What the connections call. */
   readonly hooks: Required<Pick<HostsOptions, 'prepare' | 'onPower' | 'onUp'>> = {
-    prepare: (hostId, agent) => this.debts.pay(hostId, agent),
+    prepare: (hostId, agent) => (this.isReviewed(hostId) ? undefined : this.debts.pay(hostId, agent)),
     onPower: (edge) => {
+      if (this.isReviewed(edge.hostId)) return;
       this.power.see(edge);
       this.restarts?.see(edge);
     },
     onUp: (host, agent) => {
-      const { state, log, runId } = this.deps;
-      acknowledgeEnded(state.tables, host, agent, runId).catch((e: unknown) =>
-        log.debug({ err: e, hostId: host.id }, 'operations of ended jobs were not acknowledged'),
-      );
+      if (this.isReviewed(host.id)) this.kept.set(host.id, host.operationIds);
+      else this.acknowledge(host, agent);
     },
   };
 
+  /** Nothing is done unasked on a host between a restore and the word of a person. */
+  private isReviewed(hostId: HostId): boolean {
+    return this.deps.state.tables.reviews.get(hostId) !== undefined;
+  }
+
+  private acknowledge(
+    host: { readonly id: HostId; readonly operationIds: readonly string[] },
+    agent: AgentClient,
+  ): void {
+    const { state, log, runId } = this.deps;
+    acknowledgeEnded(state.tables, host, agent, runId).catch((e: unknown) =>
+      log.debug({ err: e, hostId: host.id }, 'operations of ended jobs were not acknowledged'),
+    );
+  }
+
+  /** What was held back while the host was reviewed. */
+  private catchUp(hosts: Pick<Hosts, 'agent'>): void {
+    for (const [id, operationIds] of this.kept) {
+      if (this.isReviewed(id)) continue;
+      this.kept.delete(id);
+      void this.settle({ id, operationIds }, hosts);
+    }
+  }
+
+  /**
+   * Ends what still runs for jobs that this inventory does not have, such as a fetch that waits for a source for ever, and
+   * leaves a tombstone; what has ended stays as it is.
+   */
+  private async settle(
+    host: { readonly id: HostId; readonly operationIds: readonly string[] },
+    hosts: Pick<Hosts, 'agent'>,
+  ): Promise<void> {
+    try {
+      const agent = hosts.agent(host.id);
+      for (const id of host.operationIds) {
+        const job = this.deps.state.tables.jobs.get(id.split('.')[0] ?? '');
+        if (job === undefined || isEnded(job.state)) await agent.cancelOperation(id);
+      }
+      this.acknowledge(host, agent);
+    } catch (e) {
+      this.deps.log.warn({ err: e, hostId: host.id }, 'operations of before the restore could not be ended');
+    }
+  }
+
   start(hosts: Hosts, jobs: Jobs): void {
     const restarts = (this.restarts = new Restarts({ ...this.deps, hosts, jobs }));
-    this.ends = [this.debts.follow(hosts), this.power.follow(hosts), () => restarts.stop()];
+    this.ends = [
+      this.debts.follow(hosts),
+      this.power.follow(hosts),
+      () => restarts.stop(),
+      this.deps.state.subscribe((change) => change.touched.has('reviews') && this.catchUp(hosts)),
+    ];
   }
 
   stop(): void {

@@ -35,6 +35,7 @@ const STATES: Readonly<Partial<Record<WorldHost['state'], string>>> = {
 const FILTERS: readonly Filter[] = [
   { name: 'state', whyNot: state },
   { name: 'maintenance', whyNot: (h) => (h.maintenance ? 'in maintenance' : undefined) },
+  { name: 'review', whyNot: review },
   { name: 'check', whyNot: check },
   {
     name: 'host',
@@ -67,6 +68,12 @@ function state(h: WorldHost): string | undefined {
 }
 
 const reported = (h: WorldHost): string | undefined => (h.facts ? undefined : 'has not reported what it has yet');
+
+/** What lives there already may be started by a person. */
+function review(h: WorldHost, { own }: PlacementRequest): string | undefined {
+  const closed = h.reviewed === true && own === undefined;
+  return closed ? `restored, and not accepted yet: berth host review ${h.name}` : undefined;
+}
 
 function check(host: WorldHost): string | undefined {
   const fault = host.facts?.checks.find((c) => c.fatal && !c.ok);

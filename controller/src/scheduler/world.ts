@@ -39,6 +39,8 @@ export interface WorldHost {
   /** In words; shown when the state is the refusal. */
   readonly stateReason: string;
   readonly maintenance: boolean;
+  /** Restored, and not accepted yet: nothing new goes there. */
+  readonly reviewed?: boolean;
   readonly labels: Readonly<Record<string, string>>;
   readonly facts: HostFacts | undefined;
   readonly bridges: readonly Bridge[];
@@ -83,4 +85,4 @@ export interface Refusal {
 }
 
 export type FilterName =
-  'state' | 'maintenance' | 'check' | 'host' | 'label' | 'bridge' | 'capability' | 'cpu' | 'memory' | 'disk';
+  'state' | 'maintenance' | 'review' | 'check' | 'host' | 'label' | 'bridge' | 'capability' | 'cpu' | 'memory' | 'disk';

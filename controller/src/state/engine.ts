@@ -56,6 +56,8 @@ export interface DurableEngine {
   historyEvents(query: EventQuery): Promise<readonly Event[]>;
   /** Newest first, open and ended. */
   historyJobs(query: JobQuery): Promise<readonly StoredJob[]>;
+  /** A whole, consistent copy of the database; commits go on meanwhile. */
+  copyTo(path: string): Promise<void>;
   close(): Promise<void>;
 }
 

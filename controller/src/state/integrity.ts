@@ -7,6 +7,7 @@ import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import type { MemTables } from './tables.ts';
 import type { TableName } from './state.ts';
 
+const HOSTED = ['claims', 'imageCopies', 'joinTokens', 'debts', 'reviews'] as const;
 type Touched = ReadonlyMap<TableName, ReadonlySet<string>>;
 
 /** Deletes what belongs to deleted objects, and throws for what still needs them. */
@@ -14,7 +15,7 @@ export function keepIntegrity(t: MemTables, touched: Touched): void {
   for (const id of touched.get('hosts') ?? []) if (!t.hosts.get(id)) hostGone(t, id as HostId);
   for (const id of touched.get('images') ?? []) if (!t.images.get(id)) imageGone(t, id as ImageId);
   for (const id of touched.get('vms') ?? []) checkVm(t, id);
-  for (const table of ['claims', 'imageCopies', 'joinTokens', 'debts'] as const) {
+  for (const table of HOSTED) {
     for (const key of touched.get(table) ?? []) checkHosted(t, table, key);
   }
 }
@@ -22,7 +23,7 @@ export function keepIntegrity(t: MemTables, touched: Touched): void {
 function hostGone(t: MemTables, id: HostId): void {
   const vm = t.vms.byHost(id)[0];
   if (vm) throw new ClusterError('IN_USE', `vm ${vm.name} still belongs to the host that would be removed`);
-  for (const table of [t.claims, t.imageCopies, t.joinTokens, t.debts]) {
+  for (const table of [t.claims, t.imageCopies, t.joinTokens, t.debts, t.reviews]) {
     for (const v of table.byHost(id)) table.delete((table as { keyOf(v: unknown): string }).keyOf(v));
   }
 }
@@ -41,7 +42,7 @@ function checkVm(t: MemTables, id: string): void {
     if (d.imageId && !t.images.get(d.imageId)) missing(`vm ${vm.name}`, `image ${d.imageId}`);
 }
 
-function checkHosted(t: MemTables, table: 'claims' | 'imageCopies' | 'joinTokens' | 'debts', key: string): void {
+function checkHosted(t: MemTables, table: (typeof HOSTED)[number], key: string): void {
   const row = t[table].get(key);
   if (!row) return;
   if (!t.hosts.get(row.hostId)) missing(`${table} ${key}`, `host ${row.hostId}`);

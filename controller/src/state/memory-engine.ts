@@ -2,6 +2,7 @@
  * A durable engine in memory, for tests and simulations: a "disk" that outlives the engine, and a crash at the n-th
  * commit, kept or lost. Values are stored as JSON, so nothing is shared with the tables.
  */
+import { unsupported } from '@berth/shared/errors/cluster-error.ts';
 import type { Event } from '@berth/shared/model/event.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
 import { isEnded, type Job, type JobEvent } from '@berth/shared/model/job.ts';
@@ -99,6 +100,10 @@ export class MemoryEngine implements DurableEngine {
         job: JSON.parse(rows.get(id)!) as Job,
         log: (this.disk.jobLogs.get(id as JobId) ?? []).map((e) => JSON.parse(e) as JobEvent),
       }));
+  }
+
+  copyTo(path: string): Promise<void> {
+    return Promise.reject(unsupported(`a state in memory cannot be copied to ${path}`));
   }
 
   async close(): Promise<void> {}

@@ -9,6 +9,7 @@ import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId, JobId } from '@berth/shared/model/ids.ts';
 import type { Image, ImageCopy } from '@berth/shared/model/image.ts';
 import type { Job, JobEvent } from '@berth/shared/model/job.ts';
+import type { Review } from '@berth/shared/model/review.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 
 export type NotPromise<T> = T extends PromiseLike<unknown> ? never : T;
@@ -67,6 +68,8 @@ export interface Tables {
   readonly tokens: Table<Token>;
   readonly joinTokens: Table<JoinToken> & { byHost(hostId: HostId): readonly JoinToken[] };
   readonly debts: Table<CleanupDebt> & { byHost(hostId: HostId): readonly CleanupDebt[] };
+  /** Key: host id. */
+  readonly reviews: Table<Review> & { byHost(hostId: HostId): readonly Review[] };
 }
 
 export type WritableTables = {
@@ -124,6 +127,8 @@ export interface State {
   }): Promise<readonly StoredJob[]>;
   /** Newest last. */
   events(query: { afterRevision?: number; limit: number; subject?: string }): Promise<readonly Event[]>;
+  /** Writes a whole, consistent copy of the database to `path`, which must not exist; commits go on meanwhile. */
+  copyTo(path: string): Promise<void>;
   /** Called after each durable commit, in order. */
   subscribe(listener: (change: Change) => void): () => void;
   /** Resolves when all is durable and the file is closed. */

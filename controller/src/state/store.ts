@@ -114,6 +114,7 @@ export class Store implements State {
 
   events = (query: EventQuery) => this.o.engine.historyEvents(query);
   jobHistory = (query: JobQuery) => this.o.engine.historyJobs(query);
+  copyTo = (path: string) => this.o.engine.copyTo(path);
 
   subscribe(listener: (change: Change) => void): () => void {
     this.#listeners.add(listener);

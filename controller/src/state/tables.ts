@@ -4,6 +4,7 @@ import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import { imageCopyKey, type Image, type ImageCopy } from '@berth/shared/model/image.ts';
+import type { Review } from '@berth/shared/model/review.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import { JobsTable } from './jobs-table.ts';
 import type { Journal } from './journal.ts';
@@ -102,6 +103,7 @@ export const makeTables = (journal: J) => ({
   tokens: new MemTable<Token>('tokens', byId, [], journal),
   joinTokens: new HostedTable<JoinToken>('joinTokens', byId, journal),
   debts: new HostedTable<CleanupDebt>('debts', byId, journal),
+  reviews: new HostedTable<Review>('reviews', (r) => r.hostId, journal),
 });
 
 export type MemTables = ReturnType<typeof makeTables>;

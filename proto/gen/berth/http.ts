@@ -31,6 +31,8 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/jobs/{job}:cancel', kind: 'json', rpc: '/berth.v1.JobService/CancelJob' },
   { verb: 'POST', path: '/v1/jobs/{job}:retry', kind: 'json', rpc: '/berth.v1.JobService/RetryJob' },
   { verb: 'POST', path: '/v1/jobs/{job}:accept', kind: 'json', rpc: '/berth.v1.JobService/AcceptJob' },
+  { verb: 'GET', path: '/v1/reviews', kind: 'json', rpc: '/berth.v1.ReviewService/ListReviews' },
+  { verb: 'POST', path: '/v1/reviews:acceptHost', kind: 'json', rpc: '/berth.v1.ReviewService/AcceptHost' },
   { verb: 'POST', path: '/v1/tokens', kind: 'json', rpc: '/berth.v1.TokenService/CreateToken' },
   { verb: 'GET', path: '/v1/tokens', kind: 'json', rpc: '/berth.v1.TokenService/ListTokens' },
   { verb: 'DELETE', path: '/v1/tokens/{token}', kind: 'json', rpc: '/berth.v1.TokenService/DeleteToken' },

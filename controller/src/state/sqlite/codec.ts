@@ -42,6 +42,7 @@ export const CODECS: readonly Codec[] = [
   codec('tokens', 'id user role secretHash #createdAtMs #expiresAtMs'),
   codec('joinTokens', 'id hostId secretHash #expiresAtMs'),
   codec('debts', 'id hostId kind target vmId why'),
+  codec('reviews', 'hostId #restoredAtMs #backupAtMs'),
 ];
 
 export function codecOf(table: TableName): Codec {

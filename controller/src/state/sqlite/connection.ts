@@ -13,6 +13,8 @@ export interface OpenOptions {
   readonly pid: number;
   readonly create?: boolean;
   readonly migrations?: readonly Migration[];
+  /** Leaves the schema as it is, whatever its age: for whoever only copies the file. */
+  readonly asIs?: boolean;
 }
 
 export function openDatabase(o: OpenOptions): Database {
@@ -24,7 +26,7 @@ export function openDatabase(o: OpenOptions): Database {
     db.pragma('foreign_keys = ON');
     db.pragma('cache_size = -65536');
     assertPragmas(db);
-    migrate(db, o.migrations ?? MIGRATIONS);
+    if (o.asIs !== true) migrate(db, o.migrations ?? MIGRATIONS);
     return db;
   } catch (e) {
     db.close();

@@ -140,4 +140,15 @@ CREATE INDEX events_by_revision ON events (revision);
 CREATE INDEX events_by_subject ON events (subject, revision);
 `,
   },
+  {
+    version: 2,
+    sql: `
+CREATE TABLE reviews (
+  host_id TEXT PRIMARY KEY REFERENCES hosts (id) DEFERRABLE INITIALLY DEFERRED,
+  restored_at_ms INTEGER NOT NULL,
+  backup_at_ms INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
+`,
+  },
 ];

@@ -31,6 +31,7 @@ export type Request =
   | { readonly op: 'commit'; readonly batch: WireBatch; readonly epoch: number }
   | { readonly op: 'events'; readonly query: EventQuery }
   | { readonly op: 'jobs'; readonly query: JobQuery }
+  | { readonly op: 'copy'; readonly to: string }
   | { readonly op: 'close' };
 
 export interface Answers {
@@ -38,6 +39,7 @@ export interface Answers {
   readonly commit: undefined;
   readonly events: readonly Event[];
   readonly jobs: readonly WireJob[];
+  readonly copy: undefined;
   readonly close: undefined;
 }
 

@@ -62,6 +62,10 @@ export class SqliteEngine implements DurableEngine {
     return (await this.#ask({ op: 'jobs', query })).map(toStoredJob);
   }
 
+  copyTo(path: string): Promise<undefined> {
+    return this.#ask({ op: 'copy', to: path });
+  }
+
   async close(): Promise<void> {
     if (this.#gone) return;
     await this.#ask({ op: 'close' });

@@ -152,15 +152,20 @@ test('the schema is the golden one', () => {
 test('a migration that fails leaves the file as it was, and a newer schema is refused', () => {
   initState({ path, clock });
   const before = readFileSync(path);
-  const bad = [...MIGRATIONS, { version: 2, sql: 'CREATE TABLE x (a TEXT) STRICT; INSERT INTO nowhere VALUES (1);' }];
+  const newest = MIGRATIONS.at(-1)!.version;
+  const next = newest + 1;
+  const bad = [
+    ...MIGRATIONS,
+    { version: next, sql: 'CREATE TABLE x (a TEXT) STRICT; INSERT INTO nowhere VALUES (1);' },
+  ];
   expect(() => openDatabase({ path, pid: 1, migrations: bad })).toThrow('it is as it was');
   expect(readFileSync(path).equals(before)).toBe(true);
   const db = openDatabase({
     path,
     pid: 1,
-    migrations: [...MIGRATIONS, { version: 2, sql: 'CREATE TABLE x (a TEXT) STRICT' }],
+    migrations: [...MIGRATIONS, { version: next, sql: 'CREATE TABLE x (a TEXT) STRICT' }],
   });
-  expect(() => migrate(db, MIGRATIONS)).toThrow('the database has schema 2, this version knows 1');
+  expect(() => migrate(db, MIGRATIONS)).toThrow(`the database has schema ${next}, this version knows ${newest}`);
   db.close();
   expect(existsSync(`${path}-wal`)).toBe(false);
 });

@@ -1,0 +1,29 @@
+/**
+ * What of a data directory goes into a backup: everything that a controller cannot make anew. Whatever is not known to be
+ * of no use is taken, so that a file which a later version puts there is not forgotten.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream, readdirSync, statSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { paths } from '../trust/identity.ts';
+import { CONTROL_DIR } from './control-path.ts';
+import type { PartRow } from './manifest.ts';
+
+/** Absolute paths of files, in a fixed order. The database is not among them: it is copied apart. */
+export function filesOf(dataDir: string): readonly string[] {
+  const { database, lastSeen } = paths(dataDir);
+  const without = new Set([lastSeen, ...['', '-wal', '-shm', '-journal', '.pid'].map((s) => database + s)]);
+  const below = (dir: string): string[] =>
+    readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {
+      const path = join(dir, entry.name);
+      if (entry.isDirectory()) return relative(dataDir, path) === CONTROL_DIR ? [] : below(path);
+      return entry.isFile() && !without.has(path) && !entry.name.endsWith('.new') ? [path] : [];
+    });
+  return below(dataDir).sort();
+}
+
+export async function partOf(path: string, file: string): Promise<PartRow> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
+  return { path, bytes: statSync(file).size, sha256: hash.digest('hex') };
+}
