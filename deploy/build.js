@@ -1,10 +1,12 @@
 /**
  * Bundles the programs with esbuild. Our own packages are TypeScript sources and are bundled; what comes from npm stays
- * external. Each dist folder is one build with code splitting, so that a program loads only what it uses.
+ * external. Each dist folder is one build with code splitting, so that a program loads only what it uses; the command line
+ * is one file (command.js).
  */
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { writeCommand } from './command.js';
 import { findRoot } from './setup/root.js';
 
 const PROGRAMS = [
@@ -16,16 +18,11 @@ const PROGRAMS = [
       'sqlite-worker': 'controller/src/state/sqlite/worker.ts',
     },
   },
-  // People wait for this one at every call: with its npm packages inside it starts a quarter faster than from 200 files.
-  { dist: 'controller/dist/cli', entries: { berth: 'controller/cli/main.ts' }, whole: true },
+  // People wait for this one at every call: see command.js.
+  { dist: 'controller/dist/cli', entries: { berth: 'controller/cli/main.ts' }, command: true },
   { dist: 'deploy/dist', entries: { quickstart: 'deploy/quickstart/main.ts' } },
   { dist: 'test/dist', entries: { bench: 'test/bench/main.ts', fleet: 'test/bench/fleet.ts' } },
 ];
-/** What CommonJS packages expect to find when they are bundled into a module. */
-const COMMONJS = `import { createRequire as __createRequire } from 'node:module';
-const require = __createRequire(import.meta.url);
-const __filename = import.meta.filename;
-const __dirname = import.meta.dirname;`;
 const WORKSPACES = ['proto', 'shared', 'agent', 'controller', 'deploy', 'test'];
 const STAMP = 'deploy/dist/.built';
 
@@ -64,28 +61,49 @@ export function resolveWorkspace(specifier, exportsOf) {
   return undefined;
 }
 
-async function buildProgram(esbuild, root, { dist, entries, whole = false }) {
+async function buildProgram(esbuild, root, { dist, entries, command = false }) {
   const entryPoints = existing(root, entries);
   if (Object.keys(entryPoints).length === 0) return [];
   const outdir = path.join(root, dist);
-  const result = await esbuild.build({
+  const common = {
     absWorkingDir: root,
     entryPoints: Object.entries(entryPoints).map(([out, input]) => ({ out, in: input })),
     outdir,
     bundle: true,
-    splitting: true,
-    format: 'esm',
     platform: 'node',
     target: 'node20',
-    sourcemap: true,
-    ...(whole ? { banner: { js: COMMONJS } } : { packages: 'external' }),
-    chunkNames: 'chunks/[name]-[hash]',
-    metafile: true,
     logLevel: 'silent',
     plugins: [bundleWorkspaces(root)],
-  });
-  removeOldChunks(outdir, Object.keys(result.metafile.outputs));
+  };
+  if (command) await buildCommand(esbuild, common);
+  else await buildChunks(esbuild, common);
   return Object.keys(entryPoints);
+}
+
+async function buildChunks(esbuild, common) {
+  const result = await esbuild.build({
+    ...common,
+    splitting: true,
+    format: 'esm',
+    sourcemap: true,
+    packages: 'external',
+    chunkNames: 'chunks/[name]-[hash]',
+    metafile: true,
+  });
+  removeOldChunks(common.outdir, Object.keys(result.metafile.outputs));
+}
+
+/** Everything in one file, which loads at once; `import()` only runs what it names. */
+async function buildCommand(esbuild, common) {
+  const { outputFiles } = await esbuild.build({
+    ...common,
+    format: 'cjs',
+    supported: { 'dynamic-import': false },
+    minifyWhitespace: true,
+    minifySyntax: true,
+    write: false,
+  });
+  for (const { path: file, contents } of outputFiles) writeCommand(common.outdir, path.basename(file, '.js'), contents);
 }
 
 function existing(root, entries) {

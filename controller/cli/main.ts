@@ -75,4 +75,4 @@ function onLostOutput(): void {
 
 const HELP_EXIT: Readonly<Record<HelpShown, number>> = { 'help was wanted': EXIT.done, 'help was needed': EXIT.usage };
 
-process.exitCode = await main(process.argv.slice(2));
+void main(process.argv.slice(2)).then((code) => (process.exitCode = code));

@@ -6,17 +6,18 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSy
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parse, stringify } from 'yaml';
-import { z } from 'zod';
 import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 
-const Schema = z.strictObject({
-  current: z.string().optional(),
-  contexts: z
-    .record(z.string(), z.strictObject({ controller: z.string(), ca: z.string(), token: z.string() }))
-    .default({}),
-});
-export type Config = z.infer<typeof Schema>;
-export type Endpoint = Config['contexts'][string];
+export interface Endpoint {
+  readonly controller: string;
+  readonly ca: string;
+  readonly token: string;
+}
+
+export interface Config {
+  readonly current?: string | undefined;
+  readonly contexts: Readonly<Record<string, Endpoint>>;
+}
 
 export interface ConfigStore {
   readonly path: string;
@@ -53,17 +54,40 @@ export function configStore(wanted: string | undefined): ConfigStore {
 function read(path: string): Config {
   if (!existsSync(path)) return { contexts: {} };
   try {
-    return Schema.parse(parse(readFileSync(path, 'utf8')) ?? {});
+    return check((parse(readFileSync(path, 'utf8')) as unknown) ?? {});
   } catch (e) {
-    throw invalidArgument(`${path} is not a valid configuration (${complaint(e)}); mend or remove it`);
+    const complaint = (e as Error).message.split('\n')[0] ?? '';
+    throw invalidArgument(`${path} is not a valid configuration (${complaint}); mend or remove it`);
   }
 }
 
-/** The first of what is wrong, on one line. */
-function complaint(e: unknown): string {
-  const [issue] = e instanceof z.ZodError ? e.issues : [];
-  const text = issue ? [...issue.path, issue.message].join(': ') : (e as Error).message;
-  return text.split('\n')[0] ?? '';
+/** By hand: loading a schema library would be a tenth of what a command takes. Throws what is wrong, with its place. */
+function check(v: unknown): Config {
+  const { current, contexts = {}, ...rest } = mapping('the file', v);
+  refuseOthers('', rest);
+  if (current !== undefined && typeof current !== 'string') throw new Error('current: not a text');
+  const endpoints = Object.entries(mapping('contexts', contexts)).map(([name, e]) => [name, endpointOf(name, e)]);
+  return { ...(current !== undefined && { current }), contexts: Object.fromEntries(endpoints) as Config['contexts'] };
+}
+
+function endpointOf(name: string, v: unknown): Endpoint {
+  const { controller, ca, token, ...rest } = mapping(`contexts: ${name}`, v);
+  refuseOthers(`contexts: ${name}: `, rest);
+  const text = (key: string, value: unknown): string => {
+    if (typeof value !== 'string') throw new Error(`contexts: ${name}: ${key}: a text is needed`);
+    return value;
+  };
+  return { controller: text('controller', controller), ca: text('ca', ca), token: text('token', token) };
+}
+
+function mapping(where: string, v: unknown): Readonly<Record<string, unknown>> {
+  if (typeof v === 'object' && v !== null && !Array.isArray(v)) return v as Record<string, unknown>;
+  throw new Error(`${where}: keys and values are needed`);
+}
+
+function refuseOthers(where: string, rest: object): void {
+  const [key] = Object.keys(rest);
+  if (key !== undefined) throw new Error(`${where}${key}: not a key that is known`);
 }
 
 function write(path: string, config: Config): void {
