@@ -5,6 +5,8 @@
 import { completion } from './completion/completion.ts';
 import type { Command } from './core/command.ts';
 import { login } from './login/login.ts';
+import { logout } from './login/logout.ts';
+import { whoami } from './login/whoami.ts';
 import { version } from './version/version.ts';
 
 export interface Noun {
@@ -24,7 +26,11 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
     load: async () => (await import('./job/commands.ts')).jobCommands,
   },
   event: { summary: 'what happened', load: async () => (await import('./event/event.ts')).eventCommands },
-  token: { summary: 'who may log in', load: async () => (await import('./token/token.ts')).tokenCommands },
+  user: {
+    summary: 'users and service accounts, and what they may do',
+    load: async () => (await import('./user/commands.ts')).userCommands,
+  },
+  token: { summary: 'with what they log in', load: async () => (await import('./token/token.ts')).tokenCommands },
   context: {
     summary: 'controllers that this command line knows',
     load: async () => (await import('./context/context.ts')).contextCommands,
@@ -32,7 +38,7 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
 };
 
 /** Commands without a noun. */
-const SINGLE: readonly Command[] = [login, version, completion];
+const SINGLE: readonly Command[] = [login, logout, whoami, version, completion];
 
 /** The commands without a noun, and those of the nouns among `words`. */
 export async function commandsFor(words: readonly string[]): Promise<Command[]> {

@@ -140,7 +140,12 @@ describe('a caller', () => {
   });
 
   it('may do what its role may, and is told what it takes', async () => {
-    const made = await api.call(api.tokens, (c) => c.createToken, { user: 'eve', role: 'viewer', lifetimeMs: 0n });
+    const made = await api.call(api.tokens, (c) => c.createToken, {
+      user: 'eve',
+      role: 'viewer',
+      lifetimeMs: 0n,
+      description: '',
+    });
     const viewer = apiWith(made.secret);
     expect(await viewer.call(viewer.controller, (c) => c.getController, {})).toMatchObject({
       user: 'eve',
@@ -162,7 +167,12 @@ describe('a caller', () => {
   });
 
   it('that sends a size beyond all numbers is told so', async () => {
-    const call = api.call(api.tokens, (c) => c.createToken, { user: 'x', role: 'viewer', lifetimeMs: 2n ** 63n });
+    const call = api.call(api.tokens, (c) => c.createToken, {
+      user: 'x',
+      role: 'viewer',
+      lifetimeMs: 2n ** 63n,
+      description: '',
+    });
     await expect(call).rejects.toThrow('lifetime_ms is too large');
   });
 

@@ -14,6 +14,7 @@ import { Images } from './app/images.ts';
 import { JobsApp } from './app/jobs.ts';
 import { Reviews } from './app/reviews.ts';
 import { Tokens } from './app/tokens.ts';
+import { Users } from './app/users.ts';
 import { Vms } from './app/vms.ts';
 import { Control } from './backup/control.ts';
 import { httpAddressOf, type Config } from './config.ts';
@@ -167,6 +168,7 @@ class BuiltController implements Controller {
       events: new Events(state),
       reviews: new Reviews({ state, hosts, clock }),
       tokens,
+      users: new Users(state, clock),
       enrollment: new Enrollment(state, identity.authority, clock),
       connections: hosts,
       about: { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() },

@@ -158,7 +158,12 @@ it('10,000 requests of garbage over one connection', async () => {
 });
 
 it('tokens that are wrong, ended or forged open nothing', async () => {
-  const made = await op.api.call(op.api.tokens, (x) => x.createToken, { user: 'eve', role: 'viewer', lifetimeMs: 0n });
+  const made = await op.api.call(op.api.tokens, (x) => x.createToken, {
+    user: 'eve',
+    role: 'viewer',
+    lifetimeMs: 0n,
+    description: '',
+  });
   const id = made.secret.split('.')[0] ?? '';
   await op.api.call(op.api.tokens, (x) => x.deleteToken, { token: id });
   const s = session();

@@ -65,7 +65,9 @@ async function names(ctx: Context, kind: ObjectKind): Promise<string[]> {
     case 'job':
       return (await api.call(api.jobs, (c) => c.listJobs, { page, openOnly: false })).jobs.map((j) => j.id);
     case 'token':
-      return (await api.call(api.tokens, (c) => c.listTokens, {})).tokens.map((t) => t.id);
+      return (await api.call(api.tokens, (c) => c.listTokens, { user: '' })).tokens.map((t) => t.id);
+    case 'user':
+      return (await api.call(api.users, (c) => c.listUsers, { page })).users.map((u) => u.name);
     default:
       return [];
   }

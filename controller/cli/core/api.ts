@@ -16,6 +16,7 @@ import { ImageServiceClient, type UploadImageRequest, type UploadImageResponse }
 import { JobServiceClient } from '@berth/proto/v1/job.ts';
 import { ReviewServiceClient } from '@berth/proto/v1/review.ts';
 import { TokenServiceClient } from '@berth/proto/v1/token.ts';
+import { UserServiceClient } from '@berth/proto/v1/user.ts';
 import { VmServiceClient, type VmConsoleInput, type VmConsoleOutput } from '@berth/proto/v1/vm.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
@@ -41,6 +42,7 @@ export interface Api {
   readonly events: EventServiceClient;
   readonly reviews: ReviewServiceClient;
   readonly tokens: TokenServiceClient;
+  readonly users: UserServiceClient;
   readonly controller: ControllerServiceClient;
   call<C extends Client, Q, R>(client: C, method: (c: C) => Unary<Q, R>, request: Q): Promise<R>;
   stream<C extends Client, Q, R>(
@@ -96,6 +98,7 @@ export function createApi(endpoint: Endpoint, now: () => number): Api {
     events: make(EventServiceClient, shared),
     reviews: make(ReviewServiceClient, shared),
     tokens: make(TokenServiceClient, shared),
+    users: make(UserServiceClient, shared),
     controller: make(ControllerServiceClient, shared),
     call: (client, method, request) =>
       new Promise((resolve, reject) => {

@@ -23,6 +23,8 @@ export interface ConfigStore {
   readonly path: string;
   load(): Config;
   save(config: Config): void;
+  /** Name of the context to use; undefined when there is none. */
+  current(): string | undefined;
   /** The endpoint to use: `--context`, BERTH_CONTEXT, or the current one. */
   endpoint(): Endpoint;
 }
@@ -35,6 +37,7 @@ export function configStore(wanted: string | undefined): ConfigStore {
     path,
     load,
     save: (config) => write(path, config),
+    current: () => wanted ?? BERTH_CONTEXT ?? load().current,
     endpoint() {
       const config = load();
       const name = wanted ?? BERTH_CONTEXT ?? config.current;

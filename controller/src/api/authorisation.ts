@@ -1,9 +1,11 @@
 /** Who may call what: every method of every service, and the least role it takes. A test fails when one is missing. */
-import { ROLES, type Role } from '@berth/shared/model/access.ts';
+import type { Role } from '@berth/shared/model/access.ts';
+import type { Access } from '../app/access.ts';
 
-export type Access = Role | 'anyone';
+/** `self`: everybody who has a valid token, whatever their roles. `anyone`: without one, too. */
+export type Needed = Role | 'self' | 'anyone';
 
-export const AUTHORISATION: Readonly<Record<string, Access>> = {
+export const AUTHORISATION: Readonly<Record<string, Needed>> = {
   '/berth.v1.ControllerService/GetController': 'viewer',
 
   '/berth.v1.EnrollmentService/Enroll': 'anyone',
@@ -35,9 +37,19 @@ export const AUTHORISATION: Readonly<Record<string, Access>> = {
   '/berth.v1.ReviewService/ListReviews': 'viewer',
   '/berth.v1.ReviewService/AcceptHost': 'admin',
 
-  '/berth.v1.TokenService/CreateToken': 'admin',
-  '/berth.v1.TokenService/ListTokens': 'admin',
-  '/berth.v1.TokenService/DeleteToken': 'admin',
+  '/berth.v1.TokenService/CreateToken': 'self',
+  '/berth.v1.TokenService/ListTokens': 'self',
+  '/berth.v1.TokenService/DeleteToken': 'self',
+
+  '/berth.v1.UserService/CreateUser': 'admin',
+  '/berth.v1.UserService/GetUser': 'admin',
+  '/berth.v1.UserService/GetSelf': 'self',
+  '/berth.v1.UserService/ListUsers': 'admin',
+  '/berth.v1.UserService/DeleteUser': 'admin',
+  '/berth.v1.UserService/GrantRole': 'admin',
+  '/berth.v1.UserService/RevokeRole': 'admin',
+  '/berth.v1.UserService/DisableUser': 'admin',
+  '/berth.v1.UserService/EnableUser': 'admin',
 
   '/berth.v1.VmService/CreateVm': 'operator',
   '/berth.v1.VmService/CloneVm': 'operator',
@@ -59,8 +71,8 @@ export const AUTHORISATION: Readonly<Record<string, Access>> = {
 };
 
 /** Methods that are not in the table are for nobody. */
-export const accessOf = (path: string): Access | undefined =>
+export const neededFor = (path: string): Needed | undefined =>
   Object.hasOwn(AUTHORISATION, path) ? AUTHORISATION[path] : undefined;
 
-export const mayCall = (role: Role, needed: Access): boolean =>
-  needed === 'anyone' || ROLES.indexOf(role) >= ROLES.indexOf(needed);
+export const mayCall = (access: Access, needed: Needed): boolean =>
+  needed === 'anyone' || needed === 'self' || access.everywhere(needed);

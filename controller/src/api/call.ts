@@ -8,7 +8,8 @@ import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Caller, Tokens } from '../app/tokens.ts';
 import type { State } from '../state/state.ts';
-import { accessOf, mayCall } from './authorisation.ts';
+import { Access } from '../app/access.ts';
+import { mayCall, neededFor } from './authorisation.ts';
 
 export interface CallDeps {
   readonly state: Pick<State, 'settled'>;
@@ -37,7 +38,10 @@ export interface Incoming {
 export interface Call {
   /** Empty for methods that anyone may call. */
   readonly user: string;
+  /** The highest that the caller has anywhere. */
   readonly role: string;
+  readonly tokenId: string;
+  readonly access: Access;
   /** Aborted when the caller hangs up, its deadline passes, its token ends, or the server stops; the reason is then a ClusterError, or nobody listens any more. */
   readonly signal: AbortSignal;
 }
@@ -73,15 +77,18 @@ export function admit(
   authorization: string | undefined,
   deps: Pick<CallDeps, 'tokens'>,
 ): Caller | undefined {
-  const needed = accessOf(path);
+  const needed = neededFor(path);
   if (needed === 'anyone') return undefined;
   const caller = deps.tokens.authenticate(authorization);
-  if (needed !== undefined && mayCall(caller.role, needed)) return caller;
+  if (needed !== undefined && mayCall(caller.access, needed)) return caller;
   throw new ClusterError(
     'PERMISSION_DENIED',
-    `${caller.user} is ${caller.role} and may not do this: it takes the role ${needed ?? 'of nobody'}`,
+    `${caller.user} is ${words(caller.role)} and may not do this: it takes the role ${needed ?? 'of nobody'}`,
   );
 }
+
+const words = (role: string): string => (role === 'none' ? 'without a role' : role);
+const NOBODY = new Access([]);
 
 /** A stream that ends before its time is the caller's doing, and no fault of ours. */
 const isHangUp = (e: unknown, hangup: AbortSignal): boolean =>
@@ -107,7 +114,10 @@ export async function runCall<T>(incoming: Incoming, deps: CallDeps, work: (abou
     const caller = admit(incoming.path, incoming.authorization, deps);
     user = caller?.user ?? '';
     if (incoming.long) ends.push(whileAdmitted(incoming, deps, over));
-    const result = await work({ user, role: caller?.role ?? '', signal: over.signal });
+    const result = await work({
+      ...{ user, role: caller?.role ?? '', tokenId: caller?.tokenId ?? '', access: caller?.access ?? NOBODY },
+      signal: over.signal,
+    });
     if (isLapse(over.signal.reason)) throw over.signal.reason;
     note();
     return result;

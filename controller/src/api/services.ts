@@ -7,6 +7,7 @@ import { ImageServiceService } from '@berth/proto/v1/image.ts';
 import { JobServiceService } from '@berth/proto/v1/job.ts';
 import { ReviewServiceService } from '@berth/proto/v1/review.ts';
 import { TokenServiceService } from '@berth/proto/v1/token.ts';
+import { UserServiceService } from '@berth/proto/v1/user.ts';
 import { VmServiceService } from '@berth/proto/v1/vm.ts';
 import type { Enrollment } from '../app/enrollment.ts';
 import type { Events } from '../app/events.ts';
@@ -17,6 +18,7 @@ import type { Reviews } from '../app/reviews.ts';
 import type { Vms } from '../app/vms.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tokens } from '../app/tokens.ts';
+import type { Users } from '../app/users.ts';
 import { controllerHandlers, type About } from './controller.ts';
 import { enrollmentHandlers } from './enrollment.ts';
 import { eventHandlers } from './event.ts';
@@ -25,6 +27,7 @@ import { imageHandlers } from './image.ts';
 import { jobHandlers } from './job.ts';
 import { reviewHandlers } from './review.ts';
 import { tokenHandlers } from './token.ts';
+import { userHandlers } from './user.ts';
 import { vmHandlers } from './vm.ts';
 import type { Handlers, Method } from './call.ts';
 
@@ -36,6 +39,7 @@ export interface App {
   readonly events: Events;
   readonly reviews: Reviews;
   readonly tokens: Tokens;
+  readonly users: Users;
   readonly enrollment: Enrollment;
   readonly connections: Hosts;
   readonly about: About;
@@ -63,6 +67,7 @@ export function services(app: App): readonly PublicService[] {
     service(JobServiceService, jobHandlers(app.jobs)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),
     service(TokenServiceService, tokenHandlers(app.tokens)),
+    service(UserServiceService, userHandlers(app.users, app.tokens)),
     service(VmServiceService, vmHandlers(app.vms, app.connections)),
   ];
 }

@@ -1,9 +1,10 @@
 /** What people may do with hosts: add, invite, look, drain, resume, remove. Talks to no host. */
-import { alreadyExists, badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { alreadyExists, badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Severity } from '@berth/shared/model/event.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { Job } from '@berth/shared/model/job.ts';
 import { newId } from '@berth/shared/model/ids.ts';
+import { checkLabels } from '@berth/shared/labels/labels.ts';
 import { newSecret } from '@berth/shared/runtime/random.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { encodeJoinLine } from '@berth/shared/trust/lines.ts';
@@ -33,7 +34,6 @@ export interface Invitation {
 }
 
 const JOIN_TOKEN_MS = 3_600_000;
-const LABEL_KEY = /^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$/;
 
 export class HostsApp {
   constructor(private readonly deps: HostsAppDeps) {}
@@ -45,7 +45,7 @@ export class HostsApp {
     const { state } = this.deps;
     const name = checkName('host', r.name);
     const address = parseHostAddress(r.address);
-    const labels = checkLabels(r.labels);
+    const labels = checkLabels('a host', r.labels);
     const made = await state.update((tx) => {
       if (tx.hosts.byName(name)) throw alreadyExists(`host ${name} exists already`);
       const there = [...tx.hosts.values()].find((h) => h.address === address);
@@ -189,13 +189,4 @@ const isAbout = (job: Job, host: Host): boolean => (job.params as { hostId?: unk
 
 function tell(tx: Tx, host: Host, type: string, message: string, severity: Severity = 'info'): void {
   tx.event({ type, severity, subjectKind: 'host', subject: host.name, message, jobId: undefined });
-}
-
-function checkLabels(labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  const entries = Object.entries(labels);
-  if (entries.length > 64) throw invalidArgument(`a host can have 64 labels, not ${entries.length}`);
-  for (const [k, v] of entries)
-    if (!LABEL_KEY.test(k) || v.length > 255)
-      throw invalidArgument(`${JSON.stringify(`${k}=${v}`.slice(0, 80))} is not a label: write it like zone=b`);
-  return { ...labels };
 }

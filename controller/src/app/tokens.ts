@@ -1,28 +1,45 @@
 /** Bearer tokens of the public API: made, listed, ended, and checked at each call. */
-import { badState, ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
-import { ROLES, type Role, type Token } from '@berth/shared/model/access.ts';
+import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { Role, Token, User } from '@berth/shared/model/access.ts';
 import { newId } from '@berth/shared/model/ids.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { newSecret } from '@berth/shared/runtime/random.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import type { State, Tx } from '../state/state.ts';
+import { accessOfToken, rank, type Access } from './access.ts';
+import { keepAdministrator } from './administrators.ts';
+import { checkRole } from './grants.ts';
 import { hashSecret, secretMatches } from './secrets.ts';
+import { checkUserName, putUser } from './users.ts';
 
 export interface Caller {
   readonly tokenId: string;
   readonly user: string;
-  readonly role: Role;
+  /** The highest that it has anywhere. */
+  readonly role: Role | 'none';
+  readonly access: Access;
 }
 
 export interface NewToken {
+  /** Name of its user. */
   readonly user: string;
   readonly role: Role;
   readonly lifetimeMs: number;
+  readonly description?: string;
+}
+
+export interface TokenRequest {
+  readonly user: string;
+  /** Empty: all that the user may. */
+  readonly role: string;
+  /** 0: a year. */
+  readonly lifetimeMs: number;
+  readonly description?: string;
 }
 
 const YEAR_MS = 365 * 86_400_000;
 const LONGEST_MS = 10 * YEAR_MS;
-const USER = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$/;
+const LONGEST_DESCRIPTION = 200;
 
 /** Puts a token into the transaction; its secret is in the answer and nowhere else. */
 export function putToken(tx: Tx, t: NewToken): { readonly token: Token; readonly secret: string } {
@@ -34,6 +51,7 @@ export function putToken(tx: Tx, t: NewToken): { readonly token: Token; readonly
     secretHash: hashSecret(secret),
     createdAtMs: tx.nowMs,
     expiresAtMs: tx.nowMs + t.lifetimeMs,
+    ...(t.description ? { description: t.description } : {}),
   };
   tx.tokens.put(token);
   return { token, secret };
@@ -48,49 +66,54 @@ export class Tokens {
     private readonly clock: Clock,
   ) {}
 
-  create(r: { user: string; role: string; lifetimeMs: number }, by: string) {
-    const t = checkToken(r);
+  /**
+   * For a name that is no user yet, a service account of that name is made, with the role everywhere.
+   * @param most the token may do no more than this.
+   */
+  create(r: TokenRequest, by: string, most: Role = 'admin') {
+    const wanted = checkRequest(r);
     return this.state.update((tx) => {
-      const made = putToken(tx, t);
-      tx.event({
-        type: 'token.created',
-        severity: 'info',
-        subjectKind: 'token',
-        subject: made.token.id,
-        message: `${by} made a token for ${t.user} (${t.role})`,
-        jobId: undefined,
-      });
-      return made;
+      const user = tx.users.byName(r.user) ?? newAccount(tx, wanted, by);
+      const role = wanted.role ?? most;
+      if (rank(role) > rank(most))
+        throw new ClusterError('PERMISSION_DENIED', `your own token is for ${most}: it can't make one for ${role}`);
+      const made = putToken(tx, { ...wanted, user: user.name, role });
+      const message = `${by} made a token for ${user.name} (${role})`;
+      tx.event({ ...EVENT, type: 'token.created', subject: made.token.id, message });
+      return { ...made, user };
     });
   }
 
-  list(): readonly Token[] {
-    return [...this.state.tables.tokens.values()];
+  /** Oldest first. @param user only of this one. */
+  list(user?: string): readonly Token[] {
+    const { tokens } = this.state.tables;
+    return user === undefined ? [...tokens.values()] : tokens.byUser(user);
+  }
+
+  find(id: string): Token | undefined {
+    return this.state.tables.tokens.get(id);
+  }
+
+  user(token: Token): User | undefined {
+    return this.state.tables.users.byName(token.user);
   }
 
   delete(id: string, by: string): Promise<void> {
     return this.state.update((tx) => {
       const token = tx.tokens.get(id);
-      if (token === undefined) throw notFound(`token ${id.slice(0, 80)} does not exist. See: berth token list`);
-      if (this.isLastAdmin(token))
-        throw badState(`token ${id} is the last one of an administrator: make another before you end it`);
-      tx.tokens.delete(id);
-      tx.event({
-        type: 'token.deleted',
-        severity: 'info',
-        subjectKind: 'token',
-        subject: id,
-        message: `${by} ended a token of ${token.user}`,
-        jobId: undefined,
-      });
+      if (token === undefined) throw unknown(id);
+      keepAdministrator(tx, `token ${id} is of`, () => tx.tokens.delete(id));
+      const message = `${by} ended a token of ${token.user}`;
+      tx.event({ ...EVENT, type: 'token.deleted', subject: id, message });
     });
   }
 
   /** @param header value of the `authorization` header. */
   authenticate(header: string | undefined): Caller {
     const [, id = '', secret = ''] = /^Bearer (token-[0-9a-z]+)\.([A-Za-z0-9_-]+)$/.exec(header ?? '') ?? [];
-    const token = this.state.tables.tokens.get(id);
-    if (!secretMatches(secret, token?.secretHash) || token === undefined)
+    const token = this.find(id);
+    const user = token && this.user(token);
+    if (!secretMatches(secret, token?.secretHash) || token === undefined || user === undefined)
       throw new ClusterError('UNAUTHENTICATED', noCredentials(header));
     const over = this.clock.now() - token.expiresAtMs;
     if (over >= 0)
@@ -98,14 +121,34 @@ export class Tokens {
         'UNAUTHENTICATED',
         `this token expired ${formatAge(over)} ago: ask an administrator for a new one (berth token create)`,
       );
-    return { tokenId: token.id, user: token.user, role: token.role };
+    if (user.disabled) throw new ClusterError('UNAUTHENTICATED', `user ${user.name} is disabled: ask an administrator`);
+    const access = this.#accessOf(user, token);
+    return { tokenId: token.id, user: user.name, role: access.highest, access };
   }
 
-  private isLastAdmin(token: Token): boolean {
-    const now = this.clock.now();
-    const admins = this.list().filter((t) => t.role === 'admin' && t.expiresAtMs > now);
-    return admins.length === 1 && admins[0]?.id === token.id;
+  /** Grants are parsed once for each token, not at each call. */
+  readonly #known = new WeakMap<Token, { readonly user: User; readonly access: Access }>();
+
+  #accessOf(user: User, token: Token): Access {
+    const known = this.#known.get(token);
+    if (known?.user === user) return known.access;
+    const access = accessOfToken(user, token);
+    this.#known.set(token, { user, access });
+    return access;
   }
+}
+
+const EVENT = { severity: 'info', subjectKind: 'token', jobId: undefined } as const;
+
+export const unknown = (id: string): ClusterError =>
+  notFound(`token ${id.slice(0, 80)} does not exist. See: berth token list`);
+
+function newAccount(tx: Tx, wanted: Wanted, by: string): User {
+  const role = wanted.role ?? 'viewer';
+  const user = putUser(tx, { name: wanted.user, kind: 'service', grants: [{ role, cluster: '', selector: '' }] });
+  const message = `${by} added service account ${user.name} (${role})`;
+  tx.event({ ...EVENT, type: 'user.added', subjectKind: 'user', subject: user.name, message });
+  return user;
 }
 
 const noCredentials = (header: string | undefined): string =>
@@ -113,14 +156,18 @@ const noCredentials = (header: string | undefined): string =>
     ? 'no token was shown: log in first (berth login)'
     : 'this token is not known here: log in again (berth login)';
 
-function checkToken(r: { user: string; role: string; lifetimeMs: number }): NewToken {
-  if (!USER.test(r.user))
-    throw invalidArgument(`${JSON.stringify(r.user.slice(0, 80))} is no user name: letters, digits and . _ @ - only`);
-  const role = ROLES.find((known) => known === r.role);
-  if (role === undefined)
-    throw invalidArgument(`role ${JSON.stringify(r.role.slice(0, 40))} is not one of ${ROLES.join(', ')}`);
+interface Wanted extends Omit<NewToken, 'role'> {
+  readonly role: Role | undefined;
+}
+
+function checkRequest(r: TokenRequest): Wanted {
+  const user = checkUserName(r.user);
+  const role = r.role === '' ? undefined : checkRole(r.role);
   const lifetimeMs = r.lifetimeMs || YEAR_MS;
   if (!(lifetimeMs >= 60_000 && lifetimeMs <= LONGEST_MS))
     throw invalidArgument('a token lives from one minute to ten years');
-  return { user: r.user, role, lifetimeMs };
+  const description = (r.description ?? '').trim();
+  if (description.length > LONGEST_DESCRIPTION)
+    throw invalidArgument(`a description is at most ${LONGEST_DESCRIPTION} letters long`);
+  return { user, role, lifetimeMs, description };
 }

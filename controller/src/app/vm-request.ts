@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { newId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
+import { checkLabels } from '@berth/shared/labels/labels.ts';
 import { RUN_POLICIES, type RunPolicy, type Vm, type VmNic } from '@berth/shared/model/vm.ts';
 import { newUuid, type Random } from '@berth/shared/runtime/random.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
@@ -64,7 +65,7 @@ export function newVm(from: Maker, r: CreateVm & Partial<CloneVm>, image: Image 
       seedVolumeId: image && newId('volume', from.nowMs),
       sshKeys: (r.sshKeys ?? []).map(checkKey),
       userData: checkUserData(r.userData ?? ''),
-      labels: checkLabels(r.labels),
+      labels: checkLabels('a vm', r.labels),
       runPolicy: checkRunPolicy(r.runPolicy),
     },
     generation: 1,
@@ -132,13 +133,4 @@ function checkKey(key: string): string {
 function checkUserData(text: string): string {
   if (Buffer.byteLength(text) <= 65_536) return text;
   throw invalidArgument(`user-data is ${Buffer.byteLength(text)} bytes long; 65536 are allowed`);
-}
-
-function checkLabels(labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  const entries = Object.entries(labels);
-  if (entries.length > 64) throw invalidArgument(`a vm can have 64 labels, not ${entries.length}`);
-  for (const [k, v] of entries)
-    if (!/^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$/.test(k) || v.length > 255)
-      throw invalidArgument(`${JSON.stringify(`${k}=${v}`.slice(0, 80))} is not a label: write it like zone=b`);
-  return { ...labels };
 }

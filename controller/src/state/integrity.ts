@@ -15,6 +15,7 @@ export function keepIntegrity(t: MemTables, touched: Touched): void {
   for (const id of touched.get('hosts') ?? []) if (!t.hosts.get(id)) hostGone(t, id as HostId);
   for (const id of touched.get('images') ?? []) if (!t.images.get(id)) imageGone(t, id as ImageId);
   for (const id of touched.get('vms') ?? []) checkVm(t, id);
+  checkTokens(t, touched);
   for (const table of HOSTED) {
     for (const key of touched.get(table) ?? []) checkHosted(t, table, key);
   }
@@ -32,6 +33,16 @@ function imageGone(t: MemTables, id: ImageId): void {
   const vm = t.vms.byImage(id)[0];
   if (vm) throw new ClusterError('IN_USE', `vm ${vm.name} still needs the image that would be removed`);
   for (const c of t.imageCopies.byImage(id)) t.imageCopies.delete(t.imageCopies.keyOf(c));
+}
+
+/** Tokens go with their user; none is made without one. */
+function checkTokens(t: MemTables, touched: Touched): void {
+  if (touched.has('users'))
+    for (const token of t.tokens.values()) if (!t.users.byName(token.user)) t.tokens.delete(token.id);
+  for (const id of touched.get('tokens') ?? []) {
+    const token = t.tokens.get(id);
+    if (token && !t.users.byName(token.user)) missing(`token ${id}`, `user ${token.user}`);
+  }
 }
 
 function checkVm(t: MemTables, id: string): void {

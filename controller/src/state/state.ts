@@ -2,7 +2,7 @@
  * The contract of the controller's state: typed tables in memory, one synchronous writer, group commit, revisions. Types
  * only; made by store.ts. Durable intent lives here; what hosts report lives in controller/src/hosts.
  */
-import type { CleanupDebt, JoinToken, Token } from '@berth/shared/model/access.ts';
+import type { CleanupDebt, JoinToken, Token, User } from '@berth/shared/model/access.ts';
 import type { Claim, ClaimSums } from '@berth/shared/model/claim.ts';
 import type { Event } from '@berth/shared/model/event.ts';
 import type { Host } from '@berth/shared/model/host.ts';
@@ -65,7 +65,8 @@ export interface Tables {
     /** Open jobs and those that ended lately (the newest 1,000 at least). */
     newest(limit: number, before: string | undefined, openOnly: boolean): readonly Job[];
   };
-  readonly tokens: Table<Token>;
+  readonly users: NamedTable<User>;
+  readonly tokens: Table<Token> & { byUser(name: string): readonly Token[] };
   readonly joinTokens: Table<JoinToken> & { byHost(hostId: HostId): readonly JoinToken[] };
   readonly debts: Table<CleanupDebt> & { byHost(hostId: HostId): readonly CleanupDebt[] };
   /** Key: host id. */

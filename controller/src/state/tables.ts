@@ -1,5 +1,5 @@
 /** Which tables there are, their keys and indexes, and what is unique. How a table works is table.ts's. */
-import type { CleanupDebt, JoinToken, Token } from '@berth/shared/model/access.ts';
+import type { CleanupDebt, JoinToken, Token, User } from '@berth/shared/model/access.ts';
 import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
@@ -57,6 +57,19 @@ class ImagesTable extends NamedMemTable<Image> {
   byDigest = (digest: string): readonly Image[] => this.find(1, digest);
 }
 
+class UsersTable extends NamedMemTable<User> {
+  constructor(journal: J) {
+    super('users', byId, [{ of: (u) => [u.name], taken: (n) => `user ${n} already exists` }], journal);
+  }
+}
+
+class TokensTable extends MemTable<Token> {
+  constructor(journal: J) {
+    super('tokens', byId, [{ of: (t) => [t.user] }], journal);
+  }
+  byUser = (name: string): readonly Token[] => this.find(0, name);
+}
+
 class ImageCopiesTable extends MemTable<ImageCopy> {
   constructor(journal: J) {
     super('imageCopies', imageCopyKey, [{ of: (c) => [c.imageId] }, { of: (c) => [c.hostId] }], journal);
@@ -100,7 +113,8 @@ export const makeTables = (journal: J) => ({
   imageCopies: new ImageCopiesTable(journal),
   claims: new ClaimsTable(journal),
   jobs: new JobsTable(journal),
-  tokens: new MemTable<Token>('tokens', byId, [], journal),
+  users: new UsersTable(journal),
+  tokens: new TokensTable(journal),
   joinTokens: new HostedTable<JoinToken>('joinTokens', byId, journal),
   debts: new HostedTable<CleanupDebt>('debts', byId, journal),
   reviews: new HostedTable<Review>('reviews', (r) => r.hostId, journal),

@@ -4,13 +4,18 @@
  */
 import { existsSync, rmSync } from 'node:fs';
 import { badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import type { Grant } from '@berth/shared/model/access.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { encodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { publicKeyPin } from '@berth/shared/trust/pin.ts';
 import { joinAddress, splitAddress } from '../app/address.ts';
+import { withGrant } from '../app/grants.ts';
 import { bearerOf, putToken } from '../app/tokens.ts';
+import { isAdministrator } from '../app/administrators.ts';
+import { putUser } from '../app/users.ts';
 import { openState } from '../state/open-state.ts';
+import type { Tx } from '../state/state.ts';
 import { initState } from '../state/sqlite/init.ts';
 import { newAuthority, openAuthority } from './authority.ts';
 import { loadIdentity, paths, writeController, writeSecretFile } from './identity.ts';
@@ -81,12 +86,27 @@ async function writeAdminToken(o: Omit<InitOptions, 'addresses'>, controller: st
         message: "the administrator's token was made on the controller's machine",
         jobId: undefined,
       });
+      ensureAdministrator(tx);
       return putToken(tx, { user: 'admin', role: 'admin', lifetimeMs: ADMIN_TOKEN_MS });
     });
     writeSecretFile(at.adminToken, encodeLoginLine({ controller, caPin, token: bearerOf(made) }) + '\n');
   } finally {
     await state.close();
   }
+}
+
+/** Whoever owns the controller's machine can always get back in. */
+function ensureAdministrator(tx: Tx): void {
+  const everything: Grant = { role: 'admin', cluster: '', selector: '' };
+  const user = tx.users.byName('admin');
+  if (user === undefined) putUser(tx, { name: 'admin', kind: 'person', grants: [everything] });
+  else if (!isAdministrator(user))
+    tx.users.put({
+      ...user,
+      disabled: false,
+      grants: withGrant(user.grants, everything),
+      generation: user.generation + 1,
+    });
 }
 
 function refuseUnlessEmpty(dataDir: string): void {

@@ -7,7 +7,18 @@ import { newBytes } from '../runtime/random.ts';
 declare const kind: unique symbol;
 export type Id<K extends IdKind> = string & { readonly [kind]: K };
 export type IdKind =
-  'installation' | 'cluster' | 'host' | 'vm' | 'image' | 'volume' | 'network' | 'job' | 'event' | 'token' | 'run';
+  | 'installation'
+  | 'cluster'
+  | 'host'
+  | 'vm'
+  | 'image'
+  | 'volume'
+  | 'network'
+  | 'job'
+  | 'event'
+  | 'token'
+  | 'run'
+  | 'user';
 export type HostId = Id<'host'>;
 export type VmId = Id<'vm'>;
 export type ImageId = Id<'image'>;
@@ -15,6 +26,7 @@ export type VolumeId = Id<'volume'>;
 export type NetworkId = Id<'network'>;
 export type JobId = Id<'job'>;
 export type TokenId = Id<'token'>;
+export type UserId = Id<'user'>;
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 const BODY = /^[0-9a-hjkmnp-tv-z]{21}$/;

@@ -39,6 +39,7 @@ export const CODECS: readonly Codec[] = [
     'jobs',
     'id kind #version state subject key user #createdAtMs #endedAtMs #deadlineAtMs #wakeAtMs waitReason ?cancelRequested',
   ),
+  codec('users', 'id name kind ?disabled #createdAtMs #generation'),
   codec('tokens', 'id user role secretHash #createdAtMs #expiresAtMs'),
   codec('joinTokens', 'id hostId secretHash #expiresAtMs'),
   codec('debts', 'id hostId kind target vmId why'),

@@ -151,4 +151,25 @@ CREATE TABLE reviews (
 ) STRICT;
 `,
   },
+  {
+    // Tokens had names for users, and roles of their own: each name becomes a user with the highest of its roles.
+    version: 3,
+    sql: `
+CREATE TABLE users (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  kind TEXT NOT NULL,
+  disabled INTEGER NOT NULL,
+  created_at_ms INTEGER NOT NULL,
+  generation INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
+INSERT INTO users (id, name, kind, disabled, created_at_ms, generation, body)
+  SELECT 'user-' || substr(min(id), 7), user, 'person', 0, min(created_at_ms), 1,
+    json_object('grants', json_array(json_object('cluster', '', 'selector', '', 'role',
+      CASE max((expires_at_ms > unixepoch() * 1000) * (CASE role WHEN 'admin' THEN 2 WHEN 'operator' THEN 1 ELSE 0 END))
+        WHEN 2 THEN 'admin' WHEN 1 THEN 'operator' ELSE 'viewer' END)))
+  FROM tokens GROUP BY user;
+`,
+  },
 ];

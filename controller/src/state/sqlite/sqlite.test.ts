@@ -149,6 +149,25 @@ test('the schema is the golden one', () => {
   expectGolden(import.meta.url, 'schema.sql', `${sql.join(';\n')};\n`);
 });
 
+test('tokens of the time before users get their users, with the highest role that is still in use', async () => {
+  const old = openDatabase({ path: join(folder, 'old.db'), pid: 1, create: true, migrations: MIGRATIONS.slice(0, 1) });
+  const put = old.prepare("INSERT INTO tokens VALUES (?, ?, ?, 'ab', ?, ?, '{}')");
+  const [over, valid] = [1_000, 4_000_000_000_000];
+  put.run('token-000000000000000000001', 'ann', 'viewer', 10, valid);
+  put.run('token-000000000000000000002', 'ann', 'operator', 20, valid);
+  put.run('token-000000000000000000003', 'ann', 'admin', 30, over);
+  put.run('token-000000000000000000004', 'admin', 'admin', 40, valid);
+  old.prepare("INSERT INTO meta VALUES (1, 'installation-000000000000000000000', 1, 5)").run();
+  old.close();
+  path = join(folder, 'old.db');
+  const { users, tokens } = (await open()).tables;
+  expect([...users.values()].map((u) => [u.id, u.name, u.kind, u.grants])).toEqual([
+    ['user-000000000000000000001', 'ann', 'person', [{ role: 'operator', cluster: '', selector: '' }]],
+    ['user-000000000000000000004', 'admin', 'person', [{ role: 'admin', cluster: '', selector: '' }]],
+  ]);
+  expect(tokens.byUser('ann')).toHaveLength(3);
+});
+
 test('a migration that fails leaves the file as it was, and a newer schema is refused', () => {
   initState({ path, clock });
   const before = readFileSync(path);

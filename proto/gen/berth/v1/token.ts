@@ -32,13 +32,21 @@ export interface Token {
   role: string;
   createdAtMs: bigint;
   expiresAtMs: bigint;
+  /** What it is for, in the words of whoever made it. */
+  description: string;
+  /** When it was last shown and taken; noted about once a minute. 0: never. */
+  lastUsedAtMs: bigint;
+  /** From where: an address. */
+  lastUsedFrom: string;
 }
 
 export interface CreateTokenRequest {
   user: string;
+  /** The most that the token may do, whatever its user may; empty: all that the user may. */
   role: string;
   /** 0: a year. */
   lifetimeMs: bigint;
+  description: string;
 }
 
 export interface CreateTokenResponse {
@@ -50,6 +58,8 @@ export interface CreateTokenResponse {
 }
 
 export interface ListTokensRequest {
+  /** Only of this user. Empty: the caller's own; of all users for administrators. */
+  user: string;
 }
 
 export interface ListTokensResponse {
@@ -64,7 +74,16 @@ export interface DeleteTokenResponse {
 }
 
 function createBaseToken(): Token {
-  return { id: "", user: "", role: "", createdAtMs: 0n, expiresAtMs: 0n };
+  return {
+    id: "",
+    user: "",
+    role: "",
+    createdAtMs: 0n,
+    expiresAtMs: 0n,
+    description: "",
+    lastUsedAtMs: 0n,
+    lastUsedFrom: "",
+  };
 }
 
 export const Token: MessageFns<Token> = {
@@ -89,6 +108,18 @@ export const Token: MessageFns<Token> = {
         throw new globalThis.Error("value provided for field message.expiresAtMs of type uint64 too large");
       }
       writer.uint32(40).uint64(message.expiresAtMs);
+    }
+    if (message.description !== "") {
+      writer.uint32(50).string(message.description);
+    }
+    if (message.lastUsedAtMs !== 0n) {
+      if (BigInt.asUintN(64, message.lastUsedAtMs) !== message.lastUsedAtMs) {
+        throw new globalThis.Error("value provided for field message.lastUsedAtMs of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.lastUsedAtMs);
+    }
+    if (message.lastUsedFrom !== "") {
+      writer.uint32(66).string(message.lastUsedFrom);
     }
     return writer;
   },
@@ -146,6 +177,30 @@ export const Token: MessageFns<Token> = {
             message.expiresAtMs = reader.uint64() as bigint;
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.lastUsedAtMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.lastUsedFrom = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -172,12 +227,17 @@ export const Token: MessageFns<Token> = {
     message.expiresAtMs = (object.expiresAtMs !== undefined && object.expiresAtMs !== null)
       ? BigInt(object.expiresAtMs)
       : 0n;
+    message.description = object.description ?? "";
+    message.lastUsedAtMs = (object.lastUsedAtMs !== undefined && object.lastUsedAtMs !== null)
+      ? BigInt(object.lastUsedAtMs)
+      : 0n;
+    message.lastUsedFrom = object.lastUsedFrom ?? "";
     return message;
   },
 };
 
 function createBaseCreateTokenRequest(): CreateTokenRequest {
-  return { user: "", role: "", lifetimeMs: 0n };
+  return { user: "", role: "", lifetimeMs: 0n, description: "" };
 }
 
 export const CreateTokenRequest: MessageFns<CreateTokenRequest> = {
@@ -193,6 +253,9 @@ export const CreateTokenRequest: MessageFns<CreateTokenRequest> = {
         throw new globalThis.Error("value provided for field message.lifetimeMs of type uint64 too large");
       }
       writer.uint32(24).uint64(message.lifetimeMs);
+    }
+    if (message.description !== "") {
+      writer.uint32(34).string(message.description);
     }
     return writer;
   },
@@ -234,6 +297,14 @@ export const CreateTokenRequest: MessageFns<CreateTokenRequest> = {
             message.lifetimeMs = reader.uint64() as bigint;
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -256,6 +327,7 @@ export const CreateTokenRequest: MessageFns<CreateTokenRequest> = {
     message.lifetimeMs = (object.lifetimeMs !== undefined && object.lifetimeMs !== null)
       ? BigInt(object.lifetimeMs)
       : 0n;
+    message.description = object.description ?? "";
     return message;
   },
 };
@@ -328,11 +400,14 @@ export const CreateTokenResponse: MessageFns<CreateTokenResponse> = {
 };
 
 function createBaseListTokensRequest(): ListTokensRequest {
-  return {};
+  return { user: "" };
 }
 
 export const ListTokensRequest: MessageFns<ListTokensRequest> = {
-  encode(_: ListTokensRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListTokensRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.user !== "") {
+      writer.uint32(10).string(message.user);
+    }
     return writer;
   },
 
@@ -349,6 +424,14 @@ export const ListTokensRequest: MessageFns<ListTokensRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -364,8 +447,9 @@ export const ListTokensRequest: MessageFns<ListTokensRequest> = {
   create(base?: DeepPartial<ListTokensRequest>): ListTokensRequest {
     return ListTokensRequest.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<ListTokensRequest>): ListTokensRequest {
+  fromPartial(object: DeepPartial<ListTokensRequest>): ListTokensRequest {
     const message = createBaseListTokensRequest();
+    message.user = object.user ?? "";
     return message;
   },
 };
@@ -525,7 +609,11 @@ export const DeleteTokenResponse: MessageFns<DeleteTokenResponse> = {
 
 export type TokenServiceService = typeof TokenServiceService;
 export const TokenServiceService = {
-  /** The secret is in this answer and nowhere else; only its hash is stored. */
+  /**
+   * The secret is in this answer and nowhere else; only its hash is stored. Callers make tokens for themselves, that may do no
+   * more than the one they call with; administrators make them for all. For a name that is no user yet an administrator gets
+   * a service account of that name, with `role` (empty: viewer) everywhere.
+   */
   createToken: {
     path: "/berth.v1.TokenService/CreateToken" as const,
     requestStream: false as const,
@@ -556,14 +644,22 @@ export const TokenServiceService = {
 } as const;
 
 export interface TokenServiceServer extends UntypedServiceImplementation {
-  /** The secret is in this answer and nowhere else; only its hash is stored. */
+  /**
+   * The secret is in this answer and nowhere else; only its hash is stored. Callers make tokens for themselves, that may do no
+   * more than the one they call with; administrators make them for all. For a name that is no user yet an administrator gets
+   * a service account of that name, with `role` (empty: viewer) everywhere.
+   */
   createToken: handleUnaryCall<CreateTokenRequest, CreateTokenResponse>;
   listTokens: handleUnaryCall<ListTokensRequest, ListTokensResponse>;
   deleteToken: handleUnaryCall<DeleteTokenRequest, DeleteTokenResponse>;
 }
 
 export interface TokenServiceClient extends Client {
-  /** The secret is in this answer and nowhere else; only its hash is stored. */
+  /**
+   * The secret is in this answer and nowhere else; only its hash is stored. Callers make tokens for themselves, that may do no
+   * more than the one they call with; administrators make them for all. For a name that is no user yet an administrator gets
+   * a service account of that name, with `role` (empty: viewer) everywhere.
+   */
   createToken(
     request: CreateTokenRequest,
     callback: (error: ServiceError | null, response: CreateTokenResponse) => void,

@@ -116,6 +116,15 @@ CREATE TABLE tokens (
   expires_at_ms INTEGER NOT NULL,
   body TEXT NOT NULL
 ) STRICT;
+CREATE TABLE users (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  kind TEXT NOT NULL,
+  disabled INTEGER NOT NULL,
+  created_at_ms INTEGER NOT NULL,
+  generation INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
 CREATE TABLE vms (
   id TEXT PRIMARY KEY,
   name TEXT NOT NULL UNIQUE,

@@ -1,0 +1,17 @@
+/** The verbs of `berth user`, in the order in which help shows them. */
+import type { Command } from '../core/command.ts';
+import { userAdd } from './add.ts';
+import { userDisable, userEnable, userRemove } from './change.ts';
+import { userList, userShow } from './list.ts';
+import { userGrant, userRevoke } from './roles.ts';
+
+export const userCommands: readonly Command[] = [
+  userList,
+  userShow,
+  userAdd,
+  userGrant,
+  userRevoke,
+  userDisable,
+  userEnable,
+  userRemove,
+];
