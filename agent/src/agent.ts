@@ -43,6 +43,8 @@ import { WatchStream } from './watch/stream.ts';
 
 export interface AgentIdentity {
   readonly hostId: string;
+  /** For messages. */
+  readonly hostName?: string;
   readonly installationId: string;
   readonly certPem: string;
   readonly keyPem: string;
@@ -122,7 +124,13 @@ class RunningAgent implements Agent {
     const { hypervisor, disks, bridges } = drivers;
     const abilities = createAbilities(drivers, config.domainType);
     const report = createHostReport({ drivers, abilities, peerAddress: () => this.peerAddress() });
-    const domains = new Domains({ hypervisor, disks, operations, abilities });
+    const domains = new Domains({
+      hypervisor,
+      disks,
+      operations,
+      abilities,
+      hostName: identity.hostName ?? 'this host',
+    });
     const volumes = new Volumes({ hypervisor, disks, operations });
     const images = new Images(disks, operations, this.peers.tunnels);
     const networks = new Networks(bridges, operations);

@@ -106,7 +106,7 @@ function definitions(s: { bench: Bench }): void {
   it('shows a defined domain as stopped, with its sizes and our metadata', async () => {
     const g = s.bench.guest();
     const seen = await s.bench.hypervisor.define(firmwareGuestXml(g));
-    expect(seen).toMatchObject({ ...g, power: 'stopped', persistent: true, vcpus: 1, maxMemoryBytes: 64 * 2 ** 20 });
+    expect(seen).toMatchObject({ ...g, power: 'stopped', persistent: true, vcpus: 1, memoryBytes: 64 * 2 ** 20 });
     expect(seen.metadataXml).toContain(g.name);
     expect(await s.bench.seen(g)).toEqual(seen);
   });
@@ -114,7 +114,7 @@ function definitions(s: { bench: Bench }): void {
   it('defines twice as once, and takes a changed definition', async () => {
     const g = await s.bench.defined();
     await s.bench.hypervisor.define(firmwareGuestXml(g));
-    expect(await s.bench.hypervisor.define(firmwareGuestXml(g, 96))).toMatchObject({ maxMemoryBytes: 96 * 2 ** 20 });
+    expect(await s.bench.hypervisor.define(firmwareGuestXml(g, 96))).toMatchObject({ memoryBytes: 96 * 2 ** 20 });
     expect((await s.bench.hypervisor.list()).filter((d) => d.uuid === g.uuid)).toHaveLength(1);
   });
 

@@ -2,6 +2,7 @@
  * Domain XML from a spec. Pure; every value is escaped. Kept in golden files. What a host can do (domain type, direct I/O)
  * and where its files lie comes in `host`.
  */
+import { createHash } from 'node:crypto';
 import { metadataXml } from './metadata.ts';
 import { specHash, type DomainSpec } from './spec.ts';
 import { el, textEl } from './xml-text.ts';
@@ -18,13 +19,30 @@ export interface DomainHost {
 }
 
 export function domainXml(s: DomainSpec, host: DomainHost): string {
+  const mark = {
+    vmId: s.vmId,
+    specHash: specHash(s),
+    generation: s.generation,
+    definitionHash: definitionHash(s, host),
+  };
+  return definition(s, host, metadataXml(mark));
+}
+
+/** Equal as long as this spec becomes the same definition on this host. */
+export const definitionHash = (s: DomainSpec, host: DomainHost): string =>
+  createHash('sha256')
+    .update(definition(s, host, ''))
+    .digest('hex')
+    .slice(0, 32);
+
+function definition(s: DomainSpec, host: DomainHost, metadata: string): string {
   return (
     el(
       'domain',
       { type: host.domainType },
       textEl('name', {}, s.name),
       textEl('uuid', {}, s.uuid),
-      el('metadata', {}, metadataXml({ vmId: s.vmId, specHash: specHash(s), generation: s.generation })),
+      el('metadata', {}, metadata),
       textEl('memory', { unit: 'KiB' }, s.memoryBytes / 1024),
       textEl('currentMemory', { unit: 'KiB' }, s.memoryBytes / 1024),
       textEl('vcpu', { placement: 'static' }, s.vcpus),

@@ -2,13 +2,14 @@
  * What to do with the domains of this host: the operations behind DomainService. Only domains that carry our mark for the
  * very VM are touched; every call looks at it anew.
  */
-import { ClusterError, badState, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, badState, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Disks } from '../drivers/disks.ts';
 import type { DomainSeen, Hypervisor } from '../drivers/hypervisor.ts';
 import { checkId, checkUuid } from '../ids.ts';
 import type { OperationKind, Operations } from '../operations/operations.ts';
-import { domainXml, type DomainHost } from './domain-xml.ts';
+import { definitionHash, domainXml, type DomainHost } from './domain-xml.ts';
 import { readMark } from './metadata.ts';
+import { needFiles } from './needed-files.ts';
 import { checkDomainSpec, specHash, type DomainSpec } from './spec.ts';
 
 export interface DomainRef {
@@ -20,6 +21,8 @@ export interface DomainDeps {
   readonly hypervisor: Hypervisor;
   readonly disks: Disks;
   readonly operations: Operations;
+  /** As people call it. */
+  readonly hostName: string;
   /** What the host offers to every domain. */
   readonly abilities: () => Promise<Pick<DomainHost, 'domainType' | 'emulatorPath' | 'directIo'>>;
 }
@@ -69,19 +72,32 @@ export class Domains {
 
   async need(ref: DomainRef): Promise<DomainSeen> {
     const seen = await this.find(ref);
-    if (seen === undefined) throw notFound(`${ref.vmId} is not defined on this host`);
+    if (seen === undefined)
+      throw notFound(
+        `${ref.vmId} is not defined on ${this.deps.hostName}: somebody removed its domain there. A start defines it anew`,
+      );
     return seen;
   }
 
   private async doEnsure(wanted: DomainSpec): Promise<void> {
     const spec = checkDomainSpec(wanted);
     const seen = await this.find(spec);
-    const mark = readMark(seen?.metadataXml);
-    if (mark?.specHash === specHash(spec) && mark.generation === spec.generation && seen?.name === spec.name) return;
+    if (seen && seen.name !== spec.name) throw this.renamed(seen, spec);
+    const mark = seen?.persistent ? readMark(seen.metadataXml) : undefined;
+    const asWanted = mark?.specHash === specHash(spec) && mark.generation === spec.generation;
+    // While it runs, how a definition is made nowadays can wait for its next start.
+    if (asWanted && seen && !OFF.has(seen.power)) return;
     await this.refuseTakenName(spec);
-    const images = await this.needVolumes(spec);
-    const { disks } = this.deps;
-    const host: DomainHost = {
+    const host = await this.hostFor(spec);
+    if (asWanted && mark.definitionHash === definitionHash(spec, host)) return;
+    await this.deps.hypervisor.define(domainXml(spec, host));
+  }
+
+  /** Everything that a definition takes from this host. @throws BAD_STATE when a file of the VM is gone. */
+  private async hostFor(spec: DomainSpec): Promise<DomainHost> {
+    const { disks, hostName } = this.deps;
+    const images = await needFiles(spec, disks, hostName);
+    return {
       ...(await this.deps.abilities()),
       serialLogPath: disks.serialLogPath(spec.vmId),
       volumePath: (id, seed) => disks.volumePath(id, seed),
@@ -90,7 +106,14 @@ export class Domains {
         return digest === undefined ? undefined : disks.imagePath(digest);
       },
     };
-    await this.deps.hypervisor.define(domainXml(spec, host));
+  }
+
+  private renamed(seen: DomainSeen, spec: DomainSpec): Error {
+    const { hostName } = this.deps;
+    return badState(
+      `vm ${spec.name} is called ${seen.name} in libvirt on ${hostName}: somebody renamed its domain. ` +
+        `Name it back there: virsh domrename ${seen.name} ${spec.name}`,
+    );
   }
 
   private async refuseTakenName(spec: DomainSpec): Promise<void> {
@@ -103,23 +126,15 @@ export class Domains {
     );
   }
 
-  /** Gives the image of each volume that has one. */
-  private async needVolumes(spec: DomainSpec): Promise<ReadonlyMap<string, string | undefined>> {
-    const volumes = new Map((await this.deps.disks.listVolumes()).map((v) => [v.volumeId, v]));
-    const wanted = [...spec.disks.map((d) => ({ id: d.volumeId, seed: false }))];
-    if (spec.seedVolumeId !== undefined) wanted.push({ id: spec.seedVolumeId, seed: true });
-    for (const { id, seed } of wanted) {
-      const v = volumes.get(id);
-      if (v === undefined || v.seed !== seed)
-        throw notFound(`vm ${spec.name} needs ${seed ? 'seed' : 'volume'} ${id}, which is not on this host`);
-      if (v.vmId !== spec.vmId) throw badState(`volume ${id} belongs to ${v.vmId}, not to vm ${spec.name}`);
-    }
-    return new Map([...volumes.values()].map((v) => [v.volumeId, v.imageDigest]));
-  }
-
   private async doStart(ref: DomainRef): Promise<void> {
-    await this.need(ref);
-    await this.deps.hypervisor.start(ref.uuid);
+    const { name } = await this.need(ref);
+    try {
+      await this.deps.hypervisor.start(ref.uuid);
+    } catch (e) {
+      if (!isClusterError(e, 'NOT_FOUND')) throw e;
+      const words = `the domain of vm ${name} was removed from ${this.deps.hostName} just now, by somebody else. `;
+      throw badState(`${words}A new start defines it anew: berth vm start ${name}`, {}, e);
+    }
   }
 
   private async doShutdown(ref: DomainRef): Promise<void> {

@@ -10,6 +10,8 @@ export interface DomainMark {
   readonly vmId: string;
   readonly specHash: string;
   readonly generation: number;
+  /** Of all else in the definition: another one from the same spec was made by another version, or for another host. */
+  readonly definitionHash: string;
 }
 
 const parser = new XMLParser({
@@ -26,6 +28,7 @@ export const metadataXml = (m: DomainMark): string =>
     textEl('berth:id', {}, m.vmId),
     textEl('berth:spec', {}, m.specHash),
     textEl('berth:generation', {}, m.generation),
+    textEl('berth:definition', {}, m.definitionHash),
   );
 
 /** Undefined when it is not ours or can't be read: such a domain is left alone. */
@@ -35,7 +38,13 @@ export function readMark(xml: string | undefined): DomainMark | undefined {
   const vm = isRecord(root?.['vm']) ? root['vm'] : root;
   const [vmId, specHash, generation] = [vm?.['id'], vm?.['spec'], vm?.['generation']];
   if (typeof vmId !== 'string' || !/^vm-[a-z0-9-]{1,60}$/.test(vmId)) return undefined;
-  return { vmId, specHash: typeof specHash === 'string' ? specHash : '', generation: Number(generation) || 0 };
+  const text = (v: unknown): string => (typeof v === 'string' ? v : '');
+  return {
+    vmId,
+    specHash: text(specHash),
+    generation: Number(generation) || 0,
+    definitionHash: text(vm?.['definition']),
+  };
 }
 
 function parse(xml: string): Record<string, unknown> | undefined {

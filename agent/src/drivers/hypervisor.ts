@@ -24,7 +24,6 @@ export interface DomainSeen {
    */
   readonly metadataXml: string | undefined;
   readonly memoryBytes: number;
-  readonly maxMemoryBytes: number;
   readonly vcpus: number;
 }
 
@@ -78,6 +77,10 @@ export interface Hypervisor {
   subscribe(listener: (e: HypervisorEvent) => void): () => void;
   close(): Promise<void>;
 }
+
+/** What whoever comes second to a console is told. */
+export const consoleTaken = (vm: string): string =>
+  `the console of vm ${vm} is in use by somebody else (or by virsh on its host). Take it over: berth vm console ${vm} --force`;
 
 /** The namespace of our element in `<metadata>`; its content is written and read by agent/src/domain. */
 export const METADATA_NAMESPACE = 'urn:berth:vm:1';

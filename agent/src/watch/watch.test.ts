@@ -20,7 +20,6 @@ const seen = (uuid: string, power: DomainSeen['power'] = 'stopped'): DomainSeen 
   persistent: true,
   metadataXml: undefined,
   memoryBytes: 1,
-  maxMemoryBytes: 1,
   vcpus: 1,
 });
 const sample: Sample = {

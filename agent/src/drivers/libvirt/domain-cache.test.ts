@@ -11,7 +11,6 @@ const seen = (uuid: string, more: Partial<DomainSeen> = {}): DomainSeen => ({
   persistent: true,
   metadataXml: '<vm/>',
   memoryBytes: 1,
-  maxMemoryBytes: 1,
   vcpus: 1,
   ...more,
 });

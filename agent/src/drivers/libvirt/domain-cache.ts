@@ -18,7 +18,7 @@ export interface DomainCacheOptions {
   mayRetry(): boolean;
 }
 
-const UNREAD = { persistent: true, metadataXml: undefined, memoryBytes: 0, maxMemoryBytes: 0, vcpus: 0 } as const;
+const UNREAD = { persistent: true, metadataXml: undefined, memoryBytes: 0, vcpus: 0 } as const;
 
 interface Refresh {
   readonly done: Promise<DomainSeen | undefined>;

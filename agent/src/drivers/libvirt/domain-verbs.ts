@@ -7,7 +7,7 @@ import { XMLParser } from 'fast-xml-parser';
 import { alreadyExists, badState, ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
-import type { DomainSeen } from '../hypervisor.ts';
+import { consoleTaken, type DomainSeen } from '../hypervisor.ts';
 import type { Connection } from './connection.ts';
 import type { DomainCache } from './domain-cache.ts';
 import { CODE, deadlinePassed, hasCode } from './errors.ts';
@@ -119,7 +119,7 @@ export class DomainVerbs {
       });
     } catch (e) {
       if (force || !hasCode(e, CODE.operationFailed)) throw e;
-      const words = `the console of domain ${dom.name} is open elsewhere; force takes it over`;
+      const words = consoleTaken(dom.name);
       throw new ClusterError('RESOURCE_BUSY', words, {}, { cause: e });
     }
   }

@@ -58,7 +58,6 @@ describe('connecting', () => {
         persistent: true,
         metadataXml: '<vm/>',
         memoryBytes: 67_108_864,
-        maxMemoryBytes: 67_108_864,
         vcpus: 1,
       },
     ]);
@@ -247,7 +246,7 @@ describe('verbs', () => {
     server.on(PROC.openConsole, refuse(9));
     await expect(create().openConsole(WEB, false)).rejects.toMatchObject({
       reason: 'RESOURCE_BUSY',
-      message: /force takes it over/,
+      message: /in use by somebody else .* --force$/,
     });
   });
 });

@@ -43,7 +43,6 @@ export async function readDomain(
       persistent: definition.persistent,
       metadataXml: definition.metadataXml,
       memoryBytes: Number(info.memoryKib) * 1024,
-      maxMemoryBytes: Number(info.maxMemoryKib) * 1024,
       vcpus: info.vcpus,
     };
   } catch (e) {

@@ -4,6 +4,7 @@
  */
 import { Duplex } from 'node:stream';
 import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { consoleTaken } from '../hypervisor.ts';
 import type { SimHost } from '@berth/shared/sim/sim-host.ts';
 
 export interface SimConsoles {
@@ -24,8 +25,7 @@ export function createSimConsoles(host: SimHost): SimConsoles {
     open(uuid, force) {
       const { name, power } = host.get(uuid);
       if (power !== 'running') throw badState(`domain ${name} is ${power}; it has a console only while it runs`);
-      if (open.has(uuid) && !force)
-        throw new ClusterError('RESOURCE_BUSY', `the console of domain ${name} is open elsewhere; force takes it over`);
+      if (open.has(uuid) && !force) throw new ClusterError('RESOURCE_BUSY', consoleTaken(name));
       end(uuid);
       const console = echo(name);
       open.set(uuid, console);

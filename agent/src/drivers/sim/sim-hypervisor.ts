@@ -64,7 +64,6 @@ function seen(d: SimDomain): DomainSeen {
     persistent: true,
     metadataXml: metadataOf(d.xml),
     memoryBytes,
-    maxMemoryBytes: memoryBytes,
     vcpus,
   };
 }

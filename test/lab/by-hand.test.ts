@@ -1,0 +1,83 @@
+/** What people do on a host by hand, with real libvirt: Berth tells it in its own words, with the way out, and what it tells them to do helps. */
+import { spawn } from 'node:child_process';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { guestImagePath } from '@berth/deploy/lab/recipe.js';
+import { Cluster } from '../harness/cluster.ts';
+import { describeLab } from '../harness/lab.ts';
+import { machineAddress } from '../harness/lab-address.ts';
+import { eventually, PROGRAMS } from '../harness/processes.ts';
+
+describeLab('what people do by hand', { hosts: ['h1'] }, (lab) => {
+  let c: Cluster;
+  beforeAll(async () => {
+    c = await Cluster.start(await machineAddress(lab()));
+    await c.addLabHost(lab().host('h1'));
+    await c.waitUp('h1');
+    await c.ok('image', 'import', guestImagePath(), '--name', 'base');
+    await c.ok('vm', 'clone', 'base', 'web', '--memory', '128MiB');
+  }, 180_000);
+  afterAll(() => c?.stop());
+  const host = () => lab().host('h1');
+  const virsh = (...args: string[]) => host().virsh(args);
+  const refusal = async (...args: string[]): Promise<string> => {
+    const r = await c.berth(...args);
+    expect(r.code).not.toBe(0);
+    expect(r.err).not.toMatch(/libvirt could not|\n/);
+    return r.err;
+  };
+
+  it('a disk that was removed', async () => {
+    const dir = '/var/lib/berth/volumes';
+    const disk = (await host().run(['sh', '-c', `ls ${dir}/*.qcow2`])).trim();
+    await host().run(['mv', disk, '/root/disk']);
+    expect(await refusal('vm', 'start', 'web')).toContain(
+      `vm web has lost its disk vda: ${disk} is not on h1 any more`,
+    );
+    await host().run(['mv', '/root/disk', disk]);
+  });
+
+  it('a domain that was renamed', async () => {
+    await virsh('domrename', 'web', 'other');
+    expect(await refusal('vm', 'start', 'web')).toMatch(/is called other in libvirt on h1.*virsh domrename other web$/);
+    await virsh('domrename', 'other', 'web');
+  });
+
+  it('a domain that was undefined: a start brings it back', async () => {
+    await virsh('undefine', 'web');
+    await eventually('it is missed', async () => /missing/.test((await c.berth('vm', 'list')).out));
+    const r = await c.berth('vm', 'start', 'web');
+    expect(r.code, r.err).toBe(0);
+    await c.serial('web', /^berth-guest: web /m);
+  });
+
+  it('a domain that was undefined under its running guest: it stops, and starts again', async () => {
+    await virsh('undefine', 'web');
+    expect(await virsh('list', '--name')).toBe('web');
+    const stopped = await c.berth('vm', 'stop', 'web', '--force');
+    expect(stopped.code, stopped.err).toBe(0);
+    const r = await c.berth('vm', 'start', 'web');
+    expect(r.code, r.err).toBe(0);
+    expect(await virsh('list', '--all', '--name', '--persistent')).toBe('web');
+  });
+
+  it('a console that somebody else has', async () => {
+    const env = { ...process.env, BERTH_CONFIG: c.configFile }; // eslint-disable-line no-restricted-properties
+    const first = spawn(process.execPath, [PROGRAMS.berth, 'vm', 'console', 'web'], {
+      env,
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+    try {
+      let heard = '';
+      first.stdout.on('data', (d: Buffer) => (heard += d.toString()));
+      await eventually('the guest answers', async () => {
+        first.stdin.write('\n');
+        return heard !== '';
+      });
+      expect(await refusal('vm', 'console', 'web')).toMatch(
+        /the console of vm web is in use .*Take it over: berth vm console web --force$/,
+      );
+    } finally {
+      first.kill('SIGKILL');
+    }
+  });
+});
