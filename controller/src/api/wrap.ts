@@ -2,6 +2,7 @@
  * The one wrapper of all handlers towards gRPC: run (call.ts), wait until what was read is durable, answer, with
  * back-pressure, or translate the error. Handlers are plain functions and async generators; they throw.
  */
+import type { Readable } from 'node:stream';
 import type {
   handleBidiStreamingCall,
   handleClientStreamingCall,
@@ -56,9 +57,14 @@ interface Sink {
   emit(event: 'error', e: unknown): unknown;
 }
 
+/** A caller that has said all it has to say still gets its answer: by default the end of the loop destroys the stream. */
+const messagesOf = (call: object): AsyncIterable<unknown> => ({
+  [Symbol.asyncIterator]: () => (call as Readable).iterator({ destroyOnReturn: false }),
+});
+
 function streaming(method: Method, handler: Handler<Method>, deps: CallDeps): UntypedHandleCall {
   const handle = (call: AnyCall & Sink & { request?: unknown }): void => {
-    const input = method.requestStream ? call : call.request;
+    const input = method.requestStream ? messagesOf(call) : call.request;
     run(method, call, deps, async (about) => {
       for await (const answer of handler(input as never, about) as AsyncIterable<unknown>) {
         await deps.state.settled();
