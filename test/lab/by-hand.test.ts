@@ -1,5 +1,5 @@
 /** What people do on a host by hand, with real libvirt: Berth tells it in its own words, with the way out, and what it tells them to do helps. */
-import { spawn } from 'node:child_process';
+import { execa } from 'execa';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
@@ -61,10 +61,10 @@ describeLab('what people do by hand', { hosts: ['h1'] }, (lab) => {
   });
 
   it('a console that somebody else has', async () => {
-    const env = { ...process.env, BERTH_CONFIG: c.configFile }; // eslint-disable-line no-restricted-properties
-    const first = spawn(process.execPath, [PROGRAMS.berth, 'vm', 'console', 'web'], {
-      env,
-      stdio: ['pipe', 'pipe', 'ignore'],
+    const first = execa(process.execPath, [PROGRAMS.berth, 'vm', 'console', 'web'], {
+      env: { BERTH_CONFIG: c.configFile },
+      stderr: 'ignore',
+      reject: false,
     });
     try {
       let heard = '';
@@ -73,7 +73,7 @@ describeLab('what people do by hand', { hosts: ['h1'] }, (lab) => {
         first.stdin.write('\n');
         return heard !== '';
       });
-      expect(await refusal('vm', 'console', 'web')).toMatch(
+      expect((await c.berth('vm', 'console', 'web')).err).toMatch(
         /the console of vm web is in use .*Take it over: berth vm console web --force$/,
       );
     } finally {

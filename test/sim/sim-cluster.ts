@@ -15,6 +15,7 @@ import { JOBS } from '@berth/controller/jobs/registry.ts';
 import { Uploads } from '@berth/controller/jobs/uploads.ts';
 import { WorldView } from '@berth/controller/jobs/world.ts';
 import { Debts } from '@berth/controller/reconcilers/debts.ts';
+import { FirstStarts } from '@berth/controller/reconcilers/first-starts.ts';
 import { DEFAULT_POLICY } from '@berth/controller/scheduler/world.ts';
 import { MemoryDisk, MemoryEngine } from '@berth/controller/state/memory-engine.ts';
 import type { State } from '@berth/controller/state/state.ts';
@@ -77,6 +78,7 @@ export class SimCluster {
     this.life = Object.assign(life, { state, jobs, vms: new Vms(services), images: new Images(services), debts });
     nudgeJobs({ hosts, state, jobs });
     debts.follow(hosts);
+    new FirstStarts({ state, jobs, log }).follow(hosts);
     jobs.run();
     for (const host of this.hosts.all()) if (host.up) void this.reconnect(host.id as HostId);
   }

@@ -90,6 +90,11 @@ export const OUTPUT: Flag = {
   choices: ['table', 'wide', 'json', 'yaml', 'name'],
 };
 export const NO_WAIT: Flag = { spec: '--no-wait', description: 'print the job and return at once' };
+export const RUN_POLICY: Flag = {
+  spec: '--run-policy <policy>',
+  description: 'start it again by itself: never (manual, the default), after a crash, or always',
+  choices: ['manual', 'restartOnFailure', 'always'],
+};
 export const LABEL: Flag = {
   spec: '--label <key=value>',
   description: 'a label; may be given several times',

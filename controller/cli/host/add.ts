@@ -37,7 +37,10 @@ export const hostAdd: Command = {
 export const hostToken: Command = {
   noun: 'host',
   verb: 'token',
-  summary: 'make a new join token for a host that is not enrolled',
+  summary: 'make a new join token for a host that has been added',
+  details: `For a host whose token is lost, used or expired, and for one whose certificate is not accepted any more; older tokens of
+the host end. The token goes to standard output, or to --token-file; everything else to standard error. Example:
+  berth host token h1 | ssh root@h1.example.org berth-agent enroll`,
   args: [{ name: 'host', description: 'the host', required: true, kind: 'host' }],
   flags: [TOKEN_FILE],
   async run(ctx, [host = ''], flags) {

@@ -59,6 +59,7 @@ function lines(h: HostView, nowMs: number): string[] {
     ['versions', known ? `libvirt ${f.libvirtVersion}, QEMU ${f.qemuVersion}, agent ${f.agentVersion}` : ''],
     ['domain type', known ? f.domainType : ''],
     ['vms', `${h.vmCount}, ${h.runningVmCount} running`],
+    ['foreign', foreign(h)],
     [
       'labels',
       Object.entries(h.labels)
@@ -74,6 +75,12 @@ function lines(h: HostView, nowMs: number): string[] {
     ...h.cleanupDebts.map((d): [string, string] => ['to remove', d]),
   ]);
 }
+
+/** Domains that are not Berth's, and what they take. */
+const foreign = (h: HostView): string =>
+  h.foreignCount > 0
+    ? `${h.foreignCount} domains of others, ${h.runningForeignCount} running (${size(h.capacity?.memoryForeignBytes)})`
+    : '';
 
 function checks({ checks: all }: HostView): string[] {
   const width = Math.max(0, ...all.map((k) => k.name.length));

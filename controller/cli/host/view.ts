@@ -14,17 +14,27 @@ const bytes = (n: bigint | undefined): string => (n === undefined || n === 0n ? 
 const share = (part: bigint | undefined, whole: bigint | undefined): string =>
   whole ? `${bytes(part) || '0'} / ${bytes(whole)}` : '';
 
+/** `2 of 3 run, 1 foreign`. */
+const vms = (h: HostView): string =>
+  [h.vmCount ? `${h.runningVmCount} of ${h.vmCount} run` : '0', h.foreignCount ? `${h.foreignCount} foreign` : '']
+    .filter(Boolean)
+    .join(', ');
+
+/** What is promised to VMs, and what foreign domains that run take, of all. */
+const memory = ({ capacity: c }: HostView): string =>
+  share(c && c.memoryClaimedBytes + c.memoryForeignBytes, c?.memoryBytes);
+
 export const hostColumns = (nowMs: number): Column<HostView>[] => [
   { title: 'NAME', cell: (h) => h.name },
   { title: 'STATE', cell: (h) => h.state },
   { title: 'ADDRESS', cell: (h) => h.address },
-  { title: 'VMS', cell: (h) => (h.vmCount ? `${h.runningVmCount} of ${h.vmCount} run` : '0') },
+  { title: 'VMS', cell: vms },
   {
     title: 'VCPU',
     cell: (h) => (h.capacity?.cpuThreads ? `${h.capacity.vcpusClaimed} / ${h.capacity.cpuThreads}` : ''),
     right: true,
   },
-  { title: 'MEMORY', cell: (h) => share(h.capacity?.memoryClaimedBytes, h.capacity?.memoryBytes), right: true },
+  { title: 'MEMORY', cell: memory, right: true },
   { title: 'DISK FREE', cell: (h) => bytes(h.capacity?.diskFreeBytes), right: true },
   {
     title: 'CPU',

@@ -2,7 +2,19 @@
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { CloneVmRequest } from '@berth/proto/v1/vm.ts';
-import { bytes, count, labels, LABEL, list, NO_WAIT, text, yes, type Command, type Flags } from '../core/command.ts';
+import {
+  bytes,
+  count,
+  labels,
+  LABEL,
+  list,
+  NO_WAIT,
+  RUN_POLICY,
+  text,
+  yes,
+  type Command,
+  type Flags,
+} from '../core/command.ts';
 import { print } from '../core/context.ts';
 import { runMany } from '../job/many.ts';
 import { unlessThere } from './there.ts';
@@ -32,6 +44,7 @@ export const vmClone: Command = {
     { spec: '--dns <ip>', description: 'name server given to the guest', many: true },
     { spec: '--ssh-key <file>', description: 'public key that may log in', kind: 'file', many: true },
     { spec: '--user-data <file>', description: 'cloud-init user-data for the guest', kind: 'file' },
+    RUN_POLICY,
     LABEL,
     { spec: '--start', description: 'start them when they are made' },
     { spec: '--dry-run', description: 'only say where they would go' },
@@ -86,6 +99,8 @@ function cloneRequest(image: string, flags: Flags): CloneVmRequest {
     sshKeys: list(flags, 'sshKey').map((f) => readText(f).trim()),
     userData: readText(text(flags, 'userData')),
     labels: labels(flags),
+    runPolicy: text(flags, 'runPolicy'),
     dryRun: false,
+    start: yes(flags, 'start'),
   };
 }

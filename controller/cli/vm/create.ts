@@ -1,6 +1,6 @@
 /** berth vm create: a VM with a blank disk. */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
-import { bytes, count, labels, LABEL, NO_WAIT, text, yes, type Command } from '../core/command.ts';
+import { bytes, count, labels, LABEL, NO_WAIT, RUN_POLICY, text, yes, type Command } from '../core/command.ts';
 import { runMany } from '../job/many.ts';
 import { unlessThere } from './there.ts';
 
@@ -16,6 +16,7 @@ export const vmCreate: Command = {
     { spec: '--host <host>', description: 'put them on this host', kind: 'host' },
     { spec: '--bridge <name>', description: 'bridge of the network card (default br0)' },
     { spec: '--mac <mac>', description: 'MAC address; only with one name' },
+    RUN_POLICY,
     LABEL,
     { spec: '--dry-run', description: 'only check, and say where they would go' },
     NO_WAIT,
@@ -32,6 +33,7 @@ export const vmCreate: Command = {
       bridge: text(flags, 'bridge') ?? '',
       mac: text(flags, 'mac') ?? '',
       labels: labels(flags),
+      runPolicy: text(flags, 'runPolicy'),
       dryRun: yes(flags, 'dryRun'),
     };
     await runMany(ctx, {

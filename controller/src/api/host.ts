@@ -64,6 +64,8 @@ function toHost(d: HostDetails): Host {
     })),
     vmCount: d.vmCount,
     runningVmCount: d.runningVmCount,
+    foreignCount: d.foreignCount,
+    runningForeignCount: d.runningForeignCount,
     cleanupDebts: [...d.debts],
   };
 }
@@ -83,6 +85,7 @@ function toCapacity({ capacity: c, status: { statistics } }: HostDetails): Host[
     memoryBytes: toWire(c.memoryBytes),
     memoryAvailableBytes: toWire(c.memoryAvailableBytes),
     memoryClaimedBytes: toWire(c.memoryClaimedBytes),
+    memoryForeignBytes: toWire(c.memoryForeignBytes),
     cpuThreads: c.cpuThreads,
     vcpusClaimed: c.vcpusClaimed,
     diskBytes: toWire(c.diskBytes),

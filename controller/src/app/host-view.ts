@@ -10,6 +10,8 @@ export interface HostCapacityView {
   readonly memoryBytes: number;
   readonly memoryAvailableBytes: number;
   readonly memoryClaimedBytes: number;
+  /** Of domains that are not ours and run. */
+  readonly memoryForeignBytes: number;
   readonly cpuThreads: number;
   readonly vcpusClaimed: number;
   readonly diskBytes: number;
@@ -23,6 +25,8 @@ export interface HostDetails {
   readonly capacity: HostCapacityView;
   readonly vmCount: number;
   readonly runningVmCount: number;
+  readonly foreignCount: number;
+  readonly runningForeignCount: number;
   /** Each in words. */
   readonly debts: readonly string[];
 }
@@ -43,6 +47,8 @@ export function viewHost(host: Host, seen: HostSeen): HostDetails {
     capacity: capacityOf(host, status, seen),
     vmCount: vms.length,
     runningVmCount: vms.filter((vm) => hosts.vm(vm.id)?.power === 'running').length,
+    foreignCount: status.foreign.length,
+    runningForeignCount: foreignSums(status.foreign).powered.guests,
     debts: tables.debts.byHost(host.id).map((d) => `${d.kind} ${d.target}: ${d.why}`),
   };
 }
@@ -64,6 +70,7 @@ function capacityOf(host: Host, status: HostStatus, { tables, policy }: HostSeen
     memoryBytes: facts?.memoryBytes ?? 0,
     memoryAvailableBytes: Math.max(0, forGuests - memoryOf(foreign, domainType)),
     memoryClaimedBytes: memoryOf(claims.powered, domainType),
+    memoryForeignBytes: memoryOf(foreign, domainType),
     cpuThreads: facts?.cpuThreads ?? 0,
     vcpusClaimed: claims.powered.vcpus,
     diskBytes: statistics?.diskBytes ?? facts?.diskBytes ?? 0,

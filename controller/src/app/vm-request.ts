@@ -32,6 +32,8 @@ export interface CloneVm extends CreateVm {
   readonly dns: readonly string[];
   readonly sshKeys: readonly string[];
   readonly userData: string;
+  /** When it is made; room to run is kept for it. */
+  readonly start?: boolean | undefined;
 }
 
 const MIB = 1024 ** 2;

@@ -52,6 +52,35 @@ describe('cloning', () => {
     expect(c.life.state.tables.vms.size).toBe(0);
   });
 
+  it('for VMs that are to start keeps the room to run from the placement on, and starts them', async () => {
+    const two = 6 * 2 ** 30; // of the 15 GiB of each host
+    const tries = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((n) => c.clone(n, { memoryBytes: two, start: true }));
+    const ends: string[] = [];
+    for (const made of await c.timed(Promise.all(tries))) ends.push(await c.ended(made.jobId));
+    expect(ends.sort()).toEqual(['failed', ...Array<string>(6).fill('succeeded')]);
+    await c.sim.clock.advance(60_000);
+    const { items } = await c.life.vms.list({ pageSize: 0, pageToken: '', host: '' });
+    expect(items.map((v) => v.state)).toEqual(['running', 'running', 'running', 'running', 'running', 'running']);
+  });
+
+  it('starts them also when the controller dies in between; room for a start that fails is free again', async () => {
+    const made = await c.timed(c.clone('web', { start: true, host: 'h1' }));
+    expect(await c.ended(made.jobId)).toBe('succeeded');
+    await c.restart();
+    await c.sim.clock.advance(60_000);
+    expect((await c.life.vms.get('web')).state).toBe('running');
+    const { state } = c.life;
+    expect(state.tables.claims.sums(c.hostId('h2')).powered.guests).toBe(0);
+    const late = await c.timed(c.clone('late', { start: true, host: 'h2' }));
+    // drained while it is made: its start is refused
+    const host = state.tables.hosts.get(c.hostId('h2'))!;
+    await c.timed(state.update((tx) => tx.hosts.put({ ...host, maintenance: true })));
+    expect(await c.ended(late.jobId)).toBe('succeeded');
+    await c.sim.clock.advance(60_000);
+    expect((await c.life.vms.get('late')).state).toBe('stopped');
+    expect(state.tables.claims.sums(c.hostId('h2')).powered.guests).toBe(0);
+  });
+
   it('that is cancelled leaves nothing, and the copy nobody waits for any more is given up', async () => {
     const made = await c.timed(c.clone('web', { host: 'h3' }));
     await c.timed(c.life.jobs.cancel(made.jobId!));

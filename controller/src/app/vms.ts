@@ -118,10 +118,11 @@ export class Vms {
       this.#choose(vm, only);
       tx.vms.put(vm);
       const hostId = only ?? null;
+      const start = request.start === true;
       const locks: LockName[] = [`vm/${vm.id}:exclusive`, ...(image ? [`image/${image.id}:shared` as const] : [])];
       const options = { subject: vm.name, locks, user };
       const jobId = image
-        ? this.deps.jobs.start(tx, vmClone, { vmId: vm.id, hostId, imageId: image.id }, options)
+        ? this.deps.jobs.start(tx, vmClone, { vmId: vm.id, hostId, imageId: image.id, start }, options)
         : this.deps.jobs.start(tx, vmCreate, { vmId: vm.id, hostId }, options);
       return { vm, jobId };
     });
@@ -208,6 +209,8 @@ function refuse(action: VmAction, view: VmView): void {
   const why = whyNot(action, { name: view.vm.name, state: view.state, host: view.hostName || undefined });
   if (why === undefined) return;
   const making = view.jobId && (view.state === 'creating' || view.state === 'deleting');
+  // Nothing else can be done with a VM whose host does not answer; a delete has a way, which `why` tells.
+  if (view.state === 'unknown' && action !== 'delete') throw new ClusterError('HOST_UNREACHABLE', why);
   if (!making) throw badState(why);
   const words = `vm ${view.vm.name} is being ${view.state === 'creating' ? 'made' : 'deleted'}: job ${view.jobId} works on it. Wait for it (berth job watch ${view.jobId})`;
   const cancel = view.state === 'creating' ? `, or cancel it: berth job cancel ${view.jobId}` : '';

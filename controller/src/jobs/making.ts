@@ -18,6 +18,8 @@ export interface MakeParams {
   readonly vmId: VmId;
   /** The one host that was asked for. */
   readonly hostId: HostId | null;
+  /** It is started when it is made (reconcilers/first-starts.ts), so it takes CPU and memory from now on. */
+  readonly start?: boolean;
 }
 
 type Placed = { readonly place: { readonly hostId: HostId; readonly host: string } };
@@ -48,7 +50,7 @@ export const choose: Local<{ hostId: HostId; host: string }> = {
     const answer = place(deps.world.now(), requestOf(vm, tables, params.hostId ?? undefined));
     if (!('hostId' in answer)) throw noCapacity(vm, answer.refusals);
     tx.vms.put({ ...vm, hostId: answer.hostId });
-    tx.claims.put(claimOf(vm, answer.hostId, false));
+    tx.claims.put(claimOf(vm, answer.hostId, params.start === true));
     return { hostId: answer.hostId, host: tables.hosts.get(answer.hostId)?.name ?? answer.hostId };
   },
   undo({ tx, params }) {

@@ -31,7 +31,8 @@ function claim(c: LocalContext<VmParams, object, JobDeps>): Claimed {
   const hostId = hostOfVm(vm);
   const refused = c.deps.world.whyNotThere(vm, hostId);
   if (refused) throw noCapacity(vm, [refused]);
-  const wasPowered = c.tables.claims.get(vm.id)?.powered ?? false;
+  // room that was only kept for this very start is free again when it fails
+  const wasPowered = vm.desiredPower === 'on' && (c.tables.claims.get(vm.id)?.powered ?? false);
   c.tx.claims.put(claimOf(vm, hostId, true));
   c.tx.vms.put({ ...vm, desiredPower: 'on' });
   const host = c.tables.hosts.get(hostId)?.name ?? hostId;

@@ -10,6 +10,7 @@ import type { Jobs } from '../jobs/engine/jobs.ts';
 import type { State } from '../state/state.ts';
 import { acknowledgeEnded } from './acknowledge.ts';
 import { Debts } from './debts.ts';
+import { FirstStarts } from './first-starts.ts';
 import { PowerFollower } from './power.ts';
 import { Restarts } from './restarts.ts';
 
@@ -94,9 +95,11 @@ export class Reconcilers {
 
   start(hosts: Hosts, jobs: Jobs): void {
     const restarts = (this.restarts = new Restarts({ ...this.deps, hosts, jobs }));
+    const first = new FirstStarts({ ...this.deps, jobs });
     this.ends = [
       this.debts.follow(hosts),
       this.power.follow(hosts),
+      first.follow(hosts),
       () => restarts.stop(),
       this.deps.state.subscribe((change) => change.touched.has('reviews') && this.catchUp(hosts)),
     ];

@@ -61,6 +61,9 @@ export interface Host {
   runningVmCount: number;
   /** Things left on the host that are removed before it counts as up again. */
   cleanupDebts: string[];
+  /** Domains that are not Berth's; shown, counted, and never touched. */
+  foreignCount: number;
+  runningForeignCount: number;
 }
 
 export interface Host_LabelsEntry {
@@ -97,6 +100,8 @@ export interface HostCapacity {
   cpuUsed: number;
   load1: number;
   memoryUsedBytes: bigint;
+  /** What foreign domains that run take, with their QEMU; `memory_available_bytes` is without it. */
+  memoryForeignBytes: bigint;
 }
 
 export interface HostCheck {
@@ -201,6 +206,8 @@ function createBaseHost(): Host {
     vmCount: 0,
     runningVmCount: 0,
     cleanupDebts: [],
+    foreignCount: 0,
+    runningForeignCount: 0,
   };
 }
 
@@ -265,6 +272,12 @@ export const Host: MessageFns<Host> = {
     }
     for (const v of message.cleanupDebts) {
       writer.uint32(138).string(v!);
+    }
+    if (message.foreignCount !== 0) {
+      writer.uint32(144).uint32(message.foreignCount);
+    }
+    if (message.runningForeignCount !== 0) {
+      writer.uint32(152).uint32(message.runningForeignCount);
     }
     return writer;
   },
@@ -421,6 +434,22 @@ export const Host: MessageFns<Host> = {
             message.cleanupDebts.push(reader.string());
             continue;
           }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.foreignCount = reader.uint32();
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.runningForeignCount = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -473,6 +502,8 @@ export const Host: MessageFns<Host> = {
     message.vmCount = object.vmCount ?? 0;
     message.runningVmCount = object.runningVmCount ?? 0;
     message.cleanupDebts = object.cleanupDebts?.map((e) => e) || [];
+    message.foreignCount = object.foreignCount ?? 0;
+    message.runningForeignCount = object.runningForeignCount ?? 0;
     return message;
   },
 };
@@ -749,6 +780,7 @@ function createBaseHostCapacity(): HostCapacity {
     cpuUsed: 0,
     load1: 0,
     memoryUsedBytes: 0n,
+    memoryForeignBytes: 0n,
   };
 }
 
@@ -807,6 +839,12 @@ export const HostCapacity: MessageFns<HostCapacity> = {
         throw new globalThis.Error("value provided for field message.memoryUsedBytes of type uint64 too large");
       }
       writer.uint32(88).uint64(message.memoryUsedBytes);
+    }
+    if (message.memoryForeignBytes !== 0n) {
+      if (BigInt.asUintN(64, message.memoryForeignBytes) !== message.memoryForeignBytes) {
+        throw new globalThis.Error("value provided for field message.memoryForeignBytes of type uint64 too large");
+      }
+      writer.uint32(96).uint64(message.memoryForeignBytes);
     }
     return writer;
   },
@@ -912,6 +950,14 @@ export const HostCapacity: MessageFns<HostCapacity> = {
             message.memoryUsedBytes = reader.uint64() as bigint;
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.memoryForeignBytes = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -951,6 +997,9 @@ export const HostCapacity: MessageFns<HostCapacity> = {
     message.load1 = object.load1 ?? 0;
     message.memoryUsedBytes = (object.memoryUsedBytes !== undefined && object.memoryUsedBytes !== null)
       ? BigInt(object.memoryUsedBytes)
+      : 0n;
+    message.memoryForeignBytes = (object.memoryForeignBytes !== undefined && object.memoryForeignBytes !== null)
+      ? BigInt(object.memoryForeignBytes)
       : 0n;
     return message;
   },

@@ -148,7 +148,11 @@ export interface CloneVmRequest {
   /** Only says where it would go. */
   dryRun: boolean;
   /** As of CreateVmRequest. */
-  runPolicy?: string | undefined;
+  runPolicy?:
+    | string
+    | undefined;
+  /** Starts it when it is made, by a job vm.start of its own. Room to run is kept for it from the moment of placement. */
+  start?: boolean | undefined;
 }
 
 export interface CloneVmRequest_LabelsEntry {
@@ -1125,6 +1129,7 @@ function createBaseCloneVmRequest(): CloneVmRequest {
     labels: {},
     dryRun: false,
     runPolicy: undefined,
+    start: undefined,
   };
 }
 
@@ -1183,6 +1188,9 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
     }
     if (message.runPolicy !== undefined) {
       writer.uint32(130).string(message.runPolicy);
+    }
+    if (message.start !== undefined) {
+      writer.uint32(136).bool(message.start);
     }
     return writer;
   },
@@ -1331,6 +1339,14 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
             message.runPolicy = reader.string();
             continue;
           }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.start = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1376,6 +1392,7 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
     );
     message.dryRun = object.dryRun ?? false;
     message.runPolicy = object.runPolicy ?? undefined;
+    message.start = object.start ?? undefined;
     return message;
   },
 };
