@@ -63,6 +63,7 @@ interface Plan {
   readonly def: AnyJobDef;
   readonly crash?: { readonly at: number; readonly keeps: boolean };
   readonly faults?: Faults;
+  readonly grouped?: boolean;
   /** Called when the job has ended. */
   readonly after?: () => Promise<void>;
 }
@@ -100,6 +101,8 @@ class Checker {
     await this.#failEverywhere();
     await this.#arriveLate();
     await this.#crashEverywhere(plain, { what: 'forwards', def: this.def });
+    const grouped = { what: 'forwards, with shared commits', def: this.def, grouped: true };
+    await this.#crashEverywhere(await this.#run(grouped), grouped);
     for (const s of this.def.steps.filter((x) => !x.forwardOnly)) {
       const failing = { what: `unwinding from ${s.name}`, def: patch(this.def, failAt(s, 'after')) };
       await this.#crashEverywhere(await this.#fails(failing), failing);
@@ -191,6 +194,7 @@ class Checker {
       defs: [plan.def, ...(world.defs ?? [])],
       deps: (state: State, c: Clock) => hooked(world.deps(state, c), plan.faults),
       onDurable: () => picks.keep(),
+      grouped: plan.grouped ?? false,
     };
     const snapshot = (): unknown => snapshotOf(world, disk);
     const first = await Life.begin(common);

@@ -8,6 +8,7 @@ import type { AnyJobDef, EngineDeps } from '@berth/controller/jobs/engine/define
 import { LiveJobs, Turns } from '@berth/controller/jobs/engine/live.ts';
 import { MemoryEngine, type MemoryDisk } from '@berth/controller/state/memory-engine.ts';
 import type { Batch } from '@berth/controller/state/engine.ts';
+import type { State } from '@berth/controller/state/state.ts';
 import { StateFailed, Store } from '@berth/controller/state/store.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
@@ -46,6 +47,8 @@ export interface LifeOptions {
   readonly random: () => number;
   readonly crashAt?: number;
   readonly crashKeeps?: boolean;
+  /** As in production, what is logged between two calls shares a commit; otherwise each write is one, to crash at each. */
+  readonly grouped?: boolean;
   /** After each commit that reached the disk. */
   readonly onDurable?: () => void;
 }
@@ -70,6 +73,15 @@ class ObservedEngine extends MemoryEngine {
   }
 }
 
+/** Every write waits until it is durable. */
+const ungrouped = (state: Store): State =>
+  new Proxy<State>(state, {
+    get(_, name) {
+      const value: unknown = Reflect.get(state, name === 'apply' ? 'update' : name, state);
+      return typeof value === 'function' ? (value.bind(state) as unknown) : value;
+    },
+  });
+
 export type LifeEnd = 'settled' | 'stuck' | 'crashed';
 
 export class Life {
@@ -85,7 +97,7 @@ export class Life {
     const quiet = { error: () => {}, fatal: () => {}, debug: () => {}, warn: () => {} };
     const state = await Store.open({ engine, clock: o.clock, log: quiet, onFatal: () => {} });
     const env: DriveEnv = {
-      state,
+      state: o.grouped ? state : ungrouped(state),
       deps: o.deps(state, o.clock),
       clock: o.clock,
       random: { next: o.random },

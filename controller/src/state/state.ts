@@ -114,6 +114,11 @@ export interface State {
    * with its result when the revision is durable. Many updates share one commit.
    */
   update<T>(fn: (tx: Tx) => NotPromise<T>): Promise<T>;
+  /**
+   * As `update`, but resolves before the revision is durable, so that several in a row share one commit. Whoever tells or
+   * does anything outside because of it awaits `settled` first.
+   */
+  apply<T>(fn: (tx: Tx) => NotPromise<T>): Promise<T>;
   /** Resolves when everything applied so far is durable: await it before answering a read. */
   settled(): Promise<void>;
   /** Resolves when a commit of its own, of nothing, has become durable: that commits work now. */

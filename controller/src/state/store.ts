@@ -88,11 +88,16 @@ export class Store implements State {
   }
 
   async update<T>(fn: (tx: Tx) => NotPromise<T>): Promise<T> {
+    const result = await this.apply(fn);
+    await this.settled();
+    return result;
+  }
+
+  async apply<T>(fn: (tx: Tx) => NotPromise<T>): Promise<T> {
     if (this.#dead) throw this.#dead;
     const m = { tables: this.#mem, logs: this.#logs, journal: this.#journal, nowMs: this.o.clock.now() };
     const { result, applied } = transact(m, fn);
     if (applied) this.#enqueue(applied);
-    await this.settled();
     return result;
   }
 

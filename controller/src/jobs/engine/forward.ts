@@ -1,4 +1,7 @@
-/** One step forwards: run it, and log how it ended; or find that the job has to stop here. */
+/**
+ * One step forwards: run it, and log how it ended; or find that the job has to stop here. What is logged between two calls
+ * to agents shares one commit: it is durable before the next call, and before anybody is told.
+ */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Tx } from '../../state/state.ts';
 import { StateFailed } from '../../state/store.ts';
@@ -53,7 +56,7 @@ const started = (at: At, data?: unknown): NewJobEvent[] => (at.record ? [] : [{ 
 async function runLocal(at: At): Promise<Outcome | undefined> {
   const attempt = at.live.nextTry(at.step.name);
   try {
-    const w = await at.env.state.update((tx) => {
+    const w = await at.env.state.apply((tx) => {
       const out = call.local(at, localContext(at, attempt, tx));
       if (Wait.is(out)) return logLocalWait(at, tx, out);
       record(at, tx, [...started(at), { type: 'succeeded', data: out }], { state: 'running', ...NOT_WAITING });
@@ -76,7 +79,7 @@ function logLocalWait(at: At, tx: Tx, w: Wait): Wait {
 
 async function runRemote(at: At): Promise<Outcome | undefined> {
   if (!at.record) {
-    await at.env.state.update((tx) => record(at, tx, [{ type: 'started' }], { state: 'running', ...NOT_WAITING }));
+    await at.env.state.apply((tx) => record(at, tx, [{ type: 'started' }], { state: 'running', ...NOT_WAITING }));
     return undefined;
   }
   await at.env.state.settled();
@@ -84,7 +87,7 @@ async function runRemote(at: At): Promise<Outcome | undefined> {
     const out = await inTurn(at);
     if (Wait.is(out)) return await waiting(at, untilDeadline(at, out.ms), out.why);
     at.live.clearErrors(at.step.name);
-    await at.env.state.update((tx) =>
+    await at.env.state.apply((tx) =>
       record(at, tx, [{ type: 'succeeded', data: out }], { state: 'running', ...NOT_WAITING }),
     );
     return undefined;

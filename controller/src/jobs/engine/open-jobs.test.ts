@@ -49,8 +49,8 @@ let jobs: Jobs;
 let disk: MemoryDisk;
 const defs: AnyJobDef[] = [simple as AnyJobDef];
 
-async function begin(extra: readonly AnyJobDef[] = []): Promise<void> {
-  state = await Store.open({ engine: new MemoryEngine({ disk }), clock, log, onFatal: () => {} });
+async function begin(extra: readonly AnyJobDef[] = [], engine = new MemoryEngine({ disk })): Promise<void> {
+  state = await Store.open({ engine, clock, log, onFatal: () => {} });
   jobs = openJobs({
     state,
     deps,
@@ -107,7 +107,7 @@ test('locks are exclusive or shared, and a refusal names the job that holds them
   await start({ locks: ['image/1:shared', 'vm/2:exclusive'] });
   const refused = { reason: 'RESOURCE_BUSY', meta: { jobId: id, kind: 'vm.start', subject: 'web' } };
   await expect(start({ locks: ['vm/1:shared'] })).rejects.toMatchObject(refused);
-  await expect(start({ locks: ['image/1:exclusive'] })).rejects.toThrow(`job ${id} (vm.start web) holds it`);
+  await expect(start({ locks: ['image/1:exclusive'] })).rejects.toThrow(/job job-\w+ \(vm.start web\) holds it/);
 });
 
 test('an unreachable host is a wait with growing pauses until the deadline of the step; then the job unwinds', async () => {
@@ -356,4 +356,61 @@ test('whoever watches sees the job now and after each change, with progress, unt
 test('a job that was never there is not found', async () => {
   await expect(jobs.view('job-none' as JobId)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   await expect(jobs.cancel('job-none' as JobId)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+});
+
+/** A disk whose next commits take as long as the test wants. */
+async function slowDisk(extra: readonly AnyJobDef[] = []): Promise<{ hold(): void; go(): void; commits(): number }> {
+  await jobs.stop();
+  await state.close();
+  let open: (() => void) | undefined;
+  let gate: Promise<void> = Promise.resolve();
+  const engine = new MemoryEngine({ disk });
+  const commit = engine.commit.bind(engine);
+  engine.commit = async (batch, epoch) => (await gate, commit(batch, epoch));
+  await begin(extra, engine);
+  jobs.run();
+  return {
+    hold: () => void (gate = new Promise((resolve) => (open = resolve))),
+    go: () => open?.(),
+    commits: () => engine.commits,
+  };
+}
+
+test('no agent is called before the commit that says so is on disk', async () => {
+  const slow = await slowDisk();
+  const boot = vi.fn(() => 'ok');
+  deps.run = boot;
+  const id = await start();
+  slow.hold();
+  await clock.settle();
+  expect(state.jobLog(id).map((e) => `${e.step} ${e.type}`)).toEqual([
+    'place started',
+    'place succeeded',
+    'boot started',
+  ]);
+  expect(boot).not.toHaveBeenCalled();
+  slow.go();
+  await clock.settle();
+  expect(boot).toHaveBeenCalledOnce();
+});
+
+test('an agent may forget the operations of a job only when its end is on disk', async () => {
+  const slow = await slowDisk();
+  deps.tell = () => void slow.hold();
+  const id = await start();
+  await clock.settle();
+  expect(state.tables.jobs.get(id)?.state).toBe('succeeded');
+  await state.apply((tx) => tx.hosts.put({ ...HOST }));
+  expect(deps.acknowledgeOperations).not.toHaveBeenCalled();
+  slow.go();
+  await clock.settle();
+  expect(deps.acknowledgeOperations).toHaveBeenCalledOnce();
+});
+
+test('what is logged between two calls to agents shares one commit', async () => {
+  const slow = await slowDisk();
+  const before = slow.commits();
+  const v = await view(await start());
+  expect(v.state).toBe('succeeded');
+  expect(slow.commits() - before).toBe(4); // the job, up to boot, up to tell, the end
 });

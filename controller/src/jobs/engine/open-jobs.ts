@@ -76,8 +76,9 @@ class OpenJobs implements Jobs {
   async view(jobId: JobId): Promise<JobView> {
     const job = this.#state.tables.jobs.get(jobId);
     if (job) {
+      const view = this.#view(job, this.#state.jobLog(jobId));
       await this.#state.settled();
-      return this.#view(this.#state.tables.jobs.get(jobId) ?? job, this.#state.jobLog(jobId));
+      return view;
     }
     const [stored] = await this.#state.jobHistory({ id: jobId, limit: 1 });
     if (!stored) throw notFound(`no job ${jobId}`);
@@ -85,11 +86,13 @@ class OpenJobs implements Jobs {
   }
 
   async list(q: { limit: number; before?: JobId; openOnly?: boolean }): Promise<readonly JobView[]> {
-    await this.#state.settled();
     if (q.openOnly) {
       const jobs = this.#state.tables.jobs.newest(q.limit, q.before, true);
-      return jobs.map((j) => this.#view(j, this.#state.jobLog(j.id)));
+      const views = jobs.map((j) => this.#view(j, this.#state.jobLog(j.id)));
+      await this.#state.settled();
+      return views;
     }
+    await this.#state.settled();
     const stored = await this.#state.jobHistory({ limit: q.limit, ...(q.before && { before: q.before }) });
     return stored.map((s) => this.#view(s.job, s.log));
   }

@@ -149,8 +149,12 @@ export class Runner {
     const { deps, log, state } = this.env;
     const def = this.def(job);
     if (!def || !deps.acknowledgeOperations) return;
+    const acknowledge = async (hostId: HostId): Promise<void> => {
+      await state.settled(); // an agent must not forget what a job might ask for again
+      await deps.acknowledgeOperations?.(hostId, [`${job.id}.`]);
+    };
     for (const hostId of hostsOf(def, job, state, deps)) {
-      deps.acknowledgeOperations(hostId, [`${job.id}.`]).catch((e: unknown) => {
+      acknowledge(hostId).catch((e: unknown) => {
         log.debug({ err: e, jobId: job.id, hostId }, 'operations of an ended job were not acknowledged');
       });
     }
