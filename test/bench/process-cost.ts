@@ -10,18 +10,22 @@ export interface Cost {
   readonly atMs: number;
   readonly cpuMs: number;
   readonly rssBytes: number;
+  /** As rssBytes, but what it shares with other processes (Node's own code) counts in parts. */
+  readonly pssBytes: number;
 }
 
 const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK']).toString());
 const here: ReadProc = (path) => readFile(path, 'utf8');
 
 export async function costOf(pid: number, read: ReadProc = here): Promise<Cost> {
-  const [stat, status] = await Promise.all([read(`/proc/${pid}/stat`), read(`/proc/${pid}/status`)]);
+  const files = ['stat', 'status', 'smaps_rollup'].map((name) => read(`/proc/${pid}/${name}`));
+  const [stat = '', status = '', maps = ''] = await Promise.all(files);
   // after the name in brackets, which may hold blanks: state is field 3, utime 14, stime 15
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const ticks = Number(fields[11]) + Number(fields[12]);
-  const rssKib = Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]);
-  return { atMs: performance.now(), cpuMs: (ticks * 1000) / TICKS_PER_SECOND, rssBytes: rssKib * 1024 };
+  const rssBytes = Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+  const pssBytes = Number(/^Pss:\s+(\d+) kB$/m.exec(maps)?.[1]) * 1024;
+  return { atMs: performance.now(), cpuMs: (ticks * 1000) / TICKS_PER_SECOND, rssBytes, pssBytes };
 }
 
 export interface Use {
@@ -30,12 +34,13 @@ export interface Use {
   /** Of one core. */
   readonly cpuPercent: number;
   readonly rssBytes: number;
+  readonly pssBytes: number;
 }
 
-export function between(before: Cost, after: Cost): Use {
+function between(before: Cost, after: Cost): Use {
   const forMs = after.atMs - before.atMs;
   const cpuMs = after.cpuMs - before.cpuMs;
-  return { forMs, cpuMs, cpuPercent: (100 * cpuMs) / forMs, rssBytes: after.rssBytes };
+  return { forMs, cpuMs, cpuPercent: (100 * cpuMs) / forMs, rssBytes: after.rssBytes, pssBytes: after.pssBytes };
 }
 
 /** Watches processes for a while, all at once; in the order given. */
