@@ -1,7 +1,7 @@
 /**
  * Bundles the programs with esbuild. Our own packages are TypeScript sources and are bundled; what comes from npm stays
- * external. Each dist folder is one build with code splitting, so that a program loads only what it uses; the command line
- * is one file (command.js).
+ * external, but for the agent and the command line. Each dist folder is one build with code splitting, so that a program
+ * loads only what it uses; the command line is one file (command.js).
  */
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -10,7 +10,8 @@ import { writeCommand } from './command.js';
 import { findRoot } from './setup/root.js';
 
 const PROGRAMS = [
-  { dist: 'agent/dist', entries: { 'berth-agent': 'agent/src/main.ts' } },
+  // With its npm packages inside and without blanks and comments: Node keeps the text of what it runs in memory.
+  { dist: 'agent/dist', entries: { 'berth-agent': 'agent/src/main.ts' }, whole: true },
   {
     dist: 'controller/dist',
     entries: {
@@ -23,6 +24,13 @@ const PROGRAMS = [
   { dist: 'deploy/dist', entries: { quickstart: 'deploy/quickstart/main.ts' } },
   { dist: 'test/dist', entries: { bench: 'test/bench/main.ts', fleet: 'test/bench/fleet.ts' } },
 ];
+
+/** What CommonJS packages expect to find when they are bundled into a module. */
+const COMMONJS = `import { createRequire as __createRequire } from 'node:module';
+const require = __createRequire(import.meta.url);
+const __filename = import.meta.filename;
+const __dirname = import.meta.dirname;`;
+const WHOLE = { banner: { js: COMMONJS }, minifyWhitespace: true, minifySyntax: true };
 const WORKSPACES = ['proto', 'shared', 'agent', 'controller', 'deploy', 'test'];
 const STAMP = 'deploy/dist/.built';
 
@@ -61,7 +69,7 @@ export function resolveWorkspace(specifier, exportsOf) {
   return undefined;
 }
 
-async function buildProgram(esbuild, root, { dist, entries, command = false }) {
+async function buildProgram(esbuild, root, { dist, entries, command = false, whole = false }) {
   const entryPoints = existing(root, entries);
   if (Object.keys(entryPoints).length === 0) return [];
   const outdir = path.join(root, dist);
@@ -76,7 +84,7 @@ async function buildProgram(esbuild, root, { dist, entries, command = false }) {
     plugins: [bundleWorkspaces(root)],
   };
   if (command) await buildCommand(esbuild, common);
-  else await buildChunks(esbuild, common);
+  else await buildChunks(esbuild, { ...common, ...(whole ? WHOLE : { packages: 'external' }) });
   return Object.keys(entryPoints);
 }
 
@@ -86,7 +94,6 @@ async function buildChunks(esbuild, common) {
     splitting: true,
     format: 'esm',
     sourcemap: true,
-    packages: 'external',
     chunkNames: 'chunks/[name]-[hash]',
     metafile: true,
   });

@@ -25,7 +25,6 @@ import { createExec } from './drivers/linux/exec.ts';
 import { createMachine } from './drivers/linux/machine.ts';
 import type { Drivers, Machine } from './drivers/machine.ts';
 import { createSimDrivers } from './drivers/sim/sim-drivers.ts';
-import { enroll } from './enroll/enroll.ts';
 import { loadIdentity } from './enroll/identity-store.ts';
 
 interface RunFlags {
@@ -105,6 +104,8 @@ function untilToldToEnd(log: Log): Promise<void> {
 async function enrol(flags: { config?: string; tokenFile?: string }): Promise<void> {
   const config = loadConfig(flags.config);
   const token = flags.tokenFile === undefined ? await readStdin() : await readTokenFile(flags.tokenFile);
+  // makes certificates, with libraries that an agent at work would only keep in memory
+  const { enroll } = await import('./enroll/enroll.ts');
   const identity = await enroll({ dataDir: config.dataDir, token, clock: systemClock });
   process.stdout.write(`enrolled as ${identity.hostName} (${identity.hostId}); now start the agent: berth-agent run\n`);
 }
