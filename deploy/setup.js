@@ -26,6 +26,11 @@ const TEST_TOOLS = [
   { package: 'procps', command: 'ps' },
   { package: 'curl', command: 'curl' },
   { package: 'jq', command: 'jq' },
+  // By file: npm's protoc is in the PATH of npm's scripts, and is not the one that fits Debian's Python.
+  { package: 'protobuf-compiler', file: '/usr/bin/protoc' },
+  { package: 'protobuf-compiler-grpc', file: '/usr/bin/grpc_python_plugin' },
+  { package: 'python3-protobuf', file: '/usr/lib/python3/dist-packages/google/protobuf/__init__.py' },
+  { package: 'python3-grpcio', file: '/usr/lib/python3/dist-packages/grpc/__init__.py' },
 ];
 
 /**

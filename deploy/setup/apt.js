@@ -1,7 +1,7 @@
 /**
  * Installs Debian packages that are missing, without questions. It never upgrades or removes what a machine already has.
  */
-import { accessSync, constants, readdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SetupError, lastWords, run } from './process.js';
@@ -12,10 +12,15 @@ const STALE = /unable to locate package|has no installation candidate|404 +not f
 /** Daemons live in sbin, which is not in everybody's PATH. */
 const SYSTEM_DIRS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 
-/** Which of `tools` ({ package, command }) are missing: judged by the command, so another distribution's package counts. */
-export function missingTools(tools, searchPath, isExecutable = canExecute) {
+/**
+ * Which of `tools` ({ package, command }, or { package, file } for what is no command) are missing: judged by the command,
+ * so another distribution's package counts.
+ */
+export function missingTools(tools, searchPath, isExecutable = canExecute, exists = existsSync) {
   const dirs = [...searchPath.split(':').filter((dir) => dir !== ''), ...SYSTEM_DIRS];
-  return tools.filter(({ command }) => !dirs.some((dir) => isExecutable(path.join(dir, command))));
+  const has = ({ command, file }) =>
+    file === undefined ? dirs.some((dir) => isExecutable(path.join(dir, command))) : exists(file);
+  return tools.filter((tool) => !has(tool));
 }
 
 /** Installs `packages`; refreshes the package lists only if there are none or they are too old to serve. */

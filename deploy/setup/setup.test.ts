@@ -19,6 +19,18 @@ describe('missing tools', () => {
     expect(has()).toEqual([docker, make]);
   });
 
+  it('that are no commands are judged by a file', () => {
+    const grpc = { package: 'python3-grpcio', file: '/usr/lib/grpc.py' };
+    const lacks = (there: boolean) =>
+      missingTools(
+        [grpc],
+        '/usr/bin',
+        () => false,
+        () => there,
+      );
+    expect([lacks(true), lacks(false)]).toEqual([[], [grpc]]);
+  });
+
   it('are installed without recommendations, and a held lock is waited for', () => {
     expect(installArguments(['a', 'b']).join(' ')).toBe(
       'install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 a b',

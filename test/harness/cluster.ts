@@ -79,14 +79,17 @@ export class Cluster {
     return this.ok('host', 'add', name, address);
   }
 
-  /** Adds, enrols and starts a simulated host. */
-  async addSimulated(name: string): Promise<void> {
+  /** Adds, enrols and starts a simulated host. @param invite makes its join token: `berth host add`, unless told otherwise. */
+  async addSimulated(
+    name: string,
+    invite: (name: string, address: string) => Promise<string> = this.joinToken.bind(this),
+  ): Promise<void> {
     const dir = join(this.dir, name);
     mkdirSync(dir, { recursive: true });
     const [port, peerPort] = [await freePort('127.0.0.1'), await freePort('127.0.0.1')];
     const config = join(dir, 'agent.yaml');
     writeFileSync(config, `dataDir: ${dir}\nlisten: 127.0.0.1:${port}\npeerListen: 127.0.0.1:${peerPort}\n`);
-    const token = await this.joinToken(name, `127.0.0.1:${port}`);
+    const token = await invite(name, `127.0.0.1:${port}`);
     const enrolled = await run(PROGRAMS.agent, ['enroll', '--config', config], { input: token });
     if (enrolled.code !== 0) throw new Error(`enroll ${name}: ${enrolled.err}`);
     const agent = new Daemon(PROGRAMS.agent, ['run', '--simulate', '--config', config]);
