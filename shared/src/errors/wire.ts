@@ -27,8 +27,11 @@ export function toStatus(thrown: unknown, report: (traceId: string, e: unknown) 
   metadata.set('berth-reason', e.reason);
   metadata.set('berth-retry', row.retry);
   if (Object.keys(e.meta).length > 0) metadata.set('berth-meta-bin', Buffer.from(JSON.stringify(e.meta)));
-  return { code: Status[row.status], details: chain(e), metadata };
+  return { code: Status[row.status], details: wellFormed(chain(e)), metadata };
 }
+
+/** A text that was cut in the middle of a character: the gRPC library cannot send it, and would take the process down. */
+const wellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, '\uFFFD');
 
 const FALLBACK: Readonly<Record<number, Reason>> = {
   [Status.INVALID_ARGUMENT]: 'INVALID_ARGUMENT',

@@ -1,5 +1,5 @@
 /** Whole answers: JSON, errors, short texts; and the headers that every answer has. */
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Exchange } from './body.ts';
@@ -37,6 +37,12 @@ export function sendJson(res: ServerResponse, status: number, body: object | str
   res.end(text);
 }
 
+/** What is dropped without ado, so that the connection can be used again. */
+const SHORT_BYTES = 64 << 10;
+
+const isShort = (req: IncomingMessage): boolean =>
+  req.headers['transfer-encoding'] === undefined && Number(req.headers['content-length'] ?? 0) <= SHORT_BYTES;
+
 /** How long a caller that still sends may take to notice that it is refused. */
 const LINGER_MS = 2_000;
 
@@ -47,10 +53,10 @@ export function sendError(x: Exchange, e: ClusterError, traceId: string, clock: 
   if (res.destroyed || res.headersSent) return void res.destroy();
   const { status, headers, body } = toHttpError(e, traceId);
   for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
-  if (req.complete) return sendJson(res, status, body);
-  res.setHeader('connection', 'close');
+  if (!req.complete && !isShort(req)) res.setHeader('connection', 'close');
   sendJson(res, status, body);
+  if (req.complete) return;
   const cut = clock.after(LINGER_MS, () => req.destroy());
-  req.once('close', () => cut.cancel());
+  req.once('end', () => cut.cancel()).once('close', () => cut.cancel());
   req.resume();
 }
