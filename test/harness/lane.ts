@@ -20,7 +20,10 @@ const END = Buffer.from('\r\n\r\n');
 
 export class Lane {
   #socket: TLSSocket | undefined;
-  #buffer: Buffer = Buffer.alloc(0);
+  #chunks: Buffer[] = [];
+  #size = 0;
+  /** Of head and body together, once the head is known. */
+  #wanted = 0;
   #waiting: { resolve: (a: Answer) => void; reject: (e: Error) => void } | undefined;
 
   constructor(private readonly target: Target) {}
@@ -48,22 +51,27 @@ export class Lane {
     socket.on('close', () => {
       if (this.#socket !== socket) return;
       this.#socket = undefined;
-      this.#buffer = Buffer.alloc(0);
+      this.#forget();
       this.#settle()?.reject(new Error('the connection was closed'));
     });
     return socket;
   }
 
   #take(data: Buffer): void {
-    this.#buffer = this.#buffer.length === 0 ? data : Buffer.concat([this.#buffer, data]);
-    const end = this.#buffer.indexOf(END);
+    this.#chunks.push(data);
+    this.#size += data.length;
+    if (this.#size < this.#wanted) return;
+    const all = Buffer.concat(this.#chunks);
+    this.#chunks = [all];
+    const end = all.indexOf(END);
     if (end < 0) return;
-    const head = this.#buffer.toString('latin1', 0, end);
+    const head = all.toString('latin1', 0, end);
     const length = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0);
     const whole = end + END.length + length;
-    if (this.#buffer.length < whole) return;
-    const body = this.#buffer.toString('utf8', end + END.length, whole);
-    this.#buffer = this.#buffer.subarray(whole);
+    this.#wanted = whole;
+    if (all.length < whole) return;
+    const body = all.toString('utf8', end + END.length, whole);
+    this.#forget();
     if (/\r\nconnection: close/i.test(head)) this.#leave();
     this.#settle()?.resolve({ status: Number(head.slice(9, 12)), body });
   }
@@ -71,7 +79,12 @@ export class Lane {
   #leave(): void {
     this.#socket?.destroy();
     this.#socket = undefined;
-    this.#buffer = Buffer.alloc(0);
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#chunks = [];
+    this.#size = this.#wanted = 0;
   }
 
   #settle() {

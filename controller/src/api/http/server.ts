@@ -88,7 +88,8 @@ export class HttpServer {
 
 /** What is no HTTP, or too slow or too long to be one, gets one line and no more. */
 function refuse(e: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || e.code === 'ECONNRESET') return void socket.destroy();
+  // before the end of the handshake nothing can be said, and nothing written would ever be flushed
+  if (!socket.writable || !/^(HPE_|ERR_HTTP_)/.test(e.code ?? '')) return void socket.destroy();
   const [status, why] = REFUSALS[e.code ?? ''] ?? ['400 Bad Request', 'this is not HTTP/1.1'];
   const body = `${why}\n`;
   socket.end(
