@@ -12,7 +12,9 @@ export const GRPC_ONLY = {
 };
 
 /** `Service.Method`: [verb, path]. */
-const EXCEPTIONS = {};
+const EXCEPTIONS = {
+  'AuditService.VerifyAudit': ['POST', '/v1/audit:verify'],
+};
 
 const VERB = { List: 'GET', Get: 'GET', Watch: 'GET', Read: 'GET', Create: 'POST', Update: 'PATCH', Delete: 'DELETE' };
 

@@ -31,6 +31,10 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
     load: async () => (await import('./user/commands.ts')).userCommands,
   },
   token: { summary: 'with what they log in', load: async () => (await import('./token/token.ts')).tokenCommands },
+  audit: {
+    summary: 'who changed what, and who was refused',
+    load: async () => (await import('./audit/audit.ts')).auditCommands,
+  },
   context: {
     summary: 'controllers that this command line knows',
     load: async () => (await import('./context/context.ts')).contextCommands,

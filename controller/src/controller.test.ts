@@ -68,6 +68,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
+const NEW_TOKEN = (user: string) => ({ user, role: '', lifetimeMs: 0n, description: '' });
 const addHost = (name: string, at: string) =>
   api.call(api.hosts, (c) => c.createHost, { name, address: at, labels: {} });
 const getHost = (host: string) => api.call(api.hosts, (c) => c.getHost, { host });
@@ -137,6 +138,31 @@ describe('a caller', () => {
       await expect(watch[Symbol.asyncIterator]().next()).rejects.toMatchObject({ reason: 'UNAUTHENTICATED' });
       stranger.close();
     }
+  });
+
+  it('leaves a row in the audit log for each change, each refusal and each change that failed', async () => {
+    const made = await api.call(api.users, (c) => c.createUser, { name: 'zoe', kind: '', grants: [] });
+    const again = api.call(api.users, (c) => c.createUser, { name: 'zoe', kind: '', grants: [] });
+    await expect(again).rejects.toMatchObject({ reason: 'ALREADY_EXISTS' });
+    const token = await api.call(api.tokens, (c) => c.createToken, NEW_TOKEN('zoe'));
+    const zoe = apiWith(token.secret);
+    await expect(zoe.call(zoe.users, (c) => c.deleteUser, { user: 'admin' })).rejects.toMatchObject({
+      reason: 'PERMISSION_DENIED',
+    });
+    zoe.close();
+    const list = { page: undefined, user: '', object: '', outcome: '', sinceMs: 0n };
+    const rows = () => api.call(api.audit, (c) => c.listAudit, list).then((r) => r.rows);
+    await until(async () => expect((await rows()).some((r) => r.user === 'zoe')).toBe(true));
+    const told = (await rows()).map((r) => [r.user, r.method, r.outcome, r.object, r.peer].join(' '));
+    expect(told).toContain('admin UserService.CreateUser done zoe 127.0.0.1');
+    expect(told).toContain('admin UserService.CreateUser failed zoe 127.0.0.1');
+    expect(told).toContain('zoe UserService.DeleteUser refused admin 127.0.0.1');
+    expect(told.some((t) => / (unknown )?.*TokenService.CreateToken done token-/.test(t))).toBe(true);
+    expect(JSON.stringify(await rows(), (_, v: unknown) => (typeof v === 'bigint' ? Number(v) : v))).not.toContain(
+      token.secret.split('.')[1],
+    );
+    expect(await api.call(api.audit, (c) => c.verifyAudit, { head: '' })).toMatchObject({ ok: true });
+    await api.call(api.users, (c) => c.deleteUser, { user: made.id });
   });
 
   it('may do what its role may, and is told what it takes', async () => {

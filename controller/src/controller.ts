@@ -7,6 +7,8 @@ import type { Random } from '@berth/shared/runtime/random.ts';
 import { ApiServer } from './api/server.ts';
 import type { App } from './api/services.ts';
 import { joinAddress, splitAddress } from './app/address.ts';
+import { Audit } from './app/audit.ts';
+import { HeadFile } from './app/audit-head.ts';
 import { Enrollment } from './app/enrollment.ts';
 import { Events } from './app/events.ts';
 import { HostsApp } from './app/hosts.ts';
@@ -68,6 +70,7 @@ export interface Parts {
   readonly jobs: Jobs;
   readonly reconcilers: Reconcilers;
   readonly api: ApiServer;
+  readonly audit: Audit;
   readonly identity: Identity;
 }
 
@@ -92,6 +95,7 @@ class BuiltController implements Controller {
     let httpPort: number | undefined;
     try {
       this.parts = this.build(identity, state);
+      await this.parts.audit.start();
       const listen = splitAddress(config.listen, 7443) ?? { host: '0.0.0.0', port: 7443 };
       ({ port: this.port, httpPort } = await this.parts.api.listen(listen, httpAddressOf(config)));
     } catch (e) {
@@ -117,6 +121,7 @@ class BuiltController implements Controller {
     await this.control?.stop();
     await parts.api.stop();
     await parts.jobs.stop();
+    await parts.audit.stop();
     this.endNudges?.();
     parts.reconcilers.stop();
     await this.seen.stop(parts.hosts.lastSeen());
@@ -159,6 +164,8 @@ class BuiltController implements Controller {
       random,
     });
     const tokens = new Tokens(state, clock);
+    const head = new HeadFile(paths(this.o.dataDir).auditHead, clock, log);
+    const audit = new Audit({ state, clock, log, head });
     const advertised = () => this.advertised(identity);
     const app: App = {
       hosts: new HostsApp({ state, hosts, clock, policy, caPin: identity.caPin, advertised }),
@@ -169,12 +176,13 @@ class BuiltController implements Controller {
       reviews: new Reviews({ state, hosts, clock }),
       tokens,
       users: new Users(state, clock),
+      audit,
       enrollment: new Enrollment(state, identity.authority, clock),
       connections: hosts,
       about: { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() },
     };
-    const api = new ApiServer({ app, identity, wrap: { state, tokens, clock, log } });
-    return { state, hosts, jobs, reconcilers, api, identity };
+    const api = new ApiServer({ app, identity, wrap: { state, tokens, audit, clock, log } });
+    return { state, hosts, jobs, reconcilers, api, identity, audit };
   }
 
   private buildHosts(identity: Identity, state: State, fence: FenceSource, reconcilers: Reconcilers): RunningHosts {

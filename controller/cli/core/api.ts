@@ -9,6 +9,7 @@ import {
   type ClientDuplexStream,
   type ServiceError,
 } from '@grpc/grpc-js';
+import { AuditServiceClient } from '@berth/proto/v1/audit.ts';
 import { ControllerServiceClient } from '@berth/proto/v1/controller.ts';
 import { EventServiceClient } from '@berth/proto/v1/event.ts';
 import { HostServiceClient } from '@berth/proto/v1/host.ts';
@@ -43,6 +44,7 @@ export interface Api {
   readonly reviews: ReviewServiceClient;
   readonly tokens: TokenServiceClient;
   readonly users: UserServiceClient;
+  readonly audit: AuditServiceClient;
   readonly controller: ControllerServiceClient;
   call<C extends Client, Q, R>(client: C, method: (c: C) => Unary<Q, R>, request: Q): Promise<R>;
   stream<C extends Client, Q, R>(
@@ -99,6 +101,7 @@ export function createApi(endpoint: Endpoint, now: () => number): Api {
     reviews: make(ReviewServiceClient, shared),
     tokens: make(TokenServiceClient, shared),
     users: make(UserServiceClient, shared),
+    audit: make(AuditServiceClient, shared),
     controller: make(ControllerServiceClient, shared),
     call: (client, method, request) =>
       new Promise((resolve, reject) => {

@@ -6,14 +6,19 @@ import { chain, ClusterError, isClusterError } from '@berth/shared/errors/cluste
 import { known } from '@berth/shared/errors/wire.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
+import type { Audit } from '../app/audit.ts';
 import type { Caller, Tokens } from '../app/tokens.ts';
+import { actAs, type Actor } from '../state/actor.ts';
 import type { State } from '../state/state.ts';
+import { aboutOf, noteFailed, shortMethod, type About } from './attempts.ts';
 import { Access } from '../app/access.ts';
 import { mayCall, neededFor } from './authorisation.ts';
 
 export interface CallDeps {
   readonly state: Pick<State, 'settled'>;
   readonly tokens: Pick<Tokens, 'authenticate'>;
+  /** Gets what was refused or failed; absent in tests that don't look. */
+  readonly audit?: Pick<Audit, 'attempt'>;
   readonly clock: Clock;
   readonly log: Log;
   /** Aborts when the server stops: streams end then. */
@@ -26,6 +31,10 @@ export interface Incoming {
   readonly path: string;
   /** Value of the `authorization` header. */
   readonly authorization: string | undefined;
+  /** Address that the call came from, without its port. */
+  readonly peer?: string;
+  /** What the transport knows of the request by now. */
+  readonly request?: unknown;
   /** Aborts when the caller hangs up or its deadline passes. */
   readonly hangup: AbortSignal;
   /** Goes on for long: it ends when the caller may not do it any more. */
@@ -42,6 +51,8 @@ export interface Call {
   readonly role: string;
   readonly tokenId: string;
   readonly access: Access;
+  /** Said by services.ts once the request is known: which object it is about. */
+  noteAbout(about: About | undefined): void;
   /** Aborted when the caller hangs up, its deadline passes, its token ends, or the server stops; the reason is then a ClusterError, or nobody listens any more. */
   readonly signal: AbortSignal;
 }
@@ -71,20 +82,26 @@ export type Handler<M extends Method> = (
 /** Plain handlers of a service, as the files beside this one write them. */
 export type Handlers<D extends Record<string, Method>> = { readonly [K in keyof D]: Handler<D[K]> };
 
-/** Who calls, if they may; undefined for methods that anyone may call. */
-export function admit(
+/** Who calls; undefined for methods that anyone may call. */
+export const identify = (
   path: string,
   authorization: string | undefined,
   deps: Pick<CallDeps, 'tokens'>,
-): Caller | undefined {
+): Caller | undefined => (neededFor(path) === 'anyone' ? undefined : deps.tokens.authenticate(authorization));
+
+/** Throws unless the caller may call the method at all. */
+export function permit(path: string, caller: Caller | undefined): void {
   const needed = neededFor(path);
-  if (needed === 'anyone') return undefined;
-  const caller = deps.tokens.authenticate(authorization);
-  if (needed !== undefined && mayCall(caller.access, needed)) return caller;
+  if (needed === 'anyone' || (caller && needed !== undefined && mayCall(caller.access, needed))) return;
   throw new ClusterError(
     'PERMISSION_DENIED',
-    `${caller.user} is ${words(caller.role)} and may not do this: it takes the role ${needed ?? 'of nobody'}`,
+    `${caller?.user} is ${words(caller?.role ?? '')} and may not do this: it takes the role ${needed ?? 'of nobody'}`,
   );
+}
+
+/** Both. */
+export function admit(path: string, authorization: string | undefined, deps: Pick<CallDeps, 'tokens'>): void {
+  permit(path, identify(path, authorization, deps));
 }
 
 const words = (role: string): string => (role === 'none' ? 'without a role' : role);
@@ -94,6 +111,12 @@ const NOBODY = new Access([]);
 const isHangUp = (e: unknown, hangup: AbortSignal): boolean =>
   !isClusterError(e) && (hangup.aborted || (e as { code?: unknown } | null)?.code === 'ERR_STREAM_PREMATURE_CLOSE');
 
+/** What ended the call, when it was not what the handler threw. */
+function causeOf(e: unknown, over: AbortSignal): unknown {
+  if (isLapse(over.reason)) return over.reason;
+  return isHangUp(e, over) ? new ClusterError('CANCELLED', 'the caller hung up') : e;
+}
+
 /**
  * One call, from its headers to its log line.
  * @param work gets who calls; what it throws comes back as a ClusterError, and is logged here.
@@ -102,38 +125,49 @@ export async function runCall<T>(incoming: Incoming, deps: CallDeps, work: (abou
   const startedAt = deps.clock.monotonic();
   const over = new AbortController();
   const ends = [incoming.hangup, deps.stopping].map((s) => forward(s, over));
-  let user = '';
+  let caller: Caller | undefined;
+  let about = aboutOf(incoming.path, incoming.request);
+  const actor: Actor = {
+    ...{ user: '', tokenId: '', peer: incoming.peer ?? '', method: shortMethod(incoming.path), over: false },
+  };
   const note = (error?: string) => {
     const ms = Math.round(deps.clock.monotonic() - startedAt);
     deps.log.debug(
-      { method: incoming.path, user, ms, traceId: incoming.traceId, ...(error === undefined ? {} : { error }) },
+      {
+        method: incoming.path,
+        user: caller?.user ?? '',
+        ms,
+        traceId: incoming.traceId,
+        ...(error === undefined ? {} : { error }),
+      },
       'call',
     );
   };
   try {
-    const caller = admit(incoming.path, incoming.authorization, deps);
-    user = caller?.user ?? '';
+    caller = identify(incoming.path, incoming.authorization, deps);
+    permit(incoming.path, caller);
+    const { user = '', tokenId = '' } = caller ?? {};
+    Object.assign(actor, { user, tokenId });
     if (incoming.long) ends.push(whileAdmitted(incoming, deps, over));
-    const result = await work({
-      ...{ user, role: caller?.role ?? '', tokenId: caller?.tokenId ?? '', access: caller?.access ?? NOBODY },
-      signal: over.signal,
-    });
+    const call: Call = {
+      ...{ user, tokenId, role: caller?.role ?? '', access: caller?.access ?? NOBODY, signal: over.signal },
+      noteAbout: (a) => (about = a),
+    };
+    const result = await actAs(actor, () => work(call));
     if (isLapse(over.signal.reason)) throw over.signal.reason;
     note();
     return result;
   } catch (e) {
-    const lapse: unknown = over.signal.reason;
-    const seen = isLapse(lapse)
-      ? lapse
-      : isHangUp(e, over.signal)
-        ? new ClusterError('CANCELLED', 'the caller hung up')
-        : e;
+    const seen = causeOf(e, over.signal);
     const report = (traceId: string, cause: unknown) =>
-      deps.log.error({ method: incoming.path, user, traceId, err: cause }, 'a call failed unexpectedly');
+      deps.log.error({ method: incoming.path, user: actor.user, traceId, err: cause }, 'a call failed unexpectedly');
     const error = known(seen, report, incoming.traceId);
     if (error === seen) note(chain(error));
+    const { path, authorization, peer = '' } = incoming;
+    noteFailed(deps.audit, { path, authorization, peer, caller, about }, error);
     throw error;
   } finally {
+    actor.over = true;
     for (const end of ends) end();
     over.abort();
   }

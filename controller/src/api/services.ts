@@ -1,4 +1,5 @@
 /** All services of the public API and what answers them: the one list from which gRPC and HTTP are both served. */
+import { AuditServiceService } from '@berth/proto/v1/audit.ts';
 import { ControllerServiceService } from '@berth/proto/v1/controller.ts';
 import { EnrollmentServiceService } from '@berth/proto/v1/enrollment.ts';
 import { EventServiceService } from '@berth/proto/v1/event.ts';
@@ -9,6 +10,7 @@ import { ReviewServiceService } from '@berth/proto/v1/review.ts';
 import { TokenServiceService } from '@berth/proto/v1/token.ts';
 import { UserServiceService } from '@berth/proto/v1/user.ts';
 import { VmServiceService } from '@berth/proto/v1/vm.ts';
+import type { Audit } from '../app/audit.ts';
 import type { Enrollment } from '../app/enrollment.ts';
 import type { Events } from '../app/events.ts';
 import type { HostsApp } from '../app/hosts.ts';
@@ -19,6 +21,8 @@ import type { Vms } from '../app/vms.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tokens } from '../app/tokens.ts';
 import type { Users } from '../app/users.ts';
+import { aboutOf } from './attempts.ts';
+import { auditHandlers } from './audit.ts';
 import { controllerHandlers, type About } from './controller.ts';
 import { enrollmentHandlers } from './enrollment.ts';
 import { eventHandlers } from './event.ts';
@@ -29,7 +33,7 @@ import { reviewHandlers } from './review.ts';
 import { tokenHandlers } from './token.ts';
 import { userHandlers } from './user.ts';
 import { vmHandlers } from './vm.ts';
-import type { Handlers, Method } from './call.ts';
+import type { Handler, Handlers, Method } from './call.ts';
 
 export interface App {
   readonly hosts: HostsApp;
@@ -40,6 +44,7 @@ export interface App {
   readonly reviews: Reviews;
   readonly tokens: Tokens;
   readonly users: Users;
+  readonly audit: Audit;
   readonly enrollment: Enrollment;
   readonly connections: Hosts;
   readonly about: About;
@@ -53,12 +58,23 @@ export interface PublicService {
 
 const service = <D extends Record<string, Method>>(definition: D, handlers: Handlers<D>): PublicService => ({
   definition,
-  handlers: handlers as Handlers<Record<string, Method>>,
+  handlers: Object.fromEntries(
+    Object.entries(definition).map(([name, method]) => [name, attended(method, handlers[name] as Handler<Method>)]),
+  ),
 });
+
+/** The handler, and before it what every handler owes: to say which object the call is about. */
+function attended(method: Method, handler: Handler<Method>): Handler<Method> {
+  return (request, call) => {
+    if (!method.requestStream) call.noteAbout(aboutOf(method.path, request));
+    return handler(request, call);
+  };
+}
 
 export function services(app: App): readonly PublicService[] {
   const { about } = app;
   return [
+    service(AuditServiceService, auditHandlers(app.audit)),
     service(ControllerServiceService, controllerHandlers(about)),
     service(EnrollmentServiceService, enrollmentHandlers(app.enrollment, about.state.installationId)),
     service(EventServiceService, eventHandlers(app.events)),

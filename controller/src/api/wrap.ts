@@ -20,6 +20,9 @@ import { runCall, type Call, type CallDeps, type Handler, type Handlers, type Me
 interface AnyCall {
   readonly metadata: Metadata;
   readonly cancelled: boolean;
+  getPeer(): string;
+  /** Of a call with one request. */
+  readonly request?: unknown;
   on(event: 'cancelled', f: () => void): unknown;
 }
 
@@ -106,6 +109,16 @@ function run<T>(method: Method, call: AnyCall, deps: CallDeps, work: (about: Cal
   call.on('cancelled', () => hangup.abort());
   if (call.cancelled) hangup.abort();
   const long = method.requestStream || method.responseStream;
-  const incoming = { path: method.path, authorization: bearerIn(call.metadata), hangup: hangup.signal, long };
+  const incoming = {
+    peer: addressOf(call.getPeer()),
+    request: call.request,
+    path: method.path,
+    authorization: bearerIn(call.metadata),
+    hangup: hangup.signal,
+    long,
+  };
   return runCall(incoming, deps, work);
 }
+
+/** `127.0.0.1:5432`, `[::1]:5432` → the address alone. */
+const addressOf = (peer: string): string => peer.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');

@@ -2,16 +2,19 @@
  * The seam under the state: what keeps it durable. SQLite in sqlite/, memory in memory-engine.ts; an engine shared by
  * several controllers would stand here too. It knows rows and batches, not what they mean.
  */
+import type { AuditHead, AuditRow } from '@berth/shared/model/audit.ts';
 import type { Event } from '@berth/shared/model/event.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
 import type { JobEvent } from '@berth/shared/model/job.ts';
-import type { StoredJob, TableName } from './state.ts';
+import type { AuditQuery, StoredJob, TableName } from './state.ts';
 
 export interface Meta {
   readonly installationId: string;
   /** Who may write; raised by a restore. A commit under another epoch fails. */
   readonly epoch: number;
   readonly revision: number;
+  /** The newest row of the audit log; undefined when there is none. */
+  readonly auditHead?: AuditHead;
 }
 
 export interface RowChange {
@@ -28,6 +31,9 @@ export interface Batch {
   readonly rows: readonly RowChange[];
   readonly jobEvents: readonly { readonly jobId: JobId; readonly seq: number; readonly event: JobEvent }[];
   readonly events: readonly Event[];
+  readonly audit: readonly AuditRow[];
+  /** Rows of the audit log up to this one go. */
+  readonly auditPrunedTo: number;
 }
 
 export interface LoadSink {
@@ -54,6 +60,8 @@ export interface DurableEngine {
   commit(batch: Batch, epoch: number): Promise<void>;
   /** Newest last; whole revisions, so possibly a few more than `limit`. */
   historyEvents(query: EventQuery): Promise<readonly Event[]>;
+  /** Newest first; oldest first with `after`. */
+  historyAudit(query: AuditQuery): Promise<readonly AuditRow[]>;
   /** Newest first, open and ended. */
   historyJobs(query: JobQuery): Promise<readonly StoredJob[]>;
   /** A whole, consistent copy of the database; commits go on meanwhile. */

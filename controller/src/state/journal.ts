@@ -3,6 +3,7 @@ export class Journal<T extends string> {
   #open = false;
   #undo: (() => void)[] = [];
   #touched = new Map<T, Set<string>>();
+  #before = new Map<string, unknown>();
 
   get isOpen(): boolean {
     return this.#open;
@@ -12,6 +13,7 @@ export class Journal<T extends string> {
     this.#open = true;
     this.#undo = [];
     this.#touched = new Map();
+    this.#before = new Map();
   }
 
   /** Throws outside an update; otherwise remembers how to take a step back. */
@@ -20,10 +22,17 @@ export class Journal<T extends string> {
     this.#undo.push(undo);
   }
 
-  touch(table: T, key: string): void {
+  /** @param before the value that a put or delete replaces. */
+  touch(table: T, key: string, before: unknown): void {
     const keys = this.#touched.get(table);
+    if (!keys?.has(key)) this.#before.set(`${table}/${key}`, before);
     if (keys) keys.add(key);
     else this.#touched.set(table, new Set([key]));
+  }
+
+  /** What the row was when the update began. */
+  before(table: T, key: string): unknown {
+    return this.#before.get(`${table}/${key}`);
   }
 
   get touched(): ReadonlyMap<T, ReadonlySet<string>> {

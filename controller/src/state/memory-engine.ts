@@ -3,6 +3,7 @@
  * commit, kept or lost. Values are stored as JSON, so nothing is shared with the tables.
  */
 import { unsupported } from '@berth/shared/errors/cluster-error.ts';
+import type { AuditRow } from '@berth/shared/model/audit.ts';
 import type { Event } from '@berth/shared/model/event.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
 import { isEnded, type Job, type JobEvent } from '@berth/shared/model/job.ts';
@@ -15,12 +16,13 @@ import {
   type LoadSink,
   type Meta,
 } from './engine.ts';
-import type { StoredJob, TableName } from './state.ts';
+import type { AuditQuery, StoredJob, TableName } from './state.ts';
 
 export class MemoryDisk {
   readonly tables = new Map<TableName, Map<string, string>>();
   readonly jobLogs = new Map<JobId, string[]>();
   events: Event[] = [];
+  audit: AuditRow[] = [];
   meta: Meta;
 
   constructor(installationId = 'installation-000000000000000000000', epoch = 1) {
@@ -70,7 +72,8 @@ export class MemoryEngine implements DurableEngine {
     for (const [jobId, log] of this.disk.jobLogs) {
       sink.jobEvents(log.map((e) => ({ jobId, event: JSON.parse(e) as JobEvent })));
     }
-    return this.disk.meta;
+    const last = this.disk.audit.at(-1);
+    return { ...this.disk.meta, ...(last ? { auditHead: { seq: last.seq, hash: last.hash } } : {}) };
   }
 
   async commit(batch: Batch, epoch: number): Promise<void> {
@@ -88,6 +91,19 @@ export class MemoryEngine implements DurableEngine {
     const newer = all.filter((e) => e.revision > q.afterRevision!);
     const last = newer[q.limit - 1];
     return last ? newer.filter((e) => e.revision <= last.revision) : newer;
+  }
+
+  async historyAudit(q: AuditQuery): Promise<readonly AuditRow[]> {
+    const fits = this.disk.audit.filter(
+      (r) =>
+        r.seq < (q.before ?? Infinity) &&
+        r.seq > (q.after ?? 0) &&
+        (q.user === undefined || r.user === q.user) &&
+        (q.object === undefined || r.object === q.object) &&
+        (q.outcome === undefined || r.outcome === q.outcome) &&
+        r.atMs >= (q.sinceMs ?? 0),
+    );
+    return (q.after === undefined ? fits.reverse() : fits).slice(0, q.limit);
   }
 
   async historyJobs(q: JobQuery): Promise<readonly StoredJob[]> {
@@ -123,6 +139,8 @@ export class MemoryEngine implements DurableEngine {
       disk.jobLogs.set(jobId, log);
     }
     disk.events.push(...batch.events);
+    disk.audit.push(...batch.audit);
+    while ((disk.audit[0]?.seq ?? Infinity) <= batch.auditPrunedTo) disk.audit.shift();
     if (disk.events.length > 2 * RETENTION.events) disk.events = disk.events.slice(-RETENTION.events);
     this.#trimJobs(batch);
     disk.meta = { ...disk.meta, revision: batch.revision };

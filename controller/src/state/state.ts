@@ -2,6 +2,7 @@
  * The contract of the controller's state: typed tables in memory, one synchronous writer, group commit, revisions. Types
  * only; made by store.ts. Durable intent lives here; what hosts report lives in controller/src/hosts.
  */
+import type { AuditEntry, AuditHead, AuditRow } from '@berth/shared/model/audit.ts';
 import type { CleanupDebt, JoinToken, Token, User } from '@berth/shared/model/access.ts';
 import type { Claim, ClaimSums } from '@berth/shared/model/claim.ts';
 import type { Event } from '@berth/shared/model/event.ts';
@@ -81,6 +82,8 @@ export interface Tx extends WritableTables {
   readonly nowMs: number;
   /** Appends to a job's log. */
   appendJobEvent(jobId: JobId, event: Omit<JobEvent, 'atMs'>): void;
+  /** Writes a row of the audit log by hand; what a caller changes gets its row by itself (actor.ts). */
+  audit(e: Omit<AuditEntry, 'atMs'>): void;
   /** Records what happened; travels in this transaction. */
   event(e: Omit<Event, 'revision' | 'atMs'>): void;
 }
@@ -100,6 +103,18 @@ export interface Change {
   readonly events: readonly Event[];
   /** Jobs whose log grew. */
   readonly jobLogs: ReadonlySet<JobId>;
+}
+
+export interface AuditQuery {
+  /** Rows before this one. */
+  readonly before?: number;
+  /** Rows after this one, oldest first. */
+  readonly after?: number;
+  readonly limit: number;
+  readonly user?: string;
+  readonly object?: string;
+  readonly outcome?: string;
+  readonly sinceMs?: number;
 }
 
 export interface State {
@@ -135,6 +150,12 @@ export interface State {
   events(query: { afterRevision?: number; limit: number; subject?: string }): Promise<readonly Event[]>;
   /** Writes a whole, consistent copy of the database to `path`, which must not exist; commits go on meanwhile. */
   copyTo(path: string): Promise<void>;
+  /** Newest first; oldest first with `after`. */
+  auditLog(query: AuditQuery): Promise<readonly AuditRow[]>;
+  /** The newest row of the audit log, applied in memory. */
+  readonly auditHead: AuditHead;
+  /** Takes the oldest rows out of the audit log, and writes a row that says up to which. */
+  pruneAudit(upTo: AuditHead, method: string): Promise<void>;
   /** Called after each durable commit, in order. */
   subscribe(listener: (change: Change) => void): () => void;
   /** Resolves when all is durable and the file is closed. */

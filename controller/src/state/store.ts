@@ -3,6 +3,7 @@
  * share the next one, so 100 in flight cost one fsync. What is durable, and how, is the engine's.
  */
 import { chain, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { AuditHead, AuditRow } from '@berth/shared/model/audit.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
 import type { JobEvent } from '@berth/shared/model/job.ts';
 import type { Log } from '@berth/shared/log/log.ts';
@@ -16,8 +17,10 @@ import {
   type Meta,
   type RowChange,
 } from './engine.ts';
+import { actAsNobody } from './actor.ts';
+import { chained, GENESIS } from './audit-chain.ts';
 import { Journal } from './journal.ts';
-import type { Change, NotPromise, State, Tables, Tx } from './state.ts';
+import type { AuditQuery, Change, NotPromise, State, Tables, Tx } from './state.ts';
 import type { TableName } from './state.ts';
 import { makeTables, type MemTables } from './tables.ts';
 import { JobLogs, transact, type Applied } from './transaction.ts';
@@ -44,6 +47,7 @@ interface Waiter {
 interface Pending {
   readonly change: Change;
   readonly jobEvents: Applied['jobEvents'];
+  readonly audit: readonly AuditRow[];
 }
 
 export class Store implements State {
@@ -53,6 +57,8 @@ export class Store implements State {
   readonly #listeners = new Set<(change: Change) => void>();
   #meta: Meta = { installationId: '', epoch: 0, revision: 0 };
   #revision = 0;
+  #auditHead: AuditHead = GENESIS;
+  #auditPrunedTo = 0;
   #durable = 0;
   #pending: Pending[] = [];
   /** In the order of revisions. */
@@ -83,6 +89,20 @@ export class Store implements State {
   get revision(): number {
     return this.#revision;
   }
+  get auditHead(): AuditHead {
+    return { seq: this.#auditHead.seq, hash: this.#auditHead.hash };
+  }
+
+  async pruneAudit(upTo: AuditHead, method: string): Promise<void> {
+    await this.update((tx) => {
+      tx.audit({
+        ...{ user: '', tokenId: '', peer: '', method, objectKind: 'audit', object: `${upTo.seq}:${upTo.hash}` },
+        ...{ outcome: 'done', reason: '', message: '', count: 1, jobId: '', before: '', after: '' },
+      });
+      this.#auditPrunedTo = upTo.seq;
+    });
+  }
+
   get durableRevision(): number {
     return this.#durable;
   }
@@ -109,7 +129,7 @@ export class Store implements State {
 
   prove(): Promise<void> {
     if (this.#dead) return Promise.reject(this.#dead);
-    this.#enqueue({ touched: new Map(), events: [], jobEvents: [] });
+    this.#enqueue({ touched: new Map(), events: [], jobEvents: [], audit: [] });
     return this.settled();
   }
 
@@ -118,6 +138,7 @@ export class Store implements State {
   }
 
   events = (query: EventQuery) => this.o.engine.historyEvents(query);
+  auditLog = (query: AuditQuery) => this.o.engine.historyAudit(query);
   jobHistory = (query: JobQuery) => this.o.engine.historyJobs(query);
   copyTo = (path: string) => this.o.engine.copyTo(path);
 
@@ -142,6 +163,7 @@ export class Store implements State {
       jobEvents: (events) => events.forEach((e) => this.#logs.append(e.jobId, e.event)),
     });
     this.#revision = this.#durable = this.#meta.revision;
+    this.#auditHead = this.#meta.auditHead ?? GENESIS;
   }
 
   #enqueue(applied: Applied): void {
@@ -152,7 +174,8 @@ export class Store implements State {
       events: applied.events.map((e) => ({ ...e, revision })),
       jobLogs: new Set(applied.jobEvents.map((e) => e.jobId)),
     };
-    this.#pending.push({ change, jobEvents: applied.jobEvents });
+    const audit = applied.audit.map((e) => (this.#auditHead = chained(e, revision, this.#auditHead)));
+    this.#pending.push({ change, jobEvents: applied.jobEvents, audit });
     if (!this.#flushing) void this.#flush();
   }
 
@@ -200,6 +223,8 @@ export class Store implements State {
       rows,
       jobEvents: batch.flatMap((p) => p.jobEvents),
       events: batch.flatMap((p) => p.change.events),
+      audit: batch.flatMap((p) => p.audit),
+      auditPrunedTo: this.#auditPrunedTo,
     };
   }
 
@@ -207,7 +232,7 @@ export class Store implements State {
     this.#durable = change.revision;
     for (const listener of this.#listeners) {
       try {
-        listener(change);
+        actAsNobody(() => listener(change));
       } catch (e) {
         this.o.log.error({ err: e }, 'a listener of the state failed');
       }

@@ -93,7 +93,7 @@ export class MemTable<V extends object> {
     const before = this.#rows.get(key);
     if (value) this.#refuseTaken(key, value);
     this.journal.record(() => this.#apply(key, before));
-    this.journal.touch(this.name, key);
+    this.journal.touch(this.name, key, before);
     this.#apply(key, value);
   }
 

@@ -1,7 +1,10 @@
 /** One update: the tables, the job logs and the events that it adds, and the way back. Durability is store.ts's. */
+import type { AuditEntry } from '@berth/shared/model/audit.ts';
 import type { Event } from '@berth/shared/model/event.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
 import { isEnded, type JobEvent } from '@berth/shared/model/job.ts';
+import { currentActor } from './actor.ts';
+import { auditEntry } from './audit-entry.ts';
 import { keepIntegrity } from './integrity.ts';
 import type { Journal } from './journal.ts';
 import type { Tx } from './state.ts';
@@ -13,6 +16,7 @@ export type NewEvent = Omit<Event, 'revision'>;
 export interface Applied {
   readonly touched: ReadonlyMap<TableName, ReadonlySet<string>>;
   readonly events: readonly NewEvent[];
+  readonly audit: readonly AuditEntry[];
   readonly jobEvents: readonly { readonly jobId: JobId; readonly seq: number; readonly event: JobEvent }[];
 }
 
@@ -48,18 +52,28 @@ export function transact<T>(
   if (m.journal.isOpen) throw new Error('BUG: state.update() inside state.update()');
   const events: NewEvent[] = [];
   const jobEvents: Applied['jobEvents'][number][] = [];
+  const audit: AuditEntry[] = [];
   m.journal.begin();
   try {
-    const result = fn(makeTx(m, events, jobEvents));
+    const result = fn(makeTx(m, { events, jobEvents, audit }));
     if (isThenable(result)) throw new Error('BUG: the function given to state.update() is asynchronous');
     keepIntegrity(m.tables, m.journal.touched);
+    const actor = currentActor();
+    const own = actor && auditEntry(actor, m.journal, m.tables, m.nowMs);
+    if (own) audit.push(own);
     m.journal.end();
-    const unchanged = m.journal.isEmpty && events.length === 0;
-    return { result, applied: unchanged ? undefined : { touched: m.journal.touched, events, jobEvents } };
+    const unchanged = m.journal.isEmpty && events.length === 0 && audit.length === 0;
+    return { result, applied: unchanged ? undefined : { touched: m.journal.touched, events, jobEvents, audit } };
   } catch (e) {
     m.journal.rollback();
     throw e;
   }
+}
+
+interface Collected {
+  readonly events: NewEvent[];
+  readonly jobEvents: Applied['jobEvents'][number][];
+  readonly audit: AuditEntry[];
 }
 
 function makeTx(
@@ -69,8 +83,7 @@ function makeTx(
     readonly journal: Journal<TableName>;
     readonly nowMs: number;
   },
-  events: NewEvent[],
-  jobEvents: Applied['jobEvents'][number][],
+  { events, jobEvents, audit }: Collected,
 ): Tx {
   return {
     ...asContract(m.tables),
@@ -81,6 +94,10 @@ function makeTx(
       m.journal.record(() => m.logs.pop(jobId));
       const event = { ...e, atMs: m.nowMs };
       jobEvents.push({ jobId, seq: m.logs.append(jobId, event), event });
+    },
+    audit(e) {
+      if (!m.journal.isOpen) throw new Error('BUG: an audit row was written outside state.update()');
+      audit.push({ ...e, atMs: m.nowMs });
     },
     event(e) {
       if (!m.journal.isOpen) throw new Error('BUG: an event was recorded outside state.update()');

@@ -30,6 +30,7 @@ export const paths = (dataDir: string) => ({
   /** Written last by init: with it the installation is whole. */
   marker: join(dataDir, 'installation.json'),
   database: join(dataDir, 'berth.db'),
+  auditHead: join(dataDir, 'audit-head'),
   lastSeen: join(dataDir, 'last-seen.json'),
   runs: join(dataDir, 'runs.json'),
   caKey: join(dataDir, 'trust', 'ca-key.pem'),

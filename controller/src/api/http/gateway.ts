@@ -5,9 +5,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DescMethod, JsonObject } from '@bufbuild/protobuf';
 import { HTTP_ROUTES } from '@berth/proto/http.ts';
-import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { known } from '@berth/shared/errors/wire.ts';
 import { newTraceId } from '@berth/shared/runtime/random.ts';
+import { noteFailed } from '../attempts.ts';
 import { runCall, type Call, type CallDeps, type Handler, type Method } from '../call.ts';
 import type { PublicService } from '../services.ts';
 import { dress, sendError, sendJson, sendText } from './answer.ts';
@@ -78,7 +79,8 @@ export class Gateway {
     if (path === '/healthz') return sendText(res, 200, 'ok\n');
     if (path === '/readyz') return this.#sayReady(res);
     const { authorization } = req.headers;
-    this.#identify(authorization);
+    const peer = req.socket.remoteAddress ?? '';
+    this.#identify(authorization, { path: `/${req.method} ${path}`, peer });
     if (path === '/openapi.json') return sendJson(res, 200, OPENAPI);
     const found = this.#router.find(req.method ?? '', path);
     const target = this.#targets.get(found.route.rpc);
@@ -86,14 +88,28 @@ export class Gateway {
     const hangup = new AbortController();
     res.once('close', () => hangup.abort());
     const long = found.route.kind !== 'json';
-    const incoming = { path: found.route.rpc, authorization, hangup: hangup.signal, long, traceId };
+    const incoming = {
+      path: found.route.rpc,
+      authorization,
+      peer,
+      request: found.variables,
+      hangup: hangup.signal,
+      long,
+      traceId,
+    };
     const asked = { x, found, target, query: new URLSearchParams(query), traceId };
     await runCall(incoming, this.o.deps, (call) => this.#call(asked, call));
   }
 
   /** Whoever has no token learns nothing, not even which paths there are. */
-  #identify(authorization: string | undefined): void {
-    this.o.deps.tokens.authenticate(authorization);
+  #identify(authorization: string | undefined, by: { readonly path: string; readonly peer: string }): void {
+    try {
+      this.o.deps.tokens.authenticate(authorization);
+    } catch (e) {
+      if (isClusterError(e))
+        noteFailed(this.o.deps.audit, { ...by, authorization, caller: undefined, about: undefined }, e);
+      throw e;
+    }
   }
 
   async #sayReady(res: ServerResponse): Promise<void> {

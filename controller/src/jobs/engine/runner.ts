@@ -6,6 +6,7 @@ import { chain } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, JobId } from '@berth/shared/model/ids.ts';
 import { isEnded, type Job } from '@berth/shared/model/job.ts';
 import type { Timer } from '@berth/shared/runtime/clock.ts';
+import { actAsNobody } from '../../state/actor.ts';
 import type { Change } from '../../state/state.ts';
 import { StateFailed } from '../../state/store.ts';
 import type { DriveEnv, Outcome } from './at.ts';
@@ -71,7 +72,7 @@ export class Runner {
     this.#slots.set(jobId, slot);
     slot.timer?.cancel();
     slot.again = slot.driving !== undefined;
-    slot.driving ??= this.#drive(jobId, slot);
+    slot.driving ??= actAsNobody(() => this.#drive(jobId, slot)); // whoever woke it has not done what it does
   }
 
   wakeWaitingFor(hostId: HostId): void {

@@ -4,8 +4,11 @@
  */
 import type { Database, Statement } from 'better-sqlite3';
 import { badState } from '@berth/shared/errors/cluster-error.ts';
+import type { AuditRow } from '@berth/shared/model/audit.ts';
 import type { Event } from '@berth/shared/model/event.ts';
 import { RETENTION, type EventQuery, type JobQuery, type Meta } from '../engine.ts';
+import type { AuditQuery } from '../state.ts';
+import { AuditRows } from './audit-rows.ts';
 import { CODECS, columnNames, type Codec, type SqlValue } from './codec.ts';
 import type { WireBatch, WireJob } from './protocol.ts';
 
@@ -23,9 +26,11 @@ export class RowDatabase {
   readonly #setRevision: Statement;
   readonly #addJobEvent: Statement;
   readonly #addEvent: Statement;
+  readonly #auditRows: AuditRows;
 
   constructor(private readonly db: Database) {
     for (const c of CODECS) this.#rows.set(c.table, prepareRows(db, c));
+    this.#auditRows = new AuditRows(db);
     this.#begin = db.prepare('BEGIN IMMEDIATE');
     this.#setRevision = db.prepare('UPDATE meta SET revision = ? WHERE one = 1 AND epoch = ?');
     this.#addJobEvent = db.prepare(
@@ -40,7 +45,9 @@ export class RowDatabase {
     const row = this.db.prepare('SELECT installation_id, epoch, revision FROM meta WHERE one = 1').raw().get() as
       [string, number, number] | undefined;
     if (!row) throw badState('the database was never initialised; create one with berth-controller init');
-    return { installationId: row[0], epoch: row[1], revision: row[2] };
+    const [last] = this.#auditRows.read({ limit: 1 });
+    const auditHead = last && { seq: last.seq, hash: last.hash };
+    return { installationId: row[0], epoch: row[1], revision: row[2], ...(auditHead && { auditHead }) };
   }
 
   /** Each chunk is the JSON of an array of rows: text crosses threads cheaply and is parsed once, on the other side. */
@@ -94,6 +101,7 @@ export class RowDatabase {
           e.message,
           e.jobId ?? null,
         );
+      this.#auditRows.add(batch.audit, batch.auditPrunedTo);
       if (batch.revision % TRIM_EVERY < batch.updates) this.#trim(batch.atMs);
       this.db.exec('COMMIT');
     } catch (e) {
@@ -113,6 +121,10 @@ export class RowDatabase {
       this.db.prepare('DELETE FROM job_events WHERE job_id = ?').run(id);
       this.db.prepare('DELETE FROM jobs WHERE id = ?').run(id);
     }
+  }
+
+  audit(q: AuditQuery): readonly AuditRow[] {
+    return this.#auditRows.read(q);
   }
 
   events(q: EventQuery): Event[] {

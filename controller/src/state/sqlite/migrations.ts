@@ -172,4 +172,31 @@ INSERT INTO users (id, name, kind, disabled, created_at_ms, generation, body)
   FROM tokens GROUP BY user;
 `,
   },
+  {
+    version: 4,
+    sql: `
+CREATE TABLE audit (
+  seq INTEGER PRIMARY KEY,
+  revision INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL,
+  user TEXT NOT NULL,
+  token_id TEXT NOT NULL,
+  peer TEXT NOT NULL,
+  method TEXT NOT NULL,
+  object_kind TEXT NOT NULL,
+  object TEXT NOT NULL,
+  outcome TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  message TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  job_id TEXT NOT NULL,
+  before TEXT NOT NULL,
+  after TEXT NOT NULL,
+  prev_hash TEXT NOT NULL,
+  hash TEXT NOT NULL
+) STRICT;
+CREATE INDEX audit_by_user ON audit (user, seq);
+CREATE INDEX audit_by_object ON audit (object, seq);
+`,
+  },
 ];

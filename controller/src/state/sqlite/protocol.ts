@@ -1,7 +1,8 @@
 /** What the main thread and the SQLite worker say to each other. Plain data. */
+import type { AuditRow } from '@berth/shared/model/audit.ts';
 import type { Event } from '@berth/shared/model/event.ts';
 import type { EventQuery, JobQuery, Meta } from '../engine.ts';
-import type { TableName } from '../state.ts';
+import type { AuditQuery, TableName } from '../state.ts';
 import type { SqlValue } from './codec.ts';
 
 export interface WorkerData {
@@ -18,6 +19,8 @@ export interface WireBatch {
   /** [job_id, seq, step, type, at_ms, data] */
   readonly jobEvents: readonly (readonly SqlValue[])[];
   readonly events: readonly Event[];
+  readonly audit: readonly AuditRow[];
+  readonly auditPrunedTo: number;
 }
 
 export interface WireJob {
@@ -30,6 +33,7 @@ export type Request =
   | { readonly op: 'load' }
   | { readonly op: 'commit'; readonly batch: WireBatch; readonly epoch: number }
   | { readonly op: 'events'; readonly query: EventQuery }
+  | { readonly op: 'audit'; readonly query: AuditQuery }
   | { readonly op: 'jobs'; readonly query: JobQuery }
   | { readonly op: 'copy'; readonly to: string }
   | { readonly op: 'close' };
@@ -38,6 +42,7 @@ export interface Answers {
   readonly load: Meta;
   readonly commit: undefined;
   readonly events: readonly Event[];
+  readonly audit: readonly AuditRow[];
   readonly jobs: readonly WireJob[];
   readonly copy: undefined;
   readonly close: undefined;

@@ -5,7 +5,7 @@ import { isReason } from '@berth/shared/errors/reasons.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
 import type { Job, JobEvent, Json } from '@berth/shared/model/job.ts';
 import type { Batch, DurableEngine, EventQuery, JobQuery, LoadSink, Meta } from '../engine.ts';
-import type { StoredJob } from '../state.ts';
+import type { AuditQuery, StoredJob } from '../state.ts';
 import { codecOf, decode, encode, type SqlValue } from './codec.ts';
 import type { Answers, FromWorker, Request, WireBatch, WireJob, WorkerData } from './protocol.ts';
 
@@ -49,6 +49,8 @@ export class SqliteEngine implements DurableEngine {
       rows: batch.rows.map(({ table, key, value }) => [table, key, value ? encode(codecOf(table), key, value) : null]),
       jobEvents: batch.jobEvents.map(({ jobId, seq, event: e }) => [jobId, seq, e.step, e.type, e.atMs, text(e.data)]),
       events: batch.events,
+      audit: batch.audit,
+      auditPrunedTo: batch.auditPrunedTo,
     };
     this.#lastRevision = batch.revision;
     return this.#ask({ op: 'commit', batch: wire, epoch });
@@ -56,6 +58,10 @@ export class SqliteEngine implements DurableEngine {
 
   historyEvents(query: EventQuery): Promise<Answers['events']> {
     return this.#ask({ op: 'events', query });
+  }
+
+  historyAudit(query: AuditQuery): Promise<Answers['audit']> {
+    return this.#ask({ op: 'audit', query });
   }
 
   async historyJobs(query: JobQuery): Promise<readonly StoredJob[]> {

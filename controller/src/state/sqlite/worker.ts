@@ -38,6 +38,7 @@ function answer(m: Exclude<ToWorker, { op: 'copy' }>): Answers[keyof Answers] {
   if (m.op === 'load') return load();
   if (m.op === 'close') return void db?.close();
   if (m.op === 'commit') return void rows!.commit(m.batch, m.epoch);
+  if (m.op === 'audit') return rows!.audit(m.query);
   return m.op === 'events' ? rows!.events(m.query) : rows!.jobs(m.query);
 }
 

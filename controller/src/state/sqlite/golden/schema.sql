@@ -1,3 +1,25 @@
+CREATE TABLE audit (
+  seq INTEGER PRIMARY KEY,
+  revision INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL,
+  user TEXT NOT NULL,
+  token_id TEXT NOT NULL,
+  peer TEXT NOT NULL,
+  method TEXT NOT NULL,
+  object_kind TEXT NOT NULL,
+  object TEXT NOT NULL,
+  outcome TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  message TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  job_id TEXT NOT NULL,
+  before TEXT NOT NULL,
+  after TEXT NOT NULL,
+  prev_hash TEXT NOT NULL,
+  hash TEXT NOT NULL
+) STRICT;
+CREATE INDEX audit_by_object ON audit (object, seq);
+CREATE INDEX audit_by_user ON audit (user, seq);
 CREATE TABLE claims (
   vm_id TEXT PRIMARY KEY REFERENCES vms (id) DEFERRABLE INITIALLY DEFERRED,
   host_id TEXT NOT NULL REFERENCES hosts (id) DEFERRABLE INITIALLY DEFERRED,
