@@ -3,6 +3,7 @@
  * of them run in one process. main.ts chooses what is real.
  */
 import { join } from 'node:path';
+import { CertificateServiceService } from '@berth/proto/agent/v1/certificate.ts';
 import { DomainServiceService } from '@berth/proto/agent/v1/domain.ts';
 import { HostServiceService } from '@berth/proto/agent/v1/host.ts';
 import { ImageServiceService } from '@berth/proto/agent/v1/image.ts';
@@ -17,6 +18,7 @@ import { newUuid } from '@berth/shared/runtime/random.ts';
 import { splitHostPort, type AgentConfig } from './config.ts';
 import { Domains } from './domain/domains.ts';
 import type { Drivers } from './drivers/machine.ts';
+import type { HostIdentity } from './enroll/host-identity.ts';
 import { createAbilities } from './host/abilities.ts';
 import { createHostReport } from './host/host-report.ts';
 import { Networks } from './network/networks.ts';
@@ -25,6 +27,7 @@ import { Ledger } from './operations/ledger.ts';
 import { Operations } from './operations/operations.ts';
 import { createPeerPort, type PeerPort } from './peer/port.ts';
 import { createTunnels, type Tunnels } from './peer/tunnels.ts';
+import { certificateService } from './rpc/certificate.ts';
 import { domainService } from './rpc/domain.ts';
 import { createGuard } from './rpc/guard.ts';
 import { hostService } from './rpc/host.ts';
@@ -41,16 +44,6 @@ import { Hub } from './watch/hub.ts';
 import { createSampler } from './watch/sampler.ts';
 import { WatchStream } from './watch/stream.ts';
 
-export interface AgentIdentity {
-  readonly hostId: string;
-  /** For messages. */
-  readonly hostName?: string;
-  readonly installationId: string;
-  readonly certPem: string;
-  readonly keyPem: string;
-  readonly caPem: string;
-}
-
 /** How other hosts read images from this one, and this one from them. */
 export interface AgentPeers {
   readonly port: Pick<PeerPort, 'start' | 'stop' | 'openExport'>;
@@ -59,7 +52,7 @@ export interface AgentPeers {
 
 export interface AgentOptions {
   readonly drivers: Drivers;
-  readonly identity: AgentIdentity;
+  readonly identity: HostIdentity;
   readonly config: AgentConfig;
   readonly clock: Clock;
   readonly log: Log;
@@ -129,7 +122,7 @@ class RunningAgent implements Agent {
       disks,
       operations,
       abilities,
-      hostName: identity.hostName ?? 'this host',
+      hostName: identity.hostName,
     });
     const volumes = new Volumes({ hypervisor, disks, operations });
     const images = new Images(disks, operations, this.peers.tunnels);
@@ -147,6 +140,7 @@ class RunningAgent implements Agent {
       identity,
       installationId: identity.installationId,
       log,
+      now: () => clock.now(),
       onReached: (address) => (this.reachedAt = address),
       services: [
         [HostServiceService, hostService(guard, report)],
@@ -156,6 +150,7 @@ class RunningAgent implements Agent {
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
         [NetworkServiceService, networkService(guard, operations, networks)],
         [WatchServiceService, watchService(guard, watch)],
+        [CertificateServiceService, certificateService(guard, identity, clock)],
       ],
     });
     return { server, hub, uploads };

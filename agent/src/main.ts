@@ -25,6 +25,7 @@ import { createExec } from './drivers/linux/exec.ts';
 import { createMachine } from './drivers/linux/machine.ts';
 import type { Drivers, Machine } from './drivers/machine.ts';
 import { createSimDrivers } from './drivers/sim/sim-drivers.ts';
+import { openIdentity } from './enroll/open-identity.ts';
 import { loadIdentity } from './enroll/identity-store.ts';
 
 interface RunFlags {
@@ -71,9 +72,10 @@ async function run(flags: RunFlags): Promise<void> {
   if (flags.checkConfig)
     return void process.stdout.write(`${flags.config ?? DEFAULT_CONFIG_FILE}: no mistakes found\n`);
   const log = createLog('berth-agent', config.logLevel);
-  const identity = await loadIdentity(config.dataDir);
+  const stored = await loadIdentity(config.dataDir);
   // before any driver looks at the directory: it would sweep up what another agent is working on
   await claimDataDir(config.dataDir, createExec(config));
+  const identity = await openIdentity(stored, { dataDir: config.dataDir, clock: systemClock, log });
   const drivers = flags.simulate
     ? createSimDrivers({ name: identity.hostName, runDir: config.dataDir, clock: systemClock })
     : realDrivers(config, log);
@@ -85,6 +87,7 @@ async function run(flags: RunFlags): Promise<void> {
   );
   await untilToldToEnd(log);
   await agent.stop();
+  identity.close();
   await drivers.hypervisor.close();
   log.info('the agent has ended; guests and transfers go on');
   process.exit(0);

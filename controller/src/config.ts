@@ -10,6 +10,7 @@ import { parseBytes } from '@berth/shared/units/bytes.ts';
 import { parseDuration } from '@berth/shared/units/duration.ts';
 import { splitAddress } from './app/address.ts';
 import { DEFAULT_POLICY } from './scheduler/world.ts';
+import { DEFAULT_LIFETIMES, type Lifetimes } from './trust/authority.ts';
 
 export const DEFAULT_FILE = '/etc/berth/controller.yaml';
 const API_PORT = 7443;
@@ -30,6 +31,16 @@ const quantity = (read: (text: string) => number) =>
     }
   });
 const duration = quantity(parseDuration).pipe(z.number().int().min(1_000).max(3_600_000));
+const DAY_MS = 86_400_000;
+/** Below some seconds a certificate is old before it is in service. */
+const lifetime = (maxDays: number) =>
+  quantity(parseDuration).pipe(
+    z
+      .number()
+      .int()
+      .min(10_000, 'at least 10s')
+      .max(maxDays * DAY_MS, `at most ${maxDays}d`),
+  );
 const bytes = quantity(parseBytes).pipe(z.number().int().min(0));
 
 const Schema = z.strictObject({
@@ -51,6 +62,17 @@ const Schema = z.strictObject({
       atOnce: z.number().int().min(1).max(10_000).default(256),
     })
     .prefault({}),
+  /** How long certificates are valid; each is renewed at two thirds of its life. */
+  certificates: z
+    .strictObject({
+      hostLifetime: lifetime(825).default(DEFAULT_LIFETIMES.host),
+      controllerLifetime: lifetime(825).default(DEFAULT_LIFETIMES.controller),
+      caLifetime: lifetime(36_500).default(DEFAULT_LIFETIMES.ca),
+    })
+    .prefault({})
+    .refine((c) => c.caLifetime >= 3 * Math.max(c.hostLifetime, c.controllerLifetime), {
+      error: 'caLifetime must be at least three times the other lifetimes',
+    }),
   /** What may be promised of a host. */
   policy: z
     .strictObject({
@@ -86,6 +108,12 @@ export function checkConfig(input: unknown, from: string): Config {
     `${from} has ${problems.length === 1 ? 'a problem' : `${problems.length} problems`}: ${problems.join('; ')}`,
   );
 }
+
+export const lifetimesOf = ({ certificates: c }: Config): Lifetimes => ({
+  host: c.hostLifetime,
+  controller: c.controllerLifetime,
+  ca: c.caLifetime,
+});
 
 /** @param file must exist when given; otherwise /etc/berth/controller.yaml is used where there is one. */
 export function loadConfig(file: string | undefined, flags: Readonly<Record<string, unknown>>): Config {

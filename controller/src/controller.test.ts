@@ -84,7 +84,9 @@ async function enrol(name: string): Promise<FakeAgent> {
   const { csrPem, keyPem } = await newRequest();
   const client = new EnrollmentServiceClient(line.controller, tls());
   const answer = await new Promise<{ hostId: string; certificatePem: string; caPem: string }>((resolve, reject) =>
-    client.enroll({ tokenId: line.tokenId, tokenSecret: line.secret, csrPem }, (e, r) => (e ? reject(e) : resolve(r))),
+    client.enroll({ tokenId: line.tokenId, tokenSecret: line.secret, csrPem, transferCsrPem: '' }, (e, r) =>
+      e ? reject(e) : resolve(r),
+    ),
   );
   client.close();
   const agent = new FakeAgent(answer.hostId, { caPem: answer.caPem, certificatePem: answer.certificatePem, keyPem });
@@ -105,7 +107,7 @@ describe('an installation', () => {
   it('is made once, with files for its owner only', async () => {
     const again = initialise({ dataDir, addresses: ['x:1'], clock: systemClock, log: silentLog, workerFile });
     await expect(again).rejects.toThrow(/holds an installation already/);
-    for (const file of ['admin-token', 'trust/ca-key.pem', 'trust/controller-key.pem', 'berth.db'])
+    for (const file of ['admin-token', 'trust/trust.json', 'berth.db'])
       expect(statSync(join(dataDir, file)).mode & 0o777).toBe(0o600);
   });
 

@@ -19,7 +19,7 @@ import { Tokens } from './app/tokens.ts';
 import { Users } from './app/users.ts';
 import { Vms } from './app/vms.ts';
 import { Control } from './backup/control.ts';
-import { httpAddressOf, type Config } from './config.ts';
+import { httpAddressOf, lifetimesOf, type Config } from './config.ts';
 import { createHosts, type RunningHosts } from './hosts/connections.ts';
 import { createFence, type FenceSource } from './hosts/fence.ts';
 import { LastSeen } from './hosts/last-seen.ts';
@@ -34,7 +34,9 @@ import { WorldView } from './jobs/world.ts';
 import { Reconcilers } from './reconcilers/reconcilers.ts';
 import { openState } from './state/open-state.ts';
 import type { State } from './state/state.ts';
-import { loadIdentity, paths, type Identity } from './trust/identity.ts';
+import { loadIdentity, paths, type Trust } from './trust/identity.ts';
+import { CertificateKeeper } from './trust/keeper.ts';
+import { OwnRenewal } from './trust/own-renewal.ts';
 
 export interface ControllerOptions {
   readonly dataDir: string;
@@ -71,7 +73,9 @@ export interface Parts {
   readonly reconcilers: Reconcilers;
   readonly api: ApiServer;
   readonly audit: Audit;
-  readonly identity: Identity;
+  readonly identity: Trust;
+  readonly keeper: CertificateKeeper;
+  readonly ownRenewal: OwnRenewal;
 }
 
 export const createController = (options: ControllerOptions): Controller => new BuiltController(options);
@@ -89,7 +93,7 @@ class BuiltController implements Controller {
 
   async start() {
     const { config, clock, dataDir } = this.o;
-    const identity = await loadIdentity(dataDir, clock.now());
+    const identity = await loadIdentity(dataDir, clock.now(), lifetimesOf(config));
     await this.seen.load();
     const state = await this.openState();
     let httpPort: number | undefined;
@@ -103,7 +107,9 @@ class BuiltController implements Controller {
       await state.close();
       throw e;
     }
-    const { hosts, jobs, reconcilers } = this.parts;
+    const { hosts, jobs, reconcilers, keeper, ownRenewal } = this.parts;
+    keeper.start();
+    ownRenewal.start();
     this.endNudges = nudgeJobs({ hosts, state, jobs });
     reconcilers.start(hosts, jobs);
     hosts.start();
@@ -124,6 +130,8 @@ class BuiltController implements Controller {
     await parts.audit.stop();
     this.endNudges?.();
     parts.reconcilers.stop();
+    parts.keeper.stop();
+    parts.ownRenewal.stop();
     await this.seen.stop(parts.hosts.lastSeen());
     parts.hosts.stop();
     await parts.state.close();
@@ -142,7 +150,7 @@ class BuiltController implements Controller {
     }
   }
 
-  private build(identity: Identity, state: State): Parts {
+  private build(identity: Trust, state: State): Parts {
     const { clock, random, log, config } = this.o;
     if (state.installationId !== identity.installationId)
       throw badState(
@@ -168,7 +176,7 @@ class BuiltController implements Controller {
     const audit = new Audit({ state, clock, log, head });
     const advertised = () => this.advertised(identity);
     const app: App = {
-      hosts: new HostsApp({ state, hosts, clock, policy, caPin: identity.caPin, advertised }),
+      hosts: new HostsApp({ state, hosts, clock, policy, trust: identity, advertised }),
       vms: new Vms({ state, hosts, jobs, clock, random, world }),
       images: new Images({ state, hosts, jobs, uploads, clock }),
       jobs: new JobsApp({ state, jobs }),
@@ -177,15 +185,17 @@ class BuiltController implements Controller {
       tokens,
       users: new Users(state, clock),
       audit,
-      enrollment: new Enrollment(state, identity.authority, clock),
+      enrollment: new Enrollment(state, identity, clock),
       connections: hosts,
       about: { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() },
     };
     const api = new ApiServer({ app, identity, wrap: { state, tokens, audit, clock, log } });
-    return { state, hosts, jobs, reconcilers, api, identity, audit };
+    const keeper = new CertificateKeeper({ state, hosts, trust: identity, clock, random, log });
+    const ownRenewal = new OwnRenewal(identity, clock, log);
+    return { state, hosts, jobs, reconcilers, api, identity, audit, keeper, ownRenewal };
   }
 
-  private buildHosts(identity: Identity, state: State, fence: FenceSource, reconcilers: Reconcilers): RunningHosts {
+  private buildHosts(identity: Trust, state: State, fence: FenceSource, reconcilers: Reconcilers): RunningHosts {
     const { clock, random, log, config } = this.o;
     return createHosts({
       state,
@@ -202,7 +212,7 @@ class BuiltController implements Controller {
   }
 
   /** What join tokens say: as configured; else as told at init, unless the port was picked by the system. */
-  private advertised(identity: Identity): string {
+  private advertised(identity: Trust): string {
     const { address, listen } = this.o.config;
     const told = address ?? identity.addresses[0] ?? '127.0.0.1:0';
     const parts = splitAddress(told, this.port);

@@ -8,7 +8,7 @@ import { VERSION } from '@berth/shared/version.ts';
 import { diskTrouble } from './state/disk-trouble.ts';
 import { StateFailed } from './state/store.ts';
 import { backupCommands } from './backup/commands.ts';
-import { loadConfig, printConfig, type Config } from './config.ts';
+import { lifetimesOf, loadConfig, printConfig, type Config } from './config.ts';
 import { createController } from './controller.ts';
 import { initialise, renewAdminToken } from './trust/init.ts';
 
@@ -33,9 +33,10 @@ async function init(flags: Flags & { readonly address: readonly string[] }): Pro
   const config = readConfig(flags);
   const log = createLog(NAME, config.logLevel);
   const { dataDir } = config;
+  const lifetimes = lifetimesOf(config);
   const made = await onDiskOf(
     dataDir,
-    initialise({ dataDir, addresses: flags.address, clock: systemClock, log, workerFile }),
+    initialise({ dataDir, addresses: flags.address, clock: systemClock, log, lifetimes, workerFile }),
   );
   say(`installation ${made.installationId} made in ${dataDir}`);
   say(`start it: ${NAME} run --data-dir ${dataDir}`);

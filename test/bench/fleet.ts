@@ -5,6 +5,7 @@
  */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { memoryIdentity } from '@berth/agent/testing/identity.ts';
 import { createAgent, type AgentPeers } from '@berth/agent/agent.ts';
 import { parseConfig } from '@berth/agent/config.ts';
 import { domainXml } from '@berth/agent/domain/domain-xml.ts';
@@ -55,13 +56,13 @@ const NO_PEERS: AgentPeers = {
 async function startHost(c: FleetConfig, host: FleetHost, trust: Awaited<ReturnType<typeof loadIdentity>>) {
   const keys = await newKeyPair();
   const request = { publicKey: keys.publicKey as never, keyFingerprint: '' };
-  const identity = {
-    hostId: host.id,
-    installationId: trust.installationId,
-    certPem: await trust.authority.signHost(request, host.id as HostId, clock.now()),
+  const control = {
+    certPem: await trust.authority.signHost('control', request, host.id as HostId, clock.now()),
     keyPem: await exportKey(keys.privateKey),
     caPem: trust.caPem,
   };
+  const { installationId } = trust;
+  const identity = memoryIdentity({ hostId: host.id, installationId, control });
   const dataDir = join(c.dir, host.name);
   mkdirSync(dataDir, { recursive: true });
   const config = parseConfig(

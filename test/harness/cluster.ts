@@ -8,11 +8,21 @@ import { join } from 'node:path';
 import type { LabHost } from '@berth/deploy/lab/host.ts';
 import { Daemon, eventually, PROGRAMS, run, temporaryDirectory, type RunOptions, type Said } from './processes.ts';
 
+export interface ClusterOptions {
+  /** YAML of the controller's configuration. */
+  readonly config?: string;
+  /** Made ready before `init`: its empty data directory. */
+  readonly prepare?: (dataDir: string) => Promise<unknown>;
+  /** Environment of the controller. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 export class Cluster {
   readonly controller: Daemon;
   readonly agents = new Map<string, Daemon>();
   readonly dataDir: string;
   readonly configFile: string;
+  private readonly controllerArgs: readonly string[];
 
   private constructor(
     readonly dir: string,
@@ -21,23 +31,30 @@ export class Cluster {
     /** host:port of the JSON API. */
     readonly httpAddress: string,
     private readonly removeDir: () => void,
+    o: ClusterOptions,
   ) {
     this.dataDir = join(dir, 'controller');
     this.configFile = join(dir, 'config.yaml');
-    this.controller = new Daemon(PROGRAMS.controller, [
-      'run',
-      ...['--data-dir', this.dataDir, '--listen', address, '--http-listen', httpAddress],
-    ]);
+    const controllerConfig = join(dir, 'controller.yaml');
+    writeFileSync(controllerConfig, o.config ?? '{}\n');
+    this.controllerArgs = ['--config', controllerConfig, '--data-dir', this.dataDir];
+    this.controller = this.controllerAs(o.env);
   }
 
-  /** Initialises and starts a controller that listens on `host`, and logs in. @param prepare its empty data directory. */
-  static async start(host = '127.0.0.1', prepare?: (dataDir: string) => Promise<unknown>): Promise<Cluster> {
+  /** Another process of the same controller, for when the usual one is down. */
+  controllerAs(env: Readonly<Record<string, string>> = {}): Daemon {
+    const listen = ['--listen', this.address, '--http-listen', this.httpAddress];
+    return new Daemon(PROGRAMS.controller, ['run', ...this.controllerArgs, ...listen], env);
+  }
+
+  /** Initialises and starts a controller that listens on `host`, and logs in. */
+  static async start(host = '127.0.0.1', o: ClusterOptions = {}): Promise<Cluster> {
     const { path, remove } = temporaryDirectory();
     const [grpc, https] = [await freePort(host), await freePort(host)];
-    const cluster = new Cluster(path, `${host}:${grpc}`, `${host}:${https}`, remove);
-    if (prepare) mkdirSync(cluster.dataDir);
-    await prepare?.(cluster.dataDir);
-    const init = await run(PROGRAMS.controller, ['init', '--data-dir', cluster.dataDir, '--address', cluster.address]);
+    const cluster = new Cluster(path, `${host}:${grpc}`, `${host}:${https}`, remove, o);
+    if (o.prepare) mkdirSync(cluster.dataDir);
+    await o.prepare?.(cluster.dataDir);
+    const init = await run(PROGRAMS.controller, ['init', ...cluster.controllerArgs, '--address', cluster.address]);
     if (init.code !== 0) throw new Error(`berth-controller init: ${init.err}`);
     cluster.controller.start();
     await cluster.login();
@@ -83,6 +100,7 @@ export class Cluster {
   async addSimulated(
     name: string,
     invite: (name: string, address: string) => Promise<string> = this.joinToken.bind(this),
+    env: Readonly<Record<string, string>> = {},
   ): Promise<void> {
     const dir = join(this.dir, name);
     mkdirSync(dir, { recursive: true });
@@ -92,7 +110,7 @@ export class Cluster {
     const token = await invite(name, `127.0.0.1:${port}`);
     const enrolled = await run(PROGRAMS.agent, ['enroll', '--config', config], { input: token });
     if (enrolled.code !== 0) throw new Error(`enroll ${name}: ${enrolled.err}`);
-    const agent = new Daemon(PROGRAMS.agent, ['run', '--simulate', '--config', config]);
+    const agent = new Daemon(PROGRAMS.agent, ['run', '--simulate', '--config', config], env);
     this.agents.set(name, agent);
     agent.start();
   }

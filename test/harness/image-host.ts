@@ -12,7 +12,8 @@ import { createFetcher } from '@berth/agent/drivers/linux/fetch/fetcher.ts';
 import { createHelpers } from '@berth/agent/drivers/linux/helpers.ts';
 import { createPeerPort } from '@berth/agent/peer/port.ts';
 import { createTunnels } from '@berth/agent/peer/tunnels.ts';
-import type { PeerIdentity } from '@berth/agent/peer/identity.ts';
+import { plainPeer } from '@berth/agent/testing/identity.ts';
+import type { HostTestIdentity } from './pki.ts';
 import type { PeerSource } from '@berth/agent/peer/dial.ts';
 import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { createLog } from '@berth/shared/log/log.ts';
@@ -20,13 +21,13 @@ import { systemClock } from '@berth/shared/runtime/clock.ts';
 
 export interface SourceConfig {
   readonly role: 'source';
-  readonly identity: PeerIdentity;
+  readonly identity: HostTestIdentity;
   /** UNIX socket of what serves the image. */
   readonly imageSocket: string;
 }
 export interface TargetConfig {
   readonly role: 'target';
-  readonly identity: PeerIdentity;
+  readonly identity: HostTestIdentity;
   readonly dataDir: string;
   readonly digest: string;
   readonly virtualSizeBytes: number;
@@ -46,7 +47,7 @@ const onCommand = (run: (c: HostCommand) => void): unknown =>
   createInterface({ input: process.stdin }).on('line', (line) => run(JSON.parse(line) as HostCommand));
 
 async function source(config: SourceConfig): Promise<void> {
-  const { identity } = config;
+  const identity = plainPeer(config.identity);
   const listen = { host: '127.0.0.1', port: 0 };
   const port = createPeerPort({ listen, identity, serve: async () => config.imageSocket, clock, log });
   emit(await port.start());
@@ -59,7 +60,7 @@ async function target(config: TargetConfig): Promise<void> {
   await preparePool(pool);
   const tunnels = createTunnels({
     dir: `${config.dataDir}/run/tunnels`,
-    identity: config.identity,
+    identity: plainPeer(config.identity),
     clock,
     log,
     silentMs: config.silentMs,

@@ -27,12 +27,31 @@ export interface TestCa {
   readonly caPem: string;
   readonly keyPem: string;
   issue(options: IssueOptions): Promise<TestIdentity>;
-  /** What a host of this id presents. */
+  /** What a host of this id presents to the controller. */
   host(hostId: string): Promise<TestIdentity & { readonly hostId: string }>;
+  /** What it presents to other hosts: of another CA. */
+  transfer(hostId: string, dates?: Pick<IssueOptions, 'notBefore' | 'notAfter'>): Promise<HostTestIdentity>;
 }
 
-/** A new CA; two of them do not trust each other. */
+export type HostTestIdentity = TestIdentity & { readonly hostId: string };
+
+/** A new CA, with one for transfers beside it; two of them do not trust each other. */
 export async function makeCa(commonName = 'Berth test CA'): Promise<TestCa> {
+  const [control, transfer] = [await makeOne(commonName), await makeOne(`${commonName} for transfers`)];
+  return {
+    ...control,
+    host: async (hostId) => ({
+      ...(await control.issue({ uri: `urn:berth:host:${hostId}`, commonName: hostId })),
+      hostId,
+    }),
+    transfer: async (hostId, dates = {}) => ({
+      ...(await transfer.issue({ uri: `urn:berth:transfer:${hostId}`, commonName: hostId, ...dates })),
+      hostId,
+    }),
+  };
+}
+
+async function makeOne(commonName: string): Promise<Pick<TestCa, 'caPem' | 'keyPem' | 'issue'>> {
   x509.cryptoProvider.set(webcrypto);
   const keys = await generateKeys();
   const ca = await x509.X509CertificateGenerator.createSelfSigned({
@@ -52,7 +71,6 @@ export async function makeCa(commonName = 'Berth test CA'): Promise<TestCa> {
     caPem,
     keyPem: await keyPem(keys.privateKey),
     issue,
-    host: async (hostId) => ({ ...(await issue({ uri: `urn:berth:host:${hostId}`, commonName: hostId })), hostId }),
   };
 }
 

@@ -4,7 +4,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { prepareIdentityDir, saveIdentity, saveKey } from '@berth/agent/enroll/identity-store.ts';
+import { prepareIdentityDir, saveIdentity } from '@berth/agent/enroll/identity-store.ts';
+import { storedIdentity } from '@berth/agent/testing/identity.ts';
 import { call, clientsFor } from '@berth/agent/testing/world.ts';
 import { makeCa, type TestCa } from '../harness/pki.ts';
 import { freePort } from '../harness/cluster.ts';
@@ -37,10 +38,9 @@ function configure(name = 'data', more = ''): string {
 
 async function enrolled(name = 'data'): Promise<void> {
   const dataDir = join(dir, name);
-  const { certPem, keyPem, caPem } = await ca.host('host-1');
+  const [control, transfer] = [await ca.host('host-1'), await ca.transfer('host-1')];
   await prepareIdentityDir(dataDir);
-  await saveKey(dataDir, keyPem);
-  await saveIdentity(dataDir, { hostId: 'host-1', hostName: 'h1', installationId: INSTALLATION, certPem, caPem });
+  await saveIdentity(dataDir, storedIdentity({ hostId: 'host-1', installationId: INSTALLATION, control, transfer }));
 }
 
 async function occupy(port: number): Promise<void> {

@@ -12,9 +12,9 @@ const FULL =
 describe.skipIf(process.getuid?.() !== 0)('a full disk', () => {
   let cluster: Cluster;
   beforeAll(async () => {
-    cluster = await Cluster.start('127.0.0.1', (dataDir) =>
-      execa('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', dataDir]),
-    );
+    cluster = await Cluster.start('127.0.0.1', {
+      prepare: (dataDir) => execa('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', dataDir]),
+    });
   });
   afterAll(async () => {
     await cluster.controller.end('SIGKILL');

@@ -192,7 +192,9 @@ it('a flood of enrolments with guessed tokens is refused, and the rest goes on',
       { length: 500 },
       (_, i) =>
         new Promise<number>((resolve) =>
-          client.enroll({ tokenId: `token-${i}`, tokenSecret: 'guess', csrPem }, (e) => resolve(e?.code ?? 0)),
+          client.enroll({ tokenId: `token-${i}`, tokenSecret: 'guess', csrPem, transferCsrPem: '' }, (e) =>
+            resolve(e?.code ?? 0),
+          ),
         ),
     ),
   );

@@ -13,7 +13,6 @@ import { createDigestService } from '@berth/agent/drivers/linux/disks/digest-ser
 import { createPool, preparePool } from '@berth/agent/drivers/linux/disks/pool.ts';
 import { IMAGE_EXPORT } from '@berth/agent/drivers/linux/disks/serve.ts';
 import { createExec } from '@berth/agent/drivers/linux/exec.ts';
-import type { PeerIdentity } from '@berth/agent/peer/identity.ts';
 import type { HostCommand, SourceConfig, TargetConfig } from '../harness/image-host.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { makeCa, type TestCa } from '../harness/pki.ts';
@@ -184,7 +183,7 @@ async function startSource(name: string, served: Served = {}): Promise<Source> {
     await nbd;
   });
   await until('qemu-nbd listens', () => stat(imageSocket).catch(() => undefined));
-  const identity: PeerIdentity = await ca.host(name);
+  const identity = await ca.transfer(name);
   const host = await Host.start(name, { role: 'source', identity, imageSocket });
   const { port } = await host.event('port');
   return {
@@ -200,7 +199,7 @@ async function startSource(name: string, served: Served = {}): Promise<Source> {
 }
 
 async function startTarget(over: Partial<TargetConfig> = {}): Promise<Host> {
-  const identity: PeerIdentity = await ca.host('host-t');
+  const identity = await ca.transfer('host-t');
   const dataDir = join(dir, 'data');
   cleanups.push(() => killDaemons(dataDir));
   const base = { role: 'target' as const, identity, dataDir, digest, virtualSizeBytes: SIZE, silentMs: 1_500 };

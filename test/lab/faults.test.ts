@@ -62,20 +62,18 @@ describeLab('faults of real hosts', { hosts: ['h1', 'h2'], disk: { limitBytes: D
 
   it('an agent with a foreign certificate is a certificate fault, never a dead host', async () => {
     const h2 = lab().host('h2');
-    const identityFile = '/var/lib/berth/identity/identity.json';
-    const keyFile = '/var/lib/berth/identity/key.pem';
-    const [identity, key] = [await h2.readFile(identityFile), await h2.readFile(keyFile)];
+    const identityFile = '/var/lib/berth/identity/credentials.json';
+    const identity = await h2.readFile(identityFile);
     const mine = JSON.parse(identity) as { hostId: string };
     const foreign = await (await makeCa()).host(mine.hostId);
     await h2.stopAgent();
-    await h2.writeFile(identityFile, JSON.stringify({ ...mine, certPem: foreign.certPem }));
-    await h2.writeFile(keyFile, foreign.keyPem);
+    const control = { certPem: foreign.certPem, keyPem: foreign.keyPem };
+    await h2.writeFile(identityFile, JSON.stringify({ ...mine, control }));
     await h2.startAgent();
     await eventually('h2 is a certificate fault', async () => (await c.hostState('h2')) === 'certificate-fault');
     expect((await c.berth('host', 'list')).out).toMatch(/certificate-fault .*certificate/);
     await h2.stopAgent();
     await h2.writeFile(identityFile, identity);
-    await h2.writeFile(keyFile, key);
     await h2.startAgent();
     await c.waitUp('h2');
   });

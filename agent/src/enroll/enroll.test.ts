@@ -1,5 +1,5 @@
 /** Enrolment against a small controller: the pin before the secret, one key for ever, and nothing stored that does not fit. */
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { webcrypto } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,7 +47,9 @@ async function controller(o: { uri?: string; change?: (a: EnrollResponse) => Enr
         return callback({ code: status.UNAUTHENTICATED, details: 'this token has expired; make a new one', metadata });
       }
       void signCsr(request.csrPem).then((certificatePem) => {
-        const answer = { certificatePem, caPem: ca.caPem, hostId: 'host-7', hostName: 'h7', installationId: 'i-1' };
+        const names = { hostId: 'host-7', hostName: 'h7', installationId: 'i-1' };
+        const none = { transferCertificatePem: '', transferCaPems: [], caPems: [] };
+        const answer = { certificatePem, caPem: ca.caPem, ...names, ...none };
         callback(null, o.change ? o.change(answer) : answer);
       });
     },
@@ -92,20 +94,19 @@ describe('enrolment', () => {
     const { run } = await controller();
     expect(await run()).toMatchObject({ hostId: 'host-7', hostName: 'h7', installationId: 'i-1' });
     const identity = await loadIdentity(dir);
-    expect(identity.keyPem).toContain('PRIVATE KEY');
+    expect(identity.control.keyPem).toContain('PRIVATE KEY');
     const at = join(dir, 'identity');
     expect((await stat(at)).mode & 0o777).toBe(0o700);
-    expect((await stat(join(at, 'key.pem'))).mode & 0o777).toBe(0o600);
-    expect((await readdir(at)).sort()).toEqual(['identity.json', 'key.pem']);
-    expect(await readFile(join(at, 'identity.json'), 'utf8')).not.toContain('PRIVATE');
+    expect((await stat(join(at, 'credentials.json'))).mode & 0o777).toBe(0o600);
+    expect((await readdir(at)).sort()).toEqual(['credentials.json']);
   });
 
-  it('keeps its key when it is done again', async () => {
+  it('is done once with one token', async () => {
     const { run } = await controller();
     await run();
-    const { keyPem } = await loadIdentity(dir);
+    const first = await loadIdentity(dir);
     await run();
-    expect((await loadIdentity(dir)).keyPem).toBe(keyPem);
+    expect(await loadIdentity(dir)).toEqual(first);
   });
 
   it('sends no secret to a controller with another CA', async () => {

@@ -1,24 +1,58 @@
 /**
- * The agent's key and certificate on disk: `identity/key.pem`, made here and never sent anywhere, and `identity/identity.json`
- * with everything that the controller gave. Each file is replaced as a whole, so there is never half an identity.
+ * The agent's keys and certificates on disk, in one file that is replaced as a whole: `identity/credentials.json`. A key and
+ * its certificate are never apart, so a crash leaves the old pair or the new one. What they are used for is
+ * host-identity.ts's.
  */
-import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { badState } from '@berth/shared/errors/cluster-error.ts';
+import { badState, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { z } from 'zod';
 
+const Pair = z.strictObject({ keyPem: z.string().min(1), certPem: z.string().min(1) });
+export type Pair = Readonly<z.infer<typeof Pair>>;
+
+const Pending = z.strictObject({ attempt: z.string(), keyPem: z.string().min(1) });
+
 const Stored = z.strictObject({
+  version: z.literal(2),
+  hostId: z.string().min(1),
+  hostName: z.string().min(1),
+  installationId: z.string().min(1),
+  /** Of the join token that made this identity. */
+  tokenId: z.string(),
+  control: Pair,
+  /** The pair before `control`, until the controller has met the new one. */
+  formerControl: Pair.optional(),
+  /** Absent on a host that was enrolled before there was one; the controller gives it with the first renewal. */
+  transfer: Pair.optional(),
+  pending: z.strictObject({ control: Pending.optional(), transfer: Pending.optional() }),
+  trust: z.strictObject({
+    control: z.array(z.string()).min(1),
+    transfer: z.array(z.string()),
+    /** Serials, lower-case hex. */
+    revoked: z.array(z.string()),
+  }),
+});
+export type StoredIdentity = Readonly<z.infer<typeof Stored>>;
+
+/** As agents before 0.1 kept it: the key in a file of its own. */
+const Legacy = z.strictObject({
   hostId: z.string().min(1),
   hostName: z.string().min(1),
   installationId: z.string().min(1),
   certPem: z.string().min(1),
   caPem: z.string().min(1),
 });
-export type StoredIdentity = Readonly<z.infer<typeof Stored>>;
 
 const directoryOf = (dataDir: string): string => join(dataDir, 'identity');
-const keyFile = (dataDir: string): string => join(directoryOf(dataDir), 'key.pem');
-const identityFile = (dataDir: string): string => join(directoryOf(dataDir), 'identity.json');
+const fileOf = (dataDir: string): string => join(directoryOf(dataDir), 'credentials.json');
+const enrollingFile = (dataDir: string): string => join(directoryOf(dataDir), 'enrolling.json');
+const legacyIdentity = (dataDir: string): string => join(directoryOf(dataDir), 'identity.json');
+const legacyKey = (dataDir: string): string => join(directoryOf(dataDir), 'key.pem');
+
+/** Keys that were made for a join token, until it is known what became of it. */
+const Enrolling = z.strictObject({ tokenId: z.string(), controlKeyPem: z.string(), transferKeyPem: z.string() });
+export type EnrollingKeys = Readonly<z.infer<typeof Enrolling>>;
 
 /** The data directory may be passed through by the account that disk tools run as; the identity may not. */
 export async function prepareIdentityDir(dataDir: string): Promise<void> {
@@ -30,24 +64,75 @@ export async function prepareIdentityDir(dataDir: string): Promise<void> {
   });
 }
 
-export const findKey = (dataDir: string): Promise<string | undefined> => readIfThere(keyFile(dataDir));
+export async function findEnrolling(dataDir: string): Promise<EnrollingKeys | undefined> {
+  const text = await readIfThere(enrollingFile(dataDir));
+  const read = text === undefined ? undefined : Enrolling.safeParse(parseJson(text));
+  return read?.success ? read.data : undefined;
+}
 
-export const saveKey = (dataDir: string, keyPem: string): Promise<void> => replaceFile(keyFile(dataDir), keyPem);
+export const saveEnrolling = (dataDir: string, keys: EnrollingKeys): Promise<void> =>
+  replaceFile(enrollingFile(dataDir), JSON.stringify(keys));
 
-export const saveIdentity = (dataDir: string, identity: StoredIdentity): Promise<void> =>
-  replaceFile(identityFile(dataDir), `${JSON.stringify(identity, undefined, 2)}\n`);
+/** On disk when it resolves; what it replaces (also files of older agents) is gone then. */
+export async function saveIdentity(dataDir: string, identity: StoredIdentity): Promise<void> {
+  await replaceFile(fileOf(dataDir), `${JSON.stringify(identity, undefined, 2)}\n`);
+  for (const old of [enrollingFile(dataDir), legacyIdentity(dataDir), legacyKey(dataDir)])
+    await onDisk(old, () => rm(old, { force: true }));
+}
 
 /** @throws BAD_STATE when this host was not enrolled yet. */
-export async function loadIdentity(dataDir: string): Promise<StoredIdentity & { readonly keyPem: string }> {
-  const [text, keyPem] = await Promise.all([readIfThere(identityFile(dataDir)), findKey(dataDir)]);
+export async function loadIdentity(dataDir: string): Promise<StoredIdentity> {
+  const text = await readIfThere(fileOf(dataDir));
+  if (text === undefined) return loadLegacy(dataDir);
+  const read = Stored.safeParse(parseJson(text));
+  if (read.success) return read.data;
+  throw badState(`${fileOf(dataDir)} is damaged: enrol this host again (on the controller: berth host re-enroll NAME)`);
+}
+
+/** Undefined when there is none. */
+export async function findIdentity(dataDir: string): Promise<StoredIdentity | undefined> {
+  try {
+    return await loadIdentity(dataDir);
+  } catch (e) {
+    if (isClusterError(e, 'BAD_STATE')) return undefined;
+    throw e;
+  }
+}
+
+/** Changes whenever another process has replaced the identity. */
+export async function identityStamp(dataDir: string): Promise<string> {
+  try {
+    const { ino, mtimeMs } = await stat(fileOf(dataDir));
+    return `${ino} ${mtimeMs}`;
+  } catch {
+    return '';
+  }
+}
+
+async function loadLegacy(dataDir: string): Promise<StoredIdentity> {
+  const [text, keyPem] = await Promise.all([readIfThere(legacyIdentity(dataDir)), readIfThere(legacyKey(dataDir))]);
   if (text === undefined || keyPem === undefined)
     throw badState(
       `this host is not enrolled (nothing in ${directoryOf(dataDir)}): make a token with "berth host add NAME ADDRESS" and give it to "berth-agent enroll"`,
     );
+  const read = Legacy.safeParse(parseJson(text));
+  if (!read.success) throw badState(`${legacyIdentity(dataDir)} is damaged: enrol this host again with a new token`);
+  const { certPem, caPem, ...names } = read.data;
+  return {
+    version: 2,
+    ...names,
+    tokenId: '',
+    control: { keyPem, certPem },
+    pending: {},
+    trust: { control: [caPem], transfer: [], revoked: [] },
+  };
+}
+
+function parseJson(text: string): unknown {
   try {
-    return { ...Stored.parse(JSON.parse(text)), keyPem };
+    return JSON.parse(text);
   } catch {
-    throw badState(`${identityFile(dataDir)} is damaged: enrol this host again with a new token`);
+    return undefined;
   }
 }
 
@@ -72,6 +157,8 @@ function replaceFile(file: string, content: string): Promise<void> {
       await handle.close();
     }
     await rename(temporary, file);
+    const dir = await open(join(file, '..'), 'r');
+    await dir.sync().finally(() => dir.close());
   });
 }
 

@@ -1,5 +1,5 @@
 /** The agent's key pair (P-256) and its certificate request. The private key stays in this process and its file. */
-import { webcrypto, X509Certificate, createPrivateKey, createPublicKey } from 'node:crypto';
+import { webcrypto, createPrivateKey, createPublicKey } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
@@ -20,14 +20,6 @@ export async function certificateRequest(keyPem: string): Promise<string> {
     webcrypto,
   );
   return csr.toString('pem');
-}
-
-/** Whether a certificate is for this key and signed by this CA. */
-export function certificateFits(certPem: string, keyPem: string, caPem: string): boolean {
-  const certificate = new X509Certificate(certPem);
-  return (
-    certificate.checkPrivateKey(createPrivateKey(keyPem)) && certificate.verify(new X509Certificate(caPem).publicKey)
-  );
 }
 
 async function keyPair(keyPem: string): Promise<webcrypto.CryptoKeyPair> {

@@ -4,7 +4,7 @@ import { connect, type TLSSocket } from 'node:tls';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
-import { secureOptions, type PeerIdentity } from './identity.ts';
+import { cutWhenRevoked, secureOptions, type PeerIdentity } from './identity.ts';
 import { ticketLine } from './ticket-line.ts';
 
 export interface PeerSource {
@@ -28,16 +28,26 @@ export async function dialPeer(source: PeerSource, options: DialOptions): Promis
   const deadline = new AbortController();
   const timer = options.clock.after(options.timeoutMs, () => deadline.abort());
   const signal = AbortSignal.any([options.signal, deadline.signal]);
+  const { identity } = options;
+  const secure = secureOptions(identity);
+  if (secure === undefined)
+    throw new ClusterError(
+      'PEER_UNAVAILABLE',
+      'this host has no certificate for transfers yet: the controller gives it',
+    );
   const socket = connect({
-    ...secureOptions(options.identity),
+    ...secure,
     host,
     port,
-    checkServerIdentity: (_host, certificate) => wrongHost(source.peerHostId, certificate.subjectaltname),
+    checkServerIdentity: (_host, { subjectaltname, serialNumber }) =>
+      wrongHost(source.peerHostId, subjectaltname) ??
+      (identity.isRevoked(serialNumber) ? new Error('its certificate was revoked') : undefined),
   });
   const stage = { now: 'did not accept a connection' };
   try {
     socket.setNoDelay(true);
     await once(socket, 'secureConnect', { signal });
+    cutWhenRevoked(socket, socket.getPeerCertificate().serialNumber, identity);
     stage.now = 'did not serve the image';
     socket.write(ticketLine(source.ticket));
     await firstBytes(socket, signal);
@@ -55,7 +65,9 @@ const reasonOf = (e: unknown): string => (e instanceof Error ? e.message : Strin
 
 function wrongHost(hostId: string, subjectAltName: string | undefined): Error | undefined {
   const name = peerName(subjectAltName);
-  return name?.kind === 'host' && name.id === hostId ? undefined : new Error('its certificate names another host');
+  return name?.kind === 'transfer' && name.id === hostId
+    ? undefined
+    : new Error('its certificate is not one for transfers from that host');
 }
 
 /** Resolves when something can be read, and leaves it there. */

@@ -7,8 +7,9 @@ import { connect as tlsConnect } from 'node:tls';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
-import { makeCa, type TestCa } from '@berth/test/harness/pki.ts';
+import { makeCa, type HostTestIdentity, type TestCa } from '@berth/test/harness/pki.ts';
 import { until } from '@berth/test/harness/until.ts';
+import { plainPeer } from '../testing/identity.ts';
 import type { PeerIdentity } from './identity.ts';
 import { createPeerPort, type PeerPort, type PeerPortOptions } from './port.ts';
 import { createTunnels, type Tunnel, type Tunnels } from './tunnels.ts';
@@ -18,13 +19,15 @@ const log = createLog('test', 'silent');
 let ca: TestCa;
 let a: PeerIdentity;
 let b: PeerIdentity;
+let plainB: HostTestIdentity;
 let dir: string;
 const cleanups: (() => unknown)[] = [];
 
 beforeAll(async () => {
   ca = await makeCa();
-  a = await ca.host('host-a');
-  b = await ca.host('host-b');
+  a = plainPeer(await ca.transfer('host-a'));
+  plainB = await ca.transfer('host-b');
+  b = plainPeer(plainB);
 });
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'berth-peer-'));
@@ -280,30 +283,30 @@ describe('the export port refuses', () => {
     expect(await refusal({ late: true })).toContain('ticket was refused');
   });
   it('the ticket of another host', async () => {
-    expect(await refusal({ identity: await ca.host('host-c') })).toContain('ticket was refused');
+    expect(await refusal({ identity: plainPeer(await ca.transfer('host-c')) })).toContain('ticket was refused');
   });
   it('a certificate of another CA', async () => {
     const foreign = await makeCa('foreign');
-    const identity = { ...(await foreign.host('host-b')), caPem: ca.caPem };
+    const identity = plainPeer({ ...(await foreign.transfer('host-b')), caPem: plainB.caPem });
     expect(await refusal({ identity })).toContain('host-a at');
   });
-  it('the certificate of a controller', async () => {
-    const identity = { hostId: 'host-b', ...(await ca.issue({ uri: 'urn:berth:controller:x' })) };
-    expect(await refusal({ identity })).toContain('ticket was refused');
+  it.each([
+    ['of a controller', 'urn:berth:controller:x'],
+    ['of a host for its agent port', 'urn:berth:host:host-b'],
+  ])('the certificate %s', async (_, uri) => {
+    const identity = plainPeer({ hostId: 'host-b', ...(await ca.issue({ uri })), caPem: plainB.caPem });
+    expect(await refusal({ identity })).toContain('host-a at');
   });
   it('an expired certificate', async () => {
-    const old = await ca.issue({
-      uri: 'urn:berth:host:host-b',
-      notBefore: new Date(Date.now() - 2e9),
-      notAfter: new Date(Date.now() - 1e9),
-    });
-    expect(await refusal({ identity: { hostId: 'host-b', ...old } })).toContain('host-a at');
+    const notBefore = new Date(Date.now() - 2e9);
+    const old = await ca.transfer('host-b', { notBefore, notAfter: new Date(Date.now() - 1e9) });
+    expect(await refusal({ identity: plainPeer(old) })).toContain('host-a at');
   });
 
   it('TLS without a certificate, and TLS 1.2', async () => {
     const { address } = await startPort({ serve: async () => '' });
     const port = Number(address.split(':')[1]);
-    for (const extra of [{}, { maxVersion: 'TLSv1.2' as const, cert: b.certPem, key: b.keyPem }]) {
+    for (const extra of [{}, { maxVersion: 'TLSv1.2' as const, cert: plainB.certPem, key: plainB.keyPem }]) {
       const socket = tlsConnect({ host: '127.0.0.1', port, rejectUnauthorized: false, ...extra });
       let closed = false;
       socket.on('error', () => undefined).on('close', () => (closed = true));
@@ -315,7 +318,12 @@ describe('the export port refuses', () => {
     const { address } = await startPort({ serve: async () => '', ...short });
     const port = Number(address.split(':')[1]);
     for (const say of ['', 'x'.repeat(4096), 'GET / HTTP/1.1\n']) {
-      const options = { cert: b.certPem, key: b.keyPem, ca: ca.caPem, checkServerIdentity: () => undefined };
+      const options = {
+        cert: plainB.certPem,
+        key: plainB.keyPem,
+        ca: plainB.caPem,
+        checkServerIdentity: () => undefined,
+      };
       const socket = tlsConnect({ host: '127.0.0.1', port, ...options });
       let closed = false;
       let heard = '';
@@ -347,6 +355,8 @@ describe('the export port refuses', () => {
     const { ticket } = port.openExport({ digest: DIGEST, peerHostId: 'host-b' });
     tunnel.offer({ peerHostId: 'host-z', address, ticket });
     client(tunnel.socketPath);
-    await until('the refusal', () => needs.some(([n, why]) => n && why.includes('names another host')));
+    await until('the refusal', () =>
+      needs.some(([n, why]) => n && why.includes('not one for transfers from that host')),
+    );
   });
 });

@@ -1,5 +1,5 @@
 /**
- * The port on which other hosts read images from this one: TLS 1.3, a host certificate of our CA, then one line with a
+ * The port on which other hosts read images from this one: TLS 1.3, a transfer certificate of our CA, then one line with a
  * ticket, then the bytes of the socket that serves the image. Everything else is closed without a word, and logged.
  * Knows nothing of images beyond the digest that a ticket stands for.
  */
@@ -9,7 +9,7 @@ import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { newSecret } from '@berth/shared/runtime/random.ts';
 import { readFirstLine } from './first-line.ts';
-import { peerHostId, secureOptions, type PeerIdentity } from './identity.ts';
+import { cutWhenRevoked, peerHost, secureOptions, type PeerIdentity } from './identity.ts';
 import { idleCutter } from './idle.ts';
 import { Rate, Slots } from './limits.ts';
 import { splice } from './splice.ts';
@@ -75,6 +75,7 @@ class Port implements PeerPort {
   /** Raw socket by the port it came from: a TLS socket does not tell which one it wraps. */
   private readonly proofs = new Map<string, () => void>();
   private readonly server: Server;
+  private readonly unfollow: () => void;
 
   constructor(private readonly options: PeerPortOptions) {
     const { clock } = options;
@@ -89,6 +90,11 @@ class Port implements PeerPort {
     this.unproven = new Slots(this.limits.unproven, this.limits.unprovenPerAddress);
     this.attempts = new Rate(clock, this.limits.attemptsPerMinute);
     this.server = this.createServer();
+    const { identity } = options;
+    this.unfollow = identity.subscribe(() => {
+      const renewed = secureOptions(identity);
+      if (renewed) this.server.setSecureContext(renewed);
+    });
   }
 
   async start(): Promise<{ port: number }> {
@@ -108,6 +114,7 @@ class Port implements PeerPort {
   }
 
   async stop(): Promise<void> {
+    this.unfollow();
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     for (const socket of this.sockets) socket.destroy();
     if (this.server.listening) await closed;
@@ -146,8 +153,11 @@ class Port implements PeerPort {
   private async greet(socket: TLSSocket): Promise<void> {
     const from = origin(socket);
     socket.on('error', () => socket.destroy());
-    const hostId = peerHostId(socket);
-    if (hostId === undefined) return this.refuse(socket, 'the certificate names no host');
+    const peer = peerHost(socket);
+    if (peer === undefined) return this.refuse(socket, 'the certificate is not one for transfers between hosts');
+    const { hostId, serial } = peer;
+    if (this.options.identity.isRevoked(serial)) return this.refuse(socket, 'its certificate was revoked', hostId);
+    cutWhenRevoked(socket, serial, this.options.identity);
     if (!this.attempts.allow(hostId)) return this.refuse(socket, 'too many attempts within a minute', hostId);
     const limits = { maxBytes: TICKET_LINE_MAX_BYTES, timeoutMs: this.limits.helloMs };
     const line = await readFirstLine(socket, limits, this.options.clock);

@@ -18,13 +18,17 @@ import { controllerUri, peerName } from '@berth/shared/trust/names.ts';
 export interface CallerOptions {
   readonly installationId: string;
   readonly log: Log;
+  readonly now: () => number;
   /** Address of this host that the controller has reached. */
   readonly onReached: (localAddress: string) => void;
 }
 
 /** Undefined when the call may go on. */
-function refusal(call: ServerInterceptingCallInterface, installationId: string): ClusterError | undefined {
-  const name = peerName(call.getAuthContext().sslPeerCertificate?.subjectaltname);
+function refusal(call: ServerInterceptingCallInterface, o: CallerOptions): ClusterError | undefined {
+  const { installationId } = o;
+  const { sslPeerCertificate } = call.getAuthContext();
+  if (sslPeerCertificate === undefined) return wrongClock(o.now());
+  const name = peerName(sslPeerCertificate.subjectaltname);
   if (name?.kind === 'controller' && name.id === installationId) return undefined;
   const who = name ? `${name.kind} ${name.id}` : 'a certificate without a name of Berth';
   return new ClusterError(
@@ -33,11 +37,19 @@ function refusal(call: ServerInterceptingCallInterface, installationId: string):
   );
 }
 
+/** Only a controller of ours gets so far without a certificate that is valid now; see credentials.ts. */
+const wrongClock = (nowMs: number): ClusterError =>
+  new ClusterError(
+    'UNAUTHENTICATED',
+    `the clock of this host says ${new Date(nowMs).toISOString()}, when the controller's certificate is not valid`,
+    { hostClockMs: String(nowMs) },
+  );
+
 export function callerCheck(o: CallerOptions): ServerInterceptor {
   return (method, call) =>
     new ServerInterceptingCall(call, {
       start: (next) => {
-        const refused = refusal(call, o.installationId);
+        const refused = refusal(call, o);
         const listener = new ServerListenerBuilder().withOnReceiveMetadata((metadata, go) => {
           if (!refused) return go(metadata);
           o.log.warn({ method: method.path, from: call.getPeer() }, refused.message);

@@ -1,11 +1,12 @@
-/** The gRPC server of the agent: mutual TLS, limits, keepalive. The services come from their own files. */
-import { Server, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+/** The gRPC server of the agent: limits, keepalive. TLS is credentials.ts's; the services come from their own files. */
+import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { callerCheck, type CallerOptions } from './caller.ts';
-import { MutualTls, type ServerIdentity } from './credentials.ts';
+import { Front, type ServerIdentity } from './credentials.ts';
 
 export interface ServerOptions extends CallerOptions {
   readonly identity: ServerIdentity;
+  readonly now: () => number;
   readonly services: readonly (readonly [ServiceDefinition, UntypedServiceImplementation])[];
 }
 
@@ -20,7 +21,6 @@ export interface RpcServer {
 }
 
 export function createRpcServer(o: ServerOptions): RpcServer {
-  const credentials = new MutualTls(o.identity);
   const server = new Server({
     interceptors: [callerCheck(o)],
     'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
@@ -29,23 +29,30 @@ export function createRpcServer(o: ServerOptions): RpcServer {
     // finds a controller that vanished; grpc-js itself puts no bound on how often a client may ping
     'grpc.keepalive_time_ms': 10_000,
     'grpc.keepalive_timeout_ms': 5_000,
-    'grpc.so_reuseport': 0,
   });
   for (const [definition, implementation] of o.services) server.addService(definition, implementation);
+  // TLS has been done by then; grpc-js's own TLS server would tell nobody why it refused, and can't cut one connection
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const { identity, log, now } = o;
+  const front = new Front({ identity, log, now, accept: (socket) => injector.injectConnection(socket) });
   return {
-    listen: (host, port) => bind(server, credentials, host, port),
-    close: () => new Promise((resolve) => server.tryShutdown(() => resolve())),
-    kill: () => server.forceShutdown(),
+    listen: (host, port) => bind(front, host, port),
+    close: () => {
+      front.close();
+      return new Promise((resolve) => server.tryShutdown(() => resolve()));
+    },
+    kill: () => {
+      front.kill();
+      server.forceShutdown();
+    },
   };
 }
 
-function bind(server: Server, credentials: MutualTls, host: string, port: number): Promise<number> {
-  const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
-  return new Promise((resolve, reject) => {
-    server.bindAsync(address, credentials, (e, bound) => {
-      if (e === null) return resolve(bound);
-      const why = /errors: \[(.*)\]$/.exec(e.message)?.[1] ?? e.message;
-      reject(new ClusterError('BAD_STATE', `the agent cannot listen on ${address}: ${why}`));
-    });
-  });
+async function bind(front: Front, host: string, port: number): Promise<number> {
+  try {
+    return await front.listen(host, port);
+  } catch (e) {
+    const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+    throw new ClusterError('BAD_STATE', `the agent cannot listen on ${address}: ${(e as Error).message}`);
+  }
 }

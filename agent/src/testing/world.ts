@@ -11,6 +11,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { DomainServiceClient } from '@berth/proto/agent/v1/domain.ts';
+import { CertificateServiceClient } from '@berth/proto/agent/v1/certificate.ts';
 import { HostServiceClient } from '@berth/proto/agent/v1/host.ts';
 import { ImageServiceClient } from '@berth/proto/agent/v1/image.ts';
 import { NetworkServiceClient } from '@berth/proto/agent/v1/network.ts';
@@ -21,10 +22,12 @@ import { fromStatus } from '@berth/shared/errors/wire.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { makeCa, type TestCa, type TestIdentity } from '@berth/test/harness/pki.ts';
-import { createAgent, type Agent, type AgentIdentity } from '../agent.ts';
+import { createAgent, type Agent } from '../agent.ts';
 import { parseConfig } from '../config.ts';
+import type { HostIdentity } from '../enroll/host-identity.ts';
 import type { Drivers } from '../drivers/machine.ts';
 import { createSimDrivers, type SimDrivers } from '../drivers/sim/sim-drivers.ts';
+import { memoryIdentity } from './identity.ts';
 
 export const INSTALLATION = 'installation-1';
 export const log = createLog('test', 'silent');
@@ -37,6 +40,7 @@ export interface Clients {
   readonly network: NetworkServiceClient;
   readonly operation: OperationServiceClient;
   readonly watch: WatchServiceClient;
+  readonly certificate: CertificateServiceClient;
   close(): void;
 }
 
@@ -84,6 +88,7 @@ export function clientsFor(port: number, who: TestIdentity): Clients {
     network: new NetworkServiceClient(at, secure, options),
     operation: new OperationServiceClient(at, secure, options),
     watch: new WatchServiceClient(at, secure, options),
+    certificate: new CertificateServiceClient(at, secure, options),
   };
   return { ...made, close: () => Object.values(made).forEach((c) => c.close()) };
 }
@@ -101,7 +106,7 @@ export class AgentWorld {
   private constructor(
     readonly dir: string,
     readonly ca: TestCa,
-    readonly identity: AgentIdentity,
+    readonly identity: HostIdentity,
     private readonly wrap: (d: SimDrivers) => Drivers,
   ) {
     this.drivers = createSimDrivers({ name: identity.hostId, runDir: dir, clock: systemClock, bootMs: 1 });
@@ -110,7 +115,8 @@ export class AgentWorld {
   static async start(wrap: (d: SimDrivers) => Drivers = (d) => d, ca?: TestCa, hostId = 'host-1'): Promise<AgentWorld> {
     const dir = await mkdtemp(join(tmpdir(), 'berth-agent-'));
     const authority = ca ?? (await makeCa());
-    const identity = { installationId: INSTALLATION, ...(await authority.host(hostId)) };
+    const [control, transfer] = [await authority.host(hostId), await authority.transfer(hostId)];
+    const identity = memoryIdentity({ hostId, installationId: INSTALLATION, control, transfer });
     const world = new AgentWorld(dir, authority, identity, wrap);
     await world.up();
     return world;

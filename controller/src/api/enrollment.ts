@@ -8,7 +8,16 @@ export const enrollmentHandlers = (
   installationId: string,
 ): Handlers<EnrollmentServiceService> => ({
   enroll: async (r) => {
-    const { host, certificatePem, caPem } = await enrollment.enroll(r);
-    return { certificatePem, caPem, hostId: host.id, hostName: host.name, installationId };
+    const { host, certificatePem, transferCertificatePem, cas } = await enrollment.enroll(r);
+    return {
+      certificatePem,
+      caPem: cas.control[0] ?? '',
+      hostId: host.id,
+      hostName: host.name,
+      installationId,
+      transferCertificatePem,
+      transferCaPems: [...cas.transfer],
+      caPems: [...cas.control],
+    };
   },
 });

@@ -4,7 +4,7 @@ import { Server, type ServerOptions } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { joinAddress } from '../app/address.ts';
-import { serverCredentials, type ServerIdentity } from './credentials.ts';
+import { LiveServerCredentials, type ServerIdentity } from './credentials.ts';
 import { Gateway, type HttpLimits } from './http/gateway.ts';
 import { Readiness } from './http/readiness.ts';
 import { HTTP_LIMITS, HttpServer } from './http/server.ts';
@@ -41,9 +41,17 @@ export class ApiServer {
   private readonly health = new HealthImplementation({ '': 'NOT_SERVING' });
   private readonly http: HttpServer;
   private readonly stopping = new AbortController();
+  private readonly credentials: LiveServerCredentials;
+  private readonly unfollow: () => void;
 
   constructor(private readonly o: ApiOptions) {
     setMaxListeners(0, this.stopping.signal); // every stream listens
+    const { identity } = o;
+    this.credentials = new LiveServerCredentials(identity);
+    this.unfollow = identity.subscribe(() => {
+      this.credentials.renew(identity);
+      this.http.renew(identity);
+    });
     const deps: CallDeps = { ...o.wrap, stopping: this.stopping.signal };
     const all = services(o.app);
     for (const { definition, handlers } of all)
@@ -70,7 +78,7 @@ export class ApiServer {
   }
 
   private listenGrpc(address: string): Promise<number> {
-    const credentials = serverCredentials(this.o.identity);
+    const credentials = this.credentials;
     return new Promise((resolve, reject) => {
       this.server.bindAsync(address, credentials, (e, port) => {
         if (e) return reject(badState(`cannot listen on ${address} (${e.message}): is another controller running?`));
@@ -83,6 +91,7 @@ export class ApiServer {
   async stop(): Promise<void> {
     this.health.setStatus('', 'NOT_SERVING');
     this.stopping.abort(new ClusterError('CONTROLLER_UNREACHABLE', 'the controller is stopping'));
+    this.unfollow();
     const cut = this.o.wrap.clock.after(GRACE_MS, () => this.server.forceShutdown());
     const grpc = new Promise<void>((resolve) => this.server.tryShutdown(() => resolve()));
     await Promise.all([grpc, this.http.stop()]);

@@ -37,8 +37,8 @@ beforeEach(async () => {
   });
   const hosts = { status, vm: () => undefined } as unknown as Hosts;
   const advertised = () => '10.0.0.1:7443';
-  app = new HostsApp({ state, hosts, clock, policy: DEFAULT_POLICY, caPin: identity.caPin, advertised });
-  enrollment = new Enrollment(state, identity.authority, clock);
+  app = new HostsApp({ state, hosts, clock, policy: DEFAULT_POLICY, trust: identity, advertised });
+  enrollment = new Enrollment(state, identity, clock);
 });
 
 const add = (name: string, address = `${name}.example`) => app.create({ name, address, labels: {} }, 'ann');
@@ -95,10 +95,10 @@ describe('enrolment', () => {
   it('gives a certificate for that host, and the same again to the same key', async () => {
     const { details, invitation } = await add('h1');
     const { csrPem } = await newRequest();
-    const first = await enrollment.enroll({ ...tokenOf(invitation.line), csrPem });
+    const first = await enrollment.enroll({ ...tokenOf(invitation.line), csrPem, transferCsrPem: '' });
     expect(new X509Certificate(first.certificatePem).subjectAltName).toBe(`URI:urn:berth:host:${details.host.id}`);
     expect(state.tables.hosts.byName('h1')?.certificateFingerprint).toMatch(/^[0-9a-f]{64}$/);
-    const again = await enrollment.enroll({ ...tokenOf(invitation.line), csrPem });
+    const again = await enrollment.enroll({ ...tokenOf(invitation.line), csrPem, transferCsrPem: '' });
     expect(again.certificatePem).toBe(first.certificatePem);
     expect(await eventTypes()).toEqual(['host.added', 'host.enrolled']);
   });
@@ -106,15 +106,17 @@ describe('enrolment', () => {
   it('gives one certificate when one token comes twice at once', async () => {
     const { invitation } = await add('h1');
     const { csrPem } = await newRequest();
-    const r = { ...tokenOf(invitation.line), csrPem };
+    const r = { ...tokenOf(invitation.line), csrPem, transferCsrPem: '' };
     const [a, b] = await Promise.all([enrollment.enroll(r), enrollment.enroll(r)]);
     expect(a.certificatePem).toBe(b.certificatePem);
   });
 
   it('refuses a token that was used with another key', async () => {
     const { invitation } = await add('h1');
-    await enrollment.enroll({ ...tokenOf(invitation.line), ...(await newRequest()) });
-    await expect(enrollment.enroll({ ...tokenOf(invitation.line), ...(await newRequest()) })).rejects.toMatchObject({
+    await enrollment.enroll({ ...tokenOf(invitation.line), ...(await newRequest()), transferCsrPem: '' });
+    await expect(
+      enrollment.enroll({ ...tokenOf(invitation.line), ...(await newRequest()), transferCsrPem: '' }),
+    ).rejects.toMatchObject({
       reason: 'PERMISSION_DENIED',
     });
   });
@@ -122,9 +124,9 @@ describe('enrolment', () => {
   it('refuses an expired token, also for the key that it was used with', async () => {
     const { invitation } = await add('h1');
     const { csrPem } = await newRequest();
-    await enrollment.enroll({ ...tokenOf(invitation.line), csrPem });
+    await enrollment.enroll({ ...tokenOf(invitation.line), csrPem, transferCsrPem: '' });
     offsetMs = 3_600_001;
-    await expect(enrollment.enroll({ ...tokenOf(invitation.line), csrPem })).rejects.toThrow(
+    await expect(enrollment.enroll({ ...tokenOf(invitation.line), csrPem, transferCsrPem: '' })).rejects.toThrow(
       /^this join token for host h1 expired .* ago\. Make a new one: berth host token h1$/,
     );
   });
@@ -136,19 +138,21 @@ describe('enrolment', () => {
     const { csrPem } = await newRequest();
     const words = 'this join token is not valid any more, or never was. Make a new one: berth host token NAME';
     for (const bad of [old, { ...fresh, tokenSecret: 'x'.repeat(43) }, { ...fresh, tokenId: 'token-none' }])
-      await expect(enrollment.enroll({ ...bad, csrPem })).rejects.toMatchObject({
+      await expect(enrollment.enroll({ ...bad, csrPem, transferCsrPem: '' })).rejects.toMatchObject({
         reason: 'UNAUTHENTICATED',
         message: words,
       });
-    await enrollment.enroll({ ...fresh, csrPem });
+    await enrollment.enroll({ ...fresh, csrPem, transferCsrPem: '' });
   });
 
   it('refuses a bad request and leaves the token unused', async () => {
     const { invitation } = await add('h1');
-    await expect(enrollment.enroll({ ...tokenOf(invitation.line), csrPem: 'no' })).rejects.toMatchObject({
+    await expect(
+      enrollment.enroll({ ...tokenOf(invitation.line), csrPem: 'no', transferCsrPem: '' }),
+    ).rejects.toMatchObject({
       reason: 'INVALID_ARGUMENT',
     });
-    await enrollment.enroll({ ...tokenOf(invitation.line), ...(await newRequest()) });
+    await enrollment.enroll({ ...tokenOf(invitation.line), ...(await newRequest()), transferCsrPem: '' });
   });
 });
 

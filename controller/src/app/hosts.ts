@@ -11,6 +11,8 @@ import { encodeJoinLine } from '@berth/shared/trust/lines.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Policy } from '../scheduler/world.ts';
 import type { State, Tx } from '../state/state.ts';
+import type { Identity } from '../trust/identity.ts';
+import { revokeAllOf } from '../trust/register.ts';
 import { parseHostAddress } from './address.ts';
 import { viewHost, type HostDetails } from './host-view.ts';
 import { checkName, resolve } from './names.ts';
@@ -22,7 +24,7 @@ export interface HostsAppDeps {
   readonly hosts: Hosts;
   readonly clock: Clock;
   readonly policy: Policy;
-  readonly caPin: string;
+  readonly trust: Pick<Identity, 'caPin'>;
   /** host:port under which agents reach this controller. */
   readonly advertised: () => string;
 }
@@ -105,6 +107,7 @@ export class HostsApp {
         tx.vms.delete(vm.id);
       }
       tx.hosts.delete(host.id);
+      revokeAllOf(tx, host.id, `host ${host.name} was removed`);
       const forgot = lost.length > 0 ? `; forgotten: ${lost.join('; ')}` : '';
       tell(tx, host, 'host.removed', `${user} removed host ${host.name}${forgot}`, forgot ? 'warning' : 'info');
     });
@@ -128,7 +131,8 @@ export class HostsApp {
     const id = newId('token', tx.nowMs);
     const expiresAtMs = tx.nowMs + JOIN_TOKEN_MS;
     tx.joinTokens.put({ id, hostId: host.id, secretHash: hashSecret(secret), expiresAtMs, usedBy: undefined });
-    const { caPin, advertised } = this.deps;
+    const { trust, advertised } = this.deps;
+    const { caPin } = trust;
     return { line: encodeJoinLine({ controller: advertised(), caPin, tokenId: id, secret }), expiresAtMs };
   }
 

@@ -61,10 +61,8 @@ describe('a backup', () => {
       'data/berth.db',
       'data/admin-token',
       'data/installation.json',
-      'data/trust/ca-key.pem',
       'data/trust/ca.pem',
-      'data/trust/controller-key.pem',
-      'data/trust/controller.pem',
+      'data/trust/trust.json',
     ]);
     expect(statSync(join(dir, 'b')).mode & 0o777).toBe(0o600);
     await expect(backup()).rejects.toMatchObject({ reason: 'ALREADY_EXISTS' });
@@ -194,7 +192,7 @@ describe('a restore', () => {
     expect(done).toMatchObject({ hosts: 1, vms: 1, images: 0, endedJobs: ['vm.create making'] });
     expect(done.epoch).toBeGreaterThan(1_700_000_000);
     expect(readdirSync(to).sort()).toEqual(['admin-token', 'berth.db', 'installation.json', 'trust']);
-    expect(statSync(join(to, 'trust', 'ca-key.pem')).mode & 0o777).toBe(0o600);
+    expect(statSync(join(to, 'trust', 'trust.json')).mode & 0o777).toBe(0o600);
     const after = await state(join(to, 'berth.db'));
     expect(after.epoch).toBe(done.epoch);
     expect(after.tables.jobs.get(job.id)).toMatchObject({ state: 'cancelled', locks: [] });

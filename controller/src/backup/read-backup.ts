@@ -3,12 +3,13 @@
  * certificates belong together. Unpacks into a folder that the caller gives, or into one that is gone afterwards.
  */
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createReadStream, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { badState, chain, ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import { paths, readInstallation } from '../trust/identity.ts';
+import { loadLegacyCa, loadTrust } from '../trust/store.ts';
 import { ByteReader } from './byte-reader.ts';
 import { SEALED_MAGIC, unseal } from './cipher.ts';
 import { checkDatabase } from './database-check.ts';
@@ -119,9 +120,11 @@ function checkTogether({ database }: Manifest, dataDir: string): void {
   if (!same || !sameRows(facts.rows, database.rows))
     throw badState('its database is not the one that its manifest tells of');
   // the controller's own certificate is made anew where it does not fit; the CA can't be
-  const ca = new X509Certificate(readFileSync(at.caCertificate));
-  if (!ca.checkPrivateKey(createPrivateKey(readFileSync(at.caKey))))
-    throw badState('the certificate and the key of its CA do not belong together');
+  const trust = loadTrust(dataDir);
+  const cas = trust ? [trust.control.active, trust.transfer.active] : [loadLegacyCa(dataDir)];
+  for (const ca of cas)
+    if (!new X509Certificate(ca.certificatePem).checkPrivateKey(createPrivateKey(ca.keyPem)))
+      throw badState('the certificate and the key of its CA do not belong together');
 }
 
 const sameRows = (a: Readonly<Record<string, number>>, b: Readonly<Record<string, number>>): boolean =>

@@ -46,18 +46,18 @@ export class Connection {
   private readonly credentials: AgentCredentials;
   private readonly calls = new Set<Cancellable>();
   private closed = false;
-  /** The peer showed the certificate of the host that we meant. */
-  verified = false;
+  /** Serial of the certificate that the peer showed, once it was found to be that of the host that we meant. */
+  peerSerial: string | undefined;
 
   constructor(
     address: string,
     hostId: string,
     context: SecureContext,
+    isRevoked: (serial: string) => boolean,
     private readonly clock: Clock,
   ) {
-    this.credentials = new AgentCredentials(context, hostId, () => {
-      this.verified = true;
-    });
+    const verified = (serial: string): void => void (this.peerSerial = serial);
+    this.credentials = new AgentCredentials(context, hostId, { isRevoked, verified });
     this.client = new Client(address, this.credentials, OPTIONS);
   }
 

@@ -9,7 +9,7 @@ import { status as Status } from '@grpc/grpc-js';
 import { newId, type HostId, type VmId } from '@berth/shared/model/ids.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { systemRandom } from '@berth/shared/runtime/random.ts';
-import type { Identity } from '../trust/identity.ts';
+import type { Trust } from '../trust/identity.ts';
 import type { State } from '../state/state.ts';
 import { aVm } from '../state/samples.ts';
 import { viewVm } from '../app/vm-view.ts';
@@ -21,7 +21,7 @@ import { createFence } from './fence.ts';
 import { addHost, enrolledHost, hostTls, memoryState, newHostId, newIdentity, silentLog } from './testing.ts';
 
 const until = (check: () => void) => vi.waitFor(check, { timeout: 15_000, interval: 20 });
-let identity: Identity;
+let identity: Trust;
 let state: State;
 let hosts: RunningHosts;
 let agents: FakeAgent[] = [];
@@ -44,7 +44,7 @@ function start(o: Partial<HostsOptions> = {}) {
   hosts.start();
 }
 async function add(name: string): Promise<FakeAgent> {
-  const agent = await addHost(state, identity.authority, name);
+  const agent = await addHost(state, identity, name);
   agents.push(agent);
   return agent;
 }
@@ -337,13 +337,13 @@ describe('a certificate fault', () => {
     return agent;
   }
   it.each([
-    ['of another host', () => hostTls(identity.authority, newHostId()), /that of host host-/],
-    ['that has expired', (id: HostId) => hostTls(identity.authority, id, systemClock.now() - YEAR), /has expired/],
+    ['of another host', () => hostTls(identity, newHostId()), /that of host host-/],
+    ['that has expired', (id: HostId) => hostTls(identity, id, systemClock.now() - YEAR), /has expired/],
     [
       'of another authority',
       async (id: HostId) => {
         const other = await newIdentity('installation-other');
-        return { ...(await hostTls(other.authority, id)), caPem: identity.caPem };
+        return { ...(await hostTls(other, id)), caPem: identity.caPem };
       },
       /another authority/,
     ],
@@ -357,7 +357,7 @@ describe('a certificate fault', () => {
 
   it('is found when the agent does not accept the controller', async () => {
     const other = await newIdentity('installation-other');
-    const agent = await withTls(async (id) => ({ ...(await hostTls(identity.authority, id)), caPem: other.caPem }));
+    const agent = await withTls(async (id) => ({ ...(await hostTls(identity, id)), caPem: other.caPem }));
     start();
     await until(() => expect(stateOf(agent)).toBe('certificate-fault'));
     expect(reasonOf(agent)).toMatch(/does not accept the controller's certificate/);

@@ -11,7 +11,10 @@ import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
 import type { State } from '../state/state.ts';
 import { Admission } from './admission.ts';
+import type { SecureContext } from 'node:tls';
 import type { AgentClient } from './agent-client.ts';
+import { CertificateClient } from './certificate-client.ts';
+import type { Connection } from './connection.ts';
 import { agentContext, type TlsIdentity } from './credentials.ts';
 import type { FenceSource } from './fence.ts';
 import { GrpcAgentClient } from './grpc-agent-client.ts';
@@ -51,6 +54,10 @@ export interface RunningHosts extends Hosts {
   stop(): void;
   /** Stops and starts the link of one host: a new proof that it can be reached. */
   redial(hostId: HostId): void;
+  /** Asks about certificates over the connection that is open. HOST_UNREACHABLE when none is. */
+  certificates(hostId: HostId): CertificateClient;
+  /** The same over a connection of its own, made for `use` and closed after it. */
+  withNewConnection<T>(hostId: HostId, use: (c: CertificateClient, serial: () => string) => Promise<T>): Promise<T>;
   /** What is known of each host, for the next run of the controller. */
   lastSeen(): Iterable<SeenHost>;
 }
@@ -66,8 +73,10 @@ class Connections implements RunningHosts {
   private readonly teller: Teller;
   private readonly reports: Reports;
   private readonly deps: LinkDeps;
+  private context: SecureContext;
   private sweeper: Timer | undefined;
   private unsubscribe: (() => void) | undefined;
+  private unfollow: (() => void) | undefined;
   private sweptAt = 0;
 
   constructor(private readonly o: HostsOptions) {
@@ -81,10 +90,12 @@ class Connections implements RunningHosts {
       onPower: (edge) => this.o.onPower?.(edge),
       emit: (e) => this.emit(e),
     });
+    this.context = agentContext(o.identity);
     this.deps = {
       clock: o.clock,
       random: o.random,
-      context: agentContext(o.identity),
+      context: () => this.context,
+      isRevoked: (serial) => o.state.tables.certificates.get(serial)?.state === 'revoked',
       fence: o.fence,
       admission: new Admission(o.clock, o.pace ?? { perSecond: 200, atOnce: 256 }),
       statisticsIntervalMs: o.statisticsIntervalMs ?? 10_000,
@@ -97,7 +108,9 @@ class Connections implements RunningHosts {
   start(): void {
     this.unsubscribe = this.o.state.subscribe((change) => {
       for (const id of change.touched.get('hosts') ?? []) this.sync(id as HostId);
+      if (change.touched.has('certificates')) for (const link of this.links.values()) link.checkRevoked();
     });
+    this.unfollow = this.o.identity.subscribe(() => (this.context = agentContext(this.o.identity)));
     for (const host of this.o.state.tables.hosts.values()) this.sync(host.id);
     this.sweptAt = this.o.clock.monotonic();
     this.sweep();
@@ -105,6 +118,7 @@ class Connections implements RunningHosts {
 
   stop(): void {
     this.unsubscribe?.();
+    this.unfollow?.();
     this.sweeper?.cancel();
     for (const link of this.links.values()) link.stop();
     this.links.clear();
@@ -178,6 +192,28 @@ class Connections implements RunningHosts {
 
   redial(hostId: HostId): void {
     this.links.get(hostId)?.dialSoon();
+  }
+
+  certificates(hostId: HostId): CertificateClient {
+    const link = this.links.get(hostId);
+    return this.certificateClient(hostId, () => (link?.isUp ? link.connection : undefined));
+  }
+
+  async withNewConnection<T>(hostId: HostId, use: (c: CertificateClient, serial: () => string) => Promise<T>) {
+    const connection = this.links.get(hostId)?.newConnection();
+    try {
+      return await use(
+        this.certificateClient(hostId, () => connection),
+        () => connection?.peerSerial ?? '',
+      );
+    } finally {
+      connection?.close();
+    }
+  }
+
+  private certificateClient(hostId: HostId, connection: () => Connection | undefined): CertificateClient {
+    const name = () => this.o.state.tables.hosts.get(hostId)?.name ?? hostId;
+    return new CertificateClient({ name, connection, fence: this.o.fence });
   }
 
   *lastSeen(): IterableIterator<SeenHost> {

@@ -2,23 +2,33 @@
 import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { ChannelCredentials, credentials } from '@grpc/grpc-js';
+import { serialOf } from '@berth/shared/trust/certificate.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
-import { WRONG_PEER } from './faults.ts';
+import { REVOKED, WRONG_PEER } from './faults.ts';
 
+/** Asked anew after each change; see trust/identity.ts. */
 export interface TlsIdentity {
-  readonly caPem: string;
+  readonly cas: { readonly control: readonly string[] };
   readonly chainPem: string;
   readonly keyPem: string;
+  subscribe(listener: () => void): () => void;
 }
 
 /** One context for all hosts: 2,000 of them would cost real memory. */
 export const agentContext = (identity: TlsIdentity): SecureContext =>
   createSecureContext({
-    ca: identity.caPem,
+    ca: [...identity.cas.control],
     cert: identity.chainPem,
     key: identity.keyPem,
     minVersion: 'TLSv1.3',
   });
+
+export interface PeerChecks {
+  /** Serials are lower-case hex. */
+  isRevoked(serial: string): boolean;
+  /** The certificate was found to be that host's. */
+  verified(serial: string): void;
+}
 
 type Create = ChannelCredentials['_createSecureConnector'];
 
@@ -31,15 +41,16 @@ export class AgentCredentials extends ChannelCredentials {
   private readonly inner: ChannelCredentials;
   private ended = false;
 
-  /** @param verified called when the certificate was found to be that host's. */
-  constructor(context: SecureContext, hostId: string, verified: () => void) {
+  constructor(context: SecureContext, hostId: string, checks: PeerChecks) {
     super();
     this.inner = credentials.createFromSecureContext(context, {
       checkServerIdentity(_, certificate) {
         const peer = peerName(certificate.subjectaltname);
         if (peer?.kind !== 'host' || peer.id !== hostId)
           return new Error(`${WRONG_PEER}${peer ? `that of ${peer.kind} ${peer.id}` : 'not one of Berth'}`);
-        verified();
+        const serial = serialOf(certificate.serialNumber);
+        if (checks.isRevoked(serial)) return new Error(REVOKED);
+        checks.verified(serial);
         return undefined;
       },
     });

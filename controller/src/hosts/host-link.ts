@@ -12,7 +12,7 @@ import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
 import type { Admission, Place } from './admission.ts';
 import { Connection } from './connection.ts';
-import { connectFault, type LinkFault } from './faults.ts';
+import { clockFault, connectFault, REVOKED, type LinkFault } from './faults.ts';
 import type { FenceSource } from './fence.ts';
 import { Intake } from './intake.ts';
 import { CONNECT_TIMEOUT_MS, SILENCE_MS, SNAPSHOT_TIMEOUT_MS } from './limits.ts';
@@ -34,7 +34,9 @@ const PREPARE_RETRY_MS = 5_000;
 export interface LinkDeps {
   readonly clock: Clock;
   readonly random: Random;
-  readonly context: SecureContext;
+  /** The present one; it changes when certificates are renewed. */
+  readonly context: () => SecureContext;
+  readonly isRevoked: (serial: string) => boolean;
   readonly fence: FenceSource;
   readonly admission: Admission;
   readonly statisticsIntervalMs: number;
@@ -152,8 +154,8 @@ export class HostLink {
 
   private connect(): void {
     if (this.stopped) return;
-    const { clock, context, fence, statisticsIntervalMs } = this.deps;
-    const connection = new Connection(this.host.address, this.host.id, context, clock);
+    const { fence, statisticsIntervalMs, clock } = this.deps;
+    const connection = this.newConnection();
     this.connection = connection;
     this.connections++;
     this.dialledAt = clock.monotonic();
@@ -169,6 +171,19 @@ export class HostLink {
     });
     stream.on('error', (e: ServiceError) => current() && this.drop(this.faultOf(e, connection)));
     stream.on('end', () => current() && this.drop({ kind: 'unreachable', reason: 'its agent ended the connection' }));
+  }
+
+  /** For one use beside the link; the caller closes it. */
+  newConnection(): Connection {
+    const { context, isRevoked, clock } = this.deps;
+    return new Connection(this.host.address, this.host.id, context(), isRevoked, clock);
+  }
+
+  /** Ends a connection whose certificate is revoked. */
+  checkRevoked(): void {
+    const serial = this.connection?.peerSerial;
+    if (serial !== undefined && this.deps.isRevoked(serial))
+      this.drop(connectFault(REVOKED, false, this.host.address, this.deps.clock.now()));
   }
 
   private alive(): void {
@@ -207,11 +222,18 @@ export class HostLink {
       this.settlesAt = this.deps.clock.monotonic() + SETTLE_MS;
     if (reason !== '') {
       const told = fromStatus(e, 'HOST_UNREACHABLE', `host ${this.host.name}`);
+      const clock = clockFault(this.host.name, told.meta, this.deps.clock.now());
+      if (clock) return clock;
       const kind = reason === 'UNAUTHENTICATED' || reason === 'PERMISSION_DENIED' ? 'certificate-fault' : 'unreachable';
       return { kind, reason: `its agent refuses: ${told.message}`, soon: reason === 'WRONG_CONTROLLER' };
     }
     if (this.heard) return { kind: 'unreachable', reason: 'the connection broke' };
-    return connectFault(e.details || e.message, connection.verified, this.host.address);
+    return connectFault(
+      e.details || e.message,
+      connection.peerSerial !== undefined,
+      this.host.address,
+      this.deps.clock.now(),
+    );
   }
 
   /** Ends the connection and plans the next try. */

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { badState } from '@berth/shared/errors/cluster-error.ts';
-import { writeSecretFile } from '../trust/identity.ts';
+import { writeSecretFile } from '../trust/store.ts';
 
 /** A host that was away for more runs than this has to be enrolled again. */
 const KEPT = 1000;

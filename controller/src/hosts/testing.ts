@@ -6,11 +6,10 @@ import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
 import { Store } from '../state/store.ts';
 import type { State } from '../state/state.ts';
-import { newAuthority, openAuthority, type Authority } from '../trust/authority.ts';
+import { DEFAULT_LIFETIMES, type Authority } from '../trust/authority.ts';
 import { checkRequest } from '../trust/csr.ts';
 import { newRequest } from '../trust/testing.ts';
-import { publicKeyPin } from '@berth/shared/trust/pin.ts';
-import type { Identity } from '../trust/identity.ts';
+import { newTrust, Trust } from '../trust/identity.ts';
 import { FakeAgent } from './fake-agent.ts';
 
 export const silentLog = pino({ level: 'silent' });
@@ -25,27 +24,21 @@ export const memoryState = (): Promise<State> =>
     },
   });
 
-export async function newIdentity(installationId: string): Promise<Identity> {
-  const ca = await newAuthority(installationId, systemClock.now());
-  const authority = await openAuthority(ca);
-  const addresses = ['127.0.0.1:7443'];
-  const own = await authority.signController(installationId, addresses, systemClock.now());
-  return {
-    installationId,
-    addresses,
-    caPem: ca.certificatePem,
-    caPin: publicKeyPin(ca.certificatePem),
-    chainPem: own.certificatePem + ca.certificatePem,
-    keyPem: own.keyPem,
-    authority,
-  };
+export async function newIdentity(installationId: string, lifetimes = DEFAULT_LIFETIMES): Promise<Trust> {
+  const installation = { installationId, addresses: ['127.0.0.1:7443'] };
+  const stored = await newTrust(installation, systemClock.now(), lifetimes);
+  return new Trust(installation, stored, lifetimes, () => undefined);
 }
 
 /** A certificate for a host, as enrolment would give. */
-export async function hostTls(authority: Authority, hostId: HostId, nowMs = systemClock.now()) {
+export async function hostTls(
+  trust: { readonly authority: Authority; readonly caPem: string },
+  hostId: HostId,
+  nowMs = systemClock.now(),
+) {
   const { csrPem, keyPem } = await newRequest();
-  const certificatePem = await authority.signHost(await checkRequest(csrPem), hostId, nowMs);
-  return { caPem: authority.caPem, certificatePem, keyPem };
+  const certificatePem = await trust.authority.signHost('control', await checkRequest(csrPem), hostId, nowMs);
+  return { caPem: trust.caPem, certificatePem, keyPem };
 }
 
 export const newHostId = (): HostId => newId('host', systemClock.now());
@@ -60,9 +53,9 @@ export const enrolledHost = (o: Partial<Host> & Pick<Host, 'id' | 'name' | 'addr
 });
 
 /** An agent that listens, and its host in the inventory. */
-export async function addHost(state: State, authority: Authority, name: string): Promise<FakeAgent> {
+export async function addHost(state: State, trust: Trust, name: string): Promise<FakeAgent> {
   const id = newHostId();
-  const agent = new FakeAgent(id, await hostTls(authority, id));
+  const agent = new FakeAgent(id, await hostTls(trust, id));
   await agent.start();
   await state.update((tx) => tx.hosts.put(enrolledHost({ id, name, address: agent.address })));
   return agent;

@@ -4,6 +4,7 @@
  */
 import type { AuditEntry, AuditHead, AuditRow } from '@berth/shared/model/audit.ts';
 import type { CleanupDebt, JoinToken, Token, User } from '@berth/shared/model/access.ts';
+import type { Certificate } from '@berth/shared/model/certificate.ts';
 import type { Claim, ClaimSums } from '@berth/shared/model/claim.ts';
 import type { Event } from '@berth/shared/model/event.ts';
 import type { Host } from '@berth/shared/model/host.ts';
@@ -72,6 +73,12 @@ export interface Tables {
   readonly debts: Table<CleanupDebt> & { byHost(hostId: HostId): readonly CleanupDebt[] };
   /** Key: host id. */
   readonly reviews: Table<Review> & { byHost(hostId: HostId): readonly Review[] };
+  /** Key: serial. Of hosts that are gone too, while they are valid. */
+  readonly certificates: Table<Certificate> & {
+    byHost(hostId: HostId): readonly Certificate[];
+    /** In no order. */
+    revoked(): readonly Certificate[];
+  };
 }
 
 export type WritableTables = {

@@ -1,5 +1,6 @@
 /** Which tables there are, their keys and indexes, and what is unique. How a table works is table.ts's. */
 import type { CleanupDebt, JoinToken, Token, User } from '@berth/shared/model/access.ts';
+import type { Certificate } from '@berth/shared/model/certificate.ts';
 import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
@@ -86,6 +87,15 @@ class HostedTable<V extends { readonly hostId: HostId }> extends MemTable<V> {
   byHost = (hostId: HostId): readonly V[] => this.find(0, hostId);
 }
 
+class CertificatesTable extends MemTable<Certificate> {
+  constructor(journal: J) {
+    const revoked = { of: (c: Certificate) => (c.state === 'revoked' ? ['revoked'] : []) };
+    super('certificates', (c) => c.serial, [{ of: (c) => [c.hostId] }, revoked], journal);
+  }
+  byHost = (hostId: HostId): readonly Certificate[] => this.find(0, hostId);
+  revoked = (): readonly Certificate[] => this.find(1, 'revoked');
+}
+
 /** Keeps the sums of each host with every change, also with those that an update takes back. */
 class ClaimsTable extends HostedTable<Claim> {
   readonly #sums = new Map<HostId, ClaimSums>();
@@ -118,6 +128,7 @@ export const makeTables = (journal: J) => ({
   joinTokens: new HostedTable<JoinToken>('joinTokens', byId, journal),
   debts: new HostedTable<CleanupDebt>('debts', byId, journal),
   reviews: new HostedTable<Review>('reviews', (r) => r.hostId, journal),
+  certificates: new CertificatesTable(journal),
 });
 
 export type MemTables = ReturnType<typeof makeTables>;

@@ -1,53 +1,78 @@
 /**
- * The installation's own certificate authority: signs the controller and the hosts, and sets every name itself. Keeps its
- * key in memory; identity.ts keeps it on disk.
+ * A certificate authority of the installation: signs leaves and sets every name itself. There are two, which know nothing
+ * of each other: `control` for the controller and the agents' ports, `transfer` for what hosts do among themselves. Keeps
+ * its key in memory; store.ts keeps it on disk.
  */
 import { isIP } from 'node:net';
-import { controllerUri, hostUri } from '@berth/shared/trust/names.ts';
+import { controllerUri, hostUri, transferUri } from '@berth/shared/trust/names.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
 import type { CheckedRequest } from './csr.ts';
 import { exportKey, importKey, makeCa, makeLeaf, newKeyPair, type Signer } from './x509.ts';
 
-const CA_DAYS = 20 * 365;
-const LEAF_DAYS = 365;
+export type CaPurpose = 'control' | 'transfer';
 
-export interface Authority {
-  readonly caPem: string;
-  signHost(request: CheckedRequest, hostId: HostId, nowMs: number): Promise<string>;
-  signController(installationId: string, addresses: readonly string[], nowMs: number): Promise<KeyAndCertificate>;
+/** Milliseconds. */
+export interface Lifetimes {
+  readonly host: number;
+  readonly controller: number;
+  readonly ca: number;
 }
+
+const DAY_MS = 86_400_000;
+export const DEFAULT_LIFETIMES: Lifetimes = { host: 365 * DAY_MS, controller: 365 * DAY_MS, ca: 20 * 365 * DAY_MS };
 
 export interface KeyAndCertificate {
   readonly keyPem: string;
   readonly certificatePem: string;
 }
 
-export async function newAuthority(installationId: string, nowMs: number): Promise<KeyAndCertificate> {
+/** Signs for hosts, with the CA that issues now for each purpose. */
+export interface Authority {
+  signHost(purpose: CaPurpose, request: CheckedRequest, hostId: HostId, nowMs: number): Promise<string>;
+}
+
+export async function newAuthority(
+  purpose: CaPurpose,
+  installationId: string,
+  nowMs: number,
+  lifetimeMs: number,
+): Promise<KeyAndCertificate> {
   const keys = await newKeyPair();
-  const certificatePem = await makeCa(keys, `Berth CA ${installationId}`, nowMs, CA_DAYS);
+  // the serial-like time keeps the names of successive CAs apart, so that chains are built by the right one
+  const made = new Date(nowMs).toISOString().slice(0, 19);
+  const name = `Berth ${purpose} CA ${installationId} ${made}`;
+  const certificatePem = await makeCa(keys, name, { nowMs, lifetimeMs });
   return { keyPem: await exportKey(keys.privateKey), certificatePem };
 }
 
-export async function openAuthority(ca: KeyAndCertificate): Promise<Authority> {
-  const signer: Signer = { certificatePem: ca.certificatePem, privateKey: await importKey(ca.keyPem) };
-  return {
-    caPem: ca.certificatePem,
-    signHost: (request, hostId, nowMs) =>
-      makeLeaf(
-        signer,
-        request.publicKey,
-        { commonName: hostId, uri: hostUri(hostId), dns: [], ip: [] },
-        nowMs,
-        LEAF_DAYS,
-      ),
-    async signController(installationId, addresses, nowMs) {
-      const keys = await newKeyPair();
-      const names = { commonName: 'Berth controller', uri: controllerUri(installationId), ...split(addresses) };
-      const certificatePem = await makeLeaf(signer, keys.publicKey, names, nowMs, LEAF_DAYS);
-      return { keyPem: await exportKey(keys.privateKey), certificatePem };
-    },
-  };
+const URI_OF = { control: hostUri, transfer: transferUri } as const;
+
+export async function signHost(
+  ca: KeyAndCertificate,
+  purpose: CaPurpose,
+  request: CheckedRequest,
+  host: { readonly id: HostId; readonly nowMs: number; readonly lifetimeMs: number },
+): Promise<string> {
+  const names = { commonName: host.id, uri: URI_OF[purpose](host.id), dns: [], ip: [] };
+  return makeLeaf(await signerOf(ca), request.publicKey, names, host);
 }
+
+export async function signController(
+  ca: KeyAndCertificate,
+  about: { readonly installationId: string; readonly addresses: readonly string[] },
+  life: { readonly nowMs: number; readonly lifetimeMs: number },
+): Promise<KeyAndCertificate> {
+  const keys = await newKeyPair();
+  const uri = controllerUri(about.installationId);
+  const names = { commonName: 'Berth controller', uri, ...split(about.addresses) };
+  const certificatePem = await makeLeaf(await signerOf(ca), keys.publicKey, names, life);
+  return { keyPem: await exportKey(keys.privateKey), certificatePem };
+}
+
+const signerOf = async (ca: KeyAndCertificate): Promise<Signer> => ({
+  certificatePem: ca.certificatePem,
+  privateKey: await importKey(ca.keyPem),
+});
 
 /** Host names and IP addresses of `host:port` texts, each once, with those of this machine. */
 function split(addresses: readonly string[]): { dns: string[]; ip: string[] } {

@@ -1,26 +1,44 @@
 /**
- * The controller's identity on disk: installation, CA, its own certificate. Made once by init.ts, loaded at each start,
- * and renewed then when less than a third of the certificate's life is left.
+ * What the controller proves, whom it trusts and what it signs with. Made once by init.ts, loaded at each start, renewed
+ * while it runs; who uses it follows along. The rotation of a CA has its steps here; when each is due is a job's.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { badState } from '@berth/shared/errors/cluster-error.ts';
+import { readCertificate } from '@berth/shared/trust/certificate.ts';
 import { publicKeyPin } from '@berth/shared/trust/pin.ts';
-import { openAuthority, type Authority, type KeyAndCertificate } from './authority.ts';
+import {
+  DEFAULT_LIFETIMES,
+  newAuthority,
+  signController,
+  signHost,
+  type Authority,
+  type CaPurpose,
+  type KeyAndCertificate,
+  type Lifetimes,
+} from './authority.ts';
+import { loadLegacyCa, loadTrust, saveTrust, trustPaths, type StoredTrust } from './store.ts';
 
 export interface Identity {
   readonly installationId: string;
   /** host:port under which the controller was told it can be reached; the first goes into tokens. */
   readonly addresses: readonly string[];
+  /** The CA that signed our own certificate. */
   readonly caPem: string;
-  /** SHA-256 (hex) of the CA's public key. */
+  /** SHA-256 (hex) of that CA's public key. */
   readonly caPin: string;
+  /** All that are trusted for a purpose; the active one first. */
+  readonly cas: Readonly<Record<CaPurpose, readonly string[]>>;
+  /** The CA that signs for hosts now. */
+  readonly issuing: Readonly<Record<CaPurpose, string>>;
   /** Leaf first, then the CA: peers that only know the pin need the CA in the handshake. */
   readonly chainPem: string;
   readonly keyPem: string;
   readonly authority: Authority;
+  /** Called after each change. @returns ends it. */
+  subscribe(listener: () => void): () => void;
 }
 
 const Installation = z.strictObject({ installationId: z.string().min(1), addresses: z.array(z.string()).min(1) });
@@ -33,50 +51,119 @@ export const paths = (dataDir: string) => ({
   auditHead: join(dataDir, 'audit-head'),
   lastSeen: join(dataDir, 'last-seen.json'),
   runs: join(dataDir, 'runs.json'),
-  caKey: join(dataDir, 'trust', 'ca-key.pem'),
-  caCertificate: join(dataDir, 'trust', 'ca.pem'),
-  key: join(dataDir, 'trust', 'controller-key.pem'),
-  certificate: join(dataDir, 'trust', 'controller.pem'),
   adminToken: join(dataDir, 'admin-token'),
+  ...trustPaths(dataDir),
 });
 
-/** Whole or not at all, on disk when it returns, readable by nobody else. */
-export function writeSecretFile(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const fd = openSync(`${path}.new`, 'w', 0o600);
-  try {
-    writeSync(fd, text);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
+export class Trust implements Identity, Authority {
+  private readonly listeners = new Set<() => void>();
+
+  constructor(
+    private readonly installation: Installation,
+    private stored: StoredTrust,
+    private readonly lifetimes: Lifetimes,
+    private readonly save: (stored: StoredTrust) => void,
+  ) {}
+
+  readonly authority: Authority = this;
+
+  get installationId(): string {
+    return this.installation.installationId;
   }
-  renameSync(`${path}.new`, path);
-  const dir = openSync(dirname(path), 'r');
-  fsyncSync(dir);
-  closeSync(dir);
+  get addresses(): readonly string[] {
+    return this.installation.addresses;
+  }
+  get caPem(): string {
+    return this.stored.control.active.certificatePem;
+  }
+  get caPin(): string {
+    return publicKeyPin(this.caPem);
+  }
+  get cas(): Readonly<Record<CaPurpose, readonly string[]>> {
+    const { control, transfer } = this.stored;
+    const all = (set: StoredTrust['control']) => [set.active, set.next].flatMap((c) => c?.certificatePem ?? []);
+    return { control: all(control), transfer: all(transfer) };
+  }
+  get issuing(): Readonly<Record<CaPurpose, string>> {
+    return { control: this.issuer('control').certificatePem, transfer: this.issuer('transfer').certificatePem };
+  }
+  get chainPem(): string {
+    return this.stored.controller.certificatePem + this.caPem;
+  }
+  get certificatePem(): string {
+    return this.stored.controller.certificatePem;
+  }
+  get keyPem(): string {
+    return this.stored.controller.keyPem;
+  }
+  get rotation(): StoredTrust['rotation'] {
+    return this.stored.rotation;
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  signHost: Authority['signHost'] = (purpose, request, id, nowMs) =>
+    signHost(this.issuer(purpose), purpose, request, { id, nowMs, lifetimeMs: this.lifetimes.host });
+
+  /** When the controller's own certificate is due. */
+  get renewAtMs(): number {
+    return readCertificate(this.certificatePem).renewAtMs;
+  }
+
+  /** A new key and certificate for the controller itself. */
+  async renewOwn(nowMs: number): Promise<void> {
+    const life = { nowMs, lifetimeMs: this.lifetimes.controller };
+    const controller = await signController(this.stored.control.active, this.installation, life);
+    this.put({ ...this.stored, controller });
+  }
+
+  /** Whether its own certificate can't serve, or is due. One from the future was made while the clock was wrong. */
+  ownIsDue(nowMs: number): boolean {
+    const { notBeforeMs, renewAtMs } = readCertificate(this.certificatePem);
+    const own = new X509Certificate(this.certificatePem);
+    const fits = own.checkPrivateKey(createPrivateKey(this.keyPem));
+    const signed = own.verify(new X509Certificate(this.caPem).publicKey);
+    return nowMs >= renewAtMs || nowMs < notBeforeMs || !fits || !signed;
+  }
+
+  private issuer(purpose: CaPurpose): KeyAndCertificate {
+    const set = this.stored[purpose];
+    return (this.stored.rotation?.issuing === 'next' ? set.next : undefined) ?? set.active;
+  }
+
+  private put(next: StoredTrust): void {
+    this.save(next);
+    this.stored = next;
+    for (const listener of this.listeners) listener();
+  }
 }
 
-export function writeController(dataDir: string, c: KeyAndCertificate): void {
-  const at = paths(dataDir);
-  writeSecretFile(at.key, c.keyPem);
-  writeSecretFile(at.certificate, c.certificatePem);
+/** New CAs and a certificate for the controller, not on disk yet. */
+export async function newTrust(i: Installation, nowMs: number, lifetimes: Lifetimes): Promise<StoredTrust> {
+  const active = await newAuthority('control', i.installationId, nowMs, lifetimes.ca);
+  return completeTrust(active, i, nowMs, lifetimes);
+}
+
+async function completeTrust(active: KeyAndCertificate, i: Installation, nowMs: number, lifetimes: Lifetimes) {
+  const transfer = await newAuthority('transfer', i.installationId, nowMs, lifetimes.ca);
+  const controller = await signController(active, i, { nowMs, lifetimeMs: lifetimes.controller });
+  return { version: 1 as const, control: { active }, transfer: { active: transfer }, controller };
 }
 
 /** BAD_STATE, with what to do, when the directory holds no installation. */
-export async function loadIdentity(dataDir: string, nowMs: number): Promise<Identity> {
+export async function loadIdentity(dataDir: string, nowMs: number, lifetimes = DEFAULT_LIFETIMES): Promise<Trust> {
   const installation = readInstallation(dataDir);
-  const at = paths(dataDir);
-  const caPem = readFileSync(at.caCertificate, 'utf8');
-  const authority = await openAuthority({ keyPem: readFileSync(at.caKey, 'utf8'), certificatePem: caPem });
-  const own = await currentCertificate(dataDir, installation, authority, nowMs);
-  return {
-    ...installation,
-    caPem,
-    caPin: publicKeyPin(caPem),
-    chainPem: own.certificatePem + caPem,
-    keyPem: own.keyPem,
-    authority,
-  };
+  let stored = loadTrust(dataDir);
+  if (stored === undefined) {
+    stored = await completeTrust(loadLegacyCa(dataDir), installation, nowMs, lifetimes);
+    saveTrust(dataDir, stored);
+  }
+  const trust = new Trust(installation, stored, lifetimes, (next) => saveTrust(dataDir, next));
+  if (trust.ownIsDue(nowMs)) await trust.renewOwn(nowMs);
+  return trust;
 }
 
 export function readInstallation(dataDir: string): Installation {
@@ -92,25 +179,4 @@ export function readInstallation(dataDir: string): Installation {
   } catch (e) {
     throw badState(`${paths(dataDir).marker} is damaged: put it back from a backup`, {}, e);
   }
-}
-
-async function currentCertificate(dataDir: string, i: Installation, authority: Authority, nowMs: number) {
-  const at = paths(dataDir);
-  const own = { keyPem: readFileSync(at.key, 'utf8'), certificatePem: readFileSync(at.certificate, 'utf8') };
-  if (!needsRenewal(own.certificatePem, nowMs) && keyMatches(own)) return own;
-  const renewed = await authority.signController(i.installationId, i.addresses, nowMs);
-  writeController(dataDir, renewed);
-  return renewed;
-}
-
-function needsRenewal(certificatePem: string, nowMs: number): boolean {
-  const certificate = new X509Certificate(certificatePem);
-  const from = Date.parse(certificate.validFrom);
-  const to = Date.parse(certificate.validTo);
-  return to - nowMs < (to - from) / 3;
-}
-
-/** False after a crash between the two files of a renewal. */
-function keyMatches(own: KeyAndCertificate): boolean {
-  return new X509Certificate(own.certificatePem).checkPrivateKey(createPrivateKey(own.keyPem));
 }

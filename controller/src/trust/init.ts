@@ -17,8 +17,9 @@ import { putUser } from '../app/users.ts';
 import { openState } from '../state/open-state.ts';
 import type { Tx } from '../state/state.ts';
 import { initState } from '../state/sqlite/init.ts';
-import { newAuthority, openAuthority } from './authority.ts';
-import { loadIdentity, paths, writeController, writeSecretFile } from './identity.ts';
+import { DEFAULT_LIFETIMES, type Lifetimes } from './authority.ts';
+import { loadIdentity, newTrust, paths } from './identity.ts';
+import { saveTrust, writeSecretFile } from './store.ts';
 
 export interface InitOptions {
   readonly dataDir: string;
@@ -26,6 +27,8 @@ export interface InitOptions {
   readonly addresses: readonly string[];
   readonly clock: Clock;
   readonly log: Log;
+  /** Of the CAs and the controller's certificate. */
+  readonly lifetimes?: Lifetimes;
   readonly workerFile?: string | URL;
 }
 
@@ -43,7 +46,7 @@ export async function initialise(o: InitOptions): Promise<{ installationId: stri
   } catch (e) {
     // nothing of it was there before
     for (const suffix of ['', '-wal', '-shm', '.pid']) rmSync(at.database + suffix, { force: true });
-    for (const made of [at.caKey, at.caCertificate, at.key, at.certificate, at.adminToken])
+    for (const made of [at.trust, at.caCertificate, at.adminToken])
       for (const suffix of ['', '.new']) rmSync(made + suffix, { force: true });
     throw e;
   }
@@ -52,19 +55,17 @@ export async function initialise(o: InitOptions): Promise<{ installationId: stri
 async function make(o: InitOptions, addresses: readonly string[]): Promise<string> {
   const at = paths(o.dataDir);
   const { installationId } = initState({ path: at.database, clock: o.clock });
-  const ca = await newAuthority(installationId, o.clock.now());
-  writeSecretFile(at.caKey, ca.keyPem);
-  writeSecretFile(at.caCertificate, ca.certificatePem);
-  const authority = await openAuthority(ca);
-  writeController(o.dataDir, await authority.signController(installationId, addresses, o.clock.now()));
-  await writeAdminToken(o, addresses[0] ?? '', publicKeyPin(ca.certificatePem));
-  writeSecretFile(at.marker, JSON.stringify({ installationId, addresses }) + '\n');
+  const installation = { installationId, addresses: [...addresses] };
+  const trust = await newTrust(installation, o.clock.now(), o.lifetimes ?? DEFAULT_LIFETIMES);
+  saveTrust(o.dataDir, trust);
+  await writeAdminToken(o, addresses[0] ?? '', publicKeyPin(trust.control.active.certificatePem));
+  writeSecretFile(at.marker, JSON.stringify(installation) + '\n');
   return installationId;
 }
 
 /** A new administrator's token for a controller that is stopped: the way back in when all others are lost. */
 export async function renewAdminToken(o: Omit<InitOptions, 'addresses'>): Promise<string> {
-  const identity = await loadIdentity(o.dataDir, o.clock.now());
+  const identity = await loadIdentity(o.dataDir, o.clock.now(), o.lifetimes);
   await writeAdminToken(o, identity.addresses[0] ?? '', identity.caPin);
   return paths(o.dataDir).adminToken;
 }
@@ -113,7 +114,7 @@ function refuseUnlessEmpty(dataDir: string): void {
   const at = paths(dataDir);
   if (existsSync(at.marker))
     throw badState(`${dataDir} holds an installation already. Start it: berth-controller run --data-dir ${dataDir}`);
-  const left = [at.database, at.caKey, at.adminToken].find((f) => existsSync(f));
+  const left = [at.database, at.trust, at.legacyCaKey, at.adminToken].find((f) => existsSync(f));
   if (left !== undefined)
     throw badState(
       `${dataDir} holds parts of an installation (${left}) but not all of it: init was interrupted, or files are missing. ` +

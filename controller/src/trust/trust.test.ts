@@ -1,26 +1,36 @@
 import { X509Certificate } from 'node:crypto';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { issuerAmong, readCertificate } from '@berth/shared/trust/certificate.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
-import { newAuthority, openAuthority, type Authority } from './authority.ts';
+import { DEFAULT_LIFETIMES } from './authority.ts';
 import { checkRequest } from './csr.ts';
+import { loadIdentity, newTrust, paths, Trust } from './identity.ts';
+import { writeSecretFile } from './store.ts';
 import { newRequest, type KeyAlgorithm } from './testing.ts';
 
 const NOW = Date.parse('2026-03-01T00:00:00Z');
+const YEAR_MS = 365 * 86_400_000;
 const HOST = 'host-0000000000000000000000' as HostId;
 
 const csr = async (a?: KeyAlgorithm) => (await newRequest(a)).csrPem;
 const p256 = () => csr();
 
+const INSTALLATION = { installationId: 'i-1', addresses: ['[fd00::1]:7443', 'berth.example:7443'] };
+
 describe('the authority', () => {
-  let authority: Authority;
+  let trust: Trust;
   beforeAll(async () => {
-    authority = await openAuthority(await newAuthority('installation-x', NOW));
+    const stored = await newTrust(INSTALLATION, NOW, DEFAULT_LIFETIMES);
+    trust = new Trust(INSTALLATION, stored, DEFAULT_LIFETIMES, () => undefined);
   });
 
   it('sets the names itself and ignores those of the request', async () => {
-    const pem = await authority.signHost(await checkRequest(await p256()), HOST, NOW);
+    const pem = await trust.signHost('control', await checkRequest(await p256()), HOST, NOW);
     const certificate = new X509Certificate(pem);
     expect(certificate.subjectAltName).toBe(`URI:urn:berth:host:${HOST}`);
     expect(certificate.subject).toBe(`CN=${HOST}`);
@@ -28,22 +38,43 @@ describe('the authority', () => {
     expect(certificate.ca).toBe(false);
   });
 
-  it('signs certificates that the CA verifies and that live a year', async () => {
-    const pem = await authority.signHost(await checkRequest(await p256()), HOST, NOW);
+  it('signs certificates that the CA verifies, that live a year, and are due at two thirds of it', async () => {
+    const pem = await trust.signHost('control', await checkRequest(await p256()), HOST, NOW);
     const certificate = new X509Certificate(pem);
-    const ca = new X509Certificate(authority.caPem);
+    const ca = new X509Certificate(trust.caPem);
     expect(certificate.verify(ca.publicKey)).toBe(true);
     expect(certificate.checkIssued(ca)).toBe(true);
-    expect(Date.parse(certificate.validTo) - NOW).toBe(365 * 86_400_000);
+    const { notBeforeMs, notAfterMs, renewAtMs } = readCertificate(pem);
+    expect(notAfterMs - NOW).toBe(YEAR_MS);
+    expect(notBeforeMs).toBe(NOW - 5 * 60_000);
+    expect((renewAtMs - NOW) / YEAR_MS).toBeCloseTo(2 / 3, 3);
   });
 
-  it('names the controller by installation, addresses and this machine', async () => {
-    const { certificatePem } = await authority.signController('i-1', ['[fd00::1]:7443', 'berth.example:7443'], NOW);
-    const names = new X509Certificate(certificatePem).subjectAltName ?? '';
+  it('has a CA of its own for what hosts do among themselves', async () => {
+    const pem = await trust.signHost('transfer', await checkRequest(await p256()), HOST, NOW);
+    expect(peerName(new X509Certificate(pem).subjectAltName)).toEqual({ kind: 'transfer', id: HOST });
+    expect(issuerAmong(new X509Certificate(pem), trust.cas.transfer)).toBe(trust.cas.transfer[0]);
+    expect(issuerAmong(new X509Certificate(pem), trust.cas.control)).toBeUndefined();
+  });
+
+  it('signs nothing that outlives its CA', async () => {
+    const nearTheEnd = NOW + DEFAULT_LIFETIMES.ca - 86_400_000;
+    const pem = await trust.signHost('control', await checkRequest(await p256()), HOST, nearTheEnd);
+    expect(readCertificate(pem).notAfterMs).toBe(readCertificate(trust.caPem).notAfterMs);
+  });
+
+  it('names the controller by installation, addresses and this machine', () => {
+    const names = new X509Certificate(trust.certificatePem).subjectAltName ?? '';
     expect(peerName(names)).toEqual({ kind: 'controller', id: 'i-1' });
     expect(names).toContain('DNS:berth.example');
     expect(names).toContain('IP Address:FD00:0:0:0:0:0:0:1');
     expect(names).toContain('DNS:localhost');
+  });
+
+  it('finds its own certificate due at two thirds of its life, and when it was made while the clock was ahead', async () => {
+    expect(trust.ownIsDue(NOW + YEAR_MS / 2)).toBe(false);
+    expect(trust.ownIsDue(NOW + YEAR_MS * 0.67)).toBe(true);
+    expect(trust.ownIsDue(NOW - YEAR_MS)).toBe(true);
   });
 });
 
@@ -88,5 +119,26 @@ describe('a certificate request', () => {
     ['huge', 'A'.repeat(20_000)],
   ])('that is %s is refused with one line', async (_, pem) => {
     await expect(checkRequest(pem)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+  });
+});
+
+describe('the data directory of an older controller', () => {
+  it('keeps its CA, gets one for transfers, and its files become one', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'berth-trust-'));
+    const at = paths(dir);
+    const { active } = (await newTrust(INSTALLATION, NOW, DEFAULT_LIFETIMES)).control;
+    writeSecretFile(at.marker, JSON.stringify(INSTALLATION));
+    writeSecretFile(at.legacyCaKey, active.keyPem);
+    writeSecretFile(at.caCertificate, active.certificatePem);
+    writeSecretFile(at.legacyKey, 'the old key');
+    writeSecretFile(at.legacyCertificate, 'the old certificate');
+    const first = await loadIdentity(dir, NOW);
+    expect(first.caPem).toBe(active.certificatePem);
+    expect(first.cas.transfer).toHaveLength(1);
+    expect(first.ownIsDue(NOW)).toBe(false);
+    expect(readdirSync(join(dir, 'trust')).sort()).toEqual(['ca.pem', 'trust.json']);
+    const second = await loadIdentity(dir, NOW);
+    expect([second.cas, second.chainPem]).toEqual([first.cas, first.chainPem]);
+    rmSync(dir, { recursive: true });
   });
 });

@@ -9,8 +9,8 @@ import { newBytes } from '@berth/shared/runtime/random.ts';
 type CryptoKey = webcrypto.CryptoKey;
 
 const ECDSA_P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+/** A certificate is valid a little before it was made, for clocks that are a little behind. */
 const SKEW_MS = 5 * 60_000;
-const DAY_MS = 86_400_000;
 
 export interface KeyPair {
   readonly privateKey: CryptoKey;
@@ -42,19 +42,24 @@ export const importKey = (pem: string): Promise<CryptoKey> =>
 
 const serial = (): string => Buffer.concat([Buffer.from([0x01]), newBytes(15)]).toString('hex');
 
-const validity = (nowMs: number, days: number) => ({
-  notBefore: new Date(nowMs - SKEW_MS),
-  notAfter: new Date(nowMs + days * DAY_MS),
+export interface Life {
+  readonly nowMs: number;
+  readonly lifetimeMs: number;
+}
+
+const validity = ({ nowMs, lifetimeMs }: Life, untilMs = Infinity) => ({
+  notBefore: new Date(nowMs - Math.min(SKEW_MS, lifetimeMs / 4)),
+  notAfter: new Date(Math.min(nowMs + lifetimeMs, untilMs)),
 });
 
 const pemOf = (certificate: x509.X509Certificate): string => certificate.toString('pem') + '\n';
 
 /** A self-signed CA that may sign leaves only. */
-export async function makeCa(keys: KeyPair, commonName: string, nowMs: number, days: number): Promise<string> {
+export async function makeCa(keys: KeyPair, commonName: string, life: Life): Promise<string> {
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: serial(),
     name: [{ CN: [commonName] }],
-    ...validity(nowMs, days),
+    ...validity(life),
     signingAlgorithm: ECDSA_P256,
     keys,
     extensions: [
@@ -66,20 +71,19 @@ export async function makeCa(keys: KeyPair, commonName: string, nowMs: number, d
   return pemOf(certificate);
 }
 
-/** A certificate for both ends of a connection, with exactly these names. */
+/** A certificate for both ends of a connection, with exactly these names. It does not outlive its CA. */
 export async function makeLeaf(
   ca: Signer,
   publicKey: CryptoKey | x509.PublicKey,
   names: LeafNames,
-  nowMs: number,
-  days: number,
+  life: Life,
 ): Promise<string> {
   const issuer = new x509.X509Certificate(ca.certificatePem);
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serial(),
     subject: [{ CN: [names.commonName] }],
     issuer: issuer.subjectName,
-    ...validity(nowMs, days),
+    ...validity(life, issuer.notAfter.getTime()),
     signingAlgorithm: ECDSA_P256,
     publicKey,
     signingKey: ca.privateKey,

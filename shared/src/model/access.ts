@@ -56,7 +56,14 @@ export interface JoinToken {
   readonly secretHash: string;
   readonly expiresAtMs: number;
   /** SHA-256 (hex) of the public key it was used with, and the certificate given then. */
-  readonly usedBy: { readonly keyFingerprint: string; readonly certificatePem: string } | undefined;
+  readonly usedBy:
+    | {
+        readonly keyFingerprint: string;
+        readonly certificatePem: string;
+        /** Absent when no certificate for transfers was asked for. */
+        readonly transfer?: { readonly keyFingerprint: string; readonly certificatePem: string };
+      }
+    | undefined;
 }
 
 /** What is to be removed from a host before it counts as up again. */

@@ -1,18 +1,22 @@
 /**
- * Who a certificate speaks for: a URI in its subjectAltName, set by the controller when it signs. Peers are verified by
- * this name and the CA, never by address.
+ * Who a certificate speaks for, and what for: a URI in its subjectAltName, set by the controller when it signs. Peers are
+ * verified by this name and the CA, never by address. A host has two names: `host` on its agent port, `transfer` between
+ * hosts; each comes from a CA of its own, so that a certificate for one port never opens the other.
  */
 export const hostUri = (hostId: string): string => `urn:berth:host:${hostId}`;
+export const transferUri = (hostId: string): string => `urn:berth:transfer:${hostId}`;
 export const controllerUri = (installationId: string): string => `urn:berth:controller:${installationId}`;
 
-export type PeerName =
-  { readonly kind: 'host'; readonly id: string } | { readonly kind: 'controller'; readonly id: string };
+export interface PeerName {
+  readonly kind: 'host' | 'transfer' | 'controller';
+  readonly id: string;
+}
 
 /** Reads Node's `subjectaltname` text of a peer certificate. Undefined unless it holds exactly one Berth name. */
 export function peerName(subjectAltName: string | undefined): PeerName | undefined {
   const names = (subjectAltName ?? '')
     .split(', ')
-    .map((part) => /^URI:urn:berth:(host|controller):([A-Za-z0-9-]+)$/.exec(part))
+    .map((part) => /^URI:urn:berth:(host|transfer|controller):([A-Za-z0-9-]+)$/.exec(part))
     .filter((m) => m !== null);
   const [only] = names;
   return names.length === 1 && only ? { kind: only[1] as PeerName['kind'], id: only[2] as string } : undefined;

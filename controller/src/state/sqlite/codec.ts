@@ -44,6 +44,7 @@ export const CODECS: readonly Codec[] = [
   codec('joinTokens', 'id hostId secretHash #expiresAtMs'),
   codec('debts', 'id hostId kind target vmId why'),
   codec('reviews', 'hostId #restoredAtMs #backupAtMs'),
+  codec('certificates', 'serial purpose hostId state #notAfterMs'),
 ];
 
 export function codecOf(table: TableName): Codec {

@@ -199,4 +199,17 @@ CREATE INDEX audit_by_user ON audit (user, seq);
 CREATE INDEX audit_by_object ON audit (object, seq);
 `,
   },
+  {
+    version: 5,
+    sql: `
+CREATE TABLE certificates (
+  serial TEXT PRIMARY KEY,
+  purpose TEXT NOT NULL,
+  host_id TEXT NOT NULL,
+  state TEXT NOT NULL,
+  not_after_ms INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
+`,
+  },
 ];

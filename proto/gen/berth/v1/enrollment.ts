@@ -30,6 +30,8 @@ export interface EnrollRequest {
   tokenSecret: string;
   /** PKCS #10, PEM. */
   csrPem: string;
+  /** Of another key, for the certificate between hosts. Empty: none is given now. */
+  transferCsrPem: string;
 }
 
 export interface EnrollResponse {
@@ -38,10 +40,16 @@ export interface EnrollResponse {
   hostId: string;
   hostName: string;
   installationId: string;
+  /** Empty when none was asked for. */
+  transferCertificatePem: string;
+  /** All CAs whose hosts this one may meet, PEM; empty as above. */
+  transferCaPems: string[];
+  /** All CAs whose controller this host obeys, PEM; `ca_pem` is among them. */
+  caPems: string[];
 }
 
 function createBaseEnrollRequest(): EnrollRequest {
-  return { tokenId: "", tokenSecret: "", csrPem: "" };
+  return { tokenId: "", tokenSecret: "", csrPem: "", transferCsrPem: "" };
 }
 
 export const EnrollRequest: MessageFns<EnrollRequest> = {
@@ -54,6 +62,9 @@ export const EnrollRequest: MessageFns<EnrollRequest> = {
     }
     if (message.csrPem !== "") {
       writer.uint32(26).string(message.csrPem);
+    }
+    if (message.transferCsrPem !== "") {
+      writer.uint32(34).string(message.transferCsrPem);
     }
     return writer;
   },
@@ -95,6 +106,14 @@ export const EnrollRequest: MessageFns<EnrollRequest> = {
             message.csrPem = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.transferCsrPem = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -115,12 +134,22 @@ export const EnrollRequest: MessageFns<EnrollRequest> = {
     message.tokenId = object.tokenId ?? "";
     message.tokenSecret = object.tokenSecret ?? "";
     message.csrPem = object.csrPem ?? "";
+    message.transferCsrPem = object.transferCsrPem ?? "";
     return message;
   },
 };
 
 function createBaseEnrollResponse(): EnrollResponse {
-  return { certificatePem: "", caPem: "", hostId: "", hostName: "", installationId: "" };
+  return {
+    certificatePem: "",
+    caPem: "",
+    hostId: "",
+    hostName: "",
+    installationId: "",
+    transferCertificatePem: "",
+    transferCaPems: [],
+    caPems: [],
+  };
 }
 
 export const EnrollResponse: MessageFns<EnrollResponse> = {
@@ -139,6 +168,15 @@ export const EnrollResponse: MessageFns<EnrollResponse> = {
     }
     if (message.installationId !== "") {
       writer.uint32(42).string(message.installationId);
+    }
+    if (message.transferCertificatePem !== "") {
+      writer.uint32(50).string(message.transferCertificatePem);
+    }
+    for (const v of message.transferCaPems) {
+      writer.uint32(58).string(v!);
+    }
+    for (const v of message.caPems) {
+      writer.uint32(66).string(v!);
     }
     return writer;
   },
@@ -196,6 +234,30 @@ export const EnrollResponse: MessageFns<EnrollResponse> = {
             message.installationId = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.transferCertificatePem = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.transferCaPems.push(reader.string());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.caPems.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -218,6 +280,9 @@ export const EnrollResponse: MessageFns<EnrollResponse> = {
     message.hostId = object.hostId ?? "";
     message.hostName = object.hostName ?? "";
     message.installationId = object.installationId ?? "";
+    message.transferCertificatePem = object.transferCertificatePem ?? "";
+    message.transferCaPems = object.transferCaPems?.map((e) => e) || [];
+    message.caPems = object.caPems?.map((e) => e) || [];
     return message;
   },
 };

@@ -20,6 +20,14 @@ CREATE TABLE audit (
 ) STRICT;
 CREATE INDEX audit_by_object ON audit (object, seq);
 CREATE INDEX audit_by_user ON audit (user, seq);
+CREATE TABLE certificates (
+  serial TEXT PRIMARY KEY,
+  purpose TEXT NOT NULL,
+  host_id TEXT NOT NULL,
+  state TEXT NOT NULL,
+  not_after_ms INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
 CREATE TABLE claims (
   vm_id TEXT PRIMARY KEY REFERENCES vms (id) DEFERRABLE INITIALLY DEFERRED,
   host_id TEXT NOT NULL REFERENCES hosts (id) DEFERRABLE INITIALLY DEFERRED,
