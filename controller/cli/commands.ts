@@ -25,6 +25,10 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
     summary: 'long work: what runs, what failed, what is stuck',
     load: async () => (await import('./job/commands.ts')).jobCommands,
   },
+  cert: {
+    summary: 'certificates: what expires when, and ending one before its time',
+    load: async () => (await import('./cert/cert.ts')).certCommands,
+  },
   event: { summary: 'what happened', load: async () => (await import('./event/event.ts')).eventCommands },
   user: {
     summary: 'users and service accounts, and what they may do',

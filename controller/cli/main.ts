@@ -21,6 +21,7 @@ async function main(words: readonly string[]): Promise<number> {
   onLostOutput();
   let worst: number = EXIT.done;
   let api: Api | undefined;
+  let follow: (() => Promise<void>) | undefined;
   const context = async (name: string | undefined): Promise<Context> => {
     const { configStore } = await import('./core/config.ts');
     const config = configStore(name);
@@ -36,7 +37,11 @@ async function main(words: readonly string[]): Promise<number> {
         if (!api) {
           const endpoint = config.endpoint();
           const { createApi } = await import('./core/api.ts');
-          api = createApi(endpoint, () => systemClock.now());
+          const made = (api = createApi(endpoint, () => systemClock.now()));
+          follow = async () => {
+            if (made.toldCa() !== undefined)
+              await (await import('./core/follow-ca.ts')).followCa(made, config, endpoint);
+          };
         }
         return api;
       },
@@ -59,6 +64,7 @@ async function main(words: readonly string[]): Promise<number> {
     process.stderr.write(`berth: ${errorText(error)}\n`);
     return exitCode(error);
   } finally {
+    await follow?.().catch(() => undefined);
     api?.close();
   }
 }

@@ -3,12 +3,14 @@ import { badState, chain } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import { newId } from '@berth/shared/model/ids.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { trustDigest } from '@berth/shared/trust/certificate.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
 import { ApiServer } from './api/server.ts';
 import type { App } from './api/services.ts';
 import { joinAddress, splitAddress } from './app/address.ts';
 import { Audit } from './app/audit.ts';
 import { HeadFile } from './app/audit-head.ts';
+import { Certificates } from './app/certificates.ts';
 import { Enrollment } from './app/enrollment.ts';
 import { Events } from './app/events.ts';
 import { HostsApp } from './app/hosts.ts';
@@ -36,6 +38,7 @@ import { openState } from './state/open-state.ts';
 import type { State } from './state/state.ts';
 import { loadIdentity, paths, type Trust } from './trust/identity.ts';
 import { CertificateKeeper } from './trust/keeper.ts';
+import { createRotation } from './trust/rotation.ts';
 import { OwnRenewal } from './trust/own-renewal.ts';
 
 export interface ControllerOptions {
@@ -76,6 +79,14 @@ export interface Parts {
   readonly identity: Trust;
   readonly keeper: CertificateKeeper;
   readonly ownRenewal: OwnRenewal;
+}
+
+/** What answers carry: the same for the same CAs. */
+function caDigest(trust: Trust): () => string {
+  const digest = () => trustDigest({ control: trust.cas.control }).slice(0, 16);
+  let now = digest();
+  trust.subscribe(() => (now = digest()));
+  return () => now;
 }
 
 export const createController = (options: ControllerOptions): Controller => new BuiltController(options);
@@ -163,9 +174,11 @@ class BuiltController implements Controller {
     const hosts = this.buildHosts(identity, state, fence, reconcilers);
     const uploads = new Uploads(clock);
     const world = new WorldView(state.tables, hosts, policy);
+    const keeper = new CertificateKeeper({ state, hosts, trust: identity, clock, random, log });
+    const ca = createRotation({ trust: identity, keeper, tables: state.tables, clock });
     const jobs: Jobs = openJobs({
       state,
-      deps: makeJobDeps({ hosts, tables: state.tables, world, uploads }),
+      deps: makeJobDeps({ hosts, tables: state.tables, world, uploads, ca }),
       defs: JOBS,
       clock,
       log,
@@ -176,6 +189,8 @@ class BuiltController implements Controller {
     const audit = new Audit({ state, clock, log, head });
     const advertised = () => this.advertised(identity);
     const app: App = {
+      certificates: new Certificates({ state, jobs, trust: identity, keeper, clock }),
+      trust: identity,
       hosts: new HostsApp({ state, hosts, clock, policy, trust: identity, advertised }),
       vms: new Vms({ state, hosts, jobs, clock, random, world }),
       images: new Images({ state, hosts, jobs, uploads, clock }),
@@ -189,8 +204,7 @@ class BuiltController implements Controller {
       connections: hosts,
       about: { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() },
     };
-    const api = new ApiServer({ app, identity, wrap: { state, tokens, audit, clock, log } });
-    const keeper = new CertificateKeeper({ state, hosts, trust: identity, clock, random, log });
+    const api = new ApiServer({ app, identity, wrap: { state, tokens, audit, clock, log, ca: caDigest(identity) } });
     const ownRenewal = new OwnRenewal(identity, clock, log);
     return { state, hosts, jobs, reconcilers, api, identity, audit, keeper, ownRenewal };
   }

@@ -5,11 +5,14 @@ import {
   credentials,
   Metadata,
   type ClientReadableStream,
+  type ClientUnaryCall,
   type ClientWritableStream,
   type ClientDuplexStream,
   type ServiceError,
+  type StatusObject,
 } from '@grpc/grpc-js';
 import { AuditServiceClient } from '@berth/proto/v1/audit.ts';
+import { CertificateServiceClient } from '@berth/proto/v1/certificate.ts';
 import { ControllerServiceClient } from '@berth/proto/v1/controller.ts';
 import { EventServiceClient } from '@berth/proto/v1/event.ts';
 import { HostServiceClient } from '@berth/proto/v1/host.ts';
@@ -29,7 +32,7 @@ type Unary<Q, R> = (
   metadata: Metadata,
   options: { deadline: number },
   done: (e: ServiceError | null, r: R) => void,
-) => unknown;
+) => ClientUnaryCall;
 type Streaming<Q, R> = (request: Q, metadata: Metadata) => ClientReadableStream<R>;
 
 /** Any unary call is answered within this, or the controller counts as unreachable. */
@@ -46,6 +49,9 @@ export interface Api {
   readonly users: UserServiceClient;
   readonly audit: AuditServiceClient;
   readonly controller: ControllerServiceClient;
+  readonly certificates: CertificateServiceClient;
+  /** What the controller said of its CAs with the last answer; see follow-ca.ts. */
+  toldCa(): string | undefined;
   call<C extends Client, Q, R>(client: C, method: (c: C) => Unary<Q, R>, request: Q): Promise<R>;
   stream<C extends Client, Q, R>(
     client: C,
@@ -92,6 +98,8 @@ export function createApi(endpoint: Endpoint, now: () => number): Api {
     return error.reason === 'CONTROLLER_UNREACHABLE' ? controllerUnreachable(endpoint.controller, e.details) : error;
   };
   const images = make(ImageServiceClient, shared);
+  let toldCa: string | undefined;
+  const hear = (s: StatusObject) => (toldCa = s.metadata.get('berth-ca')[0]?.toString() ?? toldCa);
   return {
     vms,
     images,
@@ -103,11 +111,14 @@ export function createApi(endpoint: Endpoint, now: () => number): Api {
     users: make(UserServiceClient, shared),
     audit: make(AuditServiceClient, shared),
     controller: make(ControllerServiceClient, shared),
+    certificates: make(CertificateServiceClient, shared),
+    toldCa: () => toldCa,
     call: (client, method, request) =>
       new Promise((resolve, reject) => {
-        method(client).call(client, request, metadata(), { deadline: now() + DEADLINE_MS }, (e, r) =>
+        const under = method(client).call(client, request, metadata(), { deadline: now() + DEADLINE_MS }, (e, r) =>
           e ? reject(translate(e)) : resolve(r),
         );
+        under.on('status', hear);
       }),
     stream: (client, method, request, signal) =>
       read(method(client).call(client, request, metadata()), signal, translate),

@@ -8,7 +8,7 @@ describe('a controller that does not answer', () => {
     const refused = 'No connection established. Last error: Error: connect ECONNREFUSED 127.0.0.1:9. Resolution note: ';
     expect(words(refused)).toBe("the controller at h:7443 can't be reached: connection refused. Does it run?");
     expect(words('Name resolution failed for target dns:h:7443')).toMatch(/no such host name$/);
-    expect(words('self-signed certificate in certificate chain')).toMatch(/pinned at login$/);
+    expect(words('self-signed certificate in certificate chain')).toMatch(/pinned at login/);
     expect(words('Deadline exceeded after 30s')).toMatch(/no answer in time$/);
     expect(words('something else\nat line 5')).toMatch(/reached: something else$/);
   });

@@ -7,7 +7,14 @@ const CAUSES: readonly (readonly [RegExp, string])[] = [
   [/EHOSTUNREACH|ENETUNREACH/, 'there is no way to it in the network'],
   [/ECONNRESET|EPIPE|[Cc]onnection dropped/, 'the connection broke. Jobs go on when it is back: berth job list'],
   [/ETIMEDOUT|DEADLINE|[Dd]eadline/, 'no answer in time'],
-  [/certificate|self-signed|not a Berth controller/, 'its certificate is not the one that was pinned at login'],
+  [
+    /certificate has expired|not yet valid/,
+    "its certificate is not valid by the clock of this machine: compare it with the controller's",
+  ],
+  [
+    /certificate|self-signed|not a Berth controller/,
+    'its certificate is not of the CA that was pinned at login. If its CAs were replaced since, log in again',
+  ],
 ];
 
 /** @param said by grpc, with the system's error in it. */

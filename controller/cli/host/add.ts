@@ -52,6 +52,17 @@ the host end. The token goes to standard output, or to --token-file; everything 
   },
 };
 
+export const hostReEnroll: Command = {
+  noun: 'host',
+  verb: 're-enroll',
+  summary: 'make a join token for a host whose certificate ran out or was revoked',
+  details: `The host stays what it is: its name, VMs, disks and jobs. Its certificates of before are revoked when it uses the token. Example:
+  berth host re-enroll h1 | ssh root@h1.example.org berth-agent enroll`,
+  args: [{ name: 'host', description: 'the host', required: true, kind: 'host' }],
+  flags: [TOKEN_FILE],
+  run: (ctx, args, flags) => hostToken.run(ctx, args, flags),
+};
+
 function give(ctx: Context, name: string, token: JoinToken | undefined, file: string | undefined): void {
   if (!token) throw new Error('BUG: the controller sent no token');
   const left = formatDuration(Number(token.expiresAtMs) - ctx.clock.now());

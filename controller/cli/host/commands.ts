@@ -1,6 +1,6 @@
 /** The verbs of `berth host`, in the order in which help shows them. */
 import type { Command } from '../core/command.ts';
-import { hostAdd, hostToken } from './add.ts';
+import { hostAdd, hostReEnroll, hostToken } from './add.ts';
 import { hostDrain, hostRemove, hostResume } from './change.ts';
 import { hostList } from './list.ts';
 import { hostAccept, hostReview } from './review.ts';
@@ -11,6 +11,7 @@ export const hostCommands: readonly Command[] = [
   hostShow,
   hostAdd,
   hostToken,
+  hostReEnroll,
   hostDrain,
   hostResume,
   hostRemove,

@@ -9,6 +9,11 @@ export const AUTHORISATION: Readonly<Record<string, Needed>> = {
   '/berth.v1.AuditService/ListAudit': 'admin',
   '/berth.v1.AuditService/VerifyAudit': 'admin',
 
+  '/berth.v1.CertificateService/ListCertificates': 'viewer',
+  '/berth.v1.CertificateService/RevokeCertificates': 'admin',
+  '/berth.v1.CertificateService/RotateCa': 'admin',
+  '/berth.v1.CertificateService/GetTrust': 'self',
+
   '/berth.v1.ControllerService/GetController': 'viewer',
 
   '/berth.v1.EnrollmentService/Enroll': 'anyone',

@@ -21,6 +21,8 @@ export interface CallDeps {
   readonly audit?: Pick<Audit, 'attempt'>;
   readonly clock: Clock;
   readonly log: Log;
+  /** A short digest of the CAs that callers should know. */
+  readonly ca?: () => string;
   /** Aborts when the server stops: streams end then. */
   readonly stopping: AbortSignal;
 }

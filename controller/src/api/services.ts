@@ -1,5 +1,6 @@
 /** All services of the public API and what answers them: the one list from which gRPC and HTTP are both served. */
 import { AuditServiceService } from '@berth/proto/v1/audit.ts';
+import { CertificateServiceService } from '@berth/proto/v1/certificate.ts';
 import { ControllerServiceService } from '@berth/proto/v1/controller.ts';
 import { EnrollmentServiceService } from '@berth/proto/v1/enrollment.ts';
 import { EventServiceService } from '@berth/proto/v1/event.ts';
@@ -11,6 +12,7 @@ import { TokenServiceService } from '@berth/proto/v1/token.ts';
 import { UserServiceService } from '@berth/proto/v1/user.ts';
 import { VmServiceService } from '@berth/proto/v1/vm.ts';
 import type { Audit } from '../app/audit.ts';
+import type { Certificates } from '../app/certificates.ts';
 import type { Enrollment } from '../app/enrollment.ts';
 import type { Events } from '../app/events.ts';
 import type { HostsApp } from '../app/hosts.ts';
@@ -23,6 +25,7 @@ import type { Tokens } from '../app/tokens.ts';
 import type { Users } from '../app/users.ts';
 import { aboutOf } from './attempts.ts';
 import { auditHandlers } from './audit.ts';
+import { certificateHandlers } from './certificate.ts';
 import { controllerHandlers, type About } from './controller.ts';
 import { enrollmentHandlers } from './enrollment.ts';
 import { eventHandlers } from './event.ts';
@@ -34,8 +37,11 @@ import { tokenHandlers } from './token.ts';
 import { userHandlers } from './user.ts';
 import { vmHandlers } from './vm.ts';
 import type { Handler, Handlers, Method } from './call.ts';
+import type { Identity } from '../trust/identity.ts';
 
 export interface App {
+  readonly certificates: Certificates;
+  readonly trust: Pick<Identity, 'cas'>;
   readonly hosts: HostsApp;
   readonly vms: Vms;
   readonly images: Images;
@@ -75,6 +81,7 @@ export function services(app: App): readonly PublicService[] {
   const { about } = app;
   return [
     service(AuditServiceService, auditHandlers(app.audit)),
+    service(CertificateServiceService, certificateHandlers(app.certificates, app.trust)),
     service(ControllerServiceService, controllerHandlers(about)),
     service(EnrollmentServiceService, enrollmentHandlers(app.enrollment, about.state.installationId)),
     service(EventServiceService, eventHandlers(app.events)),

@@ -3,15 +3,15 @@
  * back-pressure, or translate the error. Handlers are plain functions and async generators; they throw.
  */
 import type { Readable } from 'node:stream';
-import type {
-  handleBidiStreamingCall,
-  handleClientStreamingCall,
-  handleServerStreamingCall,
-  handleUnaryCall,
+import {
   Metadata,
-  sendUnaryData,
-  UntypedHandleCall,
-  UntypedServiceImplementation,
+  type handleBidiStreamingCall,
+  type handleClientStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  type sendUnaryData,
+  type UntypedHandleCall,
+  type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { toStatus } from '@berth/shared/errors/wire.ts';
@@ -46,11 +46,18 @@ function single(method: Method, handler: Handler<Method>, deps: CallDeps): Untyp
       await deps.state.settled();
       return answer;
     }).then(
-      (answer) => done(null, answer),
+      (answer) => done(null, answer, trailer(deps)),
       (e) => done(statusOf(e)),
     );
   };
   return handle as handleUnaryCall<unknown, unknown> | handleClientStreamingCall<unknown, unknown>;
+}
+
+/** With each answer: which CAs callers should know, so that those who pinned one learn of the next in time. */
+function trailer({ ca }: CallDeps): Metadata {
+  const metadata = new Metadata();
+  if (ca) metadata.set('berth-ca', ca());
+  return metadata;
 }
 
 interface Sink {

@@ -3,8 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { newId } from '@berth/shared/model/ids.ts';
 import { ClusterWorld } from '../../../test/harness/cluster-world.ts';
 import { checkJob, type Adversary, type JobWorld } from '../../../test/harness/job-harness.ts';
-import type { Tx } from '../state/state.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { State, Tx } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
+import { caRotate } from './ca-rotate.ts';
+import type { CaRotation } from './ca-rotation.ts';
 import { imageDelete } from './image-delete.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport, uploadIdOf } from './image-import.ts';
@@ -63,6 +66,30 @@ function worldOf<P>(
     hosts: () => cluster.contents(),
     defs: [imageFetch],
   };
+}
+
+/** CAs on a disk that no crash of the controller touches; hosts learn when they please. */
+class FakeCas implements CaRotation {
+  private cas = { active: 'old', next: '', issuing: 'old', by: '', done: '' };
+
+  constructor(private readonly adversary: Adversary) {}
+
+  contents = () => [{ domains: [], images: [], active: this.cas.active, next: this.cas.next }];
+  begin = async (id: string) => {
+    if (this.cas.done !== id) this.cas = { ...this.cas, next: 'new', by: id };
+  };
+  abandon = async (id: string) => {
+    if (this.cas.by === id && this.cas.issuing === 'old') this.cas = { ...this.cas, next: '', by: '' };
+  };
+  issue = async () => void (this.cas.issuing = this.cas.next || this.cas.issuing);
+  finish = async (id: string) => {
+    if (this.cas.done === id) return;
+    if (this.cas.issuing !== 'new') throw new Error('the old CA would go while it still signs');
+    this.cas = { active: 'new', next: '', issuing: 'new', by: '', done: id };
+  };
+  untold = () => (this.adversary.pick(3) === 0 ? ['h2'] : []);
+  unissued = () => (this.adversary.pick(3) === 0 ? ['h2', 'h1'] : []);
+  hurried = () => false;
 }
 
 const making = (withImage: boolean, at: 0 | 1) => (adversary: Adversary) => {
@@ -148,6 +175,20 @@ describe('each job keeps the promises of jobs', () => {
       return worldOf(cluster, { imageId: cluster.image.id, hostId: cluster.hosts[2].id }, () => undefined);
     };
     await checkJob(imageFetch, world);
+  });
+
+  it('ca.rotate', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const cas = new FakeCas(adversary);
+      const base = worldOf(cluster, { overlapMs: 2_000, patienceMs: 60_000 }, () => undefined);
+      return {
+        ...base,
+        deps: (s: State, k: Clock) => ({ ...cluster.deps(s, k), ca: cas }),
+        hosts: () => cas.contents(),
+      };
+    };
+    expect((await checkJob(caRotate, world)).runs).toBeGreaterThan(50);
   });
 
   it('image.delete', async () => {

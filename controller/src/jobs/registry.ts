@@ -1,5 +1,6 @@
 /** All kinds of jobs that this controller can drive. A kind that open jobs still have must stay here. */
 import type { AnyJobDef } from './engine/define.ts';
+import { caRotate } from './ca-rotate.ts';
 import { imageDelete } from './image-delete.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport } from './image-import.ts';
@@ -18,4 +19,5 @@ export const JOBS: readonly AnyJobDef[] = [
   imageImport,
   imageFetch,
   imageDelete,
+  caRotate,
 ];

@@ -129,6 +129,51 @@ export class Trust implements Identity, Authority {
     return nowMs >= renewAtMs || nowMs < notBeforeMs || !fits || !signed;
   }
 
+  /** New CAs beside the active ones; trusted from now on, and signing nothing yet. Twice with one id is once. */
+  async beginRotation(id: string, nowMs: number): Promise<void> {
+    const { rotation, finishedRotation } = this.stored;
+    if (rotation?.id === id || finishedRotation === id) return;
+    if (rotation) throw badState(`another rotation of the CAs is under way (${rotation.id})`);
+    const make = (purpose: CaPurpose) => newAuthority(purpose, this.installationId, nowMs, this.lifetimes.ca);
+    const [control, transfer] = [await make('control'), await make('transfer')];
+    this.put({
+      ...this.stored,
+      control: { active: this.stored.control.active, next: control },
+      transfer: { active: this.stored.transfer.active, next: transfer },
+      rotation: { id, issuing: 'active' },
+    });
+  }
+
+  /** Only before `issueFromNext`. What was not begun, or is taken back already, is fine. */
+  abandonRotation(id: string): void {
+    const { rotation, control, transfer, ...rest } = this.stored;
+    if (rotation?.id !== id) return;
+    this.put({ ...rest, control: { active: control.active }, transfer: { active: transfer.active } });
+  }
+
+  issueFromNext(id: string): void {
+    const { rotation } = this.stored;
+    if (rotation?.id === id && rotation.issuing === 'active')
+      this.put({ ...this.stored, rotation: { ...rotation, issuing: 'next' } });
+  }
+
+  /** The rotation under way shall wait for nobody any longer. @returns its id; undefined when there is none. */
+  hurryRotation(): string | undefined {
+    const { rotation } = this.stored;
+    if (rotation && rotation.hurried !== true) this.put({ ...this.stored, rotation: { ...rotation, hurried: true } });
+    return rotation?.id;
+  }
+
+  /** The new CAs take the place of the old ones, whose keys are gone then. */
+  async finishRotation(id: string, nowMs: number): Promise<void> {
+    const { control, transfer, rotation, ...rest } = this.stored;
+    if (rotation?.id !== id || !control.next || !transfer.next) return;
+    const life = { nowMs, lifetimeMs: this.lifetimes.controller };
+    const controller = await signController(control.next, this.installation, life);
+    const cas = { control: { active: control.next }, transfer: { active: transfer.next } };
+    this.put({ ...rest, ...cas, controller, finishedRotation: id });
+  }
+
   private issuer(purpose: CaPurpose): KeyAndCertificate {
     const set = this.stored[purpose];
     return (this.stored.rotation?.issuing === 'next' ? set.next : undefined) ?? set.active;

@@ -97,9 +97,10 @@ export class CertificateKeeper {
     return this.kept.get(hostId);
   }
 
-  /** Whether the host was seen to trust exactly whom it should now. */
-  isToldAll(hostId: HostId): boolean {
-    return this.kept.get(hostId)?.trustDigest === this.wantedDigest();
+  /** Answers whether a host was seen to trust exactly whom it should now. */
+  isToldAll(): (hostId: HostId) => boolean {
+    const digest = this.wantedDigest();
+    return (hostId) => this.kept.get(hostId)?.trustDigest === digest;
   }
 
   /** Whether all its certificates are in service and come from the CAs that issue now. */

@@ -20,7 +20,9 @@ const Stored = z.strictObject({
   transfer: CaSet,
   /** The controller's own, signed by the active control CA. */
   controller: Pair,
-  rotation: z.strictObject({ id: z.string(), issuing: z.enum(['active', 'next']) }).optional(),
+  rotation: z
+    .strictObject({ id: z.string(), issuing: z.enum(['active', 'next']), hurried: z.boolean().optional() })
+    .optional(),
   /** The last rotation that was finished; asked to finish it again, nothing happens. */
   finishedRotation: z.string().optional(),
 });

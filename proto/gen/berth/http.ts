@@ -12,6 +12,10 @@ export interface HttpRoute {
 export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'GET', path: '/v1/audit', kind: 'json', rpc: '/berth.v1.AuditService/ListAudit' },
   { verb: 'POST', path: '/v1/audit:verify', kind: 'json', rpc: '/berth.v1.AuditService/VerifyAudit' },
+  { verb: 'GET', path: '/v1/certificates', kind: 'json', rpc: '/berth.v1.CertificateService/ListCertificates' },
+  { verb: 'POST', path: '/v1/certificates/{certificate}:revoke', kind: 'json', rpc: '/berth.v1.CertificateService/RevokeCertificates' },
+  { verb: 'POST', path: '/v1/certificates:rotateCa', kind: 'json', rpc: '/berth.v1.CertificateService/RotateCa' },
+  { verb: 'GET', path: '/v1/trust', kind: 'json', rpc: '/berth.v1.CertificateService/GetTrust' },
   { verb: 'GET', path: '/v1/controller', kind: 'json', rpc: '/berth.v1.ControllerService/GetController' },
   { verb: 'GET', path: '/v1/events', kind: 'json', rpc: '/berth.v1.EventService/ListEvents' },
   { verb: 'GET', path: '/v1/events:watch', kind: 'events', rpc: '/berth.v1.EventService/WatchEvents' },

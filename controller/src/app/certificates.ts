@@ -1,0 +1,178 @@
+/** What people may do with certificates: look, revoke, rotate the CAs. Renewal needs nobody; see trust/keeper.ts. */
+import { badState, ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { Certificate } from '@berth/shared/model/certificate.ts';
+import type { JobId } from '@berth/shared/model/ids.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { readCertificate, serialOf } from '@berth/shared/trust/certificate.ts';
+import { publicKeyPin } from '@berth/shared/trust/pin.ts';
+import type { Jobs } from '../jobs/engine/jobs.ts';
+import { caRotate } from '../jobs/ca-rotate.ts';
+import type { State, Tx } from '../state/state.ts';
+import type { CaPurpose } from '../trust/authority.ts';
+import type { Trust } from '../trust/identity.ts';
+import type { CertificateKeeper } from '../trust/keeper.ts';
+import { MAX_REVOKED, revoke } from '../trust/register.ts';
+
+export interface CertificatesDeps {
+  readonly state: State;
+  readonly jobs: Jobs;
+  readonly trust: Trust;
+  readonly keeper: Pick<CertificateKeeper, 'about'>;
+  readonly clock: Clock;
+}
+
+export interface CertificateView {
+  readonly serial: string;
+  readonly purpose: 'control-ca' | 'transfer-ca' | Certificate['purpose'];
+  readonly subject: string;
+  readonly issuerPin: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  /** Undefined: it is not renewed any more. */
+  readonly renewsAtMs: number | undefined;
+  readonly state: Certificate['state'] | 'next' | 'expired';
+  readonly reason: string;
+}
+
+const DAY_MS = 86_400_000;
+const OVERLAP_MS = DAY_MS;
+const PATIENCE_MS = 7 * DAY_MS;
+const LONGEST_MS = 365 * DAY_MS;
+const SHORTEST_PREFIX = 8;
+
+export class Certificates {
+  constructor(private readonly d: CertificatesDeps) {}
+
+  /** CAs first, then the controller's, then those of hosts by name. @param all also what was replaced. */
+  list(all: boolean): readonly CertificateView[] {
+    const { trust, state } = this.d;
+    const cas = (['control', 'transfer'] as const).flatMap((p) => trust.cas[p].map((pem, i) => this.ofCa(p, pem, i)));
+    const own = this.ofPem('controller', trust.certificatePem, { issuer: trust.caPem, state: 'active' });
+    const hosts = [...state.tables.certificates.values()]
+      .filter((c) => all || c.state !== 'replaced')
+      .map((c) => this.ofHost(c))
+      .sort((a, b) => a.subject.localeCompare(b.subject) || a.purpose.localeCompare(b.purpose));
+    return [...cas, own, ...hosts];
+  }
+
+  /** @param which a serial, the beginning of one, or the name of a host. */
+  async revoke(which: string, user: string): Promise<readonly CertificateView[]> {
+    const { trust, state } = this.d;
+    const serial = serialOf(which);
+    const isOwn = matches(which, readCertificate(trust.certificatePem).serial, serial);
+    if (isOwn) return this.revokeOwn(user);
+    for (const pem of [...trust.cas.control, ...trust.cas.transfer])
+      if (matches(which, readCertificate(pem).serial, serial))
+        throw badState('a CA is not revoked, it is replaced: berth cert rotate-ca');
+    const revoked = await state.update((tx) => {
+      const found = find(tx, which, serial).filter((c) => c.state !== 'revoked');
+      if (tx.certificates.revoked().length + found.length > MAX_REVOKED)
+        throw badState(
+          `${MAX_REVOKED} certificates are revoked, hosts keep no more: rotate the CAs (berth cert rotate-ca)`,
+        );
+      for (const c of found) revoke(tx, c, `revoked by ${user}`);
+      if (found.length > 0) tell(tx, found[0]!.subject, `${user} revoked ${words(found)}`);
+      return found.map((c) => tx.certificates.get(c.serial) ?? c);
+    });
+    return revoked.map((c) => this.ofHost(c));
+  }
+
+  /** @returns the job. */
+  async rotate(r: { overlapMs: number; patienceMs: number; leaveBehind: boolean }, user: string): Promise<JobId> {
+    const { jobs, state, trust } = this.d;
+    if (r.leaveBehind) {
+      const id = trust.hurryRotation();
+      if (id === undefined) throw badState('no rotation of the CAs is under way that could leave hosts behind');
+      return id as JobId;
+    }
+    const params = {
+      overlapMs: Math.min(LONGEST_MS, r.overlapMs || OVERLAP_MS),
+      patienceMs: Math.min(LONGEST_MS, r.patienceMs || PATIENCE_MS),
+    };
+    return state.update((tx) => {
+      tell(tx, 'ca', `${user} began to replace the CAs`);
+      return jobs.start(tx, caRotate, params, { subject: 'ca', user, locks: ['ca:exclusive'] });
+    });
+  }
+
+  /** A new key at once; the old certificate opens nothing from now on. */
+  private async revokeOwn(user: string): Promise<readonly CertificateView[]> {
+    const { trust, state, clock } = this.d;
+    const { serial, notBeforeMs, notAfterMs } = readCertificate(trust.certificatePem);
+    const issuerPin = publicKeyPin(trust.caPem);
+    await trust.renewOwn(clock.now());
+    const row: Certificate = {
+      ...{ serial, purpose: 'controller', hostId: '', subject: 'controller', issuerPin, notBeforeMs, notAfterMs },
+      ...{ state: 'revoked', revokedAtMs: clock.now(), why: `revoked by ${user}` },
+    };
+    await state.update((tx) => {
+      tx.certificates.put(row);
+      tell(tx, 'controller', `${user} revoked the controller's certificate ${serial.slice(0, 16)}…; it has a new one`);
+    });
+    return [this.ofHost(row)];
+  }
+
+  private ofCa(purpose: CaPurpose, pem: string, index: number): CertificateView {
+    return this.ofPem(`${purpose}-ca`, pem, { issuer: pem, state: index === 0 ? 'active' : 'next' });
+  }
+
+  private ofPem(
+    purpose: CertificateView['purpose'],
+    pem: string,
+    about: { issuer: string; state: CertificateView['state'] },
+  ): CertificateView {
+    const { serial, notBeforeMs, notAfterMs, renewAtMs } = readCertificate(pem);
+    const base = {
+      serial,
+      purpose,
+      subject: 'controller',
+      issuerPin: publicKeyPin(about.issuer),
+      notBeforeMs,
+      notAfterMs,
+    };
+    return { ...base, renewsAtMs: renewAtMs, state: this.expired(notAfterMs) ?? about.state, reason: '' };
+  }
+
+  private ofHost(c: Certificate): CertificateView {
+    const { serial, purpose, subject, issuerPin, notBeforeMs, notAfterMs } = c;
+    const state = c.state === 'revoked' ? c.state : (this.expired(notAfterMs) ?? c.state);
+    const renewAtMs = notBeforeMs + Math.floor(((notAfterMs - notBeforeMs) * 2) / 3);
+    const renewsAtMs = state === 'active' ? renewAtMs : undefined;
+    const failure = c.hostId !== '' && state === 'active' ? this.d.keeper.about(c.hostId)?.failure : undefined;
+    const base = { serial, purpose, subject, issuerPin, notBeforeMs, notAfterMs };
+    return { ...base, renewsAtMs, state, reason: c.why ?? failure ?? '' };
+  }
+
+  private expired(notAfterMs: number): 'expired' | undefined {
+    return this.d.clock.now() >= notAfterMs ? 'expired' : undefined;
+  }
+}
+
+const matches = (which: string, serial: string, wanted: string): boolean =>
+  serial === wanted || (which.length >= SHORTEST_PREFIX && /^[0-9a-f]+$/i.test(which) && serial.startsWith(wanted));
+
+function find(tx: Tx, which: string, serial: string): readonly Certificate[] {
+  const exact = tx.certificates.get(serial);
+  if (exact) return [exact];
+  const host = tx.hosts.byName(which) ?? tx.hosts.get(which);
+  if (host) return tx.certificates.byHost(host.id);
+  const found = [...tx.certificates.values()].filter((c) => matches(which, c.serial, serial));
+  if (found.length === 1) return found;
+  const what = JSON.stringify(which.slice(0, 80));
+  if (found.length > 1)
+    throw new ClusterError(
+      'INVALID_ARGUMENT',
+      `${found.length} certificates begin with ${what}: give more of the serial`,
+    );
+  throw notFound(`no certificate has the serial ${what}, and no host that name. See: berth cert list`);
+}
+
+const words = (all: readonly Certificate[]): string =>
+  all.length === 1
+    ? `the ${all[0]!.purpose} certificate ${all[0]!.serial.slice(0, 16)}… of ${all[0]!.subject}`
+    : `${all.length} certificates of ${all[0]!.subject}`;
+
+function tell(tx: Tx, subject: string, message: string): void {
+  const subjectKind = tx.hosts.byName(subject) ? 'host' : 'controller';
+  tx.event({ type: 'certificate.changed', severity: 'warning', subjectKind, subject, message, jobId: undefined });
+}
