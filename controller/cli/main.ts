@@ -1,6 +1,7 @@
 /** The `berth` command: streams, Ctrl-C, exit codes. Everything else is in the commands. */
 import { setMaxListeners } from 'node:events';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { safeText } from '@berth/shared/units/text.ts';
 import { commandsFor, NOUNS } from './commands.ts';
 import { complete } from './completion/completion.ts';
 import type { Api } from './core/api.ts';
@@ -61,7 +62,7 @@ async function main(words: readonly string[]): Promise<number> {
     if (stop.signal.aborted) return INTERRUPTED;
     const error = usageError(e, words, program);
     if (!(error instanceof Error)) return HELP_EXIT[error];
-    process.stderr.write(`berth: ${errorText(error)}\n`);
+    process.stderr.write(`berth: ${safeText(errorText(error))}\n`);
     return exitCode(error);
   } finally {
     await follow?.().catch(() => undefined);

@@ -1,6 +1,7 @@
 /** What a command gets to work with: the API, the two output streams, the clock. Made once by main.ts; faked in tests. */
 import type { Readable, Writable } from 'node:stream';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { safeText } from '@berth/shared/units/text.ts';
 import type { Api } from './api.ts';
 import type { ConfigStore } from './config.ts';
 
@@ -18,5 +19,5 @@ export interface Context {
   fail(code: number): void;
 }
 
-export const print = (ctx: Context, line: string): void => void ctx.stdout.write(`${line}\n`);
-export const note = (ctx: Context, line: string): void => void ctx.stderr.write(`${line}\n`);
+export const print = (ctx: Context, line: string): void => void ctx.stdout.write(`${safeText(line)}\n`);
+export const note = (ctx: Context, line: string): void => void ctx.stderr.write(`${safeText(line)}\n`);

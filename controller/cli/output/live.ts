@@ -2,6 +2,7 @@
  * Lines that change in place on a terminal, below the lines that are final. Off a terminal only final lines are written.
  * Draws on standard error, so that standard output stays clean for pipes.
  */
+import { safeText } from '@berth/shared/units/text.ts';
 import type { Context } from '../core/context.ts';
 
 export interface Live {
@@ -19,7 +20,7 @@ const INTERVAL_MS = 80;
 export function createLive(ctx: Pick<Context, 'stdout' | 'stderr' | 'clock'>): Live {
   return ctx.stderr.isTTY === true
     ? terminal(ctx)
-    : { set() {}, end() {}, final: (line) => void ctx.stdout.write(`${line}\n`) };
+    : { set() {}, end() {}, final: (line) => void ctx.stdout.write(`${safeText(line)}\n`) };
 }
 
 function terminal({ stdout, stderr, clock }: Pick<Context, 'stdout' | 'stderr' | 'clock'>): Live {
@@ -35,7 +36,7 @@ function terminal({ stdout, stderr, clock }: Pick<Context, 'stdout' | 'stderr' |
     pending = undefined;
     erase();
     const shown = fitting([...lines.values()], stderr.columns ?? 80, stderr.rows ?? 24);
-    stderr.write(shown.map((line) => `${line}\n`).join(''));
+    stderr.write(shown.map((line) => `${safeText(line)}\n`).join(''));
     drawn = shown.length;
   };
   return {
@@ -47,7 +48,7 @@ function terminal({ stdout, stderr, clock }: Pick<Context, 'stdout' | 'stderr' |
     },
     final(line) {
       erase();
-      stdout.write(`${line}\n`);
+      stdout.write(`${safeText(line)}\n`);
       draw();
     },
     end() {

@@ -8,6 +8,7 @@ import type { Statistics } from '@berth/proto/agent/v1/watch.ts';
 import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
 import type { OperationView } from './agent-client.ts';
+import type { VmStatistics } from './hosts.ts';
 import { clip, LIMITS } from './limits.ts';
 
 export interface DomainRecord {
@@ -45,14 +46,21 @@ const POWER: Readonly<Record<number, VmPower>> = {
   [DomainPower.SUSPENDED]: 'suspended',
 };
 
+/** Bytes, as a number that can be counted with. */
+const bytes = (n: bigint): number => Number(n > MOST_BYTES ? MOST_BYTES : n);
+const MOST_BYTES = BigInt(Number.MAX_SAFE_INTEGER);
+
+/** A measure from 0 to `most`; what is no such number counts as 0. */
+const measure = (n: number, most: number): number => (n >= 0 ? Math.min(n, most) : 0);
+
 export const toDomain = (d: DomainStatus, nowMs: number): DomainRecord => ({
   uuid: clip(d.uuid, 64),
   name: clip(d.name),
   vmId: clip(d.vmId, 64),
   power: POWER[d.power] ?? 'unknown',
   reason: clip(d.reason),
-  memoryBytes: Number(d.memoryBytes),
-  vcpus: d.vcpus,
+  memoryBytes: bytes(d.memoryBytes),
+  vcpus: measure(d.vcpus, 65_536),
   seenAtMs: nowMs,
 });
 
@@ -61,8 +69,8 @@ export const toFacts = (r: HostReport): HostFacts => ({
   os: clip(r.os),
   kernel: clip(r.kernel),
   cpuModel: clip(r.cpuModel),
-  cpuThreads: r.cpuThreads,
-  memoryBytes: Number(r.memoryBytes),
+  cpuThreads: measure(r.cpuThreads, 65_536),
+  memoryBytes: bytes(r.memoryBytes),
   libvirtVersion: clip(r.libvirtVersion),
   qemuVersion: clip(r.qemuVersion),
   agentVersion: clip(r.agentVersion),
@@ -72,8 +80,8 @@ export const toFacts = (r: HostReport): HostFacts => ({
     .slice(0, LIMITS.checks)
     .map((c) => ({ name: clip(c.name), ok: c.ok, detail: clip(c.detail), fatal: c.fatal })),
   capabilities: r.capabilities.slice(0, LIMITS.list).map((c) => clip(c)),
-  diskBytes: Number(r.diskBytes),
-  diskFreeBytes: Number(r.diskFreeBytes),
+  diskBytes: bytes(r.diskBytes),
+  diskFreeBytes: bytes(r.diskFreeBytes),
   peerAddress: clip(r.peerAddress),
 });
 
@@ -87,24 +95,29 @@ export const toBridge = (b: BridgeStatus): Bridge => ({
 
 export const toStatistics = (s: Statistics): HostStatistics => ({
   atMs: Number(s.atMs),
-  cpuUsed: s.cpuUsed,
-  load1: s.load1,
-  memoryUsedBytes: Number(s.memoryUsedBytes),
-  diskBytes: Number(s.diskBytes),
-  diskFreeBytes: Number(s.diskFreeBytes),
+  cpuUsed: measure(s.cpuUsed, 1),
+  load1: measure(s.load1, 1e6),
+  memoryUsedBytes: bytes(s.memoryUsedBytes),
+  diskBytes: bytes(s.diskBytes),
+  diskFreeBytes: bytes(s.diskFreeBytes),
+});
+
+export const toVmStatistics = (d: Statistics['domains'][number]): VmStatistics => ({
+  cpuUsed: measure(d.cpuUsed, 65_536),
+  memoryUsedBytes: bytes(d.memoryUsedBytes),
 });
 
 export const toVolume = (v: VolumeStatus): VolumeRecord => ({
   vmId: clip(v.vmId, 64),
-  sizeBytes: Number(v.sizeBytes),
-  allocatedBytes: Number(v.allocatedBytes),
+  sizeBytes: bytes(v.sizeBytes),
+  allocatedBytes: bytes(v.allocatedBytes),
   imageDigest: clip(v.imageDigest, 128),
   seed: v.seed,
 });
 
 export const toImage = (i: ImageStatus): ImageRecord => ({
-  virtualSizeBytes: Number(i.virtualSizeBytes),
-  fileBytes: Number(i.fileBytes),
+  virtualSizeBytes: bytes(i.virtualSizeBytes),
+  fileBytes: bytes(i.fileBytes),
 });
 
 export const toDigest = (i: ImageStatus): string => clip(i.digest, 128);
@@ -125,14 +138,14 @@ export function toOperation(o: Operation): OperationView {
       state === 'failed'
         ? { reason: clip(o.errorReason, 64) || 'INTERNAL', message: clip(o.errorMessage, 2_000), meta: {} }
         : undefined,
-    doneBytes: Number(o.progressDoneBytes),
-    totalBytes: Number(o.progressTotalBytes),
+    doneBytes: bytes(o.progressDoneBytes),
+    totalBytes: bytes(o.progressTotalBytes),
     needsSource: o.needsSource,
     image: o.image
       ? {
           digest: clip(o.image.digest, 128),
-          virtualSizeBytes: Number(o.image.virtualSizeBytes),
-          fileBytes: Number(o.image.fileBytes),
+          virtualSizeBytes: bytes(o.image.virtualSizeBytes),
+          fileBytes: bytes(o.image.fileBytes),
           sourceDigest: clip(o.image.sourceDigest, 128),
         }
       : undefined,

@@ -1,4 +1,6 @@
 /** How much one host may make the controller keep or do. A lying or flooding agent hurts only its own record. */
+import { safeText } from '@berth/shared/units/text.ts';
+
 export const LIMITS = {
   domains: 4_096,
   volumes: 16_384,
@@ -23,5 +25,5 @@ export const CONNECT_TIMEOUT_MS = 5_000;
 /** From the dial to the end of the first snapshot. */
 export const SNAPSHOT_TIMEOUT_MS = 60_000;
 
-/** Text from a host, cut to what we keep. */
-export const clip = (s: string, chars: number = LIMITS.textChars): string => (s.length > chars ? s.slice(0, chars) : s);
+/** Text from a host: cut to what we keep, and without what drives terminals. */
+export const clip = (s: string, chars: number = LIMITS.textChars): string => safeText(s.slice(0, chars));

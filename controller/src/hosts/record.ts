@@ -13,6 +13,7 @@ import {
   toImage,
   toOperation,
   toStatistics,
+  toVmStatistics,
   toVolume,
   type DomainRecord,
   type ImageRecord,
@@ -235,7 +236,7 @@ export class HostRecord {
     this.vmStatistics.clear();
     for (const d of s.domains.slice(0, LIMITS.domains)) {
       if (!this.current.domains.has(d.uuid)) continue;
-      this.vmStatistics.set(d.uuid, { cpuUsed: d.cpuUsed, memoryUsedBytes: Number(d.memoryUsedBytes) });
+      this.vmStatistics.set(d.uuid, toVmStatistics(d));
     }
     return NOTHING;
   }

@@ -1,0 +1,6 @@
+/** Text that others wrote, made safe to show: nothing in it moves a cursor, rings, or turns the direction of reading. */
+
+/** Control characters but for tab and line feed, and the marks that reorder text. */
+const UNSAFE = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
+
+export const safeText = (text: string): string => text.replace(UNSAFE, '');
