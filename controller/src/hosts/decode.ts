@@ -8,8 +8,12 @@ import type { Statistics } from '@berth/proto/agent/v1/watch.ts';
 import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
 import type { OperationView } from './agent-client.ts';
-import type { VmStatistics } from './hosts.ts';
 import { clip, LIMITS } from './limits.ts';
+
+export interface VmStatistics {
+  readonly cpuUsed: number;
+  readonly memoryUsedBytes: number;
+}
 
 export interface DomainRecord {
   readonly uuid: string;

@@ -6,7 +6,7 @@ import type { Bridge, HostFacts, HostState, HostStatistics } from '@berth/shared
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { HostView, VmObserved } from '@berth/shared/model/vm.ts';
 import type { AgentClient, OperationView } from './agent-client.ts';
-import type { DomainRecord, ImageRecord, VolumeRecord } from './decode.ts';
+import type { DomainRecord, ImageRecord, VmStatistics, VolumeRecord } from './decode.ts';
 
 export interface ForeignDomain {
   readonly uuid: string;
@@ -14,11 +14,6 @@ export interface ForeignDomain {
   readonly power: string;
   readonly memoryBytes: number;
   readonly vcpus: number;
-}
-
-export interface VmStatistics {
-  readonly cpuUsed: number;
-  readonly memoryUsedBytes: number;
 }
 
 export interface HostStatus {

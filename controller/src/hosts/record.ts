@@ -17,10 +17,10 @@ import {
   toVolume,
   type DomainRecord,
   type ImageRecord,
+  type VmStatistics,
   type VolumeRecord,
 } from './decode.ts';
 import { clip, LIMITS } from './limits.ts';
-import type { VmStatistics } from './hosts.ts';
 
 /** What a message changed, for those who follow along. */
 export interface Applied {
