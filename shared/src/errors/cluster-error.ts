@@ -22,11 +22,15 @@ export const isClusterError = (e: unknown, ...reasons: Reason[]): e is ClusterEr
   e.name === 'ClusterError' &&
   (reasons.length === 0 || reasons.includes((e as ClusterError).reason));
 
-/** "a: b: c": the cause chain on one line, printed once, where the error is handled. */
+/** How gRPC begins the message of an error whose details it also gives. */
+const GRPC_PREFIX = /^\d+ [A-Z_]+: /;
+
+/** "a: b: c": the cause chain on one line, printed once, where the error is handled. What was said is not said again. */
 export function chain(e: unknown): string {
   const parts: string[] = [];
   for (let cur: unknown = e, n = 0; cur !== undefined && cur !== null && n < 8; n++) {
-    parts.push(cur instanceof Error ? cur.message : String(cur));
+    const said = cur instanceof Error ? cur.message : String(cur);
+    if (!parts.some((p) => p.includes(said.replace(GRPC_PREFIX, '')))) parts.push(said);
     cur = cur instanceof Error ? cur.cause : undefined;
   }
   return parts.join(': ');

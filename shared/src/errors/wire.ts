@@ -68,9 +68,9 @@ export function fromStatus(
   if (TRANSPORT.has(e.code))
     return new ClusterError(
       unreachable,
-      `${peer} did not answer (${e.details || e.message})`,
+      `${peer} did not answer (${e.code === Status.CANCELLED ? 'the connection to it has ended' : e.details || e.message})`,
       { phase: 'unknown' },
-      { cause: e },
+      e.code === Status.CANCELLED ? {} : { cause: e },
     );
   return new ClusterError(FALLBACK[e.code] ?? 'INTERNAL', e.details || e.message, {}, { cause: e });
 }
