@@ -10,7 +10,7 @@ import { IMAGE_TOOLS, buildHostImage, hostImageExists } from './lab/host-image.j
 import { labObstacle } from './lab/obstacle.js';
 import { guestImagePath, hostImageTag } from './lab/recipe.js';
 import { installPackages, missingTools } from './setup/apt.js';
-import { dockerSocket, engineAnswers } from './setup/docker-api.js';
+import { dockerSocket, engineAnswers, whyNoEngine } from './setup/docker-api.js';
 import { engineTools, startEngine } from './setup/engine.js';
 import { COMPILERS, dependenciesFresh, installDependencies } from './setup/npm.js';
 import { reporter } from './setup/phases.js';
@@ -96,7 +96,7 @@ async function prepareLab(root, state, packagesReason, report) {
   if (packagesReason !== undefined && state.missingForLab.length > 0) throw new SetupError(packagesReason);
   const { socketPath } = state;
   await report.phase('engine', 'starting dockerd', await engineAnswers(socketPath), async () => {
-    if (process.getuid?.() !== 0) throw new SetupError('only root can start a Docker engine, and none answers');
+    if (process.getuid?.() !== 0) throw new SetupError(whyNoEngine(socketPath));
     const driver = await startEngine({ socketPath, stateDir: stateDirectory(root) });
     return `dockerd started, storage driver ${driver}`;
   });

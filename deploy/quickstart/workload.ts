@@ -19,6 +19,8 @@ const BERTH = join(root, 'controller', 'dist', 'cli', 'berth.js');
 const FIRST_ADDRESS = 11;
 /** A guest under emulation takes a few seconds; a busy machine may take much longer. */
 const BOOT_MS = 120_000;
+/** How long an import that lost its sender may take to be undone. */
+const UNWIND_MS = 60_000;
 const PAGE = { pageSize: 1000, pageToken: '' };
 
 /** Does some work under a title, and says with which result. */
@@ -28,7 +30,12 @@ export type Phase = <T>(
 ) => Promise<T>;
 
 export async function ensureImage(place: Place, api: Api, guestImage: string | undefined): Promise<Image> {
-  const known = (await api.call(api.images, (c) => c.listImages, { page: PAGE })).images.find((i) => i.name === 'base');
+  let known: Image | undefined;
+  // A quickstart that was killed here leaves an import whose sender is gone: it ends by itself, and takes its image along.
+  await settles(async () => {
+    known = (await api.call(api.images, (c) => c.listImages, { page: PAGE })).images.find((i) => i.name === 'base');
+    return known === undefined || known.state === ImageState.AVAILABLE;
+  }, UNWIND_MS);
   if (known?.state !== ImageState.AVAILABLE)
     await runCommand([execPath, BERTH, 'image', 'import', guestImage ?? writeSimulatedImage(place), '--name', 'base']);
   return api.call(api.images, (c) => c.getImage, { image: 'base' });

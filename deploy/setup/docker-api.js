@@ -2,6 +2,7 @@
  * The few calls to the Docker engine that set-up needs, over its UNIX socket: no docker command, no dependency.
  * Starting and breaking lab hosts is the business of lab.ts.
  */
+import { accessSync, constants } from 'node:fs';
 import http from 'node:http';
 import { SetupError } from './process.js';
 
@@ -38,6 +39,17 @@ export async function engineAnswers(socketPath) {
   } catch {
     return false;
   }
+}
+
+/** Why an engine that does not answer can't be used by somebody who may not start one. */
+export function whyNoEngine(socketPath) {
+  try {
+    accessSync(socketPath, constants.W_OK);
+  } catch (error) {
+    if (error.code === 'EACCES')
+      return `this user may not use the Docker engine (${socketPath}): ask for its group, docker`;
+  }
+  return 'only root can start a Docker engine, and none answers';
 }
 
 export async function imageExists(socketPath, tag) {

@@ -43,7 +43,12 @@ export function headersDirectory(execPath, exists = existsSync) {
 }
 
 function writeStamp(root) {
-  writeFileSync(stampPath(root), `${currentStamp(root)}\n`);
+  try {
+    writeFileSync(stampPath(root), `${currentStamp(root)}\n`);
+  } catch (error) {
+    // Somebody else's checkout can be used, too: the comparison is then made each time.
+    if (error.code !== 'EACCES' && error.code !== 'EROFS') throw error;
+  }
 }
 
 /** Whether npm's own record inside node_modules agrees with the lock file, and the native module loads in this Node. */

@@ -128,6 +128,17 @@ describe('the quickstart', { timeout: 180_000 }, () => {
     expect((await list('host')).map((h) => h.state)).toEqual(['up', 'up']);
   });
 
+  it('waits for the end of an import that lost its sender with a quickstart that was killed', async () => {
+    await checkout.quickstart('--down');
+    const killed = checkout.start('deploy/quickstart.js', '--simulate', '--hosts', '2');
+    let said = '';
+    killed.stdout?.on('data', (data: Buffer) => (said += data.toString()));
+    await eventually('its hosts are up', async () => said.includes(' ✔ hosts h1 h2'), 120_000);
+    killed.kill('SIGKILL');
+    await killed;
+    expect(await checkout.quickstart('--simulate', '--hosts', '2')).toMatchObject({ code: 0, err: '' });
+  });
+
   it('lives beside another one of another name', async () => {
     const other = await checkout.quickstart('--simulate', '--hosts', '1', '--name', 'two');
     expect(other).toMatchObject({ code: 0, err: '' });
