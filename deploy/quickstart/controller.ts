@@ -8,6 +8,8 @@ import { fetchPinnedCa } from '@berth/shared/trust/pin.ts';
 import { endDaemons, ensureDaemon, freePort, lastLine, runCommand, runs, settles, type Argv } from './processes.ts';
 import { root, type Place } from './state.ts';
 
+const API_PORT = 7443;
+const HTTP_PORT = 7480;
 const PROGRAM = join(root, 'controller', 'dist', 'berth-controller.js');
 const dataDirOf = (place: Place): string => join(place.stateDir, 'controller');
 
@@ -36,8 +38,18 @@ export async function ensureController(place: Place, address: string): Promise<R
 
 async function init(dataDir: string, address: string): Promise<void> {
   mkdirSync(dirname(dataDir), { recursive: true, mode: 0o700 });
-  const port = await freePort(address, 7443);
+  const port = await freePorts(address);
   await runCommand([process.execPath, PROGRAM, 'init', '--data-dir', dataDir, '--address', `${address}:${port}`]);
+}
+
+/** The API's port, where the one for HTTPS, which follows from it, is free as well. */
+async function freePorts(address: string): Promise<number> {
+  for (let attempt = 0; attempt < 50; attempt++) {
+    const port = await freePort(address, attempt === 0 ? API_PORT : 0);
+    const https = port + HTTP_PORT - API_PORT;
+    if (https < 65_536 && (await freePort(address, https)) === https) return port;
+  }
+  throw new Error(`no two ports are free at ${address}, ${HTTP_PORT - API_PORT} apart, for the controller`);
 }
 
 export const stopController = ({ stateDir }: Place): Promise<number> => endDaemons(PROGRAM, stateDir);

@@ -151,7 +151,7 @@ async function loss(place: Place, before: QuickstartState, print: (line: string)
 }
 
 function remember(place: Place, endpoint: Endpoint): void {
-  const previousContext = rememberContext(place.label, endpoint);
+  const previousContext = rememberContext(place.context, endpoint);
   const state = loadState(place);
   if (state && previousContext !== undefined) saveState(place, { ...state, previousContext });
 }
@@ -175,7 +175,7 @@ async function remove(place: Place): Promise<{ hosts: number; controllers: numbe
   const state = loadState(place);
   const hosts = await stopHosts(place, state);
   const controllers = await stopController(place);
-  forgetContext(place.label, state?.previousContext);
+  forgetContext(place.context, state?.previousContext);
   removeState(place);
   return { hosts, controllers };
 }

@@ -1,6 +1,7 @@
 /**
  * Where a quickstart lives, and what it remembers there between runs. Which processes run is looked up, never remembered.
  */
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findRoot } from '../setup/root.js';
@@ -16,7 +17,9 @@ export const root = findRoot();
 
 /** One quickstart among several on this machine. */
 export interface Place {
-  /** Of the lab, of its containers and network, and of the context in the person's configuration. */
+  /** Of the context in the person's configuration. */
+  readonly context: string;
+  /** Of the lab, its containers and its network: no other checkout on this Docker engine has the same. */
   readonly label: string;
   /** In the checkout; everything that is not in a container. */
   readonly stateDir: string;
@@ -26,8 +29,14 @@ export interface Place {
 
 /** @param name what --name said; undefined is the one without a name. */
 export function placeOf(name: string | undefined): Place {
-  const label = name === undefined ? 'quickstart' : `quickstart-${name}`;
-  return { label, stateDir: join(root, `.${label}`), flags: name === undefined ? '' : ` --name ${name}` };
+  const context = name === undefined ? 'quickstart' : `quickstart-${name}`;
+  const checkout = createHash('sha256').update(root).digest('hex').slice(0, 6);
+  return {
+    context,
+    label: `${context}-${checkout}`,
+    stateDir: join(root, `.${context}`),
+    flags: name === undefined ? '' : ` --name ${name}`,
+  };
 }
 
 const fileOf = (place: Place): string => join(place.stateDir, 'state.json');

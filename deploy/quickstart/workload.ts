@@ -119,7 +119,11 @@ export async function guestLines(
   return Promise.all(
     names.map(async (name, i) => {
       let said: string[] = [];
-      const booted = await settles(async () => (said = await sayings(api, name)).length > (before[i] ?? 0), BOOT_MS);
+      const booted = await settles(async () => {
+        // a host under load may lose its connection for a moment, and is asked again
+        said = await sayings(api, name).catch(() => said);
+        return said.length > (before[i] ?? 0);
+      }, BOOT_MS);
       const line = said.at(-1);
       if (!booted || line === undefined)
         throw new Error(`the guest ${name} says nothing on its serial console. Look with: npx berth vm log ${name}`);

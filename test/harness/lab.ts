@@ -61,7 +61,7 @@ function noLab(): never {
 /** Labs whose test process is gone: it was killed before it could clean up. */
 export async function removeLeftovers(): Promise<void> {
   for (const label of await listLabs()) {
-    const pid = /^(?:quickstart-)?test-(\d+)-\d+$/.exec(label)?.[1];
+    const pid = /^(?:quickstart-)?test-(\d+)-\d+(?:-[0-9a-f]{6})?$/.exec(label)?.[1];
     if (pid !== undefined && !isAlive(Number(pid))) await removeLab(label);
   }
 }

@@ -15,9 +15,10 @@ interface Vm {
 
 describeWhereLabsRun('the quickstart with real hosts', () => {
   const name = ownLabel();
-  const label = `quickstart-${name}`;
   let checkout: Checkout;
   const quickstart = (...args: string[]) => checkout.quickstart('--name', name, ...args);
+  const label = async () => (await listLabs()).find((l) => l.startsWith(`quickstart-${name}-`)) ?? 'none';
+  const networks = async () => (await (await docker()).listNetworks()).map((n) => n.Name);
   const vms = async () => JSON.parse((await checkout.berth('vm', 'list', '-o', 'json')).out) as Vm[];
 
   beforeAll(async () => {
@@ -41,13 +42,13 @@ describeWhereLabsRun('the quickstart with real hosts', () => {
     const [db, web] = await vms();
     expect([web?.name, web?.state, db?.name, db?.state]).toEqual(['web', 'running', 'db', 'running']);
     expect(web?.host).not.toBe(db?.host);
-    const lab = await findLab(label);
+    const lab = await findLab(await label());
     expect(await lab?.host(web?.host ?? '').virsh(['list', '--name'])).toContain('web');
   });
 
   it('is at a running pair again within a minute, also when a host had been switched off', async () => {
     const [db] = await vms();
-    await (await findLab(label))?.host(db?.host ?? '').crash();
+    await (await findLab(await label()))?.host(db?.host ?? '').crash();
     const { code, out, err } = await quickstart();
     expect({ code, err }, out).toEqual({ code: 0, err: '' });
     expect(out).toContain('1 of the 3 hosts are off');
@@ -55,12 +56,12 @@ describeWhereLabsRun('the quickstart with real hosts', () => {
   });
 
   it('leaves no container, network, process or file after --down', async () => {
-    expect(await listLabs()).toContain(label);
+    const network = `berth-${await label()}`;
+    expect(await networks()).toContain(network);
     expect((await quickstart('--down')).out).toContain('removed; nothing is left');
-    expect(await listLabs()).not.toContain(label);
-    const networks = await (await docker()).listNetworks();
-    expect(networks.map((n) => n.Name)).not.toContain(`berth-${label}`);
-    expect(existsSync(join(checkout.root, `.${label}`))).toBe(false);
+    expect(await label()).toBe('none');
+    expect(await networks()).not.toContain(network);
+    expect(existsSync(join(checkout.root, `.quickstart-${name}`))).toBe(false);
     expect(existsSync(join(checkout.home, '.config', 'berth'))).toBe(false);
   });
 });
