@@ -4,7 +4,9 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
-import { loadPackageDefinition, Metadata, type Client, type ServiceError } from '@grpc/grpc-js';
+import { fromBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
+import { loadPackageDefinition, Metadata, status as Status, type Client, type ServiceError } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { protoPath as healthProto } from 'grpc-health-check';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -210,26 +212,49 @@ describe('a caller', () => {
       health['check']!({ service: '' }, (e: ServiceError | null, r: unknown) => (e ? reject(e) : resolve(r))),
     );
     expect(check).toMatchObject({ status: 'SERVING' });
+    const checkOf = (service: string) =>
+      new Promise((resolve) =>
+        health['check']!({ service }, (e: ServiceError | null, r: { status: string } | undefined) =>
+          resolve(e ? e.code : r?.status),
+        ),
+      );
+    expect(await checkOf('berth.v1.VmService')).toBe('SERVING');
+    expect(await checkOf('berth.v1.ImageService')).toBe('SERVING');
+    expect(await checkOf('berth.v1.NoService')).toBe(Status.NOT_FOUND);
     const proto = join(
       createRequire(import.meta.url).resolve('@grpc/reflection/package.json'),
       '../build/proto/grpc/reflection/v1/reflection.proto',
     );
     const reflection = clientOf(proto, 'grpc.reflection.v1.ServerReflection');
-    const list = (metadata: Metadata) =>
-      new Promise<{ listServicesResponse: { service: { name: string }[] } }>((resolve, reject) => {
+    const ask = (metadata: Metadata, request: object) =>
+      new Promise<Reflected>((resolve, reject) => {
         const call = reflection['serverReflectionInfo']!(metadata) as unknown as NodeJS.ReadWriteStream;
         call.on('data', resolve).on('error', reject);
-        call.write({ listServices: '' } as never);
+        call.write(request as never);
         call.end();
       });
-    await expect(list(new Metadata())).rejects.toThrow(/UNAUTHENTICATED/);
+    await expect(ask(new Metadata(), { listServices: '' })).rejects.toThrow(/UNAUTHENTICATED/);
     const metadata = new Metadata();
     metadata.set('authorization', `Bearer ${login().token}`);
-    const names = (await list(metadata)).listServicesResponse.service.map((s) => s.name);
+    const names = (await ask(metadata, { listServices: '' })).listServicesResponse.service.map((s) => s.name);
     expect(names).toEqual(expect.arrayContaining(['berth.v1.HostService', 'berth.v1.VmService']));
+    // as grpcurl does: the file of a symbol, with all that it imports, under their real names
+    const found = await ask(metadata, { fileContainingSymbol: 'berth.v1.VmService' });
+    const files = found.fileDescriptorResponse.fileDescriptorProto.map((f) => fileIn(f).name);
+    expect(files.sort()).toEqual(['berth/v1/common.proto', 'berth/v1/vm.proto']);
+    const byName = await ask(metadata, { fileByFilename: 'berth/v1/host.proto' });
+    const host = fileIn(byName.fileDescriptorResponse.fileDescriptorProto[0]!);
+    expect(host.service.map((s) => s.name)).toEqual(['HostService']);
     for (const c of [health, reflection]) (c as unknown as Client).close();
   });
 });
+
+interface Reflected {
+  readonly listServicesResponse: { readonly service: readonly { readonly name: string }[] };
+  readonly fileDescriptorResponse: { readonly fileDescriptorProto: readonly Buffer[] };
+}
+
+const fileIn = (bytes: Uint8Array) => fromBinary(FileDescriptorProtoSchema, bytes);
 
 type Loose = Record<string, (...args: unknown[]) => unknown>;
 function clientOf(proto: string, service: string): Loose {

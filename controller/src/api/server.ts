@@ -10,7 +10,7 @@ import { Readiness } from './http/readiness.ts';
 import { HTTP_LIMITS, HttpServer } from './http/server.ts';
 import { guardReflection } from './guard.ts';
 import { addReflection } from './reflection.ts';
-import { services, type App } from './services.ts';
+import { services, type App, type PublicService } from './services.ts';
 import type { CallDeps } from './call.ts';
 import { wrapService } from './wrap.ts';
 
@@ -31,6 +31,10 @@ const OPTIONS: ServerOptions = {
 };
 const GRACE_MS = 2_000;
 
+/** `berth.v1.VmService` */
+const serviceOf = (definition: PublicService['definition']): string =>
+  Object.values(definition)[0]?.path.split('/')[1] ?? '';
+
 interface Address {
   readonly host: string;
   readonly port: number;
@@ -38,7 +42,9 @@ interface Address {
 
 export class ApiServer {
   private readonly server = new Server(OPTIONS);
-  private readonly health = new HealthImplementation({ '': 'NOT_SERVING' });
+  private readonly health = new HealthImplementation({});
+  /** What health can be asked about; the empty name is the whole server. */
+  private readonly names: readonly string[];
   private readonly http: HttpServer;
   private readonly stopping = new AbortController();
   private readonly credentials: LiveServerCredentials;
@@ -56,12 +62,13 @@ export class ApiServer {
     const all = services(o.app);
     for (const { definition, handlers } of all)
       this.server.addService(definition, wrapService(definition, handlers, deps));
+    this.names = ['', ...new Set(all.map((s) => serviceOf(s.definition)))];
+    this.tell('NOT_SERVING');
     const readiness = new Readiness(o.app.about.state, deps.clock);
     const gateway = new Gateway({ services: all, deps, readiness, limits: o.limits ?? HTTP_LIMITS });
     this.http = new HttpServer({ gateway, identity: o.identity, clock: deps.clock, log: deps.log });
     this.health.addToServer(this.server);
-    if (!addReflection(guardReflection(this.server, deps)))
-      deps.log.warn('server reflection is off: the .proto files are not beside the program');
+    addReflection(guardReflection(this.server, deps));
   }
 
   /** @returns the ports; those of the addresses, unless these are 0. */
@@ -69,12 +76,16 @@ export class ApiServer {
     const httpPort = https && (await this.http.listen(https.host, https.port));
     try {
       const port = await this.listenGrpc(joinAddress(grpc.host, grpc.port));
-      this.health.setStatus('', 'SERVING');
+      this.tell('SERVING');
       return { port, httpPort };
     } catch (e) {
       await this.http.stop();
       throw e;
     }
+  }
+
+  private tell(status: 'SERVING' | 'NOT_SERVING'): void {
+    for (const name of this.names) this.health.setStatus(name, status);
   }
 
   private listenGrpc(address: string): Promise<number> {
@@ -89,7 +100,7 @@ export class ApiServer {
 
   /** Ends streams, lets calls in flight finish for a moment, then cuts them. */
   async stop(): Promise<void> {
-    this.health.setStatus('', 'NOT_SERVING');
+    this.tell('NOT_SERVING');
     this.stopping.abort(new ClusterError('CONTROLLER_UNREACHABLE', 'the controller is stopping'));
     this.unfollow();
     const cut = this.o.wrap.clock.after(GRACE_MS, () => this.server.forceShutdown());
