@@ -84,7 +84,7 @@ async function enrol(name: string): Promise<FakeAgent> {
   const { joinToken } = await addHost(name, `127.0.0.1:${port}`);
   const line = decodeJoinLine(joinToken?.token ?? '');
   const { csrPem, keyPem } = await newRequest();
-  const client = new EnrollmentServiceClient(line.controller, tls());
+  const client = new EnrollmentServiceClient(line.controller, tls(), NAMED);
   const answer = await new Promise<{ hostId: string; certificatePem: string; caPem: string }>((resolve, reject) =>
     client.enroll({ tokenId: line.tokenId, tokenSecret: line.secret, csrPem, transferCsrPem: '' }, (e, r) =>
       e ? reject(e) : resolve(r),
@@ -99,6 +99,8 @@ async function enrol(name: string): Promise<FakeAgent> {
   await until(async () => expect((await getHost(name)).state).toBe(HostState.UP));
   return agent;
 }
+/** An address is no name for a TLS handshake. */
+const NAMED = { 'grpc.ssl_target_name_override': 'controller' };
 const tls = () => credentials.createSsl(Buffer.from(ca), null, null, { checkServerIdentity: () => undefined });
 async function ownTls() {
   const { caPem, chainPem, keyPem } = controller.parts!.identity;
@@ -262,8 +264,9 @@ function clientOf(proto: string, service: string): Loose {
   const Service = service.split('.').reduce((at, part) => at[part] as never, root) as unknown as new (
     at: string,
     c: unknown,
+    options: object,
   ) => Loose;
-  return new Service(address, tls());
+  return new Service(address, tls(), NAMED);
 }
 
 describe('a host', () => {

@@ -52,6 +52,34 @@ describe('cloning', () => {
     expect(c.life.state.tables.vms.size).toBe(0);
   });
 
+  it('shows what each step made, and meanwhile how far the copy is that it waits for', async () => {
+    const answer = c.clone('web', { host: 'h3', address: '10.0.0.9/24', diskSizeBytes: 2 ** 30 });
+    const { jobs, state } = c.life;
+    const fetch = () => state.tables.jobs.open().find((j) => j.kind === 'image.fetch');
+    for (let n = 0; n < 1_000 && !fetch(); n++) await c.sim.clock.advance(1);
+    const made = await answer;
+    let seen = 0;
+    const watch = async () => {
+      for await (const _ of jobs.watch(made.jobId!)) seen++;
+    };
+    void watch();
+    await c.sim.clock.advance(1);
+    const before = seen;
+    jobs.progress(`${fetch()!.id}.fetch`, 5, 10);
+    const step = (await jobs.view(made.jobId!)).steps.find((s) => s.name === 'image');
+    expect(step).toMatchObject({ state: 'running', progressDoneBytes: 5, progressTotalBytes: 10 });
+    await c.sim.clock.advance(1);
+    expect(seen).toBeGreaterThan(before);
+    expect(await c.ended(made.jobId)).toBe('succeeded');
+    const told = (await jobs.view(made.jobId!)).steps.map((s) => s.detail.replace(/52(:\w\w){5}/, 'MAC'));
+    expect(told.slice(3)).toEqual([
+      'vda 1 GiB, overlay on base',
+      'name, 10.0.0.9/24',
+      '1 vCPU, 512 MiB, MAC on br0',
+      '',
+    ]);
+  });
+
   it('for VMs that are to start keeps the room to run from the placement on, and starts them', async () => {
     const two = 6 * 2 ** 30; // of the 15 GiB of each host
     const tries = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((n) => c.clone(n, { memoryBytes: two, start: true }));

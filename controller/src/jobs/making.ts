@@ -6,6 +6,7 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import type { DomainRef, DomainWanted, SeedWanted } from '../hosts/agent-client.ts';
+import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { place } from '../scheduler/place.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
@@ -64,8 +65,12 @@ const agentOf = (c: Context): ReturnType<JobDeps['hosts']['agent']> => c.deps.ho
 const because = (c: Context): string =>
   `making vm ${c.tables.vms.get(c.params.vmId)?.name ?? c.params.vmId} was undone`;
 
+/** What a step made, for people. Older versions logged nothing. */
+type Told = { readonly what: string } | null;
+const told = (out: Told): string => out?.what ?? '';
+
 /** Its disks, each under an operation of its own. */
-export const volume: Remote<null> = {
+export const volume: Remote<Told> = {
   host: hostOf,
   operations: (c) => getVm(c.tables, c.params.vmId).spec.disks.map((d) => `${c.opId}.${d.target}`),
   async run(c) {
@@ -76,40 +81,47 @@ export const volume: Remote<null> = {
       const op = await settle(c, call, `making disk ${d.target}`);
       if (Wait.is(op)) return op;
     }
-    return null;
+    const { disks } = getVm(c.tables, c.params.vmId).spec;
+    return { what: disks.map((d) => diskWords(c.tables, d)).join('; ') };
   },
   undo: (c) => removeVolumes(c, (spec) => spec.disks.map((d) => d.volumeId)),
+  describe: told,
   debts: (c) => c.tables.vms.get(c.params.vmId)?.spec.disks.map((d) => volumeDebt(c, d.volumeId)) ?? [],
 };
 
-export const seed: Remote<null> = {
+export const seed: Remote<Told> = {
   host: hostOf,
   async run(c) {
     const vm = getVm(c.tables, c.params.vmId);
-    if (vm.spec.seedVolumeId === undefined) return null;
+    if (vm.spec.seedVolumeId === undefined) return { what: 'not needed' };
     const wanted = { volumeId: vm.spec.seedVolumeId, vmId: vm.id, seed: seedWanted(vm) };
     const op = await settle(c, agentOf(c).ensureSeed(c.opId, wanted), 'writing the seed');
-    return Wait.is(op) ? op : null;
+    return Wait.is(op) ? op : { what: ['name', ...seedParts(vm)].join(', ') };
   },
   undo: (c) => removeVolumes(c, (spec) => (spec.seedVolumeId === undefined ? [] : [spec.seedVolumeId])),
+  describe: told,
   debts: (c) => {
     const id = c.tables.vms.get(c.params.vmId)?.spec.seedVolumeId;
     return id === undefined ? [] : [volumeDebt(c, id)];
   },
 };
 
-export const define: Remote<null> = {
+export const define: Remote<Told> = {
   host: hostOf,
   async run(c) {
     const vm = getVm(c.tables, c.params.vmId);
     const op = await settle(c, agentOf(c).ensureDomain(c.opId, domainWanted(vm)), 'defining');
-    return Wait.is(op) ? op : untilSeen(c, c.deps.hosts.vm(vm.id) !== undefined, 'defining');
+    const unseen = Wait.is(op) ? op : untilSeen(c, c.deps.hosts.vm(vm.id) !== undefined, 'defining');
+    const { vcpus, memoryBytes, nics } = vm.spec;
+    const cards = nics.map((n) => `${n.mac} on ${n.bridge}`);
+    return unseen ?? { what: [`${vcpus} vCPU`, formatBytes(memoryBytes), ...cards].join(', ') };
   },
   async undo(c) {
     const ref = domainRef(getVm(c.tables, c.params.vmId));
     const op = await insist(c, c.undoOpId, (id) => agentOf(c).removeDomain(id, ref), 'undefining');
     return Wait.is(op) ? op : undefined;
   },
+  describe: told,
   debts: (c) => {
     const vm = c.tables.vms.get(c.params.vmId);
     return vm ? [{ kind: 'domain', target: vm.uuid, vmId: vm.id, why: because(c) }] : [];
@@ -126,6 +138,19 @@ export const publish: Local<null> = {
     return null;
   },
 };
+
+/** What the guest is told beside its name. */
+const seedParts = ({ spec: { nics, sshKeys, userData } }: Vm): string[] => [
+  ...nics.flatMap((n) => n.address ?? []),
+  ...(sshKeys.length > 0 ? [`${sshKeys.length} SSH ${sshKeys.length === 1 ? 'key' : 'keys'}`] : []),
+  ...(userData === '' ? [] : ['user-data']),
+];
+
+/** `vda 2 GiB, overlay on base` */
+function diskWords(tables: Tables, d: VmSpec['disks'][number]): string {
+  const image = d.imageId === undefined ? undefined : (tables.images.get(d.imageId)?.name ?? 'an image');
+  return `${d.target} ${formatBytes(d.sizeBytes)}, ${image === undefined ? 'blank' : `overlay on ${image}`}`;
+}
 
 async function removeVolumes(
   c: RemoteContext<MakeParams, Placed, JobDeps>,

@@ -10,9 +10,9 @@ import type { DriveEnv } from './at.ts';
 import { acceptJob, cancelJob, retryJob } from './control.ts';
 import type { AnyJobDef, EngineDeps } from './define.ts';
 import type { Jobs } from './jobs.ts';
-import { Turns } from './live.ts';
+import { Turns, type Progress } from './live.ts';
 import { Runner } from './runner.ts';
-import { startJob } from './start.ts';
+import { joinedIn, startJob } from './start.ts';
 import { viewOf } from './view.ts';
 import { Watchers } from './watchers.ts';
 
@@ -55,7 +55,7 @@ class OpenJobs implements Jobs {
       turns: new Turns(o.callsPerHost ?? 16),
       giveUpMs: o.giveUpMs ?? 5 * 60_000,
       stopping: () => this.#stopping,
-      onLive: (job) => this.#watchers.changed(job.id),
+      onLive: (job) => this.#changed(job.id),
     };
     this.#runner = new Runner(o.defs, env);
   }
@@ -128,7 +128,7 @@ class OpenJobs implements Jobs {
     const live = this.#runner.live.find(jobId);
     if (!live || step === undefined) return;
     live.progress.set(step, { doneBytes, totalBytes });
-    this.#watchers.changed(jobId);
+    this.#changed(jobId);
   }
 
   run(): void {
@@ -153,6 +153,19 @@ class OpenJobs implements Jobs {
 
   #view(job: Job, log: readonly JobEvent[]): JobView {
     const live = this.#runner.live.find(job.id);
-    return viewOf(job, log, this.#runner.def(job), this.#deps, (step) => live?.progress.get(step));
+    const progress = (step: string) => live?.progress.get(step) ?? this.#awaited(joinedIn(log, step));
+    return viewOf(job, log, this.#runner.def(job), this.#deps, progress);
+  }
+
+  /** Those who wait for a job show how far it is. */
+  #changed(jobId: JobId): void {
+    this.#watchers.changed(jobId);
+    for (const waiter of this.#state.tables.jobs.get(jobId)?.waiters ?? []) this.#watchers.changed(waiter);
+  }
+
+  /** How far a job is that a step of another one waits for. */
+  #awaited(jobId: JobId | undefined): Progress | undefined {
+    const live = jobId && this.#runner.live.find(jobId);
+    return live && [...live.progress.values()].at(-1);
   }
 }

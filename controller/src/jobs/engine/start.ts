@@ -1,7 +1,7 @@
 /** Starting, joining and leaving jobs, all inside an update: locks and keys. Nothing here drives a job. */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { newId, type JobId } from '@berth/shared/model/ids.ts';
-import { isEnded, type Job, type Json } from '@berth/shared/model/job.ts';
+import { isEnded, type Job, type JobEvent, type Json } from '@berth/shared/model/job.ts';
 import type { Tx } from '../../state/state.ts';
 import { wait, type JobDef, type LocalContext, type Wait } from './define.ts';
 import type { LockName, StartOptions } from './jobs.ts';
@@ -97,6 +97,12 @@ export function joinJob<P, D>(
 export function leaveJoined(c: Pick<LocalContext, 'tx' | 'jobId' | 'memo'>): void {
   const joined = joinedJob(c.memo);
   if (joined !== undefined) leaveJob(c.tx, joined, c.jobId);
+}
+
+/** The job that a step of this log waits for, as long as the step has not ended. */
+export function joinedIn(log: readonly JobEvent[], step: string): JobId | undefined {
+  const last = log.findLast((e) => e.step === step);
+  return last?.type === 'started' ? joinedJob((last.data as { memo?: Json } | undefined)?.memo) : undefined;
 }
 
 function joinedJob(memo: Json | undefined): JobId | undefined {
