@@ -133,7 +133,7 @@ export class Domains {
     } catch (e) {
       if (!isClusterError(e, 'NOT_FOUND')) throw e;
       const words = `the domain of vm ${name} was removed from ${this.deps.hostName} just now, by somebody else. `;
-      throw badState(`${words}A new start defines it anew: berth vm start ${name}`, {}, e);
+      throw badState(`${words}A new start defines it anew: berth vm start ${name}`);
     }
   }
 

@@ -4,7 +4,7 @@
  */
 import type { Duplex } from 'node:stream';
 import { XMLParser } from 'fast-xml-parser';
-import { alreadyExists, badState, ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { alreadyExists, badState, chain, ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { consoleTaken, type DomainSeen } from '../hypervisor.ts';
@@ -120,7 +120,8 @@ export class DomainVerbs {
     } catch (e) {
       if (force || !hasCode(e, CODE.operationFailed)) throw e;
       const words = consoleTaken(dom.name);
-      throw new ClusterError('RESOURCE_BUSY', words, {}, { cause: e });
+      // libvirt's own words add nothing for people
+      throw new ClusterError('RESOURCE_BUSY', words, { libvirt: chain(e) });
     }
   }
 
