@@ -188,8 +188,9 @@ class BuiltController implements Controller {
     const head = new HeadFile(paths(this.o.dataDir).auditHead, clock, log);
     const audit = new Audit({ state, clock, log, head });
     const advertised = () => this.advertised(identity);
+    const certificates = new Certificates({ state, jobs, trust: identity, keeper, clock });
     const app: App = {
-      certificates: new Certificates({ state, jobs, trust: identity, keeper, clock }),
+      certificates,
       trust: identity,
       hosts: new HostsApp({ state, hosts, clock, policy, trust: identity, advertised }),
       vms: new Vms({ state, hosts, jobs, clock, random, world }),
@@ -205,7 +206,7 @@ class BuiltController implements Controller {
       about: { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() },
     };
     const api = new ApiServer({ app, identity, wrap: { state, tokens, audit, clock, log, ca: caDigest(identity) } });
-    const ownRenewal = new OwnRenewal(identity, clock, log);
+    const ownRenewal = new OwnRenewal(identity, clock, log, () => certificates.rotateWhenDue());
     return { state, hosts, jobs, reconcilers, api, identity, audit, keeper, ownRenewal };
   }
 

@@ -29,7 +29,8 @@ export interface TestCa {
   issue(options: IssueOptions): Promise<TestIdentity>;
   /** What a host of this id presents to the controller. */
   host(hostId: string): Promise<TestIdentity & { readonly hostId: string }>;
-  /** What it presents to other hosts: of another CA. */
+  /** What it presents to other hosts: of another CA, which signs anything too. */
+  issueTransfer(options: IssueOptions): Promise<TestIdentity>;
   transfer(hostId: string, dates?: Pick<IssueOptions, 'notBefore' | 'notAfter'>): Promise<HostTestIdentity>;
 }
 
@@ -44,6 +45,7 @@ export async function makeCa(commonName = 'Berth test CA'): Promise<TestCa> {
       ...(await control.issue({ uri: `urn:berth:host:${hostId}`, commonName: hostId })),
       hostId,
     }),
+    issueTransfer: transfer.issue,
     transfer: async (hostId, dates = {}) => ({
       ...(await transfer.issue({ uri: `urn:berth:transfer:${hostId}`, commonName: hostId, ...dates })),
       hostId,

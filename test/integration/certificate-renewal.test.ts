@@ -2,12 +2,13 @@
  * Certificates that live for seconds: a cluster of real processes lives through several renewals, also of the controller's
  * own, with streams open, and through kills in their middle.
  */
+import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { execa } from 'execa';
 import { serialOf } from '@berth/shared/trust/certificate.ts';
 import { Cluster } from '../harness/cluster.ts';
-import { eventually, PROGRAMS } from '../harness/processes.ts';
+import { eventually, PROGRAMS, run } from '../harness/processes.ts';
 
 /** Renewed about every 12 s. */
 const SHORT = 'certificates: { hostLifetime: 20s, controllerLifetime: 20s, caLifetime: 1h }\n';
@@ -82,6 +83,27 @@ describe('certificates that live for 20 seconds', () => {
       } finally {
         events.kill();
       }
+    },
+  );
+
+  it(
+    'that ran out while a host was off are a certificate fault; the host is enrolled again',
+    { timeout: 200_000 },
+    async () => {
+      await c.agents.get('h2')?.end('SIGKILL');
+      const expired = async () => {
+        const all = await c.json<{ subject: string; purpose: string; state: string }[]>('cert', 'list');
+        return all.some((x) => x.subject === 'h2' && x.purpose === 'control' && x.state === 'expired');
+      };
+      await eventually('it has run out', expired, 60_000);
+      c.agents.get('h2')?.start();
+      await eventually('h2 is a certificate fault', async () => (await c.hostState('h2')) === 'certificate-fault');
+      expect(await c.ok('host', 'list')).toMatch(/h2 .*expired by the clock of the controller.*berth host re-enroll/);
+      const token = await c.ok('host', 're-enroll', 'h2');
+      const config = join(c.dir, 'h2', 'agent.yaml');
+      const said = await run(PROGRAMS.agent, ['enroll', '--config', config], { input: token });
+      expect(said.code, said.err).toBe(0);
+      await c.waitUp('h1', 'h2');
     },
   );
 

@@ -9,7 +9,8 @@ import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { makeCa, type HostTestIdentity, type TestCa } from '@berth/test/harness/pki.ts';
 import { until } from '@berth/test/harness/until.ts';
-import { plainPeer } from '../testing/identity.ts';
+import { readCertificate } from '@berth/shared/trust/certificate.ts';
+import { memoryIdentity, plainPeer } from '../testing/identity.ts';
 import type { PeerIdentity } from './identity.ts';
 import { createPeerPort, type PeerPort, type PeerPortOptions } from './port.ts';
 import { createTunnels, type Tunnel, type Tunnels } from './tunnels.ts';
@@ -70,6 +71,8 @@ async function startPort(
   cleanups.push(() => port.stop());
   return { port, address: `127.0.0.1:${number}` };
 }
+
+const liveIdentity = (p: HostTestIdentity) => memoryIdentity({ hostId: p.hostId, control: p, transfer: p });
 
 interface Opened {
   readonly tunnel: Tunnel;
@@ -257,6 +260,31 @@ describe('a tunnel to the export port of another host', () => {
     expect(offer('nowhere')).toThrow('HOST:PORT');
     expect(offer('1.2.3.4:99999')).toThrow('HOST:PORT');
     expect(offer('[::1]:7445')).not.toThrow();
+  });
+});
+
+describe('a certificate that is revoked', () => {
+  it.each(['the side that serves', 'the side that reads'])('ends an open transfer at once, on %s', async (side) => {
+    const image = await echoServer('image.sock');
+    const plainA = await ca.transfer('host-a');
+    const [serving, reading] = [liveIdentity(plainA), liveIdentity(plainB)];
+    const { port, address } = await startPort({ serve: async () => image.path, identity: serving });
+    const { tunnel, needs } = await openTunnel({ identity: reading });
+    const { ticket } = port.openExport({ digest: DIGEST, peerHostId: 'host-b' });
+    tunnel.offer({ peerHostId: 'host-a', address, ticket });
+    const c = client(tunnel.socketPath);
+    await until('the greeting', () => c.text() === 'hello\n');
+    const [who, other] = side === 'the side that serves' ? [serving, plainB] : [reading, plainA];
+    await who.setTrust({ ...who.trust, revoked: [readCertificate(other.certPem).serial] });
+    await until('the cut', () => c.closed());
+    const again = client(tunnel.socketPath);
+    tunnel.offer({
+      peerHostId: 'host-a',
+      address,
+      ticket: port.openExport({ digest: DIGEST, peerHostId: 'host-b' }).ticket,
+    });
+    await until('the refusal', () => needs.filter(([n]) => n).length > 1);
+    expect(again.text()).toBe('');
   });
 });
 

@@ -95,6 +95,18 @@ export class Certificates {
     });
   }
 
+  /** By itself, because the CAs are due; nothing happens while a rotation is under way. */
+  async rotateWhenDue(): Promise<void> {
+    if (this.d.state.tables.jobs.holders('ca').length > 0) return;
+    const { trust, clock } = this.d;
+    const ends = [...trust.cas.control, ...trust.cas.transfer].map((pem) => readCertificate(pem).notAfterMs);
+    // over before the old ones are
+    const leftMs = Math.max(4, Math.min(...ends) - clock.now());
+    const overlapMs = Math.min(OVERLAP_MS, Math.floor(leftMs / 4));
+    const patienceMs = Math.min(PATIENCE_MS, Math.floor(leftMs / 2));
+    await this.rotate({ overlapMs, patienceMs, leaveBehind: false }, 'berth');
+  }
+
   /** A new key at once; the old certificate opens nothing from now on. */
   private async revokeOwn(user: string): Promise<readonly CertificateView[]> {
     const { trust, state, clock } = this.d;

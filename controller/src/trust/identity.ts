@@ -174,6 +174,13 @@ export class Trust implements Identity, Authority {
     this.put({ ...rest, ...cas, controller, finishedRotation: id });
   }
 
+  /** A CA is at two thirds of its life, and no rotation is under way. */
+  caIsDue(nowMs: number): boolean {
+    const { rotation, control, transfer } = this.stored;
+    const due = (pem: string): boolean => nowMs >= readCertificate(pem).renewAtMs;
+    return rotation === undefined && (due(control.active.certificatePem) || due(transfer.active.certificatePem));
+  }
+
   private issuer(purpose: CaPurpose): KeyAndCertificate {
     const set = this.stored[purpose];
     return (this.stored.rotation?.issuing === 'next' ? set.next : undefined) ?? set.active;

@@ -1,4 +1,4 @@
-/** Renews the controller's own certificate while it runs. Those of hosts are keeper.ts's. */
+/** Renews the controller's own certificate while it runs, and has the CAs replaced when they are due. Hosts are keeper.ts's. */
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Trust } from './identity.ts';
@@ -12,9 +12,11 @@ export class OwnRenewal {
   private stopped = false;
 
   constructor(
-    private readonly trust: Pick<Trust, 'ownIsDue' | 'renewOwn' | 'renewAtMs'>,
+    private readonly trust: Pick<Trust, 'ownIsDue' | 'renewOwn' | 'renewAtMs' | 'caIsDue'>,
     private readonly clock: Clock,
     private readonly log: Log,
+    /** Begins to replace the CAs. */
+    private readonly rotate: () => Promise<unknown>,
   ) {}
 
   start(): void {
@@ -33,8 +35,9 @@ export class OwnRenewal {
         await this.trust.renewOwn(this.clock.now());
         this.log.info({ renewsAtMs: this.trust.renewAtMs }, "the controller's certificate was renewed");
       }
+      if (this.trust.caIsDue(this.clock.now())) await this.rotate();
     } catch (e) {
-      this.log.error({ err: e }, "the controller's certificate could not be renewed");
+      this.log.error({ err: e }, 'what the controller proves could not be renewed');
     }
     if (!this.stopped) this.start();
   }
