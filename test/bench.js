@@ -1,11 +1,11 @@
 /**
  * `npm run bench`: makes the machine ready, then hands over to the bundled bench. Plain JavaScript without dependencies,
- * because on a fresh machine there are none yet. Arguments choose topics: state scheduler cli controller vm agent.
+ * because on a fresh machine there are none yet. Arguments choose topics: state scheduler cli controller http vm agent.
  */
 import { ensureSetup } from '../deploy/setup.js';
 import { phaseLine } from '../deploy/setup/phases.js';
 
-const TOPICS = ['state', 'scheduler', 'cli', 'controller', 'vm', 'agent'];
+const TOPICS = ['state', 'scheduler', 'cli', 'controller', 'http', 'vm', 'agent'];
 /** Topics that need real hosts. */
 const IN_LAB = ['vm', 'agent'];
 

@@ -33,22 +33,26 @@ export async function controllerTopic(say: Say): Promise<void> {
   await manyAgents(say);
 }
 
-interface Installation {
+export interface Installation {
   readonly dir: string;
   readonly dataDir: string;
+  /** host:port of the JSON API. */
+  readonly httpAddress: string;
   readonly daemon: Daemon;
   api(): Api;
 }
 
 /** Fills a fresh installation before its controller starts, and removes it afterwards. */
-async function withInstallation(
+export async function withInstallation(
   prepare: (state: State) => Promise<void>,
   work: (i: Installation) => Promise<void>,
 ): Promise<void> {
   const { path: dir, remove } = temporaryDirectory();
   const dataDir = join(dir, 'controller');
   const address = `127.0.0.1:${await freePort('127.0.0.1')}`;
-  const daemon = new Daemon(PROGRAMS.controller, ['run', '--data-dir', dataDir, '--listen', address]);
+  const httpAddress = `127.0.0.1:${await freePort('127.0.0.1')}`;
+  const listen = ['--listen', address, '--http-listen', httpAddress];
+  const daemon = new Daemon(PROGRAMS.controller, ['run', '--data-dir', dataDir, ...listen]);
   try {
     const init = await run(PROGRAMS.controller, ['init', '--data-dir', dataDir, '--address', address]);
     if (init.code !== 0) throw new Error(init.err);
@@ -65,7 +69,7 @@ async function withInstallation(
     });
     await prepare(state);
     await state.close();
-    await work({ dir, dataDir, daemon, api: () => apiAs(dataDir, address) });
+    await work({ dir, dataDir, httpAddress, daemon, api: () => apiAs(dataDir, address) });
   } finally {
     await daemon.end('SIGKILL');
     remove();
@@ -122,7 +126,7 @@ function readAll(database: string): number {
 }
 
 /** Its ready line is waited for, of its n-th life: calls before it would only teach the client to wait. */
-const serving = (daemon: Daemon, life = 1): Promise<boolean> =>
+export const serving = (daemon: Daemon, life = 1): Promise<boolean> =>
   eventually(
     'the controller serves',
     () =>

@@ -3,6 +3,7 @@ import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { agentTopic } from './agent.ts';
 import { cliTopic } from './cli.ts';
 import { controllerTopic } from './controller.ts';
+import { httpTopic } from './http.ts';
 import { WORKER_FILE } from './programs.ts';
 import { mib, ms, perSecond, remark, table, type Say } from './report.ts';
 import { measurePlacements } from './scheduler.ts';
@@ -14,6 +15,7 @@ const TOPICS: Readonly<Record<string, (say: Say) => Promise<void>>> = {
   scheduler: schedulerTopic,
   cli: cliTopic,
   controller: controllerTopic,
+  http: httpTopic,
   vm: vmTopic,
   agent: agentTopic,
 };

@@ -37,7 +37,7 @@ export interface Use {
   readonly pssBytes: number;
 }
 
-function between(before: Cost, after: Cost): Use {
+export function between(before: Cost, after: Cost): Use {
   const forMs = after.atMs - before.atMs;
   const cpuMs = after.cpuMs - before.cpuMs;
   return { forMs, cpuMs, cpuPercent: (100 * cpuMs) / forMs, rssBytes: after.rssBytes, pssBytes: after.pssBytes };
