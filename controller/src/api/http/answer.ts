@@ -43,20 +43,30 @@ const SHORT_BYTES = 64 << 10;
 const isShort = (req: IncomingMessage): boolean =>
   req.headers['transfer-encoding'] === undefined && Number(req.headers['content-length'] ?? 0) <= SHORT_BYTES;
 
-/** How long a caller that still sends may take to notice that it is refused. */
-const LINGER_MS = 2_000;
-
-/** An error instead of an answer. What the caller still sends is dropped for a moment, then it is cut off. */
-export function sendError(x: Exchange, e: ClusterError, traceId: string, clock: Clock): void {
-  const { req, res } = x;
+/** An error instead of an answer. */
+export function sendError({ req, res }: Exchange, e: ClusterError, traceId: string): void {
   if (res.writableEnded) return;
   if (res.destroyed || res.headersSent) return void res.destroy();
   const { status, headers, body } = toHttpError(e, traceId);
   for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
   if (!req.complete && !isShort(req)) res.setHeader('connection', 'close');
   sendJson(res, status, body);
-  if (req.complete) return;
-  const cut = clock.after(LINGER_MS, () => req.destroy());
-  req.once('end', () => cut.cancel()).once('close', () => cut.cancel());
-  req.resume();
+}
+
+/** How long a caller may go on sending after its answer; what comes is dropped. */
+const LINGER_MS = 2_000;
+
+/** Cuts off who sends on although the answer is there. */
+export function cutWhoSendsOn({ req, res }: Exchange, clock: Clock): void {
+  res.once('finish', () => {
+    if (req.complete) return;
+    const cut = clock.after(LINGER_MS, () => req.destroy());
+    req.once('end', () => cut.cancel()).once('close', () => cut.cancel());
+    req.resume();
+  });
+}
+
+/** Cuts off who reads nothing of an answer that is there: else every such caller would keep a page of a list in memory. */
+export function cutWhoDoesNotRead(res: ServerResponse, slowMs: number): void {
+  res.setTimeout(slowMs, () => res.destroy());
 }

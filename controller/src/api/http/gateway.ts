@@ -11,7 +11,7 @@ import { newTraceId } from '@berth/shared/runtime/random.ts';
 import { noteFailed } from '../attempts.ts';
 import { runCall, type Call, type CallDeps, type Handler, type Method } from '../call.ts';
 import type { PublicService } from '../services.ts';
-import { dress, sendError, sendJson, sendText } from './answer.ts';
+import { cutWhoDoesNotRead, cutWhoSendsOn, dress, sendError, sendJson, sendText } from './answer.ts';
 import { hasBody, readPieces, readText, type BodyLimits, type Exchange } from './body.ts';
 import { jsonOf, openMethods, requestOf } from './messages.ts';
 import { OPENAPI } from './openapi.ts';
@@ -64,12 +64,13 @@ export class Gateway {
     const traceId = newTraceId();
     dress(res, traceId);
     const x = { req, res, expectsContinue };
+    cutWhoSendsOn(x, this.o.deps.clock);
     try {
       await this.#answer(x, traceId);
     } catch (e) {
-      const { log, clock } = this.o.deps;
+      const { log } = this.o.deps;
       const report = (_: string, err: unknown) => log.error({ traceId, err }, 'a request failed unexpectedly');
-      sendError(x, known(e, report, traceId), traceId, clock);
+      sendError(x, known(e, report, traceId), traceId);
     }
   }
 
@@ -81,7 +82,7 @@ export class Gateway {
     const { authorization } = req.headers;
     const peer = req.socket.remoteAddress ?? '';
     this.#identify(authorization, { path: `/${req.method} ${path}`, peer });
-    if (path === '/openapi.json') return sendJson(res, 200, OPENAPI);
+    if (path === '/openapi.json') return this.#send(res, OPENAPI);
     const found = this.#router.find(req.method ?? '', path);
     const target = this.#targets.get(found.route.rpc);
     if (target === undefined) throw new Error(`no handler for ${found.route.rpc}`);
@@ -148,7 +149,12 @@ export class Gateway {
 
   async #reply({ x, target }: Asked, answer: unknown): Promise<void> {
     await this.o.deps.state.settled();
-    sendJson(x.res, 200, jsonOf(target.described.output, target.method.responseSerialize(answer)));
+    this.#send(x.res, jsonOf(target.described.output, target.method.responseSerialize(answer)));
+  }
+
+  #send(res: ServerResponse, body: object | string): void {
+    cutWhoDoesNotRead(res, this.o.limits.stream.slowMs);
+    sendJson(res, 200, body);
   }
 
   async #request({ x, found, target, query }: Asked): Promise<unknown> {

@@ -145,6 +145,22 @@ describe('a body', () => {
     await until(() => expect(socket.destroyed || socket.readableEnded).toBe(true));
   });
 
+  it('that goes on after the answer is cut off', async () => {
+    await start(stubs);
+    for (const path of ['/healthz', '/v1/nothing']) {
+      const socket = await bed.raw();
+      let said = '';
+      socket.on('data', (d: Buffer) => (said += d.toString())).on('error', () => undefined);
+      socket.write(
+        `POST ${path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${bed.token}\r\ntransfer-encoding: chunked\r\n\r\n`,
+      );
+      const pour = (): void => void (socket.writable && socket.write('4\r\nmore\r\n', () => setImmediate(pour)));
+      pour();
+      await until(() => expect(socket.destroyed).toBe(true));
+      expect(said).toMatch(/^HTTP\/1\.1 (200|404) /);
+    }
+  });
+
   it('of a caller without a token is never read', async () => {
     await start(stubs);
     const r = await bed.ask('/v1/vms:clone', {

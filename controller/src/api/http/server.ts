@@ -62,6 +62,11 @@ export class HttpServer {
     });
   }
 
+  /** How many are open. */
+  connections(): Promise<number> {
+    return new Promise((resolve, reject) => this.server.getConnections((e, n) => (e ? reject(e) : resolve(n))));
+  }
+
   /** Connections from now on see the new certificate; those that are open go on. */
   renew(identity: ServerIdentity): void {
     this.server.setSecureContext(tlsOptions(identity));

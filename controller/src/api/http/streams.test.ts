@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Event } from '@berth/proto/v1/event.ts';
+import { Vm } from '@berth/proto/v1/vm.ts';
 import { ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import { Events } from '../../app/events.ts';
 import { eventHandlers } from '../event.ts';
@@ -154,6 +155,25 @@ describe('a reader that does not read', () => {
     });
     expect(made).toBeLessThan(1_000); // what fits into the buffers of two sockets, and no more
     await until(() => expect(res.destroyed || res.resume().readableEnded).toBe(true));
+  });
+
+  it('is cut off in the middle of a long list too, and one that reads it in time is not', async () => {
+    const vms = Array.from({ length: 20 }, () => Vm.fromPartial({ stateReason: 'x'.repeat(1 << 20) }));
+    await start({ vms: { listVms: () => ({ vms, nextPageToken: '' }) } });
+    expect((await bed.ask('/v1/vms')).text.length).toBeGreaterThan(20 << 20);
+    const socket = await bed.raw();
+    let closed = false;
+    socket.on('error', () => undefined).on('close', () => (closed = true));
+    let got = 0;
+    socket.once('data', (d: Buffer) => {
+      got += d.length;
+      socket.pause();
+    });
+    socket.write(`GET /v1/vms HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${bed.token}\r\n\r\n`);
+    await until(async () => expect(await bed.server.connections()).toBe(0));
+    socket.on('data', (d: Buffer) => (got += d.length)).resume();
+    await until(() => expect(closed).toBe(true));
+    expect(got).toBeLessThan(20 << 20);
   });
 
   it('but one that is slow and steady is not', async () => {
