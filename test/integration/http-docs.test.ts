@@ -56,10 +56,10 @@ it('the examples of controller/HTTP.md do what the page says', async () => {
     cwd: c.dir,
     env: { BERTH_CONFIG: c.configFile, PATH: path },
     reject: false,
-    timeout: 50_000,
+    timeout: 170_000,
   });
   const outputs = r.stdout.split(BETWEEN).map((o) => o.trim());
   for (const [i, { script: example, output }] of examples.entries())
     if (output !== undefined) expect(outputs[i] ?? 'nothing', `${example}\n${r.stderr}`).toMatch(patternOf(output));
   expect(r.exitCode, r.stderr).toBe(0);
-});
+}, 180_000);

@@ -51,7 +51,7 @@ async function python(...args: readonly string[]): Promise<string> {
 it('adds hosts that enrol with its tokens', async () => {
   for (const name of ['h1', 'h2']) await c.addSimulated(name, (host, address) => python('add-host', host, address));
   await c.waitUp('h1', 'h2');
-});
+}, 180_000);
 
 it('does the main job, and understands refusals and events', async () => {
   expect((await python('main-job', join(c.dir, 'base.img'))).split('\n')).toEqual([
@@ -70,4 +70,4 @@ it('does the main job, and understands refusals and events', async () => {
     'event vm snake',
   ]);
   await c.quiet();
-});
+}, 180_000);
