@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import type { Api } from '@berth/controller/cli/core/api.ts';
-import { paths } from '@berth/controller/trust/identity.ts';
+import { loadIdentity, paths } from '@berth/controller/trust/identity.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { decodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { freePort } from '../harness/cluster.ts';
@@ -174,7 +174,11 @@ async function rawServer({ dir, dataDir }: Installation, target: Target): Promis
   const file = join(dir, 'raw.mjs');
   writeFileSync(file, RAW_SERVER);
   const port = await freePort('127.0.0.1');
-  const server = new Daemon(file, [paths(dataDir).key, paths(dataDir).certificate, String(port)]);
+  const { keyPem, chainPem } = await loadIdentity(dataDir, systemClock.now());
+  const [key, chain] = [join(dir, 'raw-key.pem'), join(dir, 'raw-chain.pem')];
+  writeFileSync(key, keyPem);
+  writeFileSync(chain, chainPem);
+  const server = new Daemon(file, [key, chain, String(port)]);
   server.start();
   try {
     await eventually('the raw server listens', async () => server.output.includes('ready'));
