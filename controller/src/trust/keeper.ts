@@ -12,7 +12,7 @@ import { newTraceId, type Random } from '@berth/shared/runtime/random.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import { issuerAmong, readCertificate, trustDigest, type CertificateFacts } from '@berth/shared/trust/certificate.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
-import { formatDuration } from '@berth/shared/units/duration.ts';
+import { formatAge, formatDuration } from '@berth/shared/units/duration.ts';
 import type { CertificateClient, HostCertificatesView } from '../hosts/certificate-client.ts';
 import type { RunningHosts } from '../hosts/connections.ts';
 import { clockWords } from '../hosts/faults.ts';
@@ -48,6 +48,8 @@ const SOONEST_MS = 500;
 const LATEST_MS = 3_600_000;
 const FIRST_RETRY_MS = 2_000;
 const LAST_RETRY_MS = 300_000;
+/** Failures in a row. */
+const TOLD_AFTER = 3;
 /** More than a good clock is ever off, less than certificates are backdated. */
 const CLOCK_WARN_MS = 60_000;
 
@@ -149,7 +151,7 @@ export class CertificateKeeper {
       nextMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(w.failures++, 10));
       const { state: now } = hosts.status(hostId);
       if (host && !this.stopped && (now === 'up' || now === 'maintenance')) {
-        this.fail(host, chain(e));
+        await this.fail(host, chain(e), w.failures);
         log.warn({ host: host.name, err: e }, 'the certificates of a host could not be brought up to date');
       }
     }
@@ -265,9 +267,16 @@ export class CertificateKeeper {
     this.kept.set(host.id, { trustDigest: view.trustDigest, held, failure: undefined });
   }
 
-  private fail(host: Host, failure: string): void {
-    const before = this.kept.get(host.id) ?? { trustDigest: '', held: new Map() };
+  /** Told when it does not pass by itself: how long is left, and why. */
+  private async fail(host: Host, failure: string, times: number): Promise<void> {
+    const { clock, state } = this.d;
+    const before = this.kept.get(host.id) ?? { trustDigest: '', held: new Map<never, never>() };
     this.kept.set(host.id, { ...before, failure });
+    const ends = [...before.held.values()].map((h) => h.facts.notAfterMs - clock.now());
+    if (times !== TOLD_AFTER || ends.length === 0) return;
+    const message = `the certificates of ${host.name} could not be renewed (${failure}); the first runs out in ${formatAge(Math.min(...ends))}`;
+    const about = { type: 'certificate.overdue', subjectKind: 'host' as const, subject: host.name, jobId: undefined };
+    await state.update((tx) => tx.event({ ...about, severity: 'warning', message })).catch(() => undefined);
   }
 
   private wanted() {
