@@ -68,6 +68,7 @@ export class CertificateKeeper {
   private readonly changed = new Set<() => void>();
   private ends: readonly (() => void)[] = [];
   private stopped = false;
+  private digest: { readonly version: number; readonly text: string } | undefined;
 
   constructor(private readonly d: KeeperDeps) {}
 
@@ -77,7 +78,10 @@ export class CertificateKeeper {
       hosts.subscribe((e) => {
         if (e.type === 'host') this.look(e.hostId);
       }),
-      trust.subscribe(() => this.lookAtAll()),
+      trust.subscribe(() => {
+        this.digest = undefined;
+        this.lookAtAll();
+      }),
       state.subscribe((change) => {
         const revoked = [...(change.touched.get('certificates') ?? [])].some(
           (serial) => state.tables.certificates.get(serial)?.state === 'revoked',
@@ -284,8 +288,11 @@ export class CertificateKeeper {
     return { control: trust.cas.control, transfer: trust.cas.transfer, revoked: revokedSerials(state.tables) };
   }
 
+  /** Asked for each host, so it is kept until something changes. */
   private wantedDigest(): string {
-    return trustDigest(this.wanted());
+    const { version } = this.d.state.tables.certificates;
+    if (this.digest?.version !== version) this.digest = { version, text: trustDigest(this.wanted()) };
+    return this.digest.text;
   }
 }
 
