@@ -25,10 +25,11 @@ interface Vm {
   readonly host: string;
   readonly state: string;
 }
-interface Identity {
+/** Of `identity/credentials.json`, as the agent keeps it: what its successor at the host's address needs. */
+interface Credentials {
   readonly hostId: string;
-  readonly certPem: string;
-  readonly caPem: string;
+  readonly control: { readonly keyPem: string; readonly certPem: string };
+  readonly trust: { readonly control: readonly string[] };
 }
 
 const MIB = 2 ** 20;
@@ -71,9 +72,9 @@ async function addLiar(): Promise<FakeAgent> {
   const input = await c.joinToken('liar', `127.0.0.1:${port}`);
   const enrolled = await run(PROGRAMS.agent, ['enroll', '--config', join(dir, 'agent.yaml')], { input });
   expect(enrolled.code, enrolled.err).toBe(0);
-  const identity = JSON.parse(readFileSync(join(dir, 'identity/identity.json'), 'utf8')) as Identity;
-  const keyPem = readFileSync(join(dir, 'identity/key.pem'), 'utf8');
-  tls = { caPem: identity.caPem, certificatePem: identity.certPem, keyPem };
+  const identity = JSON.parse(readFileSync(join(dir, 'identity/credentials.json'), 'utf8')) as Credentials;
+  const { keyPem, certPem } = identity.control;
+  tls = { caPem: identity.trust.control.join('\n'), certificatePem: certPem, keyPem };
   const agent = new FakeAgent(identity.hostId, tls);
   agent.port = port;
   await agent.start();
@@ -215,7 +216,8 @@ interface Unary {
 /** What a call gets that has its certificate and nothing else. */
 async function codeOf(address: string, method: Unary): Promise<number> {
   const [ca, key, cert] = [tls.caPem, tls.keyPem, tls.certificatePem].map((pem) => Buffer.from(pem));
-  const client = new Client(address, credentials.createSsl(ca, key, cert, { checkServerIdentity: () => undefined }));
+  const ssl = credentials.createSsl(ca, key, cert, { checkServerIdentity: () => undefined });
+  const client = new Client(address, ssl, { 'grpc.ssl_target_name_override': 'berth' });
   const { path } = method;
   try {
     return await new Promise((resolve) => {
