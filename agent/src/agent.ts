@@ -3,6 +3,7 @@
  * of them run in one process. main.ts chooses what is real.
  */
 import { join } from 'node:path';
+import { AdoptionServiceService } from '@berth/proto/agent/v1/adopt.ts';
 import { CertificateServiceService } from '@berth/proto/agent/v1/certificate.ts';
 import { DomainServiceService } from '@berth/proto/agent/v1/domain.ts';
 import { HostServiceService } from '@berth/proto/agent/v1/host.ts';
@@ -27,6 +28,7 @@ import { Ledger } from './operations/ledger.ts';
 import { Operations } from './operations/operations.ts';
 import { createPeerPort, type PeerPort } from './peer/port.ts';
 import { createTunnels, type Tunnels } from './peer/tunnels.ts';
+import { adoptionService } from './rpc/adopt.ts';
 import { certificateService } from './rpc/certificate.ts';
 import { domainService } from './rpc/domain.ts';
 import { createGuard } from './rpc/guard.ts';
@@ -145,6 +147,7 @@ class RunningAgent implements Agent {
       services: [
         [HostServiceService, hostService(guard, report)],
         [OperationServiceService, operationService(guard, operations, uploads)],
+        [AdoptionServiceService, adoptionService(guard, domains)],
         [DomainServiceService, domainService(guard, { domains, operations, hypervisor, disks, clock })],
         [VolumeServiceService, volumeService(guard, operations, volumes)],
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],

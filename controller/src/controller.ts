@@ -8,6 +8,7 @@ import type { Random } from '@berth/shared/runtime/random.ts';
 import { ApiServer } from './api/server.ts';
 import type { App } from './api/services.ts';
 import { joinAddress, splitAddress } from './app/address.ts';
+import { Adoption } from './app/adoption.ts';
 import { Audit } from './app/audit.ts';
 import { HeadFile } from './app/audit-head.ts';
 import { Certificates } from './app/certificates.ts';
@@ -197,6 +198,7 @@ class BuiltController implements Controller {
       images: new Images({ state, hosts, jobs, uploads, clock }),
       jobs: new JobsApp({ state, jobs }),
       events: new Events(state),
+      adoption: new Adoption({ state, hosts }),
       reviews: new Reviews({ state, hosts, clock }),
       tokens,
       users: new Users(state, clock),

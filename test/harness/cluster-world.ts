@@ -91,6 +91,7 @@ export class ClusterWorld {
       view: (id) => fakes.view(id),
       vm: (id) => fakes.vm(id),
       has: () => undefined,
+      strays: () => [],
       vmStatistics: () => undefined,
       operation: (id) => fakes.operation(id),
       agent: (id) => this.adversary.agent(fakes.agent(id)),

@@ -6,6 +6,7 @@
 import type { Duplex, Readable } from 'node:stream';
 import type {
   AgentClient,
+  DomainDescription,
   DomainRef,
   DomainWanted,
   ImageOutcome,
@@ -107,6 +108,12 @@ export class FakeHost implements AgentClient {
     if (!domain || domain.power === power) return;
     this.domains.set(uuid, { ...domain, power });
     this.cluster.changed(this, { vmId: domain.wanted.vmId });
+  }
+
+  async describeDomain({ uuid }: DomainRef): Promise<DomainDescription> {
+    const domain = this.domains.get(uuid);
+    if (!domain) throw new ClusterError('NOT_FOUND', `domain ${uuid} does not exist`);
+    return { wanted: domain.wanted, volumes: new Map(), changes: [] };
   }
 
   ensureDomain(operationId: string, spec: DomainWanted): Promise<OperationView> {

@@ -117,6 +117,10 @@ export class FakeHosts implements Hosts {
     return this.#seen.get(vmId);
   }
 
+  strays(): [] {
+    return [];
+  }
+
   has(): undefined {
     return undefined;
   }

@@ -154,6 +154,7 @@ function mortalHosts(hosts: Hosts, life: { alive: boolean }): Hosts {
     view: (id) => hosts.view(id),
     vm: (id) => hosts.vm(id),
     has: (id) => hosts.has(id),
+    strays: (most) => hosts.strays(most),
     vmStatistics: (id) => hosts.vmStatistics(id),
     operation: (id) => hosts.operation(id),
     agent: (id) => mortalAgent(hosts.agent(id), life),

@@ -7,6 +7,7 @@ import type { Disks } from '../drivers/disks.ts';
 import type { DomainSeen, Hypervisor } from '../drivers/hypervisor.ts';
 import { checkId, checkUuid } from '../ids.ts';
 import type { OperationKind, Operations } from '../operations/operations.ts';
+import { describeDomain, type DomainDescription } from './describe.ts';
 import { definitionHash, domainXml, type DomainHost } from './domain-xml.ts';
 import { readMark } from './metadata.ts';
 import { needFiles } from './needed-files.ts';
@@ -77,6 +78,15 @@ export class Domains {
         `${ref.vmId} is not defined on ${this.deps.hostName}: somebody removed its domain there. A start defines it anew`,
       );
     return seen;
+  }
+
+  /** The spec that a domain of ours was made from, read back from what libvirt has stored. */
+  async describe(ref: DomainRef): Promise<DomainDescription> {
+    const { disks, hypervisor } = this.deps;
+    const seen = await this.need(ref);
+    const volumes = new Map((await disks.listVolumes()).map((v) => [disks.volumePath(v.volumeId, v.seed), v]));
+    const xml = await hypervisor.getXml(ref.uuid);
+    return describeDomain({ xml, mark: readMark(seen.metadataXml)!, volumes });
   }
 
   private async doEnsure(wanted: DomainSpec): Promise<void> {

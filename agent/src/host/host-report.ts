@@ -6,7 +6,7 @@ import type { HypervisorInfo } from '../drivers/hypervisor.ts';
 import type { Abilities } from './abilities.ts';
 
 /** Optional features by name, append-only; proto/EXTENSIONS.md says what each is. */
-export const CAPABILITIES = ['image.fetch', 'serial-log', 'console', 'certificates'] as const;
+export const CAPABILITIES = ['image.fetch', 'serial-log', 'console', 'certificates', 'domain.describe'] as const;
 
 export interface ReportDeps {
   readonly drivers: Drivers;

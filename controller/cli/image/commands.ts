@@ -1,7 +1,8 @@
 /** The verbs of `berth image`, in the order in which help shows them. */
 import type { Command } from '../core/command.ts';
+import { imageAdopt } from './adopt.ts';
 import { imageDelete } from './delete.ts';
 import { imageImport } from './import.ts';
 import { imageList, imageShow } from './view.ts';
 
-export const imageCommands: readonly Command[] = [imageList, imageShow, imageImport, imageDelete];
+export const imageCommands: readonly Command[] = [imageList, imageShow, imageImport, imageDelete, imageAdopt];

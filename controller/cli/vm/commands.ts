@@ -1,5 +1,6 @@
 /** The verbs of `berth vm`, in the order in which help shows them. */
 import type { Command } from '../core/command.ts';
+import { vmAdopt } from './adopt.ts';
 import { vmClone } from './clone.ts';
 import { vmConsole } from './console.ts';
 import { vmCreate } from './create.ts';
@@ -20,4 +21,5 @@ export const vmCommands: readonly Command[] = [
   vmDelete,
   vmConsole,
   vmLog,
+  vmAdopt,
 ];

@@ -1,8 +1,10 @@
 /** berth vm list. */
+import type { FoundVm } from '@berth/proto/v1/vm.ts';
 import { OUTPUT, text, type Command } from '../core/command.ts';
+import { note } from '../core/context.ts';
 import { allPages } from '../core/pages.ts';
-import { remark, renderList } from '../output/render.ts';
-import { vmColumns, vmView } from './view.ts';
+import { forPeople, remark, renderList } from '../output/render.ts';
+import { foundNote, foundView, vmColumns, vmView } from './view.ts';
 
 export const vmList: Command = {
   noun: 'vm',
@@ -12,10 +14,14 @@ export const vmList: Command = {
   flags: [OUTPUT, { spec: '--host <host>', description: 'only those on this host', kind: 'host' }],
   async run(ctx, _args, flags) {
     const api = await ctx.api();
-    const rows = await allPages(async (page) => {
+    const found: FoundVm[] = [];
+    const known = await allPages(async (page) => {
       const r = await api.call(api.vms, (c) => c.listVms, { page, host: text(flags, 'host') ?? '' });
+      found.push(...r.found);
       return { items: r.vms.map(vmView), next: r.nextPageToken };
     });
+    // for people only: what a program does with a VM is refused for one that the inventory does not know
+    const rows = forPeople(flags) ? [...known, ...found.map(foundView)] : known;
     const columns = [...vmColumns(ctx.clock.now()), ...remark(rows, (v) => v.stateReason)];
     renderList(ctx, flags, {
       rows,
@@ -23,5 +29,6 @@ export const vmList: Command = {
       name: (v) => v.name,
       empty: 'no VMs yet. Make one with: berth vm clone IMAGE NAME',
     });
+    if (found.length > 0 && forPeople(flags)) note(ctx, foundNote(found));
   },
 };

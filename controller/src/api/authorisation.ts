@@ -33,6 +33,7 @@ export const AUTHORISATION: Readonly<Record<string, Needed>> = {
   '/berth.v1.ImageService/UploadImage': 'operator',
   '/berth.v1.ImageService/GetImage': 'viewer',
   '/berth.v1.ImageService/ListImages': 'viewer',
+  '/berth.v1.ImageService/AdoptImage': 'admin',
   '/berth.v1.ImageService/DeleteImage': 'operator',
 
   '/berth.v1.JobService/GetJob': 'viewer',
@@ -66,6 +67,7 @@ export const AUTHORISATION: Readonly<Record<string, Needed>> = {
   '/berth.v1.VmService/StartVm': 'operator',
   '/berth.v1.VmService/StopVm': 'operator',
   '/berth.v1.VmService/DeleteVm': 'operator',
+  '/berth.v1.VmService/AdoptVm': 'admin',
   // what a guest prints may hold secrets, and its console is a login
   '/berth.v1.VmService/ReadVmLog': 'operator',
   '/berth.v1.VmService/OpenVmConsole': 'operator',

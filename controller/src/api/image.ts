@@ -3,12 +3,13 @@ import { Readable } from 'node:stream';
 import { ImageState, type Image, type ImageServiceService, type UploadImageRequest } from '@berth/proto/v1/image.ts';
 import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Image as Stored } from '@berth/shared/model/image.ts';
+import type { Adoption } from '../app/adoption.ts';
 import type { Images, ImageView } from '../app/images.ts';
 import { fromWire, toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
 import type { Handlers } from './call.ts';
 
-export const imageHandlers = (images: Images): Handlers<ImageServiceService> => ({
+export const imageHandlers = (images: Images, adoption: Adoption): Handlers<ImageServiceService> => ({
   importImage: async (r, call) => {
     const { name, format, host } = r;
     const fileBytes = fromWire('file_bytes', r.fileBytes);
@@ -29,6 +30,7 @@ export const imageHandlers = (images: Images): Handlers<ImageServiceService> => 
     const { items, nextPageToken } = await images.list(toQuery(r.page));
     return { images: items.map(toImage), nextPageToken };
   },
+  adoptImage: async (r, call) => toImage(await images.get((await adoption.adoptImage(r.image, r.name, call.user)).id)),
   deleteImage: async (r, call) => {
     const { jobId } = await images.delete(r.image, call.user);
     return { jobId };

@@ -11,6 +11,7 @@ import { ReviewServiceService } from '@berth/proto/v1/review.ts';
 import { TokenServiceService } from '@berth/proto/v1/token.ts';
 import { UserServiceService } from '@berth/proto/v1/user.ts';
 import { VmServiceService } from '@berth/proto/v1/vm.ts';
+import type { Adoption } from '../app/adoption.ts';
 import type { Audit } from '../app/audit.ts';
 import type { Certificates } from '../app/certificates.ts';
 import type { Enrollment } from '../app/enrollment.ts';
@@ -47,6 +48,7 @@ export interface App {
   readonly images: Images;
   readonly jobs: JobsApp;
   readonly events: Events;
+  readonly adoption: Adoption;
   readonly reviews: Reviews;
   readonly tokens: Tokens;
   readonly users: Users;
@@ -86,11 +88,11 @@ export function services(app: App): readonly PublicService[] {
     service(EnrollmentServiceService, enrollmentHandlers(app.enrollment, about.state.installationId)),
     service(EventServiceService, eventHandlers(app.events)),
     service(HostServiceService, hostHandlers(app.hosts)),
-    service(ImageServiceService, imageHandlers(app.images)),
+    service(ImageServiceService, imageHandlers(app.images, app.adoption)),
     service(JobServiceService, jobHandlers(app.jobs)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),
     service(TokenServiceService, tokenHandlers(app.tokens)),
     service(UserServiceService, userHandlers(app.users, app.tokens)),
-    service(VmServiceService, vmHandlers(app.vms, app.connections)),
+    service(VmServiceService, vmHandlers(app.vms, app.connections, app.adoption)),
   ];
 }

@@ -1,6 +1,7 @@
 /** VmService: VMs as people see them; their serial log and console are relayed from their host. */
-import { VmState, type CloneVmRequest, type Vm, type VmServiceService } from '@berth/proto/v1/vm.ts';
+import { VmState, type CloneVmRequest, type FoundVm, type Vm, type VmServiceService } from '@berth/proto/v1/vm.ts';
 import type { VmState as State } from '@berth/shared/model/vm.ts';
+import type { Adoption, FoundVm as Found } from '../app/adoption.ts';
 import type { CloneVm } from '../app/vm-request.ts';
 import type { VmView } from '../app/vm-view.ts';
 import type { VmAnswer, Vms } from '../app/vms.ts';
@@ -10,7 +11,7 @@ import { fromWire, toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
 import type { Handlers } from './call.ts';
 
-export const vmHandlers = (vms: Vms, hosts: Hosts): Handlers<VmServiceService> => ({
+export const vmHandlers = (vms: Vms, hosts: Hosts, adoption: Adoption): Handlers<VmServiceService> => ({
   createVm: async (r, call) => {
     const { name, vcpus, host, bridge, mac, labels, dryRun, runPolicy } = r;
     const sizes = sizesOf(r);
@@ -22,7 +23,11 @@ export const vmHandlers = (vms: Vms, hosts: Hosts): Handlers<VmServiceService> =
   getVm: async (r) => toVm(await vms.get(r.vm)),
   listVms: async (r) => {
     const { items, nextPageToken } = await vms.list({ ...toQuery(r.page), host: r.host });
-    return { vms: items.map(toVm), nextPageToken };
+    const first = (r.page?.pageToken ?? '') === '';
+    const found = first
+      ? adoption.found().filter((f) => r.host === '' || [f.host.name, f.host.id].includes(r.host))
+      : [];
+    return { vms: items.map(toVm), nextPageToken, found: found.map(toFound) };
   },
   startVm: async (r, call) => toAnswer(await vms.start(r.vm, call.user)),
   stopVm: async (r, call) => {
@@ -30,6 +35,7 @@ export const vmHandlers = (vms: Vms, hosts: Hosts): Handlers<VmServiceService> =
     return toAnswer(await vms.stop(r.vm, { force: r.force, thenForce: r.thenForce, timeoutMs }, call.user));
   },
   deleteVm: async (r, call) => toAnswer(await vms.delete(r.vm, { force: r.force }, call.user)),
+  adoptVm: async (r, call) => toVm(await vms.get((await adoption.adoptVm(r, call.user)).id)),
   readVmLog: async function* (r, call) {
     const { vm, hostId } = vms.locate(r.vm, 'log');
     const wanted = { vmId: vm.id, tailBytes: fromWire('tail_bytes', r.tailBytes), follow: r.follow };
@@ -59,6 +65,16 @@ const STATE: Readonly<Record<State, VmState>> = {
   unknown: VmState.UNKNOWN,
   missing: VmState.MISSING,
 };
+
+const toFound = ({ host, domain: d, detail }: Found): FoundVm => ({
+  id: d.vmId,
+  name: d.name,
+  host: host.name,
+  state: STATE[d.power === 'suspended' ? 'paused' : d.power],
+  vcpus: d.vcpus,
+  memoryBytes: toWire(d.memoryBytes),
+  detail,
+});
 
 function toVm(v: VmView): Vm {
   const { vm } = v;

@@ -73,7 +73,7 @@ function foundVm(d: DomainRecord, o: { host: Host; tables: Tables; owed: boolean
       ...base,
       what: 'elsewhere',
       detail: `${sizes}; the inventory has it on ${where}`,
-      advice: 'it is left alone',
+      advice: `if ${where} does not have it: berth vm adopt ${d.name}`,
     };
   }
   const owed = o.owed ? '; it was deleted, and goes when the host is accepted' : '';
@@ -81,7 +81,7 @@ function foundVm(d: DomainRecord, o: { host: Host; tables: Tables; owed: boolean
     ...base,
     what: 'found',
     detail: `${sizes}; the inventory does not know it${owed}`,
-    advice: 'it is left alone',
+    advice: `berth vm adopt ${d.name}; or leave it alone`,
   };
 }
 
@@ -138,7 +138,7 @@ function foundImages({ has, tables }: About): Difference[] {
       id: digest,
       what: 'found',
       detail: `${formatBytes(i.virtualSizeBytes)}, a file of ${formatBytes(i.fileBytes)}; the inventory does not know it`,
-      advice: 'it is left alone',
+      advice: `berth image adopt ${foundImageName(digest)} --name NAME; or leave it alone`,
     }));
 }
 

@@ -54,7 +54,17 @@ export interface DomainRef {
   readonly vmId: string;
 }
 
+/** A domain as its host has it, read back into a spec. */
+export interface DomainDescription {
+  readonly wanted: DomainWanted;
+  readonly volumes: ReadonlyMap<string, { readonly sizeBytes: number; readonly imageDigest: string | undefined }>;
+  /** In words, what was changed on the host since Berth made it. */
+  readonly changes: readonly string[];
+}
+
 export interface AgentClient {
+  /** Capability `domain.describe`. */
+  describeDomain(domain: DomainRef): Promise<DomainDescription>;
   ensureDomain(operationId: string, spec: DomainWanted): Promise<OperationView>;
   startDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
   shutdownDomain(operationId: string, domain: DomainRef): Promise<OperationView>;

@@ -18,6 +18,7 @@ import type { Connection } from './connection.ts';
 import { agentContext, type TlsIdentity } from './credentials.ts';
 import type { FenceSource } from './fence.ts';
 import { GrpcAgentClient } from './grpc-agent-client.ts';
+import type { DomainRecord } from './decode.ts';
 import { HostLink, type LinkDeps } from './host-link.ts';
 import type { HostHas, Hosts, HostsEvent, HostStatus } from './hosts.ts';
 import { lastSeenVm, seenOf, type SeenHost } from './seen-host.ts';
@@ -166,6 +167,16 @@ class Connections implements RunningHosts {
       capabilities: facts?.capabilities ?? [],
       goneAtMs: (uuid) => link.record.goneAtMs(uuid),
     };
+  }
+
+  strays(most: number) {
+    const all: { hostId: HostId; domain: DomainRecord }[] = [];
+    for (const hostId of this.misreports.hosts()) {
+      const link = this.links.get(hostId);
+      if (link === undefined || all.length >= most) continue;
+      for (const domain of this.misreports.straysOf(hostId, link.record.domains)) all.push({ hostId, domain });
+    }
+    return all.slice(0, most);
   }
 
   vmStatistics(vmId: VmId) {

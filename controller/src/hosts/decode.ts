@@ -1,4 +1,5 @@
 /** From what an agent sends to what the controller keeps: plain types, numbers instead of bigints, sizes bounded. Pure. */
+import type { DomainDescription as DomainDescriptionOnWire } from '@berth/proto/agent/v1/adopt.ts';
 import type { ImageStatus } from '@berth/proto/agent/v1/image.ts';
 import type { BridgeStatus, HostReport } from '@berth/proto/agent/v1/host.ts';
 import { DomainPower, type DomainStatus } from '@berth/proto/agent/v1/domain.ts';
@@ -6,8 +7,9 @@ import { OperationState, type Operation } from '@berth/proto/agent/v1/operation.
 import type { VolumeStatus } from '@berth/proto/agent/v1/volume.ts';
 import type { Statistics } from '@berth/proto/agent/v1/watch.ts';
 import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
-import type { OperationView } from './agent-client.ts';
+import type { DomainDescription, OperationView } from './agent-client.ts';
 import { clip, LIMITS } from './limits.ts';
 
 export interface VmStatistics {
@@ -125,6 +127,35 @@ export const toImage = (i: ImageStatus): ImageRecord => ({
 });
 
 export const toDigest = (i: ImageStatus): string => clip(i.digest, 128);
+
+/** @param host its name, for words. */
+export function toDescription(d: DomainDescriptionOnWire, host: string): DomainDescription {
+  const { spec } = d;
+  if (!spec) throw new ClusterError('BAD_STATE', `host ${host} says nothing of the domain`);
+  const volumes = d.volumes.slice(0, LIMITS.list).map((v) => {
+    const imageDigest = v.imageDigest === '' ? undefined : clip(v.imageDigest, 128);
+    return [clip(v.volumeId, 64), { sizeBytes: Number(v.sizeBytes), imageDigest }] as const;
+  });
+  return {
+    wanted: {
+      vmId: clip(spec.vmId, 64),
+      uuid: clip(spec.uuid, 64),
+      name: clip(spec.name, 64),
+      vcpus: spec.vcpus,
+      memoryBytes: Number(spec.memoryBytes),
+      disks: spec.disks
+        .slice(0, LIMITS.list)
+        .map((x) => ({ target: clip(x.target, 16), volumeId: clip(x.volumeId, 64) })),
+      nics: spec.nics
+        .slice(0, LIMITS.list)
+        .map((n) => ({ mac: clip(n.mac, 64), bridge: clip(n.bridge, 64), model: clip(n.model, 64) })),
+      seedVolumeId: spec.seedVolumeId === '' ? undefined : clip(spec.seedVolumeId, 64),
+      generation: Number(spec.generation),
+    },
+    volumes: new Map(volumes),
+    changes: d.changes.slice(0, LIMITS.list).map((c) => clip(c)),
+  };
+}
 
 const OPERATION_STATE: Readonly<Record<number, OperationView['state']>> = {
   [OperationState.RUNNING]: 'running',

@@ -1,6 +1,7 @@
 /** AgentClient over gRPC: encode, call with the deadline of its class, decode. No decisions. */
 import type { Duplex, Readable } from 'node:stream';
 import type { ServiceError } from '@grpc/grpc-js';
+import { AdoptionServiceService as Adoption } from '@berth/proto/agent/v1/adopt.ts';
 import { DomainServiceService as Domains } from '@berth/proto/agent/v1/domain.ts';
 import { ImageServiceService as Images } from '@berth/proto/agent/v1/image.ts';
 import { NetworkServiceService as Networks } from '@berth/proto/agent/v1/network.ts';
@@ -8,10 +9,17 @@ import { OperationServiceService as Operations, type Operation } from '@berth/pr
 import { VolumeServiceService as Volumes } from '@berth/proto/agent/v1/volume.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
-import type { AgentClient, DomainRef, DomainWanted, OperationView, SeedWanted } from './agent-client.ts';
+import type {
+  AgentClient,
+  DomainDescription,
+  DomainRef,
+  DomainWanted,
+  OperationView,
+  SeedWanted,
+} from './agent-client.ts';
 import { openConsole, readLog, sendUpload } from './agent-streams.ts';
 import type { Connection, Method } from './connection.ts';
-import { toOperation } from './decode.ts';
+import { toDescription, toOperation } from './decode.ts';
 import type { FenceSource } from './fence.ts';
 
 const READ_MS = 10_000;
@@ -94,6 +102,10 @@ export class GrpcAgentClient implements AgentClient {
   }
   removeBridge(id: string, name: string): Promise<OperationView> {
     return this.change(Networks.removeBridge, { context: this.context(id), name });
+  }
+
+  async describeDomain(domain: DomainRef): Promise<DomainDescription> {
+    return toDescription(await this.call(Adoption.describeDomain, domain, CHANGE_MS), this.o.name());
   }
 
   async offerSource(v: {

@@ -53,6 +53,8 @@ export interface HostHas {
 export interface Hosts {
   /** Undefined until the host has reported to this run of the controller. */
   has(hostId: HostId): HostHas | undefined;
+  /** Domains that say they are VMs which do not live on their host, at most so many. */
+  strays(most: number): readonly { readonly hostId: HostId; readonly domain: DomainRecord }[];
   status(hostId: HostId): HostStatus;
   /** For vmState(). */
   view(hostId: HostId): HostView;

@@ -36,6 +36,11 @@ export class Misreports {
     else if (mine?.delete(uuid) && mine.size === 0) this.strays.delete(hostId);
   }
 
+  /** Hosts that have any, or had. */
+  hosts(): Iterable<HostId> {
+    return this.strays.keys();
+  }
+
   straysOf(hostId: HostId, domains: ReadonlyMap<string, DomainRecord>): readonly DomainRecord[] {
     const uuids = this.strays.get(hostId);
     if (uuids === undefined) return [];

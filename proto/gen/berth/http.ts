@@ -30,6 +30,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'PUT', path: '/v1/images/{imageId}:upload', kind: 'upload', rpc: '/berth.v1.ImageService/UploadImage' },
   { verb: 'GET', path: '/v1/images/{image}', kind: 'json', rpc: '/berth.v1.ImageService/GetImage' },
   { verb: 'GET', path: '/v1/images', kind: 'json', rpc: '/berth.v1.ImageService/ListImages' },
+  { verb: 'POST', path: '/v1/images/{image}:adopt', kind: 'json', rpc: '/berth.v1.ImageService/AdoptImage' },
   { verb: 'DELETE', path: '/v1/images/{image}', kind: 'json', rpc: '/berth.v1.ImageService/DeleteImage' },
   { verb: 'GET', path: '/v1/jobs/{job}', kind: 'json', rpc: '/berth.v1.JobService/GetJob' },
   { verb: 'GET', path: '/v1/jobs', kind: 'json', rpc: '/berth.v1.JobService/ListJobs' },
@@ -58,6 +59,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/vms/{vm}:start', kind: 'json', rpc: '/berth.v1.VmService/StartVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:stop', kind: 'json', rpc: '/berth.v1.VmService/StopVm' },
   { verb: 'DELETE', path: '/v1/vms/{vm}', kind: 'json', rpc: '/berth.v1.VmService/DeleteVm' },
+  { verb: 'POST', path: '/v1/vms/{vm}:adopt', kind: 'json', rpc: '/berth.v1.VmService/AdoptVm' },
   { verb: 'GET', path: '/v1/vms/{vm}/log', kind: 'bytes', rpc: '/berth.v1.VmService/ReadVmLog' },
 ];
 

@@ -48,6 +48,10 @@ function base32(n: number, width: number): string {
   return out;
 }
 
+/** When an id was made; ids sort by it. */
+export const timeOfId = (id: Id<IdKind>): number =>
+  [...id.slice(id.indexOf('-') + 1).slice(0, 10)].reduce((ms, c) => ms * 32 + ALPHABET.indexOf(c), 0);
+
 export const isId = <K extends IdKind>(prefix: K, s: string): s is Id<K> =>
   s.startsWith(`${prefix}-`) && BODY.test(s.slice(prefix.length + 1));
 

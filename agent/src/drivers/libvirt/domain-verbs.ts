@@ -29,6 +29,9 @@ const CONSOLE_FORCE = 1;
 /** Managed save, snapshot metadata, NVRAM, checkpoint metadata. */
 const UNDEFINE_EVERYTHING = 0x1 | 0x2 | 0x4 | 0x10;
 
+/** VIR_DOMAIN_XML_INACTIVE */
+const INACTIVE = 2;
+
 export interface VerbOptions {
   readonly quick: Pool;
   readonly start: Pool;
@@ -102,8 +105,10 @@ export class DomainVerbs {
 
   async getXml(uuid: string): Promise<string> {
     const dom = this.#ref(uuid);
-    return (await this.opts.quick.call(PROC.getXml, { dom, flags: 0 }, `show domain ${dom.name}`, READ_DEADLINE_MS))
-      .xml;
+    // the stored definition: what runs may be an older one
+    return (
+      await this.opts.quick.call(PROC.getXml, { dom, flags: INACTIVE }, `show domain ${dom.name}`, READ_DEADLINE_MS)
+    ).xml;
   }
 
   async openConsole(uuid: string, force: boolean): Promise<Duplex> {

@@ -107,6 +107,13 @@ export interface DeleteImageResponse {
   jobId: string;
 }
 
+export interface AdoptImageRequest {
+  /** Its digest, or `found-` and the first twelve digits of it. */
+  image: string;
+  /** What it shall be called. Empty: `found-` and the first twelve digits of its digest. */
+  name: string;
+}
+
 function createBaseImage(): Image {
   return {
     id: "",
@@ -1031,6 +1038,73 @@ export const DeleteImageResponse: MessageFns<DeleteImageResponse> = {
   },
 };
 
+function createBaseAdoptImageRequest(): AdoptImageRequest {
+  return { image: "", name: "" };
+}
+
+export const AdoptImageRequest: MessageFns<AdoptImageRequest> = {
+  encode(message: AdoptImageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.image !== "") {
+      writer.uint32(10).string(message.image);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AdoptImageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAdoptImageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AdoptImageRequest>): AdoptImageRequest {
+    return AdoptImageRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AdoptImageRequest>): AdoptImageRequest {
+    const message = createBaseAdoptImageRequest();
+    message.image = object.image ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
 export type ImageServiceService = typeof ImageServiceService;
 export const ImageServiceService = {
   /** Starts job image.import; the bytes follow by UploadImage. ALREADY_EXISTS when the name is taken. */
@@ -1074,7 +1148,19 @@ export const ImageServiceService = {
     responseSerialize: (value: ListImagesResponse): Buffer => Buffer.from(ListImagesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListImagesResponse => ListImagesResponse.decode(value),
   },
-  /** IN_USE while a volume needs it. */
+  /**
+   * IN_USE while a volume needs it.
+   * Takes an image into the inventory that hosts have and the inventory does not know.
+   */
+  adoptImage: {
+    path: "/berth.v1.ImageService/AdoptImage" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AdoptImageRequest): Buffer => Buffer.from(AdoptImageRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AdoptImageRequest => AdoptImageRequest.decode(value),
+    responseSerialize: (value: Image): Buffer => Buffer.from(Image.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Image => Image.decode(value),
+  },
   deleteImage: {
     path: "/berth.v1.ImageService/DeleteImage" as const,
     requestStream: false as const,
@@ -1096,7 +1182,11 @@ export interface ImageServiceServer extends UntypedServiceImplementation {
   uploadImage: handleClientStreamingCall<UploadImageRequest, UploadImageResponse>;
   getImage: handleUnaryCall<GetImageRequest, Image>;
   listImages: handleUnaryCall<ListImagesRequest, ListImagesResponse>;
-  /** IN_USE while a volume needs it. */
+  /**
+   * IN_USE while a volume needs it.
+   * Takes an image into the inventory that hosts have and the inventory does not know.
+   */
+  adoptImage: handleUnaryCall<AdoptImageRequest, Image>;
   deleteImage: handleUnaryCall<DeleteImageRequest, DeleteImageResponse>;
 }
 
@@ -1164,7 +1254,25 @@ export interface ImageServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListImagesResponse) => void,
   ): ClientUnaryCall;
-  /** IN_USE while a volume needs it. */
+  /**
+   * IN_USE while a volume needs it.
+   * Takes an image into the inventory that hosts have and the inventory does not know.
+   */
+  adoptImage(
+    request: AdoptImageRequest,
+    callback: (error: ServiceError | null, response: Image) => void,
+  ): ClientUnaryCall;
+  adoptImage(
+    request: AdoptImageRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Image) => void,
+  ): ClientUnaryCall;
+  adoptImage(
+    request: AdoptImageRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Image) => void,
+  ): ClientUnaryCall;
   deleteImage(
     request: DeleteImageRequest,
     callback: (error: ServiceError | null, response: DeleteImageResponse) => void,

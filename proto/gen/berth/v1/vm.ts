@@ -177,6 +177,29 @@ export interface ListVmsRequest {
 export interface ListVmsResponse {
   vms: Vm[];
   nextPageToken: string;
+  /** With the first page: VMs of Berth's that hosts have and the inventory does not know; at most 1000. */
+  found: FoundVm[];
+}
+
+export interface FoundVm {
+  id: string;
+  name: string;
+  host: string;
+  /** What its host says of it. */
+  state: VmState;
+  vcpus: number;
+  memoryBytes: bigint;
+  /** Why it is not simply adopted, where that is so. */
+  detail: string;
+}
+
+export interface AdoptVmRequest {
+  /** Name or id, as its host reports it. */
+  vm: string;
+  /** Needed when several hosts have it. */
+  host: string;
+  /** Also when it was changed on the host since Berth made it: the changes are lost at its next start. */
+  force: boolean;
 }
 
 export interface StartVmRequest {
@@ -1656,7 +1679,7 @@ export const ListVmsRequest: MessageFns<ListVmsRequest> = {
 };
 
 function createBaseListVmsResponse(): ListVmsResponse {
-  return { vms: [], nextPageToken: "" };
+  return { vms: [], nextPageToken: "", found: [] };
 }
 
 export const ListVmsResponse: MessageFns<ListVmsResponse> = {
@@ -1666,6 +1689,9 @@ export const ListVmsResponse: MessageFns<ListVmsResponse> = {
     }
     if (message.nextPageToken !== "") {
       writer.uint32(18).string(message.nextPageToken);
+    }
+    for (const v of message.found) {
+      FoundVm.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1699,6 +1725,14 @@ export const ListVmsResponse: MessageFns<ListVmsResponse> = {
             message.nextPageToken = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.found.push(FoundVm.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1718,6 +1752,218 @@ export const ListVmsResponse: MessageFns<ListVmsResponse> = {
     const message = createBaseListVmsResponse();
     message.vms = object.vms?.map((e) => Vm.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
+    message.found = object.found?.map((e) => FoundVm.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFoundVm(): FoundVm {
+  return { id: "", name: "", host: "", state: 0, vcpus: 0, memoryBytes: 0n, detail: "" };
+}
+
+export const FoundVm: MessageFns<FoundVm> = {
+  encode(message: FoundVm, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.host !== "") {
+      writer.uint32(26).string(message.host);
+    }
+    if (message.state !== 0) {
+      writer.uint32(32).int32(message.state);
+    }
+    if (message.vcpus !== 0) {
+      writer.uint32(40).uint32(message.vcpus);
+    }
+    if (message.memoryBytes !== 0n) {
+      if (BigInt.asUintN(64, message.memoryBytes) !== message.memoryBytes) {
+        throw new globalThis.Error("value provided for field message.memoryBytes of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.memoryBytes);
+    }
+    if (message.detail !== "") {
+      writer.uint32(58).string(message.detail);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FoundVm {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFoundVm();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.vcpus = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.memoryBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.detail = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FoundVm>): FoundVm {
+    return FoundVm.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FoundVm>): FoundVm {
+    const message = createBaseFoundVm();
+    message.id = object.id ?? "";
+    message.name = object.name ?? "";
+    message.host = object.host ?? "";
+    message.state = object.state ?? 0;
+    message.vcpus = object.vcpus ?? 0;
+    message.memoryBytes = (object.memoryBytes !== undefined && object.memoryBytes !== null)
+      ? BigInt(object.memoryBytes)
+      : 0n;
+    message.detail = object.detail ?? "";
+    return message;
+  },
+};
+
+function createBaseAdoptVmRequest(): AdoptVmRequest {
+  return { vm: "", host: "", force: false };
+}
+
+export const AdoptVmRequest: MessageFns<AdoptVmRequest> = {
+  encode(message: AdoptVmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vm !== "") {
+      writer.uint32(10).string(message.vm);
+    }
+    if (message.host !== "") {
+      writer.uint32(18).string(message.host);
+    }
+    if (message.force !== false) {
+      writer.uint32(24).bool(message.force);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AdoptVmRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAdoptVmRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vm = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.force = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AdoptVmRequest>): AdoptVmRequest {
+    return AdoptVmRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AdoptVmRequest>): AdoptVmRequest {
+    const message = createBaseAdoptVmRequest();
+    message.vm = object.vm ?? "";
+    message.host = object.host ?? "";
+    message.force = object.force ?? false;
     return message;
   },
 };
@@ -2348,6 +2594,19 @@ export const VmServiceService = {
     responseSerialize: (value: VmJobResponse): Buffer => Buffer.from(VmJobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): VmJobResponse => VmJobResponse.decode(value),
   },
+  /**
+   * Takes a VM into the inventory that is found on a host and not known (after a restore, say), or known on another host that
+   * does not have it. Its spec is read from the host. NOT_FOUND; ALREADY_EXISTS when its name or MAC address is taken.
+   */
+  adoptVm: {
+    path: "/berth.v1.VmService/AdoptVm" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AdoptVmRequest): Buffer => Buffer.from(AdoptVmRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AdoptVmRequest => AdoptVmRequest.decode(value),
+    responseSerialize: (value: Vm): Buffer => Buffer.from(Vm.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Vm => Vm.decode(value),
+  },
   /** What the guest wrote to its first serial port, from the log kept on its host. */
   readVmLog: {
     path: "/berth.v1.VmService/ReadVmLog" as const,
@@ -2383,6 +2642,11 @@ export interface VmServiceServer extends UntypedServiceImplementation {
   stopVm: handleUnaryCall<StopVmRequest, VmJobResponse>;
   /** Removes domain, disks and seed. BAD_STATE while it runs, unless `force`. */
   deleteVm: handleUnaryCall<DeleteVmRequest, VmJobResponse>;
+  /**
+   * Takes a VM into the inventory that is found on a host and not known (after a restore, say), or known on another host that
+   * does not have it. Its spec is read from the host. NOT_FOUND; ALREADY_EXISTS when its name or MAC address is taken.
+   */
+  adoptVm: handleUnaryCall<AdoptVmRequest, Vm>;
   /** What the guest wrote to its first serial port, from the log kept on its host. */
   readVmLog: handleServerStreamingCall<ReadVmLogRequest, ReadVmLogResponse>;
   /** The first serial port, both ways. First message: `open`. Ends when either side closes. */
@@ -2496,6 +2760,22 @@ export interface VmServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Takes a VM into the inventory that is found on a host and not known (after a restore, say), or known on another host that
+   * does not have it. Its spec is read from the host. NOT_FOUND; ALREADY_EXISTS when its name or MAC address is taken.
+   */
+  adoptVm(request: AdoptVmRequest, callback: (error: ServiceError | null, response: Vm) => void): ClientUnaryCall;
+  adoptVm(
+    request: AdoptVmRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Vm) => void,
+  ): ClientUnaryCall;
+  adoptVm(
+    request: AdoptVmRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Vm) => void,
   ): ClientUnaryCall;
   /** What the guest wrote to its first serial port, from the log kept on its host. */
   readVmLog(request: ReadVmLogRequest, options?: Partial<CallOptions>): ClientReadableStream<ReadVmLogResponse>;

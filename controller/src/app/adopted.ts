@@ -1,0 +1,78 @@
+/** From what a host says of a domain to the VM row that it becomes. A host may say anything: all of it is checked. No tables are written. */
+import { badState } from '@berth/shared/errors/cluster-error.ts';
+import { isId, timeOfId, type HostId, type ImageId } from '@berth/shared/model/ids.ts';
+import type { Vm, VmDisk, VmNic } from '@berth/shared/model/vm.ts';
+import type { DomainDescription } from '../hosts/agent-client.ts';
+import { normaliseMac } from './macs.ts';
+import { checkName } from './names.ts';
+
+const MIB = 1024 ** 2;
+const TIB = 1024 ** 4;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const BRIDGE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/;
+const MOST_DISKS = 25;
+
+export interface Adopting {
+  readonly description: DomainDescription;
+  readonly hostId: HostId;
+  readonly on: boolean;
+  /** As the inventory has it, where it knows the VM on another host: what no domain holds is kept from it. */
+  readonly known: Vm | undefined;
+  imageOf(digest: string): ImageId;
+}
+
+/** BAD_STATE when it is nothing that Berth could have made. */
+export function adoptedVm({ description, hostId, on, known, imageOf }: Adopting): Vm {
+  const { wanted } = description;
+  const { vmId, uuid, vcpus, memoryBytes, seedVolumeId, generation } = wanted;
+  if (!isId('vm', vmId) || !UUID.test(uuid)) throw badState('its host gives no proper id of it');
+  const sizes = Number.isInteger(vcpus) && vcpus >= 1 && vcpus <= 1024 && within(memoryBytes, MIB, 64 * TIB);
+  if (!sizes || wanted.disks.length > MOST_DISKS || wanted.nics.length > MOST_DISKS || !within(generation, 0, 2 ** 50))
+    throw badState(`its host says that it has ${vcpus} vCPU and ${memoryBytes} bytes of memory: that cannot be`);
+  if (seedVolumeId !== undefined && !isId('volume', seedVolumeId)) throw badState('its seed has no proper id');
+  return {
+    id: vmId,
+    name: checkName('vm', wanted.name),
+    uuid,
+    phase: 'ready',
+    hostId,
+    desiredPower: on ? 'on' : 'off',
+    spec: {
+      vcpus,
+      memoryBytes,
+      disks: wanted.disks.map((d) => disk(d, description, imageOf)),
+      nics: wanted.nics.map((n) => nic(n, known)),
+      seedVolumeId,
+      sshKeys: known?.spec.sshKeys ?? [],
+      userData: known?.spec.userData ?? '',
+      labels: known?.spec.labels ?? {},
+      runPolicy: known?.spec.runPolicy ?? 'manual',
+    },
+    generation,
+    createdAtMs: known?.createdAtMs ?? timeOfId(vmId),
+  };
+}
+
+const within = (n: number, least: number, most: number): boolean => Number.isSafeInteger(n) && n >= least && n <= most;
+
+function disk(
+  d: DomainDescription['wanted']['disks'][number],
+  { volumes }: DomainDescription,
+  imageOf: Adopting['imageOf'],
+): VmDisk {
+  const volume = volumes.get(d.volumeId);
+  if (!isId('volume', d.volumeId) || !/^vd[a-y]$/.test(d.target) || !volume || !within(volume.sizeBytes, 0, 64 * TIB))
+    throw badState(`its disk ${d.target} is not a volume of Berth's`);
+  const imageId = volume.imageDigest === undefined ? undefined : imageOf(volume.imageDigest);
+  return { target: d.target, volumeId: d.volumeId, sizeBytes: volume.sizeBytes, imageId };
+}
+
+function nic(
+  { mac: given, bridge, model }: { mac: string; bridge: string; model: string },
+  known: Vm | undefined,
+): VmNic {
+  if (!BRIDGE.test(bridge)) throw badState(`its network card ${given} is on no proper bridge`);
+  const mac = normaliseMac(given);
+  const was = known?.spec.nics.find((n) => n.mac === mac);
+  return { mac, bridge, model: model || 'virtio', address: was?.address, gateway: was?.gateway, dns: was?.dns ?? [] };
+}
