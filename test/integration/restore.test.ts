@@ -36,6 +36,8 @@ it('today is taken from the hosts, and nothing is started, stopped or removed un
   await c.ok('vm', 'delete', 'goes');
   await c.ok('vm', 'create', 'new', '--disk', '1GiB', '--host', 'h2');
   await c.ok('vm', 'start', 'new', 'forced');
+  const { id, uuid, spec, createdAtMs } = await c.json<Record<string, unknown>>('vm', 'show', 'new');
+  const asMade = { id, uuid, spec, createdAtMs, state: 'running', host: 'h2' };
   const newDir = join(c.dir, 'restored');
   const done = await run(PROGRAMS.controller, ['restore', file, '--data-dir', newDir]);
   expect(done.code, done.err).toBe(0);
@@ -67,13 +69,34 @@ it('today is taken from the hosts, and nothing is started, stopped or removed un
     /h1 +review +restored, and not accepted yet/,
   );
 
+  const listed = await c.berth('vm', 'list');
+  expect(listed.out).toMatch(/new +found +h2 .*running; not in the inventory/);
+  expect(listed.err).toMatch(/1 VM is on hosts and not in the inventory: berth vm adopt new/);
+  expect((await c.berth('vm', 'adopt', 'nobody')).err).toMatch(/no host has an unknown vm nobody/);
+  expect(await c.ok('vm', 'adopt', '--all')).toMatch(/adopted on h2/);
+  expect((await c.berth('vm', 'adopt', 'new')).err).toMatch(/vm new is in the inventory already/);
+  expect(await c.json('vm', 'show', 'new')).toMatchObject(asMade);
+
   expect(await c.ok('host', 'accept', 'h1', 'h2')).toMatch(/accepted/);
   expect(await state('stopped')).toBe('stopped');
   expect(await state('forced')).toBe('running');
   await c.ok('vm', 'delete', 'goes');
   await c.ok('vm', 'create', 'more', '--disk', '1GiB');
   await c.quiet();
-  expect((await c.ok('vm', 'list', '-o', 'name')).split('\n').sort()).toEqual(['forced', 'more', 'stays', 'stopped']);
+  expect((await c.ok('vm', 'list', '-o', 'name')).split('\n').sort()).toEqual([
+    'forced',
+    'more',
+    'new',
+    'stays',
+    'stopped',
+  ]);
+  // it is a VM like any other: it can be stopped, started by its spec, and deleted with its disks
+  await c.ok('vm', 'stop', 'new', '--force');
+  await c.ok('vm', 'start', 'new');
+  await c.ok('vm', 'delete', 'new', '--force');
+  await eventually('nothing is left of it', async () =>
+    /as the inventory has it/.test(await c.ok('host', 'review', 'h2')),
+  );
   expect(await c.ok('event', 'list')).not.toMatch(/vm\.restarting/);
 });
 
@@ -91,5 +114,5 @@ it('the controller of before stays refused, and a second restore of the same bac
   restored.start();
   await answers();
   await c.waitUp('h1', 'h2');
-  expect(await c.ok('host', 'review', 'h2')).toMatch(/vm +new +found/);
+  expect(await c.ok('host', 'review')).toMatch(/vm +more +found/);
 });

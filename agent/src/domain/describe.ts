@@ -17,7 +17,7 @@ export interface DomainDescription {
 
 export interface DescribeFrom {
   readonly xml: string;
-  readonly mark: DomainMark;
+  readonly mark: Pick<DomainMark, 'vmId' | 'specHash' | 'generation'>;
   /** Of this host, by the path of their file. */
   readonly volumes: ReadonlyMap<string, VolumeSeen>;
 }

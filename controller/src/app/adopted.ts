@@ -1,7 +1,7 @@
 /** From what a host says of a domain to the VM row that it becomes. A host may say anything: all of it is checked. No tables are written. */
 import { badState } from '@berth/shared/errors/cluster-error.ts';
 import { isId, timeOfId, type HostId, type ImageId } from '@berth/shared/model/ids.ts';
-import type { Vm, VmDisk, VmNic } from '@berth/shared/model/vm.ts';
+import type { Vm, VmDisk, VmNic, VmSpec } from '@berth/shared/model/vm.ts';
 import type { DomainDescription } from '../hosts/agent-client.ts';
 import { normaliseMac } from './macs.ts';
 import { checkName } from './names.ts';
@@ -22,36 +22,46 @@ export interface Adopting {
 }
 
 /** BAD_STATE when it is nothing that Berth could have made. */
-export function adoptedVm({ description, hostId, on, known, imageOf }: Adopting): Vm {
-  const { wanted } = description;
-  const { vmId, uuid, vcpus, memoryBytes, seedVolumeId, generation } = wanted;
-  if (!isId('vm', vmId) || !UUID.test(uuid)) throw badState('its host gives no proper id of it');
-  const sizes = Number.isInteger(vcpus) && vcpus >= 1 && vcpus <= 1024 && within(memoryBytes, MIB, 64 * TIB);
-  if (!sizes || wanted.disks.length > MOST_DISKS || wanted.nics.length > MOST_DISKS || !within(generation, 0, 2 ** 50))
-    throw badState(`its host says that it has ${vcpus} vCPU and ${memoryBytes} bytes of memory: that cannot be`);
-  if (seedVolumeId !== undefined && !isId('volume', seedVolumeId)) throw badState('its seed has no proper id');
+export function adoptedVm(a: Adopting): Vm {
+  const { wanted } = a.description;
+  const { vmId, uuid, generation } = wanted;
+  if (!isId('vm', vmId) || !UUID.test(uuid) || !within(generation, 0, 2 ** 50))
+    throw badState('its host gives no proper id of it');
   return {
     id: vmId,
     name: checkName('vm', wanted.name),
     uuid,
     phase: 'ready',
-    hostId,
-    desiredPower: on ? 'on' : 'off',
-    spec: {
-      vcpus,
-      memoryBytes,
-      disks: wanted.disks.map((d) => disk(d, description, imageOf)),
-      nics: wanted.nics.map((n) => nic(n, known)),
-      seedVolumeId,
-      sshKeys: known?.spec.sshKeys ?? [],
-      userData: known?.spec.userData ?? '',
-      labels: known?.spec.labels ?? {},
-      runPolicy: known?.spec.runPolicy ?? 'manual',
-    },
+    hostId: a.hostId,
+    desiredPower: a.on ? 'on' : 'off',
+    spec: specOf(a),
     generation,
-    createdAtMs: known?.createdAtMs ?? timeOfId(vmId),
+    createdAtMs: a.known?.createdAtMs ?? timeOfId(vmId),
   };
 }
+
+function specOf({ description, known, imageOf }: Adopting): VmSpec {
+  const { vcpus, memoryBytes, seedVolumeId, disks, nics } = description.wanted;
+  if (!within(vcpus, 1, 1024) || !within(memoryBytes, MIB, 64 * TIB))
+    throw badState(`its host says that it has ${vcpus} vCPU and ${memoryBytes} bytes of memory: that cannot be`);
+  if (disks.length > MOST_DISKS || nics.length > MOST_DISKS) throw badState('its host says that it has too many disks');
+  if (seedVolumeId !== undefined && !isId('volume', seedVolumeId)) throw badState('its seed has no proper id');
+  const { sshKeys, userData, labels, runPolicy } = known?.spec ?? UNKNOWN;
+  return {
+    vcpus,
+    memoryBytes,
+    disks: disks.map((d) => disk(d, description, imageOf)),
+    nics: nics.map((n) => nic(n, known)),
+    seedVolumeId,
+    sshKeys,
+    userData,
+    labels,
+    runPolicy,
+  };
+}
+
+/** What no domain holds. */
+const UNKNOWN = { sshKeys: [], userData: '', labels: {}, runPolicy: 'manual' } as const;
 
 const within = (n: number, least: number, most: number): boolean => Number.isSafeInteger(n) && n >= least && n <= most;
 

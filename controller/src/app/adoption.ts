@@ -70,7 +70,7 @@ export class Adoption {
   }
 
   /** @param image its digest, or `found-` and the beginning of it. */
-  adoptImage(image: string, name: string, user: string): Promise<Image> {
+  async adoptImage(image: string, name: string, user: string): Promise<Image> {
     const digests = this.#foundDigests();
     const matching = [...digests].filter((d) => d === image || foundImageName(d) === image);
     const [digest] = matching;
