@@ -21,7 +21,7 @@ export default defineConfig({
         test: {
           ...common,
           name: 'integration',
-          include: ['test/integration/**/*.test.ts'],
+          include: ['test/{integration,upgrade}/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           poolOptions: { forks: { singleFork: true } },

@@ -22,7 +22,10 @@ const PROGRAMS = [
   // People wait for this one at every call: see command.js.
   { dist: 'controller/dist/cli', entries: { berth: 'controller/cli/main.ts' }, command: true },
   { dist: 'deploy/dist', entries: { quickstart: 'deploy/quickstart/main.ts' } },
-  { dist: 'test/dist', entries: { bench: 'test/bench/main.ts', fleet: 'test/bench/fleet.ts' } },
+  {
+    dist: 'test/dist',
+    entries: { bench: 'test/bench/main.ts', fleet: 'test/bench/fleet.ts', fixture: 'test/upgrade/make.ts' },
+  },
 ];
 
 /** What CommonJS packages expect to find when they are bundled into a module. */

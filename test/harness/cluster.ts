@@ -2,10 +2,11 @@
  * A whole Berth for tests: one real controller process, its hosts (simulated agents as processes, or lab hosts with the
  * real agent), and the `berth` command as an operator has it. Everything goes over the wire; nothing is reached into.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { LabHost } from '@berth/deploy/lab/host.ts';
+import { decodeLoginLine, encodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { Daemon, eventually, PROGRAMS, run, temporaryDirectory, type RunOptions, type Said } from './processes.ts';
 
 export interface ClusterOptions {
@@ -32,8 +33,9 @@ export class Cluster {
     readonly httpAddress: string,
     private readonly removeDir: () => void,
     o: ClusterOptions,
+    dataDir = join(dir, 'controller'),
   ) {
-    this.dataDir = join(dir, 'controller');
+    this.dataDir = dataDir;
     this.configFile = join(dir, 'config.yaml');
     const controllerConfig = join(dir, 'controller.yaml');
     writeFileSync(controllerConfig, o.config ?? '{}\n');
@@ -61,8 +63,21 @@ export class Cluster {
     return cluster;
   }
 
-  private async login(): Promise<void> {
-    const file = join(this.dataDir, 'admin-token');
+  /** A controller over a data directory that is there already, with the login line of its administrator. */
+  static async over(dataDir: string): Promise<Cluster> {
+    const { path, remove } = temporaryDirectory();
+    const host = '127.0.0.1';
+    const [grpc, https] = [await freePort(host), await freePort(host)];
+    const cluster = new Cluster(path, `${host}:${grpc}`, `${host}:${https}`, remove, {}, dataDir);
+    const line = decodeLoginLine(readFileSync(join(dataDir, 'admin-token'), 'utf8'));
+    const file = join(path, 'admin-token');
+    writeFileSync(file, `${encodeLoginLine({ ...line, controller: cluster.address })}\n`);
+    cluster.controller.start();
+    await cluster.login(file);
+    return cluster;
+  }
+
+  private async login(file = join(this.dataDir, 'admin-token')): Promise<void> {
     await eventually('login', async () => {
       if (!this.controller.running) throw new Error(this.controller.output);
       const r = await this.berth('login', '--token-file', file);

@@ -42,7 +42,11 @@ beforeEach(async () => {
   await state.update((tx) => [a, b].forEach((h) => tx.hosts.put(h)));
   const hosts = {
     has: (id: HostId): HostHas | undefined => said.get(id),
-    status: () => ({ state: 'up', reason: '' }),
+    status: (id: HostId) => ({
+      state: 'up',
+      reason: '',
+      facts: { capabilities: said.get(id)!.capabilities, agentVersion: '0.0.9' },
+    }),
     strays: () => [...said].flatMap(([hostId, s]) => [...s.domains.values()].map((domain) => ({ hostId, domain }))),
     agent: (id: HostId) =>
       ({
@@ -109,7 +113,9 @@ describe('a VM that was found', () => {
     const vm = found();
     has(h1, vm);
     said.get(h1)!.capabilities = [];
-    await expect(adopt('web')).rejects.toMatchObject({ reason: 'UNSUPPORTED' });
+    await expect(adopt('web')).rejects.toThrow(
+      /the agent 0\.0\.9 of host h1 cannot describe .*lacks domain\.describe.*upgrade/,
+    );
     said.get(h1)!.capabilities = ['domain.describe'];
     await state.update((tx) => tx.vms.put(aVm({ name: 'web', hostId: h2 })));
     await expect(adopt(vm.id)).rejects.toThrow(/has the name of another vm/);

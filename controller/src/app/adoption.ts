@@ -8,12 +8,12 @@ import {
   ClusterError,
   invalidArgument,
   notFound,
-  unsupported,
 } from '@berth/shared/errors/cluster-error.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import { newId, type HostId, type ImageId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
+import { needCapability } from '../hosts/capabilities.ts';
 import type { DomainDescription } from '../hosts/agent-client.ts';
 import type { DomainRecord } from '../hosts/decode.ts';
 import type { Hosts } from '../hosts/hosts.ts';
@@ -37,7 +37,6 @@ export interface AdoptVm {
   readonly force: boolean;
 }
 
-const DESCRIBE = 'domain.describe';
 const MOST = 1_000;
 
 export class Adoption {
@@ -57,10 +56,7 @@ export class Adoption {
     const { host, domain } = this.#pick(request);
     const why = this.#whyNot(host, domain);
     if (why !== undefined) throw badState(`vm ${domain.name} on ${host.name} cannot be adopted: ${why}`);
-    if (!hosts.has(host.id)?.capabilities.includes(DESCRIBE))
-      throw unsupported(
-        `the agent of host ${host.name} is too old to describe a vm (it lacks ${DESCRIBE}): upgrade it first`,
-      );
+    needCapability(host, hosts.status(host.id).facts, 'domain.describe');
     const description = await hosts.agent(host.id).describeDomain({ uuid: domain.uuid, vmId: domain.vmId });
     if (description.changes.length > 0 && !request.force)
       throw badState(

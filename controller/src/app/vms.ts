@@ -6,6 +6,7 @@ import type { Image } from '@berth/shared/model/image.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
+import { needCapability } from '../hosts/capabilities.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs, LockName } from '../jobs/engine/jobs.ts';
 import type { JobDef } from '../jobs/engine/define.ts';
@@ -105,8 +106,11 @@ export class Vms {
   locate(nameOrId: string, use: 'console' | 'log'): { readonly vm: Vm; readonly hostId: HostId } {
     const view = this.#view(resolve('vm', this.deps.state.tables.vms, nameOrId));
     if (use === 'console') refuse('console', view);
-    if (view.vm.hostId === undefined) throw badState(`vm ${view.vm.name} is on no host yet`);
-    return { vm: view.vm, hostId: view.vm.hostId };
+    const { hostId } = view.vm;
+    if (hostId === undefined) throw badState(`vm ${view.vm.name} is on no host yet`);
+    const { facts } = this.deps.hosts.status(hostId);
+    needCapability({ name: view.hostName }, facts, use === 'console' ? 'console' : 'serial-log');
+    return { vm: view.vm, hostId };
   }
 
   async #make(request: CreateVm & Partial<CloneVm>, imageName: string | undefined, user: string): Promise<VmAnswer> {

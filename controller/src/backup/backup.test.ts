@@ -3,13 +3,13 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSyn
 import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Sqlite from 'better-sqlite3';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { sqliteWorkerFile } from '@berth/test/harness/sqlite-worker.ts';
 import { openState } from '../state/open-state.ts';
 import { aHost, aJob, anImage, aVm } from '../state/samples.ts';
+import { Sqlite } from '../state/sqlite/library.ts';
 import type { State } from '../state/state.ts';
 import { initialise } from '../trust/init.ts';
 import { makeBackup } from './backup.ts';

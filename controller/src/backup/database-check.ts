@@ -1,6 +1,7 @@
 /** Whether a copy of a database is whole, and what is in it. Reads only; the copy is the caller's alone. */
-import Sqlite, { type Database } from 'better-sqlite3';
+import type { Database } from 'better-sqlite3';
 import { badState, chain } from '@berth/shared/errors/cluster-error.ts';
+import { Sqlite } from '../state/sqlite/library.ts';
 import { MIGRATIONS } from '../state/sqlite/migrations.ts';
 import type { DatabaseFacts } from './manifest.ts';
 

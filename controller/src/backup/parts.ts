@@ -11,8 +11,9 @@ import type { PartRow } from './manifest.ts';
 
 /** Absolute paths of files, in a fixed order. The database is not among them: it is copied apart. */
 export function filesOf(dataDir: string): readonly string[] {
-  const { database, lastSeen } = paths(dataDir);
-  const without = new Set([lastSeen, ...['', '-wal', '-shm', '-journal', '.pid'].map((s) => database + s)]);
+  // the head of the audit log is of another moment than the copy of the database; a controller makes it anew
+  const { database, lastSeen, auditHead } = paths(dataDir);
+  const without = new Set([lastSeen, auditHead, ...['', '-wal', '-shm', '-journal', '.pid'].map((s) => database + s)]);
   const below = (dir: string): string[] =>
     readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {
       const path = join(dir, entry.name);

@@ -38,6 +38,11 @@ export function putBack(tx: Tx, backupAtMs: number): PutBack {
     message: `the controller was restored from a backup of ${new Date(backupAtMs).toISOString()}. Look at what the hosts have: berth host review`,
     jobId: undefined,
   });
+  tx.audit({
+    ...{ user: '', tokenId: '', peer: '', method: 'controller.restored', objectKind: 'controller', object: '' },
+    ...{ outcome: 'done', reason: '', count: 1, jobId: '', before: '', after: '' },
+    message: `restored from a backup of ${new Date(backupAtMs).toISOString()}`,
+  });
   return { hosts: tx.reviews.size, vms: tx.vms.size, images: tx.images.size, endedJobs };
 }
 

@@ -158,13 +158,12 @@ class Connections implements RunningHosts {
   has(hostId: HostId): HostHas | undefined {
     const link = this.links.get(hostId);
     if (!link?.record.reported) return undefined;
-    const { domains, volumes, images, complete, facts } = link.record;
+    const { domains, volumes, images, complete } = link.record;
     return {
       domains,
       volumes,
       images,
       complete: link.isFresh ? complete : new Set(),
-      capabilities: facts?.capabilities ?? [],
       goneAtMs: (uuid) => link.record.goneAtMs(uuid),
     };
   }

@@ -6,6 +6,7 @@ import {
   Metadata,
   Server,
   ServerCredentials,
+  type ServiceDefinition,
   status as Status,
   type sendUnaryData,
   type ServerDuplexStream,
@@ -47,6 +48,9 @@ export class FakeAgent {
   domains: DomainStatus[] = [];
   /** What it still keeps when a snapshot is asked for. */
   operations: Operation[] = [];
+  capabilities = ['image.fetch', 'serial-log', 'console', 'domain.describe'];
+  /** Changes every message that it sends, as bytes: what a newer version might say. */
+  disguise: ((bytes: Buffer) => Buffer) | undefined;
   sources = ['domains', 'volumes', 'images', 'bridges'];
   /** What operations answer: by the method's name, or success. */
   readonly answers = new Map<string, (operationId: string) => Partial<Operation> | Error>();
@@ -73,10 +77,10 @@ export class FakeAgent {
 
   async start(): Promise<void> {
     const server = new Server();
-    server.addService(WatchServiceService, {
+    server.addService(this.disguised(WatchServiceService), {
       watch: (call: ServerWritableStream<WatchRequest, WatchMessage>) => this.watch(call),
     });
-    server.addService(DomainServiceService, { ...this.domainCalls() });
+    server.addService(this.disguised(DomainServiceService), { ...this.domainCalls() });
     server.addService(VolumeServiceService, {
       ensureVolume: this.operation('ensureVolume'),
       ensureSeed: this.operation('ensureSeed'),
@@ -115,6 +119,16 @@ export class FakeAgent {
     );
     this.server = server;
     this.beat();
+  }
+
+  private disguised<D extends ServiceDefinition>(definition: D): D {
+    const { disguise } = this;
+    if (disguise === undefined) return definition;
+    const methods = Object.entries(definition).map(([name, m]) => {
+      const responseSerialize = (v: never): Buffer => disguise(m.responseSerialize(v));
+      return [name, { ...m, responseSerialize }];
+    });
+    return Object.fromEntries(methods) as D;
   }
 
   private beat(): void {
@@ -175,6 +189,7 @@ export class FakeAgent {
       domainType: 'qemu',
       bootId: 'boot-1',
       peerAddress: '127.0.0.1:7445',
+      capabilities: this.capabilities,
     });
   }
 

@@ -45,7 +45,6 @@ export interface HostHas {
   readonly images: ReadonlyMap<string, ImageRecord>;
   /** Sources whose absence counts now. */
   readonly complete: ReadonlySet<string>;
-  readonly capabilities: readonly string[];
   /** Of a domain that went while this run of the controller looked on. */
   goneAtMs(uuid: string): number | undefined;
 }

@@ -97,7 +97,10 @@ function bridge(host: WorldHost, request: PlacementRequest): string | undefined 
 function capability(host: WorldHost, request: PlacementRequest): string | undefined {
   if (!host.facts?.domainType) return 'cannot run domains';
   const missing = request.capabilities.find((c) => !host.facts?.capabilities.includes(c));
-  return missing && `lacks ${missing}`;
+  if (missing) return `lacks ${missing}`;
+  const fetches = request.image === undefined || request.image.hosts.has(host.id);
+  const can = fetches || host.facts.capabilities.includes('image.fetch');
+  return can ? undefined : 'has no copy of the image, and its agent lacks image.fetch to get one: upgrade it';
 }
 
 function freeVcpus(host: WorldHost, facts: HostFacts, request: PlacementRequest, policy: Policy): number {

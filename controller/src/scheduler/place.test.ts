@@ -66,21 +66,21 @@ describe('explanations', () => {
       worldHost('unlabelled'),
       worldHost('unbridged', { labels: { zone: 'b' }, bridges: [] }),
       worldHost('nocap', { labels: { zone: 'b' } }),
-      worldHost('cores', { ...cap(), facts: facts({ cpuThreads: 2, capabilities: ['uefi'] }) }),
+      worldHost('cores', { ...cap(), facts: facts({ cpuThreads: 2, capabilities: ['uefi', 'image.fetch'] }) }),
       worldHost('busy', {
         ...cap(),
         claims: sums(claimOn(small, 'a', { vcpus: 30 })),
-        facts: facts({ capabilities: ['uefi'] }),
+        facts: facts({ capabilities: ['uefi', 'image.fetch'] }),
       }),
-      worldHost('small', { ...cap(), facts: facts({ memoryBytes: 2 * GIB, capabilities: ['uefi'] }) }),
+      worldHost('small', { ...cap(), facts: facts({ memoryBytes: 2 * GIB, capabilities: ['uefi', 'image.fetch'] }) }),
       worldHost('full', {
         ...cap(),
-        facts: facts({ capabilities: ['uefi'] }),
+        facts: facts({ capabilities: ['uefi', 'image.fetch'] }),
         claims: sums(claimOn(small, 'a', { memoryBytes: 12 * GIB, diskBytes: 0 })),
       }),
       worldHost('nodisk', {
         ...cap(),
-        facts: facts({ capabilities: ['uefi'] }),
+        facts: facts({ capabilities: ['uefi', 'image.fetch'] }),
         diskFreeBytes: 20 * GIB,
         claims: sums(claimOn(small, 'a', { diskBytes: 11 * GIB })),
       }),
@@ -273,4 +273,13 @@ describe('properties', () => {
       }),
     );
   });
+});
+
+it('refuses a host that has no copy of the image and cannot fetch one, and says so', () => {
+  const old = { facts: facts({ capabilities: [] }) };
+  const hosts = [worldHost('has', old), worldHost('old', old)];
+  expect(why(hosts, { image: { hosts: new Set([hosts[0]!.id]), fileBytes: 1 } })).toEqual([
+    'old capability has no copy of the image, and its agent lacks image.fetch to get one: upgrade it',
+  ]);
+  expect(why(hosts)).toEqual([]);
 });

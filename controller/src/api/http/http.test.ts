@@ -24,7 +24,9 @@ describe('who gets in', () => {
   });
 
   it('takes the roles of the one table', async () => {
-    await start({ vms: { startVm: () => VmJobResponse.create(), listVms: () => ({ vms: [], nextPageToken: '', found: [] }) } });
+    await start({
+      vms: { startVm: () => VmJobResponse.create(), listVms: () => ({ vms: [], nextPageToken: '', found: [] }) },
+    });
     const { token, secret } = await bed.tokens.create({ user: 'vic', role: 'viewer', lifetimeMs: 0 }, 'test');
     const vic = `${token.id}.${secret}`;
     expect((await bed.ask('/v1/vms', { token: vic })).status).toBe(200);

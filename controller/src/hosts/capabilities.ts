@@ -1,0 +1,25 @@
+/**
+ * Features that an agent may not have yet, or not any more: asked for by name (proto/EXTENSIONS.md), never by version. What is
+ * missing is refused for that feature on that host, in words; nothing else of the host is.
+ */
+import { unsupported } from '@berth/shared/errors/cluster-error.ts';
+import type { Host, HostFacts } from '@berth/shared/model/host.ts';
+
+const WORDS = {
+  'serial-log': "keep the guest's serial log",
+  console: 'open a console',
+  'domain.describe': 'describe a vm that it has',
+} as const;
+
+/** @param facts undefined: it has not reported, and whatever is asked of it will say so. UNSUPPORTED. */
+export function needCapability(
+  host: Pick<Host, 'name'>,
+  facts: Pick<HostFacts, 'capabilities' | 'agentVersion'> | undefined,
+  name: keyof typeof WORDS,
+): void {
+  if (facts === undefined || facts.capabilities.includes(name)) return;
+  const version = facts.agentVersion === '' ? '' : ` ${facts.agentVersion}`;
+  throw unsupported(
+    `the agent${version} of host ${host.name} cannot ${WORDS[name]} (it lacks ${name}): upgrade it, then try again`,
+  );
+}
