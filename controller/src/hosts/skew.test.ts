@@ -24,7 +24,7 @@ beforeEach(async () => {
   state = await memoryState();
   identity = await newIdentity(state.installationId);
   const id = newHostId();
-  agent = new FakeAgent(id, await hostTls(identity.authority, id));
+  agent = new FakeAgent(id, await hostTls(identity, id));
   vm = aVm({ name: 'web', phase: 'ready', hostId: id });
 });
 afterEach(() => {
