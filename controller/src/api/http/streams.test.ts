@@ -159,7 +159,7 @@ describe('a reader that does not read', () => {
 
   it('is cut off in the middle of a long list too, and one that reads it in time is not', async () => {
     const vms = Array.from({ length: 20 }, () => Vm.fromPartial({ stateReason: 'x'.repeat(1 << 20) }));
-    await start({ vms: { listVms: () => ({ vms, nextPageToken: '' }) } });
+    await start({ vms: { listVms: () => ({ vms, nextPageToken: '', found: [] }) } });
     expect((await bed.ask('/v1/vms')).text.length).toBeGreaterThan(20 << 20);
     const socket = await bed.raw();
     let closed = false;
