@@ -29,6 +29,7 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
     summary: 'certificates: what expires when, and ending one before its time',
     load: async () => (await import('./cert/cert.ts')).certCommands,
   },
+  alarm: { summary: 'what is wrong now', load: async () => (await import('./alarm/alarm.ts')).alarmCommands },
   event: { summary: 'what happened', load: async () => (await import('./event/event.ts')).eventCommands },
   user: {
     summary: 'users and service accounts, and what they may do',

@@ -5,6 +5,7 @@ import { newId } from '@berth/shared/model/ids.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { trustDigest } from '@berth/shared/trust/certificate.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
+import { AlarmWatcher } from './alarms/watcher.ts';
 import { ApiServer } from './api/server.ts';
 import type { App } from './api/services.ts';
 import { joinAddress, splitAddress } from './app/address.ts';
@@ -96,6 +97,7 @@ class BuiltController implements Controller {
   parts: Parts | undefined;
   private port = 0;
   private readonly seen: LastSeen;
+  private alarms: AlarmWatcher | undefined;
   private endNudges: (() => void) | undefined;
   private control: Control | undefined;
 
@@ -123,6 +125,9 @@ class BuiltController implements Controller {
     keeper.start();
     ownRenewal.start();
     this.endNudges = nudgeJobs({ hosts, state, jobs });
+    const { log } = this.o;
+    this.alarms = new AlarmWatcher({ state, hosts, clock, log, dataDir });
+    this.alarms.start();
     reconcilers.start(hosts, jobs);
     hosts.start();
     this.seen.start(() => hosts.lastSeen());
@@ -144,6 +149,7 @@ class BuiltController implements Controller {
     parts.reconcilers.stop();
     parts.keeper.stop();
     parts.ownRenewal.stop();
+    this.alarms?.stop();
     await this.seen.stop(parts.hosts.lastSeen());
     parts.hosts.stop();
     await parts.state.close();

@@ -11,6 +11,7 @@ import {
   type ServiceError,
   type StatusObject,
 } from '@grpc/grpc-js';
+import { AlarmServiceClient } from '@berth/proto/v1/alarm.ts';
 import { AuditServiceClient } from '@berth/proto/v1/audit.ts';
 import { CertificateServiceClient } from '@berth/proto/v1/certificate.ts';
 import { ControllerServiceClient } from '@berth/proto/v1/controller.ts';
@@ -43,6 +44,7 @@ export interface Api {
   readonly vms: VmServiceClient;
   readonly images: ImageServiceClient;
   readonly jobs: JobServiceClient;
+  readonly alarms: AlarmServiceClient;
   readonly events: EventServiceClient;
   readonly reviews: ReviewServiceClient;
   readonly tokens: TokenServiceClient;
@@ -105,6 +107,7 @@ export function createApi(endpoint: Endpoint, now: () => number): Api {
     images,
     hosts: make(HostServiceClient, shared),
     jobs: make(JobServiceClient, shared),
+    alarms: make(AlarmServiceClient, shared),
     events: make(EventServiceClient, shared),
     reviews: make(ReviewServiceClient, shared),
     tokens: make(TokenServiceClient, shared),

@@ -1,6 +1,7 @@
 /** berth host show. */
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
+import { alarmLines } from '../alarm/alarm.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
 import { percent } from '../core/words.ts';
 import { fields, renderEach } from '../output/render.ts';
@@ -18,7 +19,11 @@ export const hostShow: Command = {
       names,
       get: async (host) => hostView(await api.call(api.hosts, (c) => c.getHost, { host })),
       name: (h) => h.name,
-      lines: (h) => [...lines(h, ctx.clock.now()), ...checks(h)],
+      lines: async (h) => [
+        ...lines(h, ctx.clock.now()),
+        ...checks(h),
+        ...(await alarmLines(api, 'host', h.name, ctx.clock.now())),
+      ],
     });
   },
 };

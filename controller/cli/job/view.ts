@@ -1,6 +1,7 @@
 /** berth job list, show. The step log is what people look at when something hangs. */
 import { formatAge, formatDuration } from '@berth/shared/units/duration.ts';
 import type { Job, JobStep } from '@berth/proto/v1/job.ts';
+import { alarmLines } from '../alarm/alarm.ts';
 import { count, OUTPUT, yes, type Command } from '../core/command.ts';
 import { jobStateWord, shortDigest, stepStateWord } from '../core/words.ts';
 import { remark, renderEach, renderList } from '../output/render.ts';
@@ -74,7 +75,7 @@ export const jobShow: Command = {
       names: ids,
       get: async (job) => jobView(await api.call(api.jobs, (c) => c.getJob, { job })),
       name: (j) => j.id,
-      lines: (j) => jobLines(j, ctx.clock.now()),
+      lines: async (j) => [...jobLines(j, ctx.clock.now()), ...(await alarmLines(api, 'job', j.id, ctx.clock.now()))],
     });
   },
 };

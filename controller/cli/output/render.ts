@@ -38,7 +38,7 @@ export async function renderEach<T extends object>(
     names: readonly string[];
     get: (name: string) => Promise<T>;
     name: (row: T) => string;
-    lines: (row: T) => readonly string[];
+    lines: (row: T) => readonly string[] | Promise<readonly string[]>;
   },
 ): Promise<void> {
   const f = format(flags);
@@ -47,7 +47,7 @@ export async function renderEach<T extends object>(
     const row = await o.get(name);
     rows.push(row);
     if (f === 'name') print(ctx, o.name(row));
-    else if (forPeople(flags)) [...(i > 0 ? [''] : []), ...o.lines(row)].forEach((l) => print(ctx, l));
+    else if (forPeople(flags)) [...(i > 0 ? [''] : []), ...(await o.lines(row))].forEach((l) => print(ctx, l));
   }
   const data = plain(rows.length === 1 ? rows[0] : rows);
   if (f === 'json') print(ctx, JSON.stringify(data, undefined, 2));

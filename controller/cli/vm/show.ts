@@ -1,6 +1,7 @@
 /** berth vm show. */
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
+import { alarmLines } from '../alarm/alarm.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
 import { percent } from '../core/words.ts';
 import { fields, renderEach } from '../output/render.ts';
@@ -18,7 +19,7 @@ export const vmShow: Command = {
       names,
       get: async (vm) => vmView(await api.call(api.vms, (c) => c.getVm, { vm })),
       name: (v) => v.name,
-      lines: (v) => lines(v, ctx.clock.now()),
+      lines: async (v) => [...lines(v, ctx.clock.now()), ...(await alarmLines(api, 'vm', v.name, ctx.clock.now()))],
     });
   },
 };

@@ -6,6 +6,8 @@ import type { Access } from '../app/access.ts';
 export type Needed = Role | 'self' | 'anyone';
 
 export const AUTHORISATION: Readonly<Record<string, Needed>> = {
+  '/berth.v1.AlarmService/ListAlarms': 'viewer',
+
   '/berth.v1.AuditService/ListAudit': 'admin',
   '/berth.v1.AuditService/VerifyAudit': 'admin',
 

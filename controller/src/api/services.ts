@@ -1,4 +1,5 @@
 /** All services of the public API and what answers them: the one list from which gRPC and HTTP are both served. */
+import { AlarmServiceService } from '@berth/proto/v1/alarm.ts';
 import { AuditServiceService } from '@berth/proto/v1/audit.ts';
 import { CertificateServiceService } from '@berth/proto/v1/certificate.ts';
 import { ControllerServiceService } from '@berth/proto/v1/controller.ts';
@@ -24,6 +25,7 @@ import type { Vms } from '../app/vms.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tokens } from '../app/tokens.ts';
 import type { Users } from '../app/users.ts';
+import { alarmHandlers } from './alarm.ts';
 import { aboutOf } from './attempts.ts';
 import { auditHandlers } from './audit.ts';
 import { certificateHandlers } from './certificate.ts';
@@ -82,6 +84,7 @@ function attended(method: Method, handler: Handler<Method>): Handler<Method> {
 export function services(app: App): readonly PublicService[] {
   const { about } = app;
   return [
+    service(AlarmServiceService, alarmHandlers(about.state)),
     service(AuditServiceService, auditHandlers(app.audit)),
     service(CertificateServiceService, certificateHandlers(app.certificates, app.trust)),
     service(ControllerServiceService, controllerHandlers(about)),

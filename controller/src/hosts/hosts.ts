@@ -9,6 +9,8 @@ import type { AgentClient, OperationView } from './agent-client.ts';
 import type { DomainRecord, ImageRecord, VmStatistics, VolumeRecord } from './decode.ts';
 
 export interface ForeignDomain {
+  /** Of one that says it is a VM which does not live there; otherwise empty or absent. */
+  readonly vmId?: string;
   readonly uuid: string;
   readonly name: string;
   readonly power: string;

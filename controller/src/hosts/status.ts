@@ -19,7 +19,7 @@ export function statusOf(
   return {
     hostId,
     state: link.state,
-    reason: link.state === 'enrolling' ? 'waits for its agent to enrol' : link.reason,
+    reason: reasonOf(link),
     sinceMs: link.sinceMs,
     lastSeenMs: link.lastSeenMs,
     facts: link.before ? link.before.facts : record.facts,
@@ -28,6 +28,13 @@ export function statusOf(
     foreign: strays.length === 0 ? record.views.foreign : [...record.views.foreign, ...strays],
     complete: link.isFresh ? record.complete : NONE,
   };
+}
+
+/** A host that can be reached, but whose libvirt can't, is not plainly up. */
+function reasonOf({ state, reason, isFresh, record }: HostLink): string {
+  if (state === 'enrolling') return 'waits for its agent to enrol';
+  const libvirtAway = isFresh && record.reported && !record.complete.has('domains');
+  return libvirtAway && !reason ? 'libvirt does not answer: its VMs are unknown' : reason;
 }
 
 function neverSeen(hostId: HostId, host: Host | undefined): HostStatus {

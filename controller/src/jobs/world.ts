@@ -68,6 +68,7 @@ function worldHost(host: Host, tables: Tables, hosts: Hosts): WorldHost {
     state: status.state,
     stateReason: status.reason,
     maintenance: host.maintenance,
+    libvirtAway: (status.state === 'up' || status.state === 'maintenance') && !status.complete.has('domains'),
     reviewed: tables.reviews.get(host.id) !== undefined,
     labels: host.labels,
     facts: status.facts,

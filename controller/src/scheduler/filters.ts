@@ -67,7 +67,10 @@ function state(h: WorldHost): string | undefined {
   return h.state === 'up' || h.state === 'maintenance' ? reported(h) : h.stateReason || STATES[h.state];
 }
 
-const reported = (h: WorldHost): string | undefined => (h.facts ? undefined : 'has not reported what it has yet');
+function reported(h: WorldHost): string | undefined {
+  if (h.libvirtAway) return 'libvirt there does not answer';
+  return h.facts ? undefined : 'has not reported what it has yet';
+}
 
 /** What lives there already may be started by a person. */
 function review(h: WorldHost, { own }: PlacementRequest): string | undefined {

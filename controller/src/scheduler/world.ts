@@ -39,6 +39,8 @@ export interface WorldHost {
   /** In words; shown when the state is the refusal. */
   readonly stateReason: string;
   readonly maintenance: boolean;
+  /** libvirt there does not answer: what it could take is not known, and it could start nothing. */
+  readonly libvirtAway?: boolean;
   /** Restored, and not accepted yet: nothing new goes there. */
   readonly reviewed?: boolean;
   readonly labels: Readonly<Record<string, string>>;

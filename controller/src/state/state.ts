@@ -5,6 +5,7 @@
 import type { AuditEntry, AuditHead, AuditRow } from '@berth/shared/model/audit.ts';
 import type { CleanupDebt, JoinToken, Token, User } from '@berth/shared/model/access.ts';
 import type { Certificate } from '@berth/shared/model/certificate.ts';
+import type { Alarm } from '@berth/shared/model/alarm.ts';
 import type { Claim, ClaimSums } from '@berth/shared/model/claim.ts';
 import type { Event } from '@berth/shared/model/event.ts';
 import type { Host } from '@berth/shared/model/host.ts';
@@ -71,6 +72,8 @@ export interface Tables {
   readonly tokens: Table<Token> & { byUser(name: string): readonly Token[] };
   readonly joinTokens: Table<JoinToken> & { byHost(hostId: HostId): readonly JoinToken[] };
   readonly debts: Table<CleanupDebt> & { byHost(hostId: HostId): readonly CleanupDebt[] };
+  /** What is wrong now. Key: its id. */
+  readonly alarms: Table<Alarm>;
   /** Key: host id. */
   readonly reviews: Table<Review> & { byHost(hostId: HostId): readonly Review[] };
   /** Key: serial. Of hosts that are gone too, while they are valid. */

@@ -1,6 +1,7 @@
 /** Which tables there are, their keys and indexes, and what is unique. How a table works is table.ts's. */
 import type { CleanupDebt, JoinToken, Token, User } from '@berth/shared/model/access.ts';
 import type { Certificate } from '@berth/shared/model/certificate.ts';
+import type { Alarm } from '@berth/shared/model/alarm.ts';
 import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
@@ -127,6 +128,7 @@ export const makeTables = (journal: J) => ({
   tokens: new TokensTable(journal),
   joinTokens: new HostedTable<JoinToken>('joinTokens', byId, journal),
   debts: new HostedTable<CleanupDebt>('debts', byId, journal),
+  alarms: new MemTable<Alarm>('alarms', byId, [], journal),
   reviews: new HostedTable<Review>('reviews', (r) => r.hostId, journal),
   certificates: new CertificatesTable(journal),
 });

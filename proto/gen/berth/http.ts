@@ -10,6 +10,7 @@ export interface HttpRoute {
 }
 
 export const HTTP_ROUTES: readonly HttpRoute[] = [
+  { verb: 'GET', path: '/v1/alarms', kind: 'json', rpc: '/berth.v1.AlarmService/ListAlarms' },
   { verb: 'GET', path: '/v1/audit', kind: 'json', rpc: '/berth.v1.AuditService/ListAudit' },
   { verb: 'POST', path: '/v1/audit:verify', kind: 'json', rpc: '/berth.v1.AuditService/VerifyAudit' },
   { verb: 'GET', path: '/v1/certificates', kind: 'json', rpc: '/berth.v1.CertificateService/ListCertificates' },

@@ -43,6 +43,7 @@ export const CODECS: readonly Codec[] = [
   codec('tokens', 'id user role secretHash #createdAtMs #expiresAtMs'),
   codec('joinTokens', 'id hostId secretHash #expiresAtMs'),
   codec('debts', 'id hostId kind target vmId why'),
+  codec('alarms', 'id kind severity subjectKind subject #sinceMs'),
   codec('reviews', 'hostId #restoredAtMs #backupAtMs'),
   codec('certificates', 'serial purpose hostId state #notAfterMs'),
 ];

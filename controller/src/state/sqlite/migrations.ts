@@ -212,4 +212,19 @@ CREATE TABLE certificates (
 ) STRICT;
 `,
   },
+  {
+    // What is wrong now.
+    version: 6,
+    sql: `
+CREATE TABLE alarms (
+  id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL,
+  severity TEXT NOT NULL,
+  subject_kind TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  since_ms INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
+`,
+  },
 ];

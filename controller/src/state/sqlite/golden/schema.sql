@@ -1,3 +1,12 @@
+CREATE TABLE alarms (
+  id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL,
+  severity TEXT NOT NULL,
+  subject_kind TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  since_ms INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
 CREATE TABLE audit (
   seq INTEGER PRIMARY KEY,
   revision INTEGER NOT NULL,

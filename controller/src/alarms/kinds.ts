@@ -1,0 +1,200 @@
+/**
+ * The kinds of alarms: for each, the objects it is about, and a pure function that says of one object whether it is so now.
+ * A new kind is one entry of a table below. When alarms are raised and cleared is watcher.ts's.
+ */
+import type { AlarmSeverity } from '@berth/shared/model/alarm.ts';
+import type { Host } from '@berth/shared/model/host.ts';
+import type { HostId } from '@berth/shared/model/ids.ts';
+import type { Job } from '@berth/shared/model/job.ts';
+import { vmState, type Vm } from '@berth/shared/model/vm.ts';
+import { formatBytes } from '@berth/shared/units/bytes.ts';
+import type { Hosts, HostStatus } from '../hosts/hosts.ts';
+import type { Tables } from '../state/state.ts';
+
+export interface Space {
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+}
+
+/** What the kinds look at. */
+export interface Look {
+  readonly tables: Tables;
+  readonly hosts: Pick<Hosts, 'status' | 'view' | 'vm'>;
+  /** Of the controller's own data directory; undefined when that could not be asked. */
+  readonly ownDisk: Space | undefined;
+  readonly dataDir: string;
+  /** Running domains that say they are a VM and are not on the VM's own host, by the VM's id. */
+  readonly strays: ReadonlyMap<string, readonly Host[]>;
+}
+
+export interface Finding {
+  /** One sentence for people, with the object's name. */
+  readonly message: string;
+  readonly advice: string;
+  /** Where it differs from the kind's own. */
+  readonly severity?: AlarmSeverity;
+  /** When it began; absent: when it was first seen. */
+  readonly sinceMs?: number;
+}
+
+/** `unknown`: nothing can be said now (such as before a host has reported); an alarm stays as it is. */
+export type Answer = Finding | 'unknown' | undefined;
+
+export interface AlarmKind<O> {
+  readonly kind: string;
+  readonly severity: AlarmSeverity;
+  /** It must have been so for that long: what passes by itself is no alarm. */
+  readonly raiseAfterMs: number;
+  /** @param raised whether it stands now, so that a threshold can have two sides. */
+  readonly look: (object: O, world: Look, raised: boolean) => Answer;
+}
+
+const SHORT_MS = 5_000;
+const LONG_MS = 120_000;
+
+export const HOST_KINDS: readonly AlarmKind<Host>[] = [
+  { kind: 'host-unreachable', severity: 'critical', raiseAfterMs: 10_000, look: unreachable },
+  { kind: 'host-certificate-fault', severity: 'critical', raiseAfterMs: SHORT_MS, look: certificateFault },
+  { kind: 'host-libvirt-away', severity: 'critical', raiseAfterMs: SHORT_MS, look: libvirtAway },
+  { kind: 'host-pool-full', severity: 'warning', raiseAfterMs: SHORT_MS, look: poolFull },
+  { kind: 'host-cleanup-overdue', severity: 'warning', raiseAfterMs: LONG_MS, look: cleanupOverdue },
+];
+
+export const VM_KINDS: readonly AlarmKind<Vm>[] = [
+  { kind: 'vm-crashed', severity: 'warning', raiseAfterMs: SHORT_MS, look: crashed },
+  { kind: 'vm-missing', severity: 'critical', raiseAfterMs: SHORT_MS, look: missing },
+  { kind: 'vm-duplicate', severity: 'critical', raiseAfterMs: SHORT_MS, look: duplicate },
+];
+
+export const JOB_KINDS: readonly AlarmKind<Job>[] = [
+  { kind: 'job-stuck', severity: 'critical', raiseAfterMs: 0, look: stuck },
+];
+
+export const CONTROLLER_KINDS: readonly AlarmKind<null>[] = [
+  { kind: 'controller-disk-full', severity: 'warning', raiseAfterMs: SHORT_MS, look: ownDisk },
+];
+
+const isKnown = ({ state }: HostStatus): boolean => state === 'up' || state === 'maintenance';
+
+function unreachable(host: Host, { hosts }: Look): Answer {
+  const { state, reason, sinceMs } = hosts.status(host.id);
+  if (state === 'connecting') return 'unknown';
+  if (state !== 'unreachable') return undefined;
+  const why = reason ? `: ${reason}` : '';
+  return {
+    message: `host ${host.name} is unreachable${why}`,
+    advice: 'Look whether it has power, network and a running berth-agent; its VMs may still run',
+    sinceMs,
+  };
+}
+
+function certificateFault(host: Host, { hosts }: Look): Answer {
+  const { state, reason, sinceMs } = hosts.status(host.id);
+  if (state === 'connecting') return 'unknown';
+  if (state !== 'certificate-fault') return undefined;
+  return {
+    message: `host ${host.name} is not trusted: ${reason}`,
+    advice: `Compare the clocks, or enrol it again with a token of: berth host token ${host.name}`,
+    sinceMs,
+  };
+}
+
+function libvirtAway(host: Host, { hosts }: Look): Answer {
+  const status = hosts.status(host.id);
+  if (!isKnown(status)) return status.state === 'enrolling' ? undefined : 'unknown';
+  if (status.complete.has('domains')) return undefined;
+  return {
+    message: `libvirt on host ${host.name} does not answer: its VMs are unknown, and none is placed there`,
+    advice: 'Look at libvirtd on that host; running guests go on, and restarting libvirtd does not stop them',
+  };
+}
+
+function poolFull(host: Host, { hosts }: Look, raised: boolean): Answer {
+  const status = hosts.status(host.id);
+  const { statistics } = status;
+  if (!isKnown(status) || statistics === undefined) return 'unknown';
+  const space = { totalBytes: statistics.diskBytes, freeBytes: statistics.diskFreeBytes };
+  const severity = fullness(space, raised);
+  if (severity === undefined) return undefined;
+  return {
+    severity,
+    message: `the pool of host ${host.name} is nearly full: ${left(space)}`,
+    advice: 'Delete VMs or images there, or give it more room: guests stop when they can not write',
+  };
+}
+
+function cleanupOverdue(host: Host, { tables, hosts }: Look): Answer {
+  const [first, ...others] = tables.debts.byHost(host.id);
+  if (first === undefined) return undefined;
+  if (hosts.status(host.id).state === 'unreachable') return 'unknown';
+  const more = others.length > 0 ? `, and ${others.length} more` : '';
+  return {
+    message: `host ${host.name} keeps what should be gone: ${first.kind} ${first.target}${more}`,
+    advice: `Berth goes on trying; why it fails: berth event list --subject ${host.name}`,
+  };
+}
+
+function crashed(vm: Vm, { tables, hosts }: Look): Answer {
+  if (vm.phase !== 'ready' || vm.desiredPower !== 'on') return undefined;
+  const seen = hosts.vm(vm.id);
+  if (seen === undefined || seen.power === 'unknown') return 'unknown';
+  if (seen.power !== 'crashed' || tables.jobs.holders(`vm/${vm.id}`).length > 0) return undefined;
+  return {
+    message: `vm ${vm.name} crashed and does not run`,
+    advice: `Start it again with: berth vm start ${vm.name}`,
+  };
+}
+
+function missing(vm: Vm, { tables, hosts }: Look): Answer {
+  const view = vm.hostId && hosts.view(vm.hostId);
+  if (vm.phase !== 'ready' || !vm.hostId || tables.jobs.holders(`vm/${vm.id}`).length > 0) return undefined;
+  const state = vmState(vm, hosts.vm(vm.id), undefined, view);
+  if (state === 'unknown') return 'unknown';
+  if (state !== 'missing') return undefined;
+  const host = nameOf(vm.hostId, tables);
+  return {
+    message: `vm ${vm.name} is gone from host ${host}: libvirt there does not know it`,
+    advice: `Look who removed it on ${host}; if it is not wanted any more: berth vm delete ${vm.name}`,
+  };
+}
+
+function duplicate(vm: Vm, { tables, strays }: Look): Answer {
+  const others = strays.get(vm.id);
+  if (others === undefined || tables.jobs.holders(`vm/${vm.id}`).length > 0) return undefined;
+  const names = others.map((h) => h.name).join(', ');
+  const home = vm.hostId ? `lives on ${nameOf(vm.hostId, tables)}` : 'has no host';
+  return {
+    message: `vm ${vm.name} ${home}, but a domain that says it is this VM runs on ${names}`,
+    advice: `Two copies may write to one disk: find out which is right, and stop the other on its host with virsh`,
+  };
+}
+
+function stuck(job: Job): Answer {
+  if (job.state !== 'stuck') return undefined;
+  return {
+    message: `job ${job.kind} ${job.subject} is stuck: ${job.error?.message.split('\n')[0] || 'its undo failed'}`,
+    advice: `Try its undo again: berth job retry ${job.id}; or leave it as it is: berth job accept ${job.id}`,
+  };
+}
+
+function ownDisk(_controller: null, { ownDisk: space, dataDir }: Look, raised: boolean): Answer {
+  if (space === undefined) return 'unknown';
+  const severity = fullness(space, raised);
+  if (severity === undefined) return undefined;
+  return {
+    severity,
+    message: `the controller's disk is nearly full: ${left(space)} at ${dataDir}`,
+    advice: 'Make room there: the controller stops when it can not write its database',
+  };
+}
+
+const nameOf = (id: HostId, tables: Tables): string => tables.hosts.get(id)?.name ?? id;
+const left = (s: Space): string => `${formatBytes(s.freeBytes)} of ${formatBytes(s.totalBytes)} free`;
+
+/** Of what is left: critical below 3 %, a warning below 10 %, which stands until there is 12 % again. */
+function fullness({ totalBytes, freeBytes }: Space, raised: boolean): AlarmSeverity | undefined {
+  if (totalBytes <= 0) return undefined;
+  const share = freeBytes / totalBytes;
+  if (share < 0.03) return 'critical';
+  return share < (raised ? 0.12 : 0.1) ? 'warning' : undefined;
+}
