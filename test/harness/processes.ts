@@ -79,6 +79,11 @@ export class Daemon {
     });
   }
 
+  /** Sends a signal and goes on, such as one that freezes it. */
+  signal(signal: NodeJS.Signals): void {
+    this.#process?.kill(signal);
+  }
+
   /** Sends a signal and waits for the end. */
   async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     this.#process?.kill(signal);
