@@ -53,6 +53,11 @@ export type HypervisorEvent =
   | { readonly type: 'disconnected'; readonly why: string }
   | { readonly type: 'domain'; readonly uuid: string; readonly seen: DomainSeen | undefined };
 
+export interface SilentDomain {
+  readonly uuid: string;
+  readonly silentMs: number;
+}
+
 export interface Hypervisor {
   /** Throws HYPERVISOR_UNAVAILABLE while not connected. */
   info(): Promise<HypervisorInfo>;
@@ -71,6 +76,8 @@ export interface Hypervisor {
   getXml(uuid: string): Promise<string>;
   /** Stops at `deadlineMs`; domains whose QEMU does not answer are left out, never waited for twice. */
   stats(deadlineMs: number): Promise<readonly DomainStats[]>;
+  /** Running domains whose QEMU did not answer `stats`, and for how long. Absent: never any. */
+  silent?(): readonly SilentDomain[];
   /** The first serial port, both ways. One reader at a time; `force` takes it over. */
   openConsole(uuid: string, force: boolean): Promise<Duplex>;
   /** Calls `listener` for each event until the returned function is called; first with `connected` if it is already. */

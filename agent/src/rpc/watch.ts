@@ -85,5 +85,6 @@ const encodeSample = (s: Sample): Statistics => ({
   memoryUsedBytes: toWire(s.memoryUsedBytes),
   diskBytes: toWire(s.diskBytes),
   diskFreeBytes: toWire(s.diskFreeBytes),
+  silent: (s.silent ?? []).map((d) => ({ uuid: d.uuid, silentMs: toWire(d.silentMs) })),
   domains: s.domains.map((d) => ({ ...d, memoryUsedBytes: toWire(d.memoryUsedBytes) })),
 });

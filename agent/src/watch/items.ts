@@ -1,6 +1,6 @@
 /** What a watch tells, in our own types. rpc/watch.ts puts it on the wire. */
 import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
-import type { DomainSeen } from '../drivers/hypervisor.ts';
+import type { DomainSeen, SilentDomain } from '../drivers/hypervisor.ts';
 import type { ImageSeen, VolumeSeen } from '../drivers/disks.ts';
 import { readMark } from '../domain/metadata.ts';
 import type { OperationView } from '../operations/operations.ts';
@@ -30,6 +30,8 @@ export interface DomainUse {
 
 export interface Sample extends HostStatistics {
   readonly domains: readonly DomainUse[];
+  /** Left out of `domains`: their QEMU does not answer. */
+  readonly silent?: readonly SilentDomain[];
 }
 
 export type SourceName = 'domains' | 'volumes' | 'images' | 'bridges';

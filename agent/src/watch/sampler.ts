@@ -22,7 +22,7 @@ export function createSampler(drivers: Drivers, clock: Clock): () => Promise<Sam
     const atMs = clock.monotonic();
     const domains = stats.map((s) => domainUse(s, before.get(s.uuid), atMs));
     before = new Map(stats.map((s) => [s.uuid, { cpuTimeNs: s.cpuTimeNs, atMs }]));
-    return { atMs: clock.now(), ...load, ...capacity, domains };
+    return { atMs: clock.now(), ...load, ...capacity, domains, silent: drivers.hypervisor.silent?.() ?? [] };
   };
 
   return () => {

@@ -61,6 +61,7 @@ export const HOST_KINDS: readonly AlarmKind<Host>[] = [
 ];
 
 export const VM_KINDS: readonly AlarmKind<Vm>[] = [
+  { kind: 'vm-qemu-silent', severity: 'critical', raiseAfterMs: 0, look: qemuSilent },
   { kind: 'vm-crashed', severity: 'warning', raiseAfterMs: SHORT_MS, look: crashed },
   { kind: 'vm-missing', severity: 'critical', raiseAfterMs: SHORT_MS, look: missing },
   { kind: 'vm-duplicate', severity: 'critical', raiseAfterMs: SHORT_MS, look: duplicate },
@@ -142,6 +143,17 @@ function crashed(vm: Vm, { tables, hosts }: Look): Answer {
   return {
     message: `vm ${vm.name} crashed and does not run`,
     advice: `Start it again with: berth vm start ${vm.name}`,
+  };
+}
+
+function qemuSilent(vm: Vm, { hosts }: Look): Answer {
+  const seen = hosts.vm(vm.id);
+  if (seen === undefined || seen.power === 'unknown') return vm.phase === 'ready' ? 'unknown' : undefined;
+  if (seen.power !== 'running' || seen.silentSinceMs === undefined) return undefined;
+  return {
+    message: `vm ${vm.name} runs, but its QEMU does not answer`,
+    advice: `Its guest may hang. Force it off with berth vm stop ${vm.name} --force, then start it again`,
+    sinceMs: seen.silentSinceMs,
   };
 }
 

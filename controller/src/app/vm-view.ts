@@ -60,6 +60,8 @@ function reasonOf(vm: Vm, state: VmState, { tables, hosts, nowMs }: Seen): strin
     return `${seen.reason} ${formatAge(nowMs - seen.seenAtMs)} ago, ${away}`;
   }
   if (state === 'unknown') return `libvirt on ${host.name} does not answer`;
+  if (state === 'running' && seen?.silentSinceMs !== undefined)
+    return `its QEMU does not answer for ${formatAge(nowMs - seen.silentSinceMs)}: force it off with berth vm stop ${vm.name} --force`;
   if (state === 'missing')
     return `${goneSince(host, hosts.has(host.id), vm, nowMs)}: forget it with berth vm delete ${vm.name}`;
   return state === 'crashed' || state === 'paused' ? (seen?.reason ?? '') : '';

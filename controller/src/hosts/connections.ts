@@ -152,6 +152,7 @@ class Connections implements RunningHosts {
       power: known ? d.power : 'unknown',
       reason: known ? d.reason : 'libvirt on its host does not answer',
       seenAtMs: link.lastSeenMs ?? d.seenAtMs,
+      silentSinceMs: link.record.silent.get(vm.uuid),
     };
   }
 

@@ -76,7 +76,7 @@ describe('the record of a host', () => {
     });
     const value = { atMs: 1n, cpuUsed: 0.1, load1: 1, memoryUsedBytes: 1n, diskBytes: 1n, diskFreeBytes: 1n };
     feed(r, begin, domain('u1'), end('domains'));
-    feed(r, { $case: 'statistics', value: { ...value, domains: [one('u1'), one('lie')] } });
+    feed(r, { $case: 'statistics', value: { ...value, silent: [], domains: [one('u1'), one('lie')] } });
     expect([...r.vmStatistics]).toEqual([['u1', { cpuUsed: 0.5, memoryUsedBytes: 7 }]]);
   });
 });

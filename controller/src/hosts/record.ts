@@ -62,6 +62,8 @@ export class HostRecord {
   private readonly gone = new Map<string, number>();
   statistics: HostStatistics | undefined;
   readonly vmStatistics = new Map<string, VmStatistics>();
+  /** UUIDs of domains whose QEMU does not answer, and since when. */
+  silent: ReadonlyMap<string, number> = new Map();
   bootId: string | undefined;
   /** A whole snapshot has come. */
   reported = false;
@@ -123,7 +125,7 @@ export class HostRecord {
       case 'heartbeat':
         return NOTHING;
       case 'statistics':
-        return this.count(m.value);
+        return this.count(m.value, nowMs);
       case 'sources':
         (this.next ?? this.current).complete = this.wholeOf(m.value.complete);
         return NOTHING;
@@ -231,9 +233,10 @@ export class HostRecord {
     return { ...NOTHING, overflow: [kind] };
   }
 
-  private count(s: Extract<Message, { $case: 'statistics' }>['value']): Applied {
+  private count(s: Extract<Message, { $case: 'statistics' }>['value'], nowMs: number): Applied {
     this.statistics = toStatistics(s);
     this.vmStatistics.clear();
+    this.silent = new Map(s.silent.slice(0, LIMITS.domains).map((d) => [d.uuid, nowMs - Number(d.silentMs)]));
     for (const d of s.domains.slice(0, LIMITS.domains)) {
       if (!this.current.domains.has(d.uuid)) continue;
       this.vmStatistics.set(d.uuid, toVmStatistics(d));

@@ -57,6 +57,8 @@ export interface VmObserved {
   readonly power: VmPower;
   readonly reason: string;
   readonly seenAtMs: number;
+  /** Since when its QEMU does not answer, though it runs. */
+  readonly silentSinceMs?: number | undefined;
 }
 
 export type VmState =

@@ -8,7 +8,14 @@ import type { Log } from '@berth/shared/log/log.ts';
 import { chain } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
-import type { DomainSeen, DomainStats, Hypervisor, HypervisorEvent, HypervisorInfo } from '../hypervisor.ts';
+import type {
+  DomainSeen,
+  DomainStats,
+  Hypervisor,
+  HypervisorEvent,
+  HypervisorInfo,
+  SilentDomain,
+} from '../hypervisor.ts';
 import { readCapabilities, versionText } from './capabilities.ts';
 import type { Connection } from './connection.ts';
 import { dial } from './dial.ts';
@@ -111,6 +118,10 @@ class LibvirtHypervisor implements Hypervisor {
   async getXml(uuid: string): Promise<string> {
     await this.#link.ready(`show domain ${uuid}`);
     return this.#verbs.getXml(uuid);
+  }
+
+  silent(): readonly SilentDomain[] {
+    return this.#stats.silent();
   }
 
   async stats(deadlineMs: number): Promise<readonly DomainStats[]> {

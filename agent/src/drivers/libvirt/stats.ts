@@ -5,7 +5,7 @@
  */
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Log } from '@berth/shared/log/log.ts';
-import type { DomainSeen, DomainStats } from '../hypervisor.ts';
+import type { DomainSeen, DomainStats, SilentDomain } from '../hypervisor.ts';
 import { isDeadline } from './errors.ts';
 import { beforeDeadline } from './pool.ts';
 import type { Pool } from './pool.ts';
@@ -37,7 +37,8 @@ interface Round {
 }
 
 export class StatsCollector {
-  readonly #suspects = new Set<string>();
+  /** UUID → since when (monotonic). */
+  readonly #suspects = new Map<string, number>();
   #round: Round | undefined;
   #lookedAt = 0;
 
@@ -59,6 +60,12 @@ export class StatsCollector {
   /** A domain whose QEMU was started, stopped or paused deserves a new chance. */
   powerChanged(uuid: string): void {
     this.#suspects.delete(uuid);
+  }
+
+  /** Whose QEMU does not answer. */
+  silent(): readonly SilentDomain[] {
+    const now = this.opts.clock.monotonic();
+    return [...this.#suspects].map(([uuid, since]) => ({ uuid, silentMs: now - since }));
   }
 
   #begin(deadlineMs: number): Round {
@@ -102,7 +109,7 @@ export class StatsCollector {
 
   #suspect(dom: DomainRef): void {
     if (this.#suspects.has(dom.uuid)) return;
-    this.#suspects.add(dom.uuid);
+    this.#suspects.set(dom.uuid, this.opts.clock.monotonic());
     this.opts.log.warn(
       { domain: dom.name, uuid: dom.uuid },
       'QEMU of this domain does not answer; its statistics are left out until it is stopped, started or well again',

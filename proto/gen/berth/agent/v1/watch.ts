@@ -98,6 +98,14 @@ export interface Statistics {
   diskBytes: bigint;
   diskFreeBytes: bigint;
   domains: DomainStatistics[];
+  /** Running domains that are left out, because their QEMU does not answer. */
+  silent: SilentDomain[];
+}
+
+export interface SilentDomain {
+  uuid: string;
+  /** For how long; a span, so that clocks need not agree. */
+  silentMs: bigint;
 }
 
 export interface DomainStatistics {
@@ -751,7 +759,16 @@ export const Heartbeat: MessageFns<Heartbeat> = {
 };
 
 function createBaseStatistics(): Statistics {
-  return { atMs: 0n, cpuUsed: 0, load1: 0, memoryUsedBytes: 0n, diskBytes: 0n, diskFreeBytes: 0n, domains: [] };
+  return {
+    atMs: 0n,
+    cpuUsed: 0,
+    load1: 0,
+    memoryUsedBytes: 0n,
+    diskBytes: 0n,
+    diskFreeBytes: 0n,
+    domains: [],
+    silent: [],
+  };
 }
 
 export const Statistics: MessageFns<Statistics> = {
@@ -788,6 +805,9 @@ export const Statistics: MessageFns<Statistics> = {
     }
     for (const v of message.domains) {
       DomainStatistics.encode(v!, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.silent) {
+      SilentDomain.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -861,6 +881,14 @@ export const Statistics: MessageFns<Statistics> = {
             message.domains.push(DomainStatistics.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.silent.push(SilentDomain.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -889,6 +917,77 @@ export const Statistics: MessageFns<Statistics> = {
       ? BigInt(object.diskFreeBytes)
       : 0n;
     message.domains = object.domains?.map((e) => DomainStatistics.fromPartial(e)) || [];
+    message.silent = object.silent?.map((e) => SilentDomain.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSilentDomain(): SilentDomain {
+  return { uuid: "", silentMs: 0n };
+}
+
+export const SilentDomain: MessageFns<SilentDomain> = {
+  encode(message: SilentDomain, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uuid !== "") {
+      writer.uint32(10).string(message.uuid);
+    }
+    if (message.silentMs !== 0n) {
+      if (BigInt.asUintN(64, message.silentMs) !== message.silentMs) {
+        throw new globalThis.Error("value provided for field message.silentMs of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.silentMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SilentDomain {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSilentDomain();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.silentMs = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SilentDomain>): SilentDomain {
+    return SilentDomain.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SilentDomain>): SilentDomain {
+    const message = createBaseSilentDomain();
+    message.uuid = object.uuid ?? "";
+    message.silentMs = (object.silentMs !== undefined && object.silentMs !== null) ? BigInt(object.silentMs) : 0n;
     return message;
   },
 };
