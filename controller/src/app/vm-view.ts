@@ -1,7 +1,7 @@
 /** A VM as people see it: spec, the one word for its state, why, where, which job, how busy. Pure reads. */
 import type { JobId, VmId } from '@berth/shared/model/ids.ts';
 import type { Job } from '@berth/shared/model/job.ts';
-import { vmState, type Vm, type VmState } from '@berth/shared/model/vm.ts';
+import { vmState, type Vm, type VmObserved, type VmState } from '@berth/shared/model/vm.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { goneSince } from './differences.ts';
 import type { VmStatistics } from '../hosts/decode.ts';
@@ -49,6 +49,12 @@ export function viewVm(vm: Vm, seen: Seen): VmView {
   };
 }
 
+function silence(vm: Vm, seen: VmObserved | undefined, nowMs: number): string {
+  if (seen?.silentSinceMs === undefined) return '';
+  const age = formatAge(nowMs - seen.silentSinceMs);
+  return `its QEMU does not answer for ${age}: force it off with berth vm stop ${vm.name} --force`;
+}
+
 function reasonOf(vm: Vm, state: VmState, { tables, hosts, nowMs }: Seen): string {
   const host = vm.hostId && tables.hosts.get(vm.hostId);
   if (!host) return '';
@@ -60,8 +66,7 @@ function reasonOf(vm: Vm, state: VmState, { tables, hosts, nowMs }: Seen): strin
     return `${seen.reason} ${formatAge(nowMs - seen.seenAtMs)} ago, ${away}`;
   }
   if (state === 'unknown') return `libvirt on ${host.name} does not answer`;
-  if (state === 'running' && seen?.silentSinceMs !== undefined)
-    return `its QEMU does not answer for ${formatAge(nowMs - seen.silentSinceMs)}: force it off with berth vm stop ${vm.name} --force`;
+  if (state === 'running') return silence(vm, seen, nowMs);
   if (state === 'missing')
     return `${goneSince(host, hosts.has(host.id), vm, nowMs)}: forget it with berth vm delete ${vm.name}`;
   return state === 'crashed' || state === 'paused' ? (seen?.reason ?? '') : '';
