@@ -20,7 +20,7 @@ const ACTIVE_ONLY = 0x1;
 /** Skip what would wait for another operation on the same domain. */
 const NOWAIT = 0x2000_0000;
 const PROBE_DEADLINE_MS = 2_000;
-const LOOK_AGAIN_MS = 60_000;
+const LOOK_AGAIN_MS = 20_000;
 /** The part of a caller's deadline that the bulk call gets; the rest is for asking one by one. */
 const BULK_SHARE = 0.5;
 
