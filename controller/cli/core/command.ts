@@ -100,3 +100,7 @@ export const LABEL: Flag = {
   description: 'a label; may be given several times',
   many: true,
 };
+export const SELECTOR: Flag = {
+  spec: '-l, --selector <selector>',
+  description: 'only those with such labels: team=a,tier!=db,zone',
+};

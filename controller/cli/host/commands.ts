@@ -2,6 +2,7 @@
 import type { Command } from '../core/command.ts';
 import { hostAdd, hostReEnroll, hostToken } from './add.ts';
 import { hostDrain, hostRemove, hostResume } from './change.ts';
+import { hostLabel } from '../label/label.ts';
 import { hostList } from './list.ts';
 import { hostAccept, hostReview } from './review.ts';
 import { hostShow } from './show.ts';
@@ -12,6 +13,7 @@ export const hostCommands: readonly Command[] = [
   hostAdd,
   hostToken,
   hostReEnroll,
+  hostLabel,
   hostDrain,
   hostResume,
   hostRemove,

@@ -1,5 +1,5 @@
 /** berth host list. */
-import { OUTPUT, type Command } from '../core/command.ts';
+import { OUTPUT, SELECTOR, text, type Command } from '../core/command.ts';
 import { allPages } from '../core/pages.ts';
 import { remark, renderList } from '../output/render.ts';
 import { hostColumns, hostView } from './view.ts';
@@ -9,11 +9,11 @@ export const hostList: Command = {
   verb: 'list',
   summary: 'list hosts',
   args: [],
-  flags: [OUTPUT],
+  flags: [OUTPUT, SELECTOR],
   async run(ctx, _args, flags) {
     const api = await ctx.api();
     const rows = await allPages(async (page) => {
-      const r = await api.call(api.hosts, (c) => c.listHosts, { page });
+      const r = await api.call(api.hosts, (c) => c.listHosts, { page, selector: text(flags, 'selector') });
       return { items: r.hosts.map(hostView), next: r.nextPageToken };
     });
     renderList(ctx, flags, {

@@ -1,7 +1,7 @@
 /** berth user add. */
 import { text, yes, type Command } from '../core/command.ts';
 import { note, print } from '../core/context.ts';
-import { ROLES } from './roles.ts';
+import { grantOf, ROLES, WHERE } from './roles.ts';
 import { grantsWords } from './view.ts';
 
 export const userAdd: Command = {
@@ -12,7 +12,8 @@ export const userAdd: Command = {
 A user without a role can log in and do nothing; see: berth user grant`,
   args: [{ name: 'name', description: 'who it is', required: true }],
   flags: [
-    { spec: '--role <role>', description: 'viewer, operator or admin, for everything', choices: ROLES },
+    { spec: '--role <role>', description: 'viewer, operator or admin', choices: ROLES },
+    ...WHERE,
     { spec: '--service', description: 'a program, not a person' },
   ],
   async run(ctx, [name = ''], flags) {
@@ -21,7 +22,7 @@ A user without a role can log in and do nothing; see: berth user grant`,
     const user = await api.call(api.users, (c) => c.createUser, {
       name,
       kind: yes(flags, 'service') ? 'service' : 'person',
-      grants: role === undefined ? [] : [{ role, cluster: '', selector: '' }],
+      grants: role === undefined ? [] : [grantOf(role, flags)],
     });
     print(ctx, `${user.kind === 'service' ? 'service account' : 'user'} ${user.name} added`);
     note(

@@ -1,5 +1,5 @@
 /** berth user grant, revoke: which roles somebody has. */
-import { type Command } from '../core/command.ts';
+import { text, type Command, type Flag, type Flags } from '../core/command.ts';
 import { print } from '../core/context.ts';
 import { grantsWords } from './view.ts';
 
@@ -10,15 +10,25 @@ const args = [
   { name: 'role', description: ROLES.join(', '), required: true },
 ];
 
+/** Where a role holds; without any, everywhere. */
+export const WHERE: readonly Flag[] = [
+  { spec: '--selector <selector>', description: 'only for VMs and hosts with such labels: team=a,tier!=db' },
+  { spec: '--cluster <cluster>', description: 'only for the VMs and hosts of this cluster' },
+];
+
+export const grantOf = (role: string, flags: Flags) => ({
+  ...{ role, cluster: text(flags, 'cluster') ?? '', selector: text(flags, 'selector') ?? '' },
+});
+
 const change = (verb: 'grant' | 'revoke', summary: string): Command => ({
   noun: 'user',
   verb,
   summary,
   args,
-  flags: [],
-  async run(ctx, [user = '', role = '']) {
+  flags: WHERE,
+  async run(ctx, [user = '', role = ''], flags) {
     const api = await ctx.api();
-    const request = { user, grant: { role, cluster: '', selector: '' } };
+    const request = { user, grant: grantOf(role, flags) };
     const now = await api.call(api.users, (c) => (verb === 'grant' ? c.grantRole : c.revokeRole), request);
     print(ctx, `user ${now.name}: ${grantsWords(now) || 'no role'}`);
   },

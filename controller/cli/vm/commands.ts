@@ -5,6 +5,7 @@ import { vmClone } from './clone.ts';
 import { vmConsole } from './console.ts';
 import { vmCreate } from './create.ts';
 import { vmDelete } from './delete.ts';
+import { vmLabel } from '../label/label.ts';
 import { vmList } from './list.ts';
 import { vmLog } from './log.ts';
 import { vmShow } from './show.ts';
@@ -19,6 +20,7 @@ export const vmCommands: readonly Command[] = [
   vmStart,
   vmStop,
   vmDelete,
+  vmLabel,
   vmConsole,
   vmLog,
   vmAdopt,

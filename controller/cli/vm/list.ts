@@ -1,6 +1,6 @@
 /** berth vm list. */
 import type { FoundVm } from '@berth/proto/v1/vm.ts';
-import { OUTPUT, text, type Command } from '../core/command.ts';
+import { OUTPUT, SELECTOR, text, type Command } from '../core/command.ts';
 import { note } from '../core/context.ts';
 import { allPages } from '../core/pages.ts';
 import { forPeople, remark, renderList } from '../output/render.ts';
@@ -11,12 +11,15 @@ export const vmList: Command = {
   verb: 'list',
   summary: 'list VMs',
   args: [],
-  flags: [OUTPUT, { spec: '--host <host>', description: 'only those on this host', kind: 'host' }],
+  flags: [OUTPUT, SELECTOR, { spec: '--host <host>', description: 'only those on this host', kind: 'host' }],
   async run(ctx, _args, flags) {
     const api = await ctx.api();
     const found: FoundVm[] = [];
     const known = await allPages(async (page) => {
-      const r = await api.call(api.vms, (c) => c.listVms, { page, host: text(flags, 'host') ?? '' });
+      const r = await api.call(api.vms, (c) => c.listVms, {
+        ...{ page, host: text(flags, 'host') ?? '' },
+        selector: text(flags, 'selector'),
+      });
       found.push(...r.found);
       return { items: r.vms.map(vmView), next: r.nextPageToken };
     });

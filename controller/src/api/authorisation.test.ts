@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { ROLES, type Role } from '@berth/shared/model/access.ts';
 import { Access } from '../app/access.ts';
-import { AUTHORISATION, mayCall, neededFor } from './authorisation.ts';
+import { AUTHORISATION, mayCall, ruleOf } from './authorisation.ts';
 
 /** From the definitions themselves, so that a new service can't be forgotten. */
 function declaredMethods(): string[] {
@@ -31,11 +31,15 @@ describe('the authorisation table', () => {
   });
 
   it('knows nothing of a method that is not in it', () => {
-    expect([neededFor('/berth.v1.HostService/Nothing'), neededFor('constructor')]).toEqual([undefined, undefined]);
+    expect([ruleOf('/berth.v1.HostService/Nothing'), ruleOf('constructor')]).toEqual([undefined, undefined]);
   });
 
   it('gives each role what those below it may do', () => {
     const everywhere = (role: Role) => new Access([{ role, cluster: '', selector: '' }]);
-    expect(ROLES.map((r) => mayCall(everywhere(r), 'operator'))).toEqual([false, true, true]);
+    expect(ROLES.map((r) => mayCall(everywhere(r), { needs: 'operator', on: 'installation' }))).toEqual([
+      false,
+      true,
+      true,
+    ]);
   });
 });

@@ -1,12 +1,29 @@
-/** Who may call what: every method of every service, and the least role it takes. A test fails when one is missing. */
+/**
+ * Who may call what, and to what: every method of every service, the least role that it takes, and the object that the role
+ * must hold for. A test fails when a method is missing. How objects are looked up is scope.ts's.
+ */
 import type { Role } from '@berth/shared/model/access.ts';
-import type { Access } from '../app/access.ts';
+import { rank, type Access } from '../app/access.ts';
 
 /** `self`: everybody who has a valid token, whatever their roles. `anyone`: without one, too. */
-export type Needed = Role | 'self' | 'anyone';
+type Needed = Role | 'self' | 'anyone';
 
-export const AUTHORISATION: Readonly<Record<string, Needed>> = {
-  '/berth.v1.AlarmService/ListAlarms': 'viewer',
+/**
+ * - `installation`: the role must hold everywhere.
+ * - `vm`, `host`, `job`: the one that the field of this name names.
+ * - `newVm`, `newHost`: one with the labels of the request.
+ * - `visible`: the role may hold anywhere; the handler shows what the caller may see, and no more.
+ */
+export type Target = 'installation' | 'vm' | 'host' | 'job' | 'newVm' | 'newHost' | 'visible';
+
+export interface Rule {
+  readonly needs: Needed;
+  readonly on: Target;
+}
+
+/** A role alone must hold everywhere. */
+export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Target]>> = {
+  '/berth.v1.AlarmService/ListAlarms': ['viewer', 'visible'],
 
   '/berth.v1.AuditService/ListAudit': 'admin',
   '/berth.v1.AuditService/VerifyAudit': 'admin',
@@ -16,34 +33,36 @@ export const AUTHORISATION: Readonly<Record<string, Needed>> = {
   '/berth.v1.CertificateService/RotateCa': 'admin',
   '/berth.v1.CertificateService/GetTrust': 'self',
 
-  '/berth.v1.ControllerService/GetController': 'viewer',
+  '/berth.v1.ControllerService/GetController': 'self',
 
   '/berth.v1.EnrollmentService/Enroll': 'anyone',
 
-  '/berth.v1.EventService/ListEvents': 'viewer',
-  '/berth.v1.EventService/WatchEvents': 'viewer',
+  '/berth.v1.EventService/ListEvents': ['viewer', 'visible'],
+  '/berth.v1.EventService/WatchEvents': ['viewer', 'visible'],
 
-  '/berth.v1.HostService/CreateHost': 'admin',
-  '/berth.v1.HostService/CreateJoinToken': 'admin',
-  '/berth.v1.HostService/GetHost': 'viewer',
-  '/berth.v1.HostService/ListHosts': 'viewer',
-  '/berth.v1.HostService/DeleteHost': 'admin',
-  '/berth.v1.HostService/DrainHost': 'operator',
-  '/berth.v1.HostService/ResumeHost': 'operator',
+  '/berth.v1.HostService/CreateHost': ['admin', 'newHost'],
+  '/berth.v1.HostService/CreateJoinToken': ['admin', 'host'],
+  '/berth.v1.HostService/GetHost': ['viewer', 'host'],
+  '/berth.v1.HostService/ListHosts': ['viewer', 'visible'],
+  '/berth.v1.HostService/DeleteHost': ['admin', 'host'],
+  '/berth.v1.HostService/DrainHost': ['operator', 'host'],
+  '/berth.v1.HostService/ResumeHost': ['operator', 'host'],
+  '/berth.v1.HostService/LabelHost': ['admin', 'host'],
 
+  // every caller with a role may use images; they belong to nobody
   '/berth.v1.ImageService/ImportImage': 'operator',
   '/berth.v1.ImageService/UploadImage': 'operator',
-  '/berth.v1.ImageService/GetImage': 'viewer',
-  '/berth.v1.ImageService/ListImages': 'viewer',
+  '/berth.v1.ImageService/GetImage': ['viewer', 'visible'],
+  '/berth.v1.ImageService/ListImages': ['viewer', 'visible'],
   '/berth.v1.ImageService/AdoptImage': 'admin',
   '/berth.v1.ImageService/DeleteImage': 'operator',
 
-  '/berth.v1.JobService/GetJob': 'viewer',
-  '/berth.v1.JobService/ListJobs': 'viewer',
-  '/berth.v1.JobService/WatchJob': 'viewer',
-  '/berth.v1.JobService/CancelJob': 'operator',
-  '/berth.v1.JobService/RetryJob': 'operator',
-  '/berth.v1.JobService/AcceptJob': 'operator',
+  '/berth.v1.JobService/GetJob': ['viewer', 'job'],
+  '/berth.v1.JobService/ListJobs': ['viewer', 'visible'],
+  '/berth.v1.JobService/WatchJob': ['viewer', 'job'],
+  '/berth.v1.JobService/CancelJob': ['operator', 'job'],
+  '/berth.v1.JobService/RetryJob': ['operator', 'job'],
+  '/berth.v1.JobService/AcceptJob': ['operator', 'job'],
 
   '/berth.v1.ReviewService/ListReviews': 'viewer',
   '/berth.v1.ReviewService/AcceptHost': 'admin',
@@ -62,17 +81,18 @@ export const AUTHORISATION: Readonly<Record<string, Needed>> = {
   '/berth.v1.UserService/DisableUser': 'admin',
   '/berth.v1.UserService/EnableUser': 'admin',
 
-  '/berth.v1.VmService/CreateVm': 'operator',
-  '/berth.v1.VmService/CloneVm': 'operator',
-  '/berth.v1.VmService/GetVm': 'viewer',
-  '/berth.v1.VmService/ListVms': 'viewer',
-  '/berth.v1.VmService/StartVm': 'operator',
-  '/berth.v1.VmService/StopVm': 'operator',
-  '/berth.v1.VmService/DeleteVm': 'operator',
+  '/berth.v1.VmService/CreateVm': ['operator', 'newVm'],
+  '/berth.v1.VmService/CloneVm': ['operator', 'newVm'],
+  '/berth.v1.VmService/GetVm': ['viewer', 'vm'],
+  '/berth.v1.VmService/ListVms': ['viewer', 'visible'],
+  '/berth.v1.VmService/StartVm': ['operator', 'vm'],
+  '/berth.v1.VmService/StopVm': ['operator', 'vm'],
+  '/berth.v1.VmService/DeleteVm': ['operator', 'vm'],
+  '/berth.v1.VmService/LabelVm': ['operator', 'vm'],
   '/berth.v1.VmService/AdoptVm': 'admin',
   // what a guest prints may hold secrets, and its console is a login
-  '/berth.v1.VmService/ReadVmLog': 'operator',
-  '/berth.v1.VmService/OpenVmConsole': 'operator',
+  '/berth.v1.VmService/ReadVmLog': ['operator', 'vm'],
+  '/berth.v1.VmService/OpenVmConsole': ['operator', 'vm'],
 
   '/grpc.health.v1.Health/Check': 'anyone',
   '/grpc.health.v1.Health/List': 'anyone',
@@ -83,8 +103,14 @@ export const AUTHORISATION: Readonly<Record<string, Needed>> = {
 };
 
 /** Methods that are not in the table are for nobody. */
-export const neededFor = (path: string): Needed | undefined =>
-  Object.hasOwn(AUTHORISATION, path) ? AUTHORISATION[path] : undefined;
+export function ruleOf(path: string): Rule | undefined {
+  const entry = Object.hasOwn(AUTHORISATION, path) ? AUTHORISATION[path] : undefined;
+  if (entry === undefined) return undefined;
+  return typeof entry === 'string' ? { needs: entry, on: 'installation' } : { needs: entry[0], on: entry[1] };
+}
 
-export const mayCall = (access: Access, needed: Needed): boolean =>
-  needed === 'anyone' || needed === 'self' || access.everywhere(needed);
+/** Whether the caller may call the method at all; for which objects is scope.ts's. */
+export function mayCall(access: Access, { needs, on }: Rule): boolean {
+  if (needs === 'anyone' || needs === 'self') return true;
+  return on === 'installation' ? access.everywhere(needs) : rank(access.highest) >= rank(needs);
+}

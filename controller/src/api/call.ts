@@ -11,8 +11,8 @@ import type { Caller, Tokens } from '../app/tokens.ts';
 import { actAs, type Actor } from '../state/actor.ts';
 import type { State } from '../state/state.ts';
 import { aboutOf, noteFailed, shortMethod, type About } from './attempts.ts';
-import { Access } from '../app/access.ts';
-import { mayCall, neededFor } from './authorisation.ts';
+import { Access, rank } from '../app/access.ts';
+import { mayCall, ruleOf } from './authorisation.ts';
 
 export interface CallDeps {
   readonly state: Pick<State, 'settled'>;
@@ -55,6 +55,8 @@ export interface Call {
   readonly access: Access;
   /** Said by services.ts once the request is known: which object it is about. */
   noteAbout(about: About | undefined): void;
+  /** Asked again from time to time while the call goes on; what it throws ends the call. `access` is always today's. */
+  keepAsking(check: () => Promise<void>): void;
   /** Aborted when the caller hangs up, its deadline passes, its token ends, or the server stops; the reason is then a ClusterError, or nobody listens any more. */
   readonly signal: AbortSignal;
 }
@@ -89,15 +91,16 @@ export const identify = (
   path: string,
   authorization: string | undefined,
   deps: Pick<CallDeps, 'tokens'>,
-): Caller | undefined => (neededFor(path) === 'anyone' ? undefined : deps.tokens.authenticate(authorization));
+): Caller | undefined => (ruleOf(path)?.needs === 'anyone' ? undefined : deps.tokens.authenticate(authorization));
 
 /** Throws unless the caller may call the method at all. */
 export function permit(path: string, caller: Caller | undefined): void {
-  const needed = neededFor(path);
-  if (needed === 'anyone' || (caller && needed !== undefined && mayCall(caller.access, needed))) return;
+  const rule = ruleOf(path);
+  if (rule?.needs === 'anyone' || (caller && rule && mayCall(caller.access, rule))) return;
+  const where = rule?.on === 'installation' && rank(caller?.role ?? 'none') >= 0 ? ' for the whole installation' : '';
   throw new ClusterError(
     'PERMISSION_DENIED',
-    `${caller?.user} is ${words(caller?.role ?? '')} and may not do this: it takes the role ${needed ?? 'of nobody'}`,
+    `${caller?.user} is ${words(caller?.role ?? '')} and may not do this: it takes the role ${rule?.needs ?? 'of nobody'}${where}`,
   );
 }
 
@@ -150,11 +153,21 @@ export async function runCall<T>(incoming: Incoming, deps: CallDeps, work: (abou
     permit(incoming.path, caller);
     const { user = '', tokenId = '' } = caller ?? {};
     Object.assign(actor, { user, tokenId });
-    if (incoming.long) ends.push(whileAdmitted(incoming, deps, over));
+    let ask = async (): Promise<void> => undefined;
     const call: Call = {
-      ...{ user, tokenId, role: caller?.role ?? '', access: caller?.access ?? NOBODY, signal: over.signal },
+      ...{ user, tokenId, role: caller?.role ?? '', signal: over.signal },
+      get access() {
+        return caller?.access ?? NOBODY;
+      },
       noteAbout: (a) => (about = a),
+      keepAsking: (check) => (ask = check),
     };
+    const again = async (): Promise<void> => {
+      caller = identify(incoming.path, incoming.authorization, deps);
+      permit(incoming.path, caller);
+      await ask();
+    };
+    if (incoming.long) ends.push(whileAdmitted(again, deps, over));
     const result = await actAs(actor, () => work(call));
     if (isLapse(over.signal.reason)) throw over.signal.reason;
     note();
@@ -187,18 +200,18 @@ function forward(from: AbortSignal, to: AbortController): () => void {
 const RECHECK_MS = 3_000;
 
 /** Aborts when the caller's token has ended, or may not do this any more. @returns what ends the looking. */
-function whileAdmitted(incoming: Incoming, deps: CallDeps, over: AbortController): () => void {
+function whileAdmitted(ask: () => Promise<void>, deps: CallDeps, over: AbortController): () => void {
   let timer: Timer;
-  const look = () => {
-    try {
-      admit(incoming.path, incoming.authorization, deps);
-      timer = deps.clock.after(RECHECK_MS, look);
-    } catch (e) {
-      over.abort(e);
-    }
+  const later = () => (timer = deps.clock.after(RECHECK_MS, look));
+  const look = (): void => {
+    ask().then(
+      () => (over.signal.aborted ? undefined : later()),
+      (e: unknown) => over.abort(e),
+    );
   };
-  timer = deps.clock.after(RECHECK_MS, look);
+  later();
   return () => timer.cancel();
 }
 
-const isLapse = (reason: unknown): boolean => isClusterError(reason, 'UNAUTHENTICATED', 'PERMISSION_DENIED');
+const isLapse = (reason: unknown): boolean =>
+  isClusterError(reason, 'UNAUTHENTICATED', 'PERMISSION_DENIED', 'NOT_FOUND');

@@ -1,21 +1,25 @@
 /** HostService: hosts as people see them. */
 import { HostState, type Host, type HostServiceService } from '@berth/proto/v1/host.ts';
-import type { HostState as State } from '@berth/shared/model/host.ts';
+import { parseSelector } from '@berth/shared/labels/selector.ts';
+import type { Host as Stored, HostState as State } from '@berth/shared/model/host.ts';
 import type { HostDetails } from '../app/host-view.ts';
 import type { HostsApp, Invitation } from '../app/hosts.ts';
 import { toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
 import type { Handlers } from './call.ts';
+import { insistLabels, type Scope } from './scope.ts';
 
-export const hostHandlers = (hosts: HostsApp): Handlers<HostServiceService> => ({
+export const hostHandlers = (hosts: HostsApp, scope: Scope): Handlers<HostServiceService> => ({
   createHost: async (r, call) => {
     const { details, invitation } = await hosts.create(r, call.user);
     return { host: toHost(details), joinToken: toJoinToken(invitation) };
   },
   createJoinToken: async (r, call) => ({ joinToken: toJoinToken(await hosts.createJoinToken(r.host, call.user)) }),
   getHost: (r) => toHost(hosts.get(r.host)),
-  listHosts: (r) => {
-    const { items, nextPageToken } = hosts.list(toQuery(r.page));
+  listHosts: (r, call) => {
+    const fits = parseSelector(r.selector ?? '');
+    const keep = (h: Stored) => fits(h.labels) && scope.seesHost(call, h);
+    const { items, nextPageToken } = hosts.list(toQuery(r.page), keep);
     return { hosts: items.map(toHost), nextPageToken };
   },
   deleteHost: async (r, call) => {
@@ -24,8 +28,10 @@ export const hostHandlers = (hosts: HostsApp): Handlers<HostServiceService> => (
   },
   drainHost: async (r, call) => {
     const { details, runningVms } = await hosts.drain(r.host, call.user);
-    return { host: toHost(details), runningVms: [...runningVms] };
+    const seen = runningVms.filter((name) => scope.seesVmNamed(call, name));
+    return { host: toHost(details), runningVms: seen };
   },
+  labelHost: async (r, call) => toHost(await hosts.label(r.host, r, (labels) => insistLabels(call, 'admin', labels))),
   resumeHost: async (r, call) => toHost(await hosts.resume(r.host, call.user)),
 });
 

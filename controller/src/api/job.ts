@@ -5,11 +5,14 @@ import type { JobsApp } from '../app/jobs.ts';
 import { toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
 import type { Handlers } from './call.ts';
+import type { Scope } from './scope.ts';
 
-export const jobHandlers = (jobs: JobsApp): Handlers<JobServiceService> => ({
+export const jobHandlers = (jobs: JobsApp, scope: Scope): Handlers<JobServiceService> => ({
   getJob: async (r) => toJob(await jobs.get(r.job)),
-  listJobs: async (r) => {
-    const { items, nextPageToken } = await jobs.list({ ...toQuery(r.page), openOnly: r.openOnly });
+  listJobs: async (r, call) => {
+    const { items, nextPageToken } = await jobs.list({ ...toQuery(r.page), openOnly: r.openOnly }, (j) =>
+      scope.seesJob(call, j),
+    );
     return { jobs: items.map(toJob), nextPageToken };
   },
   watchJob: async function* (r, call) {

@@ -26,7 +26,7 @@ import type { Hosts } from '../hosts/hosts.ts';
 import type { Tokens } from '../app/tokens.ts';
 import type { Users } from '../app/users.ts';
 import { alarmHandlers } from './alarm.ts';
-import { aboutOf } from './attempts.ts';
+import { attended } from './attended.ts';
 import { auditHandlers } from './audit.ts';
 import { certificateHandlers } from './certificate.ts';
 import { controllerHandlers, type About } from './controller.ts';
@@ -36,6 +36,7 @@ import { hostHandlers } from './host.ts';
 import { imageHandlers } from './image.ts';
 import { jobHandlers } from './job.ts';
 import { reviewHandlers } from './review.ts';
+import { Scope } from './scope.ts';
 import { tokenHandlers } from './token.ts';
 import { userHandlers } from './user.ts';
 import { vmHandlers } from './vm.ts';
@@ -66,36 +67,35 @@ export interface PublicService {
   readonly handlers: Handlers<Record<string, Method>>;
 }
 
-const service = <D extends Record<string, Method>>(definition: D, handlers: Handlers<D>): PublicService => ({
-  definition,
-  handlers: Object.fromEntries(
-    Object.entries(definition).map(([name, method]) => [name, attended(method, handlers[name] as Handler<Method>)]),
-  ),
-});
-
-/** The handler, and before it what every handler owes: to say which object the call is about. */
-function attended(method: Method, handler: Handler<Method>): Handler<Method> {
-  return (request, call) => {
-    if (!method.requestStream) call.noteAbout(aboutOf(method.path, request));
-    return handler(request, call);
-  };
-}
+const serviceIn =
+  (scope: Scope) =>
+  <D extends Record<string, Method>>(definition: D, handlers: Handlers<D>): PublicService => ({
+    definition,
+    handlers: Object.fromEntries(
+      Object.entries(definition).map(([name, method]) => [
+        name,
+        attended(method, handlers[name] as Handler<Method>, scope),
+      ]),
+    ),
+  });
 
 export function services(app: App): readonly PublicService[] {
   const { about } = app;
+  const scope = new Scope(about.state.tables, (id) => app.jobs.find(id));
+  const service = serviceIn(scope);
   return [
-    service(AlarmServiceService, alarmHandlers(about.state)),
+    service(AlarmServiceService, alarmHandlers(about.state, scope)),
     service(AuditServiceService, auditHandlers(app.audit)),
     service(CertificateServiceService, certificateHandlers(app.certificates, app.trust)),
     service(ControllerServiceService, controllerHandlers(about)),
     service(EnrollmentServiceService, enrollmentHandlers(app.enrollment, about.state.installationId)),
-    service(EventServiceService, eventHandlers(app.events)),
-    service(HostServiceService, hostHandlers(app.hosts)),
+    service(EventServiceService, eventHandlers(app.events, scope)),
+    service(HostServiceService, hostHandlers(app.hosts, scope)),
     service(ImageServiceService, imageHandlers(app.images, app.adoption)),
-    service(JobServiceService, jobHandlers(app.jobs)),
+    service(JobServiceService, jobHandlers(app.jobs, scope)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),
     service(TokenServiceService, tokenHandlers(app.tokens)),
     service(UserServiceService, userHandlers(app.users, app.tokens)),
-    service(VmServiceService, vmHandlers(app.vms, app.connections, app.adoption)),
+    service(VmServiceService, vmHandlers(app.vms, app.connections, scope, app.adoption)),
   ];
 }

@@ -1,6 +1,7 @@
 /** VmService: VMs as people see them; their serial log and console are relayed from their host. */
 import { VmState, type CloneVmRequest, type FoundVm, type Vm, type VmServiceService } from '@berth/proto/v1/vm.ts';
-import type { VmState as State } from '@berth/shared/model/vm.ts';
+import { parseSelector } from '@berth/shared/labels/selector.ts';
+import type { Vm as Stored, VmState as State } from '@berth/shared/model/vm.ts';
 import type { Adoption, FoundVm as Found } from '../app/adoption.ts';
 import type { CloneVm } from '../app/vm-request.ts';
 import type { VmView } from '../app/vm-view.ts';
@@ -10,8 +11,14 @@ import { relayConsole } from './console.ts';
 import { fromWire, toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
 import type { Handlers } from './call.ts';
+import { insistLabels, type Scope } from './scope.ts';
 
-export const vmHandlers = (vms: Vms, hosts: Hosts, adoption: Adoption): Handlers<VmServiceService> => ({
+export const vmHandlers = (
+  vms: Vms,
+  hosts: Hosts,
+  scope: Scope,
+  adoption: Adoption,
+): Handlers<VmServiceService> => ({
   createVm: async (r, call) => {
     const { name, vcpus, host, bridge, mac, labels, dryRun, runPolicy } = r;
     const sizes = sizesOf(r);
@@ -21,10 +28,13 @@ export const vmHandlers = (vms: Vms, hosts: Hosts, adoption: Adoption): Handlers
   },
   cloneVm: async (r, call) => toAnswer(await vms.clone(toClone(r), call.user)),
   getVm: async (r) => toVm(await vms.get(r.vm)),
-  listVms: async (r) => {
-    const { items, nextPageToken } = await vms.list({ ...toQuery(r.page), host: r.host });
-    const first = (r.page?.pageToken ?? '') === '';
-    const found = first
+  listVms: async (r, call) => {
+    const fits = parseSelector(r.selector ?? '');
+    const keep = (vm: Stored) => fits(vm.spec.labels) && scope.seesVm(call, vm);
+    const { items, nextPageToken } = await vms.list({ ...toQuery(r.page), host: r.host }, keep);
+    // what nobody has taken in has no labels yet: only who sees everything sees it, and no selector finds it
+    const asked = (r.page?.pageToken ?? '') === '' && (r.selector ?? '') === '' && call.access.everywhere('viewer');
+    const found = asked
       ? adoption.found().filter((f) => r.host === '' || [f.host.name, f.host.id].includes(r.host))
       : [];
     return { vms: items.map(toVm), nextPageToken, found: found.map(toFound) };
@@ -35,6 +45,7 @@ export const vmHandlers = (vms: Vms, hosts: Hosts, adoption: Adoption): Handlers
     return toAnswer(await vms.stop(r.vm, { force: r.force, thenForce: r.thenForce, timeoutMs }, call.user));
   },
   deleteVm: async (r, call) => toAnswer(await vms.delete(r.vm, { force: r.force }, call.user)),
+  labelVm: async (r, call) => toVm(await vms.label(r.vm, r, (labels) => insistLabels(call, 'operator', labels))),
   adoptVm: async (r, call) => toVm(await vms.get((await adoption.adoptVm(r, call.user)).id)),
   readVmLog: async function* (r, call) {
     const { vm, hostId } = vms.locate(r.vm, 'log');

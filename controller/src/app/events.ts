@@ -16,9 +16,21 @@ export interface Followed {
 export class Events {
   constructor(private readonly state: State) {}
 
-  list(q: { limit: number; afterRevision: number; subject: string }): Promise<readonly Event[]> {
+  /** @param keep only these; then looks at so many as may be asked for at once, and no further. */
+  async list(
+    q: { limit: number; afterRevision: number; subject: string },
+    keep?: (e: Event) => boolean,
+  ): Promise<readonly Event[]> {
+    const limit = Math.min(q.limit || 100, MOST);
+    const found = await this.#read(q, keep ? MOST : limit);
+    if (keep === undefined) return found;
+    const kept = found.filter(keep);
+    return q.afterRevision > 0 ? kept : kept.slice(-limit);
+  }
+
+  #read(q: { afterRevision: number; subject: string }, limit: number): Promise<readonly Event[]> {
     return this.state.events({
-      limit: Math.min(q.limit || 100, MOST),
+      limit,
       ...(q.afterRevision > 0 ? { afterRevision: q.afterRevision } : {}),
       ...(q.subject === '' ? {} : { subject: q.subject }),
     });

@@ -15,6 +15,7 @@ import type { Identity } from '../trust/identity.ts';
 import { revokeAllOf } from '../trust/register.ts';
 import { parseHostAddress } from './address.ts';
 import { viewHost, type HostDetails } from './host-view.ts';
+import { relabel, type LabelChange, type Labels } from './labels.ts';
 import { checkName, resolve } from './names.ts';
 import { pageByName, type Page, type PageQuery } from './pages.ts';
 import { hashSecret } from './secrets.ts';
@@ -73,9 +74,23 @@ export class HostsApp {
     return this.view(resolve('host', this.deps.state.tables.hosts, nameOrId));
   }
 
-  list(query: PageQuery): Page<HostDetails> {
-    const page = pageByName(this.deps.state.tables.hosts, query);
+  /** @param keep only these. */
+  list(query: PageQuery, keep?: (host: Host) => boolean): Page<HostDetails> {
+    const page = pageByName(this.deps.state.tables.hosts, query, keep);
     return { ...page, items: page.items.map((h) => this.view(h)) };
+  }
+
+  /** @param may throws unless the caller may have a host with these labels. */
+  async label(nameOrId: string, change: LabelChange, may: (labels: Labels) => void): Promise<HostDetails> {
+    const host = await this.deps.state.update((tx) => {
+      const before = resolve('host', tx.hosts, nameOrId);
+      const labels = relabel('a host', before.labels, change);
+      may(labels);
+      const after = { ...before, labels, generation: before.generation + 1 };
+      tx.hosts.put(after);
+      return after;
+    });
+    return this.view(host);
   }
 
   async drain(nameOrId: string, user: string): Promise<{ details: HostDetails; runningVms: readonly string[] }> {

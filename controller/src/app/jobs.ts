@@ -11,6 +11,10 @@ export interface JobDeps {
   readonly jobs: Jobs;
 }
 
+export interface JobQuery extends PageQuery {
+  readonly openOnly: boolean;
+}
+
 const DEFAULT_PAGE = 100;
 const LARGEST_PAGE = 1000;
 /** Among so many newest jobs the beginning of an id is looked for. */
@@ -26,15 +30,32 @@ export class JobsApp {
   }
 
   /** Newest first. */
-  async list(query: PageQuery & { readonly openOnly: boolean }): Promise<Page<JobView>> {
+  async list(query: JobQuery, keep: (job: JobView) => boolean = () => true): Promise<Page<JobView>> {
     const size = Math.min(LARGEST_PAGE, query.pageSize || DEFAULT_PAGE);
     if (query.pageToken !== '' && !isId('job', query.pageToken))
       throw invalidArgument('page_token is not one that this controller gave');
-    const before = query.pageToken === '' ? {} : { before: query.pageToken as JobId };
-    const some = await this.deps.jobs.list({ limit: size + 1, openOnly: query.openOnly, ...before });
+    const items = await this.#collect(query, size, keep);
     await this.deps.state.settled();
-    const items = some.slice(0, size);
-    return { items, nextPageToken: some.length > size ? (items.at(-1)?.id ?? '') : '' };
+    const page = items.slice(0, size);
+    return { items: page, nextPageToken: items.length > size ? (page.at(-1)?.id ?? '') : '' };
+  }
+
+  /** One more than `size`, where there are so many. */
+  async #collect(query: JobQuery, size: number, keep: (job: JobView) => boolean): Promise<readonly JobView[]> {
+    const items: JobView[] = [];
+    let before = query.pageToken;
+    for (;;) {
+      const after = before === '' ? {} : { before: before as JobId };
+      const some = await this.deps.jobs.list({ limit: size + 1, openOnly: query.openOnly, ...after });
+      items.push(...some.filter(keep));
+      if (items.length > size || some.length <= size) return items;
+      before = some.at(-1)?.id ?? before;
+    }
+  }
+
+  /** NOT_FOUND when there is none. Also by the beginning of its id. */
+  async find(id: string): Promise<JobView> {
+    return this.deps.jobs.view(this.#find(id));
   }
 
   watch(id: string, signal?: AbortSignal): AsyncIterable<JobView> {

@@ -19,6 +19,7 @@ import { vmStop } from '../jobs/vm-stop.ts';
 import { requestOf, type WorldView } from '../jobs/world.ts';
 import { place } from '../scheduler/place.ts';
 import type { State, Tx } from '../state/state.ts';
+import { relabel, type LabelChange, type Labels } from './labels.ts';
 import { resolve } from './names.ts';
 import { pageByName, type Page, type PageQuery } from './pages.ts';
 import { newVm, type CloneVm, type CreateVm } from './vm-request.ts';
@@ -92,14 +93,32 @@ export class Vms {
     return view;
   }
 
-  /** @param query.host name or id; empty: all. */
-  async list(query: PageQuery & { readonly host: string }): Promise<Page<VmView>> {
+  /** @param query.host name or id; empty: all. @param keep only these. */
+  async list(query: PageQuery & { readonly host: string }, keep?: (vm: Vm) => boolean): Promise<Page<VmView>> {
     const { tables } = this.deps.state;
     const hostId = query.host === '' ? undefined : resolve('host', tables.hosts, query.host).id;
-    const page = pageByName(tables.vms, query, hostId && ((vm) => vm.hostId === hostId));
+    const page = pageByName(
+      tables.vms,
+      query,
+      (vm) => (hostId === undefined || vm.hostId === hostId) && (keep?.(vm) ?? true),
+    );
     const items = page.items.map((vm) => this.#view(vm));
     await this.deps.state.settled();
     return { ...page, items };
+  }
+
+  /** @param may throws unless the caller may have a VM with these labels. */
+  async label(nameOrId: string, change: LabelChange, may: (labels: Labels) => void): Promise<VmView> {
+    const { state } = this.deps;
+    const vm = await state.update((tx) => {
+      const before = resolve('vm', tx.vms, nameOrId);
+      const labels = relabel('a vm', before.spec.labels, change);
+      may(labels);
+      const after = { ...before, spec: { ...before.spec, labels }, generation: before.generation + 1 };
+      tx.vms.put(after);
+      return after;
+    });
+    return this.#view(state.tables.vms.get(vm.id) ?? vm);
   }
 
   /** For what goes straight to its host: the console (which needs a guest that runs) and the serial log (which does not). */

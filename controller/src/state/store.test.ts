@@ -110,7 +110,7 @@ test('subscribers hear of each update in order, after it is durable, with keys a
   await Promise.all([state.update((tx) => tx.vms.put(vm)), state.update((tx) => tx.event(told))]);
   expect(heard.map((c) => c.revision)).toEqual([1, 2]);
   expect(heard[0]!.touched.get('vms')).toEqual(new Set([vm.id]));
-  expect(heard[1]!.events).toEqual([{ ...told, revision: 2, atMs: 1000 }]);
+  expect(heard[1]!.events).toEqual([{ ...told, revision: 2, atMs: 1000, labels: vm.spec.labels }]);
   expect(await state.events({ limit: 10 })).toEqual(heard[1]!.events);
 });
 

@@ -101,10 +101,19 @@ function makeTx(
     },
     event(e) {
       if (!m.journal.isOpen) throw new Error('BUG: an event was recorded outside state.update()');
-      events.push({ ...e, atMs: m.nowMs });
+      const labels = labelsOf(m.tables, e);
+      events.push({ ...e, atMs: m.nowMs, ...(labels && { labels }) });
     },
   };
 }
 
 const isThenable = (v: unknown): boolean =>
   typeof v === 'object' && v !== null && typeof (v as { then?: unknown }).then === 'function';
+
+/** Of what an event is about; of a VM that has just gone, those that its job knows. */
+function labelsOf(t: MemTables, e: Omit<Event, 'revision' | 'atMs'>): Event['labels'] {
+  if (e.subjectKind === 'host') return t.hosts.byName(e.subject)?.labels;
+  const job = () => t.jobs.get(e.jobId ?? e.subject);
+  if (e.subjectKind === 'vm') return t.vms.byName(e.subject)?.spec.labels ?? job()?.labels;
+  return e.subjectKind === 'job' ? job()?.labels : undefined;
+}

@@ -26,6 +26,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'GET', path: '/v1/hosts', kind: 'json', rpc: '/berth.v1.HostService/ListHosts' },
   { verb: 'DELETE', path: '/v1/hosts/{host}', kind: 'json', rpc: '/berth.v1.HostService/DeleteHost' },
   { verb: 'POST', path: '/v1/hosts/{host}:drain', kind: 'json', rpc: '/berth.v1.HostService/DrainHost' },
+  { verb: 'POST', path: '/v1/hosts/{host}:label', kind: 'json', rpc: '/berth.v1.HostService/LabelHost' },
   { verb: 'POST', path: '/v1/hosts/{host}:resume', kind: 'json', rpc: '/berth.v1.HostService/ResumeHost' },
   { verb: 'POST', path: '/v1/images:import', kind: 'json', rpc: '/berth.v1.ImageService/ImportImage' },
   { verb: 'PUT', path: '/v1/images/{imageId}:upload', kind: 'upload', rpc: '/berth.v1.ImageService/UploadImage' },
@@ -61,6 +62,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/vms/{vm}:stop', kind: 'json', rpc: '/berth.v1.VmService/StopVm' },
   { verb: 'DELETE', path: '/v1/vms/{vm}', kind: 'json', rpc: '/berth.v1.VmService/DeleteVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:adopt', kind: 'json', rpc: '/berth.v1.VmService/AdoptVm' },
+  { verb: 'POST', path: '/v1/vms/{vm}:label', kind: 'json', rpc: '/berth.v1.VmService/LabelVm' },
   { verb: 'GET', path: '/v1/vms/{vm}/log', kind: 'bytes', rpc: '/berth.v1.VmService/ReadVmLog' },
 ];
 

@@ -100,7 +100,7 @@ describe('a query', () => {
   });
 
   it.each([
-    ['size=5', '"size" is no field of ListVmsRequest; it has pageSize, pageToken, host'],
+    ['size=5', '"size" is no field of ListVmsRequest; it has pageSize, pageToken, host, selector'],
     ['host=a&host=b', 'host stands in the query more than once'],
     ['pageSize=5&page_size=6', 'pageSize stands in the query more than once'],
   ])('%s is refused with a line', (query, words) => {

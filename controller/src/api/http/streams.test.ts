@@ -5,6 +5,8 @@ import { Event } from '@berth/proto/v1/event.ts';
 import { Vm } from '@berth/proto/v1/vm.ts';
 import { ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import { Events } from '../../app/events.ts';
+import type { State } from '../../state/state.ts';
+import { Scope } from '../scope.ts';
 import { eventHandlers } from '../event.ts';
 import { HttpBed, until, type Stubs } from './testing.ts';
 
@@ -38,13 +40,15 @@ const silent: Stubs = {
   },
 };
 
+const scopeOf = (state: State) => new Scope(state.tables, () => Promise.reject(new Error('no jobs')));
+
 describe('a watch', () => {
   it('goes on after the last event that was seen, without a gap', async () => {
     let handlers: ReturnType<typeof eventHandlers> | undefined;
     await start({
       events: {
         watchEvents: (r, call) => {
-          handlers ??= eventHandlers(new Events(bed.state));
+          handlers ??= eventHandlers(new Events(bed.state), scopeOf(bed.state));
           return handlers.watchEvents(r, call);
         },
       },

@@ -26,6 +26,7 @@ export function startJob<P, D>(tx: Tx, def: JobDef<P, D>, params: P, o: StartOpt
     // A keyed job that a person started has itself as waiter: it stays when jobs that joined it leave.
     waiters: o.waiterOf ? [o.waiterOf] : o.key === undefined ? [] : [id],
     user: o.user,
+    ...labelsOf(tx, params),
     createdAtMs: tx.nowMs,
     endedAtMs: undefined,
     deadlineAtMs: def.deadlineMs === undefined ? undefined : tx.nowMs + def.deadlineMs,
@@ -35,6 +36,13 @@ export function startJob<P, D>(tx: Tx, def: JobDef<P, D>, params: P, o: StartOpt
     error: undefined,
   });
   return id;
+}
+
+/** Known while the VM is there; a job that takes it away is still to be seen afterwards. */
+function labelsOf(tx: Tx, params: unknown): Pick<Job, 'labels'> {
+  const vmId = (params as { vmId?: unknown } | null)?.vmId;
+  const vm = typeof vmId === 'string' ? tx.vms.get(vmId) : undefined;
+  return vm ? { labels: vm.spec.labels } : {};
 }
 
 function refuseHeld(tx: Tx, lock: LockName, o: StartOptions): void {

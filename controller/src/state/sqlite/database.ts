@@ -37,7 +37,7 @@ export class RowDatabase {
       'INSERT INTO job_events (job_id, seq, step, type, at_ms, data) VALUES (?, ?, ?, ?, ?, ?)',
     );
     this.#addEvent = db.prepare(
-      'INSERT INTO events (revision, at_ms, type, severity, subject_kind, subject, message, job_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      'INSERT INTO events (revision, at_ms, type, severity, subject_kind, subject, message, job_id, labels) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
     );
   }
 
@@ -100,6 +100,7 @@ export class RowDatabase {
           e.subject,
           e.message,
           e.jobId ?? null,
+          e.labels === undefined ? null : JSON.stringify(e.labels),
         );
       this.#auditRows.add(batch.audit, batch.auditPrunedTo);
       if (batch.revision % TRIM_EVERY < batch.updates) this.#trim(batch.atMs);
@@ -129,7 +130,7 @@ export class RowDatabase {
 
   events(q: EventQuery): Event[] {
     const subject = q.subject ?? null;
-    const columns = 'revision, at_ms, type, severity, subject_kind, subject, message, job_id';
+    const columns = 'revision, at_ms, type, severity, subject_kind, subject, message, job_id, labels';
     const mine = '(@subject IS NULL OR subject = @subject)';
     const sql =
       q.afterRevision === undefined
@@ -188,7 +189,7 @@ function chunked(rows: IterableIterator<SqlValue[]>, send: (json: string) => voi
 }
 
 function toEvent(row: SqlValue[]): Event {
-  const [, revision, atMs, type, severity, subjectKind, subject, message, jobId] = row;
+  const [, revision, atMs, type, severity, subjectKind, subject, message, jobId, labels] = row;
   return {
     revision: revision as number,
     atMs: atMs as number,
@@ -198,5 +199,6 @@ function toEvent(row: SqlValue[]): Event {
     subject: subject as string,
     message: message as string,
     jobId: (jobId as string | null) ?? undefined,
+    ...(typeof labels === 'string' ? { labels: JSON.parse(labels) as Record<string, string> } : {}),
   };
 }

@@ -227,4 +227,8 @@ CREATE TABLE alarms (
 ) STRICT;
 `,
   },
+  {
+    version: 7,
+    sql: `ALTER TABLE events ADD COLUMN labels TEXT;`,
+  },
 ];

@@ -154,8 +154,23 @@ export interface GetHostRequest {
   host: string;
 }
 
+export interface LabelHostRequest {
+  host: string;
+  set: { [key: string]: string };
+  remove: string[];
+}
+
+export interface LabelHostRequest_SetEntry {
+  key: string;
+  value: string;
+}
+
 export interface ListHostsRequest {
-  page: PageRequest | undefined;
+  page:
+    | PageRequest
+    | undefined;
+  /** Only those with such labels: `zone=b,!gpu`. */
+  selector?: string | undefined;
 }
 
 export interface ListHostsResponse {
@@ -1652,14 +1667,174 @@ export const GetHostRequest: MessageFns<GetHostRequest> = {
   },
 };
 
+function createBaseLabelHostRequest(): LabelHostRequest {
+  return { host: "", set: {}, remove: [] };
+}
+
+export const LabelHostRequest: MessageFns<LabelHostRequest> = {
+  encode(message: LabelHostRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    globalThis.Object.entries(message.set).forEach(([key, value]: [string, string]) => {
+      LabelHostRequest_SetEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    for (const v of message.remove) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LabelHostRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLabelHostRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            const entry2 = LabelHostRequest_SetEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              message.set[entry2.key] = entry2.value;
+            }
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.remove.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LabelHostRequest>): LabelHostRequest {
+    return LabelHostRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LabelHostRequest>): LabelHostRequest {
+    const message = createBaseLabelHostRequest();
+    message.host = object.host ?? "";
+    message.set = (globalThis.Object.entries(object.set ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.remove = object.remove?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseLabelHostRequest_SetEntry(): LabelHostRequest_SetEntry {
+  return { key: "", value: "" };
+}
+
+export const LabelHostRequest_SetEntry: MessageFns<LabelHostRequest_SetEntry> = {
+  encode(message: LabelHostRequest_SetEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LabelHostRequest_SetEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLabelHostRequest_SetEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LabelHostRequest_SetEntry>): LabelHostRequest_SetEntry {
+    return LabelHostRequest_SetEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LabelHostRequest_SetEntry>): LabelHostRequest_SetEntry {
+    const message = createBaseLabelHostRequest_SetEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
 function createBaseListHostsRequest(): ListHostsRequest {
-  return { page: undefined };
+  return { page: undefined, selector: undefined };
 }
 
 export const ListHostsRequest: MessageFns<ListHostsRequest> = {
   encode(message: ListHostsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.page !== undefined) {
       PageRequest.encode(message.page, writer.uint32(10).fork()).join();
+    }
+    if (message.selector !== undefined) {
+      writer.uint32(18).string(message.selector);
     }
     return writer;
   },
@@ -1685,6 +1860,14 @@ export const ListHostsRequest: MessageFns<ListHostsRequest> = {
             message.page = PageRequest.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.selector = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1705,6 +1888,7 @@ export const ListHostsRequest: MessageFns<ListHostsRequest> = {
     message.page = (object.page !== undefined && object.page !== null)
       ? PageRequest.fromPartial(object.page)
       : undefined;
+    message.selector = object.selector ?? undefined;
     return message;
   },
 };
@@ -2128,6 +2312,16 @@ export const HostServiceService = {
     responseSerialize: (value: DrainHostResponse): Buffer => Buffer.from(DrainHostResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DrainHostResponse => DrainHostResponse.decode(value),
   },
+  /** Sets and removes labels. They say which VMs may come here, and who may see it: the caller's role must hold before and after. */
+  labelHost: {
+    path: "/berth.v1.HostService/LabelHost" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: LabelHostRequest): Buffer => Buffer.from(LabelHostRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): LabelHostRequest => LabelHostRequest.decode(value),
+    responseSerialize: (value: Host): Buffer => Buffer.from(Host.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Host => Host.decode(value),
+  },
   /** Back into placement. */
   resumeHost: {
     path: "/berth.v1.HostService/ResumeHost" as const,
@@ -2154,6 +2348,8 @@ export interface HostServiceServer extends UntypedServiceImplementation {
   deleteHost: handleUnaryCall<DeleteHostRequest, DeleteHostResponse>;
   /** Takes the host out of placement. VMs that run there go on; the answer names them. */
   drainHost: handleUnaryCall<DrainHostRequest, DrainHostResponse>;
+  /** Sets and removes labels. They say which VMs may come here, and who may see it: the caller's role must hold before and after. */
+  labelHost: handleUnaryCall<LabelHostRequest, Host>;
   /** Back into placement. */
   resumeHost: handleUnaryCall<ResumeHostRequest, Host>;
 }
@@ -2252,6 +2448,19 @@ export interface HostServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DrainHostResponse) => void,
+  ): ClientUnaryCall;
+  /** Sets and removes labels. They say which VMs may come here, and who may see it: the caller's role must hold before and after. */
+  labelHost(request: LabelHostRequest, callback: (error: ServiceError | null, response: Host) => void): ClientUnaryCall;
+  labelHost(
+    request: LabelHostRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Host) => void,
+  ): ClientUnaryCall;
+  labelHost(
+    request: LabelHostRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Host) => void,
   ): ClientUnaryCall;
   /** Back into placement. */
   resumeHost(

@@ -169,9 +169,23 @@ export interface GetVmRequest {
   vm: string;
 }
 
+export interface LabelVmRequest {
+  vm: string;
+  set: { [key: string]: string };
+  /** Keys; one that is not there is fine. */
+  remove: string[];
+}
+
+export interface LabelVmRequest_SetEntry {
+  key: string;
+  value: string;
+}
+
 export interface ListVmsRequest {
   page: PageRequest | undefined;
   host: string;
+  /** Only those with such labels: `team=a,tier!=db,zone`. */
+  selector?: string | undefined;
 }
 
 export interface ListVmsResponse {
@@ -1609,8 +1623,165 @@ export const GetVmRequest: MessageFns<GetVmRequest> = {
   },
 };
 
+function createBaseLabelVmRequest(): LabelVmRequest {
+  return { vm: "", set: {}, remove: [] };
+}
+
+export const LabelVmRequest: MessageFns<LabelVmRequest> = {
+  encode(message: LabelVmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vm !== "") {
+      writer.uint32(10).string(message.vm);
+    }
+    globalThis.Object.entries(message.set).forEach(([key, value]: [string, string]) => {
+      LabelVmRequest_SetEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    for (const v of message.remove) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LabelVmRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLabelVmRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vm = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            const entry2 = LabelVmRequest_SetEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              message.set[entry2.key] = entry2.value;
+            }
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.remove.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LabelVmRequest>): LabelVmRequest {
+    return LabelVmRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LabelVmRequest>): LabelVmRequest {
+    const message = createBaseLabelVmRequest();
+    message.vm = object.vm ?? "";
+    message.set = (globalThis.Object.entries(object.set ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.remove = object.remove?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseLabelVmRequest_SetEntry(): LabelVmRequest_SetEntry {
+  return { key: "", value: "" };
+}
+
+export const LabelVmRequest_SetEntry: MessageFns<LabelVmRequest_SetEntry> = {
+  encode(message: LabelVmRequest_SetEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LabelVmRequest_SetEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLabelVmRequest_SetEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LabelVmRequest_SetEntry>): LabelVmRequest_SetEntry {
+    return LabelVmRequest_SetEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LabelVmRequest_SetEntry>): LabelVmRequest_SetEntry {
+    const message = createBaseLabelVmRequest_SetEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
 function createBaseListVmsRequest(): ListVmsRequest {
-  return { page: undefined, host: "" };
+  return { page: undefined, host: "", selector: undefined };
 }
 
 export const ListVmsRequest: MessageFns<ListVmsRequest> = {
@@ -1620,6 +1791,9 @@ export const ListVmsRequest: MessageFns<ListVmsRequest> = {
     }
     if (message.host !== "") {
       writer.uint32(18).string(message.host);
+    }
+    if (message.selector !== undefined) {
+      writer.uint32(26).string(message.selector);
     }
     return writer;
   },
@@ -1653,6 +1827,14 @@ export const ListVmsRequest: MessageFns<ListVmsRequest> = {
             message.host = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.selector = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1674,6 +1856,7 @@ export const ListVmsRequest: MessageFns<ListVmsRequest> = {
       ? PageRequest.fromPartial(object.page)
       : undefined;
     message.host = object.host ?? "";
+    message.selector = object.selector ?? undefined;
     return message;
   },
 };
@@ -2607,6 +2790,16 @@ export const VmServiceService = {
     responseSerialize: (value: Vm): Buffer => Buffer.from(Vm.encode(value).finish()),
     responseDeserialize: (value: Buffer): Vm => Vm.decode(value),
   },
+  /** Sets and removes labels. They say where it may run, and who may see it: the caller's role must hold before and after. */
+  labelVm: {
+    path: "/berth.v1.VmService/LabelVm" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: LabelVmRequest): Buffer => Buffer.from(LabelVmRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): LabelVmRequest => LabelVmRequest.decode(value),
+    responseSerialize: (value: Vm): Buffer => Buffer.from(Vm.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Vm => Vm.decode(value),
+  },
   /** What the guest wrote to its first serial port, from the log kept on its host. */
   readVmLog: {
     path: "/berth.v1.VmService/ReadVmLog" as const,
@@ -2647,6 +2840,8 @@ export interface VmServiceServer extends UntypedServiceImplementation {
    * does not have it. Its spec is read from the host. NOT_FOUND; ALREADY_EXISTS when its name or MAC address is taken.
    */
   adoptVm: handleUnaryCall<AdoptVmRequest, Vm>;
+  /** Sets and removes labels. They say where it may run, and who may see it: the caller's role must hold before and after. */
+  labelVm: handleUnaryCall<LabelVmRequest, Vm>;
   /** What the guest wrote to its first serial port, from the log kept on its host. */
   readVmLog: handleServerStreamingCall<ReadVmLogRequest, ReadVmLogResponse>;
   /** The first serial port, both ways. First message: `open`. Ends when either side closes. */
@@ -2773,6 +2968,19 @@ export interface VmServiceClient extends Client {
   ): ClientUnaryCall;
   adoptVm(
     request: AdoptVmRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Vm) => void,
+  ): ClientUnaryCall;
+  /** Sets and removes labels. They say where it may run, and who may see it: the caller's role must hold before and after. */
+  labelVm(request: LabelVmRequest, callback: (error: ServiceError | null, response: Vm) => void): ClientUnaryCall;
+  labelVm(
+    request: LabelVmRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Vm) => void,
+  ): ClientUnaryCall;
+  labelVm(
+    request: LabelVmRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Vm) => void,

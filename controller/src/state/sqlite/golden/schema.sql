@@ -67,7 +67,7 @@ CREATE TABLE events (
   subject TEXT NOT NULL,
   message TEXT NOT NULL,
   job_id TEXT
-) STRICT;
+, labels TEXT) STRICT;
 CREATE INDEX events_by_revision ON events (revision);
 CREATE INDEX events_by_subject ON events (subject, revision);
 CREATE TABLE hosts (

@@ -1,0 +1,257 @@
+/** What a user reaches whose roles are bound to labels: every method of the API is tried on objects out of reach. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client, credentials, Metadata, status as Status } from '@grpc/grpc-js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createApi, type Api } from '@berth/controller/cli/core/api.ts';
+import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { systemRandom } from '@berth/shared/runtime/random.ts';
+import { decodeLoginLine } from '@berth/shared/trust/lines.ts';
+import { sqliteWorkerFile } from '@berth/test/harness/sqlite-worker.ts';
+import { until } from '@berth/test/harness/until.ts';
+import { checkConfig } from '../config.ts';
+import { createController, type Controller } from '../controller.ts';
+import { silentLog } from '../hosts/testing.ts';
+import { aHost, aJob, aVm } from '../state/samples.ts';
+import { initialise } from '../trust/init.ts';
+import { AUTHORISATION, ruleOf } from './authorisation.ts';
+import { services, type App } from './services.ts';
+import type { Method } from './call.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'berth-scope-'));
+let controller: Controller;
+let admin: Api;
+let endpoint: { controller: string; ca: string };
+const apis: Api[] = [];
+const hidden = aVm({ name: 'hidden-vm' });
+const mine = aVm({ name: 'mine' });
+const hiddenJob = aJob({ subject: 'hidden-vm', state: 'succeeded', user: 'admin' });
+
+beforeAll(async () => {
+  const workerFile = await sqliteWorkerFile();
+  const dataDir = join(folder, 'data');
+  await initialise({ dataDir, addresses: ['127.0.0.1:7443'], clock: systemClock, log: silentLog, workerFile });
+  controller = createController({
+    ...{ dataDir, clock: systemClock, random: systemRandom, log: silentLog, workerFile },
+    config: checkConfig({ listen: '127.0.0.1:0' }, 'test'),
+  });
+  const { port } = await controller.start();
+  const line = decodeLoginLine(readFileSync(join(dataDir, 'admin-token'), 'utf8'));
+  endpoint = { controller: `127.0.0.1:${port}`, ca: controller.parts!.identity.caPem };
+  admin = apiWith(line.token);
+  const of = (labels: Record<string, string>, vm: typeof mine) => ({ ...vm, spec: { ...vm.spec, labels } });
+  await controller.parts!.state.update((tx) => {
+    tx.hosts.put({ ...aHost({ name: 'hidden-host' }), labels: { team: 'b' } });
+    tx.vms.put(of({ team: 'b' }, hidden));
+    tx.vms.put(of({ team: 'a' }, mine));
+    tx.jobs.put({ ...hiddenJob, endedAtMs: tx.nowMs, params: { vmId: hidden.id } });
+    for (const subject of ['hidden-vm', 'mine'])
+      tx.event({ type: 'vm.x', severity: 'info', subjectKind: 'vm', subject, message: subject, jobId: undefined });
+  });
+});
+afterAll(async () => {
+  for (const a of apis) a.close();
+  await controller.stop();
+  rmSync(folder, { recursive: true });
+});
+
+function apiWith(token: string): Api {
+  const made = createApi({ ...endpoint, token }, () => systemClock.now());
+  apis.push(made);
+  return made;
+}
+async function userWith(name: string, role: string, selector = ''): Promise<{ api: Api; token: string; id: string }> {
+  const grants = [{ role, cluster: '', selector }];
+  await admin.call(admin.users, (c) => c.createUser, { name, kind: '', grants });
+  const request = { user: name, role: '', lifetimeMs: 0n, description: '' };
+  const { secret, token } = await admin.call(admin.tokens, (c) => c.createToken, request);
+  return { api: apiWith(secret), token: secret, id: token?.id ?? '' };
+}
+
+const OUTSIDE: Readonly<Record<string, string>> = {
+  ...{ vm: 'hidden-vm', host: 'hidden-host', job: hiddenJob.id, image: 'none', user: 'admin', token: 'token-0' },
+  ...{ name: 'new', imageId: 'image-0', address: '10.0.0.1:7444' },
+};
+
+/** One call of any method about what is out of reach: its status, and all that it answered. */
+function ask(client: Client, method: Method, token: string): Promise<{ code: number; answers: unknown[] }> {
+  const request = method.requestDeserialize(Buffer.alloc(0)) as Record<string, unknown>;
+  for (const [k, v] of Object.entries(OUTSIDE)) if (k in request) request[k] = v;
+  const metadata = new Metadata();
+  metadata.set('authorization', `Bearer ${token}`);
+  const { path, requestSerialize: write, responseDeserialize: read } = method;
+  const answers: unknown[] = [];
+  return new Promise((resolve) => {
+    const done = (code: number) => resolve({ code, answers });
+    const single = (e: { code: number } | null, v?: unknown) => (answers.push(v), done(e?.code ?? Status.OK));
+    if (method.requestStream && method.responseStream) {
+      const call = client.makeBidiStreamRequest(path, write, read, metadata);
+      call.on('data', (d) => answers.push(d)).on('error', () => undefined);
+      call.on('status', (s) => done(s.code));
+      call.write({ message: { $case: 'open', value: { vm: 'hidden-vm', force: false } } });
+    } else if (method.requestStream) {
+      const call = client.makeClientStreamRequest(path, write, read, metadata, single);
+      call
+        .on('error', () => undefined)
+        .write({ message: { $case: 'begin', value: { imageId: 'image-0', ticket: 'x' } } });
+      call.end();
+    } else if (method.responseStream) {
+      const call = client.makeServerStreamRequest(path, write, read, request, metadata, {
+        deadline: systemClock.now() + 1_000,
+      });
+      call.on('data', (d) => answers.push(d)).on('error', () => undefined);
+      call.on('status', (s) => done(s.code));
+    } else client.makeUnaryRequest(path, write, read, request, metadata, single);
+  });
+}
+
+const EXPECTED: Readonly<Record<string, readonly number[]>> = {
+  vm: [Status.NOT_FOUND],
+  host: [Status.NOT_FOUND],
+  job: [Status.NOT_FOUND],
+  newVm: [Status.PERMISSION_DENIED, Status.NOT_FOUND],
+  newHost: [Status.PERMISSION_DENIED],
+  installation: [Status.PERMISSION_DENIED],
+  visible: [Status.OK, Status.NOT_FOUND, Status.DEADLINE_EXCEEDED],
+};
+
+describe('a caller whose role is bound to labels', () => {
+  it('reaches nothing else, by any method, and hears nothing of it', async () => {
+    const { token } = await userWith('ann', 'admin', 'team=a');
+    const ssl = credentials.createSsl(Buffer.from(endpoint.ca), null, null, { checkServerIdentity: () => undefined });
+    const client = new Client(endpoint.controller, ssl);
+    const methods = services({ about: { state: controller.parts!.state } } as unknown as App).flatMap((s) =>
+      Object.values(s.definition),
+    );
+    expect(methods.map((m) => m.path).sort()).toEqual(
+      Object.keys(AUTHORISATION)
+        .filter((p) => p.includes('berth.v1'))
+        .sort(),
+    );
+    for (const method of methods) {
+      const rule = ruleOf(method.path);
+      if (rule?.needs === 'anyone' || rule?.needs === 'self') continue;
+      const { code, answers } = await ask(client, method, token);
+      expect([method.path, EXPECTED[rule!.on]]).toEqual([method.path, expect.arrayContaining([code])]);
+      const said = JSON.stringify(answers, (_, v: unknown) => (typeof v === 'bigint' ? Number(v) : v));
+      expect([method.path, said]).toEqual([method.path, expect.not.stringMatching(/hidden/) as string]);
+    }
+    client.close();
+  });
+
+  it('has what is in reach: lists, events, watches, labels', async () => {
+    const { api } = await userWith('ben', 'operator', 'team=a');
+    const { vms } = await api.call(api.vms, (c) => c.listVms, { page: undefined, host: '' });
+    expect(vms.map((v) => v.name)).toEqual(['mine']);
+    const { events } = await api.call(api.events, (c) => c.listEvents, { limit: 50, afterRevision: 0n, subject: '' });
+    expect(events.map((e) => e.message)).toEqual(['mine']);
+    const { hosts } = await api.call(api.hosts, (c) => c.listHosts, { page: undefined });
+    expect(hosts).toEqual([]);
+    const set = (labels: Record<string, string>) =>
+      api.call(api.vms, (c) => c.labelVm, { vm: 'mine', set: labels, remove: [] });
+    expect((await set({ tier: 'db' })).spec?.labels).toEqual({ team: 'a', tier: 'db' });
+    await expect(set({ team: 'b' })).rejects.toMatchObject({ reason: 'PERMISSION_DENIED' });
+    const { vms: db } = await api.call(api.vms, (c) => c.listVms, { page: undefined, host: '', selector: 'tier=db' });
+    expect(db.map((v) => v.name)).toEqual(['mine']);
+  });
+
+  it('may look where it may not touch, and is told so', async () => {
+    const { api } = await userWith('cat', 'viewer', 'team=a');
+    const start = api.call(api.vms, (c) => c.startVm, { vm: 'mine' });
+    await expect(start).rejects.toMatchObject({ reason: 'PERMISSION_DENIED' });
+  });
+
+  it('is not told what has a name that it wants, only that it is taken', async () => {
+    const { api } = await userWith('dan', 'operator', 'team=a');
+    const request = { vcpus: 1, memoryBytes: 0n, diskSizeBytes: 0n, host: '', bridge: '', mac: '', dryRun: false };
+    const create = (name: string, labels: Record<string, string>) =>
+      api.call(api.vms, (c) => c.createVm, { ...request, name, labels });
+    await expect(create('hidden-vm', { team: 'a' })).rejects.toThrow(/^the name hidden-vm is taken$/);
+    await expect(create('new', { team: 'b' })).rejects.toMatchObject({ reason: 'PERMISSION_DENIED' });
+    await expect(create('new', { team: 'a' })).rejects.toThrow(
+      expect.objectContaining({ reason: 'NO_CAPACITY', message: expect.not.stringContaining('hidden-host') as string }),
+    );
+  });
+});
+
+let users = 0;
+describe('a stream that is open', () => {
+  const follow = (api: Api): { readonly ended: Promise<unknown>; readonly got: string[] } => {
+    const got: string[] = [];
+    const read = async (): Promise<unknown> => {
+      const request = { afterRevision: 0n };
+      try {
+        for await (const e of api.stream(api.events, (c) => c.watchEvents, request, new AbortController().signal))
+          got.push(e.message);
+      } catch (e) {
+        return isClusterError(e) ? e.reason : e;
+      }
+      return 'ended';
+    };
+    return { ended: read(), got };
+  };
+
+  it.each([
+    [
+      'its token is revoked',
+      'UNAUTHENTICATED',
+      (_: string, token: string) => admin.call(admin.tokens, (c) => c.deleteToken, { token }),
+    ],
+    [
+      'its user is disabled',
+      'UNAUTHENTICATED',
+      (user: string) => admin.call(admin.users, (c) => c.disableUser, { user }),
+    ],
+    [
+      'its user is removed',
+      'UNAUTHENTICATED',
+      (user: string) => admin.call(admin.users, (c) => c.deleteUser, { user }),
+    ],
+    [
+      'its role is taken',
+      'PERMISSION_DENIED',
+      (user: string) =>
+        admin.call(admin.users, (c) => c.revokeRole, { user, grant: { role: 'viewer', cluster: '', selector: '' } }),
+    ],
+  ] as const)(
+    'ends within seconds when %s',
+    async (_, reason, act) => {
+      const name = `u${++users}`;
+      const { api, id } = await userWith(name, 'viewer');
+      const { ended, got } = follow(api);
+      await until('an event arrives', async () => {
+        await controller.parts!.state.update((tx) =>
+          tx.event({
+            type: 'a.b',
+            severity: 'info',
+            subjectKind: 'host',
+            subject: 'h',
+            message: 'm',
+            jobId: undefined,
+          }),
+        );
+        return got.length > 0;
+      });
+      await act(name, id);
+      expect(await ended).toBe(reason);
+    },
+    20_000,
+  );
+
+  it('shows at once no more than the roles of the moment allow', async () => {
+    const { api } = await userWith('eve', 'viewer', 'team=a');
+    const { got } = follow(api);
+    const tell = (subject: string) =>
+      controller.parts!.state.update((tx) =>
+        tx.event({ type: 'a.b', severity: 'info', subjectKind: 'vm', subject, message: subject, jobId: undefined }),
+      );
+    await until('an event arrives', async () => {
+      await tell('hidden-vm');
+      await tell('mine');
+      return got.length > 1;
+    });
+    expect(new Set(got)).toEqual(new Set(['mine']));
+  });
+});

@@ -1,0 +1,182 @@
+/**
+ * Which objects a caller reaches: before each handler, by the table of authorisation.ts. What a caller may not even see does not
+ * exist for it (NOT_FOUND, without a hint at other names); what it sees and may not change is PERMISSION_DENIED. Reads the
+ * inventory, changes nothing.
+ */
+import { alreadyExists, ClusterError, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { ROLES, type Role } from '@berth/shared/model/access.ts';
+import type { Alarm } from '@berth/shared/model/alarm.ts';
+import type { Event } from '@berth/shared/model/event.ts';
+import { isId } from '@berth/shared/model/ids.ts';
+import type { Job } from '@berth/shared/model/job.ts';
+import type { Labels } from '@berth/shared/labels/selector.ts';
+import type { Access } from '../app/access.ts';
+import type { Tables } from '../state/state.ts';
+import { ruleOf, type Target } from './authorisation.ts';
+
+/** Who asks. */
+export interface Asker {
+  readonly user: string;
+  readonly access: Access;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+export class Scope {
+  constructor(
+    private readonly tables: Tables,
+    /** Of open and ended jobs; by the beginning of an id, too. */
+    private readonly findJob: (id: string) => Promise<Job>,
+  ) {}
+
+  /** Throws unless the caller may do this to what the request is about. */
+  async check(path: string, request: unknown, asker: Asker): Promise<void> {
+    const rule = ruleOf(path);
+    if (rule === undefined || rule.needs === 'anyone' || rule.needs === 'self') return;
+    if (asker.access.everywhere(rule.needs)) return;
+    const fields = (request ?? {}) as Fields;
+    if (rule.on !== 'host' && text(fields, 'host') !== '') this.#host(text(fields, 'host'), 'viewer', asker);
+    await this.#target(rule.on, rule.needs, fields, asker);
+  }
+
+  seesVm = (asker: Asker, vm: { readonly spec: { readonly labels: Labels } }): boolean =>
+    asker.access.on('viewer', vm.spec);
+  seesVmNamed(asker: Asker, name: string): boolean {
+    const vm = this.tables.vms.byName(name);
+    return vm !== undefined && this.seesVm(asker, vm);
+  }
+  seesHost = (asker: Asker, host: { readonly labels: Labels }): boolean => asker.access.on('viewer', host);
+
+  seesJob(asker: Asker, job: Job): boolean {
+    if (job.user === asker.user && asker.user !== '') return true;
+    if (job.kind.startsWith('image.')) return asker.access.highest !== 'none';
+    return this.#mayJob('viewer', asker, job);
+  }
+
+  seesEvent(asker: Asker, e: Event): boolean {
+    if (seesAll(asker)) return true;
+    if (e.subjectKind === 'image') return asker.access.highest !== 'none';
+    return e.labels !== undefined && asker.access.on('viewer', { labels: e.labels });
+  }
+
+  /** Of jobs and of the controller itself: who sees everything. */
+  seesAlarm(asker: Asker, alarm: Alarm): boolean {
+    if (seesAll(asker)) return true;
+    if (alarm.subjectKind === 'vm') return this.seesVmNamed(asker, alarm.subject);
+    const host = alarm.subjectKind === 'host' ? this.tables.hosts.byName(alarm.subject) : undefined;
+    return host !== undefined && this.seesHost(asker, host);
+  }
+
+  /** What placement says of hosts that the caller may not see is only counted. */
+  redact(e: unknown, asker: Asker): unknown {
+    if (seesAll(asker) || !isClusterError(e, 'NO_CAPACITY')) return e;
+    const all = Object.entries(e.meta);
+    const seen = all.filter(([name]) => {
+      const host = this.tables.hosts.byName(name);
+      return host !== undefined && this.seesHost(asker, host);
+    });
+    const hidden = all.length - seen.length;
+    if (hidden === 0) return e;
+    const words = [...seen.map(([name, why]) => `${name} ${why}`), `${hidden} that you may not see`].join('; ');
+    return new ClusterError('NO_CAPACITY', `no host has room: ${words}`, Object.fromEntries(seen));
+  }
+
+  async #target(on: Target, needs: Role, fields: Fields, asker: Asker): Promise<void> {
+    if (on === 'vm') this.#vm(text(fields, 'vm'), needs, asker);
+    else if (on === 'host') this.#host(text(fields, 'host'), needs, asker);
+    else if (on === 'newVm') this.#newOne('vm', fields, needs, asker);
+    else if (on === 'newHost') this.#newOne('host', fields, needs, asker);
+    else if (on === 'job') await this.#job(text(fields, 'job'), needs, asker);
+  }
+
+  #vm(nameOrId: string, needs: Role, asker: Asker): void {
+    if (nameOrId === '') return; // refused in words by what resolves it
+    const { vms } = this.tables;
+    const vm = isId('vm', nameOrId) ? vms.get(nameOrId) : vms.byName(nameOrId);
+    insist(asker, needs, { kind: 'vm', name: nameOrId, labels: vm?.spec.labels });
+  }
+
+  #host(nameOrId: string, needs: Role, asker: Asker): void {
+    if (nameOrId === '') return;
+    const { hosts } = this.tables;
+    const host = isId('host', nameOrId) ? hosts.get(nameOrId) : hosts.byName(nameOrId);
+    insist(asker, needs, { kind: 'host', name: nameOrId, labels: host?.labels });
+  }
+
+  /** It must be in reach from its first moment. A name that is taken out of reach is taken, and no more is said. */
+  #newOne(kind: 'vm' | 'host', fields: Fields, needs: Role, asker: Asker): void {
+    const labels = (fields['labels'] ?? {}) as Labels;
+    if (!asker.access.on(needs, { labels }))
+      throw new ClusterError(
+        'PERMISSION_DENIED',
+        `${asker.user} is not ${needs} for such a ${kind}: give it labels that your roles are bound to (--label; see: berth whoami)`,
+      );
+    const name = text(fields, 'name');
+    const there = kind === 'vm' ? this.tables.vms.byName(name)?.spec.labels : this.tables.hosts.byName(name)?.labels;
+    if (there && !asker.access.on('viewer', { labels: there })) throw alreadyExists(`the name ${name} is taken`);
+  }
+
+  async #job(id: string, needs: Role, asker: Asker): Promise<void> {
+    if (seesAll(asker) && asker.access.everywhere(needs)) return;
+    const job = await this.findJob(id).catch((e: unknown) => {
+      throw isClusterError(e, 'NOT_FOUND') ? unknown('job', id) : e;
+    });
+    if (!this.seesJob(asker, job)) throw unknown('job', id);
+    if (needs !== 'viewer' && !this.#mayJob(needs, asker, job)) throw denied(asker, needs, `job ${job.id}`);
+  }
+
+  /** A job is where its VM is; where that is gone, it is where it was. */
+  #mayJob(needs: Role, asker: Asker, job: Job): boolean {
+    if (asker.access.everywhere(needs)) return true;
+    const vmId = (job.params as { vmId?: unknown } | null)?.vmId;
+    const vm = typeof vmId === 'string' ? this.tables.vms.get(vmId) : undefined;
+    const labels = vm?.spec.labels ?? job.labels;
+    return labels !== undefined && asker.access.on(needs, { labels });
+  }
+}
+
+const seesAll = (asker: Asker): boolean => asker.access.everywhere('viewer');
+const text = (fields: Fields, name: string): string => {
+  const v = fields[name];
+  return typeof v === 'string' ? v : '';
+};
+const unknown = (kind: string, name: string): ClusterError =>
+  notFound(`${kind} ${name.slice(0, 80)} does not exist. See: berth ${kind} list`);
+
+interface Named {
+  readonly kind: 'vm' | 'host';
+  readonly name: string;
+  /** Undefined: there is no such object. */
+  readonly labels: Labels | undefined;
+}
+
+function insist(asker: Asker, needs: Role, o: Named): void {
+  if (o.labels === undefined) {
+    if (seesAll(asker)) return; // refused by what resolves it, with a hint at names that are nearly so
+    throw unknown(o.kind, o.name);
+  }
+  const object = { labels: o.labels };
+  if (asker.access.on(needs, object)) return;
+  if (!asker.access.on('viewer', object)) throw unknown(o.kind, o.name);
+  throw denied(
+    asker,
+    needs,
+    `${o.kind} ${o.name}`,
+    [...ROLES].reverse().find((r) => asker.access.on(r, object)),
+  );
+}
+
+const denied = (asker: Asker, needs: Role, what: string, has?: Role): ClusterError =>
+  new ClusterError(
+    'PERMISSION_DENIED',
+    `${asker.user} is ${has ?? 'viewer'} of ${what} and may not do this: it takes the role ${needs}`,
+  );
+
+/** Nobody labels an object out of their own reach. */
+export function insistLabels(asker: Asker, needs: Role, labels: Labels): void {
+  if (asker.access.on(needs, { labels })) return;
+  throw new ClusterError(
+    'PERMISSION_DENIED',
+    `with these labels ${asker.user} would not be ${needs} of it any more: ask an administrator`,
+  );
+}
