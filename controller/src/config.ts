@@ -73,6 +73,15 @@ const Schema = z.strictObject({
     .refine((c) => c.caLifetime >= 3 * Math.max(c.hostLifetime, c.controllerLifetime), {
       error: 'caLifetime must be at least three times the other lifetimes',
     }),
+  /** How much one caller may ask for. */
+  limits: z
+    .strictObject({
+      requestsPerSecond: z.number().min(1).max(1_000_000).default(1_000),
+      burst: z.number().int().min(1).max(1_000_000).default(2_000),
+      streams: z.number().int().min(1).max(100_000).default(512),
+      jobs: z.number().int().min(1).max(100_000).default(1_000),
+    })
+    .prefault({}),
   /** What may be promised of a host. */
   policy: z
     .strictObject({

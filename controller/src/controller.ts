@@ -19,6 +19,9 @@ import { HostsApp } from './app/hosts.ts';
 import { Images } from './app/images.ts';
 import { JobsApp } from './app/jobs.ts';
 import { Reviews } from './app/reviews.ts';
+import { LastUse } from './app/last-use.ts';
+import { Limits } from './app/limits.ts';
+import { Logins } from './app/logins.ts';
 import { Tokens } from './app/tokens.ts';
 import { Users } from './app/users.ts';
 import { Vms } from './app/vms.ts';
@@ -78,6 +81,7 @@ export interface Parts {
   readonly reconcilers: Reconcilers;
   readonly api: ApiServer;
   readonly audit: Audit;
+  readonly lastUse: LastUse;
   readonly identity: Trust;
   readonly keeper: CertificateKeeper;
   readonly ownRenewal: OwnRenewal;
@@ -144,6 +148,7 @@ class BuiltController implements Controller {
     await this.control?.stop();
     await parts.api.stop();
     await parts.jobs.stop();
+    await parts.lastUse.flush();
     await parts.audit.stop();
     this.endNudges?.();
     parts.reconcilers.stop();
@@ -187,11 +192,14 @@ class BuiltController implements Controller {
       state,
       deps: makeJobDeps({ hosts, tables: state.tables, world, uploads, ca }),
       defs: JOBS,
+      mostPerUser: config.limits.jobs,
       clock,
       log,
       random,
     });
     const tokens = new Tokens(state, clock);
+    const lastUse = new LastUse(state, clock, log);
+    const limits = new Limits(config.limits, clock);
     const head = new HeadFile(paths(this.o.dataDir).auditHead, clock, log);
     const audit = new Audit({ state, clock, log, head });
     const advertised = () => this.advertised(identity);
@@ -208,14 +216,19 @@ class BuiltController implements Controller {
       reviews: new Reviews({ state, hosts, clock }),
       tokens,
       users: new Users(state, clock),
+      logins: new Logins(state, clock),
       audit,
       enrollment: new Enrollment(state, identity, clock),
       connections: hosts,
       about: { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() },
     };
-    const api = new ApiServer({ app, identity, wrap: { state, tokens, audit, clock, log, ca: caDigest(identity) } });
+    const api = new ApiServer({
+      app,
+      identity,
+      wrap: { state, tokens, audit, limits, lastUse, clock, log, ca: caDigest(identity) },
+    });
     const ownRenewal = new OwnRenewal(identity, clock, log, () => certificates.rotateWhenDue());
-    return { state, hosts, jobs, reconcilers, api, identity, audit, keeper, ownRenewal };
+    return { state, hosts, jobs, reconcilers, api, identity, audit, lastUse, keeper, ownRenewal };
   }
 
   private buildHosts(identity: Trust, state: State, fence: FenceSource, reconcilers: Reconcilers): RunningHosts {

@@ -24,8 +24,10 @@ import { TokenServiceClient } from '@berth/proto/v1/token.ts';
 import { UserServiceClient } from '@berth/proto/v1/user.ts';
 import { VmServiceClient, type VmConsoleInput, type VmConsoleOutput } from '@berth/proto/v1/vm.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
 import type { Endpoint } from './config.ts';
+import { patiently } from './patiently.ts';
 import { controllerUnreachable } from './unreachable.ts';
 
 type Unary<Q, R> = (
@@ -117,12 +119,16 @@ export function createApi(endpoint: Endpoint, now: () => number): Api {
     certificates: make(CertificateServiceClient, shared),
     toldCa: () => toldCa,
     call: (client, method, request) =>
-      new Promise((resolve, reject) => {
-        const under = method(client).call(client, request, metadata(), { deadline: now() + DEADLINE_MS }, (e, r) =>
-          e ? reject(translate(e)) : resolve(r),
-        );
-        under.on('status', hear);
-      }),
+      patiently(
+        () =>
+          new Promise((resolve, reject) => {
+            const under = method(client).call(client, request, metadata(), { deadline: now() + DEADLINE_MS }, (e, r) =>
+              e ? reject(translate(e)) : resolve(r),
+            );
+            under.on('status', hear);
+          }),
+        systemClock,
+      ),
     stream: (client, method, request, signal) =>
       read(method(client).call(client, request, metadata()), signal, translate),
     upload(signal) {

@@ -10,7 +10,7 @@ export interface Context {
   readonly api: () => Promise<Api>;
   readonly config: ConfigStore;
   readonly clock: Clock;
-  readonly stdin: Readable & { readonly isTTY?: boolean };
+  readonly stdin: Readable & { readonly isTTY?: boolean; setRawMode?(raw: boolean): unknown };
   readonly stdout: Writable & { readonly isTTY?: boolean; readonly columns?: number };
   readonly stderr: Writable & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };
   /** Aborted by Ctrl-C. */

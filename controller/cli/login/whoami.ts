@@ -1,4 +1,5 @@
 /** berth whoami: as whom this command line talks to the controller, and what that may do. */
+import { publicKeyPin } from '@berth/shared/trust/pin.ts';
 import { formatDuration } from '@berth/shared/units/duration.ts';
 import type { Self } from '@berth/proto/v1/user.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
@@ -30,5 +31,6 @@ function lines(ctx: Context, { user, tokenId, tokenRole, tokenExpiresAtMs }: Sel
     ['roles', (user && grantsWords(user)) || 'none: ask an administrator'],
     ['token', `${tokenId}${most}, ends in ${left}`],
     ['controller', ctx.config.endpoint().controller],
+    ['ca pin', publicKeyPin(ctx.config.endpoint().ca)],
   ]);
 }

@@ -3,6 +3,7 @@ import type { Command } from '../core/command.ts';
 import { userAdd } from './add.ts';
 import { userDisable, userEnable, userRemove } from './change.ts';
 import { userList, userShow } from './list.ts';
+import { userPassword } from './password.ts';
 import { userGrant, userRevoke } from './roles.ts';
 
 export const userCommands: readonly Command[] = [
@@ -11,6 +12,7 @@ export const userCommands: readonly Command[] = [
   userAdd,
   userGrant,
   userRevoke,
+  userPassword,
   userDisable,
   userEnable,
   userRemove,

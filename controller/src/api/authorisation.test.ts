@@ -22,10 +22,12 @@ describe('the authorisation table', () => {
     expect(ours.sort()).toEqual(declaredMethods().sort());
   });
 
-  it('lets anyone call enrolment and health, and nothing else', () => {
+  it('lets anyone call enrolment, login and health, and nothing else', () => {
     const open = Object.keys(AUTHORISATION).filter((path) => AUTHORISATION[path] === 'anyone');
+    expect(open.filter((p) => p.includes('UserService'))).toEqual(['/berth.v1.UserService/Login']);
     expect(open.map((p) => p.split('/')[1]).filter((s, i, all) => all.indexOf(s) === i)).toEqual([
       'berth.v1.EnrollmentService',
+      'berth.v1.UserService',
       'grpc.health.v1.Health',
     ]);
   });

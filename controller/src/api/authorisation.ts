@@ -80,6 +80,8 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.UserService/RevokeRole': 'admin',
   '/berth.v1.UserService/DisableUser': 'admin',
   '/berth.v1.UserService/EnableUser': 'admin',
+  '/berth.v1.UserService/Login': 'anyone',
+  '/berth.v1.UserService/SetPassword': 'self',
 
   '/berth.v1.VmService/CreateVm': ['operator', 'newVm'],
   '/berth.v1.VmService/CloneVm': ['operator', 'newVm'],

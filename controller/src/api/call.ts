@@ -7,6 +7,8 @@ import { known } from '@berth/shared/errors/wire.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Audit } from '../app/audit.ts';
+import type { LastUse } from '../app/last-use.ts';
+import type { Limits } from '../app/limits.ts';
 import type { Caller, Tokens } from '../app/tokens.ts';
 import { actAs, type Actor } from '../state/actor.ts';
 import type { State } from '../state/state.ts';
@@ -19,6 +21,9 @@ export interface CallDeps {
   readonly tokens: Pick<Tokens, 'authenticate'>;
   /** Gets what was refused or failed; absent in tests that don't look. */
   readonly audit?: Pick<Audit, 'attempt'>;
+  /** Absent: no limits, and nothing noted. */
+  readonly limits?: Pick<Limits, 'request' | 'stream'>;
+  readonly lastUse?: Pick<LastUse, 'note'>;
   readonly clock: Clock;
   readonly log: Log;
   /** A short digest of the CAs that callers should know. */
@@ -52,6 +57,8 @@ export interface Call {
   /** The highest that the caller has anywhere. */
   readonly role: string;
   readonly tokenId: string;
+  /** Address that the call came from. */
+  readonly peer: string;
   readonly access: Access;
   /** Said by services.ts once the request is known: which object it is about. */
   noteAbout(about: About | undefined): void;
@@ -109,6 +116,13 @@ export function admit(path: string, authorization: string | undefined, deps: Pic
   permit(path, identify(path, authorization, deps));
 }
 
+/** Counts the call against the caller's share. @returns what gives back the place that a long call holds. */
+function take(caller: Caller, incoming: Incoming, { limits, lastUse }: CallDeps): () => void {
+  limits?.request(caller.user);
+  lastUse?.note(caller.tokenId, incoming.peer ?? '');
+  return (incoming.long && limits?.stream(caller.user)) || (() => undefined);
+}
+
 const words = (role: string): string => (role === 'none' ? 'without a role' : role);
 const NOBODY = new Access([]);
 
@@ -150,12 +164,13 @@ export async function runCall<T>(incoming: Incoming, deps: CallDeps, work: (abou
   };
   try {
     caller = identify(incoming.path, incoming.authorization, deps);
+    if (caller) ends.push(take(caller, incoming, deps));
     permit(incoming.path, caller);
     const { user = '', tokenId = '' } = caller ?? {};
     Object.assign(actor, { user, tokenId });
     let ask = async (): Promise<void> => undefined;
     const call: Call = {
-      ...{ user, tokenId, role: caller?.role ?? '', signal: over.signal },
+      ...{ user, tokenId, role: caller?.role ?? '', signal: over.signal, peer: actor.peer },
       get access() {
         return caller?.access ?? NOBODY;
       },

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, credentials, Metadata, status as Status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { VmServiceService } from '@berth/proto/v1/vm.ts';
 import { createApi, type Api } from '@berth/controller/cli/core/api.ts';
 import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
@@ -35,7 +36,7 @@ beforeAll(async () => {
   await initialise({ dataDir, addresses: ['127.0.0.1:7443'], clock: systemClock, log: silentLog, workerFile });
   controller = createController({
     ...{ dataDir, clock: systemClock, random: systemRandom, log: silentLog, workerFile },
-    config: checkConfig({ listen: '127.0.0.1:0' }, 'test'),
+    config: checkConfig({ listen: '127.0.0.1:0', limits: { requestsPerSecond: 5, burst: 200 } }, 'test'),
   });
   const { port } = await controller.start();
   const line = decodeLoginLine(readFileSync(join(dataDir, 'admin-token'), 'utf8'));
@@ -254,4 +255,28 @@ describe('a stream that is open', () => {
     });
     expect(new Set(got)).toEqual(new Set(['mine']));
   });
+});
+
+describe('a caller that floods', () => {
+  it('is refused what is over its share, while another gets every answer', async () => {
+    const flood = await userWith('flood', 'viewer');
+    const calm = await userWith('calm', 'viewer');
+    const ssl = credentials.createSsl(Buffer.from(endpoint.ca), null, null, { checkServerIdentity: () => undefined });
+    const client = new Client(endpoint.controller, ssl);
+    const { listVms } = VmServiceService;
+    const asked = Array.from({ length: 3_000 }, () => ask(client, listVms, flood.token));
+    const answers = Array.from({ length: 50 }, () =>
+      calm.api.call(calm.api.vms, (c) => c.listVms, { page: undefined, host: '' }),
+    );
+    expect((await Promise.all(answers)).every((a) => a.vms.length === 2)).toBe(true);
+    const codes = (await Promise.all(asked)).map((a) => a.code);
+    client.close();
+    const refused = codes.filter((c) => c === Status.RESOURCE_EXHAUSTED).length;
+    expect([...new Set(codes)].sort()).toEqual([Status.OK, Status.RESOURCE_EXHAUSTED]);
+    expect(refused).toBeGreaterThan(2_000);
+    const rows = await admin.call(admin.audit, (c) => c.listAudit, {
+      ...{ page: undefined, user: 'flood', object: '', outcome: 'refused', sinceMs: 0n },
+    });
+    expect(rows.rows.length).toBeLessThan(5);
+  }, 60_000);
 });

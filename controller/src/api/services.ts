@@ -23,6 +23,7 @@ import type { JobsApp } from '../app/jobs.ts';
 import type { Reviews } from '../app/reviews.ts';
 import type { Vms } from '../app/vms.ts';
 import type { Hosts } from '../hosts/hosts.ts';
+import type { Logins } from '../app/logins.ts';
 import type { Tokens } from '../app/tokens.ts';
 import type { Users } from '../app/users.ts';
 import { alarmHandlers } from './alarm.ts';
@@ -55,6 +56,7 @@ export interface App {
   readonly reviews: Reviews;
   readonly tokens: Tokens;
   readonly users: Users;
+  readonly logins: Logins;
   readonly audit: Audit;
   readonly enrollment: Enrollment;
   readonly connections: Hosts;
@@ -95,7 +97,7 @@ export function services(app: App): readonly PublicService[] {
     service(JobServiceService, jobHandlers(app.jobs, scope)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),
     service(TokenServiceService, tokenHandlers(app.tokens)),
-    service(UserServiceService, userHandlers(app.users, app.tokens)),
+    service(UserServiceService, userHandlers(app.users, app.tokens, app.logins)),
     service(VmServiceService, vmHandlers(app.vms, app.connections, scope, app.adoption)),
   ];
 }

@@ -26,6 +26,7 @@ export interface NewToken {
   readonly role: Role;
   readonly lifetimeMs: number;
   readonly description?: string;
+  readonly session?: boolean;
 }
 
 export interface TokenRequest {
@@ -52,6 +53,7 @@ export function putToken(tx: Tx, t: NewToken): { readonly token: Token; readonly
     createdAtMs: tx.nowMs,
     expiresAtMs: tx.nowMs + t.lifetimeMs,
     ...(t.description ? { description: t.description } : {}),
+    ...(t.session ? { session: true } : {}),
   };
   tx.tokens.put(token);
   return { token, secret };
@@ -160,12 +162,15 @@ interface Wanted extends Omit<NewToken, 'role'> {
   readonly role: Role | undefined;
 }
 
+export function checkLifetime(ms: number): number {
+  if (ms >= 60_000 && ms <= LONGEST_MS) return ms;
+  throw invalidArgument('a token lives from one minute to ten years');
+}
+
 function checkRequest(r: TokenRequest): Wanted {
   const user = checkUserName(r.user);
   const role = r.role === '' ? undefined : checkRole(r.role);
-  const lifetimeMs = r.lifetimeMs || YEAR_MS;
-  if (!(lifetimeMs >= 60_000 && lifetimeMs <= LONGEST_MS))
-    throw invalidArgument('a token lives from one minute to ten years');
+  const lifetimeMs = checkLifetime(r.lifetimeMs || YEAR_MS);
   const description = (r.description ?? '').trim();
   if (description.length > LONGEST_DESCRIPTION)
     throw invalidArgument(`a description is at most ${LONGEST_DESCRIPTION} letters long`);

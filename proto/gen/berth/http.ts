@@ -54,6 +54,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/users/{user}:revokeRole', kind: 'json', rpc: '/berth.v1.UserService/RevokeRole' },
   { verb: 'POST', path: '/v1/users/{user}:disable', kind: 'json', rpc: '/berth.v1.UserService/DisableUser' },
   { verb: 'POST', path: '/v1/users/{user}:enable', kind: 'json', rpc: '/berth.v1.UserService/EnableUser' },
+  { verb: 'POST', path: '/v1/users/{user}:setPassword', kind: 'json', rpc: '/berth.v1.UserService/SetPassword' },
   { verb: 'POST', path: '/v1/vms', kind: 'json', rpc: '/berth.v1.VmService/CreateVm' },
   { verb: 'POST', path: '/v1/vms:clone', kind: 'json', rpc: '/berth.v1.VmService/CloneVm' },
   { verb: 'GET', path: '/v1/vms/{vm}', kind: 'json', rpc: '/berth.v1.VmService/GetVm' },
@@ -69,5 +70,6 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
 /** Not served by HTTP, and why. */
 export const GRPC_ONLY: Readonly<Record<string, string>> = {
   '/berth.v1.EnrollmentService/Enroll': "agents enrol by gRPC; nothing but health answers here without a token",
+  '/berth.v1.UserService/Login': "callers of JSON bring a token: berth token create",
   '/berth.v1.VmService/OpenVmConsole': "a console is a stream both ways, which HTTP/1.1 has not",
 };

@@ -52,6 +52,11 @@ export const REASONS = {
     retry: 'later',
     meaning: 'no host fits; one reason per host is attached',
   },
+  RATE_LIMITED: {
+    status: 'RESOURCE_EXHAUSTED',
+    retry: 'later',
+    meaning: 'the caller asks for more than its share; retryAfterMs says when to ask again',
+  },
   DISK_FULL: { status: 'RESOURCE_EXHAUSTED', retry: 'later', meaning: 'a pool has no room left' },
   HOST_UNREACHABLE: {
     status: 'UNAVAILABLE',

@@ -42,6 +42,8 @@ export interface Token {
   readonly secretHash: string;
   readonly createdAtMs: number;
   readonly expiresAtMs: number;
+  /** Made by a login with a password. */
+  readonly session?: boolean;
   /** What it is for. */
   readonly description?: string;
   /** Written behind: up to a minute late, lost in a crash. */

@@ -50,7 +50,10 @@ export function toHttpError(e: ClusterError, traceId: string): HttpError {
   const headers = {
     ...(e instanceof HttpProblem ? e.headers : {}),
     ...(code === 401 ? { 'www-authenticate': 'Bearer' } : {}),
-    ...(code === 429 || code === 503 ? { 'retry-after': '1' } : {}),
+    ...(code === 429 || code === 503 ? { 'retry-after': retryAfter(meta['retryAfterMs']) } : {}),
   };
   return { status: code, headers, body: { error: { code, status, reason, message: chain(e), retry, meta, traceId } } };
 }
+
+/** In whole seconds. */
+const retryAfter = (ms: string | undefined): string => String(Math.max(1, Math.ceil(Number(ms ?? 0) / 1_000)));

@@ -14,6 +14,8 @@ export interface StartOptions {
   /** A keyed job that runs already is joined instead of started again. */
   readonly key?: string;
   readonly user: string;
+  /** RATE_LIMITED when the user has as many jobs under way; the engine's own limit unless said otherwise. */
+  readonly mostPerUser?: number;
   /** The job that waits for this keyed job; without it a person does, who never leaves. */
   readonly waiterOf?: JobId;
 }

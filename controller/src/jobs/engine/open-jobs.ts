@@ -26,6 +26,8 @@ export interface OpenJobsOptions<Deps extends EngineDeps> {
   readonly random?: Random;
   /** How long unwinding waits for a silent host before it leaves a debt there; 5 minutes unless said otherwise. */
   readonly giveUpMs?: number;
+  /** Jobs that one user may have under way; without a limit unless said otherwise. */
+  readonly mostPerUser?: number;
   /** Calls of jobs under way at one host; 16 unless said otherwise. */
   readonly callsPerHost?: number;
 }
@@ -40,9 +42,11 @@ class OpenJobs implements Jobs {
   readonly #watchers: Watchers;
   readonly #state: State;
   readonly #deps: EngineDeps;
+  readonly #most: { readonly mostPerUser?: number };
   #stopping = false;
 
   constructor(o: OpenJobsOptions<EngineDeps>) {
+    this.#most = o.mostPerUser === undefined ? {} : { mostPerUser: o.mostPerUser };
     this.#state = o.state;
     this.#deps = o.deps;
     this.#watchers = new Watchers(o.state);
@@ -60,7 +64,7 @@ class OpenJobs implements Jobs {
     this.#runner = new Runner(o.defs, env);
   }
 
-  start: Jobs['start'] = (tx, def, params, options) => startJob(tx, def, params, options);
+  start: Jobs['start'] = (tx, def, params, options) => startJob(tx, def, params, { ...this.#most, ...options });
 
   async cancel(jobId: JobId): Promise<void> {
     await this.#control(jobId, (tx, def, log) => cancelJob(tx, jobId, def, log));

@@ -13,6 +13,7 @@ export function startJob<P, D>(tx: Tx, def: JobDef<P, D>, params: P, o: StartOpt
   const running = o.key === undefined ? undefined : tx.jobs.byKey(o.key);
   if (running) return join(tx, running, o.waiterOf);
   for (const lock of o.locks ?? []) refuseHeld(tx, lock, o);
+  if (o.waiterOf === undefined) refuseTooMany(tx, o);
   const id = newId('job', tx.nowMs);
   tx.jobs.put({
     id,
@@ -36,6 +37,19 @@ export function startJob<P, D>(tx: Tx, def: JobDef<P, D>, params: P, o: StartOpt
     error: undefined,
   });
   return id;
+}
+
+/** What jobs start on behalf of jobs is not counted: it is bounded by those. */
+function refuseTooMany(tx: Tx, { user, mostPerUser }: StartOptions): void {
+  if (mostPerUser === undefined || !tx.users.byName(user)) return; // the controller's own are not counted
+  if (tx.jobs.open().length < mostPerUser) return;
+  const own = tx.jobs.open().filter((j) => j.user === user && j.waiters.length === 0).length;
+  if (own < mostPerUser) return;
+  throw new ClusterError(
+    'RATE_LIMITED',
+    `${user} has ${own} jobs under way, and may have no more: wait until some have ended (berth job list --open)`,
+    { retryAfterMs: '1000' },
+  );
 }
 
 /** Known while the VM is there; a job that takes it away is still to be seen afterwards. */
