@@ -65,6 +65,7 @@ describe('an operator', () => {
         'ann VmService.CloneVm done web',
         'admin VmService.CloneVm done other',
         ' UserService.Login refused ann',
+        expect.stringMatching(/^ann UserService.Login done token-/) as string,
       ]),
     );
     expect(await c.ok('audit', 'verify')).toMatch(/^\d+ rows hold together, from row 1\. Head:\n\d+:[0-9a-f]{64}$/);

@@ -42,13 +42,20 @@ export function auditEntry(
   const [first] = all;
   if (first === undefined) return undefined;
   const job = all.find((t) => t.kind === 'job');
-  const { user, tokenId, peer, method } = actor;
+  const { tokenId, peer, method } = actor;
+  const user = actor.user || loggedIn(first);
   return {
     ...{ atMs: nowMs, user, tokenId, peer, method, objectKind: first.kind, object: first.name },
     ...{ outcome: 'done', reason: '', message: '', count: 1, jobId: job?.id ?? '' },
     before: text(all, (t) => t.before),
     after: text(all, (t) => t.after),
   };
+}
+
+/** Who logs in is known only by the token that this makes. */
+function loggedIn({ kind, before, after }: Touched): string {
+  const user = kind === 'token' && before === undefined ? after?.['user'] : undefined;
+  return typeof user === 'string' ? user : '';
 }
 
 function touchedOf(table: TableName, kind: string, journal: Journal<TableName>, tables: MemTables): Touched[] {

@@ -1,7 +1,7 @@
 /** The engine as a whole, in virtual time over the state in memory. Each job's own promises are the harness's to prove. */
 import { beforeEach, expect, test, vi } from 'vitest';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
-import type { HostId, JobId } from '@berth/shared/model/ids.ts';
+import { newId, type HostId, type JobId } from '@berth/shared/model/ids.ts';
 import type { JobView } from '@berth/shared/model/job.ts';
 import { SimClock } from '@berth/shared/sim/sim-clock.ts';
 import { MemoryDisk, MemoryEngine } from '../../state/memory-engine.ts';
@@ -413,4 +413,22 @@ test('what is logged between two calls to agents shares one commit', async () =>
   const v = await view(await start());
   expect(v.state).toBe('succeeded');
   expect(slow.commits() - before).toBe(4); // the job, up to boot, up to tell, the end
+});
+
+test('a user has so many jobs under way and no more; others, the controller itself and later ones are not held up', async () => {
+  await begin();
+  const most = 2;
+  const options = (user: string): StartOptions => ({ subject: 'web', user, mostPerUser: most });
+  const user = (name: string) => ({
+    ...{ id: newId('user', 1), name, kind: 'person' as const, grants: [], disabled: false },
+    ...{ passwordHash: undefined, createdAtMs: 1, generation: 1 },
+  });
+  const start = (name: string) => state.update((tx) => jobs.start(tx, simple, params, options(name)));
+  await state.update((tx) => (tx.users.put(user('flood')), tx.users.put(user('calm'))));
+  const own = [await start('flood'), await start('flood')];
+  await expect(start('flood')).rejects.toMatchObject({ reason: 'RATE_LIMITED', meta: { retryAfterMs: '1000' } });
+  await start('calm');
+  for (let i = 0; i < 3; i++) await start('berth');
+  await state.update((tx) => tx.jobs.put({ ...tx.jobs.get(own[0]!)!, state: 'cancelled', endedAtMs: 1 }));
+  await start('flood');
 });
