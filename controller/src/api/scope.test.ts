@@ -122,7 +122,7 @@ describe('a caller whose role is bound to labels', () => {
   it('reaches nothing else, by any method, and hears nothing of it', async () => {
     const { token } = await userWith('ann', 'admin', 'team=a');
     const ssl = credentials.createSsl(Buffer.from(endpoint.ca), null, null, { checkServerIdentity: () => undefined });
-    const client = new Client(endpoint.controller, ssl);
+    const client = new Client(endpoint.controller, ssl, { 'grpc.ssl_target_name_override': 'berth-controller' });
     const methods = services({ about: { state: controller.parts!.state } } as unknown as App).flatMap((s) =>
       Object.values(s.definition),
     );
@@ -262,7 +262,7 @@ describe('a caller that floods', () => {
     const flood = await userWith('flood', 'viewer');
     const calm = await userWith('calm', 'viewer');
     const ssl = credentials.createSsl(Buffer.from(endpoint.ca), null, null, { checkServerIdentity: () => undefined });
-    const client = new Client(endpoint.controller, ssl);
+    const client = new Client(endpoint.controller, ssl, { 'grpc.ssl_target_name_override': 'berth-controller' });
     const { listVms } = VmServiceService;
     const asked = Array.from({ length: 3_000 }, () => ask(client, listVms, flood.token));
     const answers = Array.from({ length: 50 }, () =>
