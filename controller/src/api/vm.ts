@@ -13,12 +13,7 @@ import { toQuery } from './page.ts';
 import type { Handlers } from './call.ts';
 import { insistLabels, type Scope } from './scope.ts';
 
-export const vmHandlers = (
-  vms: Vms,
-  hosts: Hosts,
-  scope: Scope,
-  adoption: Adoption,
-): Handlers<VmServiceService> => ({
+export const vmHandlers = (vms: Vms, hosts: Hosts, scope: Scope, adoption: Adoption): Handlers<VmServiceService> => ({
   createVm: async (r, call) => {
     const { name, vcpus, host, bridge, mac, labels, dryRun, runPolicy } = r;
     const sizes = sizesOf(r);
