@@ -35,7 +35,8 @@ let bystander: Bystander;
 
 beforeAll(async () => {
   console.log(`fuzz: ${cases} cases, seed ${seed} (again: FUZZ_SEED=${seed})`);
-  c = await Cluster.start();
+  // one caller sends it all: its share is wide, so that bodies are judged and not the number of calls
+  c = await Cluster.start('127.0.0.1', { config: 'limits: { requestsPerSecond: 1000000, burst: 1000000 }\n' });
   await c.addSimulated('quiet-host');
   await c.waitUp('quiet-host');
   op = await Operator.of(c);
@@ -114,6 +115,7 @@ describe(`${cases} fuzzed bodies`, () => {
       expect(verdict.bad).toEqual([]);
       expect(verdict.seen.get(400)).toBeGreaterThan(cases / 10);
       expect([...verdict.seen.keys()]).not.toContain(401);
+      expect([...verdict.seen.keys()]).not.toContain(429);
     },
     TIMEOUT_MS,
   );
@@ -132,7 +134,7 @@ describe(`${cases} fuzzed bodies`, () => {
             const method = methods[(done + i) % methods.length]!;
             const body = protoBody(random);
             const { code, message } = await askGrpc(session, method, body);
-            const ok = code >= 0 && code !== Status.UNKNOWN;
+            const ok = code >= 0 && code !== Status.UNKNOWN && !/requests a second/.test(message);
             verdict.add(code, ok, message, () => `${method} ${body.toString('hex')}`);
           }),
         );

@@ -37,7 +37,7 @@ const LAST = 2n ** 64n - 1n;
 const SIZE = BigInt(64 * GIB);
 const SANE = {
   ...{ cpuThreads: 8, memoryBytes: SIZE, diskBytes: SIZE, diskFreeBytes: SIZE },
-  ...{ domainType: 'qemu', bootId: 'boot-1', peerAddress: '127.0.0.1:1' },
+  ...{ domainType: 'qemu', bootId: 'boot-1', peerAddress: '127.0.0.1:1', capabilities: ['image.fetch'] },
 };
 let c: Cluster;
 let liar: FakeAgent;
