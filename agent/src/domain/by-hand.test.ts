@@ -7,7 +7,8 @@ import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { createSimDrivers, type SimDrivers } from '../drivers/sim/sim-drivers.ts';
 import { Ledger } from '../operations/ledger.ts';
-import { Operations, type OperationKind } from '../operations/operations.ts';
+import type { OperationKind } from '../operations/operation.ts';
+import { Operations } from '../operations/operations.ts';
 import { Domains } from './domains.ts';
 import type { DomainSpec } from './spec.ts';
 

@@ -6,7 +6,8 @@ import { ClusterError, badState, isClusterError, notFound } from '@berth/shared/
 import type { Disks } from '../drivers/disks.ts';
 import type { DomainSeen, Hypervisor } from '../drivers/hypervisor.ts';
 import { checkId, checkUuid } from '../ids.ts';
-import type { OperationKind, Operations } from '../operations/operations.ts';
+import type { OperationKind } from '../operations/operation.ts';
+import type { Operations } from '../operations/operations.ts';
 import { describeDomain, type DomainDescription } from './describe.ts';
 import { definitionHash, domainXml, type DomainHost } from './domain-xml.ts';
 import { readMark } from './metadata.ts';

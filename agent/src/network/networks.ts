@@ -4,7 +4,8 @@ import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Bridge } from '@berth/shared/model/host.ts';
 import type { Bridges } from '../drivers/machine.ts';
 import { checkInterface } from '../ids.ts';
-import type { OperationKind, Operations } from '../operations/operations.ts';
+import type { OperationKind } from '../operations/operation.ts';
+import type { Operations } from '../operations/operations.ts';
 
 export interface BridgeWanted {
   readonly name: string;

@@ -8,7 +8,8 @@ import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { until } from '@berth/test/harness/until.ts';
 import { Ledger } from './ledger.ts';
-import { Operations, type OperationKind, type OperationView, type Work } from './operations.ts';
+import type { OperationKind, OperationView, Work } from './operation.ts';
+import { Operations } from './operations.ts';
 
 const log = createLog('test', 'silent');
 let dir = '';

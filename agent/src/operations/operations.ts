@@ -8,41 +8,18 @@ import { REASONS } from '@berth/shared/errors/reasons.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import { newTraceId } from '@berth/shared/runtime/random.ts';
 import type { Log } from '@berth/shared/log/log.ts';
-import type { LongWork } from '../drivers/disks.ts';
 import { KeyedLock, Turns } from './keyed-lock.ts';
 import type { ImageOutcome, Ledger, LedgerEntry, OperationFailure } from './ledger.ts';
+import {
+  checkOperationId,
+  running,
+  viewOf,
+  type OperationKind,
+  type OperationListener,
+  type OperationView,
+  type Work,
+} from './operation.ts';
 import { requestHash } from './request-hash.ts';
-
-export interface OperationView {
-  readonly id: string;
-  readonly state: LedgerEntry['state'];
-  readonly failure: OperationFailure | undefined;
-  readonly doneBytes: number;
-  readonly totalBytes: number;
-  /** A fetch that waits for a peer to be offered. */
-  readonly needsSource: boolean;
-  readonly image: ImageOutcome | undefined;
-}
-
-export interface Work extends LongWork {
-  readonly operationId: string;
-  needSource(needed: boolean): void;
-}
-
-export interface OperationKind<R> {
-  readonly name: string;
-  /** Runs apart from the call, at most so many of this kind at a time, and again after a restart. */
-  readonly long?: { readonly atOnce: number };
-  /** Operations with the same key wait for each other. */
-  lockKey(request: R): string;
-  run(request: R, work: Work): Promise<ImageOutcome | void>;
-  /** Removes what the operation needed to run again: called when its success is on disk. */
-  succeeded?(request: R): Promise<void>;
-  /** Removes what an operation left that was cancelled or that failed for good. */
-  abandon?(request: R): Promise<void>;
-}
-
-export type OperationListener = (view: OperationView, kind: { readonly name: string; readonly long: boolean }) => void;
 
 interface Live {
   readonly kind: OperationKind<unknown>;
@@ -56,7 +33,6 @@ interface Live {
   result: Promise<OperationView>;
 }
 
-const ID = /^[A-Za-z0-9._-]{1,200}$/;
 const PROGRESS_EVERY_MS = 500;
 
 export class Operations {
@@ -322,27 +298,5 @@ export class Operations {
   }
 }
 
-export function checkOperationId(id: string): void {
-  if (!ID.test(id))
-    throw invalidArgument('the operation id is missing or malformed (at most 200 of A-Z a-z 0-9 . _ -)');
-}
-
 /** Bookkeeping of uploads, which are no operations. */
 const hidden = (e: LedgerEntry): boolean => e.kind.startsWith('~');
-
-const running = (id: string): OperationView => ({
-  id,
-  state: 'running',
-  failure: undefined,
-  doneBytes: 0,
-  totalBytes: 0,
-  needsSource: false,
-  image: undefined,
-});
-
-const viewOf = (e: LedgerEntry): OperationView => ({
-  ...running(e.id),
-  state: e.state,
-  failure: e.failure,
-  image: e.image,
-});

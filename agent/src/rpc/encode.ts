@@ -6,7 +6,7 @@ import { OperationState, type Operation } from '@berth/proto/agent/v1/operation.
 import type { VolumeStatus } from '@berth/proto/agent/v1/volume.ts';
 import type { Bridge, HostFacts } from '@berth/shared/model/host.ts';
 import type { ImageSeen, VolumeSeen } from '../drivers/disks.ts';
-import type { OperationView } from '../operations/operations.ts';
+import type { OperationView } from '../operations/operation.ts';
 import type { DomainReport } from '../watch/items.ts';
 
 /** Counters and sizes are whole and not negative on the wire, whatever a driver says. */

@@ -2,7 +2,8 @@
 import type * as wire from '@berth/proto/agent/v1/image.ts';
 import { invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import { checkDigest } from '../ids.ts';
-import { checkOperationId, type Operations } from '../operations/operations.ts';
+import { checkOperationId } from '../operations/operation.ts';
+import type { Operations } from '../operations/operations.ts';
 import type { PeerPort } from '../peer/port.ts';
 import { checkFetch, checkImport, type Images } from '../volume/images.ts';
 import type { Uploads } from '../volume/uploads.ts';

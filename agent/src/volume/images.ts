@@ -3,7 +3,8 @@ import { invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts
 import type { Disks, ImageSeen } from '../drivers/disks.ts';
 import { checkBytes, checkDigest, checkUploadId } from '../ids.ts';
 import type { ImageOutcome } from '../operations/ledger.ts';
-import type { OperationKind, Operations, Work } from '../operations/operations.ts';
+import type { OperationKind, Work } from '../operations/operation.ts';
+import type { Operations } from '../operations/operations.ts';
 import type { PeerSource } from '../peer/dial.ts';
 import type { Tunnel, Tunnels } from '../peer/tunnels.ts';
 

@@ -4,7 +4,8 @@ import type { Disks, VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
 import { checkBytes, checkDigest, checkId } from '../ids.ts';
 import { readMark } from '../domain/metadata.ts';
-import type { OperationKind, Operations } from '../operations/operations.ts';
+import type { OperationKind } from '../operations/operation.ts';
+import type { Operations } from '../operations/operations.ts';
 import { seedFiles, type Seed } from './seed-files.ts';
 
 export interface SeedWanted {

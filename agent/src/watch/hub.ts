@@ -7,7 +7,8 @@ import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Drivers } from '../drivers/machine.ts';
 import type { HypervisorEvent } from '../drivers/hypervisor.ts';
-import type { Operations, OperationView } from '../operations/operations.ts';
+import type { OperationView } from '../operations/operation.ts';
+import type { Operations } from '../operations/operations.ts';
 import { domainReport, SOURCES, type ObjectKind, type SourceName, type WatchItem } from './items.ts';
 import { Refresher } from './refresher.ts';
 

@@ -3,7 +3,7 @@ import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host
 import type { DomainSeen, SilentDomain } from '../drivers/hypervisor.ts';
 import type { ImageSeen, VolumeSeen } from '../drivers/disks.ts';
 import { readMark } from '../domain/metadata.ts';
-import type { OperationView } from '../operations/operations.ts';
+import type { OperationView } from '../operations/operation.ts';
 
 export interface DomainReport {
   readonly uuid: string;

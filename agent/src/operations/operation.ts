@@ -1,0 +1,59 @@
+/** What an operation is: the kinds that services define, and how one is shown. What runs them is operations.ts. */
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import type { LongWork } from '../drivers/disks.ts';
+import type { ImageOutcome, LedgerEntry, OperationFailure } from './ledger.ts';
+
+export interface OperationView {
+  readonly id: string;
+  readonly state: LedgerEntry['state'];
+  readonly failure: OperationFailure | undefined;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  /** A fetch that waits for a peer to be offered. */
+  readonly needsSource: boolean;
+  readonly image: ImageOutcome | undefined;
+}
+
+export interface Work extends LongWork {
+  readonly operationId: string;
+  needSource(needed: boolean): void;
+}
+
+export interface OperationKind<R> {
+  readonly name: string;
+  /** Runs apart from the call, at most so many of this kind at a time, and again after a restart. */
+  readonly long?: { readonly atOnce: number };
+  /** Operations with the same key wait for each other. */
+  lockKey(request: R): string;
+  run(request: R, work: Work): Promise<ImageOutcome | void>;
+  /** Removes what the operation needed to run again: called when its success is on disk. */
+  succeeded?(request: R): Promise<void>;
+  /** Removes what an operation left that was cancelled or that failed for good. */
+  abandon?(request: R): Promise<void>;
+}
+
+export type OperationListener = (view: OperationView, kind: { readonly name: string; readonly long: boolean }) => void;
+
+const ID = /^[A-Za-z0-9._-]{1,200}$/;
+
+export function checkOperationId(id: string): void {
+  if (!ID.test(id))
+    throw invalidArgument('the operation id is missing or malformed (at most 200 of A-Z a-z 0-9 . _ -)');
+}
+
+export const running = (id: string): OperationView => ({
+  id,
+  state: 'running',
+  failure: undefined,
+  doneBytes: 0,
+  totalBytes: 0,
+  needsSource: false,
+  image: undefined,
+});
+
+export const viewOf = (e: LedgerEntry): OperationView => ({
+  ...running(e.id),
+  state: e.state,
+  failure: e.failure,
+  image: e.image,
+});
