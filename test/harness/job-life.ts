@@ -5,13 +5,14 @@
 import { drive } from '@berth/controller/jobs/engine/drive.ts';
 import type { DriveEnv } from '@berth/controller/jobs/engine/at.ts';
 import type { AnyJobDef, EngineDeps } from '@berth/controller/jobs/engine/define.ts';
-import { LiveJobs, Turns } from '@berth/controller/jobs/engine/live.ts';
+import { LiveJobs } from '@berth/controller/jobs/engine/live.ts';
 import { MemoryEngine, type MemoryDisk } from '@berth/controller/state/memory-engine.ts';
 import type { Batch } from '@berth/controller/state/engine.ts';
 import type { State } from '@berth/controller/state/state.ts';
 import { StateFailed, Store } from '@berth/controller/state/store.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
+import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 
 const MAX_ROUNDS = 2_000;
 
@@ -102,7 +103,7 @@ export class Life {
       clock: o.clock,
       random: { next: o.random },
       log: quiet,
-      turns: new Turns(16),
+      turns: new KeyedTurns(16),
       giveUpMs: Infinity,
       stopping: () => false,
       onLive: () => {},

@@ -7,8 +7,8 @@ import { ClusterError, chain, invalidArgument, isClusterError, notFound } from '
 import { REASONS } from '@berth/shared/errors/reasons.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import { newTraceId } from '@berth/shared/runtime/random.ts';
+import { KeyedTurns, Turns } from '@berth/shared/runtime/turns.ts';
 import type { Log } from '@berth/shared/log/log.ts';
-import { KeyedLock, Turns } from './keyed-lock.ts';
 import type { ImageOutcome, Ledger, LedgerEntry, OperationFailure } from './ledger.ts';
 import {
   checkOperationId,
@@ -38,7 +38,7 @@ const PROGRESS_EVERY_MS = 500;
 export class Operations {
   private readonly kinds = new Map<string, { kind: OperationKind<unknown>; turns: Turns | undefined }>();
   private readonly live = new Map<string, Live>();
-  private readonly locks = new KeyedLock();
+  private readonly locks = new KeyedTurns();
   private readonly listeners = new Set<OperationListener>();
   private readonly progress = new Map<string, Timer>();
   private stopping = false;

@@ -4,9 +4,9 @@
  */
 import { ClusterError, badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
+import { Turns } from '@berth/shared/runtime/turns.ts';
 import type { Disks } from '../drivers/disks.ts';
 import { checkBytes, checkUploadId } from '../ids.ts';
-import { Turns } from '../operations/keyed-lock.ts';
 import type { Ledger, LedgerEntry } from '../operations/ledger.ts';
 
 export interface UploadBegin {

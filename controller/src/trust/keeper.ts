@@ -10,6 +10,7 @@ import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
 import { newTraceId, type Random } from '@berth/shared/runtime/random.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
+import { Turns } from '@berth/shared/runtime/turns.ts';
 import { issuerAmong, readCertificate, trustDigest, type CertificateFacts } from '@berth/shared/trust/certificate.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
 import { formatAge, formatDuration } from '@berth/shared/units/duration.ts';
@@ -21,7 +22,6 @@ import type { CaPurpose } from './authority.ts';
 import { checkRequest } from './csr.ts';
 import type { Identity } from './identity.ts';
 import { noteActive, noteSigned, revokedSerials } from './register.ts';
-import { Turns } from './turns.ts';
 
 export interface KeeperDeps {
   readonly state: State;
@@ -134,7 +134,7 @@ export class CertificateKeeper {
     w.timer?.cancel();
     if (w.running) return void (w.again = true);
     w.running = true;
-    void this.turns.take(() => this.tend(hostId, w));
+    void this.turns.run(() => this.tend(hostId, w));
   }
 
   private forget(hostId: HostId): void {

@@ -4,12 +4,12 @@
  */
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Disks } from '../disks.ts';
 import { createDigestService } from './disks/digest-service.ts';
 import { createImageStore } from './disks/images.ts';
 import { importImage, type ImportParts } from './disks/import.ts';
-import { KeyedQueue } from './disks/locks.ts';
 import { createPool, type Pool } from './disks/pool.ts';
 import { ensureSeed } from './disks/seeds.ts';
 import { readSerialLog, removeSerialLog } from './disks/serial-logs.ts';
@@ -40,7 +40,7 @@ interface Parts extends ImportParts {
 export function createDisks(options: LinuxDisksOptions): Disks {
   const parts = assemble(options);
   const { pool } = parts;
-  const locks = new KeyedQueue();
+  const locks = new KeyedTurns();
   const opened = open(parts, options.clock);
   // told by the first call that needs the pool
   opened.catch(() => undefined);

@@ -4,9 +4,10 @@ import type { HostId } from '@berth/shared/model/ids.ts';
 import type { Job } from '@berth/shared/model/job.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
+import type { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import type { State, Tx } from '../../state/state.ts';
 import type { AnyJobDef, AnyStep, EngineDeps, LocalContext, RemoteContext, StepContext, Wait } from './define.ts';
-import type { LiveJob, Turns } from './live.ts';
+import type { LiveJob } from './live.ts';
 import { readLog, type JobRecord, type StepRecord } from './log.ts';
 
 export interface DriveEnv {
@@ -15,7 +16,8 @@ export interface DriveEnv {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Pick<Log, 'debug' | 'error' | 'warn'>;
-  readonly turns: Turns;
+  /** At most so many calls of jobs at one host at a time: a silent host holds up nobody but its own jobs. */
+  readonly turns: KeyedTurns<HostId>;
   /** How long an undo waits for a silent host before what is left there becomes a debt. */
   readonly giveUpMs: number;
   /** The controller stops: begin nothing, log nothing more. */

@@ -58,12 +58,12 @@ async function undoRemote(at: At): Promise<Outcome | undefined> {
 /** First no operation of the step may run or arrive any more; only then is its effect taken back. */
 async function inTurn(at: At, host: HostId | undefined): Promise<Wait | void> {
   const { signal } = (at.live.abort = new AbortController());
-  const release = await at.env.turns.take(host, signal);
+  const release = host === undefined ? undefined : await at.env.turns.take(host, signal);
   try {
     if (host !== undefined) for (const op of call.operations(at)) await at.env.deps.cancelOperation?.(host, op);
     return await call.undoRemote(at, remoteContext(at, at.live.nextTry(`${at.step.name}.undo`)));
   } finally {
-    release();
+    release?.();
   }
 }
 

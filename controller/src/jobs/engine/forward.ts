@@ -104,7 +104,8 @@ async function inTurn(at: At): Promise<unknown> {
   const timer = Number.isFinite(ms) ? at.env.clock.after(Math.max(0, ms), () => abort.abort('deadline')) : undefined;
   let release: (() => void) | undefined;
   try {
-    release = await at.env.turns.take(call.host(at), abort.signal);
+    const host = call.host(at);
+    if (host !== undefined) release = await at.env.turns.take(host, abort.signal);
     return await call.remote(at, remoteContext(at, at.live.nextTry(at.step.name)));
   } finally {
     timer?.cancel();

@@ -1,4 +1,4 @@
-/** What is known about running jobs only while the process lives: tries, progress, abort signals, turns at hosts. */
+/** What is known about running jobs only while the process lives: tries, progress, abort signals. */
 import type { HostId, JobId } from '@berth/shared/model/ids.ts';
 
 export interface Progress {
@@ -36,48 +36,6 @@ export class LiveJob {
   clearErrors(step: string): void {
     this.#errors.delete(step);
   }
-}
-
-/**
- * Turns at hosts: at most so many calls of jobs at one host at a time. There is no bound over all hosts, so a silent
- * host holds up nobody but its own jobs.
- */
-export class Turns {
-  readonly #hosts = new Map<HostId, { busy: number; queue: (() => void)[] }>();
-
-  constructor(private readonly perHost: number) {}
-
-  /** Resolves with the function that ends the turn; rejects when aborted before its turn has come. */
-  async take(hostId: HostId | undefined, signal: AbortSignal): Promise<() => void> {
-    if (hostId === undefined) return () => {};
-    const host = this.#hosts.get(hostId) ?? { busy: 0, queue: [] };
-    this.#hosts.set(hostId, host);
-    if (host.busy < this.perHost) host.busy++;
-    else await queued(host.queue, signal);
-    return () => this.#leave(hostId, host);
-  }
-
-  #leave(hostId: HostId, host: { busy: number; queue: (() => void)[] }): void {
-    const next = host.queue.shift();
-    if (next) return next();
-    host.busy--;
-    if (host.busy === 0) this.#hosts.delete(hostId);
-  }
-}
-
-function queued(queue: (() => void)[], signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const leave = (): void => {
-      queue.splice(queue.indexOf(turn), 1);
-      reject(new Error('aborted before its turn'));
-    };
-    const turn = (): void => {
-      signal.removeEventListener('abort', leave);
-      resolve();
-    };
-    queue.push(turn);
-    signal.addEventListener('abort', leave, { once: true });
-  });
 }
 
 export class LiveJobs {

@@ -5,12 +5,13 @@ import type { JobId } from '@berth/shared/model/ids.ts';
 import { isEnded, type Job, type JobEvent, type JobView } from '@berth/shared/model/job.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { systemRandom, type Random } from '@berth/shared/runtime/random.ts';
+import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import type { State, Tx } from '../../state/state.ts';
 import type { DriveEnv } from './at.ts';
 import { acceptJob, cancelJob, retryJob } from './control.ts';
 import type { AnyJobDef, EngineDeps } from './define.ts';
 import type { Jobs } from './jobs.ts';
-import { Turns, type Progress } from './live.ts';
+import type { Progress } from './live.ts';
 import { Runner } from './runner.ts';
 import { joinedIn, startJob } from './start.ts';
 import { viewOf } from './view.ts';
@@ -56,7 +57,7 @@ class OpenJobs implements Jobs {
       clock: o.clock,
       random: o.random ?? systemRandom,
       log: o.log,
-      turns: new Turns(o.callsPerHost ?? 16),
+      turns: new KeyedTurns(o.callsPerHost ?? 16),
       giveUpMs: o.giveUpMs ?? 5 * 60_000,
       stopping: () => this.#stopping,
       onLive: (job) => this.#changed(job.id),

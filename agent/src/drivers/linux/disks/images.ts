@@ -6,10 +6,10 @@ import { chmod, chown, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { CHUNK_BYTES } from '@berth/shared/disk/digest.ts';
 import { notFound } from '@berth/shared/errors/cluster-error.ts';
+import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import type { ImageSeen } from '../../disks.ts';
 import type { DiskDigest } from './digest.ts';
 import { codeOf, sizeOf, syncDir, syncFile, tellingFull, writeAtomic } from './files.ts';
-import { KeyedQueue } from './locks.ts';
 import type { Pool } from './pool.ts';
 
 /** images/<hex>.json. The chunk hashes lie beside it in <hex>.chunks, 32 bytes each, with holes where the disk is zeros. */
@@ -41,7 +41,7 @@ export interface ImageStore {
 
 export function createImageStore(pool: Pool): ImageStore {
   const find = (digest: string): Promise<ImageSeen | undefined> => readImage(pool, digest);
-  const queue = new KeyedQueue();
+  const queue = new KeyedTurns();
   const digests = async (): Promise<string[]> =>
     (await readdir(pool.imagesDir)).filter((n) => IMAGE_FILE.test(n)).map((n) => `sha256:${n.slice(0, 64)}`);
   return {

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { digestHex } from '@berth/shared/disk/digest.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import { accepts, type Helpers } from '../helpers.ts';
 import type { ImageStore } from './images.ts';
-import { KeyedQueue } from './locks.ts';
 import type { Pool } from './pool.ts';
 
 /** Name under which an image's socket exports the disk; the tunnel and the fetch rely on it. */
@@ -41,7 +41,7 @@ const helperName = (digest: string): string => `${PREFIX}${digestHex(digest).sli
 
 export function createImageServers(parts: Parts): ImageServers {
   const { pool, helpers, clock, log } = parts;
-  const queue = new KeyedQueue();
+  const queue = new KeyedTurns();
   /** When each was last asked for. */
   const lastUsed = new Map<string, number>();
   const watch = (): unknown =>
