@@ -146,6 +146,17 @@ function volumes(s: Shared): void {
     expect(await s.disks.listVolumes()).toMatchObject([{ ...spec, seed: false }]);
   });
 
+  it('finds one volume as it lists it, and none that is not there', async () => {
+    const imageDigest = await imported(s.disks);
+    const ids = ['v-1', 'v-2', 'v-3', 'v-4'];
+    await Promise.all(ids.map((volumeId) => s.disks.ensureVolume({ ...blank, volumeId, imageDigest })));
+    const all = await s.disks.listVolumes();
+    expect(all.map((v) => v.volumeId).sort()).toEqual(ids);
+    for (const v of all) expect(await s.disks.findVolume(v.volumeId)).toEqual(v);
+    expect(await s.disks.findVolume('v-5')).toBeUndefined();
+    await expect(s.disks.findVolume('../v')).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+  });
+
   it('refuses another size, image or owner for a volume that exists', async () => {
     const spec = { ...blank, imageDigest: await imported(s.disks) };
     const second = await imported(s.disks, 2);

@@ -3,7 +3,7 @@ import { badState } from '@berth/shared/errors/cluster-error.ts';
 import type { Disks } from '../drivers/disks.ts';
 import type { DomainSpec } from './spec.ts';
 
-type Needed = Pick<Disks, 'listVolumes' | 'listImages' | 'volumePath' | 'imagePath'>;
+type Needed = Pick<Disks, 'findVolume' | 'listImages' | 'volumePath' | 'imagePath'>;
 
 /** Gives the image of each volume that has one. @throws BAD_STATE: a disk, the seed or an image is not there. */
 export async function needFiles(
@@ -11,20 +11,20 @@ export async function needFiles(
   disks: Needed,
   hostName: string,
 ): Promise<ReadonlyMap<string, string | undefined>> {
-  const volumes = new Map((await disks.listVolumes()).map((v) => [v.volumeId, v]));
-  const images = new Set<string>();
+  const imageOf = new Map<string, string | undefined>();
   const wanted = spec.disks.map((d) => ({ id: d.volumeId, seed: false, what: `disk ${d.target}` }));
   if (spec.seedVolumeId !== undefined) wanted.push({ id: spec.seedVolumeId, seed: true, what: 'seed' });
   for (const { id, seed, what } of wanted) {
-    const v = volumes.get(id);
+    const v = await disks.findVolume(id);
     if (v === undefined || v.seed !== seed) throw gone(spec, hostName, what, disks.volumePath(id, seed));
     if (v.vmId !== spec.vmId) throw badState(`volume ${id} belongs to ${v.vmId}, not to vm ${spec.name}`);
-    if (v.imageDigest !== undefined) images.add(v.imageDigest);
+    imageOf.set(id, v.imageDigest);
   }
-  const there = new Set(images.size === 0 ? [] : (await disks.listImages()).map((i) => i.digest));
-  const lost = [...images].find((digest) => !there.has(digest));
+  const images = [...imageOf.values()].filter((digest) => digest !== undefined);
+  const there = new Set(images.length === 0 ? [] : (await disks.listImages()).map((i) => i.digest));
+  const lost = images.find((digest) => !there.has(digest));
   if (lost !== undefined) throw gone(spec, hostName, 'image', disks.imagePath(lost));
-  return new Map([...volumes.values()].map((v) => [v.volumeId, v.imageDigest]));
+  return imageOf;
 }
 
 const gone = (spec: DomainSpec, hostName: string, what: string, path: string): Error =>

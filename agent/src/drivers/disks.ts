@@ -85,6 +85,8 @@ export interface Disks {
   serveImage(digest: string): Promise<string>;
 
   listVolumes(): Promise<readonly VolumeSeen[]>;
+  /** One of them, without looking at the others; undefined when there is none. */
+  findVolume(volumeId: string): Promise<VolumeSeen | undefined>;
   /** Twice is once; with another size or parent: ALREADY_EXISTS. */
   ensureVolume(spec: VolumeSpec): Promise<void>;
   ensureSeed(spec: SeedSpec): Promise<void>;

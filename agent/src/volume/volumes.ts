@@ -70,7 +70,7 @@ export class Volumes {
   }
 
   private async doRemove(volumeId: string): Promise<void> {
-    const volume = (await this.list()).find((v) => v.volumeId === volumeId);
+    const volume = await this.deps.disks.findVolume(volumeId);
     if (volume !== undefined) await this.refuseWhileRunning(volume);
     await this.deps.disks.removeVolume(volumeId);
   }

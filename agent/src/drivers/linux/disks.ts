@@ -18,7 +18,7 @@ import { listSidecars } from './disks/sidecars.ts';
 import { spaceOf } from './disks/space.ts';
 import { openPool } from './disks/startup.ts';
 import { createUploads } from './disks/uploads.ts';
-import { ensureVolume, listVolumes, removeVolume } from './disks/volumes.ts';
+import { ensureVolume, findVolume, listVolumes, removeVolume } from './disks/volumes.ts';
 import { createExec, type Exec } from './exec.ts';
 import { createFetcher, type Fetcher } from './fetch/fetcher.ts';
 import { createHelpers } from './helpers.ts';
@@ -64,8 +64,12 @@ export function createDisks(options: LinuxDisksOptions): Disks {
     removeImage: ready((digest) => onImage(digest, () => removeImage(parts, digest))),
     serveImage: ready((digest) => onImage(digest, () => parts.servers.serve(digest))),
     listVolumes: ready(() => listVolumes(pool)),
+    findVolume: ready((id) => findVolume(pool, id)),
     ensureVolume: ready((spec) =>
-      onVolume(spec.volumeId, () => onImage(spec.imageDigest ?? '', () => ensureVolume(parts, spec))),
+      onVolume(spec.volumeId, () => {
+        const make = () => ensureVolume(parts, spec);
+        return spec.imageDigest === undefined ? make() : onImage(spec.imageDigest, make);
+      }),
     ),
     ensureSeed: ready((spec) => onVolume(spec.volumeId, () => ensureSeed(parts, spec))),
     removeVolume: ready((id) => onVolume(id, () => removeVolume(pool, id))),

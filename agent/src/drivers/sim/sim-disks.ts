@@ -41,6 +41,10 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): Disks 
     },
     serveImage: (digest) => servers.serve(digest),
     listVolumes: async () => listVolumes(host),
+    findVolume: async (volumeId) =>
+      host.volumes.has(checkFileName('volume', volumeId))
+        ? listVolumes(host).find((v) => v.volumeId === volumeId)
+        : undefined,
     ensureVolume: async (spec) => ensureVolume(host, spec),
     ensureSeed: async (spec) => ensureSeed(host, spec),
     removeVolume: async (volumeId) => void host.volumes.delete(volumeId),

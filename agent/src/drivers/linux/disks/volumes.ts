@@ -94,13 +94,23 @@ export async function removeVolume(pool: Pool, volumeId: string): Promise<void> 
 /** Virtual sizes by path. A guest that writes changes its file, which is then read again. */
 const sizes = new WeakMap<Pool, FileCache<number>>();
 
-export async function listVolumes(pool: Pool): Promise<readonly VolumeSeen[]> {
+function sizesIn(pool: Pool): FileCache<number> {
   const cache = sizes.get(pool) ?? new FileCache<number>();
   sizes.set(pool, cache);
+  return cache;
+}
+
+export async function listVolumes(pool: Pool): Promise<readonly VolumeSeen[]> {
+  const cache = sizesIn(pool);
   const sidecars = await listSidecars(pool);
   const seen = await Promise.all(sidecars.map((s) => observe(pool, s, cache)));
   cache.keep(new Set(sidecars.map((s) => pool.volumePath(s.volumeId, s.seed))));
   return seen.filter((v) => v !== undefined);
+}
+
+export async function findVolume(pool: Pool, volumeId: string): Promise<VolumeSeen | undefined> {
+  const sidecar = await readSidecar(pool, volumeId);
+  return sidecar && observe(pool, sidecar, sizesIn(pool));
 }
 
 /** Undefined while it is being made. The size is the file's own: somebody may have grown the disk. */
