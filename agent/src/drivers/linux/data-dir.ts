@@ -7,6 +7,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { badState } from '@berth/shared/errors/cluster-error.ts';
 import type { Exec } from './exec.ts';
+import { withUnitAdvice } from './unit-paths.ts';
 
 /** Holds until the process ends. @throws BAD_STATE when another agent has it, or when it cannot be written to. */
 export async function claimDataDir(dataDir: string, exec: Pick<Exec, 'run'>): Promise<void> {
@@ -30,7 +31,7 @@ async function openLock(dataDir: string, path: string): Promise<number> {
     // a number and not a FileHandle, which would be closed when nobody refers to it any more
     return openSync(path, 'a+', 0o600);
   } catch (e) {
-    throw badState(`the data directory ${dataDir} cannot be used: ${(e as Error).message}`);
+    throw badState(`the data directory ${dataDir} cannot be used: ${withUnitAdvice(dataDir, (e as Error).message)}`);
   }
 }
 

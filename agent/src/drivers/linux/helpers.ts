@@ -3,7 +3,6 @@
  * log, and is found again after an agent restart by a mark in its environment, never by a process id that somebody else may
  * have by now. Under systemd each runs in a unit of its own, so an agent upgrade doesn't end it.
  */
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chmod, chown, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -13,6 +12,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Confinement } from './confine.ts';
 import type { Pool } from './disks/pool.ts';
 import type { Exec } from './exec.ts';
+import { helperUnitArgs } from './helper-unit.ts';
 
 export interface HelperSpec {
   /** Names the folder and the unit; at most 24 characters, because socket paths are short. */
@@ -80,11 +80,9 @@ async function launch({ exec, pool }: { exec: Exec; pool: Pool }, spec: HelperSp
   const argv = spec.confined
     ? await exec.confinedCommand(spec.program, spec.args, spec.confined)
     : [spec.program, ...spec.args];
-  // two agents on one machine (tests) have units of their own
-  const unit = `berth-${createHash('sha256').update(pool.dataDir).digest('hex').slice(0, 6)}-${spec.name}`;
-  const properties = [`StandardOutput=append:${logFile}`, `StandardError=append:${logFile}`].flatMap((p) => ['-p', p]);
-  const options = ['--quiet', '--collect', `--unit=${unit}`, `--setenv=${MARK}=${dir}`, ...properties];
-  await exec.run('systemd-run', [...options, '--', ...argv], { what: `starting ${spec.program}` });
+  const { dataDir } = pool;
+  const unit = { name: spec.name, dataDir, logFile, env: { [MARK]: dir }, confined: spec.confined !== undefined };
+  await exec.run('systemd-run', helperUnitArgs(unit, argv), { what: `starting ${spec.program}` });
 }
 
 async function waitForSocket(

@@ -5,6 +5,7 @@
 import type { HostCheck } from '@berth/shared/model/host.ts';
 import { PACKAGES } from './packages.ts';
 import type { CgroupVersion } from './procfs.ts';
+import { unitAdvice, withUnitAdvice } from './unit-paths.ts';
 
 export type DomainTypeSetting = 'auto' | 'kvm' | 'qemu';
 
@@ -22,6 +23,8 @@ export interface HostSeen {
   readonly dataDir: string;
   /** Why it cannot be written to. */
   readonly dataDirFault: string | undefined;
+  /** Whether the agent's unit, where there is one, lets the agent write to it. */
+  readonly unitMayWrite: boolean;
   readonly bridgeModule: boolean;
   readonly tun: boolean;
 }
@@ -121,8 +124,11 @@ function libvirt(seen: HostSeen): HostCheck {
 
 function dataDir(seen: HostSeen): HostCheck {
   const name = 'data-directory';
-  if (seen.dataDirFault === undefined) return passed(name, `${seen.dataDir} can be written to`);
-  return failed(name, `${seen.dataDir} cannot be written to (${seen.dataDirFault}): mount or repair it`);
+  const { dataDir: dir, dataDirFault: fault } = seen;
+  if (fault !== undefined)
+    return failed(name, `${dir} cannot be written to (${withUnitAdvice(dir, fault)}): mount or repair it`);
+  if (!seen.unitMayWrite) return failed(name, `${dir} cannot be written to by the agent's service: ${unitAdvice(dir)}`);
+  return passed(name, `${dir} can be written to`);
 }
 
 function bridge(seen: HostSeen): HostCheck {

@@ -74,6 +74,7 @@ const GOOD: HostSeen = {
   libvirtSocket: '/run/libvirt/libvirt-sock',
   dataDir: '/var/lib/berth',
   dataDirFault: undefined,
+  unitMayWrite: true,
   bridgeModule: true,
   tun: true,
 };
@@ -102,6 +103,15 @@ describe('the checks of a host', () => {
     expect(detail('programs')).toBe('not installed: qemu-img, qemu-nbd, ip; apt-get install qemu-utils iproute2');
     expect(detail('kvm')).toContain('modprobe');
     expect(detail('clock')).toContain('cannot tell');
+    expect(detail('data-directory')).toContain('ReadWritePaths=/var/lib/berth');
+  });
+
+  it('name the unit where it keeps the agent from its data directory', () => {
+    const [bad] = judge({ ...GOOD, dataDir: '/srv/berth', unitMayWrite: false }).filter((c) => !c.ok);
+    expect(bad).toMatchObject({ name: 'data-directory', fatal: true });
+    expect(bad?.detail).toMatch(
+      /^\/srv\/berth cannot be written to by the agent's service: .*ReadWritePaths=\/srv\/berth/,
+    );
   });
 
   it('do not ask for KVM where emulation is configured, and insist on it where KVM is', () => {

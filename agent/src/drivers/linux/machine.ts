@@ -17,6 +17,7 @@ import {
   parseStartTicks,
   type CpuTimes,
 } from './procfs.ts';
+import { AGENT_UNIT, UNIT_DATA_DIR, UNIT_PROPERTIES, unitMayWrite } from './unit-paths.ts';
 
 export interface MachineOptions {
   readonly exec: Pick<Exec, 'run'>;
@@ -90,6 +91,7 @@ class Look {
       missingPrograms: await this.missingPrograms(),
       libvirtSocket: await this.libvirtSocket(),
       dataDirFault: await writeFault(dataDir),
+      unitMayWrite: await this.unitMayWrite(),
       bridgeModule: await this.exists('/sys/module/bridge'),
       tun: await this.exists('/dev/net/tun'),
     };
@@ -118,6 +120,14 @@ class Look {
     const leap = /^Leap status\s*: (.*)$/m.exec(await this.ask('chronyc', ['-n', 'tracking']))?.[1];
     if (leap === undefined) return 'unknown';
     return leap.trim() === 'Not synchronised' ? 'not-synchronised' : 'synchronised';
+  }
+
+  /** Told also to who runs `berth-agent check` by hand, outside the unit. */
+  private async unitMayWrite(): Promise<boolean> {
+    const { dataDir } = this.options;
+    if (dataDir === UNIT_DATA_DIR) return true;
+    const wanted = UNIT_PROPERTIES.map((p) => `--property=${p}`);
+    return unitMayWrite(await this.ask('systemctl', ['show', ...wanted, AGENT_UNIT]), dataDir);
   }
 
   /** Empty when it cannot be asked. */
