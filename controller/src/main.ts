@@ -10,6 +10,7 @@ import { StateFailed } from './state/store.ts';
 import { backupCommands } from './backup/commands.ts';
 import { lifetimesOf, loadConfig, printConfig, type Config } from './config.ts';
 import { createController } from './controller.ts';
+import { actAsOwner } from './owner.ts';
 import { initialise, renewAdminToken } from './trust/init.ts';
 
 interface Flags {
@@ -33,6 +34,7 @@ async function init(flags: Flags & { readonly address: readonly string[] }): Pro
   const config = readConfig(flags);
   const log = createLog(NAME, config.logLevel);
   const { dataDir } = config;
+  actAsOwner(dataDir);
   const lifetimes = lifetimesOf(config);
   const made = await onDiskOf(
     dataDir,
@@ -47,12 +49,14 @@ async function adminToken(flags: Flags): Promise<void> {
   const config = readConfig(flags);
   const log = createLog(NAME, config.logLevel);
   const { dataDir } = config;
+  actAsOwner(dataDir);
   const file = await onDiskOf(dataDir, renewAdminToken({ dataDir, clock: systemClock, log, workerFile }));
   say(`log in: berth login --token-file ${file}`);
 }
 
 async function run(flags: Flags): Promise<void> {
   const config = readConfig(flags);
+  actAsOwner(config.dataDir);
   const log = createLog(NAME, config.logLevel);
   const startedAt = systemClock.monotonic();
   const controller = createController({
