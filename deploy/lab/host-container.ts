@@ -13,13 +13,18 @@ export interface HostSpec {
   readonly bridgeAddress: string;
   /** Puts a file system of this size at `path` (default /var/lib/berth), to be filled up. Lost when the host reboots. */
   readonly disk?: { readonly limitBytes: number; readonly path?: string } | undefined;
+  /** Process 1; default tini, which only reaps. With systemd, units run as on a real host. */
+  readonly init?: 'tini' | 'systemd' | undefined;
 }
 
 export const READY_SOCKET = '/run/libvirt/libvirt-sock';
+/** systemd makes sockets first; whoever logs in earlier than this is told to wait. */
+const BOOTED = 'systemctl is-active multi-user.target';
 
 /** Answers the container's id, once libvirt's socket is there. */
 export async function startHostContainer(spec: HostSpec): Promise<string> {
   const { GenericContainer, Wait } = await loadTestcontainers();
+  const systemd = spec.init === 'systemd';
 
   /** testcontainers has no option for devices, fixed addresses or volumes of its own: they are set underneath. */
   class HostContainer extends GenericContainer {
@@ -28,13 +33,18 @@ export async function startHostContainer(spec: HostSpec): Promise<string> {
       this.hostConfig.Devices = [
         { PathOnHost: '/dev/net/tun', PathInContainer: '/dev/net/tun', CgroupPermissions: 'rwm' },
       ];
+      // dockerode's types do not know it
+      if (systemd) Object.assign(this.hostConfig, { CgroupnsMode: 'private' });
       this.createOpts.NetworkingConfig = {
         EndpointsConfig: { [spec.network]: { Aliases: [spec.name], IPAMConfig: { IPv4Address: spec.address } } },
       };
     }
   }
 
-  const container = await new HostContainer()
+  const host = new HostContainer();
+  // systemd must be process 1, where tini is otherwise
+  if (systemd) host.withEntrypoint(['/opt/berth/deploy/lab/host/entrypoint.sh']);
+  const container = await host
     .withName(`berth-${spec.label}-${spec.name}`)
     .withHostname(spec.name)
     .withNetworkMode(spec.network)
@@ -46,7 +56,10 @@ export async function startHostContainer(spec: HostSpec): Promise<string> {
     })
     .withAddedCapabilities('SYS_ADMIN', 'NET_ADMIN', 'SYS_PTRACE', 'SYS_NICE')
     .withSecurityOpt('seccomp=unconfined', 'apparmor=unconfined')
-    .withEnvironment({ BERTH_BRIDGE_ADDRESS: spec.bridgeAddress })
+    .withEnvironment({
+      BERTH_BRIDGE_ADDRESS: spec.bridgeAddress,
+      ...(systemd ? { BERTH_INIT: 'systemd', container: 'docker' } : {}),
+    })
     .withBindMounts([
       { source: findRoot(), target: '/opt/berth', mode: 'ro' },
       { source: nodeBinary, target: '/usr/local/bin/node', mode: 'ro' },
@@ -54,7 +67,9 @@ export async function startHostContainer(spec: HostSpec): Promise<string> {
     .withTmpFs(tmpfs(spec))
     .withAutoCleanup(false)
     .withAutoRemove(false)
-    .withWaitStrategy(Wait.forSuccessfulCommand(`test -S ${READY_SOCKET}`).withStartupTimeout(60_000))
+    .withWaitStrategy(
+      Wait.forSuccessfulCommand(systemd ? BOOTED : `test -S ${READY_SOCKET}`).withStartupTimeout(60_000),
+    )
     .start();
   return container.getId();
 }

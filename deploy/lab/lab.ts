@@ -15,6 +15,8 @@ export interface LabOptions {
   readonly label: string;
   /** For tests of a full disk: every host gets its disk directory as a file system of this size. */
   readonly disk?: HostSpec['disk'];
+  /** What process 1 of every host is. */
+  readonly init?: HostSpec['init'];
 }
 
 export interface Lab {
@@ -41,6 +43,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
           label,
           bridgeAddress: bridgeAddress(index),
           disk: options.disk,
+          init: options.init,
         });
         return new LabHost(engine, engine.getContainer(id), identity);
       }),

@@ -1,7 +1,8 @@
 #!/bin/sh
 # What a lab host does when it boots (tini is process 1 and reaps): gives itself a boot id and a machine id, a bridge, and
 # a libvirt that listens on its UNIX socket only. libvirtd comes back when it dies, as systemd would have it, unless
-# /run/berth-hold-libvirtd exists. The agent is not started here.
+# /run/berth-hold-libvirtd exists. With BERTH_INIT=systemd (then this script is process 1) all of that is systemd's, as on a
+# real host. The agent is not started here.
 set -eu
 
 mount -o remount,rw /proc/sys 2>/dev/null || true
@@ -31,6 +32,13 @@ CONF
 ip link add br0 type bridge 2>/dev/null || true
 ip addr replace "${BERTH_BRIDGE_ADDRESS:-10.77.0.254/24}" dev br0
 ip link set br0 up
+
+if [ "${BERTH_INIT:-}" = systemd ]; then
+  # a tree of control groups of its own (the container has its own namespace of them), without controllers
+  umount -R /sys/fs/cgroup
+  mount -t cgroup2 cgroup2 /sys/fs/cgroup
+  exec /lib/systemd/systemd --log-target=console --show-status=no
+fi
 
 mkdir -p /var/lib/berth /run/libvirt /run/lock # libvirt locks consoles there
 virtlogd -d
