@@ -77,6 +77,18 @@ export class Cluster {
     return cluster;
   }
 
+  /** A controller that somebody else started and will end, with the login line of its administrator. */
+  static async elsewhere(address: string, loginLine: string): Promise<Cluster> {
+    const { path, remove } = temporaryDirectory();
+    const cluster = new Cluster(path, address, '', remove, {});
+    const file = join(path, 'admin-token');
+    writeFileSync(file, loginLine);
+    const r = await cluster.berth('login', '--token-file', file);
+    if (r.code === 0) return cluster;
+    remove();
+    throw new Error(r.err);
+  }
+
   private async login(file = join(this.dataDir, 'admin-token')): Promise<void> {
     await eventually('login', async () => {
       if (!this.controller.running) throw new Error(this.controller.output);
