@@ -7,7 +7,7 @@ import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { sqliteWorkerFile } from '@berth/test/harness/sqlite-worker.ts';
 import { actAs } from '../state/actor.ts';
 import { openState } from '../state/open-state.ts';
-import { aVm } from '../state/samples.ts';
+import { aJob, aVm } from '../state/samples.ts';
 import { initState } from '../state/sqlite/init.ts';
 import { Sqlite } from '../state/sqlite/library.ts';
 import type { State } from '../state/state.ts';
@@ -86,6 +86,16 @@ describe('a change by a caller', () => {
     expect(JSON.parse(changed!.after)).toMatchObject({ 'vm/web': { spec: { vcpus: 7, userData: '[redacted]' } } });
     expect(JSON.stringify([changed, made])).not.toContain('MARKER-1');
     expect(changed!.revision).toBe(state.revision);
+  });
+
+  it('is about the VM when it starts a job on it, so that whoever stopped or deleted it is found by its name', async () => {
+    const job = aJob({ kind: 'vm.delete', subject: 'web' });
+    await actAs(ann('VmService.DeleteVm'), () => state.update((tx) => tx.jobs.put(job)));
+    await actAs(ann('JobService.CancelJob'), () => state.update((tx) => tx.jobs.put({ ...job, cancelRequested: true })));
+    expect(await rows({ object: 'web' })).toMatchObject([
+      { method: 'VmService.DeleteVm', objectKind: 'vm', object: 'web', jobId: job.id },
+    ]);
+    expect(await rows({ object: job.id })).toMatchObject([{ method: 'JobService.CancelJob', objectKind: 'job' }]);
   });
 
   it('has none when it is refused or changes nothing, and the controller itself has none', async () => {

@@ -1,5 +1,6 @@
 /** The audit row of an update: what it changed in the rows that people know, before and after, without secrets. Pure reads. */
 import type { AuditEntry } from '@berth/shared/model/audit.ts';
+import type { Job } from '@berth/shared/model/job.ts';
 import { redact } from '@berth/shared/model/redact.ts';
 import type { Actor } from './actor.ts';
 import type { Journal } from './journal.ts';
@@ -42,14 +43,23 @@ export function auditEntry(
   const [first] = all;
   if (first === undefined) return undefined;
   const job = all.find((t) => t.kind === 'job');
+  const about = aboutOf(first);
   const { tokenId, peer, method } = actor;
   const user = actor.user || loggedIn(first);
   return {
-    ...{ atMs: nowMs, user, tokenId, peer, method, objectKind: first.kind, object: first.name },
+    ...{ atMs: nowMs, user, tokenId, peer, method, objectKind: about.kind, object: about.name },
     ...{ outcome: 'done', reason: '', message: '', count: 1, jobId: job?.id ?? '' },
     before: text(all, (t) => t.before),
     after: text(all, (t) => t.after),
   };
+}
+
+/** Who starts a job changes what the job works on: `audit list --object web` must tell who stopped and who deleted web. */
+function aboutOf({ kind, name, isNew, after }: Touched): { readonly kind: string; readonly name: string } {
+  if (kind !== 'job' || !isNew) return { kind, name };
+  const { kind: jobKind, subject } = after as Pick<Job, 'kind' | 'subject'>;
+  const noun = jobKind.split('.', 1)[0] ?? '';
+  return SHOWN.some(([, shown]) => shown === noun) ? { kind: noun, name: subject } : { kind, name };
 }
 
 /** Who logs in is known only by the token that this makes. */
