@@ -10,7 +10,7 @@ const columns = (nowMs: number): Column<Alarm>[] => [
   { title: 'SEVERITY', cell: (a) => a.severity },
   { title: 'KIND', cell: (a) => a.kind },
   { title: 'FOR', cell: (a) => formatAge(nowMs - Number(a.sinceMs)), right: true },
-  { title: 'WHAT', cell: (a) => a.message },
+  { title: 'WHAT', cell: (a) => a.message, prose: true },
   { title: 'SUBJECT', cell: (a) => `${a.subjectKind} ${a.subject}`, wide: true },
   { title: 'WHAT TO DO', cell: (a) => a.advice, wide: true },
 ];

@@ -16,7 +16,7 @@ const columns: Column<AuditRow>[] = [
   { title: 'ROW', cell: (r) => String(r.seq), right: true },
   { title: 'TIME', cell: (r) => time(r.atMs) },
   { title: 'USER', cell: (r) => r.user },
-  { title: 'FROM', cell: (r) => r.peer },
+  { title: 'FROM', cell: (r) => r.peer, spare: 1 },
   { title: 'METHOD', cell: (r) => r.method },
   { title: 'OBJECT', cell: (r) => [r.objectKind, r.object].filter(Boolean).join(' ') },
   { title: 'OUTCOME', cell: outcome },
@@ -24,7 +24,7 @@ const columns: Column<AuditRow>[] = [
   { title: 'TOKEN', cell: (r) => r.tokenId, wide: true },
   { title: 'BEFORE', cell: (r) => r.before, wide: true },
   { title: 'AFTER', cell: (r) => r.after, wide: true },
-  { title: 'WHY', cell: (r) => r.message },
+  { title: 'WHY', cell: (r) => r.message, prose: true },
 ];
 
 export const auditList: Command = {

@@ -20,7 +20,7 @@ const columns = (nowMs: number): Column<Certificate>[] => [
   { title: 'PURPOSE', cell: (c) => c.purpose },
   { title: 'STATE', cell: (c) => c.state },
   { title: 'EXPIRES', cell: (c) => when(c.notAfterMs, nowMs) },
-  { title: 'RENEWS', cell: (c) => when(c.renewsAtMs, nowMs) },
+  { title: 'RENEWS', cell: (c) => when(c.renewsAtMs, nowMs), spare: 1 },
   { title: 'SERIAL', cell: (c) => c.serial },
   { title: 'VALID FROM', cell: (c) => time(c.notBeforeMs), wide: true },
   { title: 'VALID UNTIL', cell: (c) => time(c.notAfterMs), wide: true },

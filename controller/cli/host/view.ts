@@ -27,7 +27,7 @@ const memory = ({ capacity: c }: HostView): string =>
 export const hostColumns = (nowMs: number): Column<HostView>[] => [
   { title: 'NAME', cell: (h) => h.name },
   { title: 'STATE', cell: (h) => h.state },
-  { title: 'ADDRESS', cell: (h) => h.address },
+  { title: 'ADDRESS', cell: (h) => h.address, spare: 2 },
   { title: 'VMS', cell: vms },
   {
     title: 'VCPU',
@@ -41,7 +41,7 @@ export const hostColumns = (nowMs: number): Column<HostView>[] => [
     cell: (h) => (h.state === 'up' || h.state === 'maintenance' ? percent(h.capacity?.cpuUsed ?? 0) : ''),
     right: true,
   },
-  { title: 'AGE', cell: (h) => formatAge(nowMs - Number(h.createdAtMs)) },
+  { title: 'AGE', cell: (h) => formatAge(nowMs - Number(h.createdAtMs)), spare: 1 },
   {
     title: 'LABELS',
     cell: (h) =>

@@ -13,13 +13,17 @@ interface ImageView extends Omit<Image, 'state'> {
 }
 const imageView = (i: Image): ImageView => ({ ...i, state: imageStateWord(i.state) });
 
+/** An image may be on hundreds; `berth image show` names them all. */
+const someHosts = (hosts: readonly string[]): string =>
+  hosts.length > 4 ? `${hosts.slice(0, 3).join(',')} and ${hosts.length - 3} more` : hosts.join(',');
+
 const columns = (nowMs: number): Column<ImageView>[] => [
   { title: 'NAME', cell: (i) => i.name },
   { title: 'STATE', cell: (i) => i.state },
   { title: 'SIZE', cell: (i) => (i.virtualSizeBytes ? formatBytes(Number(i.virtualSizeBytes)) : ''), right: true },
   { title: 'VMS', cell: (i) => String(i.vmCount), right: true },
-  { title: 'COPIES', cell: (i) => i.copies.map((c) => c.host).join(',') },
-  { title: 'DIGEST', cell: (i) => shortDigest(i.digest) },
+  { title: 'COPIES', cell: (i) => someHosts(i.copies.map((c) => c.host)) },
+  { title: 'DIGEST', cell: (i) => shortDigest(i.digest), spare: 1 },
   { title: 'AGE', cell: (i) => formatAge(nowMs - Number(i.createdAtMs)) },
 ];
 

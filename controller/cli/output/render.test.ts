@@ -10,8 +10,12 @@ interface Row {
 }
 
 /** What a rendering wrote to standard output and standard error. */
-async function written(render: (ctx: Context) => void | Promise<void>): Promise<{ out: string; err: string }> {
+async function written(
+  render: (ctx: Context) => void | Promise<void>,
+  columns?: number,
+): Promise<{ out: string; err: string }> {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  if (columns !== undefined) Object.assign(stdout, { isTTY: true, columns });
   await render({ stdout, stderr } as unknown as Context);
   return { out: String(stdout.read() ?? ''), err: String(stderr.read() ?? '') };
 }
@@ -51,6 +55,20 @@ describe('lists', () => {
       { name: 'web', bytes: 5 },
       { name: 'db', bytes: 70 },
     ]);
+  });
+  it('fit the terminal, unless everything is wanted or it goes into a pipe', async () => {
+    const on = async (output: string, terminal?: number) => {
+      const columns = [
+        { title: 'NAME', cell: (r: Row) => r.name },
+        { title: 'ADDRESS', cell: () => 'h1.example.org:7444', spare: 1 },
+      ];
+      const o = { rows: rows.slice(0, 1), columns, name: (r: Row) => r.name, empty: 'none' };
+      return (await written((ctx) => renderList(ctx, { output }, o), terminal)).out;
+    };
+    expect(await on('table', 20)).toBe('NAME\nweb\n');
+    expect(await on('table', 80)).toContain('h1.example.org');
+    expect(await on('wide', 20)).toContain('h1.example.org');
+    expect(await on('table')).toContain('h1.example.org');
   });
   it('say that they are empty where it does not disturb a pipe', async () => {
     expect(await list('table', [])).toEqual({ out: '', err: 'none\n' });

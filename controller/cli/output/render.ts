@@ -27,8 +27,11 @@ export function renderList<T extends object>(
   else if (f === 'yaml') ctx.stdout.write(stringify(o.rows.map(plain)));
   else if (f === 'name') o.rows.forEach((r) => print(ctx, o.name(r)));
   else if (o.rows.length === 0) ctx.stderr.write(`${o.empty}\n`);
-  else tableLines(o.columns, o.rows, f === 'wide').forEach((l) => print(ctx, l));
+  else tableLines(o.columns, o.rows, f === 'wide', f === 'wide' ? undefined : room(ctx)).forEach((l) => print(ctx, l));
 }
+
+/** Of a terminal; what goes into a pipe or a file is cut by nobody. */
+const room = ({ stdout }: Context): number | undefined => (stdout.isTTY ? stdout.columns : undefined);
 
 /** Objects in full, one below the other. As data: one object, or a list when several were named. */
 export async function renderEach<T extends object>(
@@ -64,7 +67,7 @@ export function renderNext(ctx: Context, flags: Flags, o: { row: object; name: s
 
 /** Said behind the last column, only where there is something to say. */
 export const remark = <T>(rows: readonly T[], cell: (row: T) => string): Column<T>[] =>
-  rows.some((r) => cell(r) !== '') ? [{ title: '', cell: (r) => cell(r) || ' ' }] : [];
+  rows.some((r) => cell(r) !== '') ? [{ title: '', cell: (r) => cell(r) || ' ', prose: true }] : [];
 
 /** `key:   value` lines, aligned. Empty values are left out. */
 export function fields(pairs: readonly (readonly [string, string])[]): string[] {

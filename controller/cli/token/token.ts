@@ -18,11 +18,11 @@ const columns = (nowMs: number): Column<Token>[] => [
   { title: 'ID', cell: (t) => t.id },
   { title: 'USER', cell: (t) => t.user },
   { title: 'ROLE', cell: (t) => t.role },
-  { title: 'CREATED', cell: (t) => time(t.createdAtMs) },
+  { title: 'CREATED', cell: (t) => time(t.createdAtMs), spare: 1 },
   { title: 'EXPIRES', cell: (t) => (Number(t.expiresAtMs) <= nowMs ? 'expired' : time(t.expiresAtMs)) },
   { title: 'USED', cell: (t) => (t.lastUsedAtMs > 0n ? `${formatAge(nowMs - Number(t.lastUsedAtMs))} ago` : '-') },
   { title: 'FROM', cell: (t) => t.lastUsedFrom || '-', wide: true },
-  { title: 'FOR', cell: (t) => t.description },
+  { title: 'FOR', cell: (t) => t.description, prose: true },
 ];
 
 const tokenCreate: Command = {

@@ -91,7 +91,9 @@ describe('a change by a caller', () => {
   it('is about the VM when it starts a job on it, so that whoever stopped or deleted it is found by its name', async () => {
     const job = aJob({ kind: 'vm.delete', subject: 'web' });
     await actAs(ann('VmService.DeleteVm'), () => state.update((tx) => tx.jobs.put(job)));
-    await actAs(ann('JobService.CancelJob'), () => state.update((tx) => tx.jobs.put({ ...job, cancelRequested: true })));
+    await actAs(ann('JobService.CancelJob'), () =>
+      state.update((tx) => tx.jobs.put({ ...job, cancelRequested: true })),
+    );
     expect(await rows({ object: 'web' })).toMatchObject([
       { method: 'VmService.DeleteVm', objectKind: 'vm', object: 'web', jobId: job.id },
     ]);
