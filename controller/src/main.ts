@@ -106,13 +106,27 @@ function fail(e: unknown): never {
   process.exit(1);
 }
 
+const oneLine = (usageError: string): string =>
+  usageError
+    .trim()
+    .replace(/^error: /, '')
+    .replace(/\s*\n\s*/g, ' ')
+    .replace(/\.+$/, '');
+
 function program(): Command {
   const shared = (c: Command): Command =>
     c
       .option('--config <file>', 'configuration file (default: /etc/berth/controller.yaml, where there is one)')
       .option('--data-dir <dir>', 'database, keys and tokens')
       .option('--log-level <level>', 'trace, debug, info, warn, error or silent');
-  const command = new Command(NAME).description('The controller of a Berth installation.').version(VERSION);
+  // before any subcommand is made: they take these two from here
+  const command = new Command(NAME)
+    .exitOverride()
+    .configureOutput({
+      outputError: (text, write) => write(`${NAME}: ${oneLine(text)}. See: ${NAME} --help\n`),
+    })
+    .description('The controller of a Berth installation.')
+    .version(VERSION);
   shared(command)
     .option('--check-config', 'check the configuration and exit')
     .option('--print-config', 'print the configuration with its defaults and exit')
@@ -150,7 +164,7 @@ function program(): Command {
 }
 
 try {
-  await program().exitOverride().parseAsync();
+  await program().parseAsync();
 } catch (e) {
   if (e instanceof CommanderError) process.exit(e.exitCode === 0 ? 0 : 2);
   fail(e);

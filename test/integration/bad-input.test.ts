@@ -137,4 +137,13 @@ describe('bad input', () => {
     expect(r.code).not.toBe(0);
     expect(r.err).toMatch(/already|exists/);
   });
+
+  it.each([
+    [['backup', '--tto', 'x'], "unknown option '--tto' (Did you mean --to?)"],
+    [['init'], "required option '--address <host:port...>' not specified"],
+    [['explode'], 'too many arguments. Expected 0 arguments but got 1'],
+  ])('exits 2 with one line when the controller program is called wrongly: %j', async (args, why) => {
+    const r = await run(PROGRAMS.controller, args);
+    expect([r.code, r.err.trim()]).toEqual([2, `berth-controller: ${why}. See: berth-controller --help`]);
+  });
 });
