@@ -1,5 +1,7 @@
-import { Readable } from 'node:stream';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { PassThrough, Readable } from 'node:stream';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { AgentClient } from '../hosts/agent-client.ts';
 import { uploadIdOf, type ImportParams } from '../jobs/image-import.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
 
@@ -75,6 +77,26 @@ describe('an import', () => {
     expect(await errorOf(made.jobId)).toContain('the upload of image base broke off');
     expect(c.life.state.tables.images.size).toBe(0);
     expect(c.sim.hosts.all().flatMap((h) => [...h.uploads.keys(), ...h.images.keys()])).toEqual([]);
+  });
+
+  it('blames the sender that hung up, not the host that was cut off then', async () => {
+    const agent = c.sim.hosts.agent.bind(c.sim.hosts);
+    const upload: AgentClient['upload'] = async (_, data) => {
+      await data.toArray().catch(() => undefined);
+      throw new ClusterError('HOST_UNREACHABLE', 'host h1 did not answer (the connection to it has ended)');
+    };
+    vi.spyOn(c.sim.hosts, 'agent').mockImplementation((id) => {
+      const real = agent(id);
+      vi.spyOn(real, 'upload').mockImplementation(upload);
+      return real;
+    });
+    const made = await begin('base', 4);
+    const sender = new PassThrough();
+    const uploading = c.life.images.upload(made.view.image.id, made.uploadTicket, sender);
+    sender.write('di');
+    sender.destroy();
+    expect(await said(uploading)).toBe('CANCELLED: the sender hung up');
+    expect(await errorOf(made.jobId)).toBe('the upload of image base broke off (the sender hung up). Import it again.');
   });
 
   it('fails when no bytes come', async () => {

@@ -88,9 +88,10 @@ export class Images {
       const job = state.tables.jobs.get(jobId);
       return job !== undefined && !isEnded(job.state) && job.state !== 'unwinding' && !job.cancelRequested;
     };
+    let counted: Readable | undefined;
     try {
       await this.#receiving(jobId, open);
-      const counted = relay(data, params.fileBytes, open, (doneBytes) => {
+      counted = relay(data, params.fileBytes, open, (doneBytes) => {
         uploads.advance(params.imageId, doneBytes);
         jobs.progress(uploadIdOf(jobId), doneBytes, params.fileBytes);
       });
@@ -99,8 +100,10 @@ export class Images {
       uploads.received(params.imageId, received);
       return received;
     } catch (e) {
-      uploads.broken(params.imageId, e instanceof Error ? e.message : 'unknown cause');
-      throw e;
+      // a relay that broke by itself cut the host off: what the host's end says then is only the consequence
+      const cause = counted?.errored ?? e;
+      uploads.broken(params.imageId, cause instanceof Error ? cause.message : 'unknown cause');
+      throw cause;
     } finally {
       jobs.nudge(jobId);
     }
