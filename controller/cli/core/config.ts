@@ -30,17 +30,18 @@ export interface ConfigStore {
 }
 
 export function configStore(wanted: string | undefined): ConfigStore {
-  const { BERTH_CONFIG, BERTH_CONTEXT, XDG_CONFIG_HOME } = process.env;
-  const path = BERTH_CONFIG ?? join(XDG_CONFIG_HOME ?? join(homedir(), '.config'), 'berth', 'config.yaml');
+  const context = wanted ?? set('BERTH_CONTEXT');
+  const path =
+    set('BERTH_CONFIG') ?? join(set('XDG_CONFIG_HOME') ?? join(homedir(), '.config'), 'berth', 'config.yaml');
   const load = () => read(path);
   return {
     path,
     load,
     save: (config) => write(path, config),
-    current: () => wanted ?? BERTH_CONTEXT ?? load().current,
+    current: () => context ?? load().current,
     endpoint() {
       const config = load();
-      const name = wanted ?? BERTH_CONTEXT ?? config.current;
+      const name = context ?? config.current;
       if (name === undefined)
         throw new ClusterError(
           'UNAUTHENTICATED',
@@ -53,6 +54,9 @@ export function configStore(wanted: string | undefined): ConfigStore {
     },
   };
 }
+
+/** `BERTH_CONTEXT= berth …` is how shells take a variable away for one command. */
+const set = (variable: string): string | undefined => process.env[variable] || undefined;
 
 function read(path: string): Config {
   if (!existsSync(path)) return { contexts: {} };

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
@@ -35,6 +35,17 @@ describe('the configuration file', () => {
     rmSync(dir, { recursive: true, force: true });
   });
   const endpoint = { controller: '127.0.0.1:7443', ca: 'CA', token: 'token-1.secret' };
+
+  it('is found as if variables that are empty were not set', () => {
+    const store = configStore(undefined);
+    store.save({ current: 'a', contexts: { a: endpoint } });
+    process.env['BERTH_CONTEXT'] = '';
+    expect(configStore(undefined).current()).toBe('a');
+    Object.assign(process.env, { BERTH_CONFIG: '', XDG_CONFIG_HOME: dir });
+    expect(configStore(undefined).path).toBe(join(dir, 'berth', 'config.yaml'));
+    process.env['XDG_CONFIG_HOME'] = '';
+    expect(configStore(undefined).path).toBe(join(homedir(), '.config', 'berth', 'config.yaml'));
+  });
 
   it('is read back, and readable by its owner only', () => {
     const store = configStore(undefined);
