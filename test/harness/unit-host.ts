@@ -3,6 +3,7 @@
  * commands that run under a copy of a unit, with its sandbox and nothing else of it.
  */
 import type { LabHost } from '@berth/deploy/lab/host.ts';
+import { eventually } from './processes.ts';
 
 export type UnitName = 'berth-agent' | 'berth-controller';
 const SYSTEM = '/etc/systemd/system';
@@ -34,6 +35,13 @@ export class UnitHost {
 
   async mainPid(unit: UnitName): Promise<number> {
     return Number(await this.property(unit, 'MainPID'));
+  }
+
+  /** Runs what ends the unit's process, and waits until another has taken its place. */
+  async restarted(unit: UnitName, command: string): Promise<void> {
+    const before = await this.mainPid(unit);
+    await this.sh(command);
+    await eventually(`another process of ${unit}`, async () => ![0, before].includes(await this.mainPid(unit)));
   }
 
   journal(unit: string): Promise<string> {

@@ -35,6 +35,8 @@ export function confine(
   return [
     ...(bound ? ['setpriv', ...deathSignal, '--'] : []),
     ...['unshare', '--net', '--pid', '--fork', '--'],
+    // when memory runs out it goes before guests and the agent, whose favour it would inherit
+    ...['choom', '-n', '500', '--'],
     ...['nice', '-n', '10', 'ionice', '-c', '2', '-n', '7'],
     'prlimit',
     `--as=${limits.memoryBytes ?? DEFAULT_MEMORY_BYTES}`,

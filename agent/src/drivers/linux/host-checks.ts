@@ -108,6 +108,7 @@ export const PROGRAMS = [
   'setpriv',
   'unshare',
   'prlimit',
+  'choom',
 ] as const;
 
 function programs(seen: HostSeen): HostCheck {

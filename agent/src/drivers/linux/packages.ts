@@ -10,6 +10,7 @@ export const PACKAGES: Readonly<Record<string, string>> = {
   unshare: 'util-linux',
   setpriv: 'util-linux',
   prlimit: 'util-linux',
+  choom: 'util-linux',
   ionice: 'util-linux',
   'systemd-run': 'systemd',
 };

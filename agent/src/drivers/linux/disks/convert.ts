@@ -81,9 +81,10 @@ async function explain(e: unknown, c: Conversion, needed: number): Promise<unkno
       `${e.message}; the unprivileged user must be able to reach ${c.poolDir}: give its parent folders chmod o+x`,
       e.meta,
     );
-  const ours = /^[^(]*\((unshare|setpriv|prlimit): |Input\/output error|Cannot allocate memory|File too large/.test(
-    e.message,
-  );
+  const ours =
+    /^[^(]*\((unshare|choom|setpriv|prlimit): |Input\/output error|Cannot allocate memory|File too large/.test(
+      e.message,
+    );
   if (e.reason === 'INTERNAL' && e.meta['exitCode'] === '1' && !ours)
     return new ClusterError(
       'UNSAFE_IMAGE',
