@@ -33,7 +33,14 @@ afterEach(async () => {
 });
 
 /** Signs what it is asked to. @param change what the controller does wrong. */
-async function controller(o: { uri?: string; change?: (a: EnrollResponse) => EnrollResponse; refuse?: boolean } = {}) {
+async function controller(
+  o: {
+    uri?: string;
+    change?: (a: EnrollResponse) => EnrollResponse;
+    refuse?: boolean;
+    host?: { hostId: string; hostName: string };
+  } = {},
+) {
   const asked: EnrollRequest[] = [];
   const me = await ca.issue({ uri: o.uri ?? 'urn:berth:controller:i-1' });
   const server = new Server();
@@ -46,8 +53,9 @@ async function controller(o: { uri?: string; change?: (a: EnrollResponse) => Enr
         metadata.set('berth-reason', 'UNAUTHENTICATED');
         return callback({ code: status.UNAUTHENTICATED, details: 'this token has expired; make a new one', metadata });
       }
-      void signCsr(request.csrPem).then((certificatePem) => {
-        const names = { hostId: 'host-7', hostName: 'h7', installationId: 'i-1' };
+      const host = o.host ?? { hostId: 'host-7', hostName: 'h7' };
+      void signCsr(request.csrPem, host.hostId).then((certificatePem) => {
+        const names = { ...host, installationId: 'i-1' };
         const none = { transferCertificatePem: '', transferCaPems: [], caPems: [] };
         const answer = { certificatePem, caPem: ca.caPem, ...names, ...none };
         callback(null, o.change ? o.change(answer) : answer);
@@ -71,7 +79,7 @@ async function controller(o: { uri?: string; change?: (a: EnrollResponse) => Enr
   return { asked, run };
 }
 
-async function signCsr(csrPem: string): Promise<string> {
+async function signCsr(csrPem: string, hostId: string): Promise<string> {
   const csr = new x509.Pkcs10CertificateRequest(csrPem);
   expect(await csr.verify()).toBe(true);
   const der = Buffer.from(ca.keyPem.replace(/-----[^-]+-----|\s/g, ''), 'base64');
@@ -84,7 +92,7 @@ async function signCsr(csrPem: string): Promise<string> {
     signingAlgorithm: KEY,
     publicKey: await csr.publicKey.export(),
     signingKey: await webcrypto.subtle.importKey('pkcs8', der, KEY, false, ['sign']),
-    extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'url', value: 'urn:berth:host:host-7' }])],
+    extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'url', value: `urn:berth:host:${hostId}` }])],
   });
   return certificate.toString('pem');
 }
@@ -107,6 +115,22 @@ describe('enrolment', () => {
     const first = await loadIdentity(dir);
     await run();
     expect(await loadIdentity(dir)).toEqual(first);
+  });
+
+  it('makes a host that was removed and added again the new one', async () => {
+    await (await controller()).run();
+    const again = await controller({ host: { hostId: 'host-8', hostName: 'h7' } });
+    expect(await again.run({ tokenId: 'token-2' })).toMatchObject({ hostId: 'host-8' });
+    expect(await loadIdentity(dir)).toMatchObject({ hostId: 'host-8', hostName: 'h7' });
+  });
+
+  it('refuses to make one host out of another, whose VMs and disks are here', async () => {
+    await (await controller()).run();
+    const other = await controller({ host: { hostId: 'host-8', hostName: 'h8' } });
+    await expect(other.run({ tokenId: 'token-2' })).rejects.toThrow(
+      /^this machine is host h7 already, and this token is for host h8\. Use a token for h7/,
+    );
+    expect(await loadIdentity(dir)).toMatchObject({ hostId: 'host-7' });
   });
 
   it('sends no secret to a controller with another CA', async () => {

@@ -58,9 +58,13 @@ async function keysFor(dataDir: string, tokenId: string): Promise<EnrollingKeys>
   return made;
 }
 
-/** What is on this host belongs to the host that it was: VMs, disks, the ledger of operations. */
+/**
+ * What is on this host belongs to the host that it was: VMs, disks, the ledger of operations. Names are unique in an
+ * installation, so when the name is the same, that host was removed from the inventory and this one added in its place.
+ */
 function refuseOther(known: StoredIdentity | undefined, now: StoredIdentity): void {
   if (known === undefined || known.hostId === now.hostId || known.installationId !== now.installationId) return;
+  if (known.hostName === now.hostName) return;
   throw new ClusterError(
     'BAD_STATE',
     `this machine is host ${known.hostName} already, and this token is for host ${now.hostName}. ` +

@@ -2,6 +2,7 @@
  * Telling a certificate fault from a dead host, by what grpc-js says about a connection that failed. Pure. A certificate
  * fault never means that the host is down.
  */
+import type { Host } from '@berth/shared/model/host.ts';
 import type { ErrorMeta } from '@berth/shared/errors/cluster-error.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 
@@ -47,33 +48,38 @@ const REACH: readonly (readonly [RegExp, string])[] = [
   [/ECONNRESET|EPIPE|socket disconnected before secure|Connection dropped|socket hang up/, 'it closed the connection'],
 ];
 
-const AGAIN = ' Enrol it again: berth host re-enroll NAME, then berth-agent enroll there.';
+const again = (name: string): string => ` Enrol it again: berth host re-enroll ${name}, then berth-agent enroll there.`;
 
 /** What we find of its dates is by our own clock, which may be the wrong one. */
-function dateFault(details: string, nowMs: number): LinkFault | undefined {
+function dateFault(details: string, name: string, nowMs: number): LinkFault | undefined {
   const by = `by the clock of the controller, which says ${new Date(nowMs).toISOString().slice(0, 19)}Z`;
   if (/certificate has expired/.test(details))
-    return { kind: 'certificate-fault', reason: `its certificate has expired ${by}. If that is right:${AGAIN}` };
+    return { kind: 'certificate-fault', reason: `its certificate has expired ${by}. If that is right:${again(name)}` };
   if (/certificate is not yet valid/.test(details))
     return { kind: 'certificate-fault', reason: `its certificate is not valid yet ${by}. Set the clocks right.` };
   return undefined;
 }
 
 /** @param verified that the peer's certificate had been accepted when the connection failed. */
-export function connectFault(details: string, verified: boolean, address: string, nowMs: number): LinkFault {
+export function connectFault(
+  details: string,
+  verified: boolean,
+  { name, address }: Pick<Host, 'name' | 'address'>,
+  nowMs: number,
+): LinkFault {
   const own = details.indexOf(WRONG_PEER);
   if (own >= 0) {
     const told = details.slice(own).replace(/\. Resolution note:[\s\S]*$/, '');
-    return { kind: 'certificate-fault', reason: `${told}.${AGAIN}` };
+    return { kind: 'certificate-fault', reason: `${told}.${again(name)}` };
   }
-  const dates = dateFault(details, nowMs);
+  const dates = dateFault(details, name, nowMs);
   if (dates) return dates;
   const trust = TRUST.find(([pattern]) => pattern.test(details));
-  if (trust) return { kind: 'certificate-fault', reason: `${trust[1]}.${AGAIN}` };
+  if (trust) return { kind: 'certificate-fault', reason: `${trust[1]}.${again(name)}` };
   if (verified && /Failed to connect|ECONNRESET|EPIPE/.test(details))
     return {
       kind: 'refused-us',
-      reason: `it closes the connection after the handshake: it does not accept the controller's certificate.${AGAIN}`,
+      reason: `it closes the connection after the handshake: it does not accept the controller's certificate.${again(name)}`,
     };
   const reach = REACH.find(([pattern]) => pattern.test(details));
   return { kind: 'unreachable', reason: `${address}: ${reach?.[1] ?? shorten(details)}` };

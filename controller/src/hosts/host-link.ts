@@ -183,7 +183,7 @@ export class HostLink {
   checkRevoked(): void {
     const serial = this.connection?.peerSerial;
     if (serial !== undefined && this.deps.isRevoked(serial))
-      this.drop(connectFault(REVOKED, false, this.host.address, this.deps.clock.now()));
+      this.drop(connectFault(REVOKED, false, this.host, this.deps.clock.now()));
   }
 
   private alive(): void {
@@ -228,12 +228,7 @@ export class HostLink {
       return { kind, reason: `its agent refuses: ${told.message}`, soon: reason === 'WRONG_CONTROLLER' };
     }
     if (this.heard) return { kind: 'unreachable', reason: 'the connection broke' };
-    return connectFault(
-      e.details || e.message,
-      connection.peerSerial !== undefined,
-      this.host.address,
-      this.deps.clock.now(),
-    );
+    return connectFault(e.details || e.message, connection.peerSerial !== undefined, this.host, this.deps.clock.now());
   }
 
   /** Ends the connection and plans the next try. */
