@@ -55,7 +55,7 @@ async function main(words: readonly string[]): Promise<number> {
   try {
     const [first, second, ...typed] = words;
     if (first === 'completion' && second === 'words')
-      await complete(await context(undefined), commands, Object.keys(NOUNS), typed);
+      await complete(await context(contextIn(typed)), commands, Object.keys(NOUNS), typed);
     else await program.parseAsync(words, { from: 'user' });
     return stop.signal.aborted ? INTERRUPTED : worst;
   } catch (e) {
@@ -68,6 +68,12 @@ async function main(words: readonly string[]): Promise<number> {
     await follow?.().catch(() => undefined);
     api?.close();
   }
+}
+
+/** Of a half-typed command line: names are those of the controller that is meant. */
+function contextIn(typed: readonly string[]): string | undefined {
+  const at = typed.indexOf('--context');
+  return at >= 0 && at < typed.length - 2 ? typed[at + 1] : undefined;
 }
 
 /** Whoever reads our pipe may leave when they have seen enough; anything else means that what was asked for is not there. */

@@ -25,6 +25,15 @@ describe('completion', () => {
     expect(at('vm', 'clone', 'base', 'web', '--host', '').kind).toBe('host');
     expect(at('vm', 'list', '-o', '').words).toContain('json');
   });
+  it('offers the words that an argument may be', () => {
+    expect(at('user', 'grant', 'ann', '').words).toEqual(['viewer', 'operator', 'admin']);
+    expect(at('completion', '').words).toEqual(['bash', 'zsh']);
+  });
+  it('offers contexts, and goes on after one', () => {
+    expect(at('--context', '').kind).toBe('context');
+    expect(at('--context', 'lab', 'vm', 'start', '').kind).toBe('vm');
+    expect(at('--context', 'lab', '').words).toContain('vm');
+  });
   it('does not count the values of flags as names', () => {
     expect(at('vm', 'clone', '--host', 'h1', '').kind).toBe('image');
   });

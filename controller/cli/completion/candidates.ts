@@ -7,12 +7,17 @@ export interface Candidates {
   readonly kind?: ObjectKind;
 }
 
+/** The flag that stands before any noun. */
+const CONTEXT = '--context';
+
 /** @param words what follows `berth`; the last one is being typed and may be empty. */
 export function candidates(
   commands: readonly Command[],
   nouns: readonly string[],
   words: readonly string[],
 ): Candidates {
+  if (words.at(-2) === CONTEXT) return { words: [], kind: 'context' };
+  if (words[0] === CONTEXT && words.length > 2) return candidates(commands, nouns, words.slice(2));
   const [first = '', second = ''] = words;
   if (words.length <= 1) return { words: [...nouns, ...commands.flatMap((c) => (c.noun ? [] : [c.verb]))] };
   const command = commands.find((c) => (c.noun ? c.noun === first && c.verb === second : c.verb === first));
@@ -28,7 +33,7 @@ function atArgument(command: Command, given: readonly string[]): Candidates {
   if (current.startsWith('-')) return { words: command.flags.flatMap(names).filter((n) => n.startsWith('--')) };
   const position = positional(command, given.slice(0, -1)).length;
   const argument = command.args[position] ?? (command.args.at(-1)?.many ? command.args.at(-1) : undefined);
-  return { words: [], ...(argument?.kind ? { kind: argument.kind } : {}) };
+  return { words: argument?.choices ?? [], ...(argument?.kind ? { kind: argument.kind } : {}) };
 }
 
 const names = (f: Flag): string[] => f.spec.split(/[ ,]+/).filter((w) => w.startsWith('-'));

@@ -28,7 +28,7 @@ export const completion: Command = {
   bash:  source <(berth completion bash)
   zsh:   source <(berth completion zsh)`,
   args: [
-    { name: 'shell', description: 'bash or zsh', required: true },
+    { name: 'shell', description: 'bash or zsh', required: true, choices: ['bash', 'zsh'] },
     { name: 'words', description: 'used by the scripts', required: false, many: true },
   ],
   flags: [],

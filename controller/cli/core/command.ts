@@ -14,8 +14,9 @@ export interface Argument {
   readonly required: boolean;
   /** Takes all that follow; only for the last one. */
   readonly many?: boolean;
-  /** What completion offers here. */
+  /** What completion offers here: names of such objects, or these words. */
   readonly kind?: ObjectKind;
+  readonly choices?: readonly string[];
 }
 
 export interface Flag {

@@ -7,7 +7,7 @@ export const ROLES = ['viewer', 'operator', 'admin'] as const;
 
 const args = [
   { name: 'user', description: 'whose', required: true, kind: 'user' as const },
-  { name: 'role', description: ROLES.join(', '), required: true },
+  { name: 'role', description: ROLES.join(', '), required: true, choices: ROLES },
 ];
 
 /** Where a role holds; without any, everywhere. */
