@@ -98,7 +98,9 @@ describe('certificates that live for 20 seconds', () => {
       await eventually('it has run out', expired, 60_000);
       c.agents.get('h2')?.start();
       await eventually('h2 is a certificate fault', async () => (await c.hostState('h2')) === 'certificate-fault');
-      expect(await c.ok('host', 'list')).toMatch(/h2 .*expired by the clock of the controller.*berth host re-enroll h2,/);
+      expect(await c.ok('host', 'list')).toMatch(
+        /h2 .*expired by the clock of the controller.*berth host re-enroll h2,/,
+      );
       const token = await c.ok('host', 're-enroll', 'h2');
       const config = join(c.dir, 'h2', 'agent.yaml');
       const said = await run(PROGRAMS.agent, ['enroll', '--config', config], { input: token });

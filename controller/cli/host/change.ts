@@ -40,16 +40,18 @@ export const hostDrain: Command = {
       wait: true,
       start: async (api, host) => {
         const { runningVms } = await api.call(api.hosts, (c) => c.drainHost, { host });
-        if (runningVms.length > 0)
-          note(
-            ctx,
-            `${runningVms.length} VMs run on ${host} still: ${runningVms.slice(0, 10).join(', ')}${runningVms.length > 10 ? ', …' : ''}. Stop them before you service it: VMs are not moved yet.`,
-          );
+        if (runningVms.length > 0) note(ctx, stillRunning(host, runningVms));
         return NOTHING;
       },
       done: async () => 'in maintenance',
     }),
 };
+
+export function stillRunning(host: string, vms: readonly string[]): string {
+  const [run, them] = vms.length === 1 ? ['VM still runs', 'it'] : ['VMs still run', 'them'];
+  const names = vms.slice(0, 10).join(', ') + (vms.length > 10 ? ', …' : '');
+  return `${vms.length} ${run} on ${host}: ${names}. Stop ${them} before you service the host: VMs are not moved yet.`;
+}
 
 export const hostResume: Command = {
   noun: 'host',

@@ -17,7 +17,7 @@ import { ROLES } from '../user/roles.ts';
 const columns = (nowMs: number): Column<Token>[] => [
   { title: 'ID', cell: (t) => t.id },
   { title: 'USER', cell: (t) => t.user },
-  { title: 'ROLE', cell: (t) => t.role },
+  { title: 'AT MOST', cell: (t) => t.role },
   { title: 'CREATED', cell: (t) => time(t.createdAtMs), spare: 1 },
   { title: 'EXPIRES', cell: (t) => (Number(t.expiresAtMs) <= nowMs ? 'expired' : time(t.expiresAtMs)) },
   { title: 'USED', cell: (t) => (t.lastUsedAtMs > 0n ? `${formatAge(nowMs - Number(t.lastUsedAtMs))} ago` : '-') },

@@ -50,7 +50,8 @@ export class HostsApp {
     const address = parseHostAddress(r.address);
     const labels = checkLabels('a host', r.labels);
     const made = await state.update((tx) => {
-      if (tx.hosts.byName(name)) throw alreadyExists(`host ${name} exists already`);
+      if (tx.hosts.byName(name))
+        throw alreadyExists(`host ${name} exists already. For a new join token: berth host token ${name}`);
       const there = [...tx.hosts.values()].find((h) => h.address === address);
       if (there) throw alreadyExists(`host ${there.name} has the address ${address} already`);
       const host = newHost(tx, name, address, labels);

@@ -65,7 +65,8 @@ export class Images {
     const name = checkName('image', request.name);
     checkFile(request);
     const made = await state.update((tx) => {
-      if (state.tables.images.byName(name)) throw alreadyExists(`image ${name} exists already`);
+      if (state.tables.images.byName(name))
+        throw alreadyExists(`image ${name} exists already. Choose another name (--name)`);
       const only = request.host === '' ? undefined : resolve('host', state.tables.hosts, request.host).id;
       const host = chooseReceiver(state.tables, this.deps, request.fileBytes, only);
       const image = emptyImage(name, clock.now());
