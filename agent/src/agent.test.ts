@@ -253,7 +253,7 @@ describe('uploads and images', () => {
         e ? reject(fromStatus(e, 'HOST_UNREACHABLE', 'the agent')) : resolve(a.receivedBytes),
       );
       const put = (message: UploadRequest['message']) => stream.write({ message });
-      put({ $case: 'begin', value: { fence: fence(), uploadId, fileBytes: BigInt(announced) } });
+      put({ $case: 'begin', value: { fence: fence(), uploadId, fileBytes: BigInt(announced), allocatedBytes: 0n } });
       for (let at = 0; at < bytes.length; at += 256 * 1024)
         put({ $case: 'data', value: bytes.subarray(at, at + 256 * 1024) });
       stream.end();
@@ -366,12 +366,35 @@ describe('uploads and images', () => {
     await expect(send(c, 'job-1.long', RAW, 10)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
     await expect(send(c, '../../etc/passwd', RAW)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
     const stream = c.image.upload(() => undefined);
-    stream.write({ message: { $case: 'begin', value: { fence: fence(), uploadId: 'job-1.gone', fileBytes: 100n } } });
+    stream.write({
+      message: {
+        $case: 'begin',
+        value: { fence: fence(), uploadId: 'job-1.gone', fileBytes: 100n, allocatedBytes: 0n },
+      },
+    });
     stream.write({ message: { $case: 'data', value: Buffer.from('ten bytes!') } });
     stream.cancel();
     await send(c, 'job-1.whole', RAW);
     expect([...w.drivers.sim.uploads.keys()]).toEqual(['job-1.whole']);
     await call(c.operation, c.operation.acknowledgeOperations, { fence: fence(), idPrefixes: ['job-1.'] });
+    expect(w.drivers.sim.uploads.size).toBe(0);
+  });
+
+  it.each([
+    ['of no length', 0n],
+    ['longer than the file', 2n ** 40n],
+    ['longer than any file', 2n ** 63n],
+  ])('keeps nothing of an upload with a run of zeros %s', async (_, zeros) => {
+    const w = await startWorld();
+    const c = w.clients;
+    const answer = new Promise<void>((resolve, reject) => {
+      const stream = c.image.upload((e) => (e ? reject(fromStatus(e, 'HOST_UNREACHABLE', 'the agent')) : resolve()));
+      const value = { fence: fence(), uploadId: 'job-1.zeros', fileBytes: 100n, allocatedBytes: 10n };
+      stream.write({ message: { $case: 'begin', value } });
+      stream.write({ message: { $case: 'zeros', value: zeros } });
+      stream.end();
+    });
+    await expect(answer).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
     expect(w.drivers.sim.uploads.size).toBe(0);
   });
 

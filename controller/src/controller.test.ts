@@ -76,7 +76,7 @@ const addHost = (name: string, at: string) =>
 const getHost = (host: string) => api.call(api.hosts, (c) => c.getHost, { host });
 
 /** As an agent does it: reserve a port, join, listen with the certificate that it got. */
-async function enrol(name: string): Promise<FakeAgent> {
+async function enrol(name: string, o: { readonly capabilities?: string[] } = {}): Promise<FakeAgent> {
   const probe = new FakeAgent('', { ...(await ownTls()) });
   await probe.start();
   const { port } = probe;
@@ -93,6 +93,7 @@ async function enrol(name: string): Promise<FakeAgent> {
   client.close();
   const agent = new FakeAgent(answer.hostId, { caPem: answer.caPem, certificatePem: answer.certificatePem, keyPem });
   agent.port = port;
+  Object.assign(agent, o);
   agents.push(agent);
   await agent.start();
   controller.parts?.hosts.redial(answer.hostId as HostId);
@@ -317,7 +318,8 @@ describe('a host', () => {
         image: { digest: 'sha256:ab', virtualSizeBytes: 4096n, fileBytes: 10n, sourceDigest: 'cd' },
       }));
     const file = Buffer.alloc(3 << 20, 7);
-    const request = { name: 'base', fileBytes: BigInt(file.length), format: '', host: 'h2' };
+    const fileBytes = BigInt(file.length);
+    const request = { name: 'base', fileBytes, allocatedBytes: 0n, format: '', host: 'h2' };
     const { image, jobId, uploadTicket } = await api.call(api.images, (c) => c.importImage, request);
     const send = (ticket: string) => {
       const { sink, done } = api.upload(new AbortController().signal);
@@ -339,6 +341,27 @@ describe('a host', () => {
       copies: [{ host: 'h2' }],
     });
     await expect(send(uploadTicket)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  });
+
+  it.each([
+    { how: 'as counts to a host that can count', name: 'counts', also: ['upload.zeros'], bytes: 4, runs: [1 << 20] },
+    { how: 'as bytes to one that can not', name: 'spells', also: [], bytes: 4 + (1 << 20), runs: [] },
+  ])('sends runs of zeros $how', async ({ name, also, bytes, runs }) => {
+    const agent = await enrol(name, { capabilities: ['image.fetch', ...also] });
+    for (const a of agents)
+      a.answers.set('importImage', () => ({
+        image: { digest: 'sha256:ab', virtualSizeBytes: 4096n, fileBytes: 10n, sourceDigest: 'cd' },
+      }));
+    const fileBytes = BigInt(4 + (1 << 20));
+    const request = { name, fileBytes, allocatedBytes: 4n, format: '', host: name };
+    const { image, uploadTicket } = await api.call(api.images, (c) => c.importImage, request);
+    const { sink, done } = api.upload(new AbortController().signal);
+    sink.write({ message: { $case: 'begin', value: { imageId: image?.id ?? '', ticket: uploadTicket } } });
+    sink.write({ message: { $case: 'data', value: Buffer.from('disk') } });
+    sink.write({ message: { $case: 'zeros', value: 1n << 20n } });
+    sink.end();
+    await done;
+    expect([agent.uploads[0]?.length, agent.runsOfZeros]).toEqual([bytes, runs]);
   });
 });
 

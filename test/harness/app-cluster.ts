@@ -48,7 +48,9 @@ export class AppCluster {
 
   async import(name: string, text = 'disk'): Promise<string> {
     const { images } = this.life;
-    const made = await this.timed(images.import({ name, fileBytes: text.length, format: '', host: '' }, 'test'));
+    const made = await this.timed(
+      images.import({ name, fileBytes: text.length, allocatedBytes: text.length, format: '', host: '' }, 'test'),
+    );
     const data = Readable.from([Buffer.from(text)]);
     await this.timed(images.upload(made.view.image.id, made.uploadTicket, data));
     return this.ended(made.jobId);

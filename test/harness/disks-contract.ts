@@ -4,6 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Disks, LongWork } from '@berth/agent/drivers/disks.ts';
+import { piecesOf } from '@berth/shared/disk/pieces.ts';
 import { qcow2, rawDisk } from './disk-files.ts';
 
 export interface DisksFixture {
@@ -28,6 +29,11 @@ async function upload(disks: Disks, id: string, bytes: Buffer): Promise<void> {
   const sink = await disks.openUpload(id, bytes.length);
   for (let at = 0; at < bytes.length; at += MIB) await sink.write(bytes.subarray(at, at + MIB));
   await sink.finish();
+}
+
+async function uploaded(disks: Disks, id: string, bytes: Buffer): Promise<string> {
+  await upload(disks, id, bytes);
+  return id;
 }
 
 async function imported(disks: Disks, mark = 1): Promise<string> {
@@ -71,6 +77,23 @@ function uploads(s: Shared): void {
     await expect(s.disks.openUpload('u', 2 ** 52)).rejects.toMatchObject({ reason: 'DISK_FULL' });
     await expect(s.disks.openUpload('u', -1)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
     await expect(s.disks.openUpload('../u', 1)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+  });
+
+  it('takes runs of zeros as counts, and sees the same file as if they had been sent', async () => {
+    const plain = await s.disks.importImage(await uploaded(s.disks, 'plain', disk(3)), '', work);
+    const sink = await s.disks.openUpload('holes', 9 * MIB);
+    for (const piece of piecesOf(disk(3))) await (typeof piece === 'number' ? sink.skip(piece) : sink.write(piece));
+    await sink.finish();
+    const holes = await s.disks.importImage('holes', '', work);
+    expect(holes).toEqual(plain);
+    const long = await s.disks.openUpload('u', 10);
+    await expect(long.skip(11)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    await long.abort();
+    const short = await s.disks.openUpload('u', 10);
+    await short.skip(9);
+    await expect(short.finish()).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    await short.abort();
+    expect(await s.disks.hasUpload('u')).toBe(false);
   });
 
   it('keeps an upload apart from an earlier try that broke off', async () => {

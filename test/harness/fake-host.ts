@@ -13,6 +13,7 @@ import type {
   OperationView,
   SeedWanted,
 } from '@berth/controller/hosts/agent-client.ts';
+import { bytesOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { REASONS, type Reason } from '@berth/shared/errors/reasons.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
@@ -267,9 +268,9 @@ export class FakeHost implements AgentClient {
     });
   }
 
-  async upload(v: { uploadId: string; fileBytes: number }, data: Readable): Promise<number> {
-    const chunks: Buffer[] = [];
-    for await (const chunk of data) chunks.push(chunk as Buffer);
+  async upload(v: { uploadId: string }, data: Readable): Promise<number> {
+    const chunks: Uint8Array[] = [];
+    for await (const bytes of bytesOf(data as AsyncIterable<Piece>)) chunks.push(bytes);
     const all = Buffer.concat(chunks);
     return this.#call(() => {
       if (this.#operations.has(v.uploadId)) throw new ClusterError('CANCELLED', `upload ${v.uploadId} was cancelled`);

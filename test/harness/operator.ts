@@ -57,7 +57,7 @@ export class Operator {
     file: Buffer,
     sentBytes = file.length,
   ): Promise<{ jobId: string; sent: Promise<unknown> }> {
-    const request = { name, fileBytes: BigInt(file.length), format: '', host: '' };
+    const request = { name, fileBytes: BigInt(file.length), allocatedBytes: 0n, format: '', host: '' };
     const { image, jobId, uploadTicket } = await this.api.call(this.api.images, (c) => c.importImage, request);
     const { sink, done } = this.api.upload(new AbortController().signal);
     sink.on('error', () => undefined);

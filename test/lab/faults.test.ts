@@ -1,6 +1,6 @@
 /** Hosts that are full, foreign or gone: one clear line, and nothing is left behind. */
 import { randomFillSync } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
@@ -33,10 +33,25 @@ describeLab('faults of real hosts', { hosts: ['h1', 'h2'], disk: { limitBytes: D
 
   it('refuses an image that can not fit, before the first byte', async () => {
     const disk = rawDisk(DISK_BYTES + 2 ** 20);
+    disk.fill(7, 4096); // no holes
     writeFileSync(join(c.dir, 'large.img'), disk);
     const r = await c.berth('image', 'import', join(c.dir, 'large.img'));
     expect(r.code).toBe(1);
     expect(r.err).toMatch(/free|room/);
+    expect(await staging('h1')).toBe('');
+    await c.quiet();
+  });
+
+  it('takes a sparse disk that is larger than itself, and keeps it sparse', async () => {
+    const file = join(c.dir, 'sparse.img');
+    const disk = rawDisk(2 ** 20);
+    randomFillSync(disk, 4096);
+    writeFileSync(file, disk);
+    truncateSync(file, 4 * 2 ** 30);
+    expect(await c.ok('image', 'import', file, '--host', 'h1')).toContain('4 GiB virtual');
+    const size = (what: string) => lab().host('h1').run(['du', '-s', what, '--block-size=1', '/var/lib/berth/images']);
+    expect(Number.parseInt(await size('--apparent-size'), 10)).toBeLessThan(DISK_BYTES / 2);
+    await c.ok('image', 'delete', 'sparse');
     expect(await staging('h1')).toBe('');
     await c.quiet();
   });

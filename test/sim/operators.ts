@@ -30,7 +30,7 @@ const removeImage: Act = (sim, { images }) => images.delete(imageName(sim), 'sim
 async function importImage(sim: SimCluster, { images }: Life): Promise<void> {
   // few contents, so that two names often share one; and some files that are none
   const text = sim.random() < 0.1 ? 'text' : `disk${Math.floor(sim.random() * 2)}`;
-  const request = { name: imageName(sim), fileBytes: text.length, format: '', host: '' };
+  const request = { name: imageName(sim), fileBytes: text.length, allocatedBytes: text.length, format: '', host: '' };
   const made = await images.import(request, 'sim');
   const fate = sim.random();
   if (fate < 0.1) return;

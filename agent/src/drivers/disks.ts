@@ -43,6 +43,8 @@ export interface SeedSpec {
 export interface UploadSink {
   /** Resolves when the next chunk may come. DISK_FULL leaves nothing behind once aborted. */
   write(chunk: Uint8Array): Promise<void>;
+  /** Goes on after so many zero bytes, which become a hole. */
+  skip(bytes: number): Promise<void>;
   /** Fsyncs. INVALID_ARGUMENT when fewer or more bytes came than were announced. */
   finish(): Promise<void>;
   /** Removes the staged file. */
@@ -57,7 +59,8 @@ export interface LongWork {
 export interface Disks {
   capacity(): Promise<{ readonly diskBytes: number; readonly diskFreeBytes: number }>;
 
-  openUpload(uploadId: string, fileBytes: number): Promise<UploadSink>;
+  /** @param allocatedBytes how much of the file is not holes; refused when there is no room for so much. Default: all. */
+  openUpload(uploadId: string, fileBytes: number, allocatedBytes?: number): Promise<UploadSink>;
   /** A finished upload. */
   hasUpload(uploadId: string): Promise<boolean>;
   removeUpload(uploadId: string): Promise<void>;

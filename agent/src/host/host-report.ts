@@ -6,7 +6,14 @@ import type { HypervisorInfo } from '../drivers/hypervisor.ts';
 import type { Abilities } from './abilities.ts';
 
 /** Optional features by name, append-only; proto/EXTENSIONS.md says what each is. */
-export const CAPABILITIES = ['image.fetch', 'serial-log', 'console', 'certificates', 'domain.describe'] as const;
+export const CAPABILITIES = [
+  'image.fetch',
+  'serial-log',
+  'console',
+  'certificates',
+  'domain.describe',
+  'upload.zeros',
+] as const;
 
 export interface ReportDeps {
   readonly drivers: Drivers;

@@ -1,5 +1,6 @@
 /** ImageService on the wire. */
 import type * as wire from '@berth/proto/agent/v1/image.ts';
+import type { Piece } from '@berth/shared/disk/pieces.ts';
 import { invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import { checkDigest } from '../ids.ts';
 import { checkOperationId } from '../operations/operation.ts';
@@ -70,20 +71,20 @@ async function receive(
   const begin = first.done ? undefined : first.value.message;
   if (begin?.$case !== 'begin') throw invalidArgument('an upload must begin with its id and size');
   await guard.fence.check(readFence(begin.value.fence));
-  const { uploadId, fileBytes } = begin.value;
-  const received = await uploads.receive(
-    { uploadId, fileBytes: toNumber('the file size', fileBytes) },
-    chunksOf(messages),
-    signal,
-  );
+  const { uploadId } = begin.value;
+  const fileBytes = toNumber('the file size', begin.value.fileBytes);
+  const allocatedBytes = toNumber('the allocated part of the file', begin.value.allocatedBytes);
+  const received = await uploads.receive({ uploadId, fileBytes, allocatedBytes }, piecesIn(messages), signal);
   return { receivedBytes: toWire(received) };
 }
 
-async function* chunksOf(messages: AsyncIterator<wire.UploadRequest>): AsyncGenerator<Uint8Array> {
+async function* piecesIn(messages: AsyncIterator<wire.UploadRequest>): AsyncGenerator<Piece> {
   for (;;) {
     const next = await messages.next();
     if (next.done) return;
-    if (next.value.message?.$case !== 'data') throw invalidArgument('only bytes may follow the beginning of an upload');
-    yield next.value.message.value;
+    const { message } = next.value;
+    if (message?.$case === 'data') yield message.value;
+    else if (message?.$case === 'zeros' && message.value > 0n) yield toNumber('a run of zeros', message.value);
+    else throw invalidArgument('only bytes, and runs of zeros, may follow the beginning of an upload');
   }
 }

@@ -2,6 +2,7 @@
  * Uploads: a stream of bytes into the staging area. Broken off, nothing stays. Noted in the ledger, so that what a dead
  * agent or a cancelled job left is removed. Not the import that follows: that is images.ts.
  */
+import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import { Turns } from '@berth/shared/runtime/turns.ts';
@@ -12,6 +13,8 @@ import type { Ledger, LedgerEntry } from '../operations/ledger.ts';
 export interface UploadBegin {
   readonly uploadId: string;
   readonly fileBytes: number;
+  /** As far as is known: how much of it is not holes. */
+  readonly allocatedBytes: number;
 }
 
 const KIND = '~upload';
@@ -32,9 +35,10 @@ export class Uploads {
   ) {}
 
   /** Takes the bytes; resolves with their number. A second upload under the same id takes the place of the first. */
-  async receive(begin: UploadBegin, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<number> {
+  async receive(begin: UploadBegin, pieces: AsyncIterable<Piece>, signal: AbortSignal): Promise<number> {
     const uploadId = checkUploadId(begin.uploadId);
     checkBytes('the file', begin.fileBytes, 1, MAX_FILE_BYTES);
+    checkBytes('the allocated part of the file', begin.allocatedBytes, 0, MAX_FILE_BYTES);
     const before = this.active.get(uploadId);
     before?.abort.abort(new ClusterError('CANCELLED', `upload ${uploadId} was begun anew`));
     const mine = { abort: new AbortController(), turns: before?.turns ?? new Turns(1) };
@@ -42,7 +46,7 @@ export class Uploads {
     const release = await mine.turns.take(signal);
     try {
       this.refuse(uploadId);
-      return await this.store(begin, chunks, AbortSignal.any([signal, mine.abort.signal]));
+      return await this.store(begin, pieces, AbortSignal.any([signal, mine.abort.signal]));
     } finally {
       release();
       if (this.active.get(uploadId) === mine) this.active.delete(uploadId);
@@ -81,7 +85,7 @@ export class Uploads {
     if (this.inUse(uploadId)) throw badState(`upload ${uploadId} is being imported; it cannot be replaced now`);
   }
 
-  private async store(begin: UploadBegin, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<number> {
+  private async store(begin: UploadBegin, pieces: AsyncIterable<Piece>, signal: AbortSignal): Promise<number> {
     const key = keyOf(begin.uploadId);
     const entry = {
       id: key,
@@ -94,7 +98,7 @@ export class Uploads {
     };
     await this.ledger.put({ ...entry, state: 'running' });
     try {
-      const received = await this.write(begin, chunks, signal);
+      const received = await this.write(begin, pieces, signal);
       await this.ledger.putResult({ ...entry, state: 'succeeded' });
       return received;
     } catch (e) {
@@ -103,17 +107,17 @@ export class Uploads {
     }
   }
 
-  private async write(begin: UploadBegin, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<number> {
-    const sink = await this.disks.openUpload(begin.uploadId, begin.fileBytes);
+  private async write(begin: UploadBegin, pieces: AsyncIterable<Piece>, signal: AbortSignal): Promise<number> {
+    const sink = await this.disks.openUpload(begin.uploadId, begin.fileBytes, begin.allocatedBytes || begin.fileBytes);
     try {
       let received = 0;
-      for await (const chunk of untilAborted(chunks, signal)) {
-        received += chunk.length;
+      for await (const piece of untilAborted(pieces, signal)) {
+        received += lengthOf(piece);
         if (received > begin.fileBytes)
           throw invalidArgument(
             `upload ${begin.uploadId}: more bytes came than the ${begin.fileBytes} that were announced`,
           );
-        await sink.write(chunk);
+        await (typeof piece === 'number' ? sink.skip(piece) : sink.write(piece));
       }
       if (received < begin.fileBytes)
         throw invalidArgument(

@@ -1,7 +1,9 @@
 /** berth image import: streams a file from here to a host's pool. The file is looked at here first, so that a mistake costs nothing. */
 import { open, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
+import type { UploadImageRequest } from '@berth/proto/v1/image.ts';
 import { inspectDiskImage } from '@berth/shared/disk/inspect.ts';
+import { lengthOf, piecesOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { formatBytes, formatFileBytes } from '@berth/shared/units/bytes.ts';
 import type { Api } from '../core/api.ts';
@@ -13,6 +15,10 @@ import { followJob } from '../job/follow.ts';
 import { createLive, type Live } from '../output/live.ts';
 
 const CHUNK_BYTES = 256 * 1024;
+/** Runs of zeros are told at least so often, so that it is seen that something moves. */
+const LONGEST_RUN = 1024 ** 3;
+/** What `stat` counts in. */
+const SECTOR_BYTES = 512;
 
 export const imageImport: Command = {
   noun: 'image',
@@ -41,6 +47,7 @@ table or file system. A raw image without either can be imported with --format r
       const stat = await file.stat();
       if (!stat.isFile()) throw invalidArgument(`can't read ${path}: it is not a file`);
       const { size } = stat;
+      const allocated = Math.min(size, Math.max(SECTOR_BYTES, stat.blocks * SECTOR_BYTES));
       const read = async (offset: number, length: number) => {
         const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset);
         return buffer.subarray(0, bytesRead);
@@ -49,6 +56,7 @@ table or file system. A raw image without either can be imported with --format r
       await transfer(ctx, live, {
         file: { handle: file, name: basename(path) },
         size,
+        allocated,
         name,
         format,
         host: text(flags, 'host') ?? '',
@@ -63,6 +71,8 @@ table or file system. A raw image without either can be imported with --format r
 interface Transfer {
   readonly file: { readonly handle: FileHandle; readonly name: string };
   readonly size: number;
+  /** Without holes, as far as the file system says. */
+  readonly allocated: number;
   readonly name: string;
   readonly format: string;
   readonly host: string;
@@ -73,6 +83,7 @@ async function transfer(ctx: Context, live: Live, t: Transfer): Promise<void> {
   const r = await api.call(api.images, (c) => c.importImage, {
     name: t.name,
     fileBytes: BigInt(t.size),
+    allocatedBytes: BigInt(t.allocated),
     format: t.format,
     host: t.host,
   });
@@ -120,16 +131,42 @@ async function send(
   const ended = done.finally(() => (over = true));
   ended.catch(() => {});
   sink.write({ message: { $case: 'begin', value: { imageId: t.imageId, ticket: t.ticket } } });
-  const buffer = Buffer.alloc(CHUNK_BYTES);
-  for (let offset = 0; offset < t.size && !over;) {
-    const { bytesRead } = await t.file.handle.read(buffer, 0, CHUNK_BYTES, offset);
-    if (bytesRead === 0) break;
-    offset += bytesRead;
-    const flowing = sink.write({ message: { $case: 'data', value: Buffer.from(buffer.subarray(0, bytesRead)) } });
-    live.set('upload', `sending ${formatFileBytes(offset)} of ${formatFileBytes(t.size)}`);
+  let sentBytes = 0;
+  for await (const piece of piecesOfFile(t)) {
+    if (over) break;
+    const flowing = sink.write({ message: messageOf(piece) });
+    sentBytes += lengthOf(piece);
+    live.set('upload', `sending ${formatFileBytes(sentBytes)} of ${formatFileBytes(t.size)}`);
     if (!flowing) await Promise.race([new Promise((resolve) => sink.once('drain', resolve)), ended.catch(() => {})]);
   }
   sink.end();
   await ended;
   live.set('upload', undefined);
 }
+
+/** Holes can't be asked for, so they are read, which is cheap; what is sent of them is their length. */
+async function* piecesOfFile({ file, size }: Transfer): AsyncGenerator<Piece> {
+  let zeros = 0;
+  let buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+  for (let offset = 0; offset < size;) {
+    const { bytesRead } = await file.handle.read(buffer, 0, CHUNK_BYTES, offset);
+    if (bytesRead === 0) break;
+    offset += bytesRead;
+    const pieces = [...piecesOf(buffer.subarray(0, bytesRead))];
+    for (const piece of pieces) {
+      if (typeof piece === 'number') zeros += piece;
+      if (zeros > 0 && (typeof piece !== 'number' || zeros >= LONGEST_RUN)) {
+        yield zeros;
+        zeros = 0;
+      }
+      if (typeof piece !== 'number') yield piece;
+    }
+    if (pieces.some((p) => typeof p !== 'number')) buffer = Buffer.allocUnsafe(CHUNK_BYTES); // it is on its way
+  }
+  if (zeros > 0) yield zeros;
+}
+
+const messageOf = (piece: Piece): UploadImageRequest['message'] =>
+  typeof piece === 'number'
+    ? { $case: 'zeros', value: BigInt(piece) }
+    : { $case: 'data', value: Buffer.from(piece.buffer, piece.byteOffset, piece.length) };

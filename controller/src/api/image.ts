@@ -1,10 +1,12 @@
 /** ImageService: images, and the relay of an upload to the host that receives it. Stores nothing. */
 import { Readable } from 'node:stream';
 import { ImageState, type Image, type ImageServiceService, type UploadImageRequest } from '@berth/proto/v1/image.ts';
+import type { Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Image as Stored } from '@berth/shared/model/image.ts';
 import type { Adoption } from '../app/adoption.ts';
 import type { Images, ImageView } from '../app/images.ts';
+import { PIECES_AHEAD } from '../app/relay.ts';
 import { fromWire, toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
 import type { Handlers } from './call.ts';
@@ -13,7 +15,8 @@ export const imageHandlers = (images: Images, adoption: Adoption): Handlers<Imag
   importImage: async (r, call) => {
     const { name, format, host } = r;
     const fileBytes = fromWire('file_bytes', r.fileBytes);
-    const made = await images.import({ name, fileBytes, format, host }, call.user);
+    const allocatedBytes = fromWire('allocated_bytes', r.allocatedBytes) || fileBytes;
+    const made = await images.import({ name, fileBytes, allocatedBytes, format, host }, call.user);
     return { image: toImage(made.view), jobId: made.jobId, uploadTicket: made.uploadTicket };
   },
   uploadImage: async (messages, call) => {
@@ -21,7 +24,7 @@ export const imageHandlers = (images: Images, adoption: Adoption): Handlers<Imag
     const first = await all.next();
     const begin = first.done === true ? undefined : first.value.message;
     if (begin?.$case !== 'begin') throw invalidArgument('an upload begins with its ticket');
-    const data = Readable.from(bytes(all, call.signal), { objectMode: false, highWaterMark: 1 << 20 });
+    const data = Readable.from(pieces(all, call.signal), { highWaterMark: PIECES_AHEAD });
     const { imageId, ticket } = begin.value;
     return { receivedBytes: toWire(await images.upload(imageId, ticket, data)) };
   },
@@ -38,14 +41,15 @@ export const imageHandlers = (images: Images, adoption: Adoption): Handlers<Imag
 });
 
 /** A caller that hangs up in the middle makes the stream fail, not end. */
-async function* bytes(messages: AsyncIterator<UploadImageRequest>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+async function* pieces(messages: AsyncIterator<UploadImageRequest>, signal: AbortSignal): AsyncGenerator<Piece> {
   for (;;) {
     const next = await messages.next();
     if (signal.aborted) throw new ClusterError('CANCELLED', 'the sender hung up');
     if (next.done === true) return;
     const { message } = next.value;
-    if (message?.$case !== 'data') throw invalidArgument('an upload has one beginning, and then only data');
-    yield message.value;
+    if (message?.$case === 'data') yield message.value;
+    else if (message?.$case === 'zeros' && message.value > 0n) yield fromWire('zeros', message.value);
+    else throw invalidArgument('an upload has one beginning, and then only data and runs of zeros');
   }
 }
 

@@ -11,7 +11,7 @@ const said = async (answer: Promise<unknown>): Promise<string> => {
   return `${e.reason}: ${e.message?.replace(/job-\w+/g, 'JOB')}`;
 };
 const begin = (name: string, fileBytes: number) =>
-  c.timed(c.life.images.import({ name, fileBytes, format: '', host: '' }, 'test'));
+  c.timed(c.life.images.import({ name, fileBytes, allocatedBytes: fileBytes, format: '', host: '' }, 'test'));
 const bytes = (text: string): Readable => Readable.from([Buffer.from(text)]);
 const errorOf = async (jobId: Parameters<AppCluster['ended']>[0]): Promise<string> => {
   await c.ended(jobId);
@@ -33,7 +33,9 @@ describe('an import', () => {
   it('is refused when the name, the size or the format is wrong', async () => {
     await c.import('base');
     const ask = (o: object) =>
-      said(c.life.images.import({ name: 'x', fileBytes: 1, format: '', host: '', ...o }, 'test'));
+      said(
+        c.life.images.import({ name: 'x', fileBytes: 1, allocatedBytes: 2 ** 53, format: '', host: '', ...o }, 'test'),
+      );
     expect([
       await ask({ name: 'base' }),
       await ask({ name: '../x' }),
@@ -55,6 +57,30 @@ describe('an import', () => {
         "NOT_FOUND: host h9 does not exist. Did you mean h1 or h2 or h3?",
       ]
     `);
+  });
+
+  it('of a file with holes asks for room for what is not holes, and never for more than the file', async () => {
+    const large = { name: 'large', fileBytes: 2 ** 40, format: 'raw', host: '' };
+    expect(await said(c.life.images.import({ ...large, allocatedBytes: 51 * 2 ** 30 }, 'test'))).toContain(
+      '102 GiB wanted',
+    );
+    const made = await c.timed(c.life.images.import({ ...large, allocatedBytes: 2 ** 30 }, 'test'));
+    expect(c.life.state.tables.jobs.get(made.jobId)?.params).toMatchObject({ allocatedBytes: 2 ** 30 });
+    const lie = await c.timed(
+      c.life.images.import({ ...large, name: 'lie', fileBytes: 4, allocatedBytes: 2 ** 50 }, 'test'),
+    );
+    expect(c.life.state.tables.jobs.get(lie.jobId)?.params).toMatchObject({ allocatedBytes: 4 });
+  });
+
+  it('takes runs of zeros as counts, which count as bytes', async () => {
+    const made = await begin('base', 8);
+    const pieces = Readable.from([Buffer.from('disk'), 4]);
+    expect(await c.timed(c.life.images.upload(made.view.image.id, made.uploadTicket, pieces))).toBe(8);
+    const more = await begin('more', 8);
+    const toomuch = Readable.from([Buffer.from('disk'), 5]);
+    expect(await said(c.life.images.upload(more.view.image.id, more.uploadTicket, toomuch))).toContain(
+      'more bytes came',
+    );
   });
 
   it('takes one upload, with its own ticket', async () => {

@@ -1,6 +1,7 @@
 /** What people may do with images: checks, writes intent, starts jobs, and lets one upload through to its host. */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
+import { bytesOf } from '@berth/shared/disk/pieces.ts';
 import {
   alreadyExists,
   badState,
@@ -23,7 +24,7 @@ import type { Uploads } from '../jobs/uploads.ts';
 import type { State } from '../state/state.ts';
 import { checkName, resolve } from './names.ts';
 import { pageByName, type Page, type PageQuery } from './pages.ts';
-import { relay } from './relay.ts';
+import { PIECES_AHEAD, relay } from './relay.ts';
 
 export interface ImageDeps {
   readonly state: State;
@@ -43,11 +44,17 @@ export interface ImageView {
 export interface ImportImage {
   readonly name: string;
   readonly fileBytes: number;
+  /** How much of it is not holes, as the caller says: room is asked for so much. */
+  readonly allocatedBytes: number;
   /** Empty: detect by content. */
   readonly format: string;
   /** Empty: the host with most room. */
   readonly host: string;
 }
+
+/** Never more than the file. */
+const allocatedOf = (r: Pick<ImportImage, 'fileBytes' | 'allocatedBytes'>): number =>
+  Math.min(r.fileBytes, r.allocatedBytes);
 
 const LARGEST_FILE = 16 * 1024 ** 4;
 const FORMATS: readonly string[] = ['', 'raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc'];
@@ -68,18 +75,19 @@ export class Images {
       if (state.tables.images.byName(name))
         throw alreadyExists(`image ${name} exists already. Choose another name (--name)`);
       const only = request.host === '' ? undefined : resolve('host', state.tables.hosts, request.host).id;
-      const host = chooseReceiver(state.tables, this.deps, request.fileBytes, only);
+      const host = chooseReceiver(state.tables, this.deps, allocatedOf(request), only);
       const image = emptyImage(name, clock.now());
       tx.images.put(image);
       const { fileBytes, format } = request;
-      const params = { imageId: image.id, hostId: host.id, fileBytes, format, ticketHash: hash(uploadTicket) };
+      const about = { imageId: image.id, hostId: host.id, fileBytes, allocatedBytes: allocatedOf(request) };
+      const params = { ...about, format, ticketHash: hash(uploadTicket) };
       const options = { subject: name, locks: [`image/${image.id}:exclusive` as const], user };
       return { image, jobId: this.deps.jobs.start(tx, imageImport, params, options) };
     });
     return { view: this.#view(made.image), jobId: made.jobId, uploadTicket };
   }
 
-  /** Sends the bytes on to the host of the import. Resolves when the host has them all; a ticket is good for one upload. */
+  /** Sends the pieces on to the host of the import. Resolves when the host has them all; a ticket is good for one upload. */
   async upload(imageId: string, ticket: string, data: Readable): Promise<number> {
     const { uploads, jobs, hosts, state } = this.deps;
     const { jobId, params, hostId } = this.#importOf(imageId, ticket);
@@ -92,11 +100,14 @@ export class Images {
     let counted: Readable | undefined;
     try {
       await this.#receiving(jobId, open);
-      counted = relay(data, params.fileBytes, open, (doneBytes) => {
+      const { fileBytes, allocatedBytes = fileBytes } = params;
+      const counts = hosts.status(hostId).facts?.capabilities.includes('upload.zeros') ?? false;
+      const wanted = counts ? data : Readable.from(bytesOf(data), { highWaterMark: PIECES_AHEAD });
+      counted = relay(wanted, fileBytes, open, (doneBytes) => {
         uploads.advance(params.imageId, doneBytes);
-        jobs.progress(uploadIdOf(jobId), doneBytes, params.fileBytes);
+        jobs.progress(uploadIdOf(jobId), doneBytes, fileBytes);
       });
-      const upload = { uploadId: uploadIdOf(jobId), fileBytes: params.fileBytes };
+      const upload = { uploadId: uploadIdOf(jobId), fileBytes, allocatedBytes: counts ? allocatedBytes : fileBytes };
       const received = await hosts.agent(hostId).upload(upload, counted);
       uploads.received(params.imageId, received);
       return received;

@@ -1,9 +1,14 @@
-/** The bytes of an upload on their way to a host: counted, never stored, cut off when there are too many or nobody wants them. */
+/** The pieces of an upload on their way to a host: counted, never stored, cut off when there are too many or nobody wants them. */
 import { Transform, type Readable } from 'node:stream';
+import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 
+/** Pieces that wait on each side of it; each is a message. */
+export const PIECES_AHEAD = 4;
+
 /**
- * @param wanted asked at each chunk: false once the job has ended or is being cancelled.
+ * @param data of pieces.
+ * @param wanted asked at each piece: false once the job has ended or is being cancelled.
  * @returns a stream that fails when `data` fails, is longer or shorter than `fileBytes`, or is not wanted any more.
  */
 export function relay(
@@ -14,13 +19,15 @@ export function relay(
 ): Readable {
   let doneBytes = 0;
   const out = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      doneBytes += chunk.length;
+    objectMode: true,
+    highWaterMark: PIECES_AHEAD,
+    transform(piece: Piece, _encoding, done) {
+      doneBytes += lengthOf(piece);
       if (!wanted()) return done(new ClusterError('CANCELLED', 'the import was cancelled'));
       if (doneBytes > fileBytes)
         return done(invalidArgument(`more bytes came than the ${fileBytes} that were announced`));
       progress(doneBytes);
-      done(null, chunk);
+      done(null, piece);
     },
     flush(done) {
       if (doneBytes === fileBytes) return done();

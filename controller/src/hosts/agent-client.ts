@@ -88,8 +88,11 @@ export interface AgentClient {
   findOperation(operationId: string): Promise<OperationView | undefined>;
   cancelOperation(operationId: string): Promise<OperationView>;
   acknowledgeOperations(idPrefixes: readonly string[]): Promise<void>;
-  /** Sends `data` into the host's staging area; resolves with the bytes received. */
-  upload(v: { uploadId: string; fileBytes: number }, data: Readable): Promise<number>;
+  /**
+   * Sends `data`, a stream of pieces, into the host's staging area; resolves with the length received. Runs of zeros among the
+   * pieces: capability `upload.zeros`.
+   */
+  upload(v: { uploadId: string; fileBytes: number; allocatedBytes: number }, data: Readable): Promise<number>;
   readSerialLog(
     v: { vmId: string; tailBytes: number; follow: boolean },
     signal: AbortSignal,

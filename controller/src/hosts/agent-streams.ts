@@ -3,8 +3,8 @@ import { Duplex, type Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { status as Status, type ClientWritableStream, type ServiceError } from '@grpc/grpc-js';
 import { DomainServiceService as Domains, type ConsoleInput } from '@berth/proto/agent/v1/domain.ts';
-import { ImageServiceService as Images, type UploadRequest } from '@berth/proto/agent/v1/image.ts';
-import type { Fence } from '@berth/proto/agent/v1/operation.ts';
+import { ImageServiceService as Images, type UploadBegin, type UploadRequest } from '@berth/proto/agent/v1/image.ts';
+import type { Piece } from '@berth/shared/disk/pieces.ts';
 import type { Connection } from './connection.ts';
 
 type Translate = (e: unknown) => Error;
@@ -12,7 +12,7 @@ type Translate = (e: unknown) => Error;
 /** Resolves with the bytes that arrived. */
 export function sendUpload(
   connection: Connection,
-  begin: { readonly fence: Fence; readonly uploadId: string; readonly fileBytes: bigint },
+  begin: UploadBegin,
   data: Readable,
   translate: Translate,
 ): Promise<number> {
@@ -28,7 +28,7 @@ export function sendUpload(
 
 async function feed(
   sink: ClientWritableStream<UploadRequest>,
-  begin: { readonly fence: Fence; readonly uploadId: string; readonly fileBytes: bigint },
+  begin: UploadBegin,
   data: Readable,
   answer: Promise<number>,
 ): Promise<void> {
@@ -39,7 +39,13 @@ async function feed(
   );
   async function* messages(): AsyncIterable<UploadRequest> {
     yield { message: { $case: 'begin', value: begin } };
-    for await (const chunk of data) yield { message: { $case: 'data', value: chunk as Buffer } };
+    for await (const piece of data as AsyncIterable<Piece>)
+      yield {
+        message:
+          typeof piece === 'number'
+            ? { $case: 'zeros', value: BigInt(piece) }
+            : { $case: 'data', value: Buffer.from(piece.buffer, piece.byteOffset, piece.length) },
+      };
   }
   try {
     await pipeline(messages, sink as unknown as Writable, { signal: answered.signal });

@@ -44,7 +44,9 @@ export const GIB = 2 ** 30;
 
 export class FakeAgent {
   readonly calls: { readonly method: string; readonly operationId: string; readonly fence: Fence | undefined }[] = [];
+  /** Without their runs of zeros. */
   readonly uploads: Buffer[] = [];
+  readonly runsOfZeros: number[] = [];
   domains: DomainStatus[] = [];
   /** What it still keeps when a snapshot is asked for. */
   operations: Operation[] = [];
@@ -228,6 +230,7 @@ export class FakeAgent {
     const chunks: Uint8Array[] = [];
     call.on('data', (m: UploadRequest) => {
       if (m.message?.$case === 'data') chunks.push(m.message.value);
+      if (m.message?.$case === 'zeros') this.runsOfZeros.push(Number(m.message.value));
     });
     call.on('end', () => {
       const all = Buffer.concat(chunks);

@@ -139,8 +139,9 @@ export class GrpcAgentClient implements AgentClient {
     this.o.acknowledged(idPrefixes);
   }
 
-  async upload(v: { uploadId: string; fileBytes: number }, data: Readable): Promise<number> {
-    const begin = { fence: this.o.fence(), uploadId: v.uploadId, fileBytes: BigInt(v.fileBytes) };
+  async upload(v: { uploadId: string; fileBytes: number; allocatedBytes: number }, data: Readable): Promise<number> {
+    const [fileBytes, allocatedBytes] = [BigInt(v.fileBytes), BigInt(v.allocatedBytes)];
+    const begin = { fence: this.o.fence(), uploadId: v.uploadId, fileBytes, allocatedBytes };
     return sendUpload(this.connected(), begin, data, this.translate);
   }
   async *readSerialLog(

@@ -19,6 +19,8 @@ export interface ImportParams {
   readonly imageId: ImageId;
   readonly hostId: HostId | null;
   readonly fileBytes: number;
+  /** Absent: all of it. */
+  readonly allocatedBytes?: number;
   readonly format: string;
   /** SHA-256 (hex) of the upload ticket. */
   readonly ticketHash: string;
@@ -109,7 +111,12 @@ export const imageImport = defineJob<ImportParams, JobDeps>('image.import', 1)
   })
   .local('place', {
     run({ tables, params, deps, nowMs }) {
-      const chosen = chooseReceiver(tables, deps, params.fileBytes, params.hostId ?? undefined);
+      const chosen = chooseReceiver(
+        tables,
+        deps,
+        params.allocatedBytes ?? params.fileBytes,
+        params.hostId ?? undefined,
+      );
       return { hostId: chosen.id, host: chosen.name, atMs: nowMs };
     },
     describe: (out) => out.host,

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { readFile, truncate, writeFile } from 'node:fs/promises';
+import { readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
@@ -236,6 +236,24 @@ describeReal('an upload', [], () => {
     });
     await expect(disks.openUpload('u', -1)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
     expect(litter(dataDir, 'uploads')).toEqual([]);
+  });
+
+  it('of a sparse file needs room for its data only, lies there as sparse as it was, and so does the image', async () => {
+    const { disks, dataDir } = start();
+    const size = 2 ** 43;
+    await expect(disks.openUpload('u', size)).rejects.toMatchObject({ reason: 'DISK_FULL' });
+    const sink = await disks.openUpload('u', size, 2 * MIB);
+    await sink.skip(size / 2);
+    await sink.write(Buffer.alloc(MIB, 7));
+    await sink.skip(size / 2 - MIB);
+    await sink.finish();
+    const staged = await stat(join(dataDir, 'uploads', 'u'));
+    expect([staged.size, staged.blocks * 512 <= 2 * MIB]).toEqual([size, true]);
+    const stop = new AbortController();
+    const hashing = disks.importImage('u', 'raw', { signal: stop.signal, onProgress: () => undefined });
+    setTimeout(() => stop.abort(), 50);
+    await expect(hashing).rejects.toMatchObject({ reason: 'CANCELLED' }); // 8 TiB of zeros
+    await disks.removeUpload('u');
   });
 
   it('that broke off does not disturb the next try', async () => {

@@ -54,7 +54,7 @@ export function createDisks(options: LinuxDisksOptions): Disks {
   const onImage = <T>(digest: string, fn: () => Promise<T>): Promise<T> => locks.run(`image ${digest}`, fn);
   return {
     capacity: ready(() => spaceOf(pool.dataDir)),
-    openUpload: ready((id, bytes) => parts.uploads.open(id, bytes)),
+    openUpload: ready((id, bytes, allocated) => parts.uploads.open(id, bytes, allocated)),
     hasUpload: ready((id) => parts.uploads.has(id)),
     removeUpload: ready((id) => parts.uploads.remove(id)),
     listImages: ready(() => parts.images.list()),

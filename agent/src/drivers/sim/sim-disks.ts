@@ -28,7 +28,7 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): Disks 
       diskBytes: host.options.diskBytes,
       diskFreeBytes: host.options.diskBytes - host.diskUsedBytes,
     }),
-    openUpload: async (uploadId, fileBytes) => openUpload(host, uploadId, fileBytes),
+    openUpload: async (uploadId, fileBytes, allocatedBytes) => openUpload(host, uploadId, fileBytes, allocatedBytes),
     hasUpload: async (uploadId) => host.uploads.has(uploadId),
     removeUpload: async (uploadId) => void host.uploads.delete(uploadId),
     listImages: async () => [...host.images.values()],
@@ -62,22 +62,29 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): Disks 
 
 const serialLogPath = (vmId: string): string => `/var/lib/berth/log/${vmId}.log`;
 
-function openUpload(host: SimHost, uploadId: string, fileBytes: number): UploadSink {
+function openUpload(host: SimHost, uploadId: string, fileBytes: number, allocatedBytes = fileBytes): UploadSink {
   checkFileName('upload', uploadId);
   if (!Number.isSafeInteger(fileBytes) || fileBytes < 0)
     throw invalidArgument(`${fileBytes} is not the size of a file to upload`);
-  host.reserve(fileBytes);
+  host.reserve(Math.min(fileBytes, allocatedBytes));
   if (fileBytes > MAX_UPLOAD_BYTES)
     throw invalidArgument(
       `a simulated host takes uploads of up to ${MAX_UPLOAD_BYTES} bytes, this one has ${fileBytes}`,
     );
   const parts: Uint8Array[] = [];
   let received = 0;
+  const count = (bytes: number): void => {
+    if (received + bytes > fileBytes) throw invalidArgument(`more than the announced ${fileBytes} bytes came`);
+    received += bytes;
+  };
   return {
     async write(chunk) {
-      if (received + chunk.length > fileBytes) throw invalidArgument(`more than the announced ${fileBytes} bytes came`);
-      received += chunk.length;
+      count(chunk.length);
       parts.push(Buffer.from(chunk)); // the caller may use its buffer again
+    },
+    async skip(bytes) {
+      count(bytes);
+      parts.push(Buffer.alloc(bytes));
     },
     async finish() {
       if (received !== fileBytes) throw invalidArgument(`${received} of the announced ${fileBytes} bytes came`);

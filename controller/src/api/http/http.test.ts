@@ -178,7 +178,9 @@ describe('files', () => {
     const got: string[] = [];
     for await (const { message } of messages)
       got.push(
-        message?.$case === 'begin' ? `${message.value.imageId}/${message.value.ticket}` : String(message?.value.length),
+        message?.$case === 'begin'
+          ? `${message.value.imageId}/${message.value.ticket}`
+          : String(message?.$case === 'data' && message.value.length),
       );
     return got;
   };

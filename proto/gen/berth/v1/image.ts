@@ -64,6 +64,8 @@ export interface ImportImageRequest {
   format: string;
   /** Host to receive it; empty: the one with the most room. */
   host: string;
+  /** How much of the file is not holes; 0: all of it. Room is asked for so much. */
+  allocatedBytes: bigint;
 }
 
 export interface ImportImageResponse {
@@ -74,7 +76,9 @@ export interface ImportImageResponse {
 }
 
 export interface UploadImageRequest {
-  message: { $case: "begin"; value: UploadBegin } | { $case: "data"; value: Buffer } | undefined;
+  message: { $case: "begin"; value: UploadBegin } | { $case: "data"; value: Buffer } | //
+  /** The length of a run of zero bytes, which are not sent. At least 1. */
+  { $case: "zeros"; value: bigint } | undefined;
 }
 
 export interface UploadBegin {
@@ -369,7 +373,7 @@ export const ImageCopy: MessageFns<ImageCopy> = {
 };
 
 function createBaseImportImageRequest(): ImportImageRequest {
-  return { name: "", fileBytes: 0n, format: "", host: "" };
+  return { name: "", fileBytes: 0n, format: "", host: "", allocatedBytes: 0n };
 }
 
 export const ImportImageRequest: MessageFns<ImportImageRequest> = {
@@ -388,6 +392,12 @@ export const ImportImageRequest: MessageFns<ImportImageRequest> = {
     }
     if (message.host !== "") {
       writer.uint32(34).string(message.host);
+    }
+    if (message.allocatedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.allocatedBytes) !== message.allocatedBytes) {
+        throw new globalThis.Error("value provided for field message.allocatedBytes of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.allocatedBytes);
     }
     return writer;
   },
@@ -437,6 +447,14 @@ export const ImportImageRequest: MessageFns<ImportImageRequest> = {
             message.host = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.allocatedBytes = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -458,6 +476,9 @@ export const ImportImageRequest: MessageFns<ImportImageRequest> = {
     message.fileBytes = (object.fileBytes !== undefined && object.fileBytes !== null) ? BigInt(object.fileBytes) : 0n;
     message.format = object.format ?? "";
     message.host = object.host ?? "";
+    message.allocatedBytes = (object.allocatedBytes !== undefined && object.allocatedBytes !== null)
+      ? BigInt(object.allocatedBytes)
+      : 0n;
     return message;
   },
 };
@@ -554,6 +575,12 @@ export const UploadImageRequest: MessageFns<UploadImageRequest> = {
       case "data":
         writer.uint32(18).bytes(message.message.value);
         break;
+      case "zeros":
+        if (BigInt.asUintN(64, message.message.value) !== message.message.value) {
+          throw new globalThis.Error("value provided for field message.message.value of type uint64 too large");
+        }
+        writer.uint32(24).uint64(message.message.value);
+        break;
     }
     return writer;
   },
@@ -587,6 +614,14 @@ export const UploadImageRequest: MessageFns<UploadImageRequest> = {
             message.message = { $case: "data", value: Buffer.from(reader.bytes()) };
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.message = { $case: "zeros", value: reader.uint64() as bigint };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -614,6 +649,12 @@ export const UploadImageRequest: MessageFns<UploadImageRequest> = {
       case "data": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "data", value: object.message.value };
+        }
+        break;
+      }
+      case "zeros": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "zeros", value: BigInt(object.message.value) };
         }
         break;
       }
@@ -1118,7 +1159,7 @@ export const ImageServiceService = {
     responseDeserialize: (value: Buffer): ImportImageResponse => ImportImageResponse.decode(value),
   },
   /**
-   * The bytes of an import. First message: `begin`; then `data`, in order. Answers when the host has them all. The job
+   * The bytes of an import. First message: `begin`; then `data` and `zeros`, in order. Answers when the host has them all. The job
    * checks and converts them then. The controller relays and stores nothing.
    */
   uploadImage: {
@@ -1148,10 +1189,7 @@ export const ImageServiceService = {
     responseSerialize: (value: ListImagesResponse): Buffer => Buffer.from(ListImagesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListImagesResponse => ListImagesResponse.decode(value),
   },
-  /**
-   * IN_USE while a volume needs it.
-   * Takes an image into the inventory that hosts have and the inventory does not know.
-   */
+  /** Takes an image into the inventory that hosts have and the inventory does not know. */
   adoptImage: {
     path: "/berth.v1.ImageService/AdoptImage" as const,
     requestStream: false as const,
@@ -1161,6 +1199,7 @@ export const ImageServiceService = {
     responseSerialize: (value: Image): Buffer => Buffer.from(Image.encode(value).finish()),
     responseDeserialize: (value: Buffer): Image => Image.decode(value),
   },
+  /** IN_USE while a volume needs it. */
   deleteImage: {
     path: "/berth.v1.ImageService/DeleteImage" as const,
     requestStream: false as const,
@@ -1176,17 +1215,15 @@ export interface ImageServiceServer extends UntypedServiceImplementation {
   /** Starts job image.import; the bytes follow by UploadImage. ALREADY_EXISTS when the name is taken. */
   importImage: handleUnaryCall<ImportImageRequest, ImportImageResponse>;
   /**
-   * The bytes of an import. First message: `begin`; then `data`, in order. Answers when the host has them all. The job
+   * The bytes of an import. First message: `begin`; then `data` and `zeros`, in order. Answers when the host has them all. The job
    * checks and converts them then. The controller relays and stores nothing.
    */
   uploadImage: handleClientStreamingCall<UploadImageRequest, UploadImageResponse>;
   getImage: handleUnaryCall<GetImageRequest, Image>;
   listImages: handleUnaryCall<ListImagesRequest, ListImagesResponse>;
-  /**
-   * IN_USE while a volume needs it.
-   * Takes an image into the inventory that hosts have and the inventory does not know.
-   */
+  /** Takes an image into the inventory that hosts have and the inventory does not know. */
   adoptImage: handleUnaryCall<AdoptImageRequest, Image>;
+  /** IN_USE while a volume needs it. */
   deleteImage: handleUnaryCall<DeleteImageRequest, DeleteImageResponse>;
 }
 
@@ -1208,7 +1245,7 @@ export interface ImageServiceClient extends Client {
     callback: (error: ServiceError | null, response: ImportImageResponse) => void,
   ): ClientUnaryCall;
   /**
-   * The bytes of an import. First message: `begin`; then `data`, in order. Answers when the host has them all. The job
+   * The bytes of an import. First message: `begin`; then `data` and `zeros`, in order. Answers when the host has them all. The job
    * checks and converts them then. The controller relays and stores nothing.
    */
   uploadImage(
@@ -1254,10 +1291,7 @@ export interface ImageServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListImagesResponse) => void,
   ): ClientUnaryCall;
-  /**
-   * IN_USE while a volume needs it.
-   * Takes an image into the inventory that hosts have and the inventory does not know.
-   */
+  /** Takes an image into the inventory that hosts have and the inventory does not know. */
   adoptImage(
     request: AdoptImageRequest,
     callback: (error: ServiceError | null, response: Image) => void,
@@ -1273,6 +1307,7 @@ export interface ImageServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Image) => void,
   ): ClientUnaryCall;
+  /** IN_USE while a volume needs it. */
   deleteImage(
     request: DeleteImageRequest,
     callback: (error: ServiceError | null, response: DeleteImageResponse) => void,

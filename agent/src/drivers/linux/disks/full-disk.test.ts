@@ -1,5 +1,5 @@
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
-import { open, stat } from 'node:fs/promises';
+import { open, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
@@ -82,6 +82,22 @@ describeReal('a full disk', ['qemu-img', 'qemu-nbd', 'mount'], () => {
     );
     expect(litter(dataDir, 'uploads')).toEqual([]);
     await sink.abort();
+  });
+
+  it('is not made by an upload with more data than its sender said: it ends while there is room left for others', async () => {
+    const { disks, dataDir } = await smallPool(64);
+    const sink = await disks.openUpload('u', 128 * MIB, MIB);
+    let least = Infinity;
+    const all = async (): Promise<void> => {
+      for (let i = 0; i < 128; i++) {
+        await sink.write(Buffer.alloc(MIB, 7));
+        const { bavail, bsize } = await statfs(dataDir);
+        least = Math.min(least, bavail * bsize);
+      }
+    };
+    await expect(all()).rejects.toMatchObject(full(/^no room for the upload: .* needed, .* free in \//));
+    expect(least).toBeGreaterThan(16 * MIB);
+    expect(litter(dataDir, 'uploads')).toEqual([]);
   });
 
   it('that an image cannot fit in is told before any work, in numbers', async () => {

@@ -35,7 +35,7 @@ export async function importImage(
   format: string,
   work: LongWork,
 ): Promise<ImportedImage> {
-  const sourceDigest = await parts.uploads.sourceDigest(uploadId);
+  const sourceDigest = await parts.uploads.sourceDigest(uploadId, work.signal);
   const upload = parts.pool.uploadPath(uploadId);
   const found = await withSource(upload, SUBJECT, (source) => inspectDiskImage(source, format));
   // before a cancel is looked at: whoever cancels must learn of an image that is there because of this import

@@ -1,28 +1,37 @@
 /**
  * Files that operators send: streamed to a file under uploads/, counted and hashed on the way, fsynced at the end. A file under
- * its final name is whole. What is in it is nobody's business here.
+ * its final name is whole. One with holes is hashed when its digest is asked for: to hash zeros takes as long as to hash data,
+ * and nobody should wait for it who only sends. What is in it is nobody's business here.
  */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
 import { z } from 'zod';
-import { invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { UploadSink } from '../../disks.ts';
 import { codeOf, sizeOf, syncDir, tellingFull, writeAtomic } from './files.ts';
 import type { Pool } from './pool.ts';
 import { requireRoom } from './space.ts';
 
 export interface Uploads {
-  open(uploadId: string, fileBytes: number): Promise<UploadSink>;
+  open(uploadId: string, fileBytes: number, allocatedBytes?: number): Promise<UploadSink>;
   has(uploadId: string): Promise<boolean>;
-  /** Hex SHA-256 of a finished upload. NOT_FOUND. */
-  sourceDigest(uploadId: string): Promise<string>;
+  /** Hex SHA-256 of a finished upload. NOT_FOUND; CANCELLED. */
+  sourceDigest(uploadId: string, signal: AbortSignal): Promise<string>;
   /** Absent is fine. */
   remove(uploadId: string): Promise<void>;
 }
 
-const Facts = z.object({ sha256: z.string().regex(/^[0-9a-f]{64}$/) });
+/** Without a digest: it has holes, and nobody has asked yet. */
+const Facts = z.object({
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+});
 /** Written before the file gets its final name. */
 const factsPath = (pool: Pool, uploadId: string): string => `${pool.uploadPath(uploadId)}.json`;
+const LEAST_MORE = 16 * 2 ** 20;
 /** Every try has a file of its own: a broken stream that is not noticed yet can't write into the next one's. */
 let tries = 0;
 
@@ -31,18 +40,28 @@ export function createUploads(pool: Pool): Uploads {
     (await sizeOf(pool.uploadPath(uploadId))) !== undefined && (await sizeOf(factsPath(pool, uploadId))) !== undefined;
   return {
     has,
-    async open(uploadId, fileBytes) {
+    async open(uploadId, fileBytes, allocatedBytes = fileBytes) {
       const path = pool.uploadPath(uploadId);
       if (!Number.isSafeInteger(fileBytes) || fileBytes < 0)
         throw invalidArgument(`${fileBytes} is not the size of a file to upload`);
-      await requireRoom(pool.uploadsDir, fileBytes, 'the upload');
+      await requireRoom(pool.uploadsDir, Math.min(fileBytes, allocatedBytes), 'the upload');
       const part = `${path}.${++tries}.part`;
-      return new Upload(pool, { uploadId, announced: fileBytes, part, file: await open(part, 'w', 0o600) });
+      return new Upload(pool, {
+        uploadId,
+        announced: fileBytes,
+        allocated: allocatedBytes,
+        part,
+        file: await open(part, 'w', 0o600),
+      });
     },
-    async sourceDigest(uploadId) {
+    async sourceDigest(uploadId, signal) {
       if (!(await has(uploadId)))
         throw notFound(`there is no finished upload ${uploadId} on this host; upload it again`);
-      return Facts.parse(JSON.parse(await readFile(factsPath(pool, uploadId), 'utf8'))).sha256;
+      const known = Facts.parse(JSON.parse(await readFile(factsPath(pool, uploadId), 'utf8'))).sha256;
+      if (known !== undefined) return known;
+      const sha256 = await hashOf(pool.uploadPath(uploadId), signal);
+      await writeFacts(pool, uploadId, { sha256 });
+      return sha256;
     },
     async remove(uploadId) {
       await rm(pool.uploadPath(uploadId), { force: true });
@@ -51,31 +70,78 @@ export function createUploads(pool: Pool): Uploads {
   };
 }
 
+const writeFacts = (pool: Pool, uploadId: string, facts: z.infer<typeof Facts>): Promise<void> =>
+  writeAtomic(factsPath(pool, uploadId), JSON.stringify(facts), 0o600);
+
+/** In pieces of half a millisecond each: the agent does other things meanwhile. */
+async function hashOf(path: string, signal: AbortSignal): Promise<string> {
+  const hash = createHash('sha256');
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20, signal })) hash.update(chunk as Buffer);
+  } catch (e) {
+    throw signal.aborted ? new ClusterError('CANCELLED', 'the import was cancelled') : e;
+  }
+  return hash.digest('hex');
+}
+
 interface Target {
   readonly uploadId: string;
   readonly announced: number;
+  readonly allocated: number;
   readonly part: string;
   readonly file: FileHandle;
 }
 
 class Upload implements UploadSink {
   #received = 0;
+  #written = 0;
+  /** Data that there was room for when it was last looked at. */
+  #allowed: number;
   #closed = false;
-  readonly #hash = createHash('sha256');
+  /** Undefined once there was a hole. */
+  #hash: Hash | undefined = createHash('sha256');
 
   constructor(
     private readonly pool: Pool,
     private readonly to: Target,
-  ) {}
+  ) {
+    this.#allowed = to.allocated;
+  }
 
   async write(chunk: Uint8Array): Promise<void> {
-    if (this.#received + chunk.length > this.to.announced)
+    const at = this.#count(chunk.length);
+    await this.#allow(chunk.length);
+    this.#hash?.update(chunk);
+    await this.#full(async () => {
+      for (let done = 0; done < chunk.length;)
+        done += (await this.to.file.write(chunk, done, chunk.length - done, at + done)).bytesWritten;
+    });
+  }
+
+  async skip(bytes: number): Promise<void> {
+    this.#count(bytes);
+    this.#hash = undefined;
+  }
+
+  /** More data than was announced as such is no fault, but must not fill the disk: there must be room for as much again. */
+  async #allow(bytes: number): Promise<void> {
+    this.#written += bytes;
+    while (this.#written > this.#allowed) {
+      const more = Math.min(Math.max(this.#allowed, LEAST_MORE), this.to.announced - this.#received + bytes);
+      await this.#full(() => requireRoom(this.pool.uploadsDir, more, 'the upload'));
+      this.#allowed += more;
+    }
+  }
+
+  /** @returns where they go. */
+  #count(bytes: number): number {
+    const at = this.#received;
+    if (at + bytes > this.to.announced)
       throw invalidArgument(
         `more than the announced ${this.to.announced} bytes came; the file changed while it was sent`,
       );
-    this.#received += chunk.length;
-    this.#hash.update(chunk);
-    await this.#full(() => this.to.file.writeFile(chunk));
+    this.#received += bytes;
+    return at;
   }
 
   async finish(): Promise<void> {
@@ -83,10 +149,12 @@ class Upload implements UploadSink {
       throw invalidArgument(
         `${this.#received} of the announced ${this.to.announced} bytes came; the file changed or the upload broke off`,
       );
-    await this.#full(() => this.to.file.sync());
+    await this.#full(async () => {
+      await this.to.file.truncate(this.to.announced); // it may end with a hole
+      await this.to.file.sync();
+    });
     await this.#close();
-    const facts = { sha256: this.#hash.digest('hex') };
-    await this.#full(() => writeAtomic(factsPath(this.pool, this.to.uploadId), JSON.stringify(facts), 0o600));
+    await this.#full(() => writeFacts(this.pool, this.to.uploadId, { sha256: this.#hash?.digest('hex') }));
     await rename(this.to.part, this.pool.uploadPath(this.to.uploadId));
     await syncDir(this.pool.uploadsDir);
   }

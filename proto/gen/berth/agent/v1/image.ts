@@ -29,7 +29,9 @@ export const protobufFileName = "berth/agent/v1/image.proto";
 /** Images: the copies that this host keeps of immutable disks. */
 
 export interface UploadRequest {
-  message: { $case: "begin"; value: UploadBegin } | { $case: "data"; value: Buffer } | undefined;
+  message: { $case: "begin"; value: UploadBegin } | { $case: "data"; value: Buffer } | //
+  /** Extension `upload.zeros`: the length of a run of zero bytes, which become a hole. At least 1. */
+  { $case: "zeros"; value: bigint } | undefined;
 }
 
 export interface UploadBegin {
@@ -39,6 +41,8 @@ export interface UploadBegin {
   /** Id of the upload: the job's operation id. */
   uploadId: string;
   fileBytes: bigint;
+  /** How much of it is not holes, as far as is known; 0: all. Refused when there is no room for so much. */
+  allocatedBytes: bigint;
 }
 
 export interface UploadResponse {
@@ -112,6 +116,12 @@ export const UploadRequest: MessageFns<UploadRequest> = {
       case "data":
         writer.uint32(18).bytes(message.message.value);
         break;
+      case "zeros":
+        if (BigInt.asUintN(64, message.message.value) !== message.message.value) {
+          throw new globalThis.Error("value provided for field message.message.value of type uint64 too large");
+        }
+        writer.uint32(24).uint64(message.message.value);
+        break;
     }
     return writer;
   },
@@ -145,6 +155,14 @@ export const UploadRequest: MessageFns<UploadRequest> = {
             message.message = { $case: "data", value: Buffer.from(reader.bytes()) };
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.message = { $case: "zeros", value: reader.uint64() as bigint };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -175,13 +193,19 @@ export const UploadRequest: MessageFns<UploadRequest> = {
         }
         break;
       }
+      case "zeros": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "zeros", value: BigInt(object.message.value) };
+        }
+        break;
+      }
     }
     return message;
   },
 };
 
 function createBaseUploadBegin(): UploadBegin {
-  return { fence: undefined, uploadId: "", fileBytes: 0n };
+  return { fence: undefined, uploadId: "", fileBytes: 0n, allocatedBytes: 0n };
 }
 
 export const UploadBegin: MessageFns<UploadBegin> = {
@@ -197,6 +221,12 @@ export const UploadBegin: MessageFns<UploadBegin> = {
         throw new globalThis.Error("value provided for field message.fileBytes of type uint64 too large");
       }
       writer.uint32(24).uint64(message.fileBytes);
+    }
+    if (message.allocatedBytes !== 0n) {
+      if (BigInt.asUintN(64, message.allocatedBytes) !== message.allocatedBytes) {
+        throw new globalThis.Error("value provided for field message.allocatedBytes of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.allocatedBytes);
     }
     return writer;
   },
@@ -238,6 +268,14 @@ export const UploadBegin: MessageFns<UploadBegin> = {
             message.fileBytes = reader.uint64() as bigint;
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.allocatedBytes = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -258,6 +296,9 @@ export const UploadBegin: MessageFns<UploadBegin> = {
     message.fence = (object.fence !== undefined && object.fence !== null) ? Fence.fromPartial(object.fence) : undefined;
     message.uploadId = object.uploadId ?? "";
     message.fileBytes = (object.fileBytes !== undefined && object.fileBytes !== null) ? BigInt(object.fileBytes) : 0n;
+    message.allocatedBytes = (object.allocatedBytes !== undefined && object.allocatedBytes !== null)
+      ? BigInt(object.allocatedBytes)
+      : 0n;
     return message;
   },
 };
