@@ -34,7 +34,8 @@ export function confine(
   const deathSignal = bound ? ['--pdeathsig', 'SIGKILL'] : [];
   return [
     ...(bound ? ['setpriv', ...deathSignal, '--'] : []),
-    ...['unshare', '--net', '--pid', '--fork', '--'],
+    // what follows runs programs before the last of them asks for its own death signal
+    ...['unshare', '--net', '--pid', '--fork', '--kill-child=SIGKILL', '--'],
     // when memory runs out it goes before guests and the agent, whose favour it would inherit
     ...['choom', '-n', '500', '--'],
     ...['nice', '-n', '10', 'ionice', '-c', '2', '-n', '7'],

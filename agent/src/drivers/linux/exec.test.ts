@@ -74,6 +74,17 @@ describeReal('a confined program', [], () => {
     expect(text).toMatch(/^NoNewPrivs:\t1$/m);
   });
 
+  it('is gone when the call is cancelled, at whatever moment of its start', async () => {
+    const mark = `61.${process.pid}`;
+    for (let round = 0; round < 12; round++) {
+      const runs = Array.from({ length: 8 }, (_, i) =>
+        failure(exec.runConfined('sleep', [mark], { signal: AbortSignal.timeout(4 + 5 * i) })),
+      );
+      for (const e of await Promise.all(runs)) expect(e).toMatchObject({ reason: 'CANCELLED' });
+    }
+    expect((await exec.run('pgrep', ['-f', `sleep ${mark}`], { okCodes: [1] })).stdout).toBe('');
+  });
+
   it('has no network but an idle loopback', async () => {
     const text = await facts();
     expect(text.split('\n').filter((l) => /^ *\w+: /.test(l) && l.includes('   '))).toEqual([

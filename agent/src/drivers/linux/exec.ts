@@ -73,11 +73,10 @@ export function createExec(config: { readonly unprivilegedUser: string }): Exec 
     limits?: Confinement,
   ): Promise<readonly string[]> => confine(await sandboxUser(), limits ?? {}, false, [program, ...args]);
   return {
-    run: (program, args, options = {}) => start([program, ...args], program, options, 'SIGTERM'),
+    run: (program, args, options = {}) => start([program, ...args], program, options, 'process'),
     async runConfined(program, args, options = {}) {
       const argv = confine(await sandboxUser(), options.limits ?? {}, true, [program, ...args]);
-      // `unshare --fork` holds SIGTERM back; what is confined keeps nothing that would need an orderly end
-      return start(argv, program, options, 'SIGKILL');
+      return start(argv, program, options, 'group');
     },
     confinedCommand,
     async launch(program, args, options) {
@@ -92,7 +91,7 @@ async function start(
   argv: readonly string[],
   program: string,
   options: RunOptions,
-  killSignal: 'SIGTERM' | 'SIGKILL',
+  ends: 'process' | 'group',
 ): Promise<RunResult> {
   const [file = '', ...args] = argv;
   // execa takes any descriptor, its types only name the first ten
@@ -105,12 +104,16 @@ async function start(
     ...(options.input === undefined ? {} : { input: options.input }),
     timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     ...(options.signal ? { cancelSignal: options.signal } : {}),
-    killSignal,
+    // `unshare --fork` holds SIGTERM back; what is confined keeps nothing that would need an orderly end
+    killSignal: ends === 'group' ? 'SIGKILL' : 'SIGTERM',
+    detached: ends === 'group',
     forceKillAfterDelay: KILL_DELAY_MS,
     maxBuffer: options.maxOutputBytes ?? MAX_OUTPUT_BYTES,
     stripFinalNewline: false,
     reject: false,
   });
+  // a cancel may come before what it starts is bound to its life
+  if (ends === 'group') child.once('exit', () => endGroup(child.pid));
   const { onOutput } = options;
   if (onOutput) child.stdout.on('data', (chunk: Buffer | string) => onOutput(chunk.toString()));
   const result = await child;
@@ -118,6 +121,14 @@ async function start(
   if (!result.failed || options.okCodes?.includes(exitCode))
     return { stdout: result.stdout, stderr: result.stderr, exitCode };
   throw toError({ program, exitCode, ...pick(result) }, options);
+}
+
+function endGroup(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL');
+  } catch {
+    // nobody is left in it, as it should be
+  }
 }
 
 interface Ended {
@@ -187,7 +198,7 @@ function missingProgram(program: string): ClusterError {
 }
 
 async function lookUp(name: string): Promise<SandboxUser> {
-  const { stdout, exitCode } = await start(['getent', 'passwd', name], 'getent', { okCodes: [2] }, 'SIGTERM');
+  const { stdout, exitCode } = await start(['getent', 'passwd', name], 'getent', { okCodes: [2] }, 'process');
   const [, , uid, gid] = stdout.split(':');
   if (exitCode !== 0 || !uid || !gid || uid === '0')
     throw unsupported(
