@@ -36,9 +36,11 @@ export function relay(
   });
   // whoever reads it hears of it; when nobody does (the host is away), it must not be an uncaught exception
   out.on('error', () => undefined);
-  data.once('error', (e) => out.destroy(e));
+  data.once('error', (e: NodeJS.ErrnoException) => out.destroy(e.code === 'ERR_STREAM_PREMATURE_CLOSE' ? hungUp() : e));
   data.once('close', () => {
-    if (!data.readableEnded) out.destroy(new ClusterError('CANCELLED', 'the sender hung up'));
+    if (!data.readableEnded) out.destroy(hungUp());
   });
   return data.pipe(out);
 }
+
+const hungUp = (): ClusterError => new ClusterError('CANCELLED', 'the sender hung up');
