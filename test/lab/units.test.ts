@@ -63,7 +63,7 @@ describeLab('hosts where systemd runs our units', { hosts: ['h1', 'h2'], init: '
   beforeAll(async () => {
     const h1 = at('h1');
     await h1.install('berth-controller');
-    await h1.sh('systemd-sysusers /opt/berth/deploy/systemd/berth.conf');
+    await h1.sh('cd /opt/berth; systemd-sysusers $PWD/deploy/systemd/berth.conf');
     const init = ['berth-controller', 'init', '--data-dir', CONTROLLER_DIR, '--address', `${h1.host.address}:7443`];
     await h1.host.run(init);
     await h1.start('berth-controller');

@@ -16,7 +16,7 @@ describe('the unit of a helper', () => {
       expect.arrayContaining([
         'ProtectSystem=strict',
         'ReadWritePaths="/srv/berth"',
-        'CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SETUID CAP_SETGID CAP_SETPCAP',
+        'CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL',
         'NoNewPrivileges=yes',
         'RestrictAddressFamilies=AF_UNIX',
         '--setenv=BERTH_HELPER=/srv/berth/run/img-0123',

@@ -15,8 +15,8 @@ export interface HelperUnit {
   readonly confined: boolean;
 }
 
-/** What confine.ts needs for taking all of it away. */
-const CAPABILITIES = ['CAP_SYS_ADMIN', 'CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP'];
+/** What confine.ts needs for taking all of it away, and for the end of its parent to be the end of the program. */
+const CAPABILITIES = ['CAP_SYS_ADMIN', 'CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP', 'CAP_KILL'];
 
 /** @returns arguments of `systemd-run` that start `argv`. */
 export function helperUnitArgs(unit: HelperUnit, argv: readonly string[]): string[] {
