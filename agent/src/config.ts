@@ -5,7 +5,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parseDuration, unitDuration } from '@berth/shared/units/duration.ts';
 import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
-import { parse as parseYaml, stringify } from 'yaml';
+import { parseYaml } from '@berth/shared/yaml/parse.ts';
+import { stringify } from 'yaml';
 import { z } from 'zod';
 
 export const DEFAULT_CONFIG_FILE = '/etc/berth/agent.yaml';
@@ -55,7 +56,7 @@ export type AgentConfig = Readonly<z.output<typeof Schema>>;
 export function parseConfig(text: string, file: string): AgentConfig {
   let raw: unknown;
   try {
-    raw = parseYaml(text, { maxAliasCount: 0 }) ?? {};
+    raw = parseYaml(text) ?? {};
   } catch (e) {
     throw invalidArgument(`${file} is not YAML: ${firstLine(e)}`);
   }

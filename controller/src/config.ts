@@ -3,7 +3,8 @@
  * problems are told at once. The only file of the controller's daemon that may read the environment (it reads nothing).
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { parse, stringify } from 'yaml';
+import { parseYaml } from '@berth/shared/yaml/parse.ts';
+import { stringify } from 'yaml';
 import { z } from 'zod';
 import { invalidArgument, chain } from '@berth/shared/errors/cluster-error.ts';
 import { parseBytes } from '@berth/shared/units/bytes.ts';
@@ -138,7 +139,7 @@ const isRecord = (v: unknown): v is Record<string, unknown> => typeof v === 'obj
 
 function read(path: string): unknown {
   try {
-    return (parse(readFileSync(path, 'utf8')) as unknown) ?? {};
+    return parseYaml(readFileSync(path, 'utf8')) ?? {};
   } catch (e) {
     throw invalidArgument(`${path} cannot be read`, {}, e);
   }

@@ -5,7 +5,8 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { parse, stringify } from 'yaml';
+import { parseYaml } from '@berth/shared/yaml/parse.ts';
+import { stringify } from 'yaml';
 import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 
 export interface Endpoint {
@@ -61,7 +62,7 @@ const set = (variable: string): string | undefined => process.env[variable] || u
 function read(path: string): Config {
   if (!existsSync(path)) return { contexts: {} };
   try {
-    return check((parse(readFileSync(path, 'utf8')) as unknown) ?? {});
+    return check(parseYaml(readFileSync(path, 'utf8')) ?? {});
   } catch (e) {
     const complaint = (e as Error).message.split('\n')[0] ?? '';
     throw invalidArgument(`${path} is not a valid configuration (${complaint}); mend or remove it`);
