@@ -58,12 +58,13 @@ export class LabHost {
   }
 
   /** Starts `berth-agent run` in the background, unless it runs. Its output goes to AGENT_LOG on the host. */
-  async startAgent(argv: readonly string[] = []): Promise<number> {
+  async startAgent(argv: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Promise<number> {
     const running = await this.agentPid();
     if (running !== undefined) return running;
-    const script = `echo $$ >${AGENT_PID}; exec ${AGENT} run "$@" >>${AGENT_LOG} 2>&1`;
+    const script = `echo $$ >${AGENT_PID}; exec env "$@" >>${AGENT_LOG} 2>&1`;
     await this.run(['rm', '-f', AGENT_PID]);
-    await execDetached(this.#container, ['sh', '-c', script, 'agent', ...argv]);
+    const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    await execDetached(this.#container, ['sh', '-c', script, 'agent', ...settings, AGENT, 'run', ...argv]);
     return this.#until(`${this.name}: the agent does not start, see ${AGENT_LOG}`, 10_000, async () => {
       const { stdout } = await this.exec(['cat', AGENT_PID]);
       return Number(stdout) || undefined;
