@@ -149,6 +149,12 @@ function imports(s: Shared): void {
     await expect(s.disks.importImage('u', 'vmdk', work)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
   });
 
+  it('tells of the image that it has installed, also to who cancels', async () => {
+    const digest = await imported(s.disks);
+    const cancelled = { signal: AbortSignal.abort(), onProgress: () => undefined };
+    expect(await s.disks.importImage('u1', '', cancelled)).toMatchObject({ digest });
+  });
+
   it('ends a cancelled import and keeps the upload', async () => {
     await upload(s.disks, 'u', disk(1));
     const stop = new AbortController();

@@ -25,6 +25,7 @@ export interface OperationKind<R> {
   readonly long?: { readonly atOnce: number };
   /** Operations with the same key wait for each other. */
   lockKey(request: R): string;
+  /** Also called with a signal that is aborted already, after a restart: it then gives what it has made, or throws, and does nothing. */
   run(request: R, work: Work): Promise<ImageOutcome | void>;
   /** Removes what the operation needed to run again: called when its success is on disk. */
   succeeded?(request: R): Promise<void>;

@@ -145,6 +145,33 @@ describe('operations', () => {
     expect(abandoned).toEqual(['b', 'a']);
   });
 
+  it('asks one that is cancelled in the queue, after a restart, what it had made before', async () => {
+    const image = { digest: 'sha256:ab', virtualSizeBytes: 1, fileBytes: 1, sourceDigest: 'cd' };
+    const before = gated('long', 2);
+    for (const id of ['j.1', 'j.2', 'j.3']) await operations.run(before.kind, id, id);
+    await until('two run', () => before.runs.length === 2);
+    await restart();
+    const seen: string[] = [];
+    const abandoned: string[] = [];
+    operations.define<string>({
+      name: 'long',
+      long: { atOnce: 1 },
+      lockKey: (r) => r,
+      async run(request, { signal }) {
+        seen.push(`${request} ${signal.aborted ? 'cancelled' : 'runs'}`);
+        if (request === 'j.2') return image;
+        if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+        throw signal.reason;
+      },
+      abandon: async (r) => void abandoned.push(r),
+    });
+    await operations.recover();
+    await until('the first runs', () => seen.length === 1);
+    expect(await operations.cancel('j.2')).toMatchObject({ state: 'succeeded', image });
+    expect(await operations.cancel('j.3')).toMatchObject({ state: 'cancelled' });
+    expect([seen, abandoned]).toEqual([['j.1 runs', 'j.2 cancelled', 'j.3 cancelled'], ['j.3']]);
+  });
+
   it('clears away what a long operation left that failed for good', async () => {
     const { kind, runs, abandoned } = gated('long', 1);
     await operations.run(kind, 'j.1', 'x');

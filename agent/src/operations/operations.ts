@@ -28,6 +28,8 @@ interface Live {
   readonly abort: AbortController;
   view: OperationView;
   cancelled: boolean;
+  /** It ran when the agent ended, so it may have done its work already. */
+  readonly recovered: boolean;
   /** Resolves when the ledger has it. */
   started: Promise<void>;
   result: Promise<OperationView>;
@@ -60,7 +62,7 @@ export class Operations {
     for (const e of [...this.ledger.entries()]) {
       const known = this.kinds.get(e.kind);
       if (e.state !== 'running' || e.kind.startsWith('~')) continue;
-      if (known?.kind.long) this.begin(known.kind, e, Promise.resolve());
+      if (known?.kind.long) this.begin(known.kind, e, Promise.resolve(), true);
       else await this.ledger.drop(e.id);
     }
   }
@@ -153,6 +155,7 @@ export class Operations {
     kind: OperationKind<unknown>,
     { id, hash, request }: Pick<LedgerEntry, 'id' | 'hash' | 'request'>,
     started: Promise<void>,
+    recovered = false,
   ): Live {
     const abort = new AbortController();
     const live: Live = {
@@ -162,6 +165,7 @@ export class Operations {
       abort,
       view: running(id),
       cancelled: false,
+      recovered,
       started,
       result: started as never,
     };
@@ -175,15 +179,27 @@ export class Operations {
     await live.started;
     const releases: (() => void)[] = [];
     try {
-      const turns = this.kinds.get(live.kind.name)?.turns;
-      if (turns) releases.push(await turns.take(live.abort.signal));
-      releases.push(await this.locks.take(live.kind.lockKey(live.request), live.abort.signal));
+      await this.waitForTurn(live, releases);
       const image = (await live.kind.run(live.request, this.workOf(live))) ?? undefined;
       return await this.settle(live, { state: 'succeeded', image });
     } catch (e) {
       return await this.failed(live, e);
     } finally {
       for (const release of releases.reverse()) release();
+    }
+  }
+
+  /**
+   * A recovered operation that is cancelled while it waits runs all the same, with its signal aborted: whoever cancels must
+   * learn of what it had made before the agent ended.
+   */
+  private async waitForTurn(live: Live, releases: (() => void)[]): Promise<void> {
+    const turns = this.kinds.get(live.kind.name)?.turns;
+    try {
+      if (turns) releases.push(await turns.take(live.abort.signal));
+      releases.push(await this.locks.take(live.kind.lockKey(live.request), live.abort.signal));
+    } catch (e) {
+      if (!(live.recovered && live.cancelled)) throw e;
     }
   }
 

@@ -104,9 +104,11 @@ async function importImage(host: SimHost, uploadId: string, format: string, work
   const read = async (offset: number, length: number) => file.subarray(offset, offset + length);
   const found = await inspectDiskImage({ name: 'the uploaded file', sizeBytes: file.length, read }, format);
   work.onProgress(file.length, file.length);
-  if (work.signal.aborted) throw new ClusterError('CANCELLED', 'the import was cancelled');
   const sourceDigest = createHash('sha256').update(file).digest('hex');
   const digest = `sha256:${createHash('sha256').update(`simulated:${sourceDigest}`).digest('hex')}`;
+  const there = host.images.get(digest);
+  if (there) return { ...there, sourceDigest };
+  if (work.signal.aborted) throw new ClusterError('CANCELLED', 'the import was cancelled');
   const image = { digest, virtualSizeBytes: found.virtualSizeBytes, fileBytes: file.length };
   host.images.set(digest, image);
   return { ...image, sourceDigest };
