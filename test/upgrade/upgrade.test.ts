@@ -8,6 +8,7 @@ import { Ledger } from '@berth/agent/operations/ledger.ts';
 import { checkDatabase } from '@berth/controller/backup/database-check.ts';
 import { Sqlite } from '@berth/controller/state/sqlite/library.ts';
 import { createLog } from '@berth/shared/log/log.ts';
+import { findRoot } from '@berth/deploy/setup/root.js';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { Cluster, freePort } from '../harness/cluster.ts';
 import { Daemon, eventually, PROGRAMS, run, temporaryDirectory } from '../harness/processes.ts';
@@ -20,6 +21,13 @@ const released = readdirSync(import.meta.dirname, { withFileTypes: true }).flatM
 const temporary = temporaryDirectory();
 beforeAll(() => makeFixture(join(temporary.path, 'today'), 'today'), 120_000);
 afterAll(() => temporary.remove());
+
+it('every version in the changelog has a folder here', () => {
+  const changelog = readFileSync(join(findRoot(), 'CHANGELOG.md'), 'utf8');
+  const versions = [...changelog.matchAll(/^## (\d+\.\d+\.\d+)/gm)].map((m) => m[1] ?? '');
+  expect(versions.length).toBeGreaterThan(0);
+  expect(released.sort()).toEqual(versions.sort());
+});
 
 let copies = 0;
 function copyOf(version: string): string {
