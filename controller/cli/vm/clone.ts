@@ -76,7 +76,9 @@ export const vmClone: Command = {
         const made = job ? `created on ${host}` : `is on ${host} already`;
         if (!yes(flags, 'start')) return made;
         const { jobId } = await api.call(api.vms, (c) => c.startVm, { vm: name });
-        return (await follow(jobId)) ? `${made}, started` : `${made}, runs`;
+        const followed = await follow(jobId);
+        // a new one may run already: the controller starts it too
+        return followed || job ? `${made}, started` : `${made}, runs`;
       },
       advice: 'Finish the rest with the same command; what exists is left alone.',
     });
