@@ -28,7 +28,7 @@ it('warns nobody behind the back of who asked, whatever the text', () => {
         expect((e as Error).message).not.toContain('\n');
       }
     }),
-    { numRuns: 2_000 },
+    { numRuns: 3_000 },
   );
   expect(warn).not.toHaveBeenCalled();
 });

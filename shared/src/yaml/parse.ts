@@ -6,7 +6,7 @@ const MOST_ALIASES = 100;
 
 /** @throws Error with one line that says what is wrong and where. */
 export function parseYaml(text: string): unknown {
-  const doc = parseDocument(text);
+  const doc = parseDocument(text, { logLevel: 'error' }); // errors and warnings are looked at here
   const fault = doc.errors[0] ?? doc.warnings[0];
   if (fault) throw new Error(fault.message.split('\n')[0]?.replace(/:$/, ''));
   return doc.toJS({ maxAliasCount: MOST_ALIASES }) as unknown;
