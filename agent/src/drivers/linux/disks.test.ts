@@ -8,7 +8,7 @@ import type { Disks } from '../disks.ts';
 import { createDisks } from './disks.ts';
 import { connectNbd } from './disks/nbd-client.ts';
 import { createPool } from './disks/pool.ts';
-import { createHelpers } from './helpers.ts';
+import { accepts, createHelpers } from './helpers.ts';
 import { describeReal, exec, stopHelpers, tempDir, work } from './fixture/real.ts';
 
 const log = createLog('test', 'silent');
@@ -416,6 +416,8 @@ describeReal('serving an image', ['qemu-img', 'qemu-nbd'], () => {
     const helpers = createHelpers({ exec, pool, clock: systemClock });
     for (const pid of await helpers.find(name)) process.kill(pid, 'SIGKILL');
     await vi.waitFor(async () => expect(await helpers.find(name)).toEqual([]));
+    // a process that ends loses its command line before its sockets
+    await vi.waitFor(async () => expect(await accepts(socketPath)).toBe(false));
     expect(await disks.serveImage(digest)).toBe(socketPath);
     expect((await read(socketPath)).readUInt32LE(8)).toBe(2);
     await stopHelpers(dataDir);
