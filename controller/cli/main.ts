@@ -34,6 +34,7 @@ async function main(words: readonly string[]): Promise<number> {
       stderr: process.stderr,
       signal: stop.signal,
       fail: (code) => (worst = Math.max(worst, code)),
+      finishUnread: () => (finishes = true),
       async api() {
         if (!api) {
           const endpoint = config.endpoint();
@@ -76,10 +77,14 @@ function contextIn(typed: readonly string[]): string | undefined {
   return at >= 0 && at < typed.length - 2 ? typed[at + 1] : undefined;
 }
 
+/** Set by commands that change something: half of a batch must not stay undone because of a pipe. */
+let finishes = false;
+const NOBODY_READS = new Set(['EPIPE', 'ERR_STREAM_DESTROYED']);
+
 /** Whoever reads our pipe may leave when they have seen enough; anything else means that what was asked for is not there. */
 function onLostOutput(): void {
   process.stdout.on('error', (e: NodeJS.ErrnoException) => {
-    if (e.code === 'EPIPE') process.exit(EXIT.done);
+    if (NOBODY_READS.has(e.code ?? '')) return finishes ? undefined : process.exit(EXIT.done);
     process.stderr.write(`berth: the output could not be written: ${e.message}\n`);
     process.exit(EXIT.failed);
   });

@@ -129,6 +129,20 @@ describe('the words of the command line', () => {
     expect(await berth('"$0" "$1" vm show nosuch 2>/dev/full')).toMatchObject({ exitCode: 3, stderr: '' });
   });
 
+  it('finishes what it was told to do when the reader of its lines leaves', async () => {
+    const env = { BERTH_CONFIG: c.configFile };
+    const names = Array.from({ length: 40 }, (_, i) => `p${i}`).join(' ');
+    const berth = (command: string) =>
+      execa('bash', ['-c', `set -o pipefail; "$0" "$1" ${command} | head -n 1`, process.execPath, PROGRAMS.berth], {
+        env,
+        reject: false,
+      });
+    expect((await berth(`vm create ${names} --disk 1M`)).exitCode).toBe(0);
+    expect((await c.ok('vm', 'list', '-o', 'name')).split('\n').filter((n) => n.startsWith('p'))).toHaveLength(40);
+    expect((await berth(`vm delete ${names} nosuch`)).exitCode).toBe(1);
+    expect((await c.ok('vm', 'list', '-o', 'name')).split('\n').filter((n) => n.startsWith('p'))).toEqual([]);
+  });
+
   it('tells both versions, and its own when nobody answers', async () => {
     expect(await c.ok('version')).toMatch(/^berth {7}(\S+)\ncontroller {2}\1, 127\.0\.0\.1:\d+, logged in as admin/);
     const r = await c.berthWith({ env: { BERTH_CONFIG: join(c.dir, 'none.yaml') } }, 'version');

@@ -17,6 +17,8 @@ export interface Context {
   readonly signal: AbortSignal;
   /** A failure among many, already reported: the exit code will be at least this. */
   fail(code: number): void;
+  /** From here on the command ends with its work, also when nobody reads its output any more. */
+  finishUnread(): void;
 }
 
 export const print = (ctx: Context, line: string): void => void ctx.stdout.write(`${safeText(line)}\n`);

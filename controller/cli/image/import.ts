@@ -42,6 +42,7 @@ table or file system. A raw image without either can be imported with --format r
     const file = await open(path, 'r').catch((e: Error) => {
       throw unreadable(path, e);
     });
+    ctx.finishUnread();
     const live = createLive(ctx);
     try {
       const stat = await file.stat();
@@ -87,7 +88,9 @@ async function transfer(ctx: Context, live: Live, t: Transfer): Promise<void> {
     format: t.format,
     host: t.host,
   });
-  const followed = followJob(ctx, api, r.jobId, (p) => live.set('job', `image ${t.name} ${p}`));
+  // while it is sent, the line of the sending says as much
+  const show = (p: string): void => live.set('job', p.startsWith('receive') ? undefined : `image ${t.name} ${p}`);
+  const followed = followJob(ctx, api, r.jobId, show);
   const sent = send(ctx, api, live, { ...t, imageId: r.image?.id ?? '', ticket: r.uploadTicket });
   // Nobody else can send this file: without it the job has nothing to wait for.
   sent.catch(() => api.call(api.jobs, (c) => c.cancelJob, { job: r.jobId }).catch(() => {}));

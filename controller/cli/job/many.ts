@@ -30,6 +30,7 @@ const RESULT_WIDTH = 26;
  * --no-wait, only the jobs' ids are printed. Jobs go on when the person leaves with Ctrl-C.
  */
 export async function runMany(ctx: Context, o: Many): Promise<void> {
+  ctx.finishUnread();
   const api = await ctx.api();
   const startedMs = ctx.clock.monotonic();
   const live = createLive(ctx);

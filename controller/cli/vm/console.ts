@@ -1,5 +1,6 @@
 /** berth vm console: the guest's first serial port, both ways. Ctrl-] leaves. */
 import type { ReadStream } from 'node:tty';
+import { VmState } from '@berth/proto/v1/vm.ts';
 import { yes, type Command } from '../core/command.ts';
 import { note, type Context } from '../core/context.ts';
 import type { Api } from '../core/api.ts';
@@ -14,9 +15,9 @@ export const vmConsole: Command = {
   flags: [{ spec: '--force', description: 'take it over from whoever has it' }],
   async run(ctx, [vm = ''], flags) {
     const api = await ctx.api();
-    const { name, host } = await api.call(api.vms, (c) => c.getVm, { vm });
+    const { name, host, state } = await api.call(api.vms, (c) => c.getVm, { vm });
     const how = ctx.stdin.isTTY ? 'Ctrl-] leaves. If nothing appears, press Enter.' : 'Ctrl-C leaves.';
-    note(ctx, `The console of ${name} on ${host}. ${how}`);
+    if (state === VmState.RUNNING) note(ctx, `The console of ${name} on ${host}. ${how}`); // others are refused
     await talk(ctx, api, { vm, force: yes(flags, 'force') });
   },
 };
