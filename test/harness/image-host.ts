@@ -15,7 +15,7 @@ import { createTunnels } from '@berth/agent/peer/tunnels.ts';
 import { plainPeer } from '@berth/agent/testing/identity.ts';
 import type { HostTestIdentity } from './pki.ts';
 import type { PeerSource } from '@berth/agent/peer/dial.ts';
-import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 
@@ -38,6 +38,8 @@ export interface HostCommand {
   readonly openExport?: { digest: string; peerHostId: string };
   readonly offer?: PeerSource;
   readonly cancel?: true;
+  /** The agent ends in order. */
+  readonly stop?: true;
 }
 
 const log = createLog('image-host', process.argv[3] === undefined ? 'silent' : 'debug');
@@ -70,6 +72,7 @@ async function target(config: TargetConfig): Promise<void> {
   onCommand((c) => {
     if (c.offer) tunnel.offer(c.offer);
     if (c.cancel) stop.abort();
+    if (c.stop) stop.abort(new ClusterError('HOST_UNREACHABLE', 'the agent is stopping'));
   });
   const image = { digest: config.digest, virtualSizeBytes: config.virtualSizeBytes };
   const parts = { pool, exec, clock, log };

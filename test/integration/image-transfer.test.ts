@@ -296,20 +296,27 @@ describe('an image from host to host', { timeout: 90_000 }, () => {
     },
   );
 
-  it('goes on after the agent that fetches was killed, with the storage daemon that survived', async () => {
-    const [first, a] = [await startTarget(), await startSource('host-a')];
-    await a.offerTo(first);
-    await first.reached(DATA * 0.3);
-    await first.kill();
-    const survivors = await daemons();
-    expect(survivors.length).toBeGreaterThan(0);
-    const second = await startTarget();
-    await second.event('needs');
-    expect(await daemons()).toEqual(survivors);
-    await a.offerTo(second);
-    await expectWhole(second);
-    expect(first.bytes + second.bytes).toBeLessThan(DATA * 1.05);
-  });
+  it.each(['killed', 'stopped'])(
+    'goes on after the agent that fetches was %s, with the same storage daemon',
+    async (how) => {
+      const [first, a] = [await startTarget(), await startSource('host-a')];
+      await a.offerTo(first);
+      await first.reached(DATA * 0.3);
+      if (how === 'killed') await first.kill();
+      else {
+        first.send({ stop: true });
+        await first.event('error');
+      }
+      const survivors = await daemons();
+      expect(survivors.length).toBeGreaterThan(0);
+      const second = await startTarget();
+      await second.event('needs');
+      expect(await daemons()).toEqual(survivors);
+      await a.offerTo(second);
+      await expectWhole(second);
+      expect(first.bytes + second.bytes).toBeLessThan(DATA * 1.05);
+    },
+  );
 
   it('goes on after the storage daemon was killed', async () => {
     const [target, a] = [await startTarget(), await startSource('host-a')];

@@ -52,6 +52,7 @@ export interface UploadSink {
 }
 
 export interface LongWork {
+  /** Aborted with HOST_UNREACHABLE when the agent ends: the work is let go of, and taken up by the next agent. */
   readonly signal: AbortSignal;
   onProgress(doneBytes: number, totalBytes: number): void;
 }

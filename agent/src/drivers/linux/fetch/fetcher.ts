@@ -112,6 +112,10 @@ class Fetch {
       await finishCopy(this.copy, this.options.exec);
       return true;
     } catch (e) {
+      if (how === undefined && this.isLetGo()) {
+        qmp?.close();
+        throw e;
+      }
       // before it has its source the daemon has not opened the copy; waiting for one it hears nothing
       await endDaemon(this.daemon.name, qmp, this.options, how);
       if (!(e instanceof QmpGone) || ++this.deaths > MAX_DEATHS) throw this.explain(e);
@@ -121,6 +125,12 @@ class Fetch {
       );
       return false;
     }
+  }
+
+  /** The agent ends, not the fetch: the daemon keeps the copy, and the next agent takes it over. */
+  private isLetGo(): boolean {
+    const { aborted, reason } = this.work.signal;
+    return aborted && isClusterError(reason, 'HOST_UNREACHABLE');
   }
 
   /** The running daemon, or a new one; undefined when there is nothing left to fill. */
