@@ -68,10 +68,11 @@ const Schema = z.strictObject({
     .strictObject({
       hostLifetime: lifetime(825).default(DEFAULT_LIFETIMES.host),
       controllerLifetime: lifetime(825).default(DEFAULT_LIFETIMES.controller),
+      clientLifetime: lifetime(825).default(DEFAULT_LIFETIMES.client),
       caLifetime: lifetime(36_500).default(DEFAULT_LIFETIMES.ca),
     })
     .prefault({})
-    .refine((c) => c.caLifetime >= 3 * Math.max(c.hostLifetime, c.controllerLifetime), {
+    .refine((c) => c.caLifetime >= 3 * Math.max(c.hostLifetime, c.controllerLifetime, c.clientLifetime), {
       error: 'caLifetime must be at least three times the other lifetimes',
     }),
   /** How much one caller may ask for. */
@@ -122,6 +123,7 @@ export function checkConfig(input: unknown, from: string): Config {
 export const lifetimesOf = ({ certificates: c }: Config): Lifetimes => ({
   host: c.hostLifetime,
   controller: c.controllerLifetime,
+  client: c.clientLifetime,
   ca: c.caLifetime,
 });
 

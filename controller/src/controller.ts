@@ -11,8 +11,10 @@ import type { App } from './api/services.ts';
 import { joinAddress, splitAddress } from './app/address.ts';
 import { Adoption } from './app/adoption.ts';
 import { Audit } from './app/audit.ts';
+import { Authentication } from './app/authentication.ts';
 import { HeadFile } from './app/audit-head.ts';
 import { Certificates } from './app/certificates.ts';
+import { ClientCertificates } from './app/client-certificates.ts';
 import { Enrollment } from './app/enrollment.ts';
 import { Events } from './app/events.ts';
 import { HostsApp } from './app/hosts.ts';
@@ -197,7 +199,8 @@ class BuiltController implements Controller {
       log,
       random,
     });
-    const tokens = new Tokens(state, clock);
+    const tokens = new Tokens(state);
+    const authentication = new Authentication({ state, clock, trust: identity });
     const lastUse = new LastUse(state, clock, log);
     const limits = new Limits(config.limits, clock);
     const head = new HeadFile(paths(this.o.dataDir).auditHead, clock, log);
@@ -206,6 +209,7 @@ class BuiltController implements Controller {
     const certificates = new Certificates({ state, jobs, trust: identity, keeper, clock });
     const app: App = {
       certificates,
+      clients: new ClientCertificates({ state, authority: identity.authority, clock }),
       trust: identity,
       hosts: new HostsApp({ state, hosts, clock, policy, trust: identity, advertised }),
       vms: new Vms({ state, hosts, jobs, clock, random, world }),
@@ -225,7 +229,7 @@ class BuiltController implements Controller {
     const api = new ApiServer({
       app,
       identity,
-      wrap: { state, tokens, audit, limits, lastUse, clock, log, ca: caDigest(identity) },
+      wrap: { state, authentication, audit, limits, lastUse, clock, log, ca: caDigest(identity) },
     });
     const ownRenewal = new OwnRenewal(identity, clock, log, () => certificates.rotateWhenDue());
     return { state, hosts, jobs, reconcilers, api, identity, audit, lastUse, keeper, ownRenewal };

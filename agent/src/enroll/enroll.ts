@@ -22,7 +22,7 @@ import {
   type Pair,
   type StoredIdentity,
 } from './identity-store.ts';
-import { certificateRequest, newKeyPem } from './key.ts';
+import { certificateRequest, newKeyPem } from '@berth/shared/trust/key.ts';
 
 const DEADLINE_MS = 20_000;
 /** The name is checked by `checkServerIdentity`; this only keeps an address out of the TLS server name. */

@@ -73,7 +73,7 @@ export class HostIdentity {
   prepare(purpose: Purpose, attempt: string): Promise<string> {
     return this.change(async () => {
       // seldom needed, and large
-      const { certificateRequest, newKeyPem } = await import('./key.ts');
+      const { certificateRequest, newKeyPem } = await import('@berth/shared/trust/key.ts');
       const known = this.stored.pending[purpose];
       if (known?.attempt === attempt) return certificateRequest(known.keyPem);
       const keyPem = await newKeyPem();

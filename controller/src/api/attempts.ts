@@ -1,7 +1,7 @@
 /** What of a failed call goes into the audit log, and under which object. Pure but for the row it hands over. */
 import { chain, type ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Audit } from '../app/audit.ts';
-import type { Caller } from '../app/tokens.ts';
+import type { Caller, Shown } from '../app/authentication.ts';
 
 /** What a request is about, by its fields. */
 export interface About {
@@ -34,7 +34,7 @@ const NOBODYS: readonly string[] = ['CANCELLED', 'CONTROLLER_UNREACHABLE'];
 export interface Failed {
   readonly path: string;
   readonly peer: string;
-  readonly authorization: string | undefined;
+  readonly shown: Shown;
   readonly caller: Caller | undefined;
   readonly about: About | undefined;
 }
@@ -45,7 +45,7 @@ export function noteFailed(audit: Pick<Audit, 'attempt'> | undefined, call: Fail
   const refused = REFUSED.includes(e.reason);
   if (audit === undefined || NOBODYS.includes(e.reason) || (!refused && READS.test(method))) return;
   audit.attempt({
-    ...{ user: call.caller?.user ?? '', tokenId: call.caller?.tokenId ?? claimedToken(call.authorization) },
+    ...{ user: call.caller?.user ?? '', tokenId: call.caller?.tokenId ?? claimedToken(call.shown.authorization) },
     ...{ peer: call.peer, method, objectKind: call.about?.kind ?? '', object: call.about?.name ?? '' },
     ...{ outcome: refused ? 'refused' : 'failed', reason: e.reason, message: chain(e) },
   });

@@ -31,6 +31,7 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.CertificateService/ListCertificates': 'viewer',
   '/berth.v1.CertificateService/RevokeCertificates': 'admin',
   '/berth.v1.CertificateService/RotateCa': 'admin',
+  '/berth.v1.CertificateService/IssueCertificate': 'self',
   '/berth.v1.CertificateService/GetTrust': 'self',
 
   '/berth.v1.ControllerService/GetController': 'self',

@@ -7,9 +7,9 @@ import { known } from '@berth/shared/errors/wire.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Audit } from '../app/audit.ts';
+import type { Authentication, Caller, Shown } from '../app/authentication.ts';
 import type { LastUse } from '../app/last-use.ts';
 import type { Limits } from '../app/limits.ts';
-import type { Caller, Tokens } from '../app/tokens.ts';
 import { actAs, type Actor } from '../state/actor.ts';
 import type { State } from '../state/state.ts';
 import { aboutOf, noteFailed, shortMethod, type About } from './attempts.ts';
@@ -18,7 +18,7 @@ import { mayCall, ruleOf } from './authorisation.ts';
 
 export interface CallDeps {
   readonly state: Pick<State, 'settled'>;
-  readonly tokens: Pick<Tokens, 'authenticate'>;
+  readonly authentication: Pick<Authentication, 'authenticate' | 'still' | 'isOutdated'>;
   /** Gets what was refused or failed; absent in tests that don't look. */
   readonly audit?: Pick<Audit, 'attempt'>;
   /** Absent: no limits, and nothing noted. */
@@ -36,8 +36,7 @@ export interface CallDeps {
 export interface Incoming {
   /** As in the authorisation table: /berth.v1.VmService/GetVm. */
   readonly path: string;
-  /** Value of the `authorization` header. */
-  readonly authorization: string | undefined;
+  readonly shown: Shown;
   /** Address that the call came from, without its port. */
   readonly peer?: string;
   /** What the transport knows of the request by now. */
@@ -57,6 +56,8 @@ export interface Call {
   /** The highest that the caller has anywhere. */
   readonly role: string;
   readonly tokenId: string;
+  /** Serial of the client certificate that it showed; empty: it showed a token. */
+  readonly certificate: string;
   /** Address that the call came from. */
   readonly peer: string;
   readonly access: Access;
@@ -94,11 +95,8 @@ export type Handler<M extends Method> = (
 export type Handlers<D extends Record<string, Method>> = { readonly [K in keyof D]: Handler<D[K]> };
 
 /** Who calls; undefined for methods that anyone may call. */
-export const identify = (
-  path: string,
-  authorization: string | undefined,
-  deps: Pick<CallDeps, 'tokens'>,
-): Caller | undefined => (ruleOf(path)?.needs === 'anyone' ? undefined : deps.tokens.authenticate(authorization));
+export const identify = (path: string, shown: Shown, deps: Pick<CallDeps, 'authentication'>): Caller | undefined =>
+  ruleOf(path)?.needs === 'anyone' ? undefined : deps.authentication.authenticate(shown);
 
 /** Throws unless the caller may call the method at all. */
 export function permit(path: string, caller: Caller | undefined): void {
@@ -112,8 +110,8 @@ export function permit(path: string, caller: Caller | undefined): void {
 }
 
 /** Both. */
-export function admit(path: string, authorization: string | undefined, deps: Pick<CallDeps, 'tokens'>): void {
-  permit(path, identify(path, authorization, deps));
+export function admit(path: string, shown: Shown, deps: Pick<CallDeps, 'authentication'>): void {
+  permit(path, identify(path, shown, deps));
 }
 
 /** Counts the call against the caller's share. @returns what gives back the place that a long call holds. */
@@ -163,14 +161,14 @@ export async function runCall<T>(incoming: Incoming, deps: CallDeps, work: (abou
     );
   };
   try {
-    caller = identify(incoming.path, incoming.authorization, deps);
+    caller = identify(incoming.path, incoming.shown, deps);
     if (caller) ends.push(take(caller, incoming, deps));
     permit(incoming.path, caller);
-    const { user = '', tokenId = '' } = caller ?? {};
+    const { user = '', tokenId = '', certificate = '' } = caller ?? {};
     Object.assign(actor, { user, tokenId });
     let ask = async (): Promise<void> => undefined;
     const call: Call = {
-      ...{ user, tokenId, role: caller?.role ?? '', signal: over.signal, peer: actor.peer },
+      ...{ user, tokenId, certificate, role: caller?.role ?? '', signal: over.signal, peer: actor.peer },
       get access() {
         return caller?.access ?? NOBODY;
       },
@@ -178,7 +176,7 @@ export async function runCall<T>(incoming: Incoming, deps: CallDeps, work: (abou
       keepAsking: (check) => (ask = check),
     };
     const again = async (): Promise<void> => {
-      caller = identify(incoming.path, incoming.authorization, deps);
+      caller &&= deps.authentication.still(caller);
       permit(incoming.path, caller);
       await ask();
     };
@@ -193,8 +191,8 @@ export async function runCall<T>(incoming: Incoming, deps: CallDeps, work: (abou
       deps.log.error({ method: incoming.path, user: actor.user, traceId, err: cause }, 'a call failed unexpectedly');
     const error = known(seen, report, incoming.traceId);
     if (error === seen) note(chain(error));
-    const { path, authorization, peer = '' } = incoming;
-    noteFailed(deps.audit, { path, authorization, peer, caller, about }, error);
+    const { path, shown, peer = '' } = incoming;
+    noteFailed(deps.audit, { path, shown, peer, caller, about }, error);
     throw error;
   } finally {
     actor.over = true;

@@ -1,15 +1,21 @@
 /** CertificateService: certificates as people see them. */
 import type { Certificate, CertificateServiceService } from '@berth/proto/v1/certificate.ts';
 import type { Certificates, CertificateView } from '../app/certificates.ts';
+import type { ClientCertificates } from '../app/client-certificates.ts';
 import type { Identity } from '../trust/identity.ts';
 import type { Handlers } from './call.ts';
 import { fromWire, toWire } from './numbers.ts';
 
 export const certificateHandlers = (
   certificates: Certificates,
+  clients: ClientCertificates,
   trust: Pick<Identity, 'cas'>,
 ): Handlers<CertificateServiceService> => ({
-  listCertificates: (r) => ({ certificates: certificates.list(r.all).map(toCertificate) }),
+  listCertificates: (r, call) => {
+    const all = call.access.everywhere('admin');
+    const seen = certificates.list(r.all).filter((c) => all || c.purpose !== 'client' || c.subject === call.user);
+    return { certificates: seen.map(toCertificate) };
+  },
   revokeCertificates: async (r, call) => ({
     revoked: (await certificates.revoke(r.certificate, call.user)).map(toCertificate),
   }),
@@ -17,6 +23,10 @@ export const certificateHandlers = (
     const overlapMs = fromWire('overlap_ms', r.overlapMs);
     const patienceMs = fromWire('patience_ms', r.patienceMs);
     return { jobId: await certificates.rotate({ overlapMs, patienceMs, leaveBehind: r.leaveBehind }, call.user) };
+  },
+  issueCertificate: async ({ csrPem, description }, call) => {
+    const { certificatePem, renewsAtMs } = await clients.issue({ csrPem, description }, call.tokenId);
+    return { certificatePem, renewsAtMs: toWire(renewsAtMs) };
   },
   getTrust: () => ({ caPems: [...trust.cas.control] }),
 });

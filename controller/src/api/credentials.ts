@@ -1,13 +1,15 @@
 /**
-/**
  * TLS of the public servers, in one place: 1.3 only, and the whole chain with the CA in it, because callers know only the
- * CA's pin. A renewed certificate is taken by the next connection; open ones go on.
+ * CA's pin. gRPC asks callers for a certificate and takes them without one as well; HTTPS does not ask, because a browser
+ * would show it for whatever page makes it call. A renewed certificate is taken by the next connection; open ones go on.
  */
 import { ServerCredentials } from '@grpc/grpc-js';
 
 export interface ServerIdentity {
   readonly chainPem: string;
   readonly keyPem: string;
+  /** Those that client certificates may come from. */
+  readonly cas: { readonly control: readonly string[] };
   subscribe(listener: () => void): () => void;
 }
 
@@ -18,14 +20,18 @@ export const tlsOptions = ({ chainPem, keyPem }: Pick<ServerIdentity, 'chainPem'
   minVersion: 'TLSv1.3' as const,
 });
 
+type Served = Omit<ServerIdentity, 'subscribe'>;
+
+const withCallers = (identity: Served) => ({ ...tlsOptions(identity), ca: [...identity.cas.control] });
+
 /** grpc-js has no option for the least TLS version; its credentials take what Node's TLS server takes. */
 export class LiveServerCredentials extends ServerCredentials {
-  constructor(identity: Pick<ServerIdentity, 'chainPem' | 'keyPem'>) {
-    const constructing = { requestCert: false, minVersion: 'TLSv1.3' };
-    super(constructing as ConstructorParameters<typeof ServerCredentials>[0], tlsOptions(identity));
+  constructor(identity: Served) {
+    const constructing = { requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.3' };
+    super(constructing as ConstructorParameters<typeof ServerCredentials>[0], withCallers(identity));
   }
-  renew(identity: Pick<ServerIdentity, 'chainPem' | 'keyPem'>): void {
-    this.updateSecureContextOptions(tlsOptions(identity));
+  renew(identity: Served): void {
+    this.updateSecureContextOptions(withCallers(identity));
   }
   override _isSecure(): boolean {
     return true;

@@ -2,7 +2,7 @@
 import type { Server, ServerDuplexStream, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { toStatus } from '@berth/shared/errors/wire.ts';
 import { admit, type CallDeps } from './call.ts';
-import { bearerIn } from './wrap.ts';
+import { shownBy } from './wrap.ts';
 
 type BidiHandler = (call: ServerDuplexStream<unknown, unknown>) => void;
 
@@ -22,7 +22,7 @@ function guarded(
     const method = definition[name] ?? Object.values(definition).find((m) => m.originalName === name);
     const handle: BidiHandler = (call) => {
       try {
-        admit(method?.path ?? '', bearerIn(call.metadata), deps);
+        admit(method?.path ?? '', shownBy(call), deps);
       } catch (e) {
         call.emit(
           'error',

@@ -15,6 +15,7 @@ import { VmServiceService } from '@berth/proto/v1/vm.ts';
 import type { Adoption } from '../app/adoption.ts';
 import type { Audit } from '../app/audit.ts';
 import type { Certificates } from '../app/certificates.ts';
+import type { ClientCertificates } from '../app/client-certificates.ts';
 import type { Enrollment } from '../app/enrollment.ts';
 import type { Events } from '../app/events.ts';
 import type { HostsApp } from '../app/hosts.ts';
@@ -46,6 +47,7 @@ import type { Identity } from '../trust/identity.ts';
 
 export interface App {
   readonly certificates: Certificates;
+  readonly clients: ClientCertificates;
   readonly trust: Pick<Identity, 'cas'>;
   readonly hosts: HostsApp;
   readonly vms: Vms;
@@ -88,7 +90,7 @@ export function services(app: App): readonly PublicService[] {
   return [
     service(AlarmServiceService, alarmHandlers(about.state, scope)),
     service(AuditServiceService, auditHandlers(app.audit)),
-    service(CertificateServiceService, certificateHandlers(app.certificates, app.trust)),
+    service(CertificateServiceService, certificateHandlers(app.certificates, app.clients, app.trust)),
     service(ControllerServiceService, controllerHandlers(about)),
     service(EnrollmentServiceService, enrollmentHandlers(app.enrollment, about.state.installationId)),
     service(EventServiceService, eventHandlers(app.events, scope)),

@@ -11,16 +11,20 @@ import {
   type handleUnaryCall,
   type sendUnaryData,
   type UntypedHandleCall,
+  type ServerUnaryCall,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { toStatus } from '@berth/shared/errors/wire.ts';
+import { serialOf } from '@berth/shared/trust/certificate.ts';
+import type { Shown } from '../app/authentication.ts';
 import { runCall, type Call, type CallDeps, type Handler, type Handlers, type Method } from './call.ts';
 
 interface AnyCall {
   readonly metadata: Metadata;
   readonly cancelled: boolean;
   getPeer(): string;
+  getAuthContext(): ReturnType<ServerUnaryCall<unknown, unknown>['getAuthContext']>;
   /** Of a call with one request. */
   readonly request?: unknown;
   on(event: 'cancelled', f: () => void): unknown;
@@ -41,22 +45,27 @@ export function wrapService<D extends Record<string, Method>>(
 function single(method: Method, handler: Handler<Method>, deps: CallDeps): UntypedHandleCall {
   const handle = (call: AnyCall & { request?: unknown }, done: sendUnaryData<unknown>): void => {
     const input = method.requestStream ? call : call.request;
-    run(method, call, deps, async (about) => {
+    const shown = shownBy(call);
+    run(method, call, shown, deps, async (about) => {
       const answer: unknown = await handler(input as never, about);
       await deps.state.settled();
       return answer;
     }).then(
-      (answer) => done(null, answer, trailer(deps)),
+      (answer) => done(null, answer, trailer(deps, shown)),
       (e) => done(statusOf(e)),
     );
   };
   return handle as handleUnaryCall<unknown, unknown> | handleClientStreamingCall<unknown, unknown>;
 }
 
-/** With each answer: which CAs callers should know, so that those who pinned one learn of the next in time. */
-function trailer({ ca }: CallDeps): Metadata {
+/**
+ * With each answer: which CAs callers should know, so that those who pinned one learn of the next in time, and whether the
+ * certificate that was shown comes from one that is on its way out.
+ */
+function trailer({ ca, authentication }: CallDeps, { certificate }: Shown): Metadata {
   const metadata = new Metadata();
   if (ca) metadata.set('berth-ca', ca());
+  if (certificate && authentication.isOutdated(certificate)) metadata.set('berth-renew', 'yes');
   return metadata;
 }
 
@@ -75,7 +84,7 @@ const messagesOf = (call: object): AsyncIterable<unknown> => ({
 function streaming(method: Method, handler: Handler<Method>, deps: CallDeps): UntypedHandleCall {
   const handle = (call: AnyCall & Sink & { request?: unknown }): void => {
     const input = method.requestStream ? messagesOf(call) : call.request;
-    run(method, call, deps, async (about) => {
+    run(method, call, shownBy(call), deps, async (about) => {
       for await (const answer of handler(input as never, about) as AsyncIterable<unknown>) {
         await deps.state.settled();
         if (about.signal.aborted) break;
@@ -106,12 +115,17 @@ function room(sink: Sink, signal: AbortSignal): Promise<void> {
 /** What runCall throws was reported there. */
 const statusOf = (e: unknown) => toStatus(e, () => undefined);
 
-export function bearerIn(metadata: Metadata): string | undefined {
-  const header = metadata.get('authorization')[0];
-  return header === undefined ? undefined : String(header);
+/** The certificate is looked at only when there is no token: parsing one is not free. */
+export function shownBy(call: Pick<AnyCall, 'metadata' | 'getAuthContext'>): Shown {
+  const header = call.metadata.get('authorization')[0];
+  if (header !== undefined) return { authorization: String(header) };
+  const peer = call.getAuthContext().sslPeerCertificate;
+  if (peer === undefined) return { authorization: undefined };
+  const fingerprint = peer.fingerprint256.replaceAll(':', '').toLowerCase();
+  return { authorization: undefined, certificate: { serial: serialOf(peer.serialNumber), fingerprint } };
 }
 
-function run<T>(method: Method, call: AnyCall, deps: CallDeps, work: (about: Call) => Promise<T>): Promise<T> {
+function run<T>(method: Method, call: AnyCall, shown: Shown, deps: CallDeps, work: (about: Call) => Promise<T>): Promise<T> {
   const hangup = new AbortController();
   call.on('cancelled', () => hangup.abort());
   if (call.cancelled) hangup.abort();
@@ -120,7 +134,7 @@ function run<T>(method: Method, call: AnyCall, deps: CallDeps, work: (about: Cal
     peer: addressOf(call.getPeer()),
     request: call.request,
     path: method.path,
-    authorization: bearerIn(call.metadata),
+    shown,
     hangup: hangup.signal,
     long,
   };

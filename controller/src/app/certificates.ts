@@ -8,6 +8,7 @@ import { publicKeyPin } from '@berth/shared/trust/pin.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
 import { caRotate } from '../jobs/ca-rotate.ts';
 import type { State, Tx } from '../state/state.ts';
+import { keepAdministrator } from './administrators.ts';
 import type { CaPurpose } from '../trust/authority.ts';
 import type { Trust } from '../trust/identity.ts';
 import type { CertificateKeeper } from '../trust/keeper.ts';
@@ -43,14 +44,14 @@ const SHORTEST_PREFIX = 8;
 export class Certificates {
   constructor(private readonly d: CertificatesDeps) {}
 
-  /** CAs first, then the controller's, then those of hosts by name. @param all also what was replaced. */
+  /** CAs first, then the controller's, then those of hosts and users by name. @param all also what was replaced. */
   list(all: boolean): readonly CertificateView[] {
     const { trust, state } = this.d;
     const cas = (['control', 'transfer'] as const).flatMap((p) => trust.cas[p].map((pem, i) => this.ofCa(p, pem, i)));
     const own = this.ofPem('controller', trust.certificatePem, { issuer: trust.caPem, state: 'active' });
     const hosts = [...state.tables.certificates.values()]
       .filter((c) => all || c.state !== 'replaced')
-      .map((c) => this.ofHost(c))
+      .map((c) => this.ofIssued(c))
       .sort((a, b) => a.subject.localeCompare(b.subject) || a.purpose.localeCompare(b.purpose));
     return [...cas, own, ...hosts];
   }
@@ -71,10 +72,11 @@ export class Certificates {
           `${MAX_REVOKED} certificates are revoked, hosts keep no more: rotate the CAs (berth cert rotate-ca)`,
         );
       for (const c of found) revoke(tx, c, `revoked by ${user}`);
+      for (const c of found) endLogin(tx, c);
       if (found.length > 0) tell(tx, found[0]!.subject, `${user} revoked ${words(found)}`);
       return found.map((c) => tx.certificates.get(c.serial) ?? c);
     });
-    return revoked.map((c) => this.ofHost(c));
+    return revoked.map((c) => this.ofIssued(c));
   }
 
   /** @returns the job. */
@@ -121,7 +123,7 @@ export class Certificates {
       tx.certificates.put(row);
       tell(tx, 'controller', `${user} revoked the controller's certificate ${serial.slice(0, 16)}…; it has a new one`);
     });
-    return [this.ofHost(row)];
+    return [this.ofIssued(row)];
   }
 
   private ofCa(purpose: CaPurpose, pem: string, index: number): CertificateView {
@@ -145,14 +147,17 @@ export class Certificates {
     return { ...base, renewsAtMs: renewAtMs, state: this.expired(notAfterMs) ?? about.state, reason: '' };
   }
 
-  private ofHost(c: Certificate): CertificateView {
+  private ofIssued(c: Certificate): CertificateView {
     const { serial, purpose, subject, issuerPin, notBeforeMs, notAfterMs } = c;
-    const state = c.state === 'revoked' ? c.state : (this.expired(notAfterMs) ?? c.state);
+    const login = c.client && this.d.state.tables.tokens.get(c.client.tokenId);
+    const isOver = c.state === 'revoked' || (c.client !== undefined && login === undefined);
+    const state = isOver ? 'revoked' : (this.expired(notAfterMs) ?? c.state);
     const renewAtMs = notBeforeMs + Math.floor(((notAfterMs - notBeforeMs) * 2) / 3);
-    const renewsAtMs = state === 'active' ? renewAtMs : undefined;
+    const renewsAtMs = state === 'active' && login?.session !== true ? renewAtMs : undefined;
     const failure = c.hostId !== '' && state === 'active' ? this.d.keeper.about(c.hostId)?.failure : undefined;
     const base = { serial, purpose, subject, issuerPin, notBeforeMs, notAfterMs };
-    return { ...base, renewsAtMs, state, reason: c.why ?? failure ?? '' };
+    const ended = isOver && c.state !== 'revoked' ? 'its login was ended' : undefined;
+    return { ...base, renewsAtMs, state, reason: c.why ?? ended ?? failure ?? '' };
   }
 
   private expired(notAfterMs: number): 'expired' | undefined {
@@ -162,6 +167,13 @@ export class Certificates {
 
 const matches = (which: string, serial: string, wanted: string): boolean =>
   serial === wanted || (which.length >= SHORTEST_PREFIX && /^[0-9a-f]+$/i.test(which) && serial.startsWith(wanted));
+
+/** Whoever has a stolen certificate may have renewed it: the login ends, with all that were issued for it. */
+function endLogin(tx: Tx, c: Certificate): void {
+  const tokenId = c.client?.tokenId;
+  if (tokenId !== undefined)
+    keepAdministrator(tx, `certificate ${c.serial.slice(0, 16)}… is of`, () => tx.tokens.delete(tokenId));
+}
 
 function find(tx: Tx, which: string, serial: string): readonly Certificate[] {
   const exact = tx.certificates.get(serial);

@@ -1,12 +1,11 @@
 import { expect, it, vi } from 'vitest';
-import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { memoryState } from '../hosts/testing.ts';
 import { LastUse } from './last-use.ts';
 import { Tokens } from './tokens.ts';
 
 it('the last use of a token is written behind: many uses, one commit', async () => {
   const state = await memoryState();
-  const made = await new Tokens(state, systemClock).create({ user: 'ann', role: '', lifetimeMs: 0 }, 'root');
+  const made = await new Tokens(state).create({ user: 'ann', role: '', lifetimeMs: 0 }, 'root');
   const timers: (() => void)[] = [];
   const after = (_: number, fn: () => void) => (timers.push(fn), { cancel: () => undefined });
   const use = new LastUse(state, { now: () => 5_000, after }, { error: vi.fn() });

@@ -4,19 +4,22 @@ import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { memoryState } from '../hosts/testing.ts';
 import type { State } from '../state/state.ts';
 import { Logins } from './logins.ts';
+import { Authentication } from './authentication.ts';
 import { bearerOf, Tokens } from './tokens.ts';
 import { Users } from './users.ts';
 
 let state: State;
 let logins: Logins;
 let tokens: Tokens;
+let authentication: Authentication;
 let nowMs: number;
 const GOOD = 'correct horse battery';
 beforeEach(async () => {
   state = await memoryState();
   nowMs = 1_000;
   logins = new Logins(state, { monotonic: () => nowMs });
-  tokens = new Tokens(state, systemClock);
+  tokens = new Tokens(state);
+  authentication = new Authentication({ state, clock: systemClock, trust: { issuing: { control: '' } } });
   const grants = [{ role: 'operator', cluster: '', selector: '' }];
   await new Users(state, systemClock).create({ name: 'ann', kind: '', grants }, 'root');
   await logins.setPassword({ user: 'ann', password: GOOD }, 'root');
@@ -26,7 +29,7 @@ const login = (password: string, user = 'ann', peer = 'p') => logins.login({ use
 describe('a login by password', () => {
   it('gives a token that ends by itself, with what its user may do', async () => {
     const made = await login(GOOD);
-    expect(tokens.authenticate(`Bearer ${bearerOf(made)}`)).toMatchObject({ user: 'ann', role: 'operator' });
+    expect(authentication.authenticate({ authorization: `Bearer ${bearerOf(made)}` })).toMatchObject({ user: 'ann', role: 'operator' });
     expect(made.token.expiresAtMs - made.token.createdAtMs).toBe(12 * 3_600_000);
     expect(JSON.stringify(state.tables.users.byName('ann'))).not.toContain(GOOD);
   });

@@ -4,6 +4,7 @@ import type { Event } from '@berth/shared/model/event.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { memoryState } from '../hosts/testing.ts';
 import type { State } from '../state/state.ts';
+import { Authentication } from './authentication.ts';
 import { Events, type Followed } from './events.ts';
 import { bearerOf, Tokens } from './tokens.ts';
 
@@ -15,15 +16,19 @@ beforeEach(async () => {
 describe('a bearer token', () => {
   let offsetMs = 0;
   let tokens: Tokens;
+  let authentication: Authentication;
   beforeEach(() => {
     offsetMs = 0;
-    tokens = new Tokens(state, { ...systemClock, now: () => systemClock.now() + offsetMs });
+    tokens = new Tokens(state);
+    const clock = { now: () => systemClock.now() + offsetMs };
+    authentication = new Authentication({ state, clock, trust: { issuing: { control: '' } } });
   });
+  const show = (authorization: string | undefined) => authentication.authenticate({ authorization });
   const make = (role = 'operator', lifetimeMs = 0) => tokens.create({ user: 'ann', role, lifetimeMs }, 'root');
 
   it('tells who calls', async () => {
     const made = await make();
-    expect(tokens.authenticate(`Bearer ${bearerOf(made)}`)).toMatchObject({ user: 'ann', role: 'operator' });
+    expect(show(`Bearer ${bearerOf(made)}`)).toMatchObject({ user: 'ann', role: 'operator' });
     expect(JSON.stringify(tokens.list())).not.toContain(made.secret);
   });
 
@@ -31,15 +36,15 @@ describe('a bearer token', () => {
     const made = await make();
     const bad = [undefined, '', 'Bearer ', 'Basic x', `Bearer ${made.token.id}.wrong`, 'Bearer token-0.x', made.secret];
     for (const header of bad)
-      expect(() => tokens.authenticate(header)).toThrow(expect.objectContaining({ reason: 'UNAUTHENTICATED' }));
+      expect(() => show(header)).toThrow(expect.objectContaining({ reason: 'UNAUTHENTICATED' }));
     await tokens.delete(made.token.id, 'root');
-    expect(() => tokens.authenticate(`Bearer ${bearerOf(made)}`)).toThrow(/not known here/);
+    expect(() => show(`Bearer ${bearerOf(made)}`)).toThrow(/not known here/);
   });
 
   it('is refused after its end, in words', async () => {
     const made = await make('viewer', 60_000);
     offsetMs = 61_000;
-    expect(() => tokens.authenticate(`Bearer ${bearerOf(made)}`)).toThrow(/^this token expired .* ago/);
+    expect(() => show(`Bearer ${bearerOf(made)}`)).toThrow(/^this token expired .* ago/);
   });
 
   it('of the last administrator cannot be ended', async () => {

@@ -1,24 +1,14 @@
-/** Bearer tokens of the public API: made, listed, ended, and checked at each call. */
+/** Bearer tokens of the public API: made, listed, ended. Whether one opens anything is authentication.ts's. */
 import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Role, Token, User } from '@berth/shared/model/access.ts';
 import { newId } from '@berth/shared/model/ids.ts';
-import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { newSecret } from '@berth/shared/runtime/random.ts';
-import { formatAge } from '@berth/shared/units/duration.ts';
 import type { State, Tx } from '../state/state.ts';
-import { accessOfToken, rank, type Access } from './access.ts';
+import { rank } from './access.ts';
 import { keepAdministrator } from './administrators.ts';
 import { checkRole } from './grants.ts';
-import { hashSecret, secretMatches } from './secrets.ts';
+import { hashSecret } from './secrets.ts';
 import { checkUserName, putUser } from './users.ts';
-
-export interface Caller {
-  readonly tokenId: string;
-  readonly user: string;
-  /** The highest that it has anywhere. */
-  readonly role: Role | 'none';
-  readonly access: Access;
-}
 
 export interface NewToken {
   /** Name of its user. */
@@ -63,10 +53,7 @@ export function putToken(tx: Tx, t: NewToken): { readonly token: Token; readonly
 export const bearerOf = (made: { token: Token; secret: string }): string => `${made.token.id}.${made.secret}`;
 
 export class Tokens {
-  constructor(
-    private readonly state: State,
-    private readonly clock: Clock,
-  ) {}
+  constructor(private readonly state: State) {}
 
   /**
    * For a name that is no user yet, a service account of that name is made, with the role everywhere.
@@ -109,35 +96,6 @@ export class Tokens {
       tx.event({ ...EVENT, type: 'token.deleted', subject: id, message });
     });
   }
-
-  /** @param header value of the `authorization` header. */
-  authenticate(header: string | undefined): Caller {
-    const [, id = '', secret = ''] = /^Bearer (token-[0-9a-z]+)\.([A-Za-z0-9_-]+)$/.exec(header ?? '') ?? [];
-    const token = this.find(id);
-    const user = token && this.user(token);
-    if (!secretMatches(secret, token?.secretHash) || token === undefined || user === undefined)
-      throw new ClusterError('UNAUTHENTICATED', noCredentials(header));
-    const over = this.clock.now() - token.expiresAtMs;
-    if (over >= 0)
-      throw new ClusterError(
-        'UNAUTHENTICATED',
-        `this token expired ${formatAge(over)} ago: ask an administrator for a new one (berth token create)`,
-      );
-    if (user.disabled) throw new ClusterError('UNAUTHENTICATED', `user ${user.name} is disabled: ask an administrator`);
-    const access = this.#accessOf(user, token);
-    return { tokenId: token.id, user: user.name, role: access.highest, access };
-  }
-
-  /** Grants are parsed once for each token, not at each call. */
-  readonly #known = new WeakMap<Token, { readonly user: User; readonly access: Access }>();
-
-  #accessOf(user: User, token: Token): Access {
-    const known = this.#known.get(token);
-    if (known?.user === user) return known.access;
-    const access = accessOfToken(user, token);
-    this.#known.set(token, { user, access });
-    return access;
-  }
 }
 
 const EVENT = { severity: 'info', subjectKind: 'token', jobId: undefined } as const;
@@ -153,11 +111,6 @@ function newAccount(tx: Tx, wanted: Wanted, by: string): User {
   return user;
 }
 
-const noCredentials = (header: string | undefined): string =>
-  header === undefined
-    ? 'no token was shown: log in first (berth login)'
-    : 'this token is not known here: log in again (berth login)';
-
 interface Wanted extends Omit<NewToken, 'role'> {
   readonly role: Role | undefined;
 }
@@ -171,8 +124,12 @@ function checkRequest(r: TokenRequest): Wanted {
   const user = checkUserName(r.user);
   const role = r.role === '' ? undefined : checkRole(r.role);
   const lifetimeMs = checkLifetime(r.lifetimeMs || YEAR_MS);
-  const description = (r.description ?? '').trim();
-  if (description.length > LONGEST_DESCRIPTION)
-    throw invalidArgument(`a description is at most ${LONGEST_DESCRIPTION} letters long`);
+  const description = checkDescription(r.description ?? '');
   return { user, role, lifetimeMs, description };
+}
+
+export function checkDescription(text: string): string {
+  const description = text.trim();
+  if (description.length <= LONGEST_DESCRIPTION) return description;
+  throw invalidArgument(`a description is at most ${LONGEST_DESCRIPTION} letters long`);
 }

@@ -3,16 +3,19 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { memoryState } from '../hosts/testing.ts';
 import type { State } from '../state/state.ts';
+import { Authentication } from './authentication.ts';
 import { bearerOf, Tokens } from './tokens.ts';
 import { Users } from './users.ts';
 
 let state: State;
 let users: Users;
 let tokens: Tokens;
+let authentication: Authentication;
 beforeEach(async () => {
   state = await memoryState();
   users = new Users(state, systemClock);
-  tokens = new Tokens(state, systemClock);
+  tokens = new Tokens(state);
+  authentication = new Authentication({ state, clock: systemClock, trust: { issuing: { control: '' } } });
 });
 
 const ROLE = (role: string, selector = '') => ({ role, cluster: '', selector });
@@ -22,7 +25,7 @@ const add = (name: string, ...roles: string[]) =>
   users.create({ name, kind: '', grants: roles.map((r) => ROLE(r)) }, 'root');
 const login = async (user: string, role = '') => {
   const made = await tokens.create({ user, role, lifetimeMs: 0 }, 'root');
-  return { id: made.token.id, call: () => tokens.authenticate(`Bearer ${bearerOf(made)}`) };
+  return { id: made.token.id, call: () => authentication.authenticate({ authorization: `Bearer ${bearerOf(made)}` }) };
 };
 
 describe('users', () => {

@@ -78,8 +78,9 @@ export interface Tables {
   readonly reviews: Table<Review> & { byHost(hostId: HostId): readonly Review[] };
   /** Key: serial. Of hosts that are gone too, while they are valid. */
   readonly certificates: Table<Certificate> & {
-    byHost(hostId: HostId): readonly Certificate[];
-    /** In no order. */
+    /** Empty: those that are no host's. */
+    byHost(hostId: HostId | ''): readonly Certificate[];
+    /** Those that hosts must refuse, in no order. */
     revoked(): readonly Certificate[];
   };
 }

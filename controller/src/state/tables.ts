@@ -90,10 +90,10 @@ class HostedTable<V extends { readonly hostId: HostId }> extends MemTable<V> {
 
 class CertificatesTable extends MemTable<Certificate> {
   constructor(journal: J) {
-    const revoked = { of: (c: Certificate) => (c.state === 'revoked' ? ['revoked'] : []) };
+    const revoked = { of: (c: Certificate) => (c.state === 'revoked' && c.client === undefined ? ['revoked'] : []) };
     super('certificates', (c) => c.serial, [{ of: (c) => [c.hostId] }, revoked], journal);
   }
-  byHost = (hostId: HostId): readonly Certificate[] => this.find(0, hostId);
+  byHost = (hostId: HostId | ''): readonly Certificate[] => this.find(0, hostId);
   revoked = (): readonly Certificate[] => this.find(1, 'revoked');
 }
 

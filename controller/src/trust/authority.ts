@@ -1,11 +1,11 @@
 /**
  * A certificate authority of the installation: signs leaves and sets every name itself. There are two, which know nothing
- * of each other: `control` for the controller and the agents' ports, `transfer` for what hosts do among themselves. Keeps
+ * of each other: `control` for the controller, its callers and the agents' ports, `transfer` for what hosts do among themselves. Keeps
  * its key in memory; store.ts keeps it on disk.
  */
 import { isIP } from 'node:net';
-import { controllerUri, hostUri, transferUri } from '@berth/shared/trust/names.ts';
-import type { HostId } from '@berth/shared/model/ids.ts';
+import { clientUri, controllerUri, hostUri, transferUri } from '@berth/shared/trust/names.ts';
+import type { HostId, TokenId } from '@berth/shared/model/ids.ts';
 import type { CheckedRequest } from './csr.ts';
 import { exportKey, importKey, makeCa, makeLeaf, newKeyPair, type Signer } from './x509.ts';
 
@@ -15,20 +15,41 @@ export type CaPurpose = 'control' | 'transfer';
 export interface Lifetimes {
   readonly host: number;
   readonly controller: number;
+  readonly client: number;
   readonly ca: number;
 }
 
 const DAY_MS = 86_400_000;
-export const DEFAULT_LIFETIMES: Lifetimes = { host: 365 * DAY_MS, controller: 365 * DAY_MS, ca: 20 * 365 * DAY_MS };
+const YEAR_MS = 365 * DAY_MS;
+export const DEFAULT_LIFETIMES: Lifetimes = {
+  ...{ host: YEAR_MS, controller: YEAR_MS },
+  client: 90 * DAY_MS,
+  ca: 20 * YEAR_MS,
+};
 
 export interface KeyAndCertificate {
   readonly keyPem: string;
   readonly certificatePem: string;
 }
 
-/** Signs for hosts, with the CA that issues now for each purpose. */
+/** Whom a client certificate is for, and until when it may last at most. */
+export interface ClientName {
+  readonly user: string;
+  readonly tokenId: TokenId;
+  readonly untilMs: number;
+}
+
+/** Signs for hosts, with the CA that issues now for each purpose, and for command lines. */
 export interface Authority {
   signHost(purpose: CaPurpose, request: CheckedRequest, hostId: HostId, nowMs: number): Promise<string>;
+  /** With the newest CA, which nobody but the controller must know for that. */
+  signClient(request: CheckedRequest, client: ClientName, nowMs: number): Promise<Issued>;
+}
+
+export interface Issued {
+  readonly certificatePem: string;
+  /** The CA that signed it. */
+  readonly caPem: string;
 }
 
 export async function newAuthority(
@@ -55,6 +76,17 @@ export async function signHost(
 ): Promise<string> {
   const names = { commonName: host.id, uri: URI_OF[purpose](host.id), dns: [], ip: [] };
   return makeLeaf(await signerOf(ca), request.publicKey, names, host);
+}
+
+export async function signClient(
+  ca: KeyAndCertificate,
+  request: CheckedRequest,
+  client: ClientName,
+  life: { readonly nowMs: number; readonly lifetimeMs: number },
+): Promise<string> {
+  const names = { commonName: client.user, uri: clientUri(client.tokenId), dns: [], ip: [] };
+  const lifetimeMs = Math.min(life.lifetimeMs, client.untilMs - life.nowMs);
+  return makeLeaf(await signerOf(ca), request.publicKey, names, { nowMs: life.nowMs, lifetimeMs }, 'caller');
 }
 
 export async function signController(

@@ -12,6 +12,7 @@ import { publicKeyPin } from '@berth/shared/trust/pin.ts';
 import {
   DEFAULT_LIFETIMES,
   newAuthority,
+  signClient,
   signController,
   signHost,
   type Authority,
@@ -107,6 +108,12 @@ export class Trust implements Identity, Authority {
 
   signHost: Authority['signHost'] = (purpose, request, id, nowMs) =>
     signHost(this.issuer(purpose), purpose, request, { id, nowMs, lifetimeMs: this.lifetimes.host });
+
+  signClient: Authority['signClient'] = async (request, client, nowMs) => {
+    const ca = this.stored.control.next ?? this.stored.control.active;
+    const life = { nowMs, lifetimeMs: this.lifetimes.client };
+    return { certificatePem: await signClient(ca, request, client, life), caPem: ca.certificatePem };
+  };
 
   /** When the controller's own certificate is due. */
   get renewAtMs(): number {

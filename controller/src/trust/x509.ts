@@ -22,6 +22,9 @@ export interface Signer {
   readonly privateKey: CryptoKey;
 }
 
+/** What a leaf may be at a connection: `both` ends of it, or only the one that calls. */
+export type Ends = 'both' | 'caller';
+
 export interface LeafNames {
   readonly commonName: string;
   readonly uri: string;
@@ -71,12 +74,18 @@ export async function makeCa(keys: KeyPair, commonName: string, life: Life): Pro
   return pemOf(certificate);
 }
 
-/** A certificate for both ends of a connection, with exactly these names. It does not outlive its CA. */
+const USAGES: Readonly<Record<Ends, x509.ExtendedKeyUsageType[]>> = {
+  both: [x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth],
+  caller: [x509.ExtendedKeyUsage.clientAuth],
+};
+
+/** A certificate with exactly these names. It does not outlive its CA. */
 export async function makeLeaf(
   ca: Signer,
   publicKey: CryptoKey | x509.PublicKey,
   names: LeafNames,
   life: Life,
+  ends: Ends = 'both',
 ): Promise<string> {
   const issuer = new x509.X509Certificate(ca.certificatePem);
   const certificate = await x509.X509CertificateGenerator.create({
@@ -90,7 +99,7 @@ export async function makeLeaf(
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
+      new x509.ExtendedKeyUsageExtension(USAGES[ends]),
       new x509.SubjectAlternativeNameExtension([
         { type: 'url', value: names.uri },
         ...names.dns.map((value) => ({ type: 'dns' as const, value })),

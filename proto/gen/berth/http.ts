@@ -16,6 +16,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'GET', path: '/v1/certificates', kind: 'json', rpc: '/berth.v1.CertificateService/ListCertificates' },
   { verb: 'POST', path: '/v1/certificates/{certificate}:revoke', kind: 'json', rpc: '/berth.v1.CertificateService/RevokeCertificates' },
   { verb: 'POST', path: '/v1/certificates:rotateCa', kind: 'json', rpc: '/berth.v1.CertificateService/RotateCa' },
+  { verb: 'POST', path: '/v1/certificates:issue', kind: 'json', rpc: '/berth.v1.CertificateService/IssueCertificate' },
   { verb: 'GET', path: '/v1/trust', kind: 'json', rpc: '/berth.v1.CertificateService/GetTrust' },
   { verb: 'GET', path: '/v1/controller', kind: 'json', rpc: '/berth.v1.ControllerService/GetController' },
   { verb: 'GET', path: '/v1/events', kind: 'json', rpc: '/berth.v1.EventService/ListEvents' },

@@ -1,5 +1,5 @@
-/** A certificate that the controller has signed for a host. Plain data; the certificates themselves are not kept. */
-import type { HostId } from './ids.ts';
+/** A certificate that the controller has signed for a host or a command line. Plain data; the certificates themselves are not kept. */
+import type { HostId, TokenId } from './ids.ts';
 
 /** `issued`: signed, and not seen in service yet. `replaced`: still valid, but out of service. */
 export type CertificateState = 'issued' | 'active' | 'replaced' | 'revoked';
@@ -7,11 +7,11 @@ export type CertificateState = 'issued' | 'active' | 'replaced' | 'revoked';
 export interface Certificate {
   /** Lower-case hex. */
   readonly serial: string;
-  /** `control`: its agent port, `transfer`: between hosts, `controller`: our own, kept only when revoked. */
-  readonly purpose: 'control' | 'transfer' | 'controller';
-  /** Empty for the controller's. The host may be gone. */
+  /** `control`: its agent port, `transfer`: between hosts, `controller`: our own, kept only when revoked, `client`: a command line. */
+  readonly purpose: 'control' | 'transfer' | 'controller' | 'client';
+  /** Empty for those that are no host's. The host may be gone. */
   readonly hostId: HostId | '';
-  /** Name of the host when it was signed. */
+  /** Name of the host when it was signed, or of the user. */
   readonly subject: string;
   /** SHA-256 (hex) of the public key of the CA that signed it. */
   readonly issuerPin: string;
@@ -21,4 +21,6 @@ export interface Certificate {
   /** When it was revoked, by whom and why. */
   readonly revokedAtMs: number | undefined;
   readonly why: string | undefined;
+  /** Of a client: what it stands for, and SHA-256 (hex) of the certificate itself. The token may be gone. */
+  readonly client?: { readonly tokenId: TokenId; readonly fingerprint: string };
 }

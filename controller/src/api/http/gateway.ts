@@ -91,7 +91,7 @@ export class Gateway {
     const long = found.route.kind !== 'json';
     const incoming = {
       path: found.route.rpc,
-      authorization,
+      shown: { authorization },
       peer,
       request: found.variables,
       hangup: hangup.signal,
@@ -105,10 +105,10 @@ export class Gateway {
   /** Whoever has no token learns nothing, not even which paths there are. */
   #identify(authorization: string | undefined, by: { readonly path: string; readonly peer: string }): void {
     try {
-      this.o.deps.tokens.authenticate(authorization);
+      this.o.deps.authentication.authenticate({ authorization });
     } catch (e) {
       if (isClusterError(e))
-        noteFailed(this.o.deps.audit, { ...by, authorization, caller: undefined, about: undefined }, e);
+        noteFailed(this.o.deps.audit, { ...by, shown: { authorization }, caller: undefined, about: undefined }, e);
       throw e;
     }
   }

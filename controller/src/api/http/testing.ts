@@ -8,6 +8,7 @@ import { ImageServiceService } from '@berth/proto/v1/image.ts';
 import { VmServiceService } from '@berth/proto/v1/vm.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { Authentication } from '../../app/authentication.ts';
 import { bearerOf, Tokens } from '../../app/tokens.ts';
 import { memoryState, newIdentity } from '../../hosts/testing.ts';
 import type { State } from '../../state/state.ts';
@@ -56,11 +57,12 @@ export class HttpBed {
 
   static async start(stubs: Stubs, limits: HttpLimits = QUICK): Promise<HttpBed> {
     const state = await memoryState();
-    const tokens = new Tokens(state, systemClock);
+    const tokens = new Tokens(state);
+    const authentication = new Authentication({ state, clock: systemClock, trust: { issuing: { control: '' } } });
     const identity = await newIdentity('installation-1');
     const stopping = new AbortController();
     const log = createLog('http', 'silent');
-    const deps: CallDeps = { state, tokens, clock: systemClock, log, stopping: stopping.signal };
+    const deps: CallDeps = { state, authentication, clock: systemClock, log, stopping: stopping.signal };
     const readiness = new Readiness(state, systemClock);
     const gateway = new Gateway({ services: servicesOf(stubs), deps, readiness, limits });
     const server = new HttpServer({ gateway, identity, clock: systemClock, log });

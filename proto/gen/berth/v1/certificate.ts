@@ -28,9 +28,9 @@ export const protobufFileName = "berth/v1/certificate.proto";
 export interface Certificate {
   /** Hex. */
   serial: string;
-  /** control-ca, transfer-ca, controller, control (a host's agent port) or transfer (between hosts). */
+  /** control-ca, transfer-ca, controller, control (a host's agent port), transfer (between hosts) or client (a command line). */
   purpose: string;
-  /** Name of the host; `controller` for the controller and its CAs. */
+  /** Name of the host or user; `controller` for the controller and its CAs. */
   subject: string;
   /** SHA-256 (hex) of the public key of the CA that signed it. */
   issuerPin: string;
@@ -73,6 +73,20 @@ export interface RotateCaRequest {
 
 export interface RotateCaResponse {
   jobId: string;
+}
+
+export interface IssueCertificateRequest {
+  /** PKCS #10, PEM. Names in it count for nothing. */
+  csrPem: string;
+  /** What it is for: the name of the machine, say. Only for a new login. */
+  description: string;
+}
+
+export interface IssueCertificateResponse {
+  /** PEM, without its CA. */
+  certificatePem: string;
+  /** When it is due for renewal; 0: it ends with its login, which is not prolonged. */
+  renewsAtMs: bigint;
 }
 
 export interface GetTrustRequest {
@@ -621,6 +635,145 @@ export const RotateCaResponse: MessageFns<RotateCaResponse> = {
   },
 };
 
+function createBaseIssueCertificateRequest(): IssueCertificateRequest {
+  return { csrPem: "", description: "" };
+}
+
+export const IssueCertificateRequest: MessageFns<IssueCertificateRequest> = {
+  encode(message: IssueCertificateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.csrPem !== "") {
+      writer.uint32(10).string(message.csrPem);
+    }
+    if (message.description !== "") {
+      writer.uint32(18).string(message.description);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IssueCertificateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIssueCertificateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.csrPem = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<IssueCertificateRequest>): IssueCertificateRequest {
+    return IssueCertificateRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<IssueCertificateRequest>): IssueCertificateRequest {
+    const message = createBaseIssueCertificateRequest();
+    message.csrPem = object.csrPem ?? "";
+    message.description = object.description ?? "";
+    return message;
+  },
+};
+
+function createBaseIssueCertificateResponse(): IssueCertificateResponse {
+  return { certificatePem: "", renewsAtMs: 0n };
+}
+
+export const IssueCertificateResponse: MessageFns<IssueCertificateResponse> = {
+  encode(message: IssueCertificateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.certificatePem !== "") {
+      writer.uint32(10).string(message.certificatePem);
+    }
+    if (message.renewsAtMs !== 0n) {
+      if (BigInt.asUintN(64, message.renewsAtMs) !== message.renewsAtMs) {
+        throw new globalThis.Error("value provided for field message.renewsAtMs of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.renewsAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IssueCertificateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIssueCertificateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.certificatePem = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.renewsAtMs = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<IssueCertificateResponse>): IssueCertificateResponse {
+    return IssueCertificateResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<IssueCertificateResponse>): IssueCertificateResponse {
+    const message = createBaseIssueCertificateResponse();
+    message.certificatePem = object.certificatePem ?? "";
+    message.renewsAtMs = (object.renewsAtMs !== undefined && object.renewsAtMs !== null)
+      ? BigInt(object.renewsAtMs)
+      : 0n;
+    return message;
+  },
+};
+
 function createBaseGetTrustRequest(): GetTrustRequest {
   return {};
 }
@@ -721,7 +874,7 @@ export const Trust: MessageFns<Trust> = {
 
 export type CertificateServiceService = typeof CertificateServiceService;
 export const CertificateServiceService = {
-  /** CAs, the controller's own, and those of hosts. */
+  /** CAs, the controller's own, those of hosts, and those of command lines. */
   listCertificates: {
     path: "/berth.v1.CertificateService/ListCertificates" as const,
     requestStream: false as const,
@@ -735,7 +888,7 @@ export const CertificateServiceService = {
   },
   /**
    * Ends certificates at once: connections that were made with them are cut within seconds. NOT_FOUND when there is none of
-   * that serial or host. A CA is not revoked but rotated: BAD_STATE.
+   * that serial or host. With a client certificate ends the login that it stands for. A CA is not revoked but rotated: BAD_STATE.
    */
   revokeCertificates: {
     path: "/berth.v1.CertificateService/RevokeCertificates" as const,
@@ -761,6 +914,22 @@ export const CertificateServiceService = {
     responseSerialize: (value: RotateCaResponse): Buffer => Buffer.from(RotateCaResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RotateCaResponse => RotateCaResponse.decode(value),
   },
+  /**
+   * A client certificate for the caller's own key; the names in it are set here. Asked for with a token, it is a login of its own:
+   * it may do no more than that token, is renewed for as long as it is used, and ends when it is revoked. With the token of a login by
+   * password it ends when that would have, and takes its place. Asked for with a client certificate, it renews that one.
+   */
+  issueCertificate: {
+    path: "/berth.v1.CertificateService/IssueCertificate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: IssueCertificateRequest): Buffer =>
+      Buffer.from(IssueCertificateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): IssueCertificateRequest => IssueCertificateRequest.decode(value),
+    responseSerialize: (value: IssueCertificateResponse): Buffer =>
+      Buffer.from(IssueCertificateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): IssueCertificateResponse => IssueCertificateResponse.decode(value),
+  },
   /** The CAs that the controller's certificate may come from. Callers that pinned one learn of its successor here. */
   getTrust: {
     path: "/berth.v1.CertificateService/GetTrust" as const,
@@ -774,11 +943,11 @@ export const CertificateServiceService = {
 } as const;
 
 export interface CertificateServiceServer extends UntypedServiceImplementation {
-  /** CAs, the controller's own, and those of hosts. */
+  /** CAs, the controller's own, those of hosts, and those of command lines. */
   listCertificates: handleUnaryCall<ListCertificatesRequest, ListCertificatesResponse>;
   /**
    * Ends certificates at once: connections that were made with them are cut within seconds. NOT_FOUND when there is none of
-   * that serial or host. A CA is not revoked but rotated: BAD_STATE.
+   * that serial or host. With a client certificate ends the login that it stands for. A CA is not revoked but rotated: BAD_STATE.
    */
   revokeCertificates: handleUnaryCall<RevokeCertificatesRequest, RevokeCertificatesResponse>;
   /**
@@ -786,12 +955,18 @@ export interface CertificateServiceServer extends UntypedServiceImplementation {
    * while one is under way, unless `leave_behind` is set.
    */
   rotateCa: handleUnaryCall<RotateCaRequest, RotateCaResponse>;
+  /**
+   * A client certificate for the caller's own key; the names in it are set here. Asked for with a token, it is a login of its own:
+   * it may do no more than that token, is renewed for as long as it is used, and ends when it is revoked. With the token of a login by
+   * password it ends when that would have, and takes its place. Asked for with a client certificate, it renews that one.
+   */
+  issueCertificate: handleUnaryCall<IssueCertificateRequest, IssueCertificateResponse>;
   /** The CAs that the controller's certificate may come from. Callers that pinned one learn of its successor here. */
   getTrust: handleUnaryCall<GetTrustRequest, Trust>;
 }
 
 export interface CertificateServiceClient extends Client {
-  /** CAs, the controller's own, and those of hosts. */
+  /** CAs, the controller's own, those of hosts, and those of command lines. */
   listCertificates(
     request: ListCertificatesRequest,
     callback: (error: ServiceError | null, response: ListCertificatesResponse) => void,
@@ -809,7 +984,7 @@ export interface CertificateServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Ends certificates at once: connections that were made with them are cut within seconds. NOT_FOUND when there is none of
-   * that serial or host. A CA is not revoked but rotated: BAD_STATE.
+   * that serial or host. With a client certificate ends the login that it stands for. A CA is not revoked but rotated: BAD_STATE.
    */
   revokeCertificates(
     request: RevokeCertificatesRequest,
@@ -844,6 +1019,26 @@ export interface CertificateServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RotateCaResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * A client certificate for the caller's own key; the names in it are set here. Asked for with a token, it is a login of its own:
+   * it may do no more than that token, is renewed for as long as it is used, and ends when it is revoked. With the token of a login by
+   * password it ends when that would have, and takes its place. Asked for with a client certificate, it renews that one.
+   */
+  issueCertificate(
+    request: IssueCertificateRequest,
+    callback: (error: ServiceError | null, response: IssueCertificateResponse) => void,
+  ): ClientUnaryCall;
+  issueCertificate(
+    request: IssueCertificateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: IssueCertificateResponse) => void,
+  ): ClientUnaryCall;
+  issueCertificate(
+    request: IssueCertificateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: IssueCertificateResponse) => void,
   ): ClientUnaryCall;
   /** The CAs that the controller's certificate may come from. Callers that pinned one learn of its successor here. */
   getTrust(request: GetTrustRequest, callback: (error: ServiceError | null, response: Trust) => void): ClientUnaryCall;

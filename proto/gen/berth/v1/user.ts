@@ -57,6 +57,8 @@ export interface Self {
   /** The most that this token may do. */
   tokenRole: string;
   tokenExpiresAtMs: bigint;
+  /** Hex serial of the client certificate that the caller showed; empty: it showed a token. */
+  certificateSerial: string;
 }
 
 export interface CreateUserRequest {
@@ -381,7 +383,7 @@ export const User: MessageFns<User> = {
 };
 
 function createBaseSelf(): Self {
-  return { user: undefined, tokenId: "", tokenRole: "", tokenExpiresAtMs: 0n };
+  return { user: undefined, tokenId: "", tokenRole: "", tokenExpiresAtMs: 0n, certificateSerial: "" };
 }
 
 export const Self: MessageFns<Self> = {
@@ -400,6 +402,9 @@ export const Self: MessageFns<Self> = {
         throw new globalThis.Error("value provided for field message.tokenExpiresAtMs of type uint64 too large");
       }
       writer.uint32(32).uint64(message.tokenExpiresAtMs);
+    }
+    if (message.certificateSerial !== "") {
+      writer.uint32(42).string(message.certificateSerial);
     }
     return writer;
   },
@@ -449,6 +454,14 @@ export const Self: MessageFns<Self> = {
             message.tokenExpiresAtMs = reader.uint64() as bigint;
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.certificateSerial = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -472,6 +485,7 @@ export const Self: MessageFns<Self> = {
     message.tokenExpiresAtMs = (object.tokenExpiresAtMs !== undefined && object.tokenExpiresAtMs !== null)
       ? BigInt(object.tokenExpiresAtMs)
       : 0n;
+    message.certificateSerial = object.certificateSerial ?? "";
     return message;
   },
 };

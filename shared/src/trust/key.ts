@@ -1,4 +1,4 @@
-/** The agent's key pair (P-256) and its certificate request. The private key stays in this process and its file. */
+/** A key pair (P-256) and its certificate request, as agents and command lines make them. The private key stays with its maker. */
 import { webcrypto, createPrivateKey, createPublicKey } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 
@@ -16,7 +16,7 @@ export async function newKeyPem(): Promise<string> {
 /** PKCS #10, PEM. The controller sets the names; those in here count for nothing. */
 export async function certificateRequest(keyPem: string): Promise<string> {
   const csr = await x509.Pkcs10CertificateRequestGenerator.create(
-    { name: 'CN=berth-agent', signingAlgorithm: ALGORITHM, keys: await keyPair(keyPem) },
+    { name: 'CN=berth', signingAlgorithm: ALGORITHM, keys: await keyPair(keyPem) },
     webcrypto,
   );
   return csr.toString('pem');

@@ -1,0 +1,140 @@
+/**
+ * Who calls: a bearer token, or a client certificate that stands for one. What the caller may do then is access.ts's; making
+ * and ending tokens is tokens.ts's, and certificates client-certificates.ts's.
+ */
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Role, Token, User } from '@berth/shared/model/access.ts';
+import type { Certificate } from '@berth/shared/model/certificate.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { publicKeyPin } from '@berth/shared/trust/pin.ts';
+import { formatAge } from '@berth/shared/units/duration.ts';
+import type { State } from '../state/state.ts';
+import { accessOfToken, type Access } from './access.ts';
+import { secretMatches } from './secrets.ts';
+
+/** A certificate whose key the peer has proven to hold, and that a CA of ours has signed: TLS has seen to both. */
+export interface ShownCertificate {
+  /** Lower-case hex. */
+  readonly serial: string;
+  /** SHA-256 (hex) of the whole certificate. */
+  readonly fingerprint: string;
+}
+
+/** What a caller shows of itself. A token counts before a certificate. */
+export interface Shown {
+  /** Value of the `authorization` header. */
+  readonly authorization: string | undefined;
+  readonly certificate?: ShownCertificate | undefined;
+}
+
+export interface Caller {
+  readonly tokenId: string;
+  /** Serial of the certificate that it showed; empty: it showed a token. */
+  readonly certificate: string;
+  readonly user: string;
+  /** The highest that it has anywhere. */
+  readonly role: Role | 'none';
+  readonly access: Access;
+}
+
+export interface AuthenticationDeps {
+  readonly state: Pick<State, 'tables'>;
+  readonly clock: Pick<Clock, 'now'>;
+  /** The CAs that sign client certificates now. */
+  readonly trust: { readonly issuing: { readonly control: string } };
+}
+
+export class Authentication {
+  constructor(private readonly d: AuthenticationDeps) {}
+
+  /** UNAUTHENTICATED, with words that say why. */
+  authenticate(shown: Shown): Caller {
+    const { certificate, authorization } = shown;
+    if (authorization !== undefined || certificate === undefined) return this.#callerOf(this.#byText(authorization));
+    return this.#callerOf(this.#byCertificate(certificate), certificate.serial);
+  }
+
+  /**
+   * Whether who was admitted before still is. A certificate that ran out meanwhile does not count against it: the caller has
+   * renewed it, or its login has ended too.
+   */
+  still({ tokenId, certificate }: Pick<Caller, 'tokenId' | 'certificate'>): Caller {
+    const token = this.d.state.tables.tokens.get(tokenId);
+    if (token === undefined) throw unauthenticated('your login has just been ended: log in again (berth login)');
+    return this.#callerOf(token, certificate);
+  }
+
+  /** Whether it should be renewed before its time: its CA is being replaced. */
+  isOutdated({ serial }: ShownCertificate): boolean {
+    const issuerPin = this.d.state.tables.certificates.get(serial)?.issuerPin;
+    return issuerPin !== undefined && issuerPin !== this.#issuing();
+  }
+
+  /** Hashing a key at each call would be felt. */
+  #pin: { readonly pem: string; readonly pin: string } | undefined;
+  #issuing(): string {
+    const pem = this.d.trust.issuing.control;
+    if (this.#pin?.pem !== pem) this.#pin = { pem, pin: publicKeyPin(pem) };
+    return this.#pin.pin;
+  }
+
+  #byText(header: string | undefined): Token {
+    const [, id = '', secret = ''] = /^Bearer (token-[0-9a-z]+)\.([A-Za-z0-9_-]+)$/.exec(header ?? '') ?? [];
+    const token = this.d.state.tables.tokens.get(id);
+    const hash = token?.certificate === true ? undefined : token?.secretHash;
+    if (!secretMatches(secret, hash) || token === undefined) throw unauthenticated(noCredentials(header));
+    return token;
+  }
+
+  #byCertificate({ serial, fingerprint }: ShownCertificate): Token {
+    const { certificates, tokens } = this.d.state.tables;
+    const known = certificates.get(serial);
+    if (known?.client === undefined || known.client.fingerprint !== fingerprint)
+      throw unauthenticated(strange(known));
+    const token = tokens.get(known.client.tokenId);
+    if (token === undefined || known.state === 'revoked')
+      throw unauthenticated('this client certificate was revoked: log in again (berth login)');
+    const over = this.d.clock.now() - known.notAfterMs;
+    if (over >= 0)
+      throw unauthenticated(`this client certificate ran out ${formatAge(over)} ago: log in again (berth login)`);
+    return token;
+  }
+
+  #callerOf(token: Token, certificate = ''): Caller {
+    const user = this.d.state.tables.users.byName(token.user);
+    if (user === undefined) throw unauthenticated(noCredentials(''));
+    const over = this.d.clock.now() - token.expiresAtMs;
+    if (over >= 0)
+      throw unauthenticated(
+        token.certificate === true
+          ? `this login ended ${formatAge(over)} ago: log in again (berth login)`
+          : `this token expired ${formatAge(over)} ago: ask an administrator for a new one (berth token create)`,
+      );
+    if (user.disabled) throw unauthenticated(`user ${user.name} is disabled: ask an administrator`);
+    const access = this.#accessOf(user, token);
+    return { tokenId: token.id, certificate, user: user.name, role: access.highest, access };
+  }
+
+  /** Grants are parsed once for each token, not at each call. */
+  readonly #known = new WeakMap<Token, { readonly user: User; readonly access: Access }>();
+
+  #accessOf(user: User, token: Token): Access {
+    const known = this.#known.get(token);
+    if (known?.user === user) return known.access;
+    const access = accessOfToken(user, token);
+    this.#known.set(token, { user, access });
+    return access;
+  }
+}
+
+const unauthenticated = (words: string): ClusterError => new ClusterError('UNAUTHENTICATED', words);
+
+const noCredentials = (header: string | undefined): string =>
+  header === undefined
+    ? 'no token and no client certificate was shown: log in first (berth login)'
+    : 'this token is not known here: log in again (berth login)';
+
+const strange = (known: Certificate | undefined): string =>
+  known !== undefined && known.purpose !== 'client'
+    ? `the certificate of a host opens nothing here: log in as a user (berth login)`
+    : 'this client certificate is not known here: log in again (berth login)';
