@@ -6,6 +6,7 @@ import { commandsFor, NOUNS } from './commands.ts';
 import { complete } from './completion/completion.ts';
 import type { Api } from './core/api.ts';
 import type { Context } from './core/context.ts';
+import type { Upkeep } from './core/upkeep.ts';
 import { errorText, EXIT, exitCode } from './core/exit.ts';
 import { buildProgram, usageError, type HelpShown } from './program.ts';
 
@@ -22,7 +23,7 @@ async function main(words: readonly string[]): Promise<number> {
   onLostOutput();
   let worst: number = EXIT.done;
   let api: Api | undefined;
-  let follow: (() => Promise<void>) | undefined;
+  let upkeep: Upkeep | undefined;
   const context = async (name: string | undefined): Promise<Context> => {
     const { configStore } = await import('./core/config.ts');
     const config = configStore(name);
@@ -39,11 +40,9 @@ async function main(words: readonly string[]): Promise<number> {
         if (!api) {
           const endpoint = config.endpoint();
           const { createApi } = await import('./core/api.ts');
-          const made = (api = createApi(endpoint, () => systemClock.now()));
-          follow = async () => {
-            if (made.toldCa() !== undefined)
-              await (await import('./core/follow-ca.ts')).followCa(made, config, endpoint);
-          };
+          api = createApi(endpoint, () => systemClock.now());
+          const { Upkeep } = await import('./core/upkeep.ts');
+          upkeep = new Upkeep({ api, store: config, name: config.current() ?? '', clock: systemClock });
         }
         return api;
       },
@@ -66,7 +65,7 @@ async function main(words: readonly string[]): Promise<number> {
     process.stderr.write(`berth: ${safeText(errorText(error))}\n`);
     return exitCode(error);
   } finally {
-    await follow?.().catch(() => undefined);
+    await upkeep?.end();
     api?.close();
   }
 }

@@ -176,8 +176,9 @@ export class Cluster {
     return eventually(
       `${vm} says ${pattern.source}`,
       async () => {
-        const log = (await this.berth('vm', 'log', vm)).out;
-        return pattern.test(log) ? log : undefined;
+        const { out, err } = await this.berth('vm', 'log', vm);
+        if (pattern.test(out)) return out;
+        throw new Error(`so far: ${JSON.stringify(out.slice(-500))} ${err}`);
       },
       deadlineMs,
     );

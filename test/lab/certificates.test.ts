@@ -16,7 +16,7 @@ import { machineAddress } from '../harness/lab-address.ts';
 import { eventually, PROGRAMS } from '../harness/processes.ts';
 
 /** Renewed about every 25 s. */
-const SHORT = 'certificates: { hostLifetime: 40s, controllerLifetime: 40s, caLifetime: 1h }\n';
+const SHORT = 'certificates: { hostLifetime: 40s, controllerLifetime: 40s, clientLifetime: 40s, caLifetime: 1h }\n';
 const IMAGE_BYTES = 96 * 2 ** 20;
 /** Slow enough for two renewals. */
 const RATE = '12mbit';
@@ -105,7 +105,14 @@ describeLab('certificates that live for 40 seconds', { hosts: ['h1', 'h2'] }, (l
       );
       const r = await clone;
       expect(r.code, r.err).toBe(0);
-      for (const key of ['h1 control', 'h1 transfer', 'h2 control', 'h2 transfer', 'controller controller']) {
+      for (const key of [
+        'h1 control',
+        'h1 transfer',
+        'h2 control',
+        'h2 transfer',
+        'controller controller',
+        'admin client',
+      ]) {
         expect(renewals(key), key).toBeGreaterThanOrEqual(1);
         expect([...(seen.get(key) ?? [])].at(-1), key).not.toBe(during.get(key));
       }

@@ -25,13 +25,15 @@ const columns = (nowMs: number): Column<Certificate>[] => [
   { title: 'VALID FROM', cell: (c) => time(c.notBeforeMs), wide: true },
   { title: 'VALID UNTIL', cell: (c) => time(c.notAfterMs), wide: true },
   { title: 'ISSUER', cell: (c) => c.issuerPin.slice(0, 16), wide: true },
+  { title: 'FOR', cell: (c) => c.description || '-', wide: true },
 ];
 
 const certList: Command = {
   noun: 'cert',
   verb: 'list',
   summary: 'list certificates: whose, what for, until when',
-  details: `Purposes: control (a host's agent port), transfer (between hosts), controller, and the two CAs.
+  details: `Purposes: control (a host's agent port), transfer (between hosts), controller, client (a command line; of others only for
+administrators), and the two CAs.
 Certificates renew themselves at the time under RENEWS; CAs are replaced then.`,
   args: [],
   flags: [OUTPUT, { spec: '--all', description: 'also those that were replaced and are still valid' }],
@@ -53,7 +55,8 @@ const certRevoke: Command = {
   verb: 'revoke',
   summary: 'end certificates at once, also for connections that are open',
   details: `Names a certificate by its serial (or the beginning of one), or all those of a host by the host's name. A host whose
-control certificate is revoked must be enrolled again: berth host re-enroll NAME. The controller gets a new one by itself.`,
+control certificate is revoked must be enrolled again: berth host re-enroll NAME. The controller gets a new one by itself.
+With the client certificate of a command line end all that it was renewed from or to: that machine must log in again.`,
   args: [{ name: 'certificates', description: 'serials, or names of hosts', required: true, many: true }],
   flags: [],
   run: (ctx, names) =>

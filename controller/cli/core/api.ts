@@ -1,4 +1,5 @@
 /** The public API as promises and async iterables. Loaded only by commands that call it. Errors are ClusterErrors. */
+import { createSecureContext, type PeerCertificate } from 'node:tls';
 import {
   type ChannelCredentials,
   type Client,
@@ -27,6 +28,7 @@ import { fromStatus } from '@berth/shared/errors/wire.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
 import type { Endpoint } from './config.ts';
+import { unfit } from './unfit.ts';
 import { patiently } from './patiently.ts';
 import { controllerUnreachable } from './unreachable.ts';
 
@@ -41,7 +43,8 @@ type Streaming<Q, R> = (request: Q, metadata: Metadata) => ClientReadableStream<
 /** Any unary call is answered within this, or the controller counts as unreachable. */
 const DEADLINE_MS = 30_000;
 
-export interface Api {
+/** One connection, with what it shows fixed when it is made. */
+interface Clients {
   readonly hosts: HostServiceClient;
   readonly vms: VmServiceClient;
   readonly images: ImageServiceClient;
@@ -54,8 +57,14 @@ export interface Api {
   readonly audit: AuditServiceClient;
   readonly controller: ControllerServiceClient;
   readonly certificates: CertificateServiceClient;
-  /** What the controller said of its CAs with the last answer; see follow-ca.ts. */
-  toldCa(): string | undefined;
+}
+
+export interface Api extends Clients {
+  /** What the controller said with its answers: a digest of its CAs, and that the certificate should be renewed early. */
+  told(): { readonly ca: string | undefined; readonly renew: boolean };
+  endpoint(): Endpoint;
+  /** Calls from now on go over a new connection, which shows this; streams that are open stay where they are. */
+  use(endpoint: Endpoint): void;
   call<C extends Client, Q, R>(client: C, method: (c: C) => Unary<Q, R>, request: Q): Promise<R>;
   stream<C extends Client, Q, R>(
     client: C,
@@ -72,52 +81,33 @@ export interface Api {
   close(): void;
 }
 
-export function createApi(endpoint: Endpoint, now: () => number): Api {
-  const tls: ChannelCredentials = credentials.createSsl(Buffer.from(endpoint.ca), null, null, {
-    // The CA is pinned and belongs to Berth alone; the name in the certificate says what, not where.
-    checkServerIdentity: (_host, cert) =>
-      peerName(cert.subjectaltname)?.kind === 'controller'
-        ? undefined
-        : new Error('the peer is not a Berth controller'),
-  });
-  const make = <T>(
-    Service: new (address: string, creds: ChannelCredentials, options: object) => T,
-    channel?: object,
-  ): T =>
-    new Service(endpoint.controller, tls, {
-      'grpc.max_receive_message_length': 64 * 2 ** 20,
-      'grpc.ssl_target_name_override': 'berth-controller', // no address goes into the handshake: names are checked above
-      ...channel,
-    });
-  const vms = make(VmServiceClient);
-  const shared = { channelOverride: vms.getChannel() };
+export function createApi(from: Endpoint, now: () => number): Api {
+  let endpoint = from;
+  let clients = connect(from);
+  const opened = [clients];
   const metadata = () => {
     const m = new Metadata();
-    m.set('authorization', `Bearer ${endpoint.token}`);
+    if (endpoint.token !== undefined) m.set('authorization', `Bearer ${endpoint.token}`);
     return m;
   };
   const translate = (e: unknown): Error => {
     if (!isServiceError(e)) return e as Error;
     const error = fromStatus(e, 'CONTROLLER_UNREACHABLE', 'the controller');
+    if (error.reason === 'UNAUTHENTICATED') return unfit(endpoint, now()) ?? error;
     return error.reason === 'CONTROLLER_UNREACHABLE' ? controllerUnreachable(endpoint.controller, e.details) : error;
   };
-  const images = make(ImageServiceClient, shared);
-  let toldCa: string | undefined;
-  const hear = (s: StatusObject) => (toldCa = s.metadata.get('berth-ca')[0]?.toString() ?? toldCa);
-  return {
-    vms,
-    images,
-    hosts: make(HostServiceClient, shared),
-    jobs: make(JobServiceClient, shared),
-    alarms: make(AlarmServiceClient, shared),
-    events: make(EventServiceClient, shared),
-    reviews: make(ReviewServiceClient, shared),
-    tokens: make(TokenServiceClient, shared),
-    users: make(UserServiceClient, shared),
-    audit: make(AuditServiceClient, shared),
-    controller: make(ControllerServiceClient, shared),
-    certificates: make(CertificateServiceClient, shared),
-    toldCa: () => toldCa,
+  let told: ReturnType<Api['told']> = { ca: undefined, renew: false };
+  const hear = ({ metadata: m }: StatusObject) => {
+    const ca = m.get('berth-ca')[0]?.toString();
+    if (ca !== undefined) told = { ca, renew: m.get('berth-renew').length > 0 };
+  };
+  const own: Omit<Api, keyof Clients> = {
+    told: () => told,
+    endpoint: () => endpoint,
+    use(next) {
+      endpoint = next;
+      opened.push((clients = connect(next)));
+    },
     call: (client, method, request) =>
       patiently(
         () =>
@@ -134,16 +124,61 @@ export function createApi(endpoint: Endpoint, now: () => number): Api {
     upload(signal) {
       let sink!: ClientWritableStream<UploadImageRequest>;
       const done = new Promise<UploadImageResponse>((resolve, reject) => {
-        sink = images.uploadImage(metadata(), (e, r) => (e ? reject(translate(e)) : resolve(r)));
+        sink = clients.images.uploadImage(metadata(), (e, r) => (e ? reject(translate(e)) : resolve(r)));
       });
       signal.addEventListener('abort', () => sink.cancel(), { once: true });
       return { sink, done };
     },
-    console: () => vms.openVmConsole(metadata()),
+    console: () => clients.vms.openVmConsole(metadata()),
     translate,
-    close: () => vms.close(),
+    close: () => opened.forEach((c) => c.vms.close()),
+  };
+  return withCurrent(own, () => clients);
+}
+
+/** The clients of the newest connection, by name. */
+function withCurrent(own: Omit<Api, keyof Clients>, clients: () => Clients): Api {
+  const names = Object.keys(clients()) as (keyof Clients)[];
+  const getters = names.map((name) => [name, { get: () => clients()[name], enumerable: true }] as const);
+  return Object.defineProperties({ ...own }, Object.fromEntries(getters)) as Api;
+}
+
+function connect({ controller, ca, client }: Endpoint): Clients {
+  const shown = client === undefined ? {} : { cert: client.certificate, key: client.key };
+  const context = createSecureContext({ ca, ...shown, minVersion: 'TLSv1.3' });
+  const tls = credentials.createFromSecureContext(context, { checkServerIdentity: isController });
+  const make = <T>(
+    Service: new (address: string, creds: ChannelCredentials, options: object) => T,
+    channel?: object,
+  ): T =>
+    new Service(controller, tls, {
+      'grpc.max_receive_message_length': 64 * 2 ** 20,
+      'grpc.ssl_target_name_override': 'berth-controller', // no address goes into the handshake: names are checked below
+      ...channel,
+    });
+  const vms = make(VmServiceClient);
+  const shared = { channelOverride: vms.getChannel() };
+  return {
+    vms,
+    images: make(ImageServiceClient, shared),
+    hosts: make(HostServiceClient, shared),
+    jobs: make(JobServiceClient, shared),
+    alarms: make(AlarmServiceClient, shared),
+    events: make(EventServiceClient, shared),
+    reviews: make(ReviewServiceClient, shared),
+    tokens: make(TokenServiceClient, shared),
+    users: make(UserServiceClient, shared),
+    audit: make(AuditServiceClient, shared),
+    controller: make(ControllerServiceClient, shared),
+    certificates: make(CertificateServiceClient, shared),
   };
 }
+
+/** The CA is pinned and belongs to Berth alone; the name in the certificate says what, not where. */
+const isController = (_host: string, certificate: PeerCertificate): Error | undefined =>
+  peerName(certificate.subjectaltname)?.kind === 'controller'
+    ? undefined
+    : new Error('the peer is not a Berth controller');
 
 async function* read<R>(
   stream: ClientReadableStream<R>,

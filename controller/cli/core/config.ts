@@ -1,6 +1,6 @@
 /**
- * The command line's own file, ~/.config/berth/config.yaml: contexts, each with an endpoint, the CA it trusts and a
- * bearer token. The only file of the command line that reads the environment.
+ * The command line's own file, ~/.config/berth/config.yaml: contexts, each with an endpoint, the CA it trusts, and a client
+ * certificate with its key, or a bearer token. The only file of the command line that reads the environment.
  */
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -9,10 +9,21 @@ import { parseYaml } from '@berth/shared/yaml/parse.ts';
 import { stringify } from 'yaml';
 import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 
+/** A login whose key never leaves this machine. */
+export interface ClientCertificate {
+  /** PEM. */
+  readonly certificate: string;
+  readonly key: string;
+  /** Undefined: it ends with its login, which nothing prolongs. */
+  readonly renewsAtMs: number | undefined;
+}
+
+/** `client` or `token`; neither before a login by password. */
 export interface Endpoint {
   readonly controller: string;
   readonly ca: string;
-  readonly token: string;
+  readonly token?: string;
+  readonly client?: ClientCertificate;
 }
 
 export interface Config {
@@ -79,13 +90,29 @@ function check(v: unknown): Config {
 }
 
 function endpointOf(name: string, v: unknown): Endpoint {
-  const { controller, ca, token, ...rest } = mapping(`contexts: ${name}`, v);
-  refuseOthers(`contexts: ${name}: `, rest);
-  const text = (key: string, value: unknown): string => {
-    if (typeof value !== 'string') throw new Error(`contexts: ${name}: ${key}: a text is needed`);
-    return value;
+  const where = `contexts: ${name}: `;
+  const { controller, ca, token, client, ...rest } = mapping(`contexts: ${name}`, v);
+  refuseOthers(where, rest);
+  if ((token === undefined) === (client === undefined)) throw new Error(`${where}either token or client is needed`);
+  const shows = client === undefined ? { token: text(`${where}token`, token) } : { client: clientOf(where, client) };
+  return { controller: text(`${where}controller`, controller), ca: text(`${where}ca`, ca), ...shows };
+}
+
+function clientOf(where: string, v: unknown): ClientCertificate {
+  const { certificate, key, renewsAt, ...rest } = mapping(`${where}client`, v);
+  refuseOthers(`${where}client: `, rest);
+  const renewsAtMs = renewsAt === undefined ? undefined : Date.parse(text(`${where}client: renewsAt`, renewsAt));
+  if (Number.isNaN(renewsAtMs)) throw new Error(`${where}client: renewsAt: a time is needed`);
+  return {
+    certificate: text(`${where}client: certificate`, certificate),
+    key: text(`${where}client: key`, key),
+    renewsAtMs,
   };
-  return { controller: text('controller', controller), ca: text('ca', ca), token: text('token', token) };
+}
+
+function text(where: string, value: unknown): string {
+  if (typeof value !== 'string') throw new Error(`${where}: a text is needed`);
+  return value;
 }
 
 function mapping(where: string, v: unknown): Readonly<Record<string, unknown>> {
@@ -101,7 +128,18 @@ function refuseOthers(where: string, rest: object): void {
 function write(path: string, config: Config): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const fresh = `${path}.${process.pid}.new`;
-  writeFileSync(fresh, stringify(config), { mode: 0o600 });
+  writeFileSync(fresh, stringify(written(config)), { mode: 0o600 });
   chmodSync(fresh, 0o600);
   renameSync(fresh, path);
+}
+
+/** As the file has it: times for people. */
+function written({ current, contexts }: Config): object {
+  const endpoints = Object.entries(contexts).map(([name, { client, ...e }]) => {
+    if (client === undefined) return [name, e] as const;
+    const { renewsAtMs, ...pair } = client;
+    const renewsAt = renewsAtMs === undefined ? {} : { renewsAt: new Date(renewsAtMs).toISOString() };
+    return [name, { ...e, client: { ...pair, ...renewsAt } }] as const;
+  });
+  return { ...(current !== undefined && { current }), contexts: Object.fromEntries(endpoints) };
 }

@@ -53,6 +53,25 @@ describe('the configuration file', () => {
     expect(configStore(undefined).endpoint()).toEqual(endpoint);
     expect(statSync(store.path).mode & 0o777).toBe(0o600);
   });
+  it('keeps a client certificate with its key and the time of its renewal', () => {
+    const client = { certificate: 'CERT\n', key: 'KEY\n', renewsAtMs: 1_800_000_000_000 };
+    const store = configStore(undefined);
+    const contexts = {
+      a: { controller: 'c:1', ca: 'CA', client },
+      b: { controller: 'c:1', ca: 'CA', client: { ...client, renewsAtMs: undefined } },
+    };
+    store.save({ current: 'a', contexts });
+    expect(store.load().contexts).toEqual(contexts);
+  });
+  it.each([
+    ['neither', '{ controller: c, ca: x }', /contexts: a: either token or client is needed/],
+    ['both', '{ controller: c, ca: x, token: t, client: {} }', /contexts: a: either token or client is needed/],
+    ['half a pair', '{ controller: c, ca: x, client: { key: k } }', /contexts: a: client: certificate: a text/],
+    ['no time', '{ controller: c, ca: x, client: { key: k, certificate: c, renewsAt: soon } }', /renewsAt: a time/],
+  ])('with %s to show is refused', (_, text, words) => {
+    writeFileSync(join(dir, 'config.yaml'), `contexts: { a: ${text} }`);
+    expect(() => configStore(undefined).load()).toThrow(words);
+  });
   it('gives the context that was asked for, or says which ones there are', () => {
     configStore(undefined).save({ current: 'a', contexts: { a: endpoint } });
     expect(() => configStore('b').endpoint()).toThrow(/no context b.*Known: a/);

@@ -11,7 +11,7 @@ const differs = (told: string | undefined, endpoint: Endpoint): boolean =>
   told !== undefined && told !== trustDigest({ control: splitPem(endpoint.ca) }).slice(0, told.length);
 
 export async function followCa(api: Api, store: ConfigStore, endpoint: Endpoint): Promise<void> {
-  if (!differs(api.toldCa(), endpoint)) return;
+  if (!differs(api.told().ca, endpoint)) return;
   const { caPems } = await api.call(api.certificates, (c) => c.getTrust, {});
   const ca = caPems.join('');
   if (splitPem(ca).length === 0) return;
@@ -21,4 +21,5 @@ export async function followCa(api: Api, store: ConfigStore, endpoint: Endpoint)
     return [name, same ? { ...e, ca } : e] as const;
   });
   store.save({ ...config, contexts: Object.fromEntries(renewed) });
+  api.use({ ...endpoint, ca });
 }

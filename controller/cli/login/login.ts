@@ -4,18 +4,22 @@ import { decodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { fetchPinnedCa } from '@berth/shared/trust/pin.ts';
 import { parseDuration } from '@berth/shared/units/duration.ts';
 import type { Api } from '../core/api.ts';
+import { obtain } from '../core/client-certificate.ts';
 import { text, type Command, type Flags } from '../core/command.ts';
 import type { Endpoint } from '../core/config.ts';
 import { note, type Context } from '../core/context.ts';
 import { readPassword } from '../core/password.ts';
 import { readText } from '../core/files.ts';
+import { endLogin } from './logout.ts';
 import { controllerUnreachable } from '../core/unreachable.ts';
 
 export const login: Command = {
   verb: 'login',
   summary: 'log in to a controller',
   details: `Takes the login line that \`berth-controller init\` or \`berth token create\` made, from --token-file or standard input.
-With --user, asks for a password instead (or reads it from standard input); the token that this gives ends after 12 hours.
+With --user, asks for a password instead (or reads it from standard input); this login ends after 12 hours.
+What is kept is a client certificate, whose key is made here and stays here. It stands for the token, ends with it, and renews
+itself until then, if it is used at least every month: see \`berth whoami\`, \`berth cert list\`, \`berth logout\`.
 The controller's CA is checked before anything secret is sent: against the pin in the login line, against --ca-pin, or
 against the CA of a context that has logged in there before.`,
   args: [],
@@ -29,16 +33,34 @@ against the CA of a context that has logged in there before.`,
   ],
   async run(ctx, _args, flags) {
     const user = text(flags, 'user');
-    const endpoint = user === undefined ? await byLine(ctx, flags) : await byPassword(ctx, flags, user);
+    const shown = user === undefined ? await byLine(ctx, flags) : await byPassword(ctx, flags, user);
+    const endpoint = await withApi(ctx, shown, (api) => certified(api, shown));
     await withApi(ctx, endpoint, async (api) => {
       const me = await api.call(api.controller, (c) => c.getController, {});
       const name = text(flags, 'name') ?? 'default';
       const config = ctx.config.load();
       ctx.config.save({ current: name, contexts: { ...config.contexts, [name]: endpoint } });
+      await endReplaced(ctx, config.contexts[name], endpoint);
       note(ctx, `logged in to ${endpoint.controller} as ${me.user} (${me.role}), context ${name}`);
     });
   },
 };
+
+/** Its key is lost with the context that it was in. */
+async function endReplaced(ctx: Context, before: Endpoint | undefined, now: Endpoint): Promise<void> {
+  if (before?.client !== undefined && before.controller === now.controller)
+    await withApi(ctx, before, endLogin).catch(() => undefined);
+}
+
+/** An older controller has no client certificates: then the token is kept. */
+async function certified(api: Api, { token, ...rest }: Endpoint): Promise<Endpoint> {
+  try {
+    return { ...rest, client: await obtain(api) };
+  } catch (e) {
+    if (token !== undefined && isClusterError(e, 'UNSUPPORTED')) return { ...rest, token };
+    throw e;
+  }
+}
 
 async function byLine(ctx: Context, flags: Flags): Promise<Endpoint> {
   const file = text(flags, 'tokenFile');
@@ -59,7 +81,7 @@ async function byPassword(ctx: Context, flags: Flags, user: string): Promise<End
     );
   const lifetimeMs = BigInt(parseDuration(text(flags, 'lifetime') ?? '0s'));
   const password = await readPassword(ctx, `Password of ${user}`);
-  const endpoint = { controller, ca, token: '' };
+  const endpoint = { controller, ca };
   const { secret } = await withApi(ctx, endpoint, (api) =>
     api.call(api.users, (c) => c.login, { user, password, lifetimeMs }),
   );

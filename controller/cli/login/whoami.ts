@@ -23,14 +23,22 @@ export const whoami: Command = {
   },
 };
 
-function lines(ctx: Context, { user, tokenId, tokenRole, tokenExpiresAtMs }: Self): string[] {
+function lines(ctx: Context, { user, tokenId, tokenRole, tokenExpiresAtMs, certificateSerial }: Self): string[] {
   const most = tokenRole === 'admin' ? '' : `, at most ${tokenRole}`;
-  const left = formatDuration(Math.max(0, Number(tokenExpiresAtMs) - ctx.clock.now()));
+  const until = (ms: number) => formatDuration(Math.max(0, ms - ctx.clock.now()));
+  const left = until(Number(tokenExpiresAtMs));
+  const { controller, ca, client } = ctx.config.endpoint();
+  const renews = client?.renewsAtMs;
   return fields([
     ['user', user?.name ?? ''],
     ['roles', (user && grantsWords(user)) || 'none: ask an administrator'],
     ['token', `${tokenId}${most}, ends in ${left}`],
-    ['controller', ctx.config.endpoint().controller],
-    ['ca pin', publicKeyPin(ctx.config.endpoint().ca)],
+    [
+      'certificate',
+      certificateSerial &&
+        `${certificateSerial.slice(0, 16)}…${renews === undefined ? '' : `, renewed in ${until(renews)}`}`,
+    ],
+    ['controller', controller],
+    ['ca pin', publicKeyPin(ca)],
   ]);
 }

@@ -29,7 +29,8 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.AuditService/VerifyAudit': 'admin',
 
   '/berth.v1.CertificateService/ListCertificates': 'viewer',
-  '/berth.v1.CertificateService/RevokeCertificates': 'admin',
+  // their own; those of others are for administrators, which the handler sees to
+  '/berth.v1.CertificateService/RevokeCertificates': 'self',
   '/berth.v1.CertificateService/RotateCa': 'admin',
   '/berth.v1.CertificateService/IssueCertificate': 'self',
   '/berth.v1.CertificateService/GetTrust': 'self',

@@ -7,7 +7,7 @@ import { known } from '@berth/shared/errors/wire.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Audit } from '../app/audit.ts';
-import type { Authentication, Caller, Shown } from '../app/authentication.ts';
+import type { Authentication, Caller, CallerCertificate, Shown } from '../app/authentication.ts';
 import type { LastUse } from '../app/last-use.ts';
 import type { Limits } from '../app/limits.ts';
 import { actAs, type Actor } from '../state/actor.ts';
@@ -56,8 +56,8 @@ export interface Call {
   /** The highest that the caller has anywhere. */
   readonly role: string;
   readonly tokenId: string;
-  /** Serial of the client certificate that it showed; empty: it showed a token. */
-  readonly certificate: string;
+  /** The client certificate that it showed; undefined: it showed a token. */
+  readonly certificate: CallerCertificate | undefined;
   /** Address that the call came from. */
   readonly peer: string;
   readonly access: Access;
@@ -164,7 +164,7 @@ export async function runCall<T>(incoming: Incoming, deps: CallDeps, work: (abou
     caller = identify(incoming.path, incoming.shown, deps);
     if (caller) ends.push(take(caller, incoming, deps));
     permit(incoming.path, caller);
-    const { user = '', tokenId = '', certificate = '' } = caller ?? {};
+    const { user = '', tokenId = '', certificate } = caller ?? {};
     Object.assign(actor, { user, tokenId });
     let ask = async (): Promise<void> => undefined;
     const call: Call = {

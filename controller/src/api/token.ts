@@ -42,5 +42,4 @@ const toToken = (t: Token): WireToken => ({
   description: t.description ?? '',
   lastUsedAtMs: toWire(t.lastUsedAtMs),
   lastUsedFrom: t.lastUsedFrom ?? '',
-  certificate: t.certificate ?? false,
 });

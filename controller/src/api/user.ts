@@ -19,7 +19,7 @@ export const userHandlers = (users: Users, tokens: Tokens, logins: Logins): Hand
       tokenId: token.id,
       tokenRole: token.role,
       tokenExpiresAtMs: toWire(token.expiresAtMs),
-      certificateSerial: call.certificate,
+      certificateSerial: call.certificate?.serial ?? '',
     };
   },
   listUsers: (r) => {

@@ -46,7 +46,7 @@ function single(method: Method, handler: Handler<Method>, deps: CallDeps): Untyp
   const handle = (call: AnyCall & { request?: unknown }, done: sendUnaryData<unknown>): void => {
     const input = method.requestStream ? call : call.request;
     const shown = shownBy(call);
-    run(method, call, shown, deps, async (about) => {
+    run({ method, call, shown }, deps, async (about) => {
       const answer: unknown = await handler(input as never, about);
       await deps.state.settled();
       return answer;
@@ -84,7 +84,7 @@ const messagesOf = (call: object): AsyncIterable<unknown> => ({
 function streaming(method: Method, handler: Handler<Method>, deps: CallDeps): UntypedHandleCall {
   const handle = (call: AnyCall & Sink & { request?: unknown }): void => {
     const input = method.requestStream ? messagesOf(call) : call.request;
-    run(method, call, shownBy(call), deps, async (about) => {
+    run({ method, call, shown: shownBy(call) }, deps, async (about) => {
       for await (const answer of handler(input as never, about) as AsyncIterable<unknown>) {
         await deps.state.settled();
         if (about.signal.aborted) break;
@@ -125,7 +125,13 @@ export function shownBy(call: Pick<AnyCall, 'metadata' | 'getAuthContext'>): Sho
   return { authorization: undefined, certificate: { serial: serialOf(peer.serialNumber), fingerprint } };
 }
 
-function run<T>(method: Method, call: AnyCall, shown: Shown, deps: CallDeps, work: (about: Call) => Promise<T>): Promise<T> {
+interface Asked {
+  readonly method: Method;
+  readonly call: AnyCall;
+  readonly shown: Shown;
+}
+
+function run<T>({ method, call, shown }: Asked, deps: CallDeps, work: (about: Call) => Promise<T>): Promise<T> {
   const hangup = new AbortController();
   call.on('cancelled', () => hangup.abort());
   if (call.cancelled) hangup.abort();

@@ -27,10 +27,15 @@ export interface Shown {
   readonly certificate?: ShownCertificate | undefined;
 }
 
+export interface CallerCertificate {
+  readonly serial: string;
+  readonly loginId: string;
+}
+
 export interface Caller {
   readonly tokenId: string;
-  /** Serial of the certificate that it showed; empty: it showed a token. */
-  readonly certificate: string;
+  /** Undefined: it showed a token. */
+  readonly certificate?: CallerCertificate | undefined;
   readonly user: string;
   /** The highest that it has anywhere. */
   readonly role: Role | 'none';
@@ -51,16 +56,15 @@ export class Authentication {
   authenticate(shown: Shown): Caller {
     const { certificate, authorization } = shown;
     if (authorization !== undefined || certificate === undefined) return this.#callerOf(this.#byText(authorization));
-    return this.#callerOf(this.#byCertificate(certificate), certificate.serial);
+    const { token, loginId } = this.#byCertificate(certificate);
+    return this.#callerOf(token, { serial: certificate.serial, loginId });
   }
 
-  /**
-   * Whether who was admitted before still is. A certificate that ran out meanwhile does not count against it: the caller has
-   * renewed it, or its login has ended too.
-   */
+  /** Whether who was admitted before still is. A certificate that was renewed meanwhile may have run out. */
   still({ tokenId, certificate }: Pick<Caller, 'tokenId' | 'certificate'>): Caller {
     const token = this.d.state.tables.tokens.get(tokenId);
     if (token === undefined) throw unauthenticated('your login has just been ended: log in again (berth login)');
+    if (certificate !== undefined) this.#insistValid(this.d.state.tables.certificates.byLogin(certificate.loginId));
     return this.#callerOf(token, certificate);
   }
 
@@ -81,34 +85,38 @@ export class Authentication {
   #byText(header: string | undefined): Token {
     const [, id = '', secret = ''] = /^Bearer (token-[0-9a-z]+)\.([A-Za-z0-9_-]+)$/.exec(header ?? '') ?? [];
     const token = this.d.state.tables.tokens.get(id);
-    const hash = token?.certificate === true ? undefined : token?.secretHash;
-    if (!secretMatches(secret, hash) || token === undefined) throw unauthenticated(noCredentials(header));
+    if (!secretMatches(secret, token?.secretHash) || token === undefined) throw unauthenticated(noCredentials(header));
     return token;
   }
 
-  #byCertificate({ serial, fingerprint }: ShownCertificate): Token {
+  #byCertificate({ serial, fingerprint }: ShownCertificate): { readonly token: Token; readonly loginId: string } {
     const { certificates, tokens } = this.d.state.tables;
     const known = certificates.get(serial);
-    if (known?.client === undefined || known.client.fingerprint !== fingerprint)
-      throw unauthenticated(strange(known));
+    if (known?.client === undefined || known.client.fingerprint !== fingerprint) throw unauthenticated(strange(known));
     const token = tokens.get(known.client.tokenId);
-    if (token === undefined || known.state === 'revoked')
-      throw unauthenticated('this client certificate was revoked: log in again (berth login)');
-    const over = this.d.clock.now() - known.notAfterMs;
-    if (over >= 0)
-      throw unauthenticated(`this client certificate ran out ${formatAge(over)} ago: log in again (berth login)`);
-    return token;
+    if (token === undefined)
+      throw unauthenticated('the token of this client certificate was ended: log in again (berth login)');
+    this.#insistValid([known]);
+    return { token, loginId: known.client.loginId };
   }
 
-  #callerOf(token: Token, certificate = ''): Caller {
+  /** At least one of them; none when they ran out so long ago that they are forgotten. */
+  #insistValid(certificates: readonly Certificate[]): void {
+    if (certificates.some((c) => c.state === 'revoked'))
+      throw unauthenticated('this client certificate was revoked: log in again (berth login)');
+    const over = this.d.clock.now() - Math.max(0, ...certificates.map((c) => c.notAfterMs));
+    if (over < 0) return;
+    const when = certificates.length > 0 ? ` ${formatAge(over)} ago` : '';
+    throw unauthenticated(`this client certificate ran out${when}: log in again (berth login)`);
+  }
+
+  #callerOf(token: Token, certificate?: CallerCertificate): Caller {
     const user = this.d.state.tables.users.byName(token.user);
     if (user === undefined) throw unauthenticated(noCredentials(''));
     const over = this.d.clock.now() - token.expiresAtMs;
     if (over >= 0)
       throw unauthenticated(
-        token.certificate === true
-          ? `this login ended ${formatAge(over)} ago: log in again (berth login)`
-          : `this token expired ${formatAge(over)} ago: ask an administrator for a new one (berth token create)`,
+        `this token expired ${formatAge(over)} ago: ask an administrator for a new one (berth token create)`,
       );
     if (user.disabled) throw unauthenticated(`user ${user.name} is disabled: ask an administrator`);
     const access = this.#accessOf(user, token);

@@ -8,11 +8,11 @@ import { publicKeyPin } from '@berth/shared/trust/pin.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
 import { caRotate } from '../jobs/ca-rotate.ts';
 import type { State, Tx } from '../state/state.ts';
-import { keepAdministrator } from './administrators.ts';
 import type { CaPurpose } from '../trust/authority.ts';
 import type { Trust } from '../trust/identity.ts';
 import type { CertificateKeeper } from '../trust/keeper.ts';
 import { MAX_REVOKED, revoke } from '../trust/register.ts';
+import { isLastOf } from './client-certificates.ts';
 
 export interface CertificatesDeps {
   readonly state: State;
@@ -33,6 +33,7 @@ export interface CertificateView {
   readonly renewsAtMs: number | undefined;
   readonly state: Certificate['state'] | 'next' | 'expired';
   readonly reason: string;
+  readonly description: string;
 }
 
 const DAY_MS = 86_400_000;
@@ -56,23 +57,28 @@ export class Certificates {
     return [...cas, own, ...hosts];
   }
 
-  /** @param which a serial, the beginning of one, or the name of a host. */
-  async revoke(which: string, user: string): Promise<readonly CertificateView[]> {
+  /**
+   * @param which a serial, the beginning of one, or the name of a host.
+   * @param onlyOwn the caller may end its own, and learns nothing of others.
+   */
+  async revoke(which: string, user: string, onlyOwn = false): Promise<readonly CertificateView[]> {
     const { trust, state } = this.d;
     const serial = serialOf(which);
+    if (onlyOwn) insistOwn(state.tables.certificates.get(serial), user);
     const isOwn = matches(which, readCertificate(trust.certificatePem).serial, serial);
     if (isOwn) return this.revokeOwn(user);
     for (const pem of [...trust.cas.control, ...trust.cas.transfer])
       if (matches(which, readCertificate(pem).serial, serial))
         throw badState('a CA is not revoked, it is replaced: berth cert rotate-ca');
     const revoked = await state.update((tx) => {
-      const found = find(tx, which, serial).filter((c) => c.state !== 'revoked');
-      if (tx.certificates.revoked().length + found.length > MAX_REVOKED)
+      const found = withRenewed(tx, find(tx, which, serial)).filter((c) => c.state !== 'revoked');
+      const forHosts = found.filter((c) => c.client === undefined);
+      if (forHosts.length > 0 && tx.certificates.revoked().length + forHosts.length > MAX_REVOKED)
         throw badState(
           `${MAX_REVOKED} certificates are revoked, hosts keep no more: rotate the CAs (berth cert rotate-ca)`,
         );
       for (const c of found) revoke(tx, c, `revoked by ${user}`);
-      for (const c of found) endLogin(tx, c);
+      for (const c of found) endSession(tx, c);
       if (found.length > 0) tell(tx, found[0]!.subject, `${user} revoked ${words(found)}`);
       return found.map((c) => tx.certificates.get(c.serial) ?? c);
     });
@@ -144,20 +150,32 @@ export class Certificates {
       notBeforeMs,
       notAfterMs,
     };
-    return { ...base, renewsAtMs: renewAtMs, state: this.expired(notAfterMs) ?? about.state, reason: '' };
+    return {
+      ...base,
+      renewsAtMs: renewAtMs,
+      state: this.expired(notAfterMs) ?? about.state,
+      reason: '',
+      description: '',
+    };
   }
 
   private ofIssued(c: Certificate): CertificateView {
+    const token = c.client && this.d.state.tables.tokens.get(c.client.tokenId);
+    const orphaned = c.client !== undefined && token === undefined && c.state !== 'revoked';
+    const state = orphaned || c.state === 'revoked' ? 'revoked' : (this.expired(c.notAfterMs) ?? c.state);
+    const isRenewed = state === 'active' && !(token && isLastOf(token, c.notAfterMs));
     const { serial, purpose, subject, issuerPin, notBeforeMs, notAfterMs } = c;
-    const login = c.client && this.d.state.tables.tokens.get(c.client.tokenId);
-    const isOver = c.state === 'revoked' || (c.client !== undefined && login === undefined);
-    const state = isOver ? 'revoked' : (this.expired(notAfterMs) ?? c.state);
-    const renewAtMs = notBeforeMs + Math.floor(((notAfterMs - notBeforeMs) * 2) / 3);
-    const renewsAtMs = state === 'active' && login?.session !== true ? renewAtMs : undefined;
-    const failure = c.hostId !== '' && state === 'active' ? this.d.keeper.about(c.hostId)?.failure : undefined;
-    const base = { serial, purpose, subject, issuerPin, notBeforeMs, notAfterMs };
-    const ended = isOver && c.state !== 'revoked' ? 'its login was ended' : undefined;
-    return { ...base, renewsAtMs, state, reason: c.why ?? ended ?? failure ?? '' };
+    return {
+      ...{ serial, purpose, subject, issuerPin, notBeforeMs, notAfterMs, state },
+      renewsAtMs: isRenewed ? notBeforeMs + Math.floor(((notAfterMs - notBeforeMs) * 2) / 3) : undefined,
+      reason: c.why ?? (orphaned ? 'its token was ended' : this.failureOf(c)) ?? '',
+      description: c.client?.description ?? '',
+    };
+  }
+
+  /** Why the certificates of its host could not be renewed. */
+  private failureOf({ hostId, state }: Certificate): string | undefined {
+    return hostId !== '' && state === 'active' ? this.d.keeper.about(hostId)?.failure : undefined;
   }
 
   private expired(notAfterMs: number): 'expired' | undefined {
@@ -168,11 +186,21 @@ export class Certificates {
 const matches = (which: string, serial: string, wanted: string): boolean =>
   serial === wanted || (which.length >= SHORTEST_PREFIX && /^[0-9a-f]+$/i.test(which) && serial.startsWith(wanted));
 
-/** Whoever has a stolen certificate may have renewed it: the login ends, with all that were issued for it. */
-function endLogin(tx: Tx, c: Certificate): void {
-  const tokenId = c.client?.tokenId;
-  if (tokenId !== undefined)
-    keepAdministrator(tx, `certificate ${c.serial.slice(0, 16)}… is of`, () => tx.tokens.delete(tokenId));
+/** Whoever has a stolen certificate may have renewed it: all of one login end together. */
+const withRenewed = (tx: Tx, found: readonly Certificate[]): readonly Certificate[] =>
+  found.flatMap((c) => (c.client === undefined ? [c] : tx.certificates.byLogin(c.client.loginId)));
+
+/** The token of a login by password served nothing but that certificate. */
+function endSession(tx: Tx, c: Certificate): void {
+  if (c.client !== undefined && tx.tokens.get(c.client.tokenId)?.session === true) tx.tokens.delete(c.client.tokenId);
+}
+
+function insistOwn(c: Certificate | undefined, user: string): void {
+  if (c?.client !== undefined && c.subject === user) return;
+  throw new ClusterError(
+    'PERMISSION_DENIED',
+    `the certificates of others are for administrators; ${user} may revoke its own by their whole serials`,
+  );
 }
 
 function find(tx: Tx, which: string, serial: string): readonly Certificate[] {

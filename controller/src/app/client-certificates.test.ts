@@ -7,11 +7,11 @@ import { hostTls, memoryState, newHostId, newIdentity } from '../hosts/testing.t
 import type { State } from '../state/state.ts';
 import type { Trust } from '../trust/identity.ts';
 import { newRequest } from '../trust/testing.ts';
-import { Authentication } from './authentication.ts';
+import { Authentication, type Caller } from './authentication.ts';
 import { Certificates } from './certificates.ts';
 import { ClientCertificates } from './client-certificates.ts';
 import { Logins } from './logins.ts';
-import { bearerOf, Tokens } from './tokens.ts';
+import { Tokens } from './tokens.ts';
 import { Users } from './users.ts';
 
 const DAY_MS = 86_400_000;
@@ -37,110 +37,117 @@ const shownOf = (pem: string) => {
   return { serial: serialOf(serialNumber), fingerprint: createHash('sha256').update(raw).digest('hex') };
 };
 const show = (pem: string) => authentication.authenticate({ authorization: undefined, certificate: shownOf(pem) });
-const issue = async (tokenId: string, description = '') =>
-  clients.issue({ csrPem: (await newRequest()).csrPem, description }, tokenId);
+const issue = async (by: { tokenId: string; certificate?: Caller['certificate'] }, description = '') =>
+  clients.issue(
+    { csrPem: (await newRequest()).csrPem, description },
+    { tokenId: by.tokenId, certificate: by.certificate },
+  );
 const refused = (message: RegExp) =>
   expect.objectContaining({ reason: 'UNAUTHENTICATED', message: expect.stringMatching(message) as string });
 const begin = async (role = 'operator', user = 'ann') => {
-  const { token } = await tokens.create({ user, role, lifetimeMs: DAY_MS }, 'root');
-  const made = await issue(token.id, 'laptop');
-  return { token, ...made, login: show(made.certificatePem).tokenId };
+  const { token } = await tokens.create({ user, role, lifetimeMs: 365 * DAY_MS }, 'root');
+  return { token, ...(await issue({ tokenId: token.id }, 'laptop')) };
 };
 const certificates = () =>
   new Certificates({ state, trust, clock: systemClock, jobs: undefined as never, keeper: { about: () => undefined } });
+const listed = () =>
+  certificates()
+    .list(true)
+    .filter((c) => c.purpose === 'client')
+    .map((c) => `${c.subject} ${c.state} ${c.reason}`.trim())
+    .sort();
 
 describe('a client certificate', () => {
-  it('is a login of its own, that may do no more than the token it was got with, and outlives that', async () => {
-    const { token, certificatePem, login } = await begin('viewer');
-    expect(show(certificatePem)).toMatchObject({ user: 'ann', role: 'viewer', tokenId: login });
-    expect(state.tables.tokens.get(login)).toMatchObject({ role: 'viewer', description: 'laptop', certificate: true });
-    await tokens.create({ user: 'bob', role: 'admin', lifetimeMs: 0 }, 'root');
+  it('may do what the token may that it was got with, and ends with it', async () => {
+    const { token, certificatePem } = await begin('viewer');
+    expect(show(certificatePem)).toMatchObject({ user: 'ann', role: 'viewer', tokenId: token.id });
+    const caller = show(certificatePem);
     await tokens.delete(token.id, 'root');
-    expect(show(certificatePem).user).toBe('ann');
+    expect(() => show(certificatePem)).toThrow(refused(/the token of this client certificate was ended/));
+    expect(() => authentication.still(caller)).toThrow(refused(/ended/));
+    expect(listed()).toEqual(['ann revoked its token was ended']);
+  });
+
+  it('never outlives its token', async () => {
+    const { token } = await tokens.create({ user: 'ann', role: 'viewer', lifetimeMs: DAY_MS }, 'root');
+    const { certificatePem, renewsAtMs } = await issue({ tokenId: token.id });
+    expect(readCertificate(certificatePem).notAfterMs).toBe(Math.floor(token.expiresAtMs / 1_000) * 1_000);
+    expect(renewsAtMs).toBeUndefined();
+    const renewed = await issue(show(certificatePem));
+    expect(readCertificate(renewed.certificatePem).notAfterMs).toBeLessThanOrEqual(token.expiresAtMs);
   });
 
   it('names its login, and is good for calling only', async () => {
-    const { certificatePem, login } = await begin();
+    const { certificatePem } = await begin();
     const certificate = new X509Certificate(certificatePem);
-    expect(peerName(certificate.subjectAltName)).toEqual({ kind: 'client', id: login });
+    const { loginId } = show(certificatePem).certificate ?? {};
+    expect(peerName(certificate.subjectAltName)).toEqual({ kind: 'client', id: loginId });
     expect([certificate.subject, certificate.keyUsage]).toEqual(['CN=ann', ['1.3.6.1.5.5.7.3.2']]);
   });
 
-  it('opens nothing as a secret', async () => {
-    const { login } = await begin();
-    for (const secret of ['', 'x', 'undefined'])
-      expect(() => authentication.authenticate({ authorization: `Bearer ${login}.${secret}` })).toThrow(
-        refused(/not known/),
-      );
-  });
-
-  it('is renewed for as long as it is used; those before it stay good until they run out', async () => {
-    const { certificatePem: first, login, renewsAtMs = 0 } = await begin();
+  it('is renewed at two thirds of its life; those before it stay good until they run out', async () => {
+    const { certificatePem: first, renewsAtMs = 0 } = await begin();
     const { notBeforeMs, notAfterMs } = readCertificate(first);
     expect((renewsAtMs - notBeforeMs) / (notAfterMs - notBeforeMs)).toBeCloseTo(2 / 3, 3);
     offsetMs = renewsAtMs - systemClock.now();
-    const { certificatePem: second } = await issue(login);
-    expect(show(first)).toMatchObject({ tokenId: login, certificate: shownOf(first).serial });
+    const { certificatePem: second } = await issue(show(first));
+    expect(show(first).certificate?.serial).toBe(shownOf(first).serial);
+    expect(show(first).certificate?.loginId).toBe(show(second).certificate?.loginId);
+    expect(state.tables.certificates.get(shownOf(second).serial)?.client?.description).toBe('laptop');
     offsetMs = 95 * DAY_MS;
     expect(() => show(first)).toThrow(refused(/ran out 5 d ago: log in again/));
-    expect(show(second)).toMatchObject({ tokenId: login });
+    expect(show(second).user).toBe('ann');
   });
 
-  it('does not end a stream that it opened by running out, when its login goes on', async () => {
-    const { certificatePem: first, login } = await begin();
+  it('does not end a stream that it opened by running out, when it was renewed', async () => {
+    const { certificatePem: first } = await begin();
     const caller = show(first);
     offsetMs = 60 * DAY_MS;
-    await issue(login);
+    await issue(caller);
     offsetMs = 95 * DAY_MS;
     expect(authentication.still(caller).user).toBe('ann');
     offsetMs = 160 * DAY_MS;
-    expect(() => authentication.still(caller)).toThrow(refused(/this login ended 10 d ago/));
+    expect(() => authentication.still(caller)).toThrow(refused(/this client certificate ran out 10 d ago/));
   });
 
-  it('of a login by password ends when that would have, and takes its place', async () => {
-    await new Users(state, systemClock).create(
-      { name: 'ann', kind: '', grants: [{ role: 'admin', cluster: '', selector: '' }] },
-      'root',
-    );
+  it('of a login by password ends that login when it is revoked, and with the password', async () => {
+    const grants = [{ role: 'admin', cluster: '', selector: '' }];
+    await new Users(state, systemClock).create({ name: 'ann', kind: '', grants }, 'root');
     const logins = new Logins(state, systemClock);
     await logins.setPassword({ user: 'ann', password: 'correct horse battery' }, 'root');
-    const made = await logins.login({ user: 'ann', password: 'correct horse battery', lifetimeMs: 0 }, '');
-    const { certificatePem, renewsAtMs } = await issue(made.token.id);
-    expect(readCertificate(certificatePem).notAfterMs).toBe(Math.floor(made.token.expiresAtMs / 1_000) * 1_000);
-    expect(renewsAtMs).toBeUndefined();
-    expect(() => authentication.authenticate({ authorization: `Bearer ${bearerOf(made)}` })).toThrow(refused(/known/));
-    const renewed = await issue(show(certificatePem).tokenId);
-    expect(readCertificate(renewed.certificatePem).notAfterMs).toBeLessThanOrEqual(made.token.expiresAtMs);
+    const login = async () => {
+      const { token } = await logins.login({ user: 'ann', password: 'correct horse battery', lifetimeMs: 0 }, '');
+      return (await issue({ tokenId: token.id })).certificatePem;
+    };
+    const [first, second] = [await login(), await login()];
+    await certificates().revoke(shownOf(first).serial, 'ann', true);
+    expect(tokens.list('ann')).toHaveLength(1);
     await logins.setPassword({ user: 'ann', password: 'another horse battery' }, 'root');
-    expect(() => show(certificatePem)).toThrow(refused(/revoked/));
+    for (const pem of [first, second]) expect(() => show(pem)).toThrow(refused(/ended/));
   });
 
-  it('that is revoked ends its login, with all that were issued for it', async () => {
-    const { certificatePem: first, login } = await begin();
-    const { certificatePem: second } = await issue(login);
+  it('that is revoked ends all that were renewed from one another, and no other login', async () => {
+    const { token, certificatePem: first } = await begin();
+    const { certificatePem: second } = await issue(show(first));
+    const { certificatePem: other } = await issue({ tokenId: token.id });
     const caller = show(second);
-    expect(await certificates().revoke(shownOf(first).serial, 'root')).toMatchObject([
-      { purpose: 'client', subject: 'ann', state: 'revoked', reason: 'revoked by root' },
-    ]);
+    expect(await certificates().revoke(shownOf(first).serial, 'root')).toHaveLength(2);
     for (const pem of [first, second]) expect(() => show(pem)).toThrow(refused(/revoked/));
-    expect(() => authentication.still(caller)).toThrow(refused(/ended/));
-    const states = certificates()
-      .list(true)
-      .filter((c) => c.purpose === 'client')
-      .map((c) => [c.state, c.reason]);
-    expect(states.sort()).toEqual([
-      ['revoked', 'its login was ended'],
-      ['revoked', 'revoked by root'],
-    ]);
+    expect(() => authentication.still(caller)).toThrow(refused(/revoked/));
+    await expect(issue(caller)).rejects.toMatchObject({ reason: 'UNAUTHENTICATED' });
+    expect(show(other).user).toBe('ann');
+    expect(listed()).toEqual(['ann active', 'ann revoked revoked by root', 'ann revoked revoked by root']);
   });
 
-  it('of the last administrator is not revoked', async () => {
-    const { certificatePem, token } = await begin('admin');
-    await tokens.delete(token.id, 'root');
-    await expect(certificates().revoke(shownOf(certificatePem).serial, 'root')).rejects.toMatchObject({
-      reason: 'BAD_STATE',
-    });
+  it('is revoked by its own user, and by administrators; others learn nothing of it', async () => {
+    const { certificatePem } = await begin();
+    const { serial } = shownOf(certificatePem);
+    const host = await hostTls(trust, newHostId());
+    for (const which of [serial, serial.slice(0, 12), shownOf(host.certificatePem).serial, 'h1'])
+      await expect(certificates().revoke(which, 'bob', true)).rejects.toMatchObject({ reason: 'PERMISSION_DENIED' });
     expect(show(certificatePem).user).toBe('ann');
+    await certificates().revoke(serial, 'ann', true);
+    expect(() => show(certificatePem)).toThrow(refused(/revoked/));
   });
 
   it('is refused when its user is disabled', async () => {
@@ -154,38 +161,36 @@ describe('a client certificate', () => {
     const certificate = { ...shownOf(certificatePem), fingerprint: '0'.repeat(64) };
     expect(() => authentication.authenticate({ authorization: undefined, certificate })).toThrow(refused(/not known/));
     const host = shownOf((await hostTls(trust, newHostId())).certificatePem);
-    expect(() => authentication.authenticate({ authorization: undefined, certificate: host })).toThrow(
-      refused(/not known/),
-    );
+    const shown = { authorization: undefined, certificate: host };
+    expect(() => authentication.authenticate(shown)).toThrow(refused(/not known/));
   });
 
   it('is to be renewed early when its CA is on its way out', async () => {
-    const { certificatePem, login } = await begin();
+    const { certificatePem } = await begin();
     expect(authentication.isOutdated(shownOf(certificatePem))).toBe(false);
     await trust.beginRotation('r', systemClock.now());
     expect(authentication.isOutdated(shownOf(certificatePem))).toBe(false);
     trust.issueFromNext('r');
     expect(authentication.isOutdated(shownOf(certificatePem))).toBe(true);
-    const { certificatePem: second } = await issue(login);
+    const { certificatePem: second } = await issue(show(certificatePem));
     expect(authentication.isOutdated(shownOf(second))).toBe(false);
   });
 
   it('is not issued for a request that is none, nor more often than anybody needs', async () => {
-    const { login } = await begin();
-    await expect(clients.issue({ csrPem: 'hello', description: '' }, login)).rejects.toMatchObject({
+    const caller = show((await begin()).certificatePem);
+    await expect(clients.issue({ csrPem: 'hello', description: '' }, caller as never)).rejects.toMatchObject({
       reason: 'INVALID_ARGUMENT',
     });
-    for (let i = 1; i < 100; i++) await issue(login);
-    await expect(issue(login)).rejects.toMatchObject({ reason: 'RATE_LIMITED' });
+    for (let i = 1; i < 100; i++) await issue(caller);
+    await expect(issue(caller)).rejects.toMatchObject({ reason: 'RATE_LIMITED' });
   });
 
-  it('leaves nothing when it ran out and nobody renewed it', async () => {
+  it('leaves nothing when it ran out', async () => {
     offsetMs = -100 * DAY_MS;
-    const { login } = await begin();
-    expect(state.tables.tokens.get(login)).toBeDefined();
+    await begin();
+    expect(state.tables.certificates.byHost('')).toHaveLength(1);
     offsetMs = 0;
     await begin('viewer', 'bob');
-    expect(state.tables.tokens.get(login)).toBeUndefined();
     expect(state.tables.certificates.byHost('').map((c) => c.subject)).toEqual(['bob']);
   });
 });

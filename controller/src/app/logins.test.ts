@@ -29,7 +29,10 @@ const login = (password: string, user = 'ann', peer = 'p') => logins.login({ use
 describe('a login by password', () => {
   it('gives a token that ends by itself, with what its user may do', async () => {
     const made = await login(GOOD);
-    expect(authentication.authenticate({ authorization: `Bearer ${bearerOf(made)}` })).toMatchObject({ user: 'ann', role: 'operator' });
+    expect(authentication.authenticate({ authorization: `Bearer ${bearerOf(made)}` })).toMatchObject({
+      user: 'ann',
+      role: 'operator',
+    });
     expect(made.token.expiresAtMs - made.token.createdAtMs).toBe(12 * 3_600_000);
     expect(JSON.stringify(state.tables.users.byName('ann'))).not.toContain(GOOD);
   });

@@ -82,6 +82,8 @@ export interface Tables {
     byHost(hostId: HostId | ''): readonly Certificate[];
     /** Those that hosts must refuse, in no order. */
     revoked(): readonly Certificate[];
+    /** Of a command line: those that were renewed from one another. */
+    byLogin(loginId: string): readonly Certificate[];
   };
 }
 

@@ -91,10 +91,12 @@ class HostedTable<V extends { readonly hostId: HostId }> extends MemTable<V> {
 class CertificatesTable extends MemTable<Certificate> {
   constructor(journal: J) {
     const revoked = { of: (c: Certificate) => (c.state === 'revoked' && c.client === undefined ? ['revoked'] : []) };
-    super('certificates', (c) => c.serial, [{ of: (c) => [c.hostId] }, revoked], journal);
+    const login = { of: (c: Certificate) => (c.client === undefined ? [] : [c.client.loginId]) };
+    super('certificates', (c) => c.serial, [{ of: (c) => [c.hostId] }, revoked, login], journal);
   }
   byHost = (hostId: HostId | ''): readonly Certificate[] => this.find(0, hostId);
   revoked = (): readonly Certificate[] => this.find(1, 'revoked');
+  byLogin = (loginId: string): readonly Certificate[] => this.find(2, loginId);
 }
 
 /** Keeps the sums of each host with every change, also with those that an update takes back. */

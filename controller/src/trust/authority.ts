@@ -5,7 +5,7 @@
  */
 import { isIP } from 'node:net';
 import { clientUri, controllerUri, hostUri, transferUri } from '@berth/shared/trust/names.ts';
-import type { HostId, TokenId } from '@berth/shared/model/ids.ts';
+import type { HostId } from '@berth/shared/model/ids.ts';
 import type { CheckedRequest } from './csr.ts';
 import { exportKey, importKey, makeCa, makeLeaf, newKeyPair, type Signer } from './x509.ts';
 
@@ -35,14 +35,13 @@ export interface KeyAndCertificate {
 /** Whom a client certificate is for, and until when it may last at most. */
 export interface ClientName {
   readonly user: string;
-  readonly tokenId: TokenId;
+  readonly loginId: string;
   readonly untilMs: number;
 }
 
 /** Signs for hosts, with the CA that issues now for each purpose, and for command lines. */
 export interface Authority {
   signHost(purpose: CaPurpose, request: CheckedRequest, hostId: HostId, nowMs: number): Promise<string>;
-  /** With the newest CA, which nobody but the controller must know for that. */
   signClient(request: CheckedRequest, client: ClientName, nowMs: number): Promise<Issued>;
 }
 
@@ -84,7 +83,7 @@ export async function signClient(
   client: ClientName,
   life: { readonly nowMs: number; readonly lifetimeMs: number },
 ): Promise<string> {
-  const names = { commonName: client.user, uri: clientUri(client.tokenId), dns: [], ip: [] };
+  const names = { commonName: client.user, uri: clientUri(client.loginId), dns: [], ip: [] };
   const lifetimeMs = Math.min(life.lifetimeMs, client.untilMs - life.nowMs);
   return makeLeaf(await signerOf(ca), request.publicKey, names, { nowMs: life.nowMs, lifetimeMs }, 'caller');
 }

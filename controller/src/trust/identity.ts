@@ -110,7 +110,7 @@ export class Trust implements Identity, Authority {
     signHost(this.issuer(purpose), purpose, request, { id, nowMs, lifetimeMs: this.lifetimes.host });
 
   signClient: Authority['signClient'] = async (request, client, nowMs) => {
-    const ca = this.stored.control.next ?? this.stored.control.active;
+    const ca = this.issuer('control');
     const life = { nowMs, lifetimeMs: this.lifetimes.client };
     return { certificatePem: await signClient(ca, request, client, life), caPem: ca.certificatePem };
   };

@@ -31,21 +31,19 @@ export interface User {
   readonly generation: number;
 }
 
-/** A bearer token of the public API. On the wire: `<token id>.<secret>`; or a client certificate that stands for it. */
+/** A bearer token of the public API. On the wire: `<token id>.<secret>`. Client certificates stand for one. */
 export interface Token {
   readonly id: TokenId;
   /** Name of its user. */
   readonly user: string;
   /** The most that it may do; its user's own roles are the other bound. */
   readonly role: Role;
-  /** SHA-256 (hex) of the secret; it has 256 random bits, so a plain hash is enough. Empty: it has none. */
+  /** SHA-256 (hex) of the secret; it has 256 random bits, so a plain hash is enough. */
   readonly secretHash: string;
   readonly createdAtMs: number;
   readonly expiresAtMs: number;
   /** Made by a login with a password. */
   readonly session?: boolean;
-  /** Shown as a client certificate, never as a secret. */
-  readonly certificate?: boolean;
   /** What it is for. */
   readonly description?: string;
   /** Written behind: up to a minute late, lost in a crash. */

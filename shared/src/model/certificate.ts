@@ -21,6 +21,17 @@ export interface Certificate {
   /** When it was revoked, by whom and why. */
   readonly revokedAtMs: number | undefined;
   readonly why: string | undefined;
-  /** Of a client: what it stands for, and SHA-256 (hex) of the certificate itself. The token may be gone. */
-  readonly client?: { readonly tokenId: TokenId; readonly fingerprint: string };
+  readonly client?: ClientOf;
+}
+
+/** What a client's certificate stands for. */
+export interface ClientOf {
+  /** It may be gone: then the certificate opens nothing. */
+  readonly tokenId: TokenId;
+  /** The same in all that were renewed from one another. */
+  readonly loginId: string;
+  /** SHA-256 (hex) of the certificate itself. */
+  readonly fingerprint: string;
+  /** What it is for. */
+  readonly description: string;
 }

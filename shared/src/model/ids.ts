@@ -18,6 +18,7 @@ export type IdKind =
   | 'event'
   | 'token'
   | 'run'
+  | 'login'
   | 'user';
 export type HostId = Id<'host'>;
 export type VmId = Id<'vm'>;

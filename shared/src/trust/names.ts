@@ -2,12 +2,12 @@
  * Who a certificate speaks for, and what for: a URI in its subjectAltName, set by the controller when it signs. Peers are
  * verified by this name and the CA, never by address. A host has two names: `host` on its agent port, `transfer` between
  * hosts; each comes from a CA of its own, so that a certificate for one port never opens the other. A command line has the name
- * of the token that its certificate stands for, which opens nothing but the public API.
+ * of its login, which opens nothing but the public API.
  */
 export const hostUri = (hostId: string): string => `urn:berth:host:${hostId}`;
 export const transferUri = (hostId: string): string => `urn:berth:transfer:${hostId}`;
 export const controllerUri = (installationId: string): string => `urn:berth:controller:${installationId}`;
-export const clientUri = (tokenId: string): string => `urn:berth:client:${tokenId}`;
+export const clientUri = (loginId: string): string => `urn:berth:client:${loginId}`;
 
 export interface PeerName {
   readonly kind: 'host' | 'transfer' | 'controller' | 'client';

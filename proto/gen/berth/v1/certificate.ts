@@ -42,6 +42,8 @@ export interface Certificate {
   state: string;
   /** Why it was revoked, or could not be renewed. */
   reason: string;
+  /** Of a client: what it is for, in the words of whoever asked for it. */
+  description: string;
 }
 
 export interface ListCertificatesRequest {
@@ -78,14 +80,14 @@ export interface RotateCaResponse {
 export interface IssueCertificateRequest {
   /** PKCS #10, PEM. Names in it count for nothing. */
   csrPem: string;
-  /** What it is for: the name of the machine, say. Only for a new login. */
+  /** What it is for: the name of the machine, say. Ignored when one is renewed. */
   description: string;
 }
 
 export interface IssueCertificateResponse {
   /** PEM, without its CA. */
   certificatePem: string;
-  /** When it is due for renewal; 0: it ends with its login, which is not prolonged. */
+  /** When it is due for renewal; 0: it ends with its token, which nothing prolongs. */
   renewsAtMs: bigint;
 }
 
@@ -108,6 +110,7 @@ function createBaseCertificate(): Certificate {
     renewsAtMs: 0n,
     state: "",
     reason: "",
+    description: "",
   };
 }
 
@@ -148,6 +151,9 @@ export const Certificate: MessageFns<Certificate> = {
     }
     if (message.reason !== "") {
       writer.uint32(74).string(message.reason);
+    }
+    if (message.description !== "") {
+      writer.uint32(82).string(message.description);
     }
     return writer;
   },
@@ -237,6 +243,14 @@ export const Certificate: MessageFns<Certificate> = {
             message.reason = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.description = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -269,6 +283,7 @@ export const Certificate: MessageFns<Certificate> = {
       : 0n;
     message.state = object.state ?? "";
     message.reason = object.reason ?? "";
+    message.description = object.description ?? "";
     return message;
   },
 };
@@ -888,7 +903,8 @@ export const CertificateServiceService = {
   },
   /**
    * Ends certificates at once: connections that were made with them are cut within seconds. NOT_FOUND when there is none of
-   * that serial or host. With a client certificate ends the login that it stands for. A CA is not revoked but rotated: BAD_STATE.
+   * that serial or host. With a client
+   * certificate end those that it was renewed from or to. Anybody may revoke their own. A CA is not revoked but rotated: BAD_STATE.
    */
   revokeCertificates: {
     path: "/berth.v1.CertificateService/RevokeCertificates" as const,
@@ -915,9 +931,8 @@ export const CertificateServiceService = {
     responseDeserialize: (value: Buffer): RotateCaResponse => RotateCaResponse.decode(value),
   },
   /**
-   * A client certificate for the caller's own key; the names in it are set here. Asked for with a token, it is a login of its own:
-   * it may do no more than that token, is renewed for as long as it is used, and ends when it is revoked. With the token of a login by
-   * password it ends when that would have, and takes its place. Asked for with a client certificate, it renews that one.
+   * A client certificate for the caller's own key; the names in it are set here. It stands for the token that it was asked for with:
+   * it may do what that may, and ends with it at the latest. Asked for with a client certificate, it renews that one.
    */
   issueCertificate: {
     path: "/berth.v1.CertificateService/IssueCertificate" as const,
@@ -947,7 +962,8 @@ export interface CertificateServiceServer extends UntypedServiceImplementation {
   listCertificates: handleUnaryCall<ListCertificatesRequest, ListCertificatesResponse>;
   /**
    * Ends certificates at once: connections that were made with them are cut within seconds. NOT_FOUND when there is none of
-   * that serial or host. With a client certificate ends the login that it stands for. A CA is not revoked but rotated: BAD_STATE.
+   * that serial or host. With a client
+   * certificate end those that it was renewed from or to. Anybody may revoke their own. A CA is not revoked but rotated: BAD_STATE.
    */
   revokeCertificates: handleUnaryCall<RevokeCertificatesRequest, RevokeCertificatesResponse>;
   /**
@@ -956,9 +972,8 @@ export interface CertificateServiceServer extends UntypedServiceImplementation {
    */
   rotateCa: handleUnaryCall<RotateCaRequest, RotateCaResponse>;
   /**
-   * A client certificate for the caller's own key; the names in it are set here. Asked for with a token, it is a login of its own:
-   * it may do no more than that token, is renewed for as long as it is used, and ends when it is revoked. With the token of a login by
-   * password it ends when that would have, and takes its place. Asked for with a client certificate, it renews that one.
+   * A client certificate for the caller's own key; the names in it are set here. It stands for the token that it was asked for with:
+   * it may do what that may, and ends with it at the latest. Asked for with a client certificate, it renews that one.
    */
   issueCertificate: handleUnaryCall<IssueCertificateRequest, IssueCertificateResponse>;
   /** The CAs that the controller's certificate may come from. Callers that pinned one learn of its successor here. */
@@ -984,7 +999,8 @@ export interface CertificateServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Ends certificates at once: connections that were made with them are cut within seconds. NOT_FOUND when there is none of
-   * that serial or host. With a client certificate ends the login that it stands for. A CA is not revoked but rotated: BAD_STATE.
+   * that serial or host. With a client
+   * certificate end those that it was renewed from or to. Anybody may revoke their own. A CA is not revoked but rotated: BAD_STATE.
    */
   revokeCertificates(
     request: RevokeCertificatesRequest,
@@ -1021,9 +1037,8 @@ export interface CertificateServiceClient extends Client {
     callback: (error: ServiceError | null, response: RotateCaResponse) => void,
   ): ClientUnaryCall;
   /**
-   * A client certificate for the caller's own key; the names in it are set here. Asked for with a token, it is a login of its own:
-   * it may do no more than that token, is renewed for as long as it is used, and ends when it is revoked. With the token of a login by
-   * password it ends when that would have, and takes its place. Asked for with a client certificate, it renews that one.
+   * A client certificate for the caller's own key; the names in it are set here. It stands for the token that it was asked for with:
+   * it may do what that may, and ends with it at the latest. Asked for with a client certificate, it renews that one.
    */
   issueCertificate(
     request: IssueCertificateRequest,

@@ -38,8 +38,6 @@ export interface Token {
   lastUsedAtMs: bigint;
   /** From where: an address. */
   lastUsedFrom: string;
-  /** It has no secret: it is shown as a client certificate, and moves its end with each renewal. */
-  certificate: boolean;
 }
 
 export interface CreateTokenRequest {
@@ -85,7 +83,6 @@ function createBaseToken(): Token {
     description: "",
     lastUsedAtMs: 0n,
     lastUsedFrom: "",
-    certificate: false,
   };
 }
 
@@ -123,9 +120,6 @@ export const Token: MessageFns<Token> = {
     }
     if (message.lastUsedFrom !== "") {
       writer.uint32(66).string(message.lastUsedFrom);
-    }
-    if (message.certificate !== false) {
-      writer.uint32(72).bool(message.certificate);
     }
     return writer;
   },
@@ -207,14 +201,6 @@ export const Token: MessageFns<Token> = {
             message.lastUsedFrom = reader.string();
             continue;
           }
-          case 9: {
-            if (tag !== 72) {
-              break;
-            }
-
-            message.certificate = reader.bool();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -246,7 +232,6 @@ export const Token: MessageFns<Token> = {
       ? BigInt(object.lastUsedAtMs)
       : 0n;
     message.lastUsedFrom = object.lastUsedFrom ?? "";
-    message.certificate = object.certificate ?? false;
     return message;
   },
 };
