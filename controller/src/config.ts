@@ -68,11 +68,12 @@ const Schema = z.strictObject({
     .strictObject({
       hostLifetime: lifetime(825).default(DEFAULT_LIFETIMES.host),
       controllerLifetime: lifetime(825).default(DEFAULT_LIFETIMES.controller),
-      clientLifetime: lifetime(825).default(DEFAULT_LIFETIMES.client),
+      /** Default: 90 days, or a third of the CA's when that is less. */
+      clientLifetime: lifetime(825).optional(),
       caLifetime: lifetime(36_500).default(DEFAULT_LIFETIMES.ca),
     })
     .prefault({})
-    .refine((c) => c.caLifetime >= 3 * Math.max(c.hostLifetime, c.controllerLifetime, c.clientLifetime), {
+    .refine((c) => c.caLifetime >= 3 * Math.max(c.hostLifetime, c.controllerLifetime, c.clientLifetime ?? 0), {
       error: 'caLifetime must be at least three times the other lifetimes',
     }),
   /** How much one caller may ask for. */
@@ -123,7 +124,7 @@ export function checkConfig(input: unknown, from: string): Config {
 export const lifetimesOf = ({ certificates: c }: Config): Lifetimes => ({
   host: c.hostLifetime,
   controller: c.controllerLifetime,
-  client: c.clientLifetime,
+  client: c.clientLifetime ?? Math.min(DEFAULT_LIFETIMES.client, Math.floor(c.caLifetime / 3)),
   ca: c.caLifetime,
 });
 

@@ -200,7 +200,7 @@ class BuiltController implements Controller {
       random,
     });
     const tokens = new Tokens(state);
-    const authentication = new Authentication({ state, clock, trust: identity });
+    const authentication = new Authentication({ state, clock });
     const lastUse = new LastUse(state, clock, log);
     const limits = new Limits(config.limits, clock);
     const head = new HeadFile(paths(this.o.dataDir).auditHead, clock, log);

@@ -49,6 +49,7 @@ describe('certificates', () => {
       ['controller', 'control-ca', 'active'],
       ['controller', 'transfer-ca', 'active'],
       ['controller', 'controller', 'active'],
+      ['admin', 'client', 'active'],
       ...['h1', 'h2', 'h3'].flatMap((h) => [
         [h, 'control', 'active'],
         [h, 'transfer', 'active'],

@@ -60,8 +60,8 @@ interface Clients {
 }
 
 export interface Api extends Clients {
-  /** What the controller said with its answers: a digest of its CAs, and that the certificate should be renewed early. */
-  told(): { readonly ca: string | undefined; readonly renew: boolean };
+  /** What the controller said of its CAs with the last answer; see follow-ca.ts. */
+  toldCa(): string | undefined;
   endpoint(): Endpoint;
   /** Calls from now on go over a new connection, which shows this; streams that are open stay where they are. */
   use(endpoint: Endpoint): void;
@@ -96,13 +96,10 @@ export function createApi(from: Endpoint, now: () => number): Api {
     if (error.reason === 'UNAUTHENTICATED') return unfit(endpoint, now()) ?? error;
     return error.reason === 'CONTROLLER_UNREACHABLE' ? controllerUnreachable(endpoint.controller, e.details) : error;
   };
-  let told: ReturnType<Api['told']> = { ca: undefined, renew: false };
-  const hear = ({ metadata: m }: StatusObject) => {
-    const ca = m.get('berth-ca')[0]?.toString();
-    if (ca !== undefined) told = { ca, renew: m.get('berth-renew').length > 0 };
-  };
+  let toldCa: string | undefined;
+  const hear = (s: StatusObject) => (toldCa = s.metadata.get('berth-ca')[0]?.toString() ?? toldCa);
   const own: Omit<Api, keyof Clients> = {
-    told: () => told,
+    toldCa: () => toldCa,
     endpoint: () => endpoint,
     use(next) {
       endpoint = next;

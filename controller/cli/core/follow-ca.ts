@@ -11,7 +11,7 @@ const differs = (told: string | undefined, endpoint: Endpoint): boolean =>
   told !== undefined && told !== trustDigest({ control: splitPem(endpoint.ca) }).slice(0, told.length);
 
 export async function followCa(api: Api, store: ConfigStore, endpoint: Endpoint): Promise<void> {
-  if (!differs(api.told().ca, endpoint)) return;
+  if (!differs(api.toldCa(), endpoint)) return;
   const { caPems } = await api.call(api.certificates, (c) => c.getTrust, {});
   const ca = caPems.join('');
   if (splitPem(ca).length === 0) return;

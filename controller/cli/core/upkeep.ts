@@ -36,7 +36,7 @@ export class Upkeep {
     this.#timer?.cancel();
     const { api, clock } = this.o;
     // without an answer there is nobody to ask
-    if (api.told().ca === undefined) return;
+    if (api.toldCa() === undefined) return;
     const patience = new AbortController();
     const waited = clock.sleep(PATIENCE_MS, patience.signal).catch(() => undefined);
     await Promise.race([this.#look(), waited]);
@@ -56,7 +56,7 @@ export class Upkeep {
       await followCa(api, store, api.endpoint());
       const { client } = api.endpoint();
       const isDue = client?.renewsAtMs !== undefined && clock.now() >= client.renewsAtMs;
-      if (client && (isDue || api.told().renew)) api.use(await renew(api, store, name, api.endpoint()));
+      if (isDue) api.use(await renew(api, store, name, api.endpoint()));
     } catch {
       // tried again soon, or by the next command, which says so when it is too late
     }

@@ -18,7 +18,7 @@ import { mayCall, ruleOf } from './authorisation.ts';
 
 export interface CallDeps {
   readonly state: Pick<State, 'settled'>;
-  readonly authentication: Pick<Authentication, 'authenticate' | 'still' | 'isOutdated'>;
+  readonly authentication: Pick<Authentication, 'authenticate' | 'still'>;
   /** Gets what was refused or failed; absent in tests that don't look. */
   readonly audit?: Pick<Audit, 'attempt'>;
   /** Absent: no limits, and nothing noted. */

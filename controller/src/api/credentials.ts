@@ -9,7 +9,7 @@ export interface ServerIdentity {
   readonly chainPem: string;
   readonly keyPem: string;
   /** Those that client certificates may come from. */
-  readonly cas: { readonly control: readonly string[] };
+  readonly callerCas: readonly string[];
   subscribe(listener: () => void): () => void;
 }
 
@@ -22,7 +22,7 @@ export const tlsOptions = ({ chainPem, keyPem }: Pick<ServerIdentity, 'chainPem'
 
 type Served = Omit<ServerIdentity, 'subscribe'>;
 
-const withCallers = (identity: Served) => ({ ...tlsOptions(identity), ca: [...identity.cas.control] });
+const withCallers = (identity: Served) => ({ ...tlsOptions(identity), ca: [...identity.callerCas] });
 
 /** grpc-js has no option for the least TLS version; its credentials take what Node's TLS server takes. */
 export class LiveServerCredentials extends ServerCredentials {

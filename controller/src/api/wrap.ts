@@ -45,27 +45,22 @@ export function wrapService<D extends Record<string, Method>>(
 function single(method: Method, handler: Handler<Method>, deps: CallDeps): UntypedHandleCall {
   const handle = (call: AnyCall & { request?: unknown }, done: sendUnaryData<unknown>): void => {
     const input = method.requestStream ? call : call.request;
-    const shown = shownBy(call);
-    run({ method, call, shown }, deps, async (about) => {
+    run({ method, call, shown: shownBy(call) }, deps, async (about) => {
       const answer: unknown = await handler(input as never, about);
       await deps.state.settled();
       return answer;
     }).then(
-      (answer) => done(null, answer, trailer(deps, shown)),
+      (answer) => done(null, answer, trailer(deps)),
       (e) => done(statusOf(e)),
     );
   };
   return handle as handleUnaryCall<unknown, unknown> | handleClientStreamingCall<unknown, unknown>;
 }
 
-/**
- * With each answer: which CAs callers should know, so that those who pinned one learn of the next in time, and whether the
- * certificate that was shown comes from one that is on its way out.
- */
-function trailer({ ca, authentication }: CallDeps, { certificate }: Shown): Metadata {
+/** With each answer: which CAs callers should know, so that those who pinned one learn of the next in time. */
+function trailer({ ca }: CallDeps): Metadata {
   const metadata = new Metadata();
   if (ca) metadata.set('berth-ca', ca());
-  if (certificate && authentication.isOutdated(certificate)) metadata.set('berth-renew', 'yes');
   return metadata;
 }
 

@@ -6,13 +6,12 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Role, Token, User } from '@berth/shared/model/access.ts';
 import type { Certificate } from '@berth/shared/model/certificate.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
-import { publicKeyPin } from '@berth/shared/trust/pin.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import type { State } from '../state/state.ts';
 import { accessOfToken, type Access } from './access.ts';
 import { secretMatches } from './secrets.ts';
 
-/** A certificate whose key the peer has proven to hold, and that a CA of ours has signed: TLS has seen to both. */
+/** A certificate whose key the peer has proven to hold: TLS has seen to that. */
 export interface ShownCertificate {
   /** Lower-case hex. */
   readonly serial: string;
@@ -45,8 +44,6 @@ export interface Caller {
 export interface AuthenticationDeps {
   readonly state: Pick<State, 'tables'>;
   readonly clock: Pick<Clock, 'now'>;
-  /** The CAs that sign client certificates now. */
-  readonly trust: { readonly issuing: { readonly control: string } };
 }
 
 export class Authentication {
@@ -66,20 +63,6 @@ export class Authentication {
     if (token === undefined) throw unauthenticated('your login has just been ended: log in again (berth login)');
     if (certificate !== undefined) this.#insistValid(this.d.state.tables.certificates.byLogin(certificate.loginId));
     return this.#callerOf(token, certificate);
-  }
-
-  /** Whether it should be renewed before its time: its CA is being replaced. */
-  isOutdated({ serial }: ShownCertificate): boolean {
-    const issuerPin = this.d.state.tables.certificates.get(serial)?.issuerPin;
-    return issuerPin !== undefined && issuerPin !== this.#issuing();
-  }
-
-  /** Hashing a key at each call would be felt. */
-  #pin: { readonly pem: string; readonly pin: string } | undefined;
-  #issuing(): string {
-    const pem = this.d.trust.issuing.control;
-    if (this.#pin?.pem !== pem) this.#pin = { pem, pin: publicKeyPin(pem) };
-    return this.#pin.pin;
   }
 
   #byText(header: string | undefined): Token {

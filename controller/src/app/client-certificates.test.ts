@@ -1,7 +1,7 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
-import { readCertificate, serialOf } from '@berth/shared/trust/certificate.ts';
+import { issuerAmong, readCertificate, serialOf } from '@berth/shared/trust/certificate.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
 import { hostTls, memoryState, newHostId, newIdentity } from '../hosts/testing.ts';
 import type { State } from '../state/state.ts';
@@ -28,7 +28,7 @@ beforeEach(async () => {
   trust = await newIdentity(state.installationId);
   const clock = { ...systemClock, now: () => systemClock.now() + offsetMs };
   clients = new ClientCertificates({ state, authority: trust.authority, clock });
-  authentication = new Authentication({ state, clock, trust });
+  authentication = new Authentication({ state, clock });
   tokens = new Tokens(state);
 });
 
@@ -165,15 +165,16 @@ describe('a client certificate', () => {
     expect(() => authentication.authenticate(shown)).toThrow(refused(/not known/));
   });
 
-  it('is to be renewed early when its CA is on its way out', async () => {
+  it('outlives its CA: what counts is that it is on record', async () => {
     const { certificatePem } = await begin();
-    expect(authentication.isOutdated(shownOf(certificatePem))).toBe(false);
+    const old = trust.caPem;
     await trust.beginRotation('r', systemClock.now());
-    expect(authentication.isOutdated(shownOf(certificatePem))).toBe(false);
     trust.issueFromNext('r');
-    expect(authentication.isOutdated(shownOf(certificatePem))).toBe(true);
+    await trust.finishRotation('r', systemClock.now());
+    expect(trust.cas.control).not.toContain(old);
+    expect(trust.callerCas).toEqual([...trust.cas.control, old]);
     const { certificatePem: second } = await issue(show(certificatePem));
-    expect(authentication.isOutdated(shownOf(second))).toBe(false);
+    expect(issuerAmong(new X509Certificate(second), trust.cas.control)).toBe(trust.caPem);
   });
 
   it('is not issued for a request that is none, nor more often than anybody needs', async () => {

@@ -19,7 +19,7 @@ beforeEach(async () => {
   nowMs = 1_000;
   logins = new Logins(state, { monotonic: () => nowMs });
   tokens = new Tokens(state);
-  authentication = new Authentication({ state, clock: systemClock, trust: { issuing: { control: '' } } });
+  authentication = new Authentication({ state, clock: systemClock });
   const grants = [{ role: 'operator', cluster: '', selector: '' }];
   await new Users(state, systemClock).create({ name: 'ann', kind: '', grants }, 'root');
   await logins.setPassword({ user: 'ann', password: GOOD }, 'root');

@@ -21,7 +21,7 @@ describe('a bearer token', () => {
     offsetMs = 0;
     tokens = new Tokens(state);
     const clock = { now: () => systemClock.now() + offsetMs };
-    authentication = new Authentication({ state, clock, trust: { issuing: { control: '' } } });
+    authentication = new Authentication({ state, clock });
   });
   const show = (authorization: string | undefined) => authentication.authenticate({ authorization });
   const make = (role = 'operator', lifetimeMs = 0) => tokens.create({ user: 'ann', role, lifetimeMs }, 'root');

@@ -15,7 +15,7 @@ beforeEach(async () => {
   state = await memoryState();
   users = new Users(state, systemClock);
   tokens = new Tokens(state);
-  authentication = new Authentication({ state, clock: systemClock, trust: { issuing: { control: '' } } });
+  authentication = new Authentication({ state, clock: systemClock });
 });
 
 const ROLE = (role: string, selector = '') => ({ role, cluster: '', selector });

@@ -32,6 +32,8 @@ export interface Identity {
   readonly caPin: string;
   /** All that are trusted for a purpose; the active one first. */
   readonly cas: Readonly<Record<CaPurpose, readonly string[]>>;
+  /** Those that client certificates may come from. */
+  readonly callerCas: readonly string[];
   /** The CA that signs for hosts now. */
   readonly issuing: Readonly<Record<CaPurpose, string>>;
   /** Leaf first, then the CA: peers that only know the pin need the CA in the handshake. */
@@ -84,6 +86,10 @@ export class Trust implements Identity, Authority {
     const { control, transfer } = this.stored;
     const all = (set: StoredTrust['control']) => [set.active, set.next].flatMap((c) => c?.certificatePem ?? []);
     return { control: all(control), transfer: all(transfer) };
+  }
+  /** Replaced ones too: of what callers show, only what is on record counts, whoever signed it. */
+  get callerCas(): readonly string[] {
+    return [...this.cas.control, ...(this.stored.retired ?? [])];
   }
   get issuing(): Readonly<Record<CaPurpose, string>> {
     return { control: this.issuer('control').certificatePem, transfer: this.issuer('transfer').certificatePem };
@@ -178,7 +184,10 @@ export class Trust implements Identity, Authority {
     const life = { nowMs, lifetimeMs: this.lifetimes.controller };
     const controller = await signController(control.next, this.installation, life);
     const cas = { control: { active: control.next }, transfer: { active: transfer.next } };
-    this.put({ ...rest, ...cas, controller, finishedRotation: id });
+    const retired = [control.active.certificatePem, ...(rest.retired ?? [])].filter(
+      (pem) => readCertificate(pem).notAfterMs > nowMs,
+    );
+    this.put({ ...rest, ...cas, controller, retired, finishedRotation: id });
   }
 
   /** A CA is at two thirds of its life, and no rotation is under way. */

@@ -23,6 +23,8 @@ const Stored = z.strictObject({
   rotation: z
     .strictObject({ id: z.string(), issuing: z.enum(['active', 'next']), hurried: z.boolean().optional() })
     .optional(),
+  /** CAs that were replaced: client certificates that they signed are good still. Without keys. */
+  retired: z.array(z.string().min(1)).optional(),
   /** The last rotation that was finished; asked to finish it again, nothing happens. */
   finishedRotation: z.string().optional(),
 });

@@ -58,7 +58,7 @@ export class HttpBed {
   static async start(stubs: Stubs, limits: HttpLimits = QUICK): Promise<HttpBed> {
     const state = await memoryState();
     const tokens = new Tokens(state);
-    const authentication = new Authentication({ state, clock: systemClock, trust: { issuing: { control: '' } } });
+    const authentication = new Authentication({ state, clock: systemClock });
     const identity = await newIdentity('installation-1');
     const stopping = new AbortController();
     const log = createLog('http', 'silent');
