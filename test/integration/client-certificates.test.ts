@@ -181,6 +181,9 @@ it('a certificate that is revoked ends what is open within seconds, and opens no
   expect((await as('gus', 'vm', 'list')).code).toBe(6);
   const rows = await clients();
   expect(rows.find((row) => row.serial === certificateSerial)).toMatchObject({ subject: 'admin', state: 'revoked' });
+  const audit = await c.json<{ method: string; object: string; outcome: string }[]>('audit', 'list');
+  const told = audit.filter((row) => row.object === certificateSerial).map((row) => `${row.method} ${row.outcome}`);
+  expect(told).toEqual(['CertificateService.IssueCertificate done', 'CertificateService.RevokeCertificates done']);
 });
 
 const self = async (who: string) =>

@@ -78,6 +78,8 @@ it('today is taken from the hosts, and nothing is started, stopped or removed un
   expect(await c.json('vm', 'show', 'new')).toMatchObject(asMade);
 
   expect(await c.ok('host', 'accept', 'h1', 'h2')).toMatch(/accepted/);
+  const audit = await c.json<{ method: string; outcome: string }[]>('audit', 'list');
+  expect(audit.filter((row) => row.method === 'ReviewService.AcceptHost' && row.outcome === 'done')).toHaveLength(2);
   expect(await state('stopped')).toBe('stopped');
   expect(await state('forced')).toBe('running');
   await c.ok('vm', 'delete', 'goes');

@@ -17,6 +17,8 @@ const SHOWN: readonly (readonly [TableName, kind: string])[] = [
   ['images', 'image'],
   ['hosts', 'host'],
   ['joinTokens', 'joinToken'],
+  ['certificates', 'certificate'],
+  ['reviews', 'review'],
   ['jobs', 'job'],
 ];
 const LONGEST = 64 * 1024;
