@@ -10,6 +10,7 @@ import { HostServiceService } from '@berth/proto/agent/v1/host.ts';
 import { ImageServiceService } from '@berth/proto/agent/v1/image.ts';
 import { NetworkServiceService } from '@berth/proto/agent/v1/network.ts';
 import { OperationServiceService } from '@berth/proto/agent/v1/operation.ts';
+import { PowerServiceService } from '@berth/proto/agent/v1/power.ts';
 import { VolumeServiceService } from '@berth/proto/agent/v1/volume.ts';
 import { WatchServiceService } from '@berth/proto/agent/v1/watch.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
@@ -18,6 +19,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
 import { splitHostPort, type AgentConfig } from './config.ts';
 import { Domains } from './domain/domains.ts';
+import { Power } from './domain/power.ts';
 import type { Drivers } from './drivers/machine.ts';
 import type { HostIdentity } from './enroll/host-identity.ts';
 import { createAbilities } from './host/abilities.ts';
@@ -36,6 +38,7 @@ import { hostService } from './rpc/host.ts';
 import { imageService } from './rpc/image.ts';
 import { networkService } from './rpc/network.ts';
 import { operationService } from './rpc/operation.ts';
+import { powerService } from './rpc/power.ts';
 import { createRpcServer, type RpcServer } from './rpc/server.ts';
 import { volumeService } from './rpc/volume.ts';
 import { watchService } from './rpc/watch.ts';
@@ -126,6 +129,7 @@ class RunningAgent implements Agent {
       abilities,
       hostName: identity.hostName,
     });
+    const power = new Power({ domains, hypervisor, operations });
     const volumes = new Volumes({ hypervisor, disks, operations });
     const images = new Images(disks, operations, this.peers.tunnels);
     const networks = new Networks(bridges, operations);
@@ -149,6 +153,7 @@ class RunningAgent implements Agent {
         [OperationServiceService, operationService(guard, operations, uploads)],
         [AdoptionServiceService, adoptionService(guard, domains)],
         [DomainServiceService, domainService(guard, { domains, operations, hypervisor, disks, clock })],
+        [PowerServiceService, powerService(guard, operations, power)],
         [VolumeServiceService, volumeService(guard, operations, volumes)],
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
         [NetworkServiceService, networkService(guard, operations, networks)],

@@ -42,7 +42,7 @@ describe('the command line', () => {
   });
 
   it('says in one line what is wrong', async () => {
-    expect(await parse('vm', 'start')).toMatch(/missing required argument 'vms'/);
+    expect(await parse('vm', 'console')).toMatch(/missing required argument 'vm'/);
     expect(await parse('vm', 'start', '--fast', 'web')).toMatch(/unknown option '--fast'/);
     expect(await parse('vm', 'fly')).toMatch(/unknown command 'fly'/);
     expect(await parse('vm', 'start', 'web', 'web')).toBe('web is named twice');

@@ -56,8 +56,8 @@ export class ClusterWorld {
   }
 
   /** A VM on the first host, with its disks, domain and claim. */
-  vmThere(power: 'running' | 'stopped'): { vm: Vm; put: (tx: Tx) => void } {
-    const on = power === 'running';
+  vmThere(power: 'running' | 'paused' | 'stopped'): { vm: Vm; put: (tx: Tx) => void } {
+    const on = power !== 'stopped';
     const vm: Vm = {
       ...this.vmToMake(true),
       phase: 'ready',
@@ -70,7 +70,7 @@ export class ClusterWorld {
     const seedId = vm.spec.seedVolumeId;
     if (seedId) host.volumes.set(seedId, { vmId: vm.id, sizeBytes: 0, imageDigest: undefined, seed: true });
     host.domains.set(vm.uuid, { wanted: domainWanted(vm), power: 'stopped' });
-    if (on) host.power(vm.uuid, 'running');
+    if (on) host.power(vm.uuid, power);
     const put = (tx: Tx): void => {
       tx.vms.put(vm);
       tx.claims.put(claimOf(vm, this.hosts[0].id, on));

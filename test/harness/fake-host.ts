@@ -101,7 +101,7 @@ export class FakeHost implements AgentClient {
 
   /** Off and on again: guests are off, operations go on where they were. */
   reboot(): void {
-    for (const [uuid, d] of this.domains) if (d.power === 'running') this.power(uuid, 'stopped');
+    for (const [uuid, d] of this.domains) if (d.power !== 'stopped') this.power(uuid, 'stopped');
   }
 
   power(uuid: string, power: VmPower): void {
@@ -144,9 +144,32 @@ export class FakeHost implements AgentClient {
     return this.#operate(operationId, ['forceOffDomain', domain], () => this.power(domain.uuid, 'stopped'));
   }
 
+  rebootDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
+    return this.#operate(operationId, ['rebootDomain', domain], () => this.#needOn(domain));
+  }
+
+  resetDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
+    return this.#operate(operationId, ['resetDomain', domain], () => this.#needOn(domain));
+  }
+
+  suspendDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
+    return this.#operate(operationId, ['suspendDomain', domain], () => {
+      this.#needOn(domain);
+      this.power(domain.uuid, 'paused');
+    });
+  }
+
+  resumeDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
+    return this.#operate(operationId, ['resumeDomain', domain], () => {
+      this.#needOn(domain);
+      this.power(domain.uuid, 'running');
+    });
+  }
+
   removeDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
     return this.#operate(operationId, ['removeDomain', domain], () => {
-      if (this.domains.get(domain.uuid)?.power === 'running') throw new ClusterError('BAD_STATE', 'the domain runs');
+      if (['running', 'paused'].includes(this.domains.get(domain.uuid)?.power ?? ''))
+        throw new ClusterError('BAD_STATE', 'the domain runs');
       this.domains.delete(domain.uuid);
       this.cluster.changed(this, { vmId: domain.vmId });
     });
@@ -175,7 +198,8 @@ export class FakeHost implements AgentClient {
   removeVolume(operationId: string, volumeId: string): Promise<OperationView> {
     return this.#operate(operationId, ['removeVolume', volumeId], () => {
       const users = [...this.domains.values()].filter((d) => d.wanted.disks.some((x) => x.volumeId === volumeId));
-      if (users.some((d) => d.power === 'running')) throw new ClusterError('IN_USE', 'a domain that runs has it');
+      if (users.some((d) => d.power === 'running' || d.power === 'paused'))
+        throw new ClusterError('IN_USE', 'a domain that runs has it');
       this.volumes.delete(volumeId);
     });
   }
@@ -294,6 +318,11 @@ export class FakeHost implements AgentClient {
   /** Lets operations that wait for time end, and notices peers that are gone. */
   work(): void {
     for (const op of this.#operations.values()) this.#look(op);
+  }
+
+  #needOn({ uuid }: DomainRef): void {
+    const power = this.domains.get(uuid)?.power;
+    if (power !== 'running' && power !== 'paused') throw new ClusterError('BAD_STATE', `the domain is ${power}`);
   }
 
   async #call<T>(fn: () => T): Promise<T> {

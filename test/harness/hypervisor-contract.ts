@@ -98,6 +98,7 @@ export function hypervisorContract(name: string, make: () => Promise<HypervisorF
     const s = withBench(make);
     definitions(s);
     powerCases(s);
+    guestCases(s);
     readings(s);
   });
 }
@@ -190,6 +191,55 @@ function powerCases(s: { bench: Bench }): void {
     const g = await s.bench.defined();
     await s.bench.hypervisor.shutdown(g.uuid);
     expect(await s.bench.seen(g)).toMatchObject({ power: 'stopped' });
+  });
+}
+
+function guestCases(s: { bench: Bench }): void {
+  it('suspends a guest and lets it go on, twice as once', async () => {
+    const g = await s.bench.running();
+    for (const again of [false, true]) {
+      await s.bench.hypervisor.suspend(g.uuid);
+      expect(await s.bench.seen(g), String(again)).toMatchObject({ power: 'paused', reason: 'user' });
+    }
+    await expect(s.bench.hypervisor.start(g.uuid)).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    for (const again of [false, true]) {
+      await s.bench.hypervisor.resume(g.uuid);
+      expect(await s.bench.seen(g), String(again)).toMatchObject({ power: 'running', reason: 'user' });
+    }
+    await vi.waitFor(() => {
+      const told = s.bench.events.flatMap((e) => (e.type === 'domain' && e.uuid === g.uuid ? [e.seen?.power] : []));
+      expect(told.join()).toMatch(/running,.*paused,.*running/);
+    }, EVENTUALLY);
+  });
+
+  it('forces off a suspended guest, and does not remove it before', async () => {
+    const g = await s.bench.running();
+    await s.bench.hypervisor.suspend(g.uuid);
+    await expect(s.bench.hypervisor.undefine(g.uuid)).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    await s.bench.hypervisor.destroy(g.uuid);
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'stopped', reason: 'destroyed' });
+  });
+
+  it('resets a guest, which goes on running, or stays suspended', async () => {
+    const g = await s.bench.running();
+    await s.bench.hypervisor.reset(g.uuid);
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'running' });
+    await s.bench.hypervisor.suspend(g.uuid);
+    await s.bench.hypervisor.reset(g.uuid);
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'paused' });
+  });
+
+  it('asks a guest to reboot; one without ears goes on as it was', async () => {
+    const g = await s.bench.running();
+    await s.bench.hypervisor.reboot(g.uuid);
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'running' });
+  });
+
+  it.each(['reboot', 'reset', 'suspend', 'resume'] as const)('cannot %s what is stopped or absent', async (verb) => {
+    const g = await s.bench.defined();
+    await expect(s.bench.hypervisor[verb](g.uuid)).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'stopped' });
+    await expect(s.bench.hypervisor[verb](randomUUID())).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   });
 }
 

@@ -21,7 +21,7 @@ export function facts(over: Partial<HostFacts> = {}): HostFacts {
     domainType: 'kvm',
     bootId: 'b',
     checks: [],
-    capabilities: ['image.fetch', 'serial-log', 'console', 'domain.describe'],
+    capabilities: ['image.fetch', 'serial-log', 'console', 'domain.describe', 'domain.power'],
     diskBytes: 100 * GIB,
     diskFreeBytes: 100 * GIB,
     peerAddress: '127.0.0.1:7445',

@@ -24,6 +24,10 @@ const create: Act = (sim, { vms }) => vms.create({ ...NEW, name: vmName(sim), me
 const start: Act = (sim, { vms }) => vms.start(vmName(sim), 'sim');
 const stop: Act = (sim, { vms }) =>
   vms.stop(vmName(sim), { force: sim.random() < 0.3, timeoutMs: 5_000, thenForce: sim.random() < 0.5 }, 'sim');
+const power: Act = (sim, { vms }) => {
+  const verb = pick(sim, ['reboot', 'reset', 'suspend', 'resume'] as const) ?? 'resume';
+  return vms[verb](vmName(sim), 'sim');
+};
 const remove: Act = (sim, { vms }) => vms.delete(vmName(sim), { force: sim.random() < 0.5 }, 'sim');
 const removeImage: Act = (sim, { images }) => images.delete(imageName(sim), 'sim');
 
@@ -69,6 +73,7 @@ const ACTS: readonly (readonly [number, Act])[] = [
   [3, create],
   [15, start],
   [8, stop],
+  [6, power],
   [10, remove],
   [8, importImage],
   [2, removeImage],

@@ -73,6 +73,14 @@ export interface Hypervisor {
   shutdown(uuid: string): Promise<void>;
   /** Pulls the plug. Stopped or absent is fine. */
   destroy(uuid: string): Promise<void>;
+  /** Asks the guest (ACPI) to shut down and boot again, in the same QEMU. Returns at once. BAD_STATE unless it runs. */
+  reboot(uuid: string): Promise<void>;
+  /** The reset button. Returns when it was pressed; the same QEMU goes on. BAD_STATE unless there is one. */
+  reset(uuid: string): Promise<void>;
+  /** Stops the guest's CPUs. Paused already is fine; BAD_STATE when it is off or sleeps. */
+  suspend(uuid: string): Promise<void>;
+  /** Lets the CPUs go on, and wakes a guest that sleeps. Running already is fine; BAD_STATE when it is off. */
+  resume(uuid: string): Promise<void>;
   getXml(uuid: string): Promise<string>;
   /** Stops at `deadlineMs`; domains whose QEMU does not answer are left out, never waited for twice. */
   stats(deadlineMs: number): Promise<readonly DomainStats[]>;

@@ -13,6 +13,7 @@ export const CAPABILITIES = [
   'certificates',
   'domain.describe',
   'upload.zeros',
+  'domain.power',
 ] as const;
 
 export interface ReportDeps {

@@ -16,6 +16,7 @@ import { HostServiceClient } from '@berth/proto/agent/v1/host.ts';
 import { ImageServiceClient } from '@berth/proto/agent/v1/image.ts';
 import { NetworkServiceClient } from '@berth/proto/agent/v1/network.ts';
 import { OperationServiceClient, type Fence } from '@berth/proto/agent/v1/operation.ts';
+import { PowerServiceClient } from '@berth/proto/agent/v1/power.ts';
 import { VolumeServiceClient } from '@berth/proto/agent/v1/volume.ts';
 import { WatchServiceClient, type WatchMessage } from '@berth/proto/agent/v1/watch.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
@@ -87,6 +88,7 @@ export function clientsFor(port: number, who: TestIdentity): Clients {
     image: new ImageServiceClient(at, secure, options),
     network: new NetworkServiceClient(at, secure, options),
     operation: new OperationServiceClient(at, secure, options),
+    power: new PowerServiceClient(at, secure, options),
     watch: new WatchServiceClient(at, secure, options),
     certificate: new CertificateServiceClient(at, secure, options),
   };

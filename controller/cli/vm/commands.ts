@@ -8,6 +8,7 @@ import { vmDelete } from './delete.ts';
 import { vmLabel } from '../label/label.ts';
 import { vmList } from './list.ts';
 import { vmLog } from './log.ts';
+import { vmReboot, vmReset, vmResume, vmSuspend } from './power.ts';
 import { vmShow } from './show.ts';
 import { vmStart } from './start.ts';
 import { vmStop } from './stop.ts';
@@ -19,6 +20,10 @@ export const vmCommands: readonly Command[] = [
   vmCreate,
   vmStart,
   vmStop,
+  vmReboot,
+  vmReset,
+  vmSuspend,
+  vmResume,
   vmDelete,
   vmLabel,
   vmConsole,

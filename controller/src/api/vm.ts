@@ -39,6 +39,10 @@ export const vmHandlers = (vms: Vms, hosts: Hosts, scope: Scope, adoption: Adopt
     const timeoutMs = fromWire('timeout_ms', r.timeoutMs);
     return toAnswer(await vms.stop(r.vm, { force: r.force, thenForce: r.thenForce, timeoutMs }, call.user));
   },
+  rebootVm: async (r, call) => toAnswer(await vms.reboot(r.vm, call.user)),
+  resetVm: async (r, call) => toAnswer(await vms.reset(r.vm, call.user)),
+  suspendVm: async (r, call) => toAnswer(await vms.suspend(r.vm, call.user)),
+  resumeVm: async (r, call) => toAnswer(await vms.resume(r.vm, call.user)),
   deleteVm: async (r, call) => toAnswer(await vms.delete(r.vm, { force: r.force }, call.user)),
   labelVm: async (r, call) => toVm(await vms.label(r.vm, r, (labels) => insistLabels(call, 'operator', labels))),
   adoptVm: async (r, call) => toVm(await vms.get((await adoption.adoptVm(r, call.user)).id)),

@@ -55,6 +55,15 @@ function silence(vm: Vm, seen: VmObserved | undefined, nowMs: number): string {
   return `its QEMU does not answer for ${age}: force it off with berth vm stop ${vm.name} --force`;
 }
 
+/** By whom, and the way out. libvirt says the same of a VM that somebody suspended on its host by hand. */
+function whyPaused(vm: Vm, seen: VmObserved | undefined): string {
+  const resume = `berth vm resume ${vm.name}`;
+  if (seen?.power === 'suspended') return `its guest sleeps: wake it with ${resume}`;
+  if (seen?.reason === 'user') return `suspended: go on with ${resume}`;
+  if (seen?.reason === 'io-error') return `a disk failed: mend that, then ${resume}`;
+  return seen?.reason ?? '';
+}
+
 function reasonOf(vm: Vm, state: VmState, { tables, hosts, nowMs }: Seen): string {
   const host = vm.hostId && tables.hosts.get(vm.hostId);
   if (!host) return '';
@@ -69,5 +78,6 @@ function reasonOf(vm: Vm, state: VmState, { tables, hosts, nowMs }: Seen): strin
   if (state === 'running') return silence(vm, seen, nowMs);
   if (state === 'missing')
     return `${goneSince(host, hosts.has(host.id), vm, nowMs)}: forget it with berth vm delete ${vm.name}`;
-  return state === 'crashed' || state === 'paused' ? (seen?.reason ?? '') : '';
+  if (state === 'paused') return whyPaused(vm, seen);
+  return state === 'crashed' ? (seen?.reason ?? '') : '';
 }

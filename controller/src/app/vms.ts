@@ -3,7 +3,7 @@ import { alreadyExists, badState, ClusterError, invalidArgument } from '@berth/s
 import { whyNot, type VmAction } from '@berth/shared/model/actions.ts';
 import type { HostId, JobId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
-import type { Vm } from '@berth/shared/model/vm.ts';
+import type { Vm, VmState } from '@berth/shared/model/vm.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
 import { needCapability } from '../hosts/capabilities.ts';
@@ -14,7 +14,8 @@ import { noCapacity } from '../jobs/refused.ts';
 import { vmClone } from '../jobs/vm-clone.ts';
 import { vmCreate } from '../jobs/vm-create.ts';
 import { vmDelete } from '../jobs/vm-delete.ts';
-import { vmStart } from '../jobs/vm-start.ts';
+import { vmReboot, vmReset, vmResume, vmSuspend } from '../jobs/vm-power.ts';
+import { vmStart, type VmParams } from '../jobs/vm-start.ts';
 import { vmStop } from '../jobs/vm-stop.ts';
 import { requestOf, type WorldView } from '../jobs/world.ts';
 import { place } from '../scheduler/place.ts';
@@ -79,6 +80,24 @@ export class Vms {
       const params = { vmId: view.vm.id, force: how.force, timeoutMs, thenForce: how.thenForce };
       return this.#startJob(tx, vmStop, params, view.vm, user);
     });
+  }
+
+  reboot(nameOrId: string, user: string): Promise<VmAnswer> {
+    return this.#power(nameOrId, 'reboot', vmReboot, undefined, user);
+  }
+
+  reset(nameOrId: string, user: string): Promise<VmAnswer> {
+    return this.#power(nameOrId, 'reset', vmReset, undefined, user);
+  }
+
+  /** A VM that is suspended is left as it is. */
+  suspend(nameOrId: string, user: string): Promise<VmAnswer> {
+    return this.#power(nameOrId, 'suspend', vmSuspend, 'paused', user);
+  }
+
+  /** A VM that runs is left as it is. */
+  resume(nameOrId: string, user: string): Promise<VmAnswer> {
+    return this.#power(nameOrId, 'resume', vmResume, 'running', user);
   }
 
   delete(nameOrId: string, how: { readonly force: boolean }, user: string): Promise<VmAnswer> {
@@ -209,6 +228,25 @@ export class Vms {
       return { id: view.vm.id, jobId: begin(tx, view) };
     });
     return { view: this.#view(resolve('vm', state.tables.vms, id)), jobId };
+  }
+
+  /** @param done the state in which there is nothing to do. */
+  #power(
+    nameOrId: string,
+    action: VmAction,
+    def: JobDef<VmParams, never>,
+    done: VmState | undefined,
+    user: string,
+  ): Promise<VmAnswer> {
+    return this.#act(nameOrId, action, (tx, view) => {
+      if (view.state === done) return view.jobId;
+      this.#needPower(view);
+      return this.#startJob(tx, def, { vmId: view.vm.id }, view.vm, user);
+    });
+  }
+
+  #needPower({ vm: { hostId }, hostName }: VmView): void {
+    if (hostId) needCapability({ name: hostName }, this.deps.hosts.status(hostId).facts, 'domain.power');
   }
 
   #startJob<P>(tx: Tx, def: JobDef<P, never>, params: P, vm: Vm, user: string): JobId {

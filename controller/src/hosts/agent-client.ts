@@ -70,6 +70,11 @@ export interface AgentClient {
   shutdownDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
   forceOffDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
   removeDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
+  /** These four: capability `domain.power`. */
+  rebootDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
+  resetDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
+  suspendDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
+  resumeDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
   ensureVolume(
     operationId: string,
     v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number },

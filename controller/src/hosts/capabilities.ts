@@ -8,6 +8,7 @@ import type { Host, HostFacts } from '@berth/shared/model/host.ts';
 const WORDS = {
   'serial-log': "keep the guest's serial log",
   console: 'open a console',
+  'domain.power': 'reboot, reset, suspend or resume a vm',
   'domain.describe': 'describe a vm that it has',
 } as const;
 

@@ -24,6 +24,7 @@ import {
   type CancelOperationRequest,
   type Fence,
 } from '@berth/proto/agent/v1/operation.ts';
+import { PowerServiceService } from '@berth/proto/agent/v1/power.ts';
 import { VolumeServiceService } from '@berth/proto/agent/v1/volume.ts';
 import { type WatchMessage, WatchServiceService, type WatchRequest } from '@berth/proto/agent/v1/watch.ts';
 import { systemClock, type Timer } from '@berth/shared/runtime/clock.ts';
@@ -50,7 +51,7 @@ export class FakeAgent {
   domains: DomainStatus[] = [];
   /** What it still keeps when a snapshot is asked for. */
   operations: Operation[] = [];
-  capabilities = ['image.fetch', 'serial-log', 'console', 'domain.describe'];
+  capabilities = ['image.fetch', 'serial-log', 'console', 'domain.describe', 'domain.power'];
   /** Changes every message that it sends, as bytes: what a newer version might say. */
   disguise: ((bytes: Buffer) => Buffer) | undefined;
   sources = ['domains', 'volumes', 'images', 'bridges'];
@@ -83,6 +84,12 @@ export class FakeAgent {
       watch: (call: ServerWritableStream<WatchRequest, WatchMessage>) => this.watch(call),
     });
     server.addService(this.disguised(DomainServiceService), { ...this.domainCalls() });
+    server.addService(PowerServiceService, {
+      rebootDomain: this.operation('rebootDomain'),
+      resetDomain: this.operation('resetDomain'),
+      suspendDomain: this.operation('suspendDomain'),
+      resumeDomain: this.operation('resumeDomain'),
+    });
     server.addService(VolumeServiceService, {
       ensureVolume: this.operation('ensureVolume'),
       ensureSeed: this.operation('ensureSeed'),

@@ -6,6 +6,7 @@ import { DomainServiceService as Domains } from '@berth/proto/agent/v1/domain.ts
 import { ImageServiceService as Images } from '@berth/proto/agent/v1/image.ts';
 import { NetworkServiceService as Networks } from '@berth/proto/agent/v1/network.ts';
 import { OperationServiceService as Operations, type Operation } from '@berth/proto/agent/v1/operation.ts';
+import { PowerServiceService as Power } from '@berth/proto/agent/v1/power.ts';
 import { VolumeServiceService as Volumes } from '@berth/proto/agent/v1/volume.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
@@ -56,6 +57,18 @@ export class GrpcAgentClient implements AgentClient {
   }
   removeDomain(id: string, domain: DomainRef): Promise<OperationView> {
     return this.change(Domains.removeDomain, { context: this.context(id), ...domain });
+  }
+  rebootDomain(id: string, domain: DomainRef): Promise<OperationView> {
+    return this.change(Power.rebootDomain, { context: this.context(id), ...domain });
+  }
+  resetDomain(id: string, domain: DomainRef): Promise<OperationView> {
+    return this.change(Power.resetDomain, { context: this.context(id), ...domain });
+  }
+  suspendDomain(id: string, domain: DomainRef): Promise<OperationView> {
+    return this.change(Power.suspendDomain, { context: this.context(id), ...domain });
+  }
+  resumeDomain(id: string, domain: DomainRef): Promise<OperationView> {
+    return this.change(Power.resumeDomain, { context: this.context(id), ...domain });
   }
   ensureVolume(
     id: string,

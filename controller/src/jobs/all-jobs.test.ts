@@ -14,6 +14,7 @@ import { imageImport, uploadIdOf } from './image-import.ts';
 import { vmClone } from './vm-clone.ts';
 import { vmCreate } from './vm-create.ts';
 import { vmDelete } from './vm-delete.ts';
+import { vmReboot, vmReset, vmResume, vmSuspend } from './vm-power.ts';
 import { vmStart } from './vm-start.ts';
 import { vmStop } from './vm-stop.ts';
 
@@ -131,6 +132,21 @@ describe('each job keeps the promises of jobs', () => {
       return worldOf(cluster, { vmId: vm.id, ...how }, put, withoutPower);
     };
     await checkJob(vmStop, world);
+  });
+
+  it.each([
+    ['vm.reboot', vmReboot, 'running'],
+    ['vm.reset', vmReset, 'running'],
+    ['vm.suspend', vmSuspend, 'running'],
+    ['vm.resume', vmResume, 'paused'],
+  ] as const)('%s', async (kind, job, power) => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const { vm, put } = cluster.vmThere(power);
+      // what was let go on is not stopped again by an undo
+      return worldOf(cluster, { vmId: vm.id }, put, kind === 'vm.resume' ? withoutPower : undefined);
+    };
+    await checkJob(job, world);
   });
 
   it.each([

@@ -7,6 +7,7 @@ import { imageImport } from './image-import.ts';
 import { vmClone } from './vm-clone.ts';
 import { vmCreate } from './vm-create.ts';
 import { vmDelete } from './vm-delete.ts';
+import { vmReboot, vmReset, vmResume, vmSuspend } from './vm-power.ts';
 import { vmStart } from './vm-start.ts';
 import { vmStop } from './vm-stop.ts';
 
@@ -15,6 +16,10 @@ export const JOBS: readonly AnyJobDef[] = [
   vmClone,
   vmStart,
   vmStop,
+  vmReboot,
+  vmReset,
+  vmSuspend,
+  vmResume,
   vmDelete,
   imageImport,
   imageFetch,

@@ -46,6 +46,7 @@ export class Restarts {
       if (known) known.runningSinceMs = this.deps.clock.monotonic();
       return;
     }
+    if (edge.after === 'paused' || edge.after === 'suspended') return known?.timer?.cancel(); // it has not ended
     if (!this.shallRun(edge.vmId)) return this.forget(edge.vmId);
     const w = known ?? { timer: undefined, tries: 0, runningSinceMs: undefined };
     this.watched.set(edge.vmId, w);

@@ -1,13 +1,18 @@
 /** Which action is allowed in which state, and why not. One table, for API, command line and console alike. */
 import type { VmState } from './vm.ts';
 
-export type VmAction = 'start' | 'stop' | 'forceStop' | 'delete' | 'forceDelete' | 'console';
+export type VmAction =
+  'start' | 'stop' | 'forceStop' | 'reboot' | 'reset' | 'suspend' | 'resume' | 'delete' | 'forceDelete' | 'console';
 
 export const VM_ACTIONS = {
   // missing: its domain is made again, from its disks
   start: ['stopped', 'crashed', 'missing', 'running', 'starting'],
-  stop: ['running', 'paused', 'stopping', 'stopped', 'crashed'],
+  stop: ['running', 'stopping', 'stopped', 'crashed'],
   forceStop: ['running', 'paused', 'stopping', 'starting', 'stopped', 'crashed'],
+  reboot: ['running'],
+  reset: ['running', 'paused', 'stopping'],
+  suspend: ['running', 'paused'],
+  resume: ['paused', 'running'],
   delete: ['stopped', 'crashed', 'missing'],
   forceDelete: ['stopped', 'crashed', 'missing', 'running', 'paused', 'starting', 'stopping', 'unknown'],
   console: ['running', 'paused', 'starting', 'stopping'],
@@ -18,10 +23,28 @@ export const can = (action: VmAction, state: VmState): boolean =>
 
 const AWAY = 'Its host does not answer now (see: berth host list).';
 
+const START = 'Start it first (berth vm start {name}).';
+const UP_FIRST = 'Wait until it runs.';
+/** Of what needs a guest that runs. */
+const OFF = { stopped: START, crashed: START, unknown: AWAY } as const;
+
 const ADVICE: Readonly<Record<VmAction, Partial<Record<VmState, string>>>> = {
-  start: { paused: 'It is paused; resume it instead.', unknown: AWAY },
-  stop: { starting: 'Wait until it runs, or use --force.', unknown: AWAY },
+  start: { paused: 'Let it go on instead (berth vm resume {name}).', unknown: AWAY },
+  stop: {
+    starting: 'Wait until it runs, or use --force.',
+    paused: 'Its guest hears no power button: resume it first (berth vm resume {name}), or use --force.',
+    unknown: AWAY,
+  },
   forceStop: { unknown: AWAY },
+  reboot: {
+    ...OFF,
+    paused: 'Its guest hears no power button: resume it first (berth vm resume {name}), or reset it.',
+    starting: UP_FIRST,
+    stopping: 'Its guest shuts down. Wait for that, or press the reset button (berth vm reset {name}).',
+  },
+  reset: { ...OFF, starting: UP_FIRST },
+  suspend: { ...OFF, starting: UP_FIRST, stopping: 'Its guest shuts down.' },
+  resume: { ...OFF, starting: 'It comes up by itself.', stopping: 'Its guest shuts down.' },
   delete: {
     running: 'Shut it down first (berth vm stop {name}), or delete it with --force.',
     paused: 'Stop it first (berth vm stop {name} --force), or delete it with --force.',
@@ -30,7 +53,7 @@ const ADVICE: Readonly<Record<VmAction, Partial<Record<VmState, string>>>> = {
     unknown: 'Its host does not answer; with --force it is forgotten now and removed from the host when it comes back.',
   },
   forceDelete: {},
-  console: { stopped: 'Start it first (berth vm start {name}).', crashed: 'Start it first (berth vm start {name}).' },
+  console: { stopped: START, crashed: START },
 };
 
 /** Undefined when allowed; otherwise one line for people. */

@@ -6,14 +6,14 @@
 import { ClusterError } from '../errors/cluster-error.ts';
 import type { Clock } from '../runtime/clock.ts';
 
-export type SimPower = 'running' | 'stopped' | 'crashed';
+export type SimPower = 'running' | 'paused' | 'stopped' | 'crashed';
 
 export interface SimDomain {
   readonly uuid: string;
   readonly name: string;
   readonly xml: string;
   readonly power: SimPower;
-  readonly reason: 'none' | 'booted' | 'shutdown' | 'destroyed' | 'crashed';
+  readonly reason: 'none' | 'booted' | 'user' | 'shutdown' | 'destroyed' | 'crashed';
   readonly startedAtMs: number;
 }
 
@@ -54,6 +54,8 @@ export interface SimFaults {
   deafGuests: boolean;
   startFails: boolean;
 }
+
+const isOn = (d: SimDomain): boolean => d.power === 'running' || d.power === 'paused';
 
 export class SimHost {
   readonly domains = new Map<string, SimDomain>();
@@ -103,7 +105,7 @@ export class SimHost {
     this.#hypervisorUp();
     const d = this.domains.get(uuid);
     if (!d) return;
-    if (d.power === 'running') throw new ClusterError('BAD_STATE', `domain ${d.name} is running`);
+    if (isOn(d)) throw new ClusterError('BAD_STATE', `domain ${d.name} is ${d.power}`);
     this.domains.delete(uuid);
     this.#tell(uuid);
   }
@@ -111,6 +113,7 @@ export class SimHost {
   start(uuid: string): void {
     const d = this.get(uuid);
     if (d.power === 'running') return;
+    if (d.power === 'paused') throw new ClusterError('BAD_STATE', `domain ${d.name} is paused`);
     if (this.faults.startFails) throw new ClusterError('INTERNAL', `QEMU of ${d.name} exited at once`);
     this.#set({ ...d, power: 'running', reason: 'booted', startedAtMs: this.clock.now() });
   }
@@ -126,10 +129,38 @@ export class SimHost {
     });
   }
 
+  /** A request, as a shutdown: the guest is up again after a while, unless it is deaf. `booted` is called then. */
+  reboot(uuid: string, booted: () => void): void {
+    const d = this.#on(uuid);
+    if (d.power !== 'running') throw new ClusterError('BAD_STATE', `domain ${d.name} is ${d.power}`);
+    if (this.faults.deafGuests) return;
+    this.clock.after(this.options.bootMs, () => {
+      const now = this.domains.get(uuid);
+      if (now?.power !== 'running' || now.startedAtMs !== d.startedAtMs) return;
+      this.reset(uuid);
+      booted();
+    });
+  }
+
+  /** At once. A paused one stays paused. */
+  reset(uuid: string): void {
+    this.#set({ ...this.#on(uuid), startedAtMs: this.clock.now() });
+  }
+
+  suspend(uuid: string): void {
+    const d = this.#on(uuid);
+    if (d.power === 'running') this.#set({ ...d, power: 'paused', reason: 'user' });
+  }
+
+  resume(uuid: string): void {
+    const d = this.#on(uuid);
+    if (d.power === 'paused') this.#set({ ...d, power: 'running', reason: 'user' });
+  }
+
   destroy(uuid: string): void {
     this.#hypervisorUp();
     const d = this.domains.get(uuid);
-    if (d?.power === 'running') this.#set({ ...d, power: 'stopped', reason: 'destroyed' });
+    if (d && isOn(d)) this.#set({ ...d, power: 'stopped', reason: 'destroyed' });
   }
 
   /** A guest that dies on its own. */
@@ -146,6 +177,12 @@ export class SimHost {
     this.#hypervisorUp();
     const d = this.domains.get(uuid);
     if (!d) throw new ClusterError('NOT_FOUND', `no domain ${uuid} on ${this.options.name}`);
+    return d;
+  }
+
+  #on(uuid: string): SimDomain {
+    const d = this.get(uuid);
+    if (!isOn(d)) throw new ClusterError('BAD_STATE', `domain ${d.name} is ${d.power}`);
     return d;
   }
 

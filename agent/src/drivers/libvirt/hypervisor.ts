@@ -21,6 +21,7 @@ import type { Connection } from './connection.ts';
 import { dial } from './dial.ts';
 import { DomainCache } from './domain-cache.ts';
 import { DomainVerbs } from './domain-verbs.ts';
+import { GuestVerbs } from './guest-verbs.ts';
 import { handleEvent, registerEvents } from './events.ts';
 import { Link } from './link.ts';
 import { beforeDeadline, Pool } from './pool.ts';
@@ -47,9 +48,10 @@ export const createLibvirtHypervisor = (opts: LibvirtOptions): Hypervisor => new
 class LibvirtHypervisor implements Hypervisor {
   readonly #listeners = new Set<(e: HypervisorEvent) => void>();
   readonly #cache: DomainCache;
-  readonly #pools: Readonly<Record<'quick' | 'start' | 'stop' | 'stats', Pool>>;
+  readonly #pools: Readonly<Record<'quick' | 'start' | 'stop' | 'guest' | 'stats', Pool>>;
   readonly #stats: StatsCollector;
   readonly #verbs: DomainVerbs;
+  readonly #guests: GuestVerbs;
   readonly #link: Link;
   #main: Connection | undefined;
   #info: Promise<HypervisorInfo> | undefined;
@@ -58,7 +60,11 @@ class LibvirtHypervisor implements Hypervisor {
   #held: HypervisorEvent[] = [];
 
   constructor(readonly opts: LibvirtOptions) {
-    this.#pools = { quick: this.#pool(2), start: this.#pool(2), stop: this.#pool(2), stats: this.#pool(2) };
+    this.#pools = {
+      ...{ quick: this.#pool(2), start: this.#pool(2), stop: this.#pool(2) },
+      // apart from `stop`: a guest whose QEMU is frozen holds what asks it, and must be forced off all the same
+      ...{ guest: this.#pool(2), stats: this.#pool(2) },
+    };
     this.#cache = new DomainCache({
       clock: opts.clock,
       read: (uuid, known) => readDomain(this.#pools.quick, uuid, known),
@@ -73,6 +79,7 @@ class LibvirtHypervisor implements Hypervisor {
       cache: this.#cache,
       dialStream: () => this.#dial({ withoutServerPings: true }),
     });
+    this.#guests = new GuestVerbs({ ...this.#pools, log: opts.log, cache: this.#cache });
     this.#link = this.#createLink();
   }
 
@@ -113,6 +120,26 @@ class LibvirtHypervisor implements Hypervisor {
   async destroy(uuid: string): Promise<void> {
     await this.#link.ready(`force off domain ${uuid}`);
     return this.#verbs.destroy(uuid);
+  }
+
+  async reboot(uuid: string): Promise<void> {
+    await this.#link.ready(`reboot domain ${uuid}`);
+    return this.#guests.reboot(uuid);
+  }
+
+  async reset(uuid: string): Promise<void> {
+    await this.#link.ready(`reset domain ${uuid}`);
+    return this.#guests.reset(uuid);
+  }
+
+  async suspend(uuid: string): Promise<void> {
+    await this.#link.ready(`suspend domain ${uuid}`);
+    return this.#guests.suspend(uuid);
+  }
+
+  async resume(uuid: string): Promise<void> {
+    await this.#link.ready(`resume domain ${uuid}`);
+    return this.#guests.resume(uuid);
   }
 
   async getXml(uuid: string): Promise<string> {

@@ -60,6 +60,11 @@ export const PROC = {
   create: procedure('DOMAIN_CREATE_WITH_FLAGS', 196, domainAndFlags, givesDomain),
   shutdown: procedure('DOMAIN_SHUTDOWN_FLAGS', 258, domainAndFlags, nothing),
   destroy: procedure('DOMAIN_DESTROY_FLAGS', 234, domainAndFlags, nothing),
+  reboot: procedure('DOMAIN_REBOOT', 27, domainAndFlags, nothing),
+  reset: procedure('DOMAIN_RESET', 245, domainAndFlags, nothing),
+  suspend: procedure('DOMAIN_SUSPEND', 34, ofDomain, nothing),
+  resume: procedure('DOMAIN_RESUME', 28, ofDomain, nothing),
+  wakeUp: procedure('DOMAIN_PM_WAKEUP', 267, domainAndFlags, nothing),
   allStats: procedure(
     'CONNECT_GET_ALL_DOMAIN_STATS',
     344,

@@ -5,12 +5,14 @@
 import { Duplex } from 'node:stream';
 import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { consoleTaken } from '../hypervisor.ts';
-import type { SimHost } from '@berth/shared/sim/sim-host.ts';
+import type { SimHost, SimPower } from '@berth/shared/sim/sim-host.ts';
 
 export interface SimConsoles {
   open(uuid: string, force: boolean): Duplex;
   close(): void;
 }
+
+const isOn = (power: SimPower | undefined): boolean => power === 'running' || power === 'paused';
 
 export function createSimConsoles(host: SimHost): SimConsoles {
   const open = new Map<string, Duplex>();
@@ -19,12 +21,12 @@ export function createSimConsoles(host: SimHost): SimConsoles {
     open.delete(uuid);
   };
   const forget = host.onDomain((uuid) => {
-    if (host.domains.get(uuid)?.power !== 'running') end(uuid);
+    if (!isOn(host.domains.get(uuid)?.power)) end(uuid);
   });
   return {
     open(uuid, force) {
       const { name, power } = host.get(uuid);
-      if (power !== 'running') throw badState(`domain ${name} is ${power}; it has a console only while it runs`);
+      if (!isOn(power)) throw badState(`domain ${name} is ${power}; it has a console only while it runs`);
       if (open.has(uuid) && !force) throw new ClusterError('RESOURCE_BUSY', consoleTaken(name));
       end(uuid);
       const console = echo(name);

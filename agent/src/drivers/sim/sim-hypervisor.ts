@@ -36,6 +36,13 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     },
     shutdown: async (uuid) => host.shutdown(uuid),
     destroy: async (uuid) => host.destroy(uuid),
+    reboot: async (uuid) => host.reboot(uuid, () => boot(host, clock, uuid)),
+    reset: async (uuid) => {
+      host.reset(uuid);
+      boot(host, clock, uuid);
+    },
+    suspend: async (uuid) => host.suspend(uuid),
+    resume: async (uuid) => host.resume(uuid),
     getXml: async (uuid) => host.get(uuid).xml,
     stats: async () =>
       all()

@@ -228,6 +228,22 @@ export interface StopVmRequest {
   thenForce: boolean;
 }
 
+export interface RebootVmRequest {
+  vm: string;
+}
+
+export interface ResetVmRequest {
+  vm: string;
+}
+
+export interface SuspendVmRequest {
+  vm: string;
+}
+
+export interface ResumeVmRequest {
+  vm: string;
+}
+
 export interface DeleteVmRequest {
   vm: string;
   force: boolean;
@@ -2300,6 +2316,226 @@ export const StopVmRequest: MessageFns<StopVmRequest> = {
   },
 };
 
+function createBaseRebootVmRequest(): RebootVmRequest {
+  return { vm: "" };
+}
+
+export const RebootVmRequest: MessageFns<RebootVmRequest> = {
+  encode(message: RebootVmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vm !== "") {
+      writer.uint32(10).string(message.vm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RebootVmRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRebootVmRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vm = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RebootVmRequest>): RebootVmRequest {
+    return RebootVmRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RebootVmRequest>): RebootVmRequest {
+    const message = createBaseRebootVmRequest();
+    message.vm = object.vm ?? "";
+    return message;
+  },
+};
+
+function createBaseResetVmRequest(): ResetVmRequest {
+  return { vm: "" };
+}
+
+export const ResetVmRequest: MessageFns<ResetVmRequest> = {
+  encode(message: ResetVmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vm !== "") {
+      writer.uint32(10).string(message.vm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResetVmRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResetVmRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vm = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResetVmRequest>): ResetVmRequest {
+    return ResetVmRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResetVmRequest>): ResetVmRequest {
+    const message = createBaseResetVmRequest();
+    message.vm = object.vm ?? "";
+    return message;
+  },
+};
+
+function createBaseSuspendVmRequest(): SuspendVmRequest {
+  return { vm: "" };
+}
+
+export const SuspendVmRequest: MessageFns<SuspendVmRequest> = {
+  encode(message: SuspendVmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vm !== "") {
+      writer.uint32(10).string(message.vm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SuspendVmRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSuspendVmRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vm = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SuspendVmRequest>): SuspendVmRequest {
+    return SuspendVmRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SuspendVmRequest>): SuspendVmRequest {
+    const message = createBaseSuspendVmRequest();
+    message.vm = object.vm ?? "";
+    return message;
+  },
+};
+
+function createBaseResumeVmRequest(): ResumeVmRequest {
+  return { vm: "" };
+}
+
+export const ResumeVmRequest: MessageFns<ResumeVmRequest> = {
+  encode(message: ResumeVmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vm !== "") {
+      writer.uint32(10).string(message.vm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResumeVmRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResumeVmRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vm = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResumeVmRequest>): ResumeVmRequest {
+    return ResumeVmRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResumeVmRequest>): ResumeVmRequest {
+    const message = createBaseResumeVmRequest();
+    message.vm = object.vm ?? "";
+    return message;
+  },
+};
+
 function createBaseDeleteVmRequest(): DeleteVmRequest {
   return { vm: "", force: false };
 }
@@ -2767,6 +3003,49 @@ export const VmServiceService = {
     responseSerialize: (value: VmJobResponse): Buffer => Buffer.from(VmJobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): VmJobResponse => VmJobResponse.decode(value),
   },
+  /** Asks the guest to shut down and boot again, in the same QEMU. Done when it was asked. Starts job vm.reboot. */
+  rebootVm: {
+    path: "/berth.v1.VmService/RebootVm" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RebootVmRequest): Buffer => Buffer.from(RebootVmRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RebootVmRequest => RebootVmRequest.decode(value),
+    responseSerialize: (value: VmJobResponse): Buffer => Buffer.from(VmJobResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VmJobResponse => VmJobResponse.decode(value),
+  },
+  /** The reset button: the guest boots again at once and loses what it had in memory. Starts job vm.reset. */
+  resetVm: {
+    path: "/berth.v1.VmService/ResetVm" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ResetVmRequest): Buffer => Buffer.from(ResetVmRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ResetVmRequest => ResetVmRequest.decode(value),
+    responseSerialize: (value: VmJobResponse): Buffer => Buffer.from(VmJobResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VmJobResponse => VmJobResponse.decode(value),
+  },
+  /**
+   * Stops its CPUs; its memory stays, so it takes as much of its host as before. Suspended already is fine: then `job_id` is
+   * empty. Starts job vm.suspend.
+   */
+  suspendVm: {
+    path: "/berth.v1.VmService/SuspendVm" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SuspendVmRequest): Buffer => Buffer.from(SuspendVmRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SuspendVmRequest => SuspendVmRequest.decode(value),
+    responseSerialize: (value: VmJobResponse): Buffer => Buffer.from(VmJobResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VmJobResponse => VmJobResponse.decode(value),
+  },
+  /** Lets a suspended VM go on. Running already is fine: then `job_id` is empty. Starts job vm.resume. */
+  resumeVm: {
+    path: "/berth.v1.VmService/ResumeVm" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ResumeVmRequest): Buffer => Buffer.from(ResumeVmRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ResumeVmRequest => ResumeVmRequest.decode(value),
+    responseSerialize: (value: VmJobResponse): Buffer => Buffer.from(VmJobResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VmJobResponse => VmJobResponse.decode(value),
+  },
   /** Removes domain, disks and seed. BAD_STATE while it runs, unless `force`. */
   deleteVm: {
     path: "/berth.v1.VmService/DeleteVm" as const,
@@ -2833,6 +3112,17 @@ export interface VmServiceServer extends UntypedServiceImplementation {
   startVm: handleUnaryCall<StartVmRequest, VmJobResponse>;
   /** Asks the guest to shut down, and pulls the plug at once with `force`, or after `timeout_ms` if `then_force`. */
   stopVm: handleUnaryCall<StopVmRequest, VmJobResponse>;
+  /** Asks the guest to shut down and boot again, in the same QEMU. Done when it was asked. Starts job vm.reboot. */
+  rebootVm: handleUnaryCall<RebootVmRequest, VmJobResponse>;
+  /** The reset button: the guest boots again at once and loses what it had in memory. Starts job vm.reset. */
+  resetVm: handleUnaryCall<ResetVmRequest, VmJobResponse>;
+  /**
+   * Stops its CPUs; its memory stays, so it takes as much of its host as before. Suspended already is fine: then `job_id` is
+   * empty. Starts job vm.suspend.
+   */
+  suspendVm: handleUnaryCall<SuspendVmRequest, VmJobResponse>;
+  /** Lets a suspended VM go on. Running already is fine: then `job_id` is empty. Starts job vm.resume. */
+  resumeVm: handleUnaryCall<ResumeVmRequest, VmJobResponse>;
   /** Removes domain, disks and seed. BAD_STATE while it runs, unless `force`. */
   deleteVm: handleUnaryCall<DeleteVmRequest, VmJobResponse>;
   /**
@@ -2936,6 +3226,73 @@ export interface VmServiceClient extends Client {
   ): ClientUnaryCall;
   stopVm(
     request: StopVmRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  /** Asks the guest to shut down and boot again, in the same QEMU. Done when it was asked. Starts job vm.reboot. */
+  rebootVm(
+    request: RebootVmRequest,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  rebootVm(
+    request: RebootVmRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  rebootVm(
+    request: RebootVmRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  /** The reset button: the guest boots again at once and loses what it had in memory. Starts job vm.reset. */
+  resetVm(
+    request: ResetVmRequest,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  resetVm(
+    request: ResetVmRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  resetVm(
+    request: ResetVmRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Stops its CPUs; its memory stays, so it takes as much of its host as before. Suspended already is fine: then `job_id` is
+   * empty. Starts job vm.suspend.
+   */
+  suspendVm(
+    request: SuspendVmRequest,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  suspendVm(
+    request: SuspendVmRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  suspendVm(
+    request: SuspendVmRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  /** Lets a suspended VM go on. Running already is fine: then `job_id` is empty. Starts job vm.resume. */
+  resumeVm(
+    request: ResumeVmRequest,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  resumeVm(
+    request: ResumeVmRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  resumeVm(
+    request: ResumeVmRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VmJobResponse) => void,

@@ -1,0 +1,90 @@
+/**
+ * What is done to a guest that runs: reboot, reset, suspend, resume. Each asks QEMU, so each has a short deadline: a QEMU
+ * that is frozen never answers. Defining, starting and ending domains is domain-verbs.ts's.
+ */
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Log } from '@berth/shared/log/log.ts';
+import type { DomainPower } from '../hypervisor.ts';
+import type { DomainCache } from './domain-cache.ts';
+import { CODE, hasCode, isDeadline } from './errors.ts';
+import type { Pool } from './pool.ts';
+import { powerOf } from './power.ts';
+import { PROC, type Procedure } from './procedures.ts';
+import { READ_DEADLINE_MS, refOf } from './read-domain.ts';
+import type { DomainRef } from './types.ts';
+
+const GUEST_DEADLINE_MS = 20_000;
+const ACPI_POWER_BUTTON = 1;
+
+export interface GuestVerbOptions {
+  readonly quick: Pool;
+  readonly guest: Pool;
+  readonly cache: DomainCache;
+  readonly log: Log;
+}
+
+export class GuestVerbs {
+  constructor(readonly opts: GuestVerbOptions) {}
+
+  /** By the power button, as a shutdown: by default libvirt would first wait for a guest agent that may hang. */
+  async reboot(uuid: string): Promise<void> {
+    const dom = this.#ref(uuid);
+    await this.#ask(PROC.reboot, { dom, flags: ACPI_POWER_BUTTON }, 'reboot', dom);
+    await this.#readAgain(uuid);
+  }
+
+  async reset(uuid: string): Promise<void> {
+    const dom = this.#ref(uuid);
+    await this.#ask(PROC.reset, { dom, flags: 0 }, 'reset', dom);
+    await this.#readAgain(uuid);
+  }
+
+  async suspend(uuid: string): Promise<void> {
+    const dom = this.#ref(uuid);
+    await this.#ask(PROC.suspend, { dom }, 'suspend', dom);
+    await this.#readAgain(uuid);
+  }
+
+  /** A guest that put itself to sleep is woken: resuming its CPUs would not do. */
+  async resume(uuid: string): Promise<void> {
+    const dom = this.#ref(uuid);
+    try {
+      if ((await this.#power(dom)) === 'suspended') await this.#ask(PROC.wakeUp, { dom, flags: 0 }, 'wake up', dom);
+      else await this.#ask(PROC.resume, { dom }, 'resume', dom);
+    } catch (e) {
+      if (!hasCode(e, CODE.operationInvalid) || (await this.#power(dom)) !== 'running') throw e;
+    }
+    await this.#readAgain(uuid);
+  }
+
+  #ref(uuid: string): DomainRef {
+    return refOf(uuid, this.opts.cache.find(uuid)?.name);
+  }
+
+  async #ask<A, R>(procedure: Procedure<A, R>, args: A, verb: string, dom: DomainRef): Promise<R> {
+    try {
+      return await this.opts.guest.call(procedure, args, `${verb} domain ${dom.name}`, GUEST_DEADLINE_MS);
+    } catch (e) {
+      throw isDeadline(e) ? frozen(verb, dom) : e;
+    }
+  }
+
+  async #power(dom: DomainRef): Promise<DomainPower> {
+    const what = `read the state of domain ${dom.name}`;
+    const state = await this.opts.quick.call(PROC.getState, { dom, flags: 0 }, what, READ_DEADLINE_MS);
+    return powerOf(state.state, state.reason).power;
+  }
+
+  /** The verb is done; if the domain can't be read now, events will bring its state. */
+  async #readAgain(uuid: string): Promise<void> {
+    await this.opts.cache.refresh(uuid, false).catch((e: unknown) => {
+      this.opts.log.debug({ err: e, uuid }, 'a domain could not be read after a change');
+      this.opts.cache.refreshSoon(uuid, false);
+    });
+  }
+}
+
+function frozen(verb: string, { name }: DomainRef): ClusterError {
+  const words = `the QEMU of vm ${name} has not answered for ${GUEST_DEADLINE_MS / 1000} s: it may be frozen, and nobody can tell whether "${verb}" reached it`;
+  return new ClusterError('DEADLINE_EXCEEDED', words);
+}

@@ -1,0 +1,87 @@
+/** Reboot, reset, suspend and resume as people ask for them: what is done, what is left alone, what is refused and why. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import { AppCluster } from '../../../test/harness/app-cluster.ts';
+
+type Verb = 'reboot' | 'reset' | 'suspend' | 'resume';
+
+let c: AppCluster;
+beforeEach(async () => {
+  c = await AppCluster.make();
+  await c.import('base');
+  await c.done(c.clone('web', { host: 'h1' }));
+});
+const vm = () => c.life.vms.get('web');
+const domain = () => c.sim.hosts.host(c.hostId('h1')).domains.get(c.life.state.tables.vms.byName('web')!.uuid);
+const act = (verb: Verb) => c.done(c.life.vms[verb]('web', 'ann'));
+const start = () => c.done(c.life.vms.start('web', 'ann'));
+const line = async (answer: Promise<unknown>): Promise<string> => {
+  const e = (await c.timed(answer).catch((x: unknown) => x)) as { reason: string; message: string };
+  return `${e.reason} ${e.message}`;
+};
+const stop = { force: false, timeoutMs: 0, thenForce: false };
+
+it('suspends a VM, which is shown as paused with the way out, and lets it go on', async () => {
+  await start();
+  expect(await act('suspend')).toBe('succeeded');
+  expect(domain()?.power).toBe('paused');
+  expect(await vm()).toMatchObject({ state: 'paused', vm: { desiredPower: 'on' } });
+  expect(await act('suspend')).toBe('no job');
+  expect(c.life.state.tables.claims.get(c.life.state.tables.vms.byName('web')!.id)?.powered).toBe(true);
+  expect(await act('resume')).toBe('succeeded');
+  expect((await vm()).state).toBe('running');
+  expect(await act('resume')).toBe('no job');
+});
+
+it.each(['reboot', 'reset'] as const)('%s leaves it running, and says so in an event', async (verb) => {
+  await start();
+  expect(await act(verb)).toBe('succeeded');
+  expect((await vm()).state).toBe('running');
+  const said = c.life.state.tables.vms.byName('web')!.desiredPower;
+  expect(said).toBe('on');
+});
+
+describe('what a state forbids is refused in one line with the way out', () => {
+  it.each([
+    ['reboot', 'BAD_STATE vm web is stopped on h1. Start it first (berth vm start web).'],
+    ['reset', 'BAD_STATE vm web is stopped on h1. Start it first (berth vm start web).'],
+    ['suspend', 'BAD_STATE vm web is stopped on h1. Start it first (berth vm start web).'],
+    ['resume', 'BAD_STATE vm web is stopped on h1. Start it first (berth vm start web).'],
+  ] as const)('%s of a stopped one', async (verb, words) => {
+    expect(await line(c.life.vms[verb]('web', 'ann'))).toBe(words);
+  });
+
+  it('start, stop and reboot of a suspended one; by force it stops', async () => {
+    await start();
+    await act('suspend');
+    expect(await line(c.life.vms.start('web', 'ann'))).toBe(
+      'BAD_STATE vm web is paused on h1. Let it go on instead (berth vm resume web).',
+    );
+    expect(await line(c.life.vms.stop('web', stop, 'ann'))).toBe(
+      'BAD_STATE vm web is paused on h1. Its guest hears no power button: resume it first (berth vm resume web), or use --force.',
+    );
+    expect(await line(c.life.vms.reboot('web', 'ann'))).toMatch(/^BAD_STATE vm web is paused .*or reset it\.$/);
+    expect(await c.done(c.life.vms.stop('web', { ...stop, force: true }, 'ann'))).toBe('succeeded');
+    expect((await vm()).state).toBe('stopped');
+  });
+
+  it('of one whose host is away', async () => {
+    await start();
+    c.sim.hosts.cut(c.hostId('h1'));
+    expect(await line(c.life.vms.suspend('web', 'ann'))).toMatch(/^HOST_UNREACHABLE vm web is unknown on h1/);
+  });
+});
+
+it('on a host whose agent is too old, it says which one to upgrade, and does nothing', async () => {
+  await start();
+  const { hosts } = c.sim;
+  const status = hosts.status.bind(hosts);
+  hosts.status = (id) => {
+    const s = status(id);
+    return { ...s, facts: s.facts && { ...s.facts, capabilities: ['console'], agentVersion: '0.1.0' } };
+  };
+  for (const verb of ['reboot', 'reset', 'suspend'] as const)
+    expect(await line(c.life.vms[verb]('web', 'ann'))).toBe(
+      'UNSUPPORTED the agent 0.1.0 of host h1 cannot reboot, reset, suspend or resume a vm (it lacks domain.power): upgrade it, then try again',
+    );
+  expect(domain()?.power).toBe('running');
+});

@@ -1,0 +1,96 @@
+/**
+ * Jobs vm.reboot, vm.reset, vm.suspend and vm.resume: one request to the host, and what people look at next is seen. None of
+ * them changes intent or claims: a suspended VM shall run, and takes as much of its host as before.
+ */
+import type { HostId } from '@berth/shared/model/ids.ts';
+import type { AgentClient, DomainRef, OperationView } from '../hosts/agent-client.ts';
+import type { JobDeps } from './deps.ts';
+import { defineJob, Wait, type JobDef } from './engine/define.ts';
+import { domainRef, getVm } from './making.ts';
+import { insist, settle, untilSeen } from './operate.ts';
+import { hostOfVm, type VmParams } from './vm-start.ts';
+
+type Ask = (agent: AgentClient, operationId: string, domain: DomainRef) => Promise<OperationView>;
+
+interface Verb {
+  readonly kind: string;
+  readonly ask: Ask;
+  /** Until the host reports this one; undefined: nothing to be seen. */
+  readonly after: 'running' | 'paused' | undefined;
+  /** Takes it back. What a guest was told can't be untold, so most have none. */
+  readonly undo?: Ask;
+  /** "rebooted": of the event, which is `vm.rebooted`. */
+  readonly word: string;
+  readonly event: string;
+}
+
+/** QEMU answers in milliseconds; one that is frozen never does. */
+const DEADLINE_MS = 60_000;
+
+function powerJob(verb: Verb): JobDef<VmParams, JobDeps> {
+  const { undo } = verb;
+  const host = (c: { readonly outs: { readonly find: { readonly hostId: HostId } } }): HostId => c.outs.find.hostId;
+  return defineJob<VmParams, JobDeps>(verb.kind, 1)
+    .local('find', { run: ({ tables, params }) => ({ hostId: hostOfVm(getVm(tables, params.vmId)) }) })
+    .remote('ask', {
+      host,
+      deadlineMs: DEADLINE_MS,
+      async run(c) {
+        const vm = getVm(c.tables, c.params.vmId);
+        const op = await settle(c, verb.ask(c.deps.hosts.agent(host(c)), c.opId, domainRef(vm)), 'asking');
+        if (Wait.is(op)) return op;
+        return untilSeen(c, verb.after === undefined || c.deps.hosts.vm(vm.id)?.power === verb.after, 'asking');
+      },
+      ...(undo && {
+        async undo(c) {
+          const ref = domainRef(getVm(c.tables, c.params.vmId));
+          const op = await insist(c, c.undoOpId, (id) => undo(c.deps.hosts.agent(host(c)), id, ref), 'taking it back');
+          return Wait.is(op) ? op : undefined;
+        },
+        // a guest is as its host shows it; nothing is left to remove
+        debts: () => [],
+      }),
+    })
+    .local('record', {
+      run({ tx, tables, params, outs, jobId }) {
+        const { name } = getVm(tables, params.vmId);
+        const message = `vm ${name} ${verb.word} on ${tables.hosts.get(outs.find.hostId)?.name ?? outs.find.hostId}`;
+        tx.event({ type: verb.event, severity: 'info', subjectKind: 'vm', subject: name, message, jobId });
+        return null;
+      },
+    })
+    .build();
+}
+
+export const vmReboot = powerJob({
+  kind: 'vm.reboot',
+  ask: (agent, id, domain) => agent.rebootDomain(id, domain),
+  after: undefined,
+  word: 'was asked to reboot',
+  event: 'vm.rebooting',
+});
+
+export const vmReset = powerJob({
+  kind: 'vm.reset',
+  ask: (agent, id, domain) => agent.resetDomain(id, domain),
+  after: undefined,
+  word: 'reset',
+  event: 'vm.reset',
+});
+
+export const vmSuspend = powerJob({
+  kind: 'vm.suspend',
+  ask: (agent, id, domain) => agent.suspendDomain(id, domain),
+  after: 'paused',
+  undo: (agent, id, domain) => agent.resumeDomain(id, domain),
+  word: 'suspended',
+  event: 'vm.suspended',
+});
+
+export const vmResume = powerJob({
+  kind: 'vm.resume',
+  ask: (agent, id, domain) => agent.resumeDomain(id, domain),
+  after: 'running',
+  word: 'resumed',
+  event: 'vm.resumed',
+});
