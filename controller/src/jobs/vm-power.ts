@@ -7,7 +7,7 @@ import type { AgentClient, DomainRef, OperationView } from '../hosts/agent-clien
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type JobDef } from './engine/define.ts';
 import { domainRef, getVm } from './making.ts';
-import { insist, settle, untilSeen } from './operate.ts';
+import { settle, untilSeen } from './operate.ts';
 import { hostOfVm, type VmParams } from './vm-start.ts';
 
 type Ask = (agent: AgentClient, operationId: string, domain: DomainRef) => Promise<OperationView>;
@@ -17,8 +17,6 @@ interface Verb {
   readonly ask: Ask;
   /** Until the host reports this one; undefined: nothing to be seen. */
   readonly after: 'running' | 'paused' | undefined;
-  /** Takes it back. What a guest was told can't be untold, so most have none. */
-  readonly undo?: Ask;
   /** "rebooted": of the event, which is `vm.rebooted`. */
   readonly word: string;
   readonly event: string;
@@ -27,8 +25,8 @@ interface Verb {
 /** QEMU answers in milliseconds; one that is frozen never does. */
 const DEADLINE_MS = 60_000;
 
+/** Without undo: what a guest was told can't be untold, and a QEMU that did not answer would not hear the undo either. */
 function powerJob(verb: Verb): JobDef<VmParams, JobDeps> {
-  const { undo } = verb;
   const host = (c: { readonly outs: { readonly find: { readonly hostId: HostId } } }): HostId => c.outs.find.hostId;
   return defineJob<VmParams, JobDeps>(verb.kind, 1)
     .local('find', { run: ({ tables, params }) => ({ hostId: hostOfVm(getVm(tables, params.vmId)) }) })
@@ -41,15 +39,6 @@ function powerJob(verb: Verb): JobDef<VmParams, JobDeps> {
         if (Wait.is(op)) return op;
         return untilSeen(c, verb.after === undefined || c.deps.hosts.vm(vm.id)?.power === verb.after, 'asking');
       },
-      ...(undo && {
-        async undo(c) {
-          const ref = domainRef(getVm(c.tables, c.params.vmId));
-          const op = await insist(c, c.undoOpId, (id) => undo(c.deps.hosts.agent(host(c)), id, ref), 'taking it back');
-          return Wait.is(op) ? op : undefined;
-        },
-        // a guest is as its host shows it; nothing is left to remove
-        debts: () => [],
-      }),
     })
     .local('record', {
       run({ tx, tables, params, outs, jobId }) {
@@ -82,7 +71,6 @@ export const vmSuspend = powerJob({
   kind: 'vm.suspend',
   ask: (agent, id, domain) => agent.suspendDomain(id, domain),
   after: 'paused',
-  undo: (agent, id, domain) => agent.resumeDomain(id, domain),
   word: 'suspended',
   event: 'vm.suspended',
 });

@@ -1,0 +1,113 @@
+/** What is done to guests that run, with real libvirt and QEMU: each verb shows in the guest itself, and leaves its process alone. */
+import { execa } from 'execa';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { guestImagePath } from '@berth/deploy/lab/recipe.js';
+import { Cluster } from '../harness/cluster.ts';
+import { describeLab } from '../harness/lab.ts';
+import { machineAddress } from '../harness/lab-address.ts';
+import { eventually, PROGRAMS } from '../harness/processes.ts';
+
+interface Vm {
+  readonly name: string;
+  readonly state: string;
+  readonly stateReason: string;
+}
+
+describeLab('power', { hosts: ['h1'] }, (lab) => {
+  let c: Cluster;
+  let suspendOfFrozen: ReturnType<Cluster['berth']>;
+  beforeAll(async () => {
+    c = await Cluster.start(await machineAddress(lab()));
+    await c.addLabHost(lab().host('h1'));
+    await c.waitUp('h1');
+    await c.ok('image', 'import', guestImagePath(), '--name', 'base');
+    await c.ok('vm', 'clone', 'base', 'web', 'db', 'ice', '--memory', '128MiB', '--label', 'team=a', '--start');
+    // waits for its deadline while other tests run
+    await lab().host('h1').kill('guest=ice,', 'SIGSTOP');
+    suspendOfFrozen = c.berth('vm', 'suspend', 'ice');
+    await c.serial('web', /^berth-facts: .* boots 1 /m);
+    await c.serial('db', /^berth-facts: .* boots 1 /m);
+  }, 180_000);
+  afterAll(() => c?.stop());
+
+  const vm = async (name: string) => (await c.json<Vm[]>('vm', 'list')).find((v) => v.name === name);
+  const qemu = async (name: string) => (await lab().host('h1').pids(`guest=${name},`)).join();
+  const virsh = (...args: string[]) => lab().host('h1').virsh(args);
+  const log = () => c.ok('vm', 'log', 'web');
+
+  /** Types a line at the guest's shell. */
+  async function type(line: string): Promise<void> {
+    const console = execa(process.execPath, [PROGRAMS.berth, 'vm', 'console', 'web'], {
+      env: { BERTH_CONFIG: c.configFile },
+      reject: false,
+    });
+    let heard = '';
+    console.stdout.on('data', (d: Buffer) => (heard += d.toString()));
+    await eventually('the guest answers', async () => {
+      console.stdin.write('\n');
+      return heard.includes('web#');
+    });
+    console.stdin.write(`${line}\n`);
+    await eventually('the guest has it', async () => heard.includes('typed'));
+    console.kill('SIGINT');
+    await console;
+  }
+
+  it('reboots a guest in order and resets one at once: each boots a second time in the same QEMU', async () => {
+    const before = [await qemu('web'), await qemu('db')];
+    expect(await c.ok('vm', 'reboot', 'web')).toMatch(/^vm web asked to reboot on h1 +\[ {2}OK {2}\]$/);
+    expect(await c.ok('vm', 'reset', 'db')).toMatch(/^vm db reset on h1 /);
+    await c.serial('web', /^berth-facts: .* boots 2 /m);
+    await c.serial('db', /^berth-facts: .* boots 2 /m);
+    expect([await qemu('web'), await qemu('db')]).toEqual(before);
+    expect(await vm('web')).toMatchObject({ state: 'running' });
+  });
+
+  it('suspends a guest, which prints nothing until it is resumed', async () => {
+    await type('(while :; do echo tick; usleep 100000; done) & echo ty""ped');
+    await c.serial('web', /tick\s+tick/);
+    expect(await c.ok('vm', 'suspend', 'web')).toMatch(/^vm web suspended /);
+    expect(await virsh('domstate', 'web')).toBe('paused');
+    const silent = await log();
+    expect(await vm('web')).toMatchObject({
+      state: 'paused',
+      stateReason: 'suspended: go on with berth vm resume web',
+    });
+    expect((await c.berth('vm', 'stop', 'web')).err).toMatch(/resume it first \(berth vm resume web\), or use --force/);
+    expect(await c.ok('vm', 'suspend', 'web')).toContain('is suspended already');
+    expect(await log()).toBe(silent);
+    expect(await c.ok('vm', 'resume', 'web')).toMatch(/^vm web runs again on h1 /);
+    await eventually('it prints again', async () => (await log()).length > silent.length);
+    expect(await vm('web')).toMatchObject({ state: 'running' });
+  });
+
+  it('shows what somebody does with virsh in the same words, and undoes it', async () => {
+    await virsh('suspend', 'web');
+    await eventually('it is seen', async () => (await vm('web'))?.state === 'paused');
+    expect((await vm('web'))?.stateReason).toBe('suspended: go on with berth vm resume web');
+    await c.ok('vm', 'resume', 'web');
+    expect(await virsh('domstate', 'web')).toBe('running');
+  });
+
+  it('does it to all that have a label, and to nobody when none has it', async () => {
+    await c.ok('vm', 'label', 'ice', 'team-');
+    expect((await c.ok('vm', 'suspend', '-l', 'team=a')).split('\n').sort()).toEqual([
+      'vm db  suspended                  [  OK  ]',
+      'vm web suspended                  [  OK  ]',
+    ]);
+    expect(await c.berth('vm', 'resume', '-l', 'team=b')).toMatchObject({
+      code: 0,
+      err: 'No VM has labels like team=b.',
+    });
+    expect((await vm('db'))?.state).toBe('paused');
+    expect((await c.berth('vm', 'resume', '--all')).out).toContain('vm db  runs again on h1');
+  });
+
+  it('ends a suspend of a QEMU that is frozen with words, and the VM can still be forced off', async () => {
+    expect((await suspendOfFrozen).err).toMatch(/the QEMU of vm ice has not answered for 20 s: it may be frozen/);
+    await c.ok('vm', 'stop', 'ice', '--force');
+    expect((await c.berth('vm', 'reset', 'ice')).err).toBe(
+      'berth: vm ice is stopped on h1. Start it first (berth vm start ice).',
+    );
+  });
+});
