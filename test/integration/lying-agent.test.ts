@@ -3,7 +3,7 @@
  * its own record alone. Single streams are tested beside controller/src/hosts; here everything is a process, and the others
  * do their work meanwhile.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client, credentials, Metadata, status as Status, type ServiceError } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -13,10 +13,11 @@ import { ImageStatus } from '@berth/proto/agent/v1/image.ts';
 import { OperationState } from '@berth/proto/agent/v1/operation.ts';
 import { Statistics } from '@berth/proto/agent/v1/watch.ts';
 import { VmServiceService } from '@berth/proto/v1/vm.ts';
-import { FakeAgent, GIB } from '@berth/controller/hosts/fake-agent.ts';
-import { Cluster, freePort } from '../harness/cluster.ts';
+import type { FakeAgent, FakeAgentTls } from '@berth/controller/hosts/fake-agent.ts';
+import { Cluster } from '../harness/cluster.ts';
 import { rawDisk } from '../harness/disk-files.ts';
-import { eventually, PROGRAMS, run } from '../harness/processes.ts';
+import { addLiar, SANE } from '../harness/liar.ts';
+import { eventually } from '../harness/processes.ts';
 
 interface Vm {
   readonly id: string;
@@ -25,23 +26,11 @@ interface Vm {
   readonly host: string;
   readonly state: string;
 }
-/** Of `identity/credentials.json`, as the agent keeps it: what its successor at the host's address needs. */
-interface Credentials {
-  readonly hostId: string;
-  readonly control: { readonly keyPem: string; readonly certPem: string };
-  readonly trust: { readonly control: readonly string[] };
-}
-
 const MIB = 2 ** 20;
 const LAST = 2n ** 64n - 1n;
-const SIZE = BigInt(64 * GIB);
-const SANE = {
-  ...{ cpuThreads: 8, memoryBytes: SIZE, diskBytes: SIZE, diskFreeBytes: SIZE },
-  ...{ domainType: 'qemu', bootId: 'boot-1', peerAddress: '127.0.0.1:1', capabilities: ['image.fetch'] },
-};
 let c: Cluster;
 let liar: FakeAgent;
-let tls: { readonly caPem: string; readonly certificatePem: string; readonly keyPem: string };
+let tls: FakeAgentTls;
 let web: Vm;
 let rssBefore: number;
 
@@ -53,7 +42,7 @@ beforeAll(async () => {
   await c.ok('image', 'import', join(c.dir, 'base.img'));
   await c.ok('vm', 'clone', 'base', 'web', '--host', 'h1', '--start');
   web = await vm('web');
-  liar = await addLiar();
+  ({ liar, tls } = await addLiar(c));
   await c.waitUp('liar');
   liar.send({ $case: 'bridge', value: { name: 'br0', up: true, ports: [], addresses: [], owned: false } });
   rssBefore = rss();
@@ -62,24 +51,6 @@ afterAll(async () => {
   liar?.stop();
   await c.stop();
 });
-
-/** Enrolled as any host is; then somebody else's program takes its key. */
-async function addLiar(): Promise<FakeAgent> {
-  const dir = join(c.dir, 'liar');
-  mkdirSync(dir);
-  const port = await freePort('127.0.0.1');
-  writeFileSync(join(dir, 'agent.yaml'), `dataDir: ${dir}\n`);
-  const input = await c.joinToken('liar', `127.0.0.1:${port}`);
-  const enrolled = await run(PROGRAMS.agent, ['enroll', '--config', join(dir, 'agent.yaml')], { input });
-  expect(enrolled.code, enrolled.err).toBe(0);
-  const identity = JSON.parse(readFileSync(join(dir, 'identity/credentials.json'), 'utf8')) as Credentials;
-  const { keyPem, certPem } = identity.control;
-  tls = { caPem: identity.trust.control.join('\n'), certificatePem: certPem, keyPem };
-  const agent = new FakeAgent(identity.hostId, tls);
-  agent.port = port;
-  await agent.start();
-  return agent;
-}
 
 const vm = async (name: string): Promise<Vm> => (await c.json<Vm[]>('vm', 'list')).find((v) => v.name === name)!;
 const rss = (): number =>
@@ -141,7 +112,7 @@ it('numbers that no machine has, and texts that drive a terminal, show on its ow
   expect(listed).not.toMatch(/NaN|Infinity|undefined/);
   expect(await c.ok('host', 'show', 'liar')).not.toMatch(/[\u001b\u0007]/);
   await theOthersWork();
-  liar.send({ $case: 'host', value: HostReport.fromPartial(SANE) });
+  liar.send({ $case: 'host', value: SANE });
 });
 
 it('an operation that never ends, or that it fails, is a matter of its own jobs', async () => {

@@ -28,6 +28,7 @@ export interface PeerLimits {
   readonly attemptsPerMinute: number;
   readonly ticketTtlMs: number;
   readonly tickets: number;
+  readonly ticketsPerPeer: number;
   readonly connectionsPerTicket: number;
 }
 
@@ -40,6 +41,7 @@ const DEFAULTS: PeerLimits = {
   attemptsPerMinute: 120,
   ticketTtlMs: 300_000,
   tickets: 1024,
+  ticketsPerPeer: 64,
   connectionsPerTicket: 4,
 };
 
@@ -85,6 +87,7 @@ class Port implements PeerPort {
       newSecret: options.newSecret ?? newSecret,
       ttlMs: this.limits.ticketTtlMs,
       maxTickets: this.limits.tickets,
+      maxPerPeer: this.limits.ticketsPerPeer,
       maxUsesAtOnce: this.limits.connectionsPerTicket,
     });
     this.unproven = new Slots(this.limits.unproven, this.limits.unprovenPerAddress);

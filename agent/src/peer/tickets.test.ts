@@ -11,12 +11,13 @@ beforeEach(() => void (clock = new SimClock()));
 
 describe('a ticket', () => {
   let made = 0;
-  const book = (over: { maxTickets?: number } = {}): TicketBook =>
+  const book = (over: { maxTickets?: number; maxPerPeer?: number } = {}): TicketBook =>
     new TicketBook({
       clock,
       newSecret: () => `secret-${++made}`,
       ttlMs: 1_000,
       maxTickets: over.maxTickets ?? 10,
+      maxPerPeer: over.maxPerPeer ?? 10,
       maxUsesAtOnce: 2,
     });
   const grant = { digest: 'sha256:aa', peerHostId: 'host-b' };
@@ -50,6 +51,23 @@ describe('a ticket', () => {
     use(b, ticket).release();
     await clock.advance(1_000);
     expect(b.redeem(ticket, 'host-b')).toBe('expired ticket');
+  });
+
+  it('is one of a limited number of its host: newer ones replace those that nobody uses, and only its own', () => {
+    const b = book({ maxTickets: 4, maxPerPeer: 2 });
+    const { ticket: honest } = b.open({ ...grant, peerHostId: 'host-c' });
+    const { ticket: first } = b.open(grant);
+    use(b, first);
+    const { ticket: second } = b.open(grant);
+    const { ticket: third } = b.open(grant);
+    expect(b.redeem(second, 'host-b')).toBe('unknown ticket');
+    for (let i = 0; i < 100; i++) b.open(grant);
+    expect(b.redeem(third, 'host-b')).toBe('unknown ticket');
+    expect(use(b, first)).toMatchObject(grant);
+    expect(b.redeem(honest, 'host-c')).toMatchObject({ peerHostId: 'host-c' });
+    use(b, b.open(grant).ticket);
+    expect(() => b.open(grant)).toThrow(/host host-b already reads as much/);
+    b.open({ ...grant, peerHostId: 'host-d' });
   });
 
   it('serves a limited number of connections, and there is a limited number of tickets', async () => {

@@ -24,6 +24,8 @@ export interface TicketBookOptions {
   /** How long a ticket lives unused, and after the last connection that used it. */
   readonly ttlMs: number;
   readonly maxTickets: number;
+  /** Of one peer: a new one takes the place of its oldest that nobody uses. */
+  readonly maxPerPeer: number;
   readonly maxUsesAtOnce: number;
 }
 
@@ -40,9 +42,10 @@ export class TicketBook {
 
   constructor(private readonly options: TicketBookOptions) {}
 
-  /** Makes a ticket. RESOURCE_BUSY when too many are open. */
+  /** Makes a ticket. RESOURCE_BUSY when too many are open. A peer that has many made gets rid of its own only. */
   open(grant: TicketGrant): { ticket: string; expiresAtMs: number } {
     this.prune();
+    this.makeRoomFor(grant.peerHostId);
     if (this.entries.length >= this.options.maxTickets)
       throw new ClusterError(
         'RESOURCE_BUSY',
@@ -65,6 +68,18 @@ export class TicketBook {
     if (found.uses >= this.options.maxUsesAtOnce) return 'ticket in use too often';
     found.uses += 1;
     return { digest: found.digest, peerHostId, release: this.releaser(found) };
+  }
+
+  private makeRoomFor(peerHostId: string): void {
+    const mine = this.entries.filter((e) => e.peerHostId === peerHostId);
+    if (mine.length < this.options.maxPerPeer) return;
+    const oldest = mine.find((e) => e.uses === 0);
+    if (!oldest)
+      throw new ClusterError(
+        'RESOURCE_BUSY',
+        `host ${peerHostId} already reads as much from this host as one host may; try again when some of it has ended`,
+      );
+    this.entries = this.entries.filter((e) => e !== oldest);
   }
 
   private releaser(entry: Entry): () => void {

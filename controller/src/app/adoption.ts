@@ -39,22 +39,26 @@ export interface AdoptVm {
 
 const MOST = 1_000;
 
+/** By VM: hosts on which a domain runs that says it is that VM, and that the inventory does not have there. */
+type Running = ReadonlyMap<string, readonly HostId[]>;
+
 export class Adoption {
   constructor(private readonly deps: { readonly state: State; readonly hosts: Hosts }) {}
 
   found(): readonly FoundVm[] {
     const { tables } = this.deps.state;
+    const running = this.#running();
     return this.deps.hosts.strays(MOST).flatMap(({ hostId, domain }) => {
       const host = tables.hosts.get(hostId);
       if (!host || !isFound(tables, host, domain) || this.#isOwed(host, domain)) return [];
-      return [{ host, domain, detail: this.#whyNot(host, domain) ?? '' }];
+      return [{ host, domain, detail: this.#whyNot(host, domain, running) ?? '' }];
     });
   }
 
   async adoptVm(request: AdoptVm, user: string): Promise<Vm> {
     const { state, hosts } = this.deps;
     const { host, domain } = this.#pick(request);
-    const why = this.#whyNot(host, domain);
+    const why = this.#whyNot(host, domain, this.#running());
     if (why !== undefined) throw badState(`vm ${domain.name} on ${host.name} cannot be adopted: ${why}`);
     needCapability(host, hosts.status(host.id).facts, 'domain.describe');
     const description = await hosts.agent(host.id).describeDomain({ uuid: domain.uuid, vmId: domain.vmId });
@@ -99,13 +103,10 @@ export class Adoption {
   }
 
   /** A VM of the inventory may move to the host that has it, when its own surely has it not: never two of one. */
-  #whyNot(host: Host, domain: DomainRecord): string | undefined {
+  #whyNot(host: Host, domain: DomainRecord, running: Running): string | undefined {
     const { state, hosts } = this.deps;
-    const elsewhere = hosts.strays(MOST).find((s) => s.domain.vmId === domain.vmId && s.hostId !== host.id);
-    if (elsewhere && isOn(elsewhere.domain)) {
-      const name = state.tables.hosts.get(elsewhere.hostId)?.name ?? elsewhere.hostId;
-      if (isOn(domain)) return `it runs on ${name} too`;
-    }
+    const elsewhere = running.get(domain.vmId)?.find((id) => id !== host.id);
+    if (elsewhere && isOn(domain)) return `it runs on ${state.tables.hosts.get(elsewhere)?.name ?? elsewhere} too`;
     const known = state.tables.vms.get(domain.vmId);
     if (known === undefined) return undefined;
     if (known.uuid !== domain.uuid) return `it says that it is vm ${known.name}, but is another domain`;
@@ -114,6 +115,14 @@ export class Adoption {
     const has = hosts.has(known.hostId);
     if (!has?.complete.has('domains')) return `the inventory has it on ${name}, which does not say whether it has it`;
     return has.domains.has(known.uuid) ? `the inventory has it on ${name}, which has it too` : undefined;
+  }
+
+  /** All of them, however many one host says it has. */
+  #running(): Running {
+    const running = new Map<string, HostId[]>();
+    for (const { hostId, domain } of this.deps.hosts.strays(Number.MAX_SAFE_INTEGER))
+      if (isOn(domain)) running.set(domain.vmId, [...(running.get(domain.vmId) ?? []), hostId]);
+    return running;
   }
 
   #isOwed(host: Host, d: DomainRecord): boolean {

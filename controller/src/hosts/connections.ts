@@ -18,11 +18,10 @@ import type { Connection } from './connection.ts';
 import { agentContext, type TlsIdentity } from './credentials.ts';
 import type { FenceSource } from './fence.ts';
 import { GrpcAgentClient } from './grpc-agent-client.ts';
-import type { DomainRecord } from './decode.ts';
 import { HostLink, type LinkDeps } from './host-link.ts';
 import type { HostHas, Hosts, HostsEvent, HostStatus } from './hosts.ts';
 import { lastSeenVm, seenOf, type SeenHost } from './seen-host.ts';
-import { Misreports } from './misreports.ts';
+import { fairly, Misreports } from './misreports.ts';
 import { OperationBook } from './operations.ts';
 import { statusOf } from './status.ts';
 import { Reports, type PowerEdge } from './reports.ts';
@@ -170,13 +169,11 @@ class Connections implements RunningHosts {
   }
 
   strays(most: number) {
-    const all: { hostId: HostId; domain: DomainRecord }[] = [];
-    for (const hostId of this.misreports.hosts()) {
+    const all = [...this.misreports.hosts()].flatMap((hostId) => {
       const link = this.links.get(hostId);
-      if (link === undefined || all.length >= most) continue;
-      for (const domain of this.misreports.straysOf(hostId, link.record.domains)) all.push({ hostId, domain });
-    }
-    return all.slice(0, most);
+      return link ? [{ hostId, domains: this.misreports.straysOf(hostId, link.record.domains) }] : [];
+    });
+    return fairly(all, most);
   }
 
   vmStatistics(vmId: VmId) {

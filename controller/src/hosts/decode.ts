@@ -171,7 +171,7 @@ export function toOperation(o: Operation): OperationView {
     state,
     error:
       state === 'failed'
-        ? { reason: clip(o.errorReason, 64) || 'INTERNAL', message: clip(o.errorMessage, 2_000), meta: {} }
+        ? { reason: clip(o.errorReason, 64) || 'INTERNAL', message: clip(o.errorMessage, LIMITS.errorChars), meta: {} }
         : undefined,
     doneBytes: bytes(o.progressDoneBytes),
     totalBytes: bytes(o.progressTotalBytes),

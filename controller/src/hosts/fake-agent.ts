@@ -35,6 +35,9 @@ interface Context {
   readonly context?: { readonly operationId: string; readonly fence?: Fence | undefined } | undefined;
 }
 
+/** A promise: it answers when that resolves. */
+type Answering = (operationId: string) => Partial<Operation> | Error | Promise<Partial<Operation>>;
+
 export interface FakeAgentTls {
   readonly caPem: string;
   readonly certificatePem: string;
@@ -56,7 +59,9 @@ export class FakeAgent {
   disguise: ((bytes: Buffer) => Buffer) | undefined;
   sources = ['domains', 'volumes', 'images', 'bridges'];
   /** What operations answer: by the method's name, or success. */
-  readonly answers = new Map<string, (operationId: string) => Partial<Operation> | Error>();
+  readonly answers = new Map<string, Answering>();
+  /** Where it says that an image can be had from it, and with which ticket; undefined: from nobody. */
+  exports: { readonly ticket: string; readonly address: string } | undefined;
   serialLog = 'hello from the guest\n';
   silent = false;
   /** Its snapshots never end. */
@@ -102,8 +107,9 @@ export class FakeAgent {
       importImage: this.operation('importImage'),
       fetchImage: this.operation('fetchImage'),
       removeImage: this.operation('removeImage'),
-      offerSource: refuse,
-      openExport: refuse,
+      offerSource: (_: unknown, done: sendUnaryData<object>) => done(null, {}),
+      openExport: (q: unknown, done: sendUnaryData<object>) =>
+        this.exports ? done(null, this.exports) : refuse(q, done as sendUnaryData<never>),
       listImages: refuse,
     });
     server.addService(OperationServiceService, {
@@ -224,10 +230,10 @@ export class FakeAgent {
   }
 
   private operation(method: string) {
-    return (call: ServerUnaryCall<Context, Operation>, done: sendUnaryData<Operation>) => {
+    return async (call: ServerUnaryCall<Context, Operation>, done: sendUnaryData<Operation>) => {
       const operationId = call.request.context?.operationId ?? '';
       this.calls.push({ method, operationId, fence: call.request.context?.fence });
-      const answer = this.answers.get(method)?.(operationId);
+      const answer = await this.answers.get(method)?.(operationId);
       if (answer instanceof Error) return done(answer);
       done(null, Operation.fromPartial({ id: operationId, state: OperationState.SUCCEEDED, ...answer }));
     };

@@ -22,6 +22,7 @@ import { openConsole, readLog, sendUpload } from './agent-streams.ts';
 import type { Connection, Method } from './connection.ts';
 import { toDescription, toOperation } from './decode.ts';
 import type { FenceSource } from './fence.ts';
+import { tame } from './limits.ts';
 
 const READ_MS = 10_000;
 const CHANGE_MS = 60_000;
@@ -199,7 +200,7 @@ export class GrpcAgentClient implements AgentClient {
 
   private readonly translate = (e: unknown): Error => {
     if (isClusterError(e)) return e;
-    return fromStatus(e as ServiceError, 'HOST_UNREACHABLE', `host ${this.o.name()}`);
+    return fromStatus(tame(e as ServiceError), 'HOST_UNREACHABLE', `host ${this.o.name()}`);
   };
 }
 

@@ -15,7 +15,7 @@ import { Connection } from './connection.ts';
 import { clockFault, connectFault, REVOKED, type LinkFault } from './faults.ts';
 import type { FenceSource } from './fence.ts';
 import { Intake } from './intake.ts';
-import { CONNECT_TIMEOUT_MS, SILENCE_MS, SNAPSHOT_TIMEOUT_MS } from './limits.ts';
+import { CONNECT_TIMEOUT_MS, SILENCE_MS, SNAPSHOT_TIMEOUT_MS, tame } from './limits.ts';
 import type { SeenHost } from './seen-host.ts';
 import { HostRecord, type Applied } from './record.ts';
 
@@ -169,7 +169,7 @@ export class HostLink {
       snapshot: () => void this.settle(connection),
       broken: (why) => current() && this.drop({ kind: 'unreachable', reason: why }),
     });
-    stream.on('error', (e: ServiceError) => current() && this.drop(this.faultOf(e, connection)));
+    stream.on('error', (e: ServiceError) => current() && this.drop(this.faultOf(tame(e), connection)));
     stream.on('end', () => current() && this.drop({ kind: 'unreachable', reason: 'its agent ended the connection' }));
   }
 

@@ -74,3 +74,22 @@ export class Misreports {
     return true;
   }
 }
+
+interface Stray {
+  readonly hostId: HostId;
+  readonly domain: DomainRecord;
+}
+
+/** At most so many, and of each host its share: one that says it has thousands must not hide what the others have. */
+export function fairly(
+  all: readonly { readonly hostId: HostId; readonly domains: readonly DomainRecord[] }[],
+  most: number,
+): readonly Stray[] {
+  const fewestFirst = [...all].sort((a, b) => a.domains.length - b.domains.length);
+  let left = most;
+  return fewestFirst.flatMap(({ hostId, domains }, i) => {
+    const share = domains.slice(0, Math.ceil(left / (fewestFirst.length - i)));
+    left -= share.length;
+    return share.map((domain) => ({ hostId, domain }));
+  });
+}

@@ -28,6 +28,8 @@ type Remote<Outs = object> = RemoteContext<FetchParams, Outs, JobDeps>;
 
 /** Nobody who has the image can be reached: look again this often, give up after so long. */
 const NO_SOURCE_MS = 5_000;
+/** A host that turns sources down as fast as they come gets another this often: tickets cost those who give them. */
+const NEXT_OFFER_MS = 500;
 const DEADLINE_MS = 24 * 3_600_000;
 
 function available(tables: Tables, imageId: ImageId): Image & { digest: string } {
@@ -54,11 +56,15 @@ interface Sources {
   offered: Set<HostId>;
   /** Something else came while these were the source. */
   readonly suspects: Set<HostId>;
+  /** How often each was asked. */
+  readonly asked: Map<HostId, number>;
+  /** When the next one may be offered. */
+  nextAtMs: number;
 }
 
 function sourcesOf(c: Remote): Sources {
   const noted = c.notes.get('sources') as Sources | undefined;
-  const sources = noted ?? { offered: new Set(), suspects: new Set() };
+  const sources = noted ?? { offered: new Set(), suspects: new Set(), asked: new Map(), nextAtMs: 0 };
   c.notes.set('sources', sources);
   return sources;
 }
@@ -95,19 +101,24 @@ const holdersOf = (c: Context): readonly HostId[] =>
     .map((copy) => copy.hostId)
     .filter((id) => id !== c.params.hostId);
 
-/** Asks one holder after another, another one first at each try, so that a holder that fails us is not asked for ever. */
+/** Asks one holder after another, first those that were asked least, so that one that fails us is not asked for ever. */
 async function offer(c: Remote, sources: Sources, name: string, digest: string): Promise<Wait> {
   const { hostId } = c.params;
+  const why = `copying image ${name} to ${nameOf(c, hostId)}`;
+  const early = sources.nextAtMs - c.nowMs;
+  if (early > 0 && early <= NEXT_OFFER_MS) return wait(early, why);
+  sources.nextAtMs = c.nowMs + NEXT_OFFER_MS;
   const holders = holdersOf(c);
   const up = byLoad(
     c,
     holders.filter((id) => !sources.suspects.has(id)),
   );
-  for (let i = 0; i < up.length; i++) {
-    const peer = up[(i + c.attempt - 1) % up.length] as HostId;
+  const asked = (id: HostId): number => sources.asked.get(id) ?? 0;
+  for (const peer of [...up].sort((a, b) => asked(a) - asked(b))) {
+    sources.asked.set(peer, asked(peer) + 1);
     if (!(await offered(c, peer, digest))) continue;
     sources.offered.add(peer);
-    return wait(pollMs(c.attempt), `copying image ${name} to ${nameOf(c, hostId)}`);
+    return wait(pollMs(c.attempt), why);
   }
   const names = holders.map((id) => nameOf(c, id)).join(', ');
   return wait(NO_SOURCE_MS, `no host that has image ${name} can serve it now (${names || 'there is none'})`);

@@ -136,7 +136,7 @@ async function vmOf(o: { power?: Vm['desiredPower']; policy?: RunPolicy } = {}):
 
 describe('the intended power of a vm', () => {
   const see = async (vm: Vm, e: Partial<PowerEdge>) => {
-    new PowerFollower(state, silentLog).see({
+    new PowerFollower(state, new SimClock(), silentLog).see({
       vmId: vm.id,
       hostId,
       before: 'running',
@@ -199,7 +199,7 @@ describe('the intended power of a vm', () => {
       const vm = await vmOf();
       const job = aJob({ locks: [`vm/${vm.id}:exclusive`] });
       await state.update((tx) => tx.jobs.put(job));
-      const follower = new PowerFollower(state, silentLog);
+      const follower = new PowerFollower(state, new SimClock(), silentLog);
       const end = follower.follow({ vm: () => ({ vmId: vm.id, hostId, power, reason: '', seenAtMs: 0 }) });
       follower.see({ vmId: vm.id, hostId, before: 'running', after: 'stopped', reason: 'shutdown' });
       await state.update((tx) => tx.jobs.put({ ...job, state: 'failed', locks: [], endedAtMs: 1 }));
@@ -209,6 +209,28 @@ describe('the intended power of a vm', () => {
       end();
     }
   });
+});
+
+it('is followed now and then when a vm comes and goes without end, and its last change counts', async () => {
+  const vm = await vmOf({ power: 'off' });
+  const clock = new SimClock();
+  const follower = new PowerFollower(state, clock, silentLog);
+  let power: PowerEdge['after'] = 'stopped';
+  const end = follower.follow({ vm: () => ({ vmId: vm.id, hostId, power, reason: '', seenAtMs: 0 }) });
+  const turn = async (after: PowerEdge['after']) => {
+    follower.see({ vmId: vm.id, hostId, before: power, after, reason: 'shutdown' });
+    power = after;
+    await state.settled();
+  };
+  for (let i = 0; i < 100; i++) await turn(i % 2 ? 'stopped' : 'running');
+  await turn('running');
+  expect((await messages()).length).toBe(20);
+  expect(state.tables.vms.get(vm.id)?.desiredPower).toBe('off');
+  await clock.advance(30_000);
+  await state.settled();
+  expect(state.tables.vms.get(vm.id)?.desiredPower).toBe('on');
+  expect((await messages()).length).toBe(21);
+  end();
 });
 
 describe('a vm with a run policy', () => {

@@ -32,7 +32,7 @@ export class Reconcilers {
 
   constructor(private readonly deps: ReconcilerDeps) {
     this.debts = new Debts(deps);
-    this.power = new PowerFollower(deps.state, deps.log);
+    this.power = new PowerFollower(deps.state, deps.clock, deps.log);
   }
 
   /** What the connections call. */

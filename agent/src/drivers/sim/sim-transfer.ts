@@ -8,7 +8,8 @@ import type { SimHost, SimImage } from '@berth/shared/sim/sim-host.ts';
 import type { LongWork } from '../disks.ts';
 
 const RETRY_MS = 50;
-const SILENCE_MS = 2_000;
+/** Longer than the tunnel takes to find a peer silent and ask for another: QEMU waits as long as it takes. */
+const SILENCE_MS = 30_000;
 
 /** Images that others read, each served once. */
 export class SimImageServers {
