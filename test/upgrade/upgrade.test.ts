@@ -1,12 +1,16 @@
 /** What any release has left on disk opens in this version, with everything in it; a migration that ends badly changes nothing. */
-import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadIdentity } from '@berth/agent/enroll/identity-store.ts';
 import { Ledger } from '@berth/agent/operations/ledger.ts';
 import { checkDatabase } from '@berth/controller/backup/database-check.ts';
+import { openDatabase } from '@berth/controller/state/sqlite/connection.ts';
 import { Sqlite } from '@berth/controller/state/sqlite/library.ts';
+import { MIGRATIONS } from '@berth/controller/state/sqlite/migrations.ts';
+import { chain } from '@berth/shared/errors/cluster-error.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import { findRoot } from '@berth/deploy/setup/root.js';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
@@ -83,6 +87,15 @@ describe.each([...released, 'today'])('what version %s has left', (version) => {
   });
 });
 
+function namesIn(path: string): string[] {
+  const db = new Sqlite(path);
+  try {
+    return db.prepare('SELECT name FROM vms ORDER BY id').pluck().all() as string[];
+  } finally {
+    db.close();
+  }
+}
+
 describe('a database', () => {
   it('is byte for byte as it was after a migration was killed in its middle, and opens again', async () => {
     const dir = copyOf('today');
@@ -98,6 +111,105 @@ describe('a database', () => {
     await child;
     expect(readFileSync(path).equals(before)).toBe(true);
     expect(checkDatabase(path)).toEqual(facts);
+  });
+
+  it(
+    'is the old one or the new one, and nothing between, whenever the migration is killed',
+    { timeout: 180_000 },
+    async () => {
+      const program = await bundled('test/upgrade/slow-migration.ts');
+      const known = MIGRATIONS.at(-1)!.version;
+      const rows = 1_500;
+      const ended = new Set<string>();
+      // from before it begins until after it has ended: the later ones meet the commit and what is done after it
+      for (let ms = 0; ms <= 3_000 && !(ended.has('new') && ms > 2_000); ms += 200) {
+        const path = join(copyOf('today'), 'controller', 'berth.db');
+        const [file, facts, names] = [readFileSync(path), checkDatabase(path), namesIn(path)];
+        const child = execa('node', [program, path, String(rows)], { reject: false });
+        await once(child.stdout, 'data');
+        await systemClock.sleep(ms); // the moment is what is tried, not waited for
+        child.kill('SIGKILL');
+        await child;
+        const db = new Sqlite(path);
+        expect(db.pragma('integrity_check', { simple: true })).toBe('ok');
+        const version = db.pragma('user_version', { simple: true });
+        const big = version === known ? 0 : (db.prepare('SELECT count(*) FROM big').pluck().get() as number);
+        db.close();
+        ended.add(version === known ? 'old' : 'new');
+        if (version === known) {
+          expect(readFileSync(path).equals(file)).toBe(true);
+          expect(checkDatabase(path)).toEqual(facts);
+        } else {
+          expect([version, big]).toEqual([known + 1, rows]);
+          expect(namesIn(path)).toEqual(names.map((n) => `${n}-migrated`));
+        }
+      }
+      expect(ended.has('old')).toBe(true);
+    },
+  );
+
+  it.skipIf(process.getuid?.() !== 0)(
+    'is byte for byte as it was after the disk was full in the middle of a migration',
+    async () => {
+      const from = join(copyOf('today'), 'controller', 'berth.db');
+      const dir = join(temporary.path, 'small-disk');
+      mkdirSync(dir);
+      await execa('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', dir]);
+      try {
+        const path = join(dir, 'berth.db');
+        cpSync(from, path);
+        const r = await execa('node', [await bundled('test/upgrade/slow-migration.ts'), path], { reject: false });
+        expect(r.exitCode).toBe(1);
+        expect(r.stderr).toMatch(
+          /could not be migrated from schema \d+ to \d+; it is as it was \(database or disk is full\)/,
+        );
+        expect(readFileSync(path).equals(readFileSync(from))).toBe(true);
+        expect(readdirSync(dir).filter((f) => !f.endsWith('.pid'))).toEqual(['berth.db']);
+        expect(checkDatabase(path)).toEqual(checkDatabase(from));
+      } finally {
+        await execa('umount', [dir]);
+      }
+    },
+  );
+
+  it('with a row that belongs to nothing is not migrated, in one line, and stays as it is', () => {
+    const path = join(copyOf('today'), 'controller', 'berth.db');
+    const db = new Sqlite(path);
+    db.pragma('foreign_keys = OFF');
+    db.prepare("INSERT INTO claims VALUES ('vm-none', 'host-none', 1, 1, 1, 1, '{}')").run();
+    db.close();
+    const before = readFileSync(path);
+    const migrations = [
+      ...MIGRATIONS,
+      { version: MIGRATIONS.at(-1)!.version + 1, sql: 'CREATE TABLE x (a TEXT) STRICT' },
+    ];
+    expect(() => openDatabase({ path, pid: 1, migrations })).toThrow(
+      /could not be migrated .*; it is as it was \(rows refer to rows that do not exist/,
+    );
+    expect(readFileSync(path).equals(before)).toBe(true);
+  });
+
+  it('with pages that are damaged is not migrated, and stays as it is', () => {
+    const path = join(copyOf('today'), 'controller', 'berth.db');
+    const file = readFileSync(path);
+    const size = file.readUInt16BE(16);
+    let refused = 0;
+    for (let page = 1; page * size < file.length; page++) {
+      const damaged = Buffer.from(file);
+      damaged.fill(0x5a, page * size, page * size + 100);
+      writeFileSync(path, damaged);
+      const sql =
+        "UPDATE vms SET name = name || '-x'; UPDATE hosts SET name = name || '-x'; DELETE FROM events; DELETE FROM audit;";
+      const migrations = [...MIGRATIONS, { version: MIGRATIONS.at(-1)!.version + 1, sql }];
+      try {
+        openDatabase({ path, pid: 1, migrations }).close();
+      } catch (e) {
+        refused++;
+        expect(chain(e)).toMatch(/it is as it was|is not a usable database/);
+        expect(readFileSync(path).equals(damaged), `page ${page}`).toBe(true);
+      }
+    }
+    expect(refused).toBeGreaterThan(3);
   });
 
   it('of a newer version is refused in one line, and stays as it is', async () => {

@@ -18,6 +18,7 @@ export function checkDatabase(path: string): DatabaseFacts {
     if (problems !== 'ok') throw badState(`its database is damaged: ${String(problems).split('\n')[0]}`);
     if ((db.pragma('foreign_key_check') as unknown[]).length > 0)
       throw badState('its database is damaged: rows refer to rows that do not exist');
+    checkBodies(db);
     return { schema, ...factsOf(db) };
   } catch (e) {
     if ((e as { code?: string }).code?.startsWith('SQLITE_')) throw badState(`its database is damaged (${chain(e)})`);
@@ -25,6 +26,18 @@ export function checkDatabase(path: string): DatabaseFacts {
   } finally {
     db?.close();
   }
+}
+
+/** Whether what a controller will read as JSON is some. */
+function checkBodies(db: Database): void {
+  const bodies = db
+    .prepare(
+      "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND c.name = 'body' ORDER BY 1",
+    )
+    .pluck()
+    .all() as string[];
+  const bad = bodies.find((t) => db.prepare(`SELECT 1 FROM "${t}" WHERE NOT json_valid(body) LIMIT 1`).get());
+  if (bad !== undefined) throw badState(`its database is damaged: table ${bad} has a row that cannot be read`);
 }
 
 function factsOf(db: Database): Omit<DatabaseFacts, 'schema'> {

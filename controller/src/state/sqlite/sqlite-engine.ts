@@ -1,6 +1,6 @@
 /** The durable engine over SQLite: the main thread's side of the worker. Encodes batches, decodes rows; no SQL. */
 import { Worker } from 'node:worker_threads';
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { badState, chain, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { isReason } from '@berth/shared/errors/reasons.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
 import type { Job, JobEvent, Json } from '@berth/shared/model/job.ts';
@@ -88,12 +88,23 @@ export class SqliteEngine implements DurableEngine {
   }
 
   #receive(m: FromWorker): void {
-    if ('table' in m) return this.#loadRows(m.table, m.json);
-    if ('jobEvents' in m) return this.#loadJobEvents(m.jobEvents);
+    if ('table' in m) return this.#loadPart(m.table, () => this.#loadRows(m.table, m.json));
+    if ('jobEvents' in m) return this.#loadPart('job_events', () => this.#loadJobEvents(m.jobEvents));
     const waiting = this.#waiting.get(m.id);
     this.#waiting.delete(m.id);
     if ('value' in m) waiting?.resolve(m.value as never);
     else waiting?.reject(toError(m.error));
+  }
+
+  /** Rows that nobody of ours wrote so: nothing begins with a part of an inventory. */
+  #loadPart(table: string, load: () => void): void {
+    if (this.#gone) return;
+    try {
+      load();
+    } catch (e) {
+      const words = `the database is damaged: table ${table} has a row that cannot be read (${chain(e)})`;
+      this.#fail(badState(`${words}. Put a backup back (berth-controller restore); the file is as it was`));
+    }
   }
 
   #loadRows(table: Parameters<LoadSink['rows']>[0], json: string): void {

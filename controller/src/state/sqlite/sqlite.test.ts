@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Job } from '@berth/shared/model/job.ts';
 import { expectGolden } from '@berth/test/harness/golden.ts';
 import { sqliteWorkerFile } from '@berth/test/harness/sqlite-worker.ts';
+import { checkDatabase } from '../../backup/database-check.ts';
 import { openState } from '../open-state.ts';
 import { aHost, aJob, anImage, aVm } from '../samples.ts';
 import type { State } from '../state.ts';
@@ -105,6 +106,23 @@ test('a path without a database, and a file that is none, are refused in words',
   initState({ path, clock });
   copyFileSync(new URL(import.meta.url), path);
   await expect(open()).rejects.toThrow('is not a usable database');
+});
+
+test.each(['{', '', 'x'])('a row whose body is %j is told in one line, and the file stays as it is', async (body) => {
+  initState({ path, clock });
+  const state = await open();
+  await state.update((tx) => tx.hosts.put(aHost({ name: 'a' })));
+  await state.close();
+  const db = new Sqlite(path);
+  db.prepare('UPDATE hosts SET body = ?').run(body);
+  db.close();
+  const before = readFileSync(path);
+  await expect(open()).rejects.toMatchObject({
+    reason: 'BAD_STATE',
+    message: expect.stringMatching(`^the database is damaged: table hosts has a row that cannot be read`) as string,
+  });
+  expect(readFileSync(path).equals(before)).toBe(true);
+  expect(() => checkDatabase(path)).toThrow('table hosts has a row that cannot be read');
 });
 
 test('events are read newest last, in whole revisions, by subject', async () => {
