@@ -24,7 +24,12 @@ export const SANE = HostReport.fromPartial({
   ...{ domainType: 'qemu', bootId: 'boot-1', peerAddress: '127.0.0.1:1', capabilities: ['image.fetch'] },
 });
 
-export async function addLiar(c: Cluster, name = 'liar'): Promise<{ liar: FakeAgent; tls: FakeAgentTls }> {
+/** @param prepare what it is to be like, before anybody has seen it. */
+export async function addLiar(
+  c: Cluster,
+  name = 'liar',
+  prepare?: (agent: FakeAgent) => void,
+): Promise<{ liar: FakeAgent; tls: FakeAgentTls }> {
   const dir = join(c.dir, name);
   mkdirSync(dir);
   const port = await freePort('127.0.0.1');
@@ -37,6 +42,7 @@ export async function addLiar(c: Cluster, name = 'liar'): Promise<{ liar: FakeAg
   const tls = { caPem: identity.trust.control.join('\n'), certificatePem: certPem, keyPem };
   const liar = new FakeAgent(identity.hostId, tls);
   liar.port = port;
+  prepare?.(liar);
   await liar.start();
   return { liar, tls };
 }

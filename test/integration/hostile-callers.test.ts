@@ -233,10 +233,18 @@ it('connections that say nothing after the handshake, or before it, hold nothing
     const socket = connectTls({ host, port: Number(port), ...tls() });
     socket.on('error', () => undefined);
     if (i % 2 === 0) socket.once('secureConnect', () => socket.write(randomBytes(100)));
+    socket.resume(); // who does not read does not see the end
     sockets.push(socket);
   }
+  const idle = session();
+  idle.on('stream', () => undefined);
   await alive();
-});
+  // half-open: the other side of these is gone, for all that the controller can know, and answers no ping
+  const silent = sockets.slice();
+  await eventually('they are closed in time', async () => silent.every((s) => s.closed), 90_000);
+  expect(idle.closed).toBe(false);
+  await alive();
+}, 120_000);
 
 it('and its memory is bounded', async () => {
   for (const s of sessions.splice(0)) s.destroy();

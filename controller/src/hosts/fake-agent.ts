@@ -54,6 +54,7 @@ export class FakeAgent {
   domains: DomainStatus[] = [];
   /** What it still keeps when a snapshot is asked for. */
   operations: Operation[] = [];
+  version = '0.1.0';
   capabilities = ['image.fetch', 'serial-log', 'console', 'domain.describe', 'domain.power'];
   /** Changes every message that it sends, as bytes: what a newer version might say. */
   disguise: ((bytes: Buffer) => Buffer) | undefined;
@@ -95,13 +96,13 @@ export class FakeAgent {
       suspendDomain: this.operation('suspendDomain'),
       resumeDomain: this.operation('resumeDomain'),
     });
-    server.addService(VolumeServiceService, {
+    server.addService(this.disguised(VolumeServiceService), {
       ensureVolume: this.operation('ensureVolume'),
       ensureSeed: this.operation('ensureSeed'),
       removeVolume: this.operation('removeVolume'),
       listVolumes: refuse,
     });
-    server.addService(ImageServiceService, {
+    server.addService(this.disguised(ImageServiceService), {
       upload: (call: ServerReadableStream<UploadRequest, UploadResponse>, done: sendUnaryData<UploadResponse>) =>
         this.upload(call, done),
       importImage: this.operation('importImage'),
@@ -112,7 +113,7 @@ export class FakeAgent {
         this.exports ? done(null, this.exports) : refuse(q, done as sendUnaryData<never>),
       listImages: refuse,
     });
-    server.addService(OperationServiceService, {
+    server.addService(this.disguised(OperationServiceService), {
       getOperation: refuse,
       cancelOperation: (call: ServerUnaryCall<CancelOperationRequest, Operation>, done: sendUnaryData<Operation>) => {
         this.calls.push({
@@ -204,6 +205,7 @@ export class FakeAgent {
       domainType: 'qemu',
       bootId: 'boot-1',
       peerAddress: '127.0.0.1:7445',
+      agentVersion: this.version,
       capabilities: this.capabilities,
     });
   }
