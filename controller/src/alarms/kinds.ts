@@ -3,11 +3,13 @@
  * A new kind is one entry of a table below. When alarms are raised and cleared is watcher.ts's.
  */
 import type { AlarmSeverity } from '@berth/shared/model/alarm.ts';
+import type { Certificate } from '@berth/shared/model/certificate.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
 import type { Job } from '@berth/shared/model/job.ts';
 import { vmState, type Vm } from '@berth/shared/model/vm.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
+import { formatAge } from '@berth/shared/units/duration.ts';
 import type { Hosts, HostStatus } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 
@@ -23,6 +25,7 @@ export interface Look {
   /** Of the controller's own data directory; undefined when that could not be asked. */
   readonly ownDisk: Space | undefined;
   readonly dataDir: string;
+  readonly nowMs: number;
   /** Running domains that say they are a VM and are not on the VM's own host, by the VM's id. */
   readonly strays: ReadonlyMap<string, readonly Host[]>;
 }
@@ -55,6 +58,7 @@ const LONG_MS = 120_000;
 export const HOST_KINDS: readonly AlarmKind<Host>[] = [
   { kind: 'host-unreachable', severity: 'critical', raiseAfterMs: 10_000, look: unreachable },
   { kind: 'host-certificate-fault', severity: 'critical', raiseAfterMs: SHORT_MS, look: certificateFault },
+  { kind: 'host-certificate-ending', severity: 'warning', raiseAfterMs: LONG_MS, look: certificateEnding },
   { kind: 'host-libvirt-away', severity: 'critical', raiseAfterMs: SHORT_MS, look: libvirtAway },
   { kind: 'host-pool-full', severity: 'warning', raiseAfterMs: SHORT_MS, look: poolFull },
   { kind: 'host-cleanup-overdue', severity: 'warning', raiseAfterMs: LONG_MS, look: cleanupOverdue },
@@ -95,8 +99,31 @@ function certificateFault(host: Host, { hosts }: Look): Answer {
   if (state !== 'certificate-fault') return undefined;
   return {
     message: `host ${host.name} is not trusted: ${reason}`,
-    advice: `Compare the clocks, or enrol it again with a token of: berth host token ${host.name}`,
+    advice: `Compare the clocks, or enrol it again with a token of: berth host re-enroll ${host.name}`,
     sinceMs,
+  };
+}
+
+/** They are renewed at two thirds of their life: half of what is left then was not enough. */
+const lateAtMs = (c: Certificate): number => Math.ceil(c.notAfterMs - (c.notAfterMs - c.notBeforeMs) / 6);
+
+function certificateEnding(host: Host, { tables, hosts, nowMs }: Look): Answer {
+  const { state } = hosts.status(host.id);
+  if (state === 'enrolling' || state === 'certificate-fault') return undefined;
+  const ending = tables.certificates.byHost(host.id).filter((c) => c.state === 'active' && nowMs >= lateAtMs(c));
+  const [first] = [...ending].sort((a, b) => a.notAfterMs - b.notAfterMs);
+  if (first === undefined) return undefined;
+  const left = first.notAfterMs - nowMs;
+  const away = isKnown(hosts.status(host.id)) ? 'was not renewed' : `cannot be renewed while it is ${state}`;
+  return {
+    message:
+      left > 0
+        ? `the ${first.purpose} certificate of host ${host.name} ends in ${formatAge(left)}, and ${away}`
+        : `the ${first.purpose} certificate of host ${host.name} ended ${formatAge(-left)} ago while it was ${state}`,
+    advice: isKnown(hosts.status(host.id))
+      ? `Look at what its agent says: berth event list --subject ${host.name}`
+      : `Bring it back in time, or enrol it again then: berth host re-enroll ${host.name}`,
+    sinceMs: lateAtMs(first),
   };
 }
 

@@ -1,5 +1,6 @@
 import { beforeEach, expect, it } from 'vitest';
 import type { Host } from '@berth/shared/model/host.ts';
+import type { Certificate } from '@berth/shared/model/certificate.ts';
 import { SimClock } from '@berth/shared/sim/sim-clock.ts';
 import { listAlarms } from '../app/alarms.ts';
 import type { HostStatus } from '../hosts/hosts.ts';
@@ -103,6 +104,36 @@ it('keeps an alarm over a restart, and raises it no second time', async () => {
   await after(0);
   await after(20_000);
   expect(await told()).toEqual(['alarm.raised']);
+});
+
+it('warns of a certificate that was not renewed in time, of a host that is away too, until it is or has run out', async () => {
+  const day = 86_400_000;
+  const certificate: Certificate = {
+    ...{ serial: '0a', purpose: 'control', hostId: host.id, subject: 'h1', issuerPin: '', state: 'active' },
+    ...{ notBeforeMs: clock.now(), notAfterMs: clock.now() + 12 * day, revokedAtMs: undefined, why: undefined },
+  };
+  await state.update((tx) => tx.certificates.put(certificate));
+  await after(0);
+  await after(10 * day - 60_000);
+  expect(await after(30_000)).toEqual([]);
+  await after(40_000);
+  expect(await after(130_000)).toEqual(['warning host-certificate-ending h1']);
+  const words = () =>
+    listAlarms(state.tables, { subjectKind: '', subject: '' }).map((a) => `${a.message}. ${a.advice}`);
+  expect(words()[0]).toMatch(/^the control certificate of host h1 ends in 1 d, and was not renewed\. .*event list/);
+  await state.update((tx) => tx.certificates.put({ ...certificate, state: 'replaced' }));
+  await after(0);
+  expect(await after(7_000)).toEqual([]);
+
+  status = { ...status, state: 'unreachable' };
+  await state.update((tx) => tx.certificates.put(certificate));
+  await after(0);
+  expect(await after(130_000)).toEqual(['critical host-unreachable h1', 'warning host-certificate-ending h1']);
+  expect(words()[1]).toMatch(/cannot be renewed while it is unreachable\. .*berth host re-enroll h1$/);
+  status = { ...status, state: 'certificate-fault' };
+  await after(2 * day);
+  expect(await after(7_000)).toEqual(['critical host-certificate-fault h1']);
+  expect(words()[0]).toMatch(/berth host re-enroll h1$/);
 });
 
 it('forgets the alarms of what is gone', async () => {

@@ -97,7 +97,13 @@ export class AlarmWatcher {
 
   private async findAll(ownDiskSpace: Space | undefined) {
     const { tables } = this.deps.state;
-    const world: Look = { ...this.deps, tables, ownDisk: ownDiskSpace, strays: this.strays() };
+    const world: Look = {
+      ...this.deps,
+      nowMs: this.deps.clock.now(),
+      tables,
+      ownDisk: ownDiskSpace,
+      strays: this.strays(),
+    };
     const found = new Map<string, Found>();
     const unknown = new Set<string>();
     const ask = <O>(kinds: readonly AlarmKind<O>[], object: O, of: readonly [AlarmSubject, string, string]) => {
