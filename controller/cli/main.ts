@@ -8,7 +8,7 @@ import type { Api } from './core/api.ts';
 import type { Context } from './core/context.ts';
 import type { Upkeep } from './core/upkeep.ts';
 import { errorText, EXIT, exitCode } from './core/exit.ts';
-import { buildProgram, usageError, type HelpShown } from './program.ts';
+import { buildProgram, helpOnlyForKnown, usageError, type HelpShown } from './program.ts';
 
 /** As a shell reports a program that ended by SIGINT. */
 const INTERRUPTED = 130;
@@ -56,7 +56,7 @@ async function main(words: readonly string[]): Promise<number> {
     const [first, second, ...typed] = words;
     if (first === 'completion' && second === 'words')
       await complete(await context(contextIn(typed)), commands, Object.keys(NOUNS), typed);
-    else await program.parseAsync(words, { from: 'user' });
+    else await program.parseAsync(helpOnlyForKnown(words, program), { from: 'user' });
     return stop.signal.aborted ? INTERRUPTED : worst;
   } catch (e) {
     if (stop.signal.aborted) return INTERRUPTED;

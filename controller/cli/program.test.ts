@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { expectGolden } from '../../test/harness/golden.ts';
 import { commandsFor, NOUNS } from './commands.ts';
 import type { Command, Flags } from './core/command.ts';
-import { buildProgram, usageError } from './program.ts';
+import { buildProgram, helpOnlyForKnown, usageError } from './program.ts';
 
 const COMMANDS = await commandsFor(Object.keys(NOUNS));
 
@@ -15,7 +15,7 @@ async function parse(
     ran = { command, args, flags };
   });
   try {
-    await program.parseAsync(['node', 'berth', ...words]);
+    await program.parseAsync(helpOnlyForKnown(words, program), { from: 'user' });
     return ran ?? 'nothing ran';
   } catch (e) {
     const error = usageError(e, words, program);
@@ -56,6 +56,13 @@ describe('the command line', () => {
   it('shows help on request', async () => {
     expect(await parse('vm', 'clone', '--help')).toBe('help was wanted');
     expect(await parse('vm')).toBe('help was needed');
+    for (const words of [['--help'], ['vm', '-h'], ['vm', 'start', 'web', '--help'], ['--context', 'x', 'vm', '--help']])
+      expect([words, await parse(...words)]).toEqual([words, 'help was wanted']);
+  });
+
+  it('shows no help for what there is not', async () => {
+    expect(await parse('nosuch', '--help')).toMatch(/^unknown command 'nosuch'/);
+    expect(await parse('vm', 'fly', '-h')).toMatch(/^unknown command 'fly'/);
   });
 
   it('has a reference that changes only on purpose', () => {

@@ -72,6 +72,18 @@ const parser = (p: Parser): Parser =>
     .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
     .helpCommand(false);
 
+/** Without what asks for help when no such command exists: help for something else would look like an answer. */
+export function helpOnlyForKnown(words: readonly string[], program: Parser): readonly string[] {
+  const others = words.filter((w) => w !== '--help' && w !== '-h');
+  let at = program;
+  for (const word of others) {
+    const next = at.commands.find((c) => c.name() === word);
+    if (next === undefined) return word.startsWith('-') || at.commands.length === 0 ? words : others;
+    at = next;
+  }
+  return words;
+}
+
 export type HelpShown = 'help was wanted' | 'help was needed';
 
 /** What commander's refusal means: an error to be said, or help that has been shown (needed: a verb was missing). */
