@@ -56,7 +56,12 @@ describe('the command line', () => {
   it('shows help on request', async () => {
     expect(await parse('vm', 'clone', '--help')).toBe('help was wanted');
     expect(await parse('vm')).toBe('help was needed');
-    for (const words of [['--help'], ['vm', '-h'], ['vm', 'start', 'web', '--help'], ['--context', 'x', 'vm', '--help']])
+    for (const words of [
+      ['--help'],
+      ['vm', '-h'],
+      ['vm', 'start', 'web', '--help'],
+      ['--context', 'x', 'vm', '--help'],
+    ])
       expect([words, await parse(...words)]).toEqual([words, 'help was wanted']);
   });
 

@@ -186,6 +186,23 @@ describe('a client certificate', () => {
     await expect(issue(caller)).rejects.toMatchObject({ reason: 'RATE_LIMITED' });
   });
 
+  it('makes room for itself when a script logs in each time and never out', async () => {
+    const { token, certificatePem } = await begin();
+    const first = state.tables.certificates.get(shownOf(certificatePem).serial)!;
+    await state.update((tx) => {
+      for (let i = 1; i < 10_000; i++)
+        tx.certificates.put({
+          ...first,
+          ...{ serial: `a${i}`, notBeforeMs: first.notBeforeMs + i },
+          client: { ...first.client!, loginId: `login-${i}` },
+        });
+    });
+    await issue({ tokenId: token.id });
+    expect(state.tables.certificates.byToken(token.id)).toHaveLength(10_000);
+    expect(state.tables.certificates.get(first.serial)).toBeUndefined();
+    expect(state.tables.certificates.get('a1')).toBeDefined();
+  });
+
   it('leaves nothing when it ran out', async () => {
     offsetMs = -100 * DAY_MS;
     await begin();

@@ -36,6 +36,8 @@ interface Asker {
   readonly certificate: CallerCertificate | undefined;
 }
 
+/** Scripts that log in each time and never out must not fill the memory: the oldest make room. */
+const MOST_OF_TOKEN = 10_000;
 /** Of one login: far more than commands that all find it due at the same moment. */
 const MOST_VALID = 100;
 
@@ -102,6 +104,7 @@ function note(tx: Tx, { token, loginId, description, issued }: Made): void {
   const { serial, notBeforeMs, notAfterMs } = readCertificate(issued.certificatePem);
   const before = tx.certificates.byLogin(loginId);
   insistGood(before.filter((c) => c.notAfterMs > tx.nowMs).map((c) => c.state));
+  makeRoom(tx, token.id);
   for (const c of before) if (c.state === 'active') tx.certificates.put({ ...c, state: 'replaced' });
   const fingerprint = createHash('sha256').update(new X509Certificate(issued.certificatePem).raw).digest('hex');
   const text = before[0]?.client?.description ?? description;
@@ -110,6 +113,13 @@ function note(tx: Tx, { token, loginId, description, issued }: Made): void {
     ...{ notBeforeMs, notAfterMs, state: 'active', revokedAtMs: undefined, why: undefined },
     client: { tokenId: token.id, loginId, fingerprint, description: text },
   });
+}
+
+function makeRoom(tx: Tx, tokenId: string): void {
+  const all = tx.certificates.byToken(tokenId);
+  if (all.length < MOST_OF_TOKEN) return;
+  const oldest = all.reduce((a, b) => (b.notBeforeMs < a.notBeforeMs ? b : a));
+  tx.certificates.delete(oldest.serial);
 }
 
 function insistGood(states: readonly string[]): void {

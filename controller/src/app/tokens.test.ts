@@ -47,6 +47,16 @@ describe('a bearer token', () => {
     expect(() => show(`Bearer ${bearerOf(made)}`)).toThrow(/^this token expired .* ago/);
   });
 
+  it('is not made for a user who has more than anybody can look through', async () => {
+    const { token } = await make();
+    await state.update((tx) => {
+      for (let i = 1; i < 10_000; i++) tx.tokens.put({ ...token, id: `token-${i}` as typeof token.id });
+    });
+    await expect(make()).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    await tokens.delete(token.id, 'root');
+    await make();
+  });
+
   it('of the last administrator cannot be ended', async () => {
     const admin = await make('admin');
     await expect(tokens.delete(admin.token.id, 'root')).rejects.toMatchObject({ reason: 'BAD_STATE' });

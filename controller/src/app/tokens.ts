@@ -1,5 +1,5 @@
 /** Bearer tokens of the public API: made, listed, ended. Whether one opens anything is authentication.ts's. */
-import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { badState, ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Role, Token, User } from '@berth/shared/model/access.ts';
 import { newId } from '@berth/shared/model/ids.ts';
 import { newSecret } from '@berth/shared/runtime/random.ts';
@@ -30,6 +30,7 @@ export interface TokenRequest {
 
 const YEAR_MS = 365 * 86_400_000;
 const LONGEST_MS = 10 * YEAR_MS;
+const MOST_OF_USER = 10_000;
 const LONGEST_DESCRIPTION = 200;
 
 /** Puts a token into the transaction; its secret is in the answer and nowhere else. */
@@ -66,6 +67,10 @@ export class Tokens {
       const role = wanted.role ?? most;
       if (rank(role) > rank(most))
         throw new ClusterError('PERMISSION_DENIED', `your own token is for ${most}: it can't make one for ${role}`);
+      if (tx.tokens.byUser(user.name).length >= MOST_OF_USER)
+        throw badState(
+          `${user.name} has ${MOST_OF_USER} tokens: end some first (berth token list, berth token revoke)`,
+        );
       const made = putToken(tx, { ...wanted, user: user.name, role });
       const message = `${by} made a token for ${user.name} (${role})`;
       tx.event({ ...EVENT, type: 'token.created', subject: made.token.id, message });

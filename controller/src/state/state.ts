@@ -84,6 +84,8 @@ export interface Tables {
     revoked(): readonly Certificate[];
     /** Of a command line: those that were renewed from one another. */
     byLogin(loginId: string): readonly Certificate[];
+    /** Of command lines: those that stand for a token. */
+    byToken(tokenId: string): readonly Certificate[];
   };
 }
 

@@ -92,11 +92,13 @@ class CertificatesTable extends MemTable<Certificate> {
   constructor(journal: J) {
     const revoked = { of: (c: Certificate) => (c.state === 'revoked' && c.client === undefined ? ['revoked'] : []) };
     const login = { of: (c: Certificate) => (c.client === undefined ? [] : [c.client.loginId]) };
-    super('certificates', (c) => c.serial, [{ of: (c) => [c.hostId] }, revoked, login], journal);
+    const token = { of: (c: Certificate) => (c.client === undefined ? [] : [c.client.tokenId]) };
+    super('certificates', (c) => c.serial, [{ of: (c) => [c.hostId] }, revoked, login, token], journal);
   }
   byHost = (hostId: HostId | ''): readonly Certificate[] => this.find(0, hostId);
   revoked = (): readonly Certificate[] => this.find(1, 'revoked');
   byLogin = (loginId: string): readonly Certificate[] => this.find(2, loginId);
+  byToken = (tokenId: string): readonly Certificate[] => this.find(3, tokenId);
 }
 
 /** Keeps the sums of each host with every change, also with those that an update takes back. */
