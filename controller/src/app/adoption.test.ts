@@ -179,6 +179,22 @@ describe('a VM that was found', () => {
 });
 
 describe('an image that was found', () => {
+  it('has the size on which its hosts agree; the host of a vm that has it is believed about its own', async () => {
+    said.get(h1)!.images.set(DIGEST, { virtualSizeBytes: 2 ** 50, fileBytes: 5 });
+    said.get(h2)!.images.set(DIGEST, { virtualSizeBytes: 2 ** 30, fileBytes: 5 });
+    await expect(adoption.adoptImage(DIGEST, 'base', 'eve')).rejects.toThrow(
+      /^hosts do not agree how large image base is: h1 says 1 PiB, h2 says 1 GiB\. /,
+    );
+    expect(state.tables.images.size).toBe(0);
+    const vm = found();
+    const volumes = new Map(vm.spec.disks.map((d) => [d.volumeId, { sizeBytes: 2 ** 30, imageDigest: DIGEST }]));
+    has(h2, vm, 'running', { volumes });
+    await adopt('web');
+    const [image] = state.tables.images.byDigest(DIGEST);
+    expect(image?.virtualSizeBytes).toBe(2 ** 30);
+    expect(state.tables.imageCopies.byImage(image!.id).map((k) => k.hostId)).toEqual([h2]);
+  });
+
   it('is adopted under a name, by its digest or what it is shown as, once', async () => {
     said.get(h2)!.images.set(DIGEST, { virtualSizeBytes: 7, fileBytes: 5 });
     await expect(adoption.adoptImage('found-00', '', 'eve')).rejects.toMatchObject({ reason: 'NOT_FOUND' });

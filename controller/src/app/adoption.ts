@@ -13,6 +13,7 @@ import type { Host } from '@berth/shared/model/host.ts';
 import { newId, type HostId, type ImageId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
+import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { needCapability } from '../hosts/capabilities.ts';
 import type { DomainDescription } from '../hosts/agent-client.ts';
 import type { DomainRecord } from '../hosts/decode.ts';
@@ -38,6 +39,12 @@ export interface AdoptVm {
 }
 
 const MOST = 1_000;
+
+interface Copy {
+  readonly hostId: HostId;
+  readonly fileBytes: number;
+  readonly virtualSizeBytes: number;
+}
 
 /** By VM: hosts on which a domain runs that says it is that VM, and that the inventory does not have there. */
 type Running = ReadonlyMap<string, readonly HostId[]>;
@@ -135,7 +142,7 @@ export class Adoption {
     const { wanted } = o.description;
     if (wanted.vmId !== domain.vmId || wanted.uuid !== domain.uuid) throw badState('its host speaks of another domain');
     const known = tx.vms.get(domain.vmId);
-    const imageOf = (digest: string): ImageId => this.#imageOf(tx, digest, user).id;
+    const imageOf = (digest: string): ImageId => this.#imageOf(tx, { digest, user, from: host.id }).id;
     const vm = adoptedVm({ description: o.description, hostId: host.id, on: isOn(domain), known, imageOf });
     refuseShared(tx, vm, host);
     tx.vms.put(vm);
@@ -147,14 +154,16 @@ export class Adoption {
     return vm;
   }
 
-  #imageOf(tx: Tx, digest: string, user: string): Image {
-    const known = tx.images.byDigest(digest)[0];
-    return known ?? this.#takeImage(tx, { digest, name: foundImageName(digest), user });
+  #imageOf(tx: Tx, o: { digest: string; user: string; from: HostId }): Image {
+    const known = tx.images.byDigest(o.digest)[0];
+    return known ?? this.#takeImage(tx, { ...o, name: foundImageName(o.digest) });
   }
 
-  #takeImage(tx: Tx, { digest, name, user }: { digest: string; name: string; user: string }): Image {
+  /** @param from whose VM has it: what that host says of it counts. */
+  #takeImage(tx: Tx, o: { digest: string; name: string; user: string; from?: HostId }): Image {
+    const { digest, name, user } = o;
     if (tx.images.byDigest(digest)[0]) throw alreadyExists(`image ${tx.images.byDigest(digest)[0]!.name} is that one`);
-    const copies = this.#copiesOf(digest);
+    const copies = this.#agreeing(tx, this.#copiesOf(digest), o);
     const [first] = copies;
     if (!first) throw new ClusterError('NOT_FOUND', `no host that can be reached has image ${digest}`);
     const image: Image = {
@@ -180,7 +189,18 @@ export class Adoption {
     return image;
   }
 
-  #copiesOf(digest: string): { hostId: HostId; fileBytes: number; virtualSizeBytes: number }[] {
+  /** One digest has one size: where hosts say different ones, somebody is wrong, and an image must not have the wrong one. */
+  #agreeing(tx: Tx, all: readonly Copy[], { name, from }: { name: string; from?: HostId }): readonly Copy[] {
+    const right = all.find((k) => k.hostId === from) ?? all[0];
+    const copies = all.filter((k) => k.virtualSizeBytes === right?.virtualSizeBytes);
+    if (copies.length === all.length || right?.hostId === from) return copies;
+    const said = all.map((k) => `${tx.hosts.get(k.hostId)?.name ?? k.hostId} says ${formatBytes(k.virtualSizeBytes)}`);
+    throw badState(
+      `hosts do not agree how large image ${name} is: ${said.join(', ')}. Look with qemu-img info on each; then remove the image, or the host, that is wrong`,
+    );
+  }
+
+  #copiesOf(digest: string): Copy[] {
     if (!/^sha256:[0-9a-f]{64}$/.test(digest)) throw badState('its host names an image by no proper digest');
     const { hosts, state } = this.deps;
     return [...state.tables.hosts.values()].flatMap(({ id }) => {
