@@ -1,5 +1,5 @@
 /** The state over a real SQLite file and its thread. What the store does above the seam is store.test.ts's. */
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -123,6 +123,19 @@ test.each(['{', '', 'x'])('a row whose body is %j is told in one line, and the f
   });
   expect(readFileSync(path).equals(before)).toBe(true);
   expect(() => checkDatabase(path)).toThrow('table hosts has a row that cannot be read');
+});
+
+test('a copy is for its owner alone, and never in the place of something', async () => {
+  initState({ path, clock });
+  const state = await open();
+  await state.update((tx) => tx.hosts.put(aHost({ name: 'a' })));
+  const to = join(folder, 'copy.db');
+  await state.copyTo(to);
+  expect(statSync(to).mode & 0o777).toBe(0o600);
+  expect(checkDatabase(to).rows).toMatchObject({ hosts: 1 });
+  const before = readFileSync(to);
+  await expect(state.copyTo(to)).rejects.toMatchObject({ reason: 'BAD_STATE' });
+  expect(readFileSync(to).equals(before)).toBe(true);
 });
 
 test('events are read newest last, in whole revisions, by subject', async () => {
