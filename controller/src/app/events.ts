@@ -40,8 +40,10 @@ export class Events {
   async *watch(afterRevision: number, signal: AbortSignal): AsyncGenerator<Followed> {
     const follower = new Follower(this.state, signal);
     try {
-      let last = afterRevision > 0 ? afterRevision : this.state.durableRevision;
-      if (afterRevision > 0) follower.behind = true;
+      // one that is still to come was never given out here: whoever has it must not wait until it is reached
+      const known = afterRevision > 0 && afterRevision <= this.state.durableRevision;
+      let last = known ? afterRevision : this.state.durableRevision;
+      if (known) follower.behind = true;
       while (!signal.aborted) {
         while (follower.behind) {
           follower.behind = false;

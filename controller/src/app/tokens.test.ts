@@ -108,6 +108,16 @@ describe('watching events', () => {
     expect((await last).done).toBe(true);
   });
 
+  it('does not wait for a revision that was never given out here, as by the controller before a restore', async () => {
+    await tell('old');
+    const stop = new AbortController();
+    const watch = new Events(state).watch(state.durableRevision + 1_000, stop.signal);
+    const next = watch.next();
+    await tell('new');
+    expect((await next).value).toMatchObject({ event: { message: 'new' } });
+    stop.abort();
+  });
+
   it('loses nothing for a reader that is far behind', async () => {
     const stop = new AbortController();
     const watch = new Events(state).watch(0, stop.signal);

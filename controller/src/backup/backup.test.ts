@@ -171,6 +171,9 @@ describe('a backup', () => {
   });
 });
 
+const happened = (message: string) =>
+  ({ type: 't', severity: 'info', subjectKind: 'vm', subject: 'web', message, jobId: undefined }) as const;
+
 describe('a restore', () => {
   it('raises the epoch above all others, ends the jobs of then, and asks for a review of each host', async () => {
     const before = await state();
@@ -202,6 +205,30 @@ describe('a restore', () => {
     await expect(restore(join(dir, 'b'), join(dir, 'x'), { epoch: 1 })).rejects.toThrow(/above that of the backup/);
     expect((await restore(join(dir, 'b'), join(dir, 'x'), { epoch: 7 })).epoch).toBe(7);
     expect(existsSync(join(dir, 'x', '.restoring'))).toBe(false);
+  });
+
+  it('tells those who watched the controller of before all that happens now, whatever they had seen last', async () => {
+    await backup();
+    const before = await state();
+    for (let i = 0; i < 20; i++) await before.update((tx) => tx.event(happened(`before ${i}`)));
+    const seen = before.durableRevision;
+    await before.close();
+    const seenThen: number[] = [seen];
+    for (const name of ['first', 'second']) {
+      const to = join(dir, name);
+      await restore(join(dir, 'b'), to);
+      const after = await state(join(to, 'berth.db'));
+      await after.update((tx) => tx.event(happened(name)));
+      for (const revision of seenThen) {
+        const told = await after.events({ afterRevision: revision, limit: 100 });
+        expect(told.map((e) => e.type)).toContain('controller.restored');
+        expect(told.at(-1)?.message).toBe(name);
+        expect(told.filter((e) => e.message.startsWith('before'))).toEqual([]);
+      }
+      seenThen.push(after.durableRevision);
+      await after.close();
+    }
+    expect(seenThen.every(Number.isSafeInteger)).toBe(true);
   });
 
   it('is refused where something is already, and leaves that as it was', async () => {

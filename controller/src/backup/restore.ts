@@ -44,7 +44,7 @@ export async function restoreBackup(o: RestoreOptions): Promise<Restored> {
     mkdirSync(work, { recursive: true, mode: 0o700 });
     const manifest = await unpackBackup(o.file, o.passphrase, work);
     const epoch = epochOf(o, manifest);
-    raiseEpoch(paths(join(work, DATA)).database, epoch);
+    raise(paths(join(work, DATA)).database, epoch, o.clock.now());
     const back = await bringBack({ ...o, dataDir: join(work, DATA) }, manifest);
     const configFile = install(work, dataDir, manifest);
     return { manifest, epoch, configFile, ...back };
@@ -97,11 +97,20 @@ function epochOf(o: RestoreOptions, { database }: Manifest): number {
   throw invalidArgument(`the epoch must be above that of the backup (${database.epoch})`);
 }
 
-/** Older schemas are brought up to date here, on the unpacked copy. */
-function raiseEpoch(database: string, epoch: number): void {
+/** More than any controller commits in a second. */
+const REVISIONS_PER_MS = 1_000;
+
+/**
+ * The revision too: what watches go on from must not have been given out by the controller of before, or by a former restore,
+ * for something else. Older schemas are brought up to date here, on the unpacked copy.
+ */
+function raise(database: string, epoch: number, nowMs: number): void {
   const db = openDatabase({ path: database, pid: process.pid });
   try {
-    db.prepare('UPDATE meta SET epoch = ? WHERE one = 1').run(epoch);
+    db.prepare('UPDATE meta SET epoch = ?, revision = max(revision + 1, ?) WHERE one = 1').run(
+      epoch,
+      nowMs * REVISIONS_PER_MS,
+    );
   } finally {
     db.close();
   }
