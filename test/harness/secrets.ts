@@ -43,6 +43,7 @@ const encodings = (secret: string): string[] =>
 export function privateKeysIn(text: string): string[] {
   const pems = text
     .replaceAll('\\n', '\n')
+    .replace(/^ +/gm, '')
     .match(/-----BEGIN (?:EC )?PRIVATE KEY-----[^-]+-----END (?:EC )?PRIVATE KEY-----/g);
   return (pems ?? []).flatMap((pem) => {
     const { d } = createPrivateKey(pem).export({ format: 'jwk' });

@@ -94,8 +94,9 @@ it('secrets are made, used and refused in every way there is', { timeout: 180_00
     expect([r.code, r.err]).toEqual([code, r.err]);
     secrets.said('login by password', r.out + r.err);
   }
-  const token = /token: *"?([^\s".]+\.[^\s"]+)/.exec(readFileSync(annsConfig(), 'utf8'))?.[1] ?? '';
-  secrets.add('token by password', token.split('.')[1] ?? '');
+  const keys = [annsConfig(), c.configFile].flatMap((file) => privateKeysIn(readFileSync(file, 'utf8')));
+  expect(keys.length).toBeGreaterThan(3);
+  secrets.add('key of a command line', ...keys);
   await post('/v1/users/nobody:setPassword', { password: `${MARKER}-nobody` }, 404);
   await post('/v1/users/ann:setPassword', { password: `${MARKER}-${'x'.repeat(5_000)}` }, 400);
   const created = await c.ok('token', 'create', 'ci', '--role', 'viewer');
@@ -231,7 +232,7 @@ it('no path of the JSON API answers one', async () => {
 });
 
 it('nothing but the owner can enter what the daemons and commands leave on disk', async () => {
-  const open = [...daemonDirs().flatMap(filesBelow), c.configFile]
+  const open = [...daemonDirs().flatMap(filesBelow), c.configFile, annsConfig()]
     .map((f) => [f.slice(c.dir.length), statSync(f).mode & 0o077] as const)
     .filter(([f, mode]) => mode !== 0 && !/(^|\/)(ca\.pem|agent\.yaml)$/.test(f));
   expect(open).toEqual([]);
