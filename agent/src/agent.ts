@@ -20,6 +20,7 @@ import { newUuid } from '@berth/shared/runtime/random.ts';
 import { splitHostPort, type AgentConfig } from './config.ts';
 import { Domains } from './domain/domains.ts';
 import { Power } from './domain/power.ts';
+import { Screenshots } from './domain/screenshot.ts';
 import type { Drivers } from './drivers/machine.ts';
 import type { HostIdentity } from './enroll/host-identity.ts';
 import { createAbilities } from './host/abilities.ts';
@@ -130,6 +131,7 @@ class RunningAgent implements Agent {
       hostName: identity.hostName,
     });
     const power = new Power({ domains, hypervisor, operations });
+    const screenshots = new Screenshots({ domains, hypervisor });
     const volumes = new Volumes({ hypervisor, disks, operations });
     const images = new Images(disks, operations, this.peers.tunnels);
     const networks = new Networks(bridges, operations);
@@ -153,7 +155,7 @@ class RunningAgent implements Agent {
         [OperationServiceService, operationService(guard, operations, uploads)],
         [AdoptionServiceService, adoptionService(guard, domains)],
         [DomainServiceService, domainService(guard, { domains, operations, hypervisor, disks, clock })],
-        [PowerServiceService, powerService(guard, operations, power)],
+        [PowerServiceService, powerService(guard, operations, power, screenshots)],
         [VolumeServiceService, volumeService(guard, operations, volumes)],
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
         [NetworkServiceService, networkService(guard, operations, networks)],

@@ -49,7 +49,7 @@ function add(group: Parser, command: Command, run: (args: readonly string[], fla
       .flat()
       .filter((a): a is string => typeof a === 'string');
     const twice = args.find(
-      (a, i) => command.args.at(-1)?.many && args.indexOf(a) !== i && i >= command.args.length - 1,
+      (a, i) => command.args.at(-1)?.many && !command.repeats && args.indexOf(a) !== i && i >= command.args.length - 1,
     );
     if (twice !== undefined) throw invalidArgument(`${twice} is named twice`);
     await run(args, flags);

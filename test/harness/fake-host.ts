@@ -78,6 +78,8 @@ export class FakeHost implements AgentClient {
   readonly volumes = new Map<string, FakeVolume>();
   readonly images = new Map<string, FakeImage>();
   readonly uploads = new Map<string, string>();
+  /** Chords that guests got. */
+  readonly typed: string[] = [];
   readonly #operations = new Map<string, Operation>();
   readonly #tickets = new Set<string>();
 
@@ -165,6 +167,19 @@ export class FakeHost implements AgentClient {
       this.power(domain.uuid, 'running');
     });
   }
+
+  injectNmi(operationId: string, domain: DomainRef): Promise<OperationView> {
+    return this.#operate(operationId, ['injectNmi', domain], () => this.#needOn(domain));
+  }
+
+  sendKeys(operationId: string, v: DomainRef & { chords: readonly (readonly number[])[] }): Promise<OperationView> {
+    return this.#operate(operationId, ['sendKeys', v], () => {
+      this.#needOn(v);
+      this.typed.push(...v.chords.map((codes) => codes.join('-')));
+    });
+  }
+
+  async *takeScreenshot(): AsyncIterable<Uint8Array> {}
 
   removeDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
     return this.#operate(operationId, ['removeDomain', domain], () => {

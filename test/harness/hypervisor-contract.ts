@@ -23,6 +23,8 @@ const newGuest = (): Guest => {
   return { uuid, name: `contract-${uuid.slice(0, 8)}` };
 };
 
+const VIDEO = `<video><model type='vga'/></video>`;
+
 /** A guest that gets as far as its firmware and says so on the serial port. */
 export const firmwareGuestXml = ({ uuid, name }: Guest, memoryMib = 64): string => `<domain type='qemu'>
   <name>${name}</name>
@@ -32,7 +34,7 @@ export const firmwareGuestXml = ({ uuid, name }: Guest, memoryMib = 64): string 
   <vcpu>1</vcpu>
   <os><type arch='x86_64' machine='pc'>hvm</type><bios useserial='yes'/></os>
   <features><acpi/></features>
-  <devices><serial type='pty'/><console type='pty'/></devices>
+  <devices><serial type='pty'/><console type='pty'/>${VIDEO}</devices>
 </domain>`;
 
 /** A hypervisor under test, what it told, and the guests to clear away. */
@@ -233,6 +235,35 @@ function guestCases(s: { bench: Bench }): void {
     const g = await s.bench.running();
     await s.bench.hypervisor.reboot(g.uuid);
     expect(await s.bench.seen(g)).toMatchObject({ power: 'running' });
+  });
+
+  it('gives keys and NMIs to a guest that runs, and to no other', async () => {
+    const [on, off] = [await s.bench.running(), await s.bench.defined()];
+    await s.bench.hypervisor.injectNmi(on.uuid);
+    await s.bench.hypervisor.sendKeys(on.uuid, [29, 56, 111]);
+    expect(await s.bench.seen(on)).toMatchObject({ power: 'running' });
+    await expect(s.bench.hypervisor.injectNmi(off.uuid)).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    await expect(s.bench.hypervisor.sendKeys(off.uuid, [28])).rejects.toMatchObject({ reason: 'BAD_STATE' });
+  });
+
+  it('takes a picture of a screen, also while the guest is suspended', async () => {
+    const g = await s.bench.running();
+    await s.bench.hypervisor.suspend(g.uuid);
+    const parts: Buffer[] = [];
+    for await (const part of await s.bench.hypervisor.screenshot(g.uuid)) parts.push(part as Buffer);
+    expect(Buffer.concat(parts).toString('latin1')).toMatch(/^(P6\s|\x89PNG)/);
+  });
+
+  it('takes no picture of what is off, or has no screen', async () => {
+    const off = await s.bench.defined();
+    const blind = s.bench.guest();
+    await s.bench.hypervisor.define(firmwareGuestXml(blind).replace(VIDEO, ''));
+    await s.bench.hypervisor.start(blind.uuid);
+    await expect(s.bench.hypervisor.screenshot(off.uuid)).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    await expect(s.bench.hypervisor.screenshot(blind.uuid)).rejects.toMatchObject({
+      reason: 'BAD_STATE',
+      message: expect.stringContaining(`vm ${blind.name} has no screen`),
+    });
   });
 
   it.each(['reboot', 'reset', 'suspend', 'resume'] as const)('cannot %s what is stopped or absent', async (verb) => {

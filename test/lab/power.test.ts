@@ -1,4 +1,7 @@
 /** What is done to guests that run, with real libvirt and QEMU: each verb shows in the guest itself, and leaves its process alone. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { inflateSync } from 'node:zlib';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
@@ -7,6 +10,7 @@ import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
 import { eventually, PROGRAMS } from '../harness/processes.ts';
 
+type Said = Awaited<ReturnType<Cluster['berth']>>;
 interface Vm {
   readonly name: string;
   readonly state: string;
@@ -15,21 +19,22 @@ interface Vm {
 
 describeLab('power', { hosts: ['h1'] }, (lab) => {
   let c: Cluster;
-  let suspendOfFrozen: ReturnType<Cluster['berth']>;
+  let frozen: Promise<{ readonly suspend: Said; readonly stop: Said }>;
   beforeAll(async () => {
     c = await Cluster.start(await machineAddress(lab()));
     await c.addLabHost(lab().host('h1'));
     await c.waitUp('h1');
     await c.ok('image', 'import', guestImagePath(), '--name', 'base');
     await c.ok('vm', 'clone', 'base', 'web', 'db', 'ice', '--memory', '128MiB', '--label', 'team=a', '--start');
-    // waits for its deadline while other tests run
+    // waits for its deadline, and libvirt for QEMU's end, while other tests run
     await lab().host('h1').kill('guest=ice,', 'SIGSTOP');
-    suspendOfFrozen = c.berth('vm', 'suspend', 'ice');
+    frozen = c.berth('vm', 'suspend', 'ice').then((suspend) => afterwards(suspend));
     await c.serial('web', /^berth-facts: .* boots 1 /m);
     await c.serial('db', /^berth-facts: .* boots 1 /m);
   }, 180_000);
   afterAll(() => c?.stop());
 
+  const afterwards = async (suspend: Said) => ({ suspend, stop: await c.berth('vm', 'stop', 'ice', '--force') });
   const vm = async (name: string) => (await c.json<Vm[]>('vm', 'list')).find((v) => v.name === name);
   const qemu = async (name: string) => (await lab().host('h1').pids(`guest=${name},`)).join();
   const virsh = (...args: string[]) => lab().host('h1').virsh(args);
@@ -103,11 +108,48 @@ describeLab('power', { hosts: ['h1'] }, (lab) => {
     expect((await c.berth('vm', 'resume', '--all')).out).toContain('vm db  runs again on h1');
   });
 
+  it('gives a guest an NMI, and the three keys: its kernel says so', async () => {
+    expect(await c.ok('vm', 'nmi', 'db')).toMatch(/^vm db got an NMI /);
+    await c.serial('db', /NMI received/);
+    const before = await qemu('db');
+    expect(await c.ok('vm', 'send-keys', 'db', 'ctrl-alt-delete')).toBe('vm db on h1 got its key');
+    await c.serial('db', /reboot: Restarting system/);
+    expect(await qemu('db')).toBe(before);
+    expect((await c.berth('vm', 'send-keys', 'db', 'ctrl-alt-boom')).err).toMatch(/"boom" in ctrl-alt-boom is no key/);
+  });
+
+  it('takes a picture of the screen, in a form that people can look at', async () => {
+    const file = join(c.dir, 'web.png');
+    const said = await c.ok('vm', 'screenshot', 'web', file);
+    const size = /: (\d+)x(\d+), the screen of vm web$/.exec(said);
+    expect(Number(size?.[1])).toBeGreaterThanOrEqual(640);
+    const png = readFileSync(file);
+    expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([Number(size?.[1]), Number(size?.[2])]);
+    expect(pixelBytes(png)).toBe((Number(size?.[1]) * 3 + 1) * Number(size?.[2]));
+    expect((await c.berth('vm', 'screenshot', 'web', '/nonexistent/web.png')).err).toMatch(/can't write/);
+  });
+
   it('ends a suspend of a QEMU that is frozen with words, and the VM can still be forced off', async () => {
-    expect((await suspendOfFrozen).err).toMatch(/the QEMU of vm ice has not answered for 20 s: it may be frozen/);
-    await c.ok('vm', 'stop', 'ice', '--force');
+    const { suspend, stop } = await frozen;
+    expect(suspend.err).toMatch(/the QEMU of vm ice has not answered for 20 s: it may be frozen/);
+    expect(stop.out).toMatch(/^vm ice stopped /);
     expect((await c.berth('vm', 'reset', 'ice')).err).toBe(
       'berth: vm ice is stopped on h1. Start it first (berth vm start ice).',
     );
   });
 });
+
+/** Bytes of its lines, unpacked: throws unless the picture is whole. */
+function pixelBytes(png: Buffer): number {
+  const data: Buffer[] = [];
+  let at = 8;
+  let type = '';
+  while (at < png.length) {
+    const length = png.readUInt32BE(at);
+    type = png.toString('latin1', at + 4, at + 8);
+    if (type === 'IDAT') data.push(png.subarray(at + 8, at + 8 + length));
+    at += 12 + length;
+  }
+  expect([png.toString('latin1', 1, 4), type, at]).toEqual(['PNG', 'IEND', png.length]);
+  return inflateSync(Buffer.concat(data)).length;
+}

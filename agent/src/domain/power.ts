@@ -2,7 +2,7 @@
  * What to do with guests that run: the operations behind PowerService. Starting and ending them is domains.ts's. They take
  * turns among themselves and not with those, so that a guest that does not answer can still be forced off.
  */
-import { badState } from '@berth/shared/errors/cluster-error.ts';
+import { badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { DomainPower, Hypervisor } from '../drivers/hypervisor.ts';
 import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
@@ -10,8 +10,27 @@ import type { DomainRef, Domains } from './domains.ts';
 
 export interface PowerDeps {
   readonly domains: Pick<Domains, 'need'>;
-  readonly hypervisor: Pick<Hypervisor, 'reboot' | 'reset' | 'suspend' | 'resume'>;
+  readonly hypervisor: Pick<Hypervisor, 'reboot' | 'reset' | 'suspend' | 'resume' | 'injectNmi' | 'sendKeys'>;
   readonly operations: Operations;
+}
+
+export interface KeysRequest extends DomainRef {
+  /** Linux key codes, each chord held together. */
+  readonly chords: readonly (readonly number[])[];
+}
+
+/** QEMU holds so many keys at once. */
+const MOST_KEYS = 16;
+const MOST_CHORDS = 64;
+
+export function checkKeys(request: KeysRequest): KeysRequest {
+  const { chords } = request;
+  if (chords.length === 0 || chords.length > MOST_CHORDS)
+    throw invalidArgument(`1 to ${MOST_CHORDS} chords of keys can be sent at once, not ${chords.length}`);
+  for (const codes of chords)
+    if (codes.length === 0 || codes.length > MOST_KEYS || codes.some((c) => c < 1 || c > 255))
+      throw invalidArgument(`a chord is 1 to ${MOST_KEYS} key codes from 1 to 255`);
+  return request;
 }
 
 const ON: readonly DomainPower[] = ['running', 'paused', 'stopping', 'suspended'];
@@ -21,6 +40,8 @@ export class Power {
   readonly reset: OperationKind<DomainRef>;
   readonly suspend: OperationKind<DomainRef>;
   readonly resume: OperationKind<DomainRef>;
+  readonly nmi: OperationKind<DomainRef>;
+  readonly sendKeys: OperationKind<KeysRequest>;
 
   constructor(private readonly deps: PowerDeps) {
     const { hypervisor } = deps;
@@ -34,6 +55,15 @@ export class Power {
     this.reset = verb('reset', ON, (uuid) => hypervisor.reset(uuid));
     this.suspend = verb('suspend', ['running', 'paused', 'stopping'], (uuid) => hypervisor.suspend(uuid));
     this.resume = verb('resume', ON, (uuid) => hypervisor.resume(uuid));
+    this.nmi = verb('nmi', ['running', 'stopping'], (uuid) => hypervisor.injectNmi(uuid));
+    this.sendKeys = deps.operations.define<KeysRequest>({
+      name: 'domain.sendKeys',
+      lockKey: ({ uuid }) => `guest/${uuid}`,
+      run: ({ uuid, vmId, chords }) =>
+        this.act('send-keys', ['running', 'stopping'], { uuid, vmId }, async () => {
+          for (const codes of chords) await hypervisor.sendKeys(uuid, codes);
+        }),
+    });
   }
 
   private async act(

@@ -4,7 +4,7 @@
  * HYPERVISOR_UNAVAILABLE (connection lost or deadline passed: the outcome is unknown), INVALID_ARGUMENT (XML refused),
  * BAD_STATE, INTERNAL with libvirt's own words.
  */
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 
 export type DomainPower = 'running' | 'paused' | 'stopping' | 'stopped' | 'crashed' | 'suspended' | 'unknown';
 
@@ -81,6 +81,12 @@ export interface Hypervisor {
   suspend(uuid: string): Promise<void>;
   /** Lets the CPUs go on, and wakes a guest that sleeps. Running already is fine; BAD_STATE when it is off. */
   resume(uuid: string): Promise<void>;
+  /** BAD_STATE unless it runs. */
+  injectNmi(uuid: string): Promise<void>;
+  /** Linux key codes, pressed together and let go. BAD_STATE unless it runs. */
+  sendKeys(uuid: string, codes: readonly number[]): Promise<void>;
+  /** The first screen as PNG or PPM, in pieces. BAD_STATE when the guest is off or has no screen. */
+  screenshot(uuid: string): Promise<Readable>;
   getXml(uuid: string): Promise<string>;
   /** Stops at `deadlineMs`; domains whose QEMU does not answer are left out, never waited for twice. */
   stats(deadlineMs: number): Promise<readonly DomainStats[]>;

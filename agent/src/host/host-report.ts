@@ -14,6 +14,8 @@ export const CAPABILITIES = [
   'domain.describe',
   'upload.zeros',
   'domain.power',
+  'domain.input',
+  'domain.screenshot',
 ] as const;
 
 export interface ReportDeps {

@@ -40,6 +40,8 @@ export interface Command {
   /** Shown by --help below the flags; examples go here. */
   readonly details?: string;
   readonly args: readonly Argument[];
+  /** The same word may be there twice: it is no name. */
+  readonly repeats?: boolean;
   readonly flags: readonly Flag[];
   /** Positional arguments flattened in order. Throws ClusterError; returns when done. */
   run(ctx: Context, args: readonly string[], flags: Flags): Promise<void>;

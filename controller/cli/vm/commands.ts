@@ -6,9 +6,11 @@ import { vmConsole } from './console.ts';
 import { vmCreate } from './create.ts';
 import { vmDelete } from './delete.ts';
 import { vmLabel } from '../label/label.ts';
+import { vmNmi, vmSendKeys } from './keys.ts';
 import { vmList } from './list.ts';
 import { vmLog } from './log.ts';
 import { vmReboot, vmReset, vmResume, vmSuspend } from './power.ts';
+import { vmScreenshot } from './screenshot.ts';
 import { vmShow } from './show.ts';
 import { vmStart } from './start.ts';
 import { vmStop } from './stop.ts';
@@ -27,6 +29,9 @@ export const vmCommands: readonly Command[] = [
   vmDelete,
   vmLabel,
   vmConsole,
+  vmScreenshot,
+  vmSendKeys,
+  vmNmi,
   vmLog,
   vmAdopt,
 ];

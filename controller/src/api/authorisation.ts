@@ -95,10 +95,13 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.VmService/ResetVm': ['operator', 'vm'],
   '/berth.v1.VmService/SuspendVm': ['operator', 'vm'],
   '/berth.v1.VmService/ResumeVm': ['operator', 'vm'],
+  '/berth.v1.VmService/InjectNmi': ['operator', 'vm'],
+  '/berth.v1.VmService/SendKeys': ['operator', 'vm'],
   '/berth.v1.VmService/DeleteVm': ['operator', 'vm'],
   '/berth.v1.VmService/LabelVm': ['operator', 'vm'],
   '/berth.v1.VmService/AdoptVm': 'admin',
-  // what a guest prints may hold secrets, and its console is a login
+  // what a guest prints and shows may hold secrets, and its console is a login
+  '/berth.v1.VmService/ReadVmScreenshot': ['operator', 'vm'],
   '/berth.v1.VmService/ReadVmLog': ['operator', 'vm'],
   '/berth.v1.VmService/OpenVmConsole': ['operator', 'vm'],
 

@@ -43,6 +43,8 @@ export const vmHandlers = (vms: Vms, hosts: Hosts, scope: Scope, adoption: Adopt
   resetVm: async (r, call) => toAnswer(await vms.reset(r.vm, call.user)),
   suspendVm: async (r, call) => toAnswer(await vms.suspend(r.vm, call.user)),
   resumeVm: async (r, call) => toAnswer(await vms.resume(r.vm, call.user)),
+  injectNmi: async (r) => toVm(await vms.injectNmi(r.vm)),
+  sendKeys: async (r) => toVm(await vms.sendKeys(r.vm, r.keys)),
   deleteVm: async (r, call) => toAnswer(await vms.delete(r.vm, { force: r.force }, call.user)),
   labelVm: async (r, call) => toVm(await vms.label(r.vm, r, (labels) => insistLabels(call, 'operator', labels))),
   adoptVm: async (r, call) => toVm(await vms.get((await adoption.adoptVm(r, call.user)).id)),
@@ -50,6 +52,11 @@ export const vmHandlers = (vms: Vms, hosts: Hosts, scope: Scope, adoption: Adopt
     const { vm, hostId } = vms.locate(r.vm, 'log');
     const wanted = { vmId: vm.id, tailBytes: fromWire('tail_bytes', r.tailBytes), follow: r.follow };
     for await (const data of hosts.agent(hostId).readSerialLog(wanted, call.signal)) yield { data: Buffer.from(data) };
+  },
+  readVmScreenshot: async function* (r, call) {
+    const { vm, hostId } = vms.locate(r.vm, 'screenshot');
+    const picture = hosts.agent(hostId).takeScreenshot({ uuid: vm.uuid, vmId: vm.id }, call.signal);
+    for await (const data of picture) yield { data: Buffer.from(data) };
   },
   openVmConsole: (messages, call) => relayConsole(vms, hosts, messages, call.signal),
 });

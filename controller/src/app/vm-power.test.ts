@@ -71,6 +71,33 @@ describe('what a state forbids is refused in one line with the way out', () => {
   });
 });
 
+describe('keys and NMIs', () => {
+  it('reach a guest that runs, leave an event without the keys, and no job', async () => {
+    await start();
+    const jobs = c.life.state.tables.jobs.size;
+    await c.timed(c.life.vms.sendKeys('web', ['ctrl-alt-delete', 'KEY_A', 'a']));
+    await c.timed(c.life.vms.injectNmi('web'));
+    expect(c.sim.hosts.host(c.hostId('h1')).typed).toEqual(['29-56-111', '30', '30']);
+    expect(c.life.state.tables.jobs.size).toBe(jobs);
+    const said = (await c.life.state.events({ limit: 2 })).map((e) => [e.type, e.message]);
+    expect(said).toEqual([
+      ['vm.sendKeys', 'vm web got keys'],
+      ['vm.nmi', 'vm web got an NMI'],
+    ]);
+  });
+
+  it('are refused for one that is off or suspended, and when they are none', async () => {
+    expect(await line(c.life.vms.sendKeys('web', ['a']))).toMatch(/^BAD_STATE vm web is stopped .*vm start web/);
+    await start();
+    expect(await line(c.life.vms.sendKeys('web', ['boom']))).toMatch(/^INVALID_ARGUMENT "boom" is no key/);
+    expect(await line(c.life.vms.sendKeys('web', []))).toMatch(/^INVALID_ARGUMENT 1 to 64 keys/);
+    expect(await line(c.life.vms.sendKeys('web', Array(65).fill('a')))).toMatch(/^INVALID_ARGUMENT 1 to 64 keys/);
+    await act('suspend');
+    expect(await line(c.life.vms.injectNmi('web'))).toMatch(/^BAD_STATE vm web is paused .*berth vm resume web/);
+    expect(c.sim.hosts.host(c.hostId('h1')).typed).toEqual([]);
+  });
+});
+
 it('on a host whose agent is too old, it says which one to upgrade, and does nothing', async () => {
   await start();
   const { hosts } = c.sim;
@@ -83,5 +110,9 @@ it('on a host whose agent is too old, it says which one to upgrade, and does not
     expect(await line(c.life.vms[verb]('web', 'ann'))).toBe(
       'UNSUPPORTED the agent 0.1.0 of host h1 cannot reboot, reset, suspend or resume a vm (it lacks domain.power): upgrade it, then try again',
     );
+  expect(await line(c.life.vms.injectNmi('web'))).toMatch(
+    /h1 cannot send keys or an NMI to a vm \(it lacks domain.input\)/,
+  );
+  expect(() => c.life.vms.locate('web', 'screenshot')).toThrow(/h1 cannot take a picture of a screen/);
   expect(domain()?.power).toBe('running');
 });

@@ -2,6 +2,7 @@
 import { alreadyExists, badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { whyNot, type VmAction } from '@berth/shared/model/actions.ts';
 import type { HostId, JobId } from '@berth/shared/model/ids.ts';
+import { MOST_CHORDS, parseChord } from '@berth/shared/model/keys.ts';
 import type { Image } from '@berth/shared/model/image.ts';
 import type { Vm, VmState } from '@berth/shared/model/vm.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -23,6 +24,7 @@ import type { State, Tx } from '../state/state.ts';
 import { relabel, type LabelChange, type Labels } from './labels.ts';
 import { resolve } from './names.ts';
 import { pageByName, type Page, type PageQuery } from './pages.ts';
+import { poke, type Poke } from './poke.ts';
 import { newVm, type CloneVm, type CreateVm } from './vm-request.ts';
 import { viewVm, type VmView } from './vm-view.ts';
 
@@ -50,6 +52,15 @@ export interface StopVm {
 
 const DEFAULT_STOP_MS = 60_000;
 const LONGEST_STOP_MS = 24 * 3_600_000;
+
+/** What goes straight to the host, and the capability that it takes. */
+const DIRECT = {
+  console: 'console',
+  log: 'serial-log',
+  screenshot: 'domain.screenshot',
+  nmi: 'domain.input',
+  sendKeys: 'domain.input',
+} as const;
 
 export class Vms {
   constructor(private readonly deps: VmDeps) {}
@@ -100,6 +111,21 @@ export class Vms {
     return this.#power(nameOrId, 'resume', vmResume, 'running', user);
   }
 
+  /** BAD_STATE unless it runs. */
+  injectNmi(nameOrId: string): Promise<VmView> {
+    const ask: Poke['ask'] = (agent, id, domain) => agent.injectNmi(id, domain);
+    return this.#poke(nameOrId, { name: 'nmi', words: 'got an NMI', ask });
+  }
+
+  /** @param keys `enter`, `ctrl-alt-delete`: as keys.ts names them. They are written down nowhere: they may be a password. */
+  async sendKeys(nameOrId: string, keys: readonly string[]): Promise<VmView> {
+    if (keys.length === 0 || keys.length > MOST_CHORDS)
+      throw invalidArgument(`1 to ${MOST_CHORDS} keys can be sent at once, not ${keys.length}`);
+    const chords = keys.map(parseChord);
+    const ask: Poke['ask'] = (agent, id, domain) => agent.sendKeys(id, { ...domain, chords });
+    return this.#poke(nameOrId, { name: 'sendKeys', words: 'got keys', ask });
+  }
+
   delete(nameOrId: string, how: { readonly force: boolean }, user: string): Promise<VmAnswer> {
     return this.#act(nameOrId, how.force ? 'forceDelete' : 'delete', (tx, view) =>
       this.#startJob(tx, vmDelete, { vmId: view.vm.id, force: how.force }, view.vm, user),
@@ -140,14 +166,14 @@ export class Vms {
     return this.#view(state.tables.vms.get(vm.id) ?? vm);
   }
 
-  /** For what goes straight to its host: the console (which needs a guest that runs) and the serial log (which does not). */
-  locate(nameOrId: string, use: 'console' | 'log'): { readonly vm: Vm; readonly hostId: HostId } {
+  /** For what goes straight to its host: its capability is looked for, and all but the serial log need a guest that is on. */
+  locate(nameOrId: string, use: keyof typeof DIRECT): { readonly vm: Vm; readonly hostId: HostId } {
     const view = this.#view(resolve('vm', this.deps.state.tables.vms, nameOrId));
-    if (use === 'console') refuse('console', view);
+    if (use !== 'log') refuse(use, view);
     const { hostId } = view.vm;
     if (hostId === undefined) throw badState(`vm ${view.vm.name} is on no host yet`);
     const { facts } = this.deps.hosts.status(hostId);
-    needCapability({ name: view.hostName }, facts, use === 'console' ? 'console' : 'serial-log');
+    needCapability({ name: view.hostName }, facts, DIRECT[use]);
     return { vm: view.vm, hostId };
   }
 
@@ -243,6 +269,12 @@ export class Vms {
       this.#needPower(view);
       return this.#startJob(tx, def, { vmId: view.vm.id }, view.vm, user);
     });
+  }
+
+  async #poke(nameOrId: string, p: Poke): Promise<VmView> {
+    const found = this.locate(nameOrId, p.name);
+    await poke(this.deps, found, p);
+    return this.#view(this.deps.state.tables.vms.get(found.vm.id) ?? found.vm);
   }
 
   #needPower({ vm: { hostId }, hostName }: VmView): void {

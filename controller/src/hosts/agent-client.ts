@@ -75,6 +75,12 @@ export interface AgentClient {
   resetDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
   suspendDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
   resumeDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
+  /** These two: capability `domain.input`. */
+  injectNmi(operationId: string, domain: DomainRef): Promise<OperationView>;
+  sendKeys(
+    operationId: string,
+    v: DomainRef & { readonly chords: readonly (readonly number[])[] },
+  ): Promise<OperationView>;
   ensureVolume(
     operationId: string,
     v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number },
@@ -102,5 +108,7 @@ export interface AgentClient {
     v: { vmId: string; tailBytes: number; follow: boolean },
     signal: AbortSignal,
   ): AsyncIterable<Uint8Array>;
+  /** PNG, in pieces. Capability `domain.screenshot`. */
+  takeScreenshot(domain: DomainRef, signal: AbortSignal): AsyncIterable<Uint8Array>;
   openConsole(domain: DomainRef & { force: boolean }): Duplex;
 }

@@ -1,9 +1,15 @@
 /** The calls to an agent that are streams of bytes: uploads, serial logs, consoles. With back-pressure; decides nothing. */
 import { Duplex, type Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { status as Status, type ClientWritableStream, type ServiceError } from '@grpc/grpc-js';
+import {
+  status as Status,
+  type ClientReadableStream,
+  type ClientWritableStream,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import { DomainServiceService as Domains, type ConsoleInput } from '@berth/proto/agent/v1/domain.ts';
 import { ImageServiceService as Images, type UploadBegin, type UploadRequest } from '@berth/proto/agent/v1/image.ts';
+import { PowerServiceService as Power } from '@berth/proto/agent/v1/power.ts';
 import type { Piece } from '@berth/shared/disk/pieces.ts';
 import type { Connection } from './connection.ts';
 
@@ -54,13 +60,25 @@ async function feed(
   }
 }
 
-export async function* readLog(
+export const readLog = (
   connection: Connection,
   request: { readonly vmId: string; readonly tailBytes: bigint; readonly follow: boolean },
   signal: AbortSignal,
   translate: Translate,
+): AsyncIterable<Uint8Array> => dataOf(connection.serverStream(Domains.readSerialLog, request), signal, translate);
+
+export const readScreenshot = (
+  connection: Connection,
+  domain: { readonly uuid: string; readonly vmId: string },
+  signal: AbortSignal,
+  translate: Translate,
+): AsyncIterable<Uint8Array> => dataOf(connection.serverStream(Power.takeScreenshot, domain), signal, translate);
+
+async function* dataOf(
+  stream: ClientReadableStream<{ readonly data: Uint8Array }>,
+  signal: AbortSignal,
+  translate: Translate,
 ): AsyncIterable<Uint8Array> {
-  const stream = connection.serverStream(Domains.readSerialLog, request);
   const stop = () => stream.cancel();
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();

@@ -55,7 +55,15 @@ export class FakeAgent {
   /** What it still keeps when a snapshot is asked for. */
   operations: Operation[] = [];
   version = '0.1.0';
-  capabilities = ['image.fetch', 'serial-log', 'console', 'domain.describe', 'domain.power'];
+  capabilities = [
+    'image.fetch',
+    'serial-log',
+    'console',
+    'domain.describe',
+    'domain.power',
+    'domain.input',
+    'domain.screenshot',
+  ];
   /** Changes every message that it sends, as bytes: what a newer version might say. */
   disguise: ((bytes: Buffer) => Buffer) | undefined;
   sources = ['domains', 'volumes', 'images', 'bridges'];
@@ -95,6 +103,12 @@ export class FakeAgent {
       resetDomain: this.operation('resetDomain'),
       suspendDomain: this.operation('suspendDomain'),
       resumeDomain: this.operation('resumeDomain'),
+      injectNmi: this.operation('injectNmi'),
+      sendKeys: this.operation('sendKeys'),
+      takeScreenshot: (call: ServerWritableStream<unknown, { data: Uint8Array }>) => {
+        call.write({ data: Buffer.from('PNG') });
+        call.end();
+      },
     });
     server.addService(this.disguised(VolumeServiceService), {
       ensureVolume: this.operation('ensureVolume'),

@@ -18,7 +18,7 @@ import type {
   OperationView,
   SeedWanted,
 } from './agent-client.ts';
-import { openConsole, readLog, sendUpload } from './agent-streams.ts';
+import { openConsole, readLog, readScreenshot, sendUpload } from './agent-streams.ts';
 import type { Connection, Method } from './connection.ts';
 import { toDescription, toOperation } from './decode.ts';
 import type { FenceSource } from './fence.ts';
@@ -70,6 +70,13 @@ export class GrpcAgentClient implements AgentClient {
   }
   resumeDomain(id: string, domain: DomainRef): Promise<OperationView> {
     return this.change(Power.resumeDomain, { context: this.context(id), ...domain });
+  }
+  injectNmi(id: string, domain: DomainRef): Promise<OperationView> {
+    return this.change(Power.injectNmi, { context: this.context(id), ...domain });
+  }
+  sendKeys(id: string, v: DomainRef & { chords: readonly (readonly number[])[] }): Promise<OperationView> {
+    const chords = v.chords.map((codes) => ({ codes: [...codes] }));
+    return this.change(Power.sendKeys, { context: this.context(id), uuid: v.uuid, vmId: v.vmId, chords });
   }
   ensureVolume(
     id: string,
@@ -163,6 +170,9 @@ export class GrpcAgentClient implements AgentClient {
     signal: AbortSignal,
   ): AsyncIterable<Uint8Array> {
     yield* readLog(this.connected(), { ...v, tailBytes: BigInt(v.tailBytes) }, signal, this.translate);
+  }
+  async *takeScreenshot({ uuid, vmId }: DomainRef, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    yield* readScreenshot(this.connected(), { uuid, vmId }, signal, this.translate);
   }
   openConsole(domain: DomainRef & { force: boolean }): Duplex {
     const { uuid, vmId, force } = domain;

@@ -66,10 +66,13 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/vms/{vm}:reset', kind: 'json', rpc: '/berth.v1.VmService/ResetVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:suspend', kind: 'json', rpc: '/berth.v1.VmService/SuspendVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:resume', kind: 'json', rpc: '/berth.v1.VmService/ResumeVm' },
+  { verb: 'POST', path: '/v1/vms/{vm}:injectNmi', kind: 'json', rpc: '/berth.v1.VmService/InjectNmi' },
+  { verb: 'POST', path: '/v1/vms/{vm}:sendKeys', kind: 'json', rpc: '/berth.v1.VmService/SendKeys' },
   { verb: 'DELETE', path: '/v1/vms/{vm}', kind: 'json', rpc: '/berth.v1.VmService/DeleteVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:adopt', kind: 'json', rpc: '/berth.v1.VmService/AdoptVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:label', kind: 'json', rpc: '/berth.v1.VmService/LabelVm' },
   { verb: 'GET', path: '/v1/vms/{vm}/log', kind: 'bytes', rpc: '/berth.v1.VmService/ReadVmLog' },
+  { verb: 'GET', path: '/v1/vms/{vm}/screenshot', kind: 'bytes', rpc: '/berth.v1.VmService/ReadVmScreenshot' },
 ];
 
 /** Not served by HTTP, and why. */

@@ -2,7 +2,19 @@
 import type { VmState } from './vm.ts';
 
 export type VmAction =
-  'start' | 'stop' | 'forceStop' | 'reboot' | 'reset' | 'suspend' | 'resume' | 'delete' | 'forceDelete' | 'console';
+  | 'start'
+  | 'stop'
+  | 'forceStop'
+  | 'reboot'
+  | 'reset'
+  | 'suspend'
+  | 'resume'
+  | 'nmi'
+  | 'sendKeys'
+  | 'screenshot'
+  | 'delete'
+  | 'forceDelete'
+  | 'console';
 
 export const VM_ACTIONS = {
   // missing: its domain is made again, from its disks
@@ -13,6 +25,9 @@ export const VM_ACTIONS = {
   reset: ['running', 'paused', 'stopping'],
   suspend: ['running', 'paused'],
   resume: ['paused', 'running'],
+  nmi: ['running', 'stopping'],
+  sendKeys: ['running', 'stopping'],
+  screenshot: ['running', 'paused', 'starting', 'stopping'],
   delete: ['stopped', 'crashed', 'missing'],
   forceDelete: ['stopped', 'crashed', 'missing', 'running', 'paused', 'starting', 'stopping', 'unknown'],
   console: ['running', 'paused', 'starting', 'stopping'],
@@ -24,6 +39,7 @@ export const can = (action: VmAction, state: VmState): boolean =>
 const AWAY = 'Its host does not answer now (see: berth host list).';
 
 const START = 'Start it first (berth vm start {name}).';
+const RESUME = 'Let it go on first (berth vm resume {name}).';
 const UP_FIRST = 'Wait until it runs.';
 /** Of what needs a guest that runs. */
 const OFF = { stopped: START, crashed: START, unknown: AWAY } as const;
@@ -53,6 +69,9 @@ const ADVICE: Readonly<Record<VmAction, Partial<Record<VmState, string>>>> = {
     unknown: 'Its host does not answer; with --force it is forgotten now and removed from the host when it comes back.',
   },
   forceDelete: {},
+  nmi: { ...OFF, starting: UP_FIRST, paused: RESUME },
+  sendKeys: { ...OFF, starting: UP_FIRST, paused: RESUME },
+  screenshot: OFF,
   console: { stopped: START, crashed: START },
 };
 

@@ -63,6 +63,8 @@ export class SimHost {
   readonly volumes = new Map<string, SimVolume>();
   readonly uploads = new Map<string, Buffer>();
   readonly bridges = new Map<string, SimBridge>([['br0', { name: 'br0', addresses: ['10.77.0.1/24'], owned: false }]]);
+  /** Keys and interrupts that guests got. */
+  readonly pokes: string[] = [];
   readonly serialLogs = new Map<string, string>();
   readonly faults: SimFaults = { hypervisorDown: false, deafGuests: false, startFails: false };
   readonly #listeners = new Set<(uuid: string) => void>();
@@ -155,6 +157,13 @@ export class SimHost {
   resume(uuid: string): void {
     const d = this.#on(uuid);
     if (d.power === 'paused') this.#set({ ...d, power: 'running', reason: 'user' });
+  }
+
+  /** The guest gets keys, or an NMI: only noted. BAD_STATE unless it runs. */
+  poke(uuid: string, what: string): void {
+    const d = this.#on(uuid);
+    if (d.power !== 'running') throw new ClusterError('BAD_STATE', `domain ${d.name} is ${d.power}`);
+    this.pokes.push(`${d.name} ${what}`);
   }
 
   destroy(uuid: string): void {

@@ -1,13 +1,17 @@
 /**
- * What is done to a guest that runs: reboot, reset, suspend, resume. Each asks QEMU, so each has a short deadline: a QEMU
+ * What is done to a guest that runs: reboot, reset, suspend, resume, keys, a picture. Each asks QEMU, so each has a short deadline: a QEMU
  * that is frozen never answers. Defining, starting and ending domains is domain-verbs.ts's.
  */
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Readable } from 'node:stream';
+import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { DomainPower } from '../hypervisor.ts';
 import type { DomainCache } from './domain-cache.ts';
+import type { Connection } from './connection.ts';
 import { CODE, hasCode, isDeadline } from './errors.ts';
-import type { Pool } from './pool.ts';
+import { beforeDeadline, type Pool } from './pool.ts';
+import { openStream } from './stream.ts';
 import { powerOf } from './power.ts';
 import { PROC, type Procedure } from './procedures.ts';
 import { READ_DEADLINE_MS, refOf } from './read-domain.ts';
@@ -15,12 +19,16 @@ import type { DomainRef } from './types.ts';
 
 const GUEST_DEADLINE_MS = 20_000;
 const ACPI_POWER_BUTTON = 1;
+const LINUX_KEYS = 0;
+const HOLD_MS = 50;
 
 export interface GuestVerbOptions {
   readonly quick: Pool;
   readonly guest: Pool;
   readonly cache: DomainCache;
   readonly log: Log;
+  readonly clock: Clock;
+  dialStream(): Promise<Connection>;
 }
 
 export class GuestVerbs {
@@ -55,6 +63,33 @@ export class GuestVerbs {
       if (!hasCode(e, CODE.operationInvalid) || (await this.#power(dom)) !== 'running') throw e;
     }
     await this.#readAgain(uuid);
+  }
+
+  async injectNmi(uuid: string): Promise<void> {
+    const dom = this.#ref(uuid);
+    await this.#ask(PROC.injectNmi, { dom, flags: 0 }, 'send an NMI to', dom);
+  }
+
+  async sendKeys(uuid: string, codes: readonly number[]): Promise<void> {
+    const dom = this.#ref(uuid);
+    const args = { dom, codeset: LINUX_KEYS, holdMs: HOLD_MS, codes, flags: 0 };
+    await this.#ask(PROC.sendKey, args, 'send keys to', dom);
+  }
+
+  async screenshot(uuid: string): Promise<Readable> {
+    const dom = this.#ref(uuid);
+    const connection = await this.opts.dialStream();
+    const what = `take a picture of domain ${dom.name}`;
+    const opening = openStream(connection, PROC.screenshot, { dom, screen: 0, flags: 0 }, what);
+    try {
+      return await beforeDeadline(this.opts.clock, opening, GUEST_DEADLINE_MS, () => {
+        connection.close('the picture did not come in time');
+        return frozen('take a picture of', dom);
+      });
+    } catch (e) {
+      if (!hasCode(e, CODE.operationInvalid) || (await this.#power(dom)) === 'stopped') throw e;
+      throw badState(`vm ${dom.name} has no screen; one that ran before Berth gave it one gets it at its next start`);
+    }
   }
 
   #ref(uuid: string): DomainRef {

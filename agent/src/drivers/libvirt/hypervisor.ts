@@ -3,7 +3,7 @@
  * runs on it after it is up), up to two each for short calls, for starts, for stops (a force-off never waits behind
  * starts) and for statistics, opened when needed, and one per console. What each verb means is in domain-verbs.ts.
  */
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { Log } from '@berth/shared/log/log.ts';
 import { chain } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -72,14 +72,15 @@ class LibvirtHypervisor implements Hypervisor {
       mayRetry: () => this.#main !== undefined && this.#main.closedWhy === undefined,
     });
     this.#stats = new StatsCollector({ ...opts, pool: this.#pools.stats, domains: () => this.#cache.list() });
+    const dialStream = () => this.#dial({ withoutServerPings: true });
     this.#verbs = new DomainVerbs({
       ...this.#pools,
       log: opts.log,
       clock: opts.clock,
       cache: this.#cache,
-      dialStream: () => this.#dial({ withoutServerPings: true }),
+      dialStream,
     });
-    this.#guests = new GuestVerbs({ ...this.#pools, log: opts.log, cache: this.#cache });
+    this.#guests = new GuestVerbs({ ...this.#pools, ...opts, cache: this.#cache, dialStream });
     this.#link = this.#createLink();
   }
 
@@ -140,6 +141,21 @@ class LibvirtHypervisor implements Hypervisor {
   async resume(uuid: string): Promise<void> {
     await this.#link.ready(`resume domain ${uuid}`);
     return this.#guests.resume(uuid);
+  }
+
+  async injectNmi(uuid: string): Promise<void> {
+    await this.#link.ready(`send an NMI to domain ${uuid}`);
+    return this.#guests.injectNmi(uuid);
+  }
+
+  async sendKeys(uuid: string, codes: readonly number[]): Promise<void> {
+    await this.#link.ready(`send keys to domain ${uuid}`);
+    return this.#guests.sendKeys(uuid, codes);
+  }
+
+  async screenshot(uuid: string): Promise<Readable> {
+    await this.#link.ready(`take a picture of domain ${uuid}`);
+    return this.#guests.screenshot(uuid);
   }
 
   async getXml(uuid: string): Promise<string> {

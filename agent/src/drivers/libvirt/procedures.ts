@@ -65,6 +65,19 @@ export const PROC = {
   suspend: procedure('DOMAIN_SUSPEND', 34, ofDomain, nothing),
   resume: procedure('DOMAIN_RESUME', 28, ofDomain, nothing),
   wakeUp: procedure('DOMAIN_PM_WAKEUP', 267, domainAndFlags, nothing),
+  injectNmi: procedure('DOMAIN_INJECT_NMI', 210, domainAndFlags, nothing),
+  sendKey: procedure(
+    'DOMAIN_SEND_KEY',
+    226,
+    struct({ dom: domain, codeset: uint, holdMs: uint, codes: array(uint, 16), flags: uint }),
+    nothing,
+  ),
+  screenshot: procedure(
+    'DOMAIN_SCREENSHOT',
+    211,
+    struct({ dom: domain, screen: uint, flags: uint }),
+    struct({ mime: optional(string) }),
+  ),
   allStats: procedure(
     'CONNECT_GET_ALL_DOMAIN_STATS',
     344,

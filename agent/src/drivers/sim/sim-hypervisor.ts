@@ -2,6 +2,7 @@
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { SimDomain, SimHost } from '@berth/shared/sim/sim-host.ts';
 import type { DomainSeen, DomainStats, Hypervisor, HypervisorEvent, HypervisorInfo } from '../hypervisor.ts';
+import { simScreenshot } from './sim-screen.ts';
 import { createSimConsoles } from './sim-consoles.ts';
 import { identityOf, metadataOf, serialLogOf, sizesOf } from './sim-domain-xml.ts';
 
@@ -43,6 +44,9 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     },
     suspend: async (uuid) => host.suspend(uuid),
     resume: async (uuid) => host.resume(uuid),
+    injectNmi: async (uuid) => host.poke(uuid, 'nmi'),
+    sendKeys: async (uuid, codes) => host.poke(uuid, `keys ${codes.join('-')}`),
+    screenshot: async (uuid) => simScreenshot(host.get(uuid)),
     getXml: async (uuid) => host.get(uuid).xml,
     stats: async () =>
       all()

@@ -244,6 +244,24 @@ export interface ResumeVmRequest {
   vm: string;
 }
 
+export interface InjectNmiRequest {
+  vm: string;
+}
+
+export interface SendKeysRequest {
+  vm: string;
+  /** Each by its Linux name, or several joined by - that are held together: enter, f2, ctrl-alt-delete. At most 64. */
+  keys: string[];
+}
+
+export interface ReadVmScreenshotRequest {
+  vm: string;
+}
+
+export interface ReadVmScreenshotResponse {
+  data: Buffer;
+}
+
 export interface DeleteVmRequest {
   vm: string;
   force: boolean;
@@ -2536,6 +2554,238 @@ export const ResumeVmRequest: MessageFns<ResumeVmRequest> = {
   },
 };
 
+function createBaseInjectNmiRequest(): InjectNmiRequest {
+  return { vm: "" };
+}
+
+export const InjectNmiRequest: MessageFns<InjectNmiRequest> = {
+  encode(message: InjectNmiRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vm !== "") {
+      writer.uint32(10).string(message.vm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InjectNmiRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInjectNmiRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vm = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<InjectNmiRequest>): InjectNmiRequest {
+    return InjectNmiRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<InjectNmiRequest>): InjectNmiRequest {
+    const message = createBaseInjectNmiRequest();
+    message.vm = object.vm ?? "";
+    return message;
+  },
+};
+
+function createBaseSendKeysRequest(): SendKeysRequest {
+  return { vm: "", keys: [] };
+}
+
+export const SendKeysRequest: MessageFns<SendKeysRequest> = {
+  encode(message: SendKeysRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vm !== "") {
+      writer.uint32(10).string(message.vm);
+    }
+    for (const v of message.keys) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SendKeysRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSendKeysRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vm = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.keys.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SendKeysRequest>): SendKeysRequest {
+    return SendKeysRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SendKeysRequest>): SendKeysRequest {
+    const message = createBaseSendKeysRequest();
+    message.vm = object.vm ?? "";
+    message.keys = object.keys?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseReadVmScreenshotRequest(): ReadVmScreenshotRequest {
+  return { vm: "" };
+}
+
+export const ReadVmScreenshotRequest: MessageFns<ReadVmScreenshotRequest> = {
+  encode(message: ReadVmScreenshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vm !== "") {
+      writer.uint32(10).string(message.vm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadVmScreenshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadVmScreenshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vm = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadVmScreenshotRequest>): ReadVmScreenshotRequest {
+    return ReadVmScreenshotRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadVmScreenshotRequest>): ReadVmScreenshotRequest {
+    const message = createBaseReadVmScreenshotRequest();
+    message.vm = object.vm ?? "";
+    return message;
+  },
+};
+
+function createBaseReadVmScreenshotResponse(): ReadVmScreenshotResponse {
+  return { data: Buffer.alloc(0) };
+}
+
+export const ReadVmScreenshotResponse: MessageFns<ReadVmScreenshotResponse> = {
+  encode(message: ReadVmScreenshotResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.data.length !== 0) {
+      writer.uint32(10).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadVmScreenshotResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadVmScreenshotResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadVmScreenshotResponse>): ReadVmScreenshotResponse {
+    return ReadVmScreenshotResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadVmScreenshotResponse>): ReadVmScreenshotResponse {
+    const message = createBaseReadVmScreenshotResponse();
+    message.data = object.data ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 function createBaseDeleteVmRequest(): DeleteVmRequest {
   return { vm: "", force: false };
 }
@@ -3046,6 +3296,26 @@ export const VmServiceService = {
     responseSerialize: (value: VmJobResponse): Buffer => Buffer.from(VmJobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): VmJobResponse => VmJobResponse.decode(value),
   },
+  /** A non-maskable interrupt. Done when the guest has it. No job: should the answer get lost, nobody can tell whether it came. */
+  injectNmi: {
+    path: "/berth.v1.VmService/InjectNmi" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: InjectNmiRequest): Buffer => Buffer.from(InjectNmiRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): InjectNmiRequest => InjectNmiRequest.decode(value),
+    responseSerialize: (value: Vm): Buffer => Buffer.from(Vm.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Vm => Vm.decode(value),
+  },
+  /** Types at its keyboard. Done when the guest has the keys. No job, as above. */
+  sendKeys: {
+    path: "/berth.v1.VmService/SendKeys" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SendKeysRequest): Buffer => Buffer.from(SendKeysRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SendKeysRequest => SendKeysRequest.decode(value),
+    responseSerialize: (value: Vm): Buffer => Buffer.from(Vm.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Vm => Vm.decode(value),
+  },
   /** Removes domain, disks and seed. BAD_STATE while it runs, unless `force`. */
   deleteVm: {
     path: "/berth.v1.VmService/DeleteVm" as const,
@@ -3089,6 +3359,18 @@ export const VmServiceService = {
     responseSerialize: (value: ReadVmLogResponse): Buffer => Buffer.from(ReadVmLogResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReadVmLogResponse => ReadVmLogResponse.decode(value),
   },
+  /** What its first screen shows now, as PNG. BAD_STATE when it is off. */
+  readVmScreenshot: {
+    path: "/berth.v1.VmService/ReadVmScreenshot" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ReadVmScreenshotRequest): Buffer =>
+      Buffer.from(ReadVmScreenshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadVmScreenshotRequest => ReadVmScreenshotRequest.decode(value),
+    responseSerialize: (value: ReadVmScreenshotResponse): Buffer =>
+      Buffer.from(ReadVmScreenshotResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReadVmScreenshotResponse => ReadVmScreenshotResponse.decode(value),
+  },
   /** The first serial port, both ways. First message: `open`. Ends when either side closes. */
   openVmConsole: {
     path: "/berth.v1.VmService/OpenVmConsole" as const,
@@ -3123,6 +3405,10 @@ export interface VmServiceServer extends UntypedServiceImplementation {
   suspendVm: handleUnaryCall<SuspendVmRequest, VmJobResponse>;
   /** Lets a suspended VM go on. Running already is fine: then `job_id` is empty. Starts job vm.resume. */
   resumeVm: handleUnaryCall<ResumeVmRequest, VmJobResponse>;
+  /** A non-maskable interrupt. Done when the guest has it. No job: should the answer get lost, nobody can tell whether it came. */
+  injectNmi: handleUnaryCall<InjectNmiRequest, Vm>;
+  /** Types at its keyboard. Done when the guest has the keys. No job, as above. */
+  sendKeys: handleUnaryCall<SendKeysRequest, Vm>;
   /** Removes domain, disks and seed. BAD_STATE while it runs, unless `force`. */
   deleteVm: handleUnaryCall<DeleteVmRequest, VmJobResponse>;
   /**
@@ -3134,6 +3420,8 @@ export interface VmServiceServer extends UntypedServiceImplementation {
   labelVm: handleUnaryCall<LabelVmRequest, Vm>;
   /** What the guest wrote to its first serial port, from the log kept on its host. */
   readVmLog: handleServerStreamingCall<ReadVmLogRequest, ReadVmLogResponse>;
+  /** What its first screen shows now, as PNG. BAD_STATE when it is off. */
+  readVmScreenshot: handleServerStreamingCall<ReadVmScreenshotRequest, ReadVmScreenshotResponse>;
   /** The first serial port, both ways. First message: `open`. Ends when either side closes. */
   openVmConsole: handleBidiStreamingCall<VmConsoleInput, VmConsoleOutput>;
 }
@@ -3297,6 +3585,32 @@ export interface VmServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VmJobResponse) => void,
   ): ClientUnaryCall;
+  /** A non-maskable interrupt. Done when the guest has it. No job: should the answer get lost, nobody can tell whether it came. */
+  injectNmi(request: InjectNmiRequest, callback: (error: ServiceError | null, response: Vm) => void): ClientUnaryCall;
+  injectNmi(
+    request: InjectNmiRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Vm) => void,
+  ): ClientUnaryCall;
+  injectNmi(
+    request: InjectNmiRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Vm) => void,
+  ): ClientUnaryCall;
+  /** Types at its keyboard. Done when the guest has the keys. No job, as above. */
+  sendKeys(request: SendKeysRequest, callback: (error: ServiceError | null, response: Vm) => void): ClientUnaryCall;
+  sendKeys(
+    request: SendKeysRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Vm) => void,
+  ): ClientUnaryCall;
+  sendKeys(
+    request: SendKeysRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Vm) => void,
+  ): ClientUnaryCall;
   /** Removes domain, disks and seed. BAD_STATE while it runs, unless `force`. */
   deleteVm(
     request: DeleteVmRequest,
@@ -3349,6 +3663,16 @@ export interface VmServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<ReadVmLogResponse>;
+  /** What its first screen shows now, as PNG. BAD_STATE when it is off. */
+  readVmScreenshot(
+    request: ReadVmScreenshotRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ReadVmScreenshotResponse>;
+  readVmScreenshot(
+    request: ReadVmScreenshotRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ReadVmScreenshotResponse>;
   /** The first serial port, both ways. First message: `open`. Ends when either side closes. */
   openVmConsole(): ClientDuplexStream<VmConsoleInput, VmConsoleOutput>;
   openVmConsole(options: Partial<CallOptions>): ClientDuplexStream<VmConsoleInput, VmConsoleOutput>;

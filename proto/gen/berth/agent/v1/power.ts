@@ -5,12 +5,15 @@
 // source: berth/agent/v1/power.proto
 
 /* eslint-disable */
+import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -18,7 +21,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { DomainRequest } from "./domain.ts";
-import { Operation } from "./operation.ts";
+import { Operation, OperationContext } from "./operation.ts";
 
 export const protobufPackage = "berth.agent.v1";
 
@@ -28,6 +31,312 @@ export const protobufFileName = "berth/agent/v1/power.proto";
  * What is done to a guest that runs. Each call answers when the hypervisor has taken it; what the guest makes of it, `Watch`
  * tells. BAD_STATE when the guest is not in a state for it; nothing is started by these.
  */
+
+export interface SendKeysRequest {
+  context: OperationContext | undefined;
+  uuid: string;
+  vmId: string;
+  /** At most 64. */
+  chords: KeyChord[];
+}
+
+export interface KeyChord {
+  /** Linux's key codes, held together; at most 16, each 1 to 255. */
+  codes: number[];
+}
+
+export interface TakeScreenshotRequest {
+  uuid: string;
+  vmId: string;
+}
+
+export interface TakeScreenshotResponse {
+  data: Buffer;
+}
+
+function createBaseSendKeysRequest(): SendKeysRequest {
+  return { context: undefined, uuid: "", vmId: "", chords: [] };
+}
+
+export const SendKeysRequest: MessageFns<SendKeysRequest> = {
+  encode(message: SendKeysRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.context !== undefined) {
+      OperationContext.encode(message.context, writer.uint32(10).fork()).join();
+    }
+    if (message.uuid !== "") {
+      writer.uint32(18).string(message.uuid);
+    }
+    if (message.vmId !== "") {
+      writer.uint32(26).string(message.vmId);
+    }
+    for (const v of message.chords) {
+      KeyChord.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SendKeysRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSendKeysRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.context = OperationContext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.vmId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.chords.push(KeyChord.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SendKeysRequest>): SendKeysRequest {
+    return SendKeysRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SendKeysRequest>): SendKeysRequest {
+    const message = createBaseSendKeysRequest();
+    message.context = (object.context !== undefined && object.context !== null)
+      ? OperationContext.fromPartial(object.context)
+      : undefined;
+    message.uuid = object.uuid ?? "";
+    message.vmId = object.vmId ?? "";
+    message.chords = object.chords?.map((e) => KeyChord.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseKeyChord(): KeyChord {
+  return { codes: [] };
+}
+
+export const KeyChord: MessageFns<KeyChord> = {
+  encode(message: KeyChord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.codes.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.codes) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KeyChord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKeyChord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.codes.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.codes.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<KeyChord>): KeyChord {
+    return KeyChord.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<KeyChord>): KeyChord {
+    const message = createBaseKeyChord();
+    message.codes = object.codes?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseTakeScreenshotRequest(): TakeScreenshotRequest {
+  return { uuid: "", vmId: "" };
+}
+
+export const TakeScreenshotRequest: MessageFns<TakeScreenshotRequest> = {
+  encode(message: TakeScreenshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uuid !== "") {
+      writer.uint32(10).string(message.uuid);
+    }
+    if (message.vmId !== "") {
+      writer.uint32(18).string(message.vmId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TakeScreenshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTakeScreenshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.vmId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TakeScreenshotRequest>): TakeScreenshotRequest {
+    return TakeScreenshotRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TakeScreenshotRequest>): TakeScreenshotRequest {
+    const message = createBaseTakeScreenshotRequest();
+    message.uuid = object.uuid ?? "";
+    message.vmId = object.vmId ?? "";
+    return message;
+  },
+};
+
+function createBaseTakeScreenshotResponse(): TakeScreenshotResponse {
+  return { data: Buffer.alloc(0) };
+}
+
+export const TakeScreenshotResponse: MessageFns<TakeScreenshotResponse> = {
+  encode(message: TakeScreenshotResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.data.length !== 0) {
+      writer.uint32(10).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TakeScreenshotResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTakeScreenshotResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TakeScreenshotResponse>): TakeScreenshotResponse {
+    return TakeScreenshotResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TakeScreenshotResponse>): TakeScreenshotResponse {
+    const message = createBaseTakeScreenshotResponse();
+    message.data = object.data ?? Buffer.alloc(0);
+    return message;
+  },
+};
 
 /** Capability `domain.power`. */
 export type PowerServiceService = typeof PowerServiceService;
@@ -72,6 +381,38 @@ export const PowerServiceService = {
     responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
     responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
   },
+  /** Capability `domain.input`, as SendKeys. */
+  injectNmi: {
+    path: "/berth.agent.v1.PowerService/InjectNmi" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DomainRequest): Buffer => Buffer.from(DomainRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DomainRequest => DomainRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
+  /** Types chords one after another; each is pressed and let go as a whole. */
+  sendKeys: {
+    path: "/berth.agent.v1.PowerService/SendKeys" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SendKeysRequest): Buffer => Buffer.from(SendKeysRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SendKeysRequest => SendKeysRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
+  /** What the first screen shows, as PNG. Capability `domain.screenshot`. UNSUPPORTED when it is larger than 64 MiB. */
+  takeScreenshot: {
+    path: "/berth.agent.v1.PowerService/TakeScreenshot" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: TakeScreenshotRequest): Buffer =>
+      Buffer.from(TakeScreenshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TakeScreenshotRequest => TakeScreenshotRequest.decode(value),
+    responseSerialize: (value: TakeScreenshotResponse): Buffer =>
+      Buffer.from(TakeScreenshotResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TakeScreenshotResponse => TakeScreenshotResponse.decode(value),
+  },
 } as const;
 
 export interface PowerServiceServer extends UntypedServiceImplementation {
@@ -83,6 +424,12 @@ export interface PowerServiceServer extends UntypedServiceImplementation {
   suspendDomain: handleUnaryCall<DomainRequest, Operation>;
   /** Lets it go on, also when it sleeps by its own doing or was paused by a disk that failed. Running already is fine. */
   resumeDomain: handleUnaryCall<DomainRequest, Operation>;
+  /** Capability `domain.input`, as SendKeys. */
+  injectNmi: handleUnaryCall<DomainRequest, Operation>;
+  /** Types chords one after another; each is pressed and let go as a whole. */
+  sendKeys: handleUnaryCall<SendKeysRequest, Operation>;
+  /** What the first screen shows, as PNG. Capability `domain.screenshot`. UNSUPPORTED when it is larger than 64 MiB. */
+  takeScreenshot: handleServerStreamingCall<TakeScreenshotRequest, TakeScreenshotResponse>;
 }
 
 export interface PowerServiceClient extends Client {
@@ -150,6 +497,48 @@ export interface PowerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Operation) => void,
   ): ClientUnaryCall;
+  /** Capability `domain.input`, as SendKeys. */
+  injectNmi(
+    request: DomainRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  injectNmi(
+    request: DomainRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  injectNmi(
+    request: DomainRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /** Types chords one after another; each is pressed and let go as a whole. */
+  sendKeys(
+    request: SendKeysRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  sendKeys(
+    request: SendKeysRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  sendKeys(
+    request: SendKeysRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /** What the first screen shows, as PNG. Capability `domain.screenshot`. UNSUPPORTED when it is larger than 64 MiB. */
+  takeScreenshot(
+    request: TakeScreenshotRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<TakeScreenshotResponse>;
+  takeScreenshot(
+    request: TakeScreenshotRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<TakeScreenshotResponse>;
 }
 
 export const PowerServiceClient = makeGenericClientConstructor(
@@ -160,3 +549,19 @@ export const PowerServiceClient = makeGenericClientConstructor(
   service: typeof PowerServiceService;
   serviceName: string;
 };
+
+type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
+
+export type DeepPartial<T> = T extends bigint ? string | number | bigint
+  : T extends Builtin ? T : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
+  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
+  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
+  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
+  : Partial<T>;
+
+export interface MessageFns<T> {
+  encode(message: T, writer?: BinaryWriter): BinaryWriter;
+  decode(input: BinaryReader | Uint8Array, length?: number): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
+}
