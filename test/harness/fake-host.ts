@@ -21,6 +21,7 @@ import type { VmPower } from '@berth/shared/model/vm.ts';
 export interface FakeDomain {
   readonly wanted: DomainWanted;
   readonly power: VmPower;
+  readonly reason?: string;
 }
 
 export interface FakeVolume {
@@ -106,10 +107,10 @@ export class FakeHost implements AgentClient {
     for (const [uuid, d] of this.domains) if (d.power !== 'stopped') this.power(uuid, 'stopped');
   }
 
-  power(uuid: string, power: VmPower): void {
+  power(uuid: string, power: VmPower, reason = ''): void {
     const domain = this.domains.get(uuid);
-    if (!domain || domain.power === power) return;
-    this.domains.set(uuid, { ...domain, power });
+    if (!domain || (domain.power === power && (domain.reason ?? '') === reason)) return;
+    this.domains.set(uuid, { wanted: domain.wanted, power, ...(reason === '' ? {} : { reason }) });
     this.cluster.changed(this, { vmId: domain.wanted.vmId });
   }
 
@@ -124,7 +125,7 @@ export class FakeHost implements AgentClient {
       const volumes = [...spec.disks.map((d) => d.volumeId), ...(spec.seedVolumeId ? [spec.seedVolumeId] : [])];
       const missing = volumes.find((v) => !this.volumes.has(v));
       if (missing) throw new ClusterError('NOT_FOUND', `volume ${missing} does not exist`);
-      this.domains.set(spec.uuid, { wanted: spec, power: this.domains.get(spec.uuid)?.power ?? 'stopped' });
+      this.domains.set(spec.uuid, { power: 'stopped', ...this.domains.get(spec.uuid), wanted: spec });
       this.cluster.changed(this, { vmId: spec.vmId });
     });
   }
@@ -166,6 +167,20 @@ export class FakeHost implements AgentClient {
       this.#needOn(domain);
       this.power(domain.uuid, 'running');
     });
+  }
+
+  saveDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
+    return this.#operate(operationId, ['saveDomain', domain], () => {
+      if (this.domains.get(domain.uuid)?.power === 'stopped') return;
+      this.#needOn(domain);
+      this.power(domain.uuid, 'stopped', 'saved');
+    });
+  }
+
+  discardSaved(operationId: string, domain: DomainRef): Promise<OperationView> {
+    return this.#operate(operationId, ['discardSaved', domain], () =>
+      this.power(domain.uuid, this.domains.get(domain.uuid)?.power ?? 'stopped'),
+    );
   }
 
   injectNmi(operationId: string, domain: DomainRef): Promise<OperationView> {

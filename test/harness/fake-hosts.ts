@@ -166,7 +166,13 @@ export class FakeHosts implements Hosts {
   #report(host: FakeHost, vmId: VmId): void {
     const domain = [...host.domains.values()].find((d) => d.wanted.vmId === vmId);
     const seenAtMs = this.options.clock.now();
-    const said = { vmId, hostId: host.id as HostId, power: domain?.power ?? 'unknown', reason: '', seenAtMs } as const;
+    const said = {
+      vmId,
+      hostId: host.id as HostId,
+      power: domain?.power ?? 'unknown',
+      reason: domain?.reason ?? '',
+      seenAtMs,
+    } as const;
     this.#late.set(vmId, domain && said);
     if (this.options.timed) this.#later(() => this.#arrive(vmId));
   }

@@ -237,6 +237,32 @@ function guestCases(s: { bench: Bench }): void {
     expect(await s.bench.seen(g)).toMatchObject({ power: 'running' });
   });
 
+  it('saves a guest to disk, starts it from there, and can give up what was saved', async () => {
+    const { hypervisor } = s.bench;
+    const g = await s.bench.running();
+    const never = new AbortController().signal;
+    await hypervisor.save(g.uuid, never);
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'stopped', reason: 'saved' });
+    await expect(hypervisor.save(g.uuid, never)).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    await hypervisor.start(g.uuid);
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'running' });
+    await hypervisor.save(g.uuid, never);
+    for (const again of [false, true]) {
+      await hypervisor.discardSaved(g.uuid);
+      expect((await s.bench.seen(g))?.reason, String(again)).not.toBe('saved');
+    }
+    await hypervisor.start(g.uuid);
+    expect(await s.bench.seen(g)).toMatchObject({ power: 'running', reason: 'booted' });
+  });
+
+  it('removes a saved domain with what was saved', async () => {
+    const g = await s.bench.running();
+    await s.bench.hypervisor.save(g.uuid, new AbortController().signal);
+    await s.bench.hypervisor.undefine(g.uuid);
+    await s.bench.hypervisor.define(firmwareGuestXml(g));
+    expect((await s.bench.seen(g))?.reason).not.toBe('saved');
+  });
+
   it('gives keys and NMIs to a guest that runs, and to no other', async () => {
     const [on, off] = [await s.bench.running(), await s.bench.defined()];
     await s.bench.hypervisor.injectNmi(on.uuid);

@@ -27,6 +27,7 @@ export function facts(over: Partial<HostFacts> = {}): HostFacts {
       'console',
       'domain.describe',
       'domain.power',
+      'domain.save',
       'domain.input',
       'domain.screenshot',
     ],

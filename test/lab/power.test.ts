@@ -108,6 +108,26 @@ describeLab('power', { hosts: ['h1'] }, (lab) => {
     expect((await c.berth('vm', 'resume', '--all')).out).toContain('vm db  runs again on h1');
   });
 
+  it('saves a guest, which goes on where it was, in a new QEMU and without a boot', async () => {
+    const [before, printed] = [await qemu('web'), (await log()).length];
+    expect(await c.ok('vm', 'save', 'web')).toMatch(/^vm web saved on h1 /);
+    expect(await qemu('web')).toBe('');
+    expect(await vm('web')).toMatchObject({
+      state: 'saved',
+      stateReason: 'its memory is in a file on h1: go on with berth vm start web',
+    });
+    await lab().host('h1').stopAgent();
+    await lab().host('h1').startAgent();
+    await lab().host('h1').killLibvirt();
+    await c.waitUp('h1');
+    await eventually('it is still saved', async () => (await vm('web'))?.state === 'saved');
+    await c.ok('vm', 'start', 'web');
+    const after = (await log()).length;
+    await eventually('it prints again', async () => (await log()).length > after);
+    expect((await log()).slice(printed)).not.toContain('berth-facts');
+    expect(await qemu('web')).not.toBe(before);
+  });
+
   it('gives a guest an NMI, and the three keys: its kernel says so', async () => {
     expect(await c.ok('vm', 'nmi', 'db')).toMatch(/^vm db got an NMI /);
     await c.serial('db', /NMI received/);
@@ -127,6 +147,17 @@ describeLab('power', { hosts: ['h1'] }, (lab) => {
     expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([Number(size?.[1]), Number(size?.[2])]);
     expect(pixelBytes(png)).toBe((Number(size?.[1]) * 3 + 1) * Number(size?.[2]));
     expect((await c.berth('vm', 'screenshot', 'web', '/nonexistent/web.png')).err).toMatch(/can't write/);
+  });
+
+  it('gives up what was saved when that is wanted, and says so when it can not be restored', async () => {
+    await c.ok('vm', 'save', 'web');
+    await lab().host('h1').run(['truncate', '-s', '200K', '/var/lib/libvirt/qemu/save/web.save']);
+    expect((await c.berth('vm', 'start', 'web')).err).toMatch(/berth vm start web --discard-saved/);
+    await c.ok('vm', 'start', 'web', '--discard-saved');
+    expect(await vm('web')).toMatchObject({ state: 'running' });
+    await c.ok('vm', 'save', 'web');
+    await c.ok('vm', 'delete', 'web');
+    expect(await lab().host('h1').run(['ls', '/var/lib/libvirt/qemu/save'])).toBe('');
   });
 
   it('ends a suspend of a QEMU that is frozen with words, and the VM can still be forced off', async () => {

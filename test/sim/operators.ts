@@ -25,7 +25,7 @@ const start: Act = (sim, { vms }) => vms.start(vmName(sim), 'sim');
 const stop: Act = (sim, { vms }) =>
   vms.stop(vmName(sim), { force: sim.random() < 0.3, timeoutMs: 5_000, thenForce: sim.random() < 0.5 }, 'sim');
 const power: Act = (sim, { vms }) => {
-  const verb = pick(sim, ['reboot', 'reset', 'suspend', 'resume'] as const) ?? 'resume';
+  const verb = pick(sim, ['reboot', 'reset', 'suspend', 'resume', 'save'] as const) ?? 'resume';
   return vms[verb](vmName(sim), 'sim');
 };
 const remove: Act = (sim, { vms }) => vms.delete(vmName(sim), { force: sim.random() < 0.5 }, 'sim');

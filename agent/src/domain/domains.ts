@@ -2,7 +2,7 @@
  * What to do with the domains of this host: the operations behind DomainService. Only domains that carry our mark for the
  * very VM are touched; every call looks at it anew.
  */
-import { ClusterError, badState, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, badState, chain, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Disks } from '../drivers/disks.ts';
 import type { DomainSeen, Hypervisor } from '../drivers/hypervisor.ts';
 import { checkId, checkUuid } from '../ids.ts';
@@ -28,6 +28,13 @@ export interface DomainDeps {
   /** What the host offers to every domain. */
   readonly abilities: () => Promise<Pick<DomainHost, 'domainType' | 'emulatorPath' | 'directIo'>>;
 }
+
+const notRestored = (name: string, cause: unknown): Error =>
+  new ClusterError(
+    'BAD_STATE',
+    `vm ${name} could not go on from what was saved: ${chain(cause)}. ` +
+      `To give that up and boot it afresh: berth vm start ${name} --discard-saved`,
+  );
 
 const OFF: ReadonlySet<string> = new Set(['stopped', 'crashed']);
 
@@ -138,10 +145,11 @@ export class Domains {
   }
 
   private async doStart(ref: DomainRef): Promise<void> {
-    const { name } = await this.need(ref);
+    const { name, reason } = await this.need(ref);
     try {
       await this.deps.hypervisor.start(ref.uuid);
     } catch (e) {
+      if (reason === 'saved' && isClusterError(e, 'INTERNAL', 'UNSUPPORTED', 'BAD_STATE')) throw notRestored(name, e);
       if (!isClusterError(e, 'NOT_FOUND')) throw e;
       const words = `the domain of vm ${name} was removed from ${this.deps.hostName} just now, by somebody else. `;
       throw badState(`${words}A new start defines it anew: berth vm start ${name}`);

@@ -2,7 +2,7 @@
  * What to do with guests that run: the operations behind PowerService. Starting and ending them is domains.ts's. They take
  * turns among themselves and not with those, so that a guest that does not answer can still be forced off.
  */
-import { badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { badState, invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { DomainPower, Hypervisor } from '../drivers/hypervisor.ts';
 import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
@@ -10,7 +10,10 @@ import type { DomainRef, Domains } from './domains.ts';
 
 export interface PowerDeps {
   readonly domains: Pick<Domains, 'need'>;
-  readonly hypervisor: Pick<Hypervisor, 'reboot' | 'reset' | 'suspend' | 'resume' | 'injectNmi' | 'sendKeys'>;
+  readonly hypervisor: Pick<
+    Hypervisor,
+    'reboot' | 'reset' | 'suspend' | 'resume' | 'save' | 'discardSaved' | 'injectNmi' | 'sendKeys'
+  >;
   readonly operations: Operations;
 }
 
@@ -40,6 +43,8 @@ export class Power {
   readonly reset: OperationKind<DomainRef>;
   readonly suspend: OperationKind<DomainRef>;
   readonly resume: OperationKind<DomainRef>;
+  readonly save: OperationKind<DomainRef>;
+  readonly discardSaved: OperationKind<DomainRef>;
   readonly nmi: OperationKind<DomainRef>;
   readonly sendKeys: OperationKind<KeysRequest>;
 
@@ -55,6 +60,12 @@ export class Power {
     this.reset = verb('reset', ON, (uuid) => hypervisor.reset(uuid));
     this.suspend = verb('suspend', ['running', 'paused', 'stopping'], (uuid) => hypervisor.suspend(uuid));
     this.resume = verb('resume', ON, (uuid) => hypervisor.resume(uuid));
+    this.save = deps.operations.define<DomainRef>({
+      name: 'domain.save',
+      lockKey: ({ uuid }) => `guest/${uuid}`,
+      run: (ref, { signal }) => this.doSave(ref, signal),
+    });
+    this.discardSaved = verb('discard-saved', ['stopped', 'crashed'], (uuid) => hypervisor.discardSaved(uuid));
     this.nmi = verb('nmi', ['running', 'stopping'], (uuid) => hypervisor.injectNmi(uuid));
     this.sendKeys = deps.operations.define<KeysRequest>({
       name: 'domain.sendKeys',
@@ -64,6 +75,24 @@ export class Power {
           for (const codes of chords) await hypervisor.sendKeys(uuid, codes);
         }),
     });
+  }
+
+  /** An agent that ends leaves libvirt to it; the next one finds it saved, or libvirt still busy. */
+  private async doSave(ref: DomainRef, signal: AbortSignal): Promise<void> {
+    const seen = await this.deps.domains.need(ref);
+    if (seen.power === 'stopped' && seen.reason === 'saved') return;
+    const cancelled = new AbortController();
+    const hear = (): void => {
+      if (isClusterError(signal.reason, 'CANCELLED')) cancelled.abort(signal.reason);
+    };
+    signal.addEventListener('abort', hear, { once: true });
+    try {
+      await this.act('save', ['running', 'paused', 'stopping'], ref, (uuid) =>
+        this.deps.hypervisor.save(uuid, cancelled.signal),
+      );
+    } finally {
+      signal.removeEventListener('abort', hear);
+    }
   }
 
   private async act(

@@ -10,7 +10,17 @@ export type DomainPower = 'running' | 'paused' | 'stopping' | 'stopped' | 'crash
 
 /** Why a domain stopped or paused, as far as libvirt tells. `shutdown`: the guest or an operator ended it in order. */
 export type PowerReason =
-  'none' | 'booted' | 'shutdown' | 'destroyed' | 'crashed' | 'migrated' | 'failed' | 'io-error' | 'user' | 'other';
+  | 'none'
+  | 'booted'
+  | 'shutdown'
+  | 'destroyed'
+  | 'crashed'
+  | 'migrated'
+  | 'failed'
+  | 'saved'
+  | 'io-error'
+  | 'user'
+  | 'other';
 
 export interface DomainSeen {
   readonly uuid: string;
@@ -81,6 +91,13 @@ export interface Hypervisor {
   suspend(uuid: string): Promise<void>;
   /** Lets the CPUs go on, and wakes a guest that sleeps. Running already is fine; BAD_STATE when it is off. */
   resume(uuid: string): Promise<void>;
+  /**
+   * Writes its memory to a file and ends its QEMU; `start` goes on from there. Stopped with reason `saved` when it returns.
+   * Aborting the signal ends it, and the guest runs on. RESOURCE_BUSY while another save of it runs; BAD_STATE when it is off.
+   */
+  save(uuid: string, signal: AbortSignal): Promise<void>;
+  /** Removes what `save` wrote. None is fine. */
+  discardSaved(uuid: string): Promise<void>;
   /** BAD_STATE unless it runs. */
   injectNmi(uuid: string): Promise<void>;
   /** Linux key codes, pressed together and let go. BAD_STATE unless it runs. */

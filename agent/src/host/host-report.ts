@@ -14,6 +14,7 @@ export const CAPABILITIES = [
   'domain.describe',
   'upload.zeros',
   'domain.power',
+  'domain.save',
   'domain.input',
   'domain.screenshot',
 ] as const;

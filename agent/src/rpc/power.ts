@@ -28,6 +28,8 @@ export function powerService(
     resetDomain: verb('ResetDomain', power.reset),
     suspendDomain: verb('SuspendDomain', power.suspend),
     resumeDomain: verb('ResumeDomain', power.resume),
+    saveDomain: verb('SaveDomain', power.save),
+    discardSaved: verb('DiscardSaved', power.discardSaved),
     injectNmi: verb('InjectNmi', power.nmi),
     sendKeys: guard.operation('SendKeys', async (q: SendKeysRequest) => {
       const ref = checkDomainRef({ uuid: q.uuid, vmId: q.vmId });

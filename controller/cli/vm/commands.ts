@@ -9,7 +9,7 @@ import { vmLabel } from '../label/label.ts';
 import { vmNmi, vmSendKeys } from './keys.ts';
 import { vmList } from './list.ts';
 import { vmLog } from './log.ts';
-import { vmReboot, vmReset, vmResume, vmSuspend } from './power.ts';
+import { vmReboot, vmReset, vmResume, vmSave, vmSuspend } from './power.ts';
 import { vmScreenshot } from './screenshot.ts';
 import { vmShow } from './show.ts';
 import { vmStart } from './start.ts';
@@ -26,6 +26,7 @@ export const vmCommands: readonly Command[] = [
   vmReset,
   vmSuspend,
   vmResume,
+  vmSave,
   vmDelete,
   vmLabel,
   vmConsole,

@@ -34,6 +34,16 @@ export const vmSuspend = manyVms({
   }),
 });
 
+export const vmSave = manyVms({
+  verb: 'save',
+  summary: 'write the memory of VMs to disk and end them; a start goes on from there',
+  details: `The file lies on the host of the VM (libvirt's managed save). Until berth vm start, a saved VM takes nothing but disk.`,
+  plan: () => ({
+    start: (api, vm) => api.call(api.vms, (c) => c.saveVm, { vm }),
+    done: async (api, vm, job) => (job ? `saved on ${await hostOf(api, vm)}` : 'is saved already'),
+  }),
+});
+
 export const vmResume = manyVms({
   verb: 'resume',
   summary: 'let suspended VMs go on',

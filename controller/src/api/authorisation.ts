@@ -95,6 +95,7 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.VmService/ResetVm': ['operator', 'vm'],
   '/berth.v1.VmService/SuspendVm': ['operator', 'vm'],
   '/berth.v1.VmService/ResumeVm': ['operator', 'vm'],
+  '/berth.v1.VmService/SaveVm': ['operator', 'vm'],
   '/berth.v1.VmService/InjectNmi': ['operator', 'vm'],
   '/berth.v1.VmService/SendKeys': ['operator', 'vm'],
   '/berth.v1.VmService/DeleteVm': ['operator', 'vm'],

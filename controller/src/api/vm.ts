@@ -34,7 +34,7 @@ export const vmHandlers = (vms: Vms, hosts: Hosts, scope: Scope, adoption: Adopt
       : [];
     return { vms: items.map(toVm), nextPageToken, found: found.map(toFound) };
   },
-  startVm: async (r, call) => toAnswer(await vms.start(r.vm, call.user)),
+  startVm: async (r, call) => toAnswer(await vms.start(r.vm, call.user, r.discardSaved)),
   stopVm: async (r, call) => {
     const timeoutMs = fromWire('timeout_ms', r.timeoutMs);
     return toAnswer(await vms.stop(r.vm, { force: r.force, thenForce: r.thenForce, timeoutMs }, call.user));
@@ -43,6 +43,7 @@ export const vmHandlers = (vms: Vms, hosts: Hosts, scope: Scope, adoption: Adopt
   resetVm: async (r, call) => toAnswer(await vms.reset(r.vm, call.user)),
   suspendVm: async (r, call) => toAnswer(await vms.suspend(r.vm, call.user)),
   resumeVm: async (r, call) => toAnswer(await vms.resume(r.vm, call.user)),
+  saveVm: async (r, call) => toAnswer(await vms.save(r.vm, call.user)),
   injectNmi: async (r) => toVm(await vms.injectNmi(r.vm)),
   sendKeys: async (r) => toVm(await vms.sendKeys(r.vm, r.keys)),
   deleteVm: async (r, call) => toAnswer(await vms.delete(r.vm, { force: r.force }, call.user)),
@@ -81,6 +82,7 @@ const STATE: Readonly<Record<State, VmState>> = {
   deleting: VmState.DELETING,
   unknown: VmState.UNKNOWN,
   missing: VmState.MISSING,
+  saved: VmState.SAVED,
 };
 
 const toFound = ({ host, domain: d, detail }: Found): FoundVm => ({

@@ -71,6 +71,40 @@ describe('what a state forbids is refused in one line with the way out', () => {
   });
 });
 
+describe('a saved VM', () => {
+  const save = () => c.done(c.life.vms.save('web', 'ann'));
+  const claim = () => c.life.state.tables.claims.get(c.life.state.tables.vms.byName('web')!.id);
+  beforeEach(async () => {
+    await start();
+    expect(await save()).toBe('succeeded');
+  });
+
+  it('takes no room, shall be off, and is shown as saved with the way out', async () => {
+    expect(await vm()).toMatchObject({
+      state: 'saved',
+      reason: 'its memory is in a file on h1: go on with berth vm start web',
+      vm: { desiredPower: 'off' },
+    });
+    expect(claim()?.powered).toBe(false);
+    expect(await save()).toBe('no job');
+    const stopped = await line(c.life.vms.stop('web', { ...stop, force: true }, 'ann'));
+    expect(stopped).toMatch(/^BAD_STATE vm web is saved on h1\. It takes nothing but disk: .* --discard-saved\.$/);
+  });
+
+  it('goes on when it is started, or boots afresh when that is asked for', async () => {
+    expect(await start()).toBe('succeeded');
+    expect(await vm()).toMatchObject({ state: 'running', vm: { desiredPower: 'on' } });
+    expect(claim()?.powered).toBe(true);
+    await save();
+    expect(await c.done(c.life.vms.start('web', 'ann', true))).toBe('succeeded');
+    expect(domain()).toMatchObject({ power: 'running' });
+  });
+
+  it('can be deleted', async () => {
+    expect(await c.done(c.life.vms.delete('web', { force: false }, 'ann'))).toBe('succeeded');
+  });
+});
+
 describe('keys and NMIs', () => {
   it('reach a guest that runs, leave an event without the keys, and no job', async () => {
     await start();

@@ -78,6 +78,7 @@ function reasonOf(vm: Vm, state: VmState, { tables, hosts, nowMs }: Seen): strin
   if (state === 'running') return silence(vm, seen, nowMs);
   if (state === 'missing')
     return `${goneSince(host, hosts.has(host.id), vm, nowMs)}: forget it with berth vm delete ${vm.name}`;
+  if (state === 'saved') return `its memory is in a file on ${host.name}: go on with berth vm start ${vm.name}`;
   if (state === 'paused') return whyPaused(vm, seen);
   return state === 'crashed' ? (seen?.reason ?? '') : '';
 }

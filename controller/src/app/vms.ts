@@ -16,6 +16,7 @@ import { vmClone } from '../jobs/vm-clone.ts';
 import { vmCreate } from '../jobs/vm-create.ts';
 import { vmDelete } from '../jobs/vm-delete.ts';
 import { vmReboot, vmReset, vmResume, vmSuspend } from '../jobs/vm-power.ts';
+import { vmSave } from '../jobs/vm-save.ts';
 import { vmStart, type VmParams } from '../jobs/vm-start.ts';
 import { vmStop } from '../jobs/vm-stop.ts';
 import { requestOf, type WorldView } from '../jobs/world.ts';
@@ -74,11 +75,12 @@ export class Vms {
   }
 
   /** A VM that runs or starts is left as it is. */
-  start(nameOrId: string, user: string): Promise<VmAnswer> {
+  start(nameOrId: string, user: string, discardSaved = false): Promise<VmAnswer> {
     return this.#act(nameOrId, 'start', (tx, view) => {
       if (view.state === 'running' || view.state === 'starting') return view.jobId;
       this.#checkRoom(view.vm);
-      return this.#startJob(tx, vmStart, { vmId: view.vm.id }, view.vm, user);
+      const params = { vmId: view.vm.id, ...(discardSaved && view.state === 'saved' && { discardSaved }) };
+      return this.#startJob(tx, vmStart, params, view.vm, user);
     });
   }
 
@@ -109,6 +111,15 @@ export class Vms {
   /** A VM that runs is left as it is. */
   resume(nameOrId: string, user: string): Promise<VmAnswer> {
     return this.#power(nameOrId, 'resume', vmResume, 'running', user);
+  }
+
+  /** A VM that is saved is left as it is. */
+  save(nameOrId: string, user: string): Promise<VmAnswer> {
+    return this.#act(nameOrId, 'save', (tx, view) => {
+      if (view.state === 'saved') return view.jobId;
+      this.#need(view, 'domain.save');
+      return this.#startJob(tx, vmSave, { vmId: view.vm.id }, view.vm, user);
+    });
   }
 
   /** BAD_STATE unless it runs. */
@@ -266,7 +277,7 @@ export class Vms {
   ): Promise<VmAnswer> {
     return this.#act(nameOrId, action, (tx, view) => {
       if (view.state === done) return view.jobId;
-      this.#needPower(view);
+      this.#need(view, 'domain.power');
       return this.#startJob(tx, def, { vmId: view.vm.id }, view.vm, user);
     });
   }
@@ -277,8 +288,8 @@ export class Vms {
     return this.#view(this.deps.state.tables.vms.get(found.vm.id) ?? found.vm);
   }
 
-  #needPower({ vm: { hostId }, hostName }: VmView): void {
-    if (hostId) needCapability({ name: hostName }, this.deps.hosts.status(hostId).facts, 'domain.power');
+  #need({ vm: { hostId }, hostName }: VmView, name: 'domain.power' | 'domain.save'): void {
+    if (hostId) needCapability({ name: hostName }, this.deps.hosts.status(hostId).facts, name);
   }
 
   #startJob<P>(tx: Tx, def: JobDef<P, never>, params: P, vm: Vm, user: string): JobId {

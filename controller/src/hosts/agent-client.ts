@@ -75,6 +75,9 @@ export interface AgentClient {
   resetDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
   suspendDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
   resumeDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
+  /** These two: capability `domain.save`. */
+  saveDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
+  discardSaved(operationId: string, domain: DomainRef): Promise<OperationView>;
   /** These two: capability `domain.input`. */
   injectNmi(operationId: string, domain: DomainRef): Promise<OperationView>;
   sendKeys(

@@ -9,6 +9,7 @@ const WORDS = {
   'serial-log': "keep the guest's serial log",
   console: 'open a console',
   'domain.power': 'reboot, reset, suspend or resume a vm',
+  'domain.save': 'save a vm to disk',
   'domain.input': 'send keys or an NMI to a vm',
   'domain.screenshot': 'take a picture of a screen',
   'domain.describe': 'describe a vm that it has',

@@ -61,6 +61,7 @@ export class FakeAgent {
     'console',
     'domain.describe',
     'domain.power',
+    'domain.save',
     'domain.input',
     'domain.screenshot',
   ];
@@ -103,6 +104,8 @@ export class FakeAgent {
       resetDomain: this.operation('resetDomain'),
       suspendDomain: this.operation('suspendDomain'),
       resumeDomain: this.operation('resumeDomain'),
+      saveDomain: this.operation('saveDomain'),
+      discardSaved: this.operation('discardSaved'),
       injectNmi: this.operation('injectNmi'),
       sendKeys: this.operation('sendKeys'),
       takeScreenshot: (call: ServerWritableStream<unknown, { data: Uint8Array }>) => {

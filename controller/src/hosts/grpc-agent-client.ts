@@ -71,6 +71,12 @@ export class GrpcAgentClient implements AgentClient {
   resumeDomain(id: string, domain: DomainRef): Promise<OperationView> {
     return this.change(Power.resumeDomain, { context: this.context(id), ...domain });
   }
+  saveDomain(id: string, domain: DomainRef): Promise<OperationView> {
+    return this.change(Power.saveDomain, { context: this.context(id), ...domain }, SLOW_MS);
+  }
+  discardSaved(id: string, domain: DomainRef): Promise<OperationView> {
+    return this.change(Power.discardSaved, { context: this.context(id), ...domain });
+  }
   injectNmi(id: string, domain: DomainRef): Promise<OperationView> {
     return this.change(Power.injectNmi, { context: this.context(id), ...domain });
   }

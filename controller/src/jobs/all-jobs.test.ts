@@ -15,12 +15,13 @@ import { vmClone } from './vm-clone.ts';
 import { vmCreate } from './vm-create.ts';
 import { vmDelete } from './vm-delete.ts';
 import { vmReboot, vmReset, vmResume, vmSuspend } from './vm-power.ts';
+import { vmSave } from './vm-save.ts';
 import { vmStart } from './vm-start.ts';
 import { vmStop } from './vm-stop.ts';
 
 type Snapshot = {
   durable: Record<string, Record<string, Record<string, unknown>>>;
-  hosts: { domains: [string, { power?: string }][]; images: unknown[] }[];
+  hosts: { domains: [string, { power?: string; reason?: string }][]; images: unknown[] }[];
 };
 
 /** The row of an object that is being made belongs to its job: it was put when the job was started. */
@@ -38,7 +39,8 @@ function withoutHalfMade(raw: unknown): unknown {
 
 /** What was done to a guest stays done: it is not started again, or stopped, by an undo. */
 function withoutPower(raw: unknown): unknown {
-  for (const host of (raw as Snapshot).hosts) for (const [, d] of host.domains) delete d.power;
+  for (const host of (raw as Snapshot).hosts)
+    for (const [, d] of host.domains) for (const key of ['power', 'reason'] as const) delete d[key];
   return raw;
 }
 
@@ -139,6 +141,7 @@ describe('each job keeps the promises of jobs', () => {
     ['vm.reset', vmReset, 'running'],
     ['vm.suspend', vmSuspend, 'running'],
     ['vm.resume', vmResume, 'paused'],
+    ['vm.save', vmSave, 'running'],
   ] as const)('%s', async (_, job, power) => {
     const world = (adversary: Adversary) => {
       const cluster = new ClusterWorld(adversary);

@@ -8,6 +8,7 @@ import { vmClone } from './vm-clone.ts';
 import { vmCreate } from './vm-create.ts';
 import { vmDelete } from './vm-delete.ts';
 import { vmReboot, vmReset, vmResume, vmSuspend } from './vm-power.ts';
+import { vmSave } from './vm-save.ts';
 import { vmStart } from './vm-start.ts';
 import { vmStop } from './vm-stop.ts';
 
@@ -20,6 +21,7 @@ export const JOBS: readonly AnyJobDef[] = [
   vmReset,
   vmSuspend,
   vmResume,
+  vmSave,
   vmDelete,
   imageImport,
   imageFetch,

@@ -39,7 +39,12 @@ function claim(c: LocalContext<VmParams, object, JobDeps>): Claimed {
   return { hostId, host, wasDesired: vm.desiredPower, wasPowered };
 }
 
-export const vmStart = defineJob<VmParams, JobDeps>('vm.start', 1)
+export interface StartParams extends VmParams {
+  /** What it had in memory is given up first. */
+  readonly discardSaved?: boolean;
+}
+
+export const vmStart = defineJob<StartParams, JobDeps>('vm.start', 1)
   .local('claim', {
     run: claim,
     // What had crashed shall run as before: its run policy may try again.
@@ -62,8 +67,14 @@ export const vmStart = defineJob<VmParams, JobDeps>('vm.start', 1)
   })
   .remote('boot', {
     host: (c) => c.outs.claim.hostId,
+    operations: (c) => [`${c.opId}.discard`, c.opId],
     async run(c) {
       const vm = getVm(c.tables, c.params.vmId);
+      if (c.params.discardSaved === true) {
+        const agent = c.deps.hosts.agent(c.outs.claim.hostId);
+        const gone = await settle(c, agent.discardSaved(`${c.opId}.discard`, domainRef(vm)), 'giving up its memory');
+        if (Wait.is(gone)) return gone;
+      }
       const op = await settle(
         c,
         c.deps.hosts.agent(c.outs.claim.hostId).startDomain(c.opId, domainRef(vm)),

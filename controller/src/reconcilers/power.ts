@@ -18,8 +18,8 @@ import { Pace } from './pace.ts';
 const AT_ONCE = 20;
 const EVERY_MS = 30_000;
 
-/** What libvirt says of a guest that shut down, by itself or asked to. */
-const ON_PURPOSE = /^shutdown\b/;
+/** What libvirt says of a guest that shut down, by itself or asked to, or that somebody saved (`virsh managedsave`). */
+const ON_PURPOSE = /^(shutdown|saved)\b/;
 const OFF: ReadonlySet<PowerEdge['after'] | undefined> = new Set(['stopped', 'crashed']);
 
 export class PowerFollower {

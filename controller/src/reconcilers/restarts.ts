@@ -101,7 +101,7 @@ export class Restarts {
 }
 
 /** What an operator did to the guest on its host is no failure. */
-const ON_PURPOSE = /^(shutdown|destroyed|migrated)\b/;
+const ON_PURPOSE = /^(shutdown|saved|destroyed|migrated)\b/;
 
 function hasFailed(vm: Vm, { power, reason }: VmObserved): boolean {
   if (power === 'crashed') return true;

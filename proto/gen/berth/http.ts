@@ -66,6 +66,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/vms/{vm}:reset', kind: 'json', rpc: '/berth.v1.VmService/ResetVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:suspend', kind: 'json', rpc: '/berth.v1.VmService/SuspendVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:resume', kind: 'json', rpc: '/berth.v1.VmService/ResumeVm' },
+  { verb: 'POST', path: '/v1/vms/{vm}:save', kind: 'json', rpc: '/berth.v1.VmService/SaveVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:injectNmi', kind: 'json', rpc: '/berth.v1.VmService/InjectNmi' },
   { verb: 'POST', path: '/v1/vms/{vm}:sendKeys', kind: 'json', rpc: '/berth.v1.VmService/SendKeys' },
   { verb: 'DELETE', path: '/v1/vms/{vm}', kind: 'json', rpc: '/berth.v1.VmService/DeleteVm' },

@@ -9,6 +9,7 @@ export type VmAction =
   | 'reset'
   | 'suspend'
   | 'resume'
+  | 'save'
   | 'nmi'
   | 'sendKeys'
   | 'screenshot'
@@ -18,7 +19,7 @@ export type VmAction =
 
 export const VM_ACTIONS = {
   // missing: its domain is made again, from its disks
-  start: ['stopped', 'crashed', 'missing', 'running', 'starting'],
+  start: ['stopped', 'saved', 'crashed', 'missing', 'running', 'starting'],
   stop: ['running', 'stopping', 'stopped', 'crashed'],
   forceStop: ['running', 'paused', 'stopping', 'starting', 'stopped', 'crashed'],
   reboot: ['running'],
@@ -28,8 +29,9 @@ export const VM_ACTIONS = {
   nmi: ['running', 'stopping'],
   sendKeys: ['running', 'stopping'],
   screenshot: ['running', 'paused', 'starting', 'stopping'],
-  delete: ['stopped', 'crashed', 'missing'],
-  forceDelete: ['stopped', 'crashed', 'missing', 'running', 'paused', 'starting', 'stopping', 'unknown'],
+  save: ['running', 'paused', 'saved'],
+  delete: ['stopped', 'saved', 'crashed', 'missing'],
+  forceDelete: ['stopped', 'saved', 'crashed', 'missing', 'running', 'paused', 'starting', 'stopping', 'unknown'],
   console: ['running', 'paused', 'starting', 'stopping'],
 } as const satisfies Record<VmAction, readonly VmState[]>;
 
@@ -40,18 +42,21 @@ const AWAY = 'Its host does not answer now (see: berth host list).';
 
 const START = 'Start it first (berth vm start {name}).';
 const RESUME = 'Let it go on first (berth vm resume {name}).';
+const SAVED =
+  'It takes nothing but disk: it goes on with berth vm start {name}, or boots afresh with berth vm start {name} --discard-saved.';
 const UP_FIRST = 'Wait until it runs.';
 /** Of what needs a guest that runs. */
-const OFF = { stopped: START, crashed: START, unknown: AWAY } as const;
+const OFF = { stopped: START, saved: START, crashed: START, unknown: AWAY } as const;
 
 const ADVICE: Readonly<Record<VmAction, Partial<Record<VmState, string>>>> = {
   start: { paused: 'Let it go on instead (berth vm resume {name}).', unknown: AWAY },
   stop: {
     starting: 'Wait until it runs, or use --force.',
+    saved: SAVED,
     paused: 'Its guest hears no power button: resume it first (berth vm resume {name}), or use --force.',
     unknown: AWAY,
   },
-  forceStop: { unknown: AWAY },
+  forceStop: { saved: SAVED, unknown: AWAY },
   reboot: {
     ...OFF,
     paused: 'Its guest hears no power button: resume it first (berth vm resume {name}), or reset it.',
@@ -69,10 +74,11 @@ const ADVICE: Readonly<Record<VmAction, Partial<Record<VmState, string>>>> = {
     unknown: 'Its host does not answer; with --force it is forgotten now and removed from the host when it comes back.',
   },
   forceDelete: {},
+  save: { ...OFF, starting: UP_FIRST, stopping: 'Its guest shuts down.' },
   nmi: { ...OFF, starting: UP_FIRST, paused: RESUME },
   sendKeys: { ...OFF, starting: UP_FIRST, paused: RESUME },
   screenshot: OFF,
-  console: { stopped: START, crashed: START },
+  console: { stopped: START, saved: START, crashed: START },
 };
 
 /** Undefined when allowed; otherwise one line for people. */

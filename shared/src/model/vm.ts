@@ -71,7 +71,8 @@ export type VmState =
   | 'crashed'
   | 'deleting'
   | 'unknown'
-  | 'missing';
+  | 'missing'
+  | 'saved';
 
 export interface VmJobRef {
   readonly id: JobId;
@@ -97,5 +98,6 @@ export function vmState(
   if (observed === undefined) return host.complete ? 'missing' : 'unknown';
   if (job?.kind === 'vm.start' && observed.power !== 'running') return 'starting';
   if (job?.kind === 'vm.stop' && observed.power !== 'stopped') return 'stopping';
+  if (observed.power === 'stopped' && observed.reason === 'saved') return 'saved';
   return observed.power === 'suspended' ? 'paused' : observed.power;
 }

@@ -13,7 +13,7 @@ export interface SimDomain {
   readonly name: string;
   readonly xml: string;
   readonly power: SimPower;
-  readonly reason: 'none' | 'booted' | 'user' | 'shutdown' | 'destroyed' | 'crashed';
+  readonly reason: 'none' | 'booted' | 'user' | 'shutdown' | 'destroyed' | 'crashed' | 'saved';
   readonly startedAtMs: number;
 }
 
@@ -152,6 +152,15 @@ export class SimHost {
   suspend(uuid: string): void {
     const d = this.#on(uuid);
     if (d.power === 'running') this.#set({ ...d, power: 'paused', reason: 'user' });
+  }
+
+  save(uuid: string): void {
+    this.#set({ ...this.#on(uuid), power: 'stopped', reason: 'saved' });
+  }
+
+  discardSaved(uuid: string): void {
+    const d = this.get(uuid);
+    if (d.reason === 'saved') this.#set({ ...d, reason: 'none' });
   }
 
   resume(uuid: string): void {

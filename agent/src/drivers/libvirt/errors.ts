@@ -11,6 +11,7 @@ export const CODE = {
   systemError: 38,
   noDomain: 42,
   operationInvalid: 55,
+  operationTimeout: 68,
   noDomainMetadata: 80,
 } as const;
 

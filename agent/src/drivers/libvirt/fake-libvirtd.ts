@@ -51,6 +51,7 @@ export class FakeLibvirtd {
   readonly socketPath = join(this.dir, 'sock');
   readonly clients = new Set<Client>();
   readonly domains = new Map<string, FakeDomain>();
+  readonly saved = new Set<string>();
   readonly calls: string[] = [];
   readonly #handlers = new Map<number, { procedure: Procedure<never, never>; handler: Handler }>();
   #server: Server | undefined;
@@ -167,6 +168,7 @@ export class FakeLibvirtd {
       vcpus: 1,
       cpuTimeNs: 0n,
     }));
+    this.on(PROC.hasManagedSave, ({ dom }) => ({ result: this.saved.has(dom.uuid) ? 1 : 0 }));
     this.on(PROC.isPersistent, ({ dom }) => ({ persistent: this.#get(dom.uuid) ? 1 : 0 }));
     this.on(PROC.getMetadata, ({ dom }) => {
       const { metadata } = this.#get(dom.uuid);

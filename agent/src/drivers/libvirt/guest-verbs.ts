@@ -3,7 +3,7 @@
  * that is frozen never answers. Defining, starting and ending domains is domain-verbs.ts's.
  */
 import type { Readable } from 'node:stream';
-import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { badState, chain, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { DomainPower } from '../hypervisor.ts';
@@ -18,12 +18,16 @@ import { READ_DEADLINE_MS, refOf } from './read-domain.ts';
 import type { DomainRef } from './types.ts';
 
 const GUEST_DEADLINE_MS = 20_000;
+/** Memory of hundreds of GiB, and a slow disk. */
+const SAVE_DEADLINE_MS = 3_600_000;
 const ACPI_POWER_BUTTON = 1;
 const LINUX_KEYS = 0;
 const HOLD_MS = 50;
 
 export interface GuestVerbOptions {
   readonly quick: Pool;
+  /** For what takes long. */
+  readonly start: Pool;
   readonly guest: Pool;
   readonly cache: DomainCache;
   readonly log: Log;
@@ -63,6 +67,36 @@ export class GuestVerbs {
       if (!hasCode(e, CODE.operationInvalid) || (await this.#power(dom)) !== 'running') throw e;
     }
     await this.#readAgain(uuid);
+  }
+
+  async save(uuid: string, signal: AbortSignal): Promise<void> {
+    const dom = this.#ref(uuid);
+    const stop = (): void => void this.#abortJob(dom);
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      if (signal.aborted) throw new ClusterError('CANCELLED', `saving vm ${dom.name} was cancelled`);
+      await this.opts.start.call(PROC.managedSave, { dom, flags: 0 }, `save domain ${dom.name}`, SAVE_DEADLINE_MS);
+    } catch (e) {
+      if (!hasCode(e, CODE.operationTimeout)) throw e;
+      throw new ClusterError('RESOURCE_BUSY', `libvirt still works on vm ${dom.name}`, { libvirt: chain(e) });
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
+    await this.#readAgain(uuid);
+  }
+
+  async discardSaved(uuid: string): Promise<void> {
+    const dom = this.#ref(uuid);
+    const [what, args] = [`discard the saved memory of domain ${dom.name}`, { dom, flags: 0 }];
+    const { result } = await this.opts.quick.call(PROC.hasManagedSave, args, what, READ_DEADLINE_MS);
+    if (result !== 0) await this.opts.quick.call(PROC.removeManagedSave, args, what, READ_DEADLINE_MS);
+    await this.#readAgain(uuid);
+  }
+
+  /** What came to its end meanwhile can't be aborted, and need not be. */
+  async #abortJob(dom: DomainRef): Promise<void> {
+    const asked = this.opts.quick.call(PROC.abortJob, { dom }, `end the saving of ${dom.name}`, READ_DEADLINE_MS);
+    await asked.catch((e: unknown) => this.opts.log.info({ err: e, domain: dom.name }, 'a save could not be ended'));
   }
 
   async injectNmi(uuid: string): Promise<void> {

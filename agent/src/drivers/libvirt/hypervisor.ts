@@ -143,6 +143,16 @@ class LibvirtHypervisor implements Hypervisor {
     return this.#guests.resume(uuid);
   }
 
+  async save(uuid: string, signal: AbortSignal): Promise<void> {
+    await this.#link.ready(`save domain ${uuid}`);
+    return this.#guests.save(uuid, signal);
+  }
+
+  async discardSaved(uuid: string): Promise<void> {
+    await this.#link.ready(`discard the saved memory of domain ${uuid}`);
+    return this.#guests.discardSaved(uuid);
+  }
+
   async injectNmi(uuid: string): Promise<void> {
     await this.#link.ready(`send an NMI to domain ${uuid}`);
     return this.#guests.injectNmi(uuid);

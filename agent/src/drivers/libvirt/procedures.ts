@@ -65,6 +65,10 @@ export const PROC = {
   suspend: procedure('DOMAIN_SUSPEND', 34, ofDomain, nothing),
   resume: procedure('DOMAIN_RESUME', 28, ofDomain, nothing),
   wakeUp: procedure('DOMAIN_PM_WAKEUP', 267, domainAndFlags, nothing),
+  managedSave: procedure('DOMAIN_MANAGED_SAVE', 182, domainAndFlags, nothing),
+  hasManagedSave: procedure('DOMAIN_HAS_MANAGED_SAVE_IMAGE', 183, domainAndFlags, struct({ result: int })),
+  removeManagedSave: procedure('DOMAIN_MANAGED_SAVE_REMOVE', 184, domainAndFlags, nothing),
+  abortJob: procedure('DOMAIN_ABORT_JOB', 164, ofDomain, nothing),
   injectNmi: procedure('DOMAIN_INJECT_NMI', 210, domainAndFlags, nothing),
   sendKey: procedure(
     'DOMAIN_SEND_KEY',

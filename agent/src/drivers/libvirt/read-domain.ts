@@ -3,7 +3,7 @@ import { METADATA_NAMESPACE } from '../hypervisor.ts';
 import type { DomainSeen } from '../hypervisor.ts';
 import { CODE, hasCode } from './errors.ts';
 import type { Pool } from './pool.ts';
-import { powerOf } from './power.ts';
+import { powerOf, type Power } from './power.ts';
 import { PROC } from './procedures.ts';
 import type { DomainRef } from './types.ts';
 
@@ -39,7 +39,7 @@ export async function readDomain(
     return {
       uuid,
       name: found.dom.name,
-      ...powerOf(state.state, state.reason),
+      ...(await withSaved(pool, dom, powerOf(state.state, state.reason), what)),
       persistent: definition.persistent,
       metadataXml: definition.metadataXml,
       memoryBytes: Number(info.memoryKib) * 1024,
@@ -49,6 +49,13 @@ export async function readDomain(
     if (hasCode(e, CODE.noDomain)) return undefined;
     throw e;
   }
+}
+
+/** libvirt forgets after its restart why a domain stopped, but not that it has its memory in a file. */
+async function withSaved(pool: Pool, dom: DomainRef, seen: Power, what: string): Promise<Power> {
+  if (seen.power !== 'stopped') return seen;
+  const { result } = await pool.call(PROC.hasManagedSave, { dom, flags: 0 }, what, READ_DEADLINE_MS);
+  return result === 0 ? seen : { power: 'stopped', reason: 'saved' };
 }
 
 async function readDefinition(pool: Pool, dom: DomainRef, what: string): Promise<Definition> {

@@ -31,9 +31,9 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     define: async (xml) => seen(host.define({ ...identityOf(xml), xml })),
     undefine: async (uuid) => host.undefine(uuid),
     start: async (uuid) => {
-      const before = host.get(uuid).power;
+      const { power, reason } = host.get(uuid);
       host.start(uuid);
-      if (before !== 'running') boot(host, clock, uuid);
+      if (power !== 'running' && reason !== 'saved') boot(host, clock, uuid);
     },
     shutdown: async (uuid) => host.shutdown(uuid),
     destroy: async (uuid) => host.destroy(uuid),
@@ -44,6 +44,8 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     },
     suspend: async (uuid) => host.suspend(uuid),
     resume: async (uuid) => host.resume(uuid),
+    save: async (uuid) => host.save(uuid),
+    discardSaved: async (uuid) => host.discardSaved(uuid),
     injectNmi: async (uuid) => host.poke(uuid, 'nmi'),
     sendKeys: async (uuid, codes) => host.poke(uuid, `keys ${codes.join('-')}`),
     screenshot: async (uuid) => simScreenshot(host.get(uuid)),

@@ -44,6 +44,8 @@ export enum VmState {
   UNKNOWN = 9,
   /** MISSING - Its host reports, completely, that it does not have it. */
   MISSING = 10,
+  /** SAVED - Its memory lies in a file on its host; a start goes on from there. */
+  SAVED = 11,
   UNRECOGNIZED = -1,
 }
 
@@ -218,6 +220,8 @@ export interface AdoptVmRequest {
 
 export interface StartVmRequest {
   vm: string;
+  /** Of a saved VM: gives up what it had in memory, and boots it afresh. */
+  discardSaved?: boolean | undefined;
 }
 
 export interface StopVmRequest {
@@ -241,6 +245,10 @@ export interface SuspendVmRequest {
 }
 
 export interface ResumeVmRequest {
+  vm: string;
+}
+
+export interface SaveVmRequest {
   vm: string;
 }
 
@@ -2186,13 +2194,16 @@ export const AdoptVmRequest: MessageFns<AdoptVmRequest> = {
 };
 
 function createBaseStartVmRequest(): StartVmRequest {
-  return { vm: "" };
+  return { vm: "", discardSaved: undefined };
 }
 
 export const StartVmRequest: MessageFns<StartVmRequest> = {
   encode(message: StartVmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.vm !== "") {
       writer.uint32(10).string(message.vm);
+    }
+    if (message.discardSaved !== undefined) {
+      writer.uint32(16).bool(message.discardSaved);
     }
     return writer;
   },
@@ -2218,6 +2229,14 @@ export const StartVmRequest: MessageFns<StartVmRequest> = {
             message.vm = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.discardSaved = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2236,6 +2255,7 @@ export const StartVmRequest: MessageFns<StartVmRequest> = {
   fromPartial(object: DeepPartial<StartVmRequest>): StartVmRequest {
     const message = createBaseStartVmRequest();
     message.vm = object.vm ?? "";
+    message.discardSaved = object.discardSaved ?? undefined;
     return message;
   },
 };
@@ -2549,6 +2569,61 @@ export const ResumeVmRequest: MessageFns<ResumeVmRequest> = {
   },
   fromPartial(object: DeepPartial<ResumeVmRequest>): ResumeVmRequest {
     const message = createBaseResumeVmRequest();
+    message.vm = object.vm ?? "";
+    return message;
+  },
+};
+
+function createBaseSaveVmRequest(): SaveVmRequest {
+  return { vm: "" };
+}
+
+export const SaveVmRequest: MessageFns<SaveVmRequest> = {
+  encode(message: SaveVmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vm !== "") {
+      writer.uint32(10).string(message.vm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SaveVmRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSaveVmRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vm = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SaveVmRequest>): SaveVmRequest {
+    return SaveVmRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SaveVmRequest>): SaveVmRequest {
+    const message = createBaseSaveVmRequest();
     message.vm = object.vm ?? "";
     return message;
   },
@@ -3296,6 +3371,19 @@ export const VmServiceService = {
     responseSerialize: (value: VmJobResponse): Buffer => Buffer.from(VmJobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): VmJobResponse => VmJobResponse.decode(value),
   },
+  /**
+   * Writes its memory to a file on its host and ends its QEMU: it takes neither memory nor CPU there, and StartVm goes on where
+   * it was. Saved already is fine: then `job_id` is empty. Starts job vm.save.
+   */
+  saveVm: {
+    path: "/berth.v1.VmService/SaveVm" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SaveVmRequest): Buffer => Buffer.from(SaveVmRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SaveVmRequest => SaveVmRequest.decode(value),
+    responseSerialize: (value: VmJobResponse): Buffer => Buffer.from(VmJobResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VmJobResponse => VmJobResponse.decode(value),
+  },
   /** A non-maskable interrupt. Done when the guest has it. No job: should the answer get lost, nobody can tell whether it came. */
   injectNmi: {
     path: "/berth.v1.VmService/InjectNmi" as const,
@@ -3405,6 +3493,11 @@ export interface VmServiceServer extends UntypedServiceImplementation {
   suspendVm: handleUnaryCall<SuspendVmRequest, VmJobResponse>;
   /** Lets a suspended VM go on. Running already is fine: then `job_id` is empty. Starts job vm.resume. */
   resumeVm: handleUnaryCall<ResumeVmRequest, VmJobResponse>;
+  /**
+   * Writes its memory to a file on its host and ends its QEMU: it takes neither memory nor CPU there, and StartVm goes on where
+   * it was. Saved already is fine: then `job_id` is empty. Starts job vm.save.
+   */
+  saveVm: handleUnaryCall<SaveVmRequest, VmJobResponse>;
   /** A non-maskable interrupt. Done when the guest has it. No job: should the answer get lost, nobody can tell whether it came. */
   injectNmi: handleUnaryCall<InjectNmiRequest, Vm>;
   /** Types at its keyboard. Done when the guest has the keys. No job, as above. */
@@ -3581,6 +3674,25 @@ export interface VmServiceClient extends Client {
   ): ClientUnaryCall;
   resumeVm(
     request: ResumeVmRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Writes its memory to a file on its host and ends its QEMU: it takes neither memory nor CPU there, and StartVm goes on where
+   * it was. Saved already is fine: then `job_id` is empty. Starts job vm.save.
+   */
+  saveVm(
+    request: SaveVmRequest,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  saveVm(
+    request: SaveVmRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  saveVm(
+    request: SaveVmRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VmJobResponse) => void,

@@ -381,6 +381,30 @@ export const PowerServiceService = {
     responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
     responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
   },
+  /**
+   * Writes its memory to a file of libvirt's on this host and ends its QEMU; StartDomain goes on from there. Its reason is then
+   * `saved`. Saved already is fine. May take minutes; RESOURCE_BUSY while a former save still runs. Capability `domain.save`,
+   * as DiscardSaved.
+   */
+  saveDomain: {
+    path: "/berth.agent.v1.PowerService/SaveDomain" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DomainRequest): Buffer => Buffer.from(DomainRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DomainRequest => DomainRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
+  /** Removes that file, so that StartDomain boots afresh. None is fine; BAD_STATE while it runs. */
+  discardSaved: {
+    path: "/berth.agent.v1.PowerService/DiscardSaved" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DomainRequest): Buffer => Buffer.from(DomainRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DomainRequest => DomainRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
   /** Capability `domain.input`, as SendKeys. */
   injectNmi: {
     path: "/berth.agent.v1.PowerService/InjectNmi" as const,
@@ -424,6 +448,14 @@ export interface PowerServiceServer extends UntypedServiceImplementation {
   suspendDomain: handleUnaryCall<DomainRequest, Operation>;
   /** Lets it go on, also when it sleeps by its own doing or was paused by a disk that failed. Running already is fine. */
   resumeDomain: handleUnaryCall<DomainRequest, Operation>;
+  /**
+   * Writes its memory to a file of libvirt's on this host and ends its QEMU; StartDomain goes on from there. Its reason is then
+   * `saved`. Saved already is fine. May take minutes; RESOURCE_BUSY while a former save still runs. Capability `domain.save`,
+   * as DiscardSaved.
+   */
+  saveDomain: handleUnaryCall<DomainRequest, Operation>;
+  /** Removes that file, so that StartDomain boots afresh. None is fine; BAD_STATE while it runs. */
+  discardSaved: handleUnaryCall<DomainRequest, Operation>;
   /** Capability `domain.input`, as SendKeys. */
   injectNmi: handleUnaryCall<DomainRequest, Operation>;
   /** Types chords one after another; each is pressed and let go as a whole. */
@@ -492,6 +524,42 @@ export interface PowerServiceClient extends Client {
     callback: (error: ServiceError | null, response: Operation) => void,
   ): ClientUnaryCall;
   resumeDomain(
+    request: DomainRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /**
+   * Writes its memory to a file of libvirt's on this host and ends its QEMU; StartDomain goes on from there. Its reason is then
+   * `saved`. Saved already is fine. May take minutes; RESOURCE_BUSY while a former save still runs. Capability `domain.save`,
+   * as DiscardSaved.
+   */
+  saveDomain(
+    request: DomainRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  saveDomain(
+    request: DomainRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  saveDomain(
+    request: DomainRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /** Removes that file, so that StartDomain boots afresh. None is fine; BAD_STATE while it runs. */
+  discardSaved(
+    request: DomainRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  discardSaved(
+    request: DomainRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  discardSaved(
     request: DomainRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
