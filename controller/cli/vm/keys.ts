@@ -1,6 +1,6 @@
 /** berth vm send-keys, nmi: what a person at the machine would do with a hand. */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
-import { KEY_NAMES, MOST_CHORDS, parseChord } from '@berth/shared/model/keys.ts';
+import { KEY_NAMES, MOST_CHORDS, parseChord } from '@berth/shared/keys/keys.ts';
 import type { Command } from '../core/command.ts';
 import { print } from '../core/context.ts';
 import { manyVms } from './verb.ts';

@@ -2,7 +2,7 @@
 import { alreadyExists, badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { whyNot, type VmAction } from '@berth/shared/model/actions.ts';
 import type { HostId, JobId } from '@berth/shared/model/ids.ts';
-import { MOST_CHORDS, parseChord } from '@berth/shared/model/keys.ts';
+import { MOST_CHORDS, parseChord } from '@berth/shared/keys/keys.ts';
 import type { Image } from '@berth/shared/model/image.ts';
 import type { Vm, VmState } from '@berth/shared/model/vm.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
