@@ -40,6 +40,7 @@ export interface Clients {
   readonly image: ImageServiceClient;
   readonly network: NetworkServiceClient;
   readonly operation: OperationServiceClient;
+  readonly power: PowerServiceClient;
   readonly watch: WatchServiceClient;
   readonly certificate: CertificateServiceClient;
   close(): void;

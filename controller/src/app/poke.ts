@@ -39,5 +39,9 @@ export async function poke(deps: PokeDeps, { vm, hostId }: { vm: Vm; hostId: Hos
   agent.acknowledgeOperations([prefix]).catch(() => undefined);
   if (op.state !== 'succeeded') throw failure(op);
   const event = { type: `vm.${p.name}`, severity: 'info', subjectKind: 'vm', subject: vm.name } as const;
-  await deps.state.update((tx) => tx.event({ ...event, message: `vm ${vm.name} ${p.words}`, jobId: undefined }));
+  await deps.state.update((tx) => {
+    tx.event({ ...event, message: `vm ${vm.name} ${p.words}`, jobId: undefined });
+    const row = tx.vms.get(vm.id);
+    if (row) tx.vms.put({ ...row }); // as it is: the audit log has a row for what is touched
+  });
 }
