@@ -354,8 +354,9 @@ describe('uploads and images', () => {
       virtualSizeBytes: 1024n,
     });
     await w.down();
-    await w.up();
+    // before it starts: the fetch is taken up at once, and asks nobody when the image is there
     w.drivers.sim.images.set(digest, { digest, virtualSizeBytes: 1024, fileBytes: 10 });
+    await w.up();
     expect(await ended(w.clients, 'job-1.fetch')).toMatchObject({ state: OperationState.SUCCEEDED, image: { digest } });
   });
 
