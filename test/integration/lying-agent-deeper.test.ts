@@ -182,6 +182,7 @@ it('words for operators are one line of theirs, and not a screen of its own', as
       power: DomainPower.RUNNING,
     }),
   });
+  await eventually('it is off', async () => (await vm('its')).state === 'stopped');
   const failed = await c.berth('vm', 'start', 'its');
   expect(failed.code).not.toBe(0);
   const all = [failed.out, failed.err];
