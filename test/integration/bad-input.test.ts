@@ -85,7 +85,7 @@ describe('bad input', () => {
   it('refuses to remove a host with VMs', () => refused(['host', 'remove', 'h1'], 4, /web|VM/));
   it('refuses an unknown verb', () => refused(['vm', 'explode', 'web'], 2, /^berth: .*explode.*See: berth vm --help/));
   it('refuses an unknown flag', () => refused(['vm', 'list', '--colour'], 2, /--colour/));
-  it('refuses a missing argument', () => refused(['vm', 'start'], 2, /vms/));
+  it('refuses a missing argument', () => refused(['vm', 'start'], 2, /which VMs\?/));
 
   it('and all of it changes nothing', async () => {
     await c.quiet();

@@ -80,7 +80,10 @@ describe.skipIf(!existsSync(LIBRARY))('a clock that is wrong', () => {
       const ahead = c.controllerAs(shifted('+366d'));
       try {
         ahead.start();
-        await says('h1', /has expired by the clock of the controller, which says/, shifted('+366d'));
+        const there = { ...shifted('+366d'), BERTH_CONFIG: join(c.dir, 'there.yaml') };
+        const login = ['login', '--token-file', join(c.dataDir, 'admin-token')];
+        await eventually('a login', async () => (await c.berthWith({ env: there }, ...login)).code === 0);
+        await says('h1', /has expired by the clock of the controller, which says/, there);
         // a caller whose clock is right is told so
         const r = await c.berth('host', 'list');
         expect([r.code, r.err]).toEqual([5, expect.stringMatching(/not valid by the clock of this machine/)]);
@@ -88,7 +91,10 @@ describe.skipIf(!existsSync(LIBRARY))('a clock that is wrong', () => {
         await ahead.end('SIGKILL');
       }
       c.controller.start();
+      // with the certificate from before
       await c.waitUp('h1');
+      const made = await c.berthWith({ env: { BERTH_CONFIG: join(c.dir, 'there.yaml') } }, 'host', 'list');
+      expect([made.code, made.err]).toEqual([6, expect.stringMatching(/was ahead when it was made; log in again/)]);
     },
   );
 });

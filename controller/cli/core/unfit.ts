@@ -18,7 +18,7 @@ export function unfit({ client }: Endpoint, nowMs: number): ClusterError | undef
   if (early > 0)
     return new ClusterError(
       'UNAUTHENTICATED',
-      `your client certificate is valid in ${formatAge(early)} only, by the clock of this machine: set it right`,
+      `your client certificate is valid in ${formatAge(early)} only: if the clock of this machine is right, the controller's was ahead when it was made; log in again (berth login)`,
     );
   return undefined;
 }

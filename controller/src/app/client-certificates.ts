@@ -41,6 +41,9 @@ const MOST_OF_TOKEN = 10_000;
 /** Of one login: far more than commands that all find it due at the same moment. */
 const MOST_VALID = 100;
 
+/** Kept for so long after it ran out by our clock, which may be a year ahead: it is good again when that is mended. */
+const KEPT_MS = 400 * 86_400_000;
+
 /** Whether a certificate of that token lasts as long as the token, and so is not renewed. Certificates have whole seconds. */
 export const isLastOf = (token: Token, notAfterMs: number): boolean => notAfterMs > token.expiresAtMs - 1_000;
 
@@ -73,11 +76,11 @@ export class ClientCertificates {
     return { certificatePem: issued.certificatePem, renewsAtMs };
   }
 
-  /** Certificates that ran out leave nothing; this is nobody's doing, and in nobody's audit row. */
+  /** Certificates that ran out long ago leave nothing; this is nobody's doing, and in nobody's audit row. */
   async #forgetOver(): Promise<void> {
     const { state } = this.d;
     const over = (nowMs: number) =>
-      state.tables.certificates.byHost('').filter((c) => c.client !== undefined && c.notAfterMs <= nowMs);
+      state.tables.certificates.byHost('').filter((c) => c.client !== undefined && c.notAfterMs + KEPT_MS <= nowMs);
     if (over(this.d.clock.now()).length === 0) return;
     await actAsNobody(() =>
       state.update((tx) => {
