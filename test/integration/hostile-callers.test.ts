@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { join } from 'node:path';
+import { connect } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { credentials, status as Status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -236,9 +237,12 @@ it('connections that say nothing after the handshake, or before it, hold nothing
     socket.resume(); // who does not read does not see the end
     sockets.push(socket);
   }
+  const bare = Array.from({ length: 50 }, () => connect(Number(port), host).resume());
+  for (const socket of bare) socket.on('error', () => undefined);
   const idle = session();
   idle.on('stream', () => undefined);
   await alive();
+  await eventually('those that begin no handshake are closed', async () => bare.every((s) => s.closed), 60_000);
   // half-open: the other side of these is gone, for all that the controller can know, and answers no ping
   const silent = sockets.slice();
   await eventually('they are closed in time', async () => silent.every((s) => s.closed), 90_000);

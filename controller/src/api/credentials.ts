@@ -24,10 +24,16 @@ type Served = Omit<ServerIdentity, 'subscribe'>;
 
 const withCallers = (identity: Served) => ({ ...tlsOptions(identity), ca: [...identity.callerCas] });
 
-/** grpc-js has no option for the least TLS version; its credentials take what Node's TLS server takes. */
+/** Node's own is two minutes: a long time for whoever only opens connections. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/** grpc-js has no option for the least TLS version, nor for how long a handshake may take; its credentials take what Node's TLS server takes. */
 export class LiveServerCredentials extends ServerCredentials {
   constructor(identity: Served) {
-    const constructing = { requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.3' };
+    const constructing = {
+      ...{ requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.3' },
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    };
     super(constructing as ConstructorParameters<typeof ServerCredentials>[0], withCallers(identity));
   }
   renew(identity: Served): void {
