@@ -3,11 +3,13 @@
  * real agent), and the `berth` command as an operator has it. Everything goes over the wire; nothing is reached into.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { LabHost } from '@berth/deploy/lab/host.ts';
 import { decodeLoginLine, encodeLoginLine } from '@berth/shared/trust/lines.ts';
+import { Ports } from './ports.ts';
 import { Daemon, eventually, PROGRAMS, run, temporaryDirectory, type RunOptions, type Said } from './processes.ts';
+
+const PORTS = Ports.ofThisProcess();
 
 export interface ClusterOptions {
   /** YAML of the controller's configuration. */
@@ -223,13 +225,4 @@ export class Cluster {
   }
 }
 
-export function freePort(host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(0, host, () => {
-      const bound = probe.address();
-      probe.close(() => (typeof bound === 'object' && bound ? resolve(bound.port) : reject(new Error('no port'))));
-    });
-  });
-}
+export const freePort = (host: string): Promise<number> => PORTS.free(host);
