@@ -8,6 +8,7 @@ import { CertificateServiceService } from '@berth/proto/agent/v1/certificate.ts'
 import { DomainServiceService } from '@berth/proto/agent/v1/domain.ts';
 import { HostServiceService } from '@berth/proto/agent/v1/host.ts';
 import { ImageServiceService } from '@berth/proto/agent/v1/image.ts';
+import { MachineServiceService } from '@berth/proto/agent/v1/machine.ts';
 import { NetworkServiceService } from '@berth/proto/agent/v1/network.ts';
 import { OperationServiceService } from '@berth/proto/agent/v1/operation.ts';
 import { PowerServiceService } from '@berth/proto/agent/v1/power.ts';
@@ -37,6 +38,7 @@ import { domainService } from './rpc/domain.ts';
 import { createGuard } from './rpc/guard.ts';
 import { hostService } from './rpc/host.ts';
 import { imageService } from './rpc/image.ts';
+import { machineService } from './rpc/machine.ts';
 import { networkService } from './rpc/network.ts';
 import { operationService } from './rpc/operation.ts';
 import { powerService } from './rpc/power.ts';
@@ -152,6 +154,7 @@ class RunningAgent implements Agent {
       onReached: (address) => (this.reachedAt = address),
       services: [
         [HostServiceService, hostService(guard, report)],
+        [MachineServiceService, machineService(guard, { drivers, clock })],
         [OperationServiceService, operationService(guard, operations, uploads)],
         [AdoptionServiceService, adoptionService(guard, domains)],
         [DomainServiceService, domainService(guard, { domains, operations, hypervisor, disks, clock })],

@@ -25,6 +25,7 @@ import { createExec } from './drivers/linux/exec.ts';
 import { createMachine } from './drivers/linux/machine.ts';
 import type { Drivers, Machine } from './drivers/machine.ts';
 import { createSimDrivers } from './drivers/sim/sim-drivers.ts';
+import { checkHost } from './host/checks.ts';
 import { openIdentity } from './enroll/open-identity.ts';
 import { loadIdentity } from './enroll/identity-store.ts';
 
@@ -134,7 +135,13 @@ async function readStdin(): Promise<string> {
 async function check(flags: { config?: string }): Promise<void> {
   const config = loadConfig(flags.config);
   // looks only: an agent may be at work here
-  const checks = await realMachine(config).checks();
+  const hypervisor = createLibvirtHypervisor({
+    socketPath: () => findLibvirtSocket(config),
+    clock: systemClock,
+    random: systemRandom,
+    log: createLog('berth-agent', 'silent'),
+  });
+  const checks = await checkHost({ machine: realMachine(config), hypervisor }, []);
   for (const c of checks)
     process.stdout.write(`${c.ok ? '✔' : c.fatal ? '✘' : '!'} ${c.name.padEnd(20)} ${c.detail}\n`);
   process.exit(checks.some((c) => c.fatal && !c.ok) ? 1 : 0);

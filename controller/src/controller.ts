@@ -20,6 +20,7 @@ import { Events } from './app/events.ts';
 import { HostsApp } from './app/hosts.ts';
 import { Images } from './app/images.ts';
 import { JobsApp } from './app/jobs.ts';
+import { Machines } from './app/machines.ts';
 import { Reviews } from './app/reviews.ts';
 import { LastUse } from './app/last-use.ts';
 import { Limits } from './app/limits.ts';
@@ -212,6 +213,7 @@ class BuiltController implements Controller {
       clients: new ClientCertificates({ state, authority: identity.authority, clock }),
       trust: identity,
       hosts: new HostsApp({ state, hosts, clock, policy, trust: identity, advertised }),
+      machines: new Machines({ state, hosts, clock }),
       vms: new Vms({ state, hosts, jobs, clock, random, world }),
       images: new Images({ state, hosts, jobs, uploads, clock }),
       jobs: new JobsApp({ state, jobs }),

@@ -63,7 +63,14 @@ export interface FakeCluster {
   tick(fn: () => void): unknown;
 }
 
+const unasked = (): never => {
+  throw new ClusterError('UNSUPPORTED', 'this host has no machine');
+};
+const noMachine: AgentClient['machine'] = { check: async () => unasked() };
+
 export class FakeHost implements AgentClient {
+  /** Nothing is asked of the machine by jobs. */
+  readonly machine = noMachine;
   /** The machine runs and answers. */
   up = true;
   /** The controller has a connection to it, and has been paid what it owed. */

@@ -89,6 +89,12 @@ describe('the words of the command line', () => {
       'host resume h1',
       'host remove nosuch',
       'host show nosuch',
+      'host check h1',
+      'host check --all',
+      'host check h1 --all',
+      'host check h1 nosuch',
+      'host check nosuch',
+      'host check -o name',
     ]));
 
   it('for wrong uses', () =>

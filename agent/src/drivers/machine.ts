@@ -22,6 +22,8 @@ export interface Machine {
   facts(): Promise<MachineFacts>;
   /** vmx/svm, kvm, nested paging, cgroups, clock, libvirt, tools: in words, with what to do. */
   checks(): Promise<readonly HostCheck[]>;
+  /** Whether this host's own name and those of others are known here. Takes seconds where name servers are silent. */
+  nameChecks(others: readonly string[]): Promise<readonly HostCheck[]>;
   load(): Promise<MachineLoad>;
 }
 

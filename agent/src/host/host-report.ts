@@ -4,6 +4,7 @@ import { VERSION } from '@berth/shared/version.ts';
 import type { Drivers } from '../drivers/machine.ts';
 import type { HypervisorInfo } from '../drivers/hypervisor.ts';
 import type { Abilities } from './abilities.ts';
+import { versionChecks } from './version-checks.ts';
 
 /** Optional features by name, append-only; proto/EXTENSIONS.md says what each is. */
 export const CAPABILITIES = [
@@ -17,6 +18,7 @@ export const CAPABILITIES = [
   'domain.save',
   'domain.input',
   'domain.screenshot',
+  'host.check',
 ] as const;
 
 export interface ReportDeps {
@@ -43,7 +45,7 @@ export function createHostReport(deps: ReportDeps): () => Promise<HostFacts> {
       qemuVersion: info?.qemuVersion ?? '',
       agentVersion: VERSION,
       domainType,
-      checks,
+      checks: [...checks, ...versionChecks(info)],
       capabilities: CAPABILITIES,
       ...capacity,
       peerAddress: deps.peerAddress(),

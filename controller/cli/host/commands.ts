@@ -1,6 +1,7 @@
 /** The verbs of `berth host`, in the order in which help shows them. */
 import type { Command } from '../core/command.ts';
 import { hostAdd, hostReEnroll, hostToken } from './add.ts';
+import { hostCheck } from './check.ts';
 import { hostDrain, hostRemove, hostResume } from './change.ts';
 import { hostLabel } from '../label/label.ts';
 import { hostList } from './list.ts';
@@ -10,6 +11,7 @@ import { hostShow } from './show.ts';
 export const hostCommands: readonly Command[] = [
   hostList,
   hostShow,
+  hostCheck,
   hostAdd,
   hostToken,
   hostReEnroll,

@@ -5,6 +5,7 @@ import { alarmLines } from '../alarm/alarm.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
 import { percent } from '../core/words.ts';
 import { fields, renderEach } from '../output/render.ts';
+import { checkLines } from './check.ts';
 import { hostView, type HostView } from './view.ts';
 
 export const hostShow: Command = {
@@ -87,8 +88,4 @@ const foreign = (h: HostView): string =>
     ? `${h.foreignCount} domains of others, ${h.runningForeignCount} running (${size(h.capacity?.memoryForeignBytes)})`
     : '';
 
-function checks({ checks: all }: HostView): string[] {
-  const width = Math.max(0, ...all.map((k) => k.name.length));
-  const mark = (k: { ok: boolean; fatal: boolean }) => (k.ok ? '✔' : k.fatal ? '✘' : '!');
-  return ['checks:', ...all.map((k) => `  ${mark(k)} ${k.name.padEnd(width)}  ${k.detail}`)];
-}
+const checks = ({ checks: all }: HostView): string[] => ['checks:', ...checkLines(all)];

@@ -4,12 +4,15 @@ import { parseSelector } from '@berth/shared/labels/selector.ts';
 import type { Host as Stored, HostState as State } from '@berth/shared/model/host.ts';
 import type { HostDetails } from '../app/host-view.ts';
 import type { HostsApp, Invitation } from '../app/hosts.ts';
+import type { Machines } from '../app/machines.ts';
+import { machineHandlers } from './machine.ts';
 import { toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
 import type { Handlers } from './call.ts';
 import { insistLabels, type Scope } from './scope.ts';
 
-export const hostHandlers = (hosts: HostsApp, scope: Scope): Handlers<HostServiceService> => ({
+export const hostHandlers = (hosts: HostsApp, machines: Machines, scope: Scope): Handlers<HostServiceService> => ({
+  ...machineHandlers(machines),
   createHost: async (r, call) => {
     const { details, invitation } = await hosts.create(r, call.user);
     return { host: toHost(details), joinToken: toJoinToken(invitation) };

@@ -21,6 +21,7 @@ import type { Events } from '../app/events.ts';
 import type { HostsApp } from '../app/hosts.ts';
 import type { Images } from '../app/images.ts';
 import type { JobsApp } from '../app/jobs.ts';
+import type { Machines } from '../app/machines.ts';
 import type { Reviews } from '../app/reviews.ts';
 import type { Vms } from '../app/vms.ts';
 import type { Hosts } from '../hosts/hosts.ts';
@@ -50,6 +51,7 @@ export interface App {
   readonly clients: ClientCertificates;
   readonly trust: Pick<Identity, 'cas'>;
   readonly hosts: HostsApp;
+  readonly machines: Machines;
   readonly vms: Vms;
   readonly images: Images;
   readonly jobs: JobsApp;
@@ -94,7 +96,7 @@ export function services(app: App): readonly PublicService[] {
     service(ControllerServiceService, controllerHandlers(about)),
     service(EnrollmentServiceService, enrollmentHandlers(app.enrollment, about.state.installationId)),
     service(EventServiceService, eventHandlers(app.events, scope)),
-    service(HostServiceService, hostHandlers(app.hosts, scope)),
+    service(HostServiceService, hostHandlers(app.hosts, app.machines, scope)),
     service(ImageServiceService, imageHandlers(app.images, app.adoption)),
     service(JobServiceService, jobHandlers(app.jobs, scope)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),

@@ -5,6 +5,7 @@
 import type { Readable } from 'node:stream';
 import type { Duplex } from 'node:stream';
 import type { JobError } from '@berth/shared/model/job.ts';
+import type { MachineClient } from './machine-client.ts';
 
 export interface OperationView {
   readonly id: string;
@@ -63,6 +64,8 @@ export interface DomainDescription {
 }
 
 export interface AgentClient {
+  /** The machine that the host is, not its VMs. */
+  readonly machine: MachineClient;
   /** Capability `domain.describe`. */
   describeDomain(domain: DomainRef): Promise<DomainDescription>;
   ensureDomain(operationId: string, spec: DomainWanted): Promise<OperationView>;

@@ -12,6 +12,7 @@ const WORDS = {
   'domain.save': 'save a vm to disk',
   'domain.input': 'send keys or an NMI to a vm',
   'domain.screenshot': 'take a picture of a screen',
+  'host.check': 'look anew at what it needs',
   'domain.describe': 'describe a vm that it has',
 } as const;
 

@@ -6,7 +6,7 @@ import { DomainPower, type DomainStatus } from '@berth/proto/agent/v1/domain.ts'
 import { OperationState, type Operation } from '@berth/proto/agent/v1/operation.ts';
 import type { VolumeStatus } from '@berth/proto/agent/v1/volume.ts';
 import type { Statistics } from '@berth/proto/agent/v1/watch.ts';
-import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
+import type { Bridge, HostCheck, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
 import type { DomainDescription, OperationView } from './agent-client.ts';
@@ -82,14 +82,15 @@ export const toFacts = (r: HostReport): HostFacts => ({
   agentVersion: clip(r.agentVersion),
   domainType: clip(r.domainType),
   bootId: clip(r.bootId),
-  checks: r.checks
-    .slice(0, LIMITS.checks)
-    .map((c) => ({ name: clip(c.name), ok: c.ok, detail: clip(c.detail), fatal: c.fatal })),
+  checks: toChecks(r.checks),
   capabilities: r.capabilities.slice(0, LIMITS.list).map((c) => clip(c)),
   diskBytes: bytes(r.diskBytes),
   diskFreeBytes: bytes(r.diskFreeBytes),
   peerAddress: clip(r.peerAddress),
 });
+
+export const toChecks = (checks: HostReport['checks']): HostCheck[] =>
+  checks.slice(0, LIMITS.checks).map((c) => ({ name: clip(c.name), ok: c.ok, detail: clip(c.detail), fatal: c.fatal }));
 
 export const toBridge = (b: BridgeStatus): Bridge => ({
   name: clip(b.name, 64),

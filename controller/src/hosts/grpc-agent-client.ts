@@ -23,6 +23,7 @@ import type { Connection, Method } from './connection.ts';
 import { toDescription, toOperation } from './decode.ts';
 import type { FenceSource } from './fence.ts';
 import { tame } from './limits.ts';
+import { machineClient } from './grpc-machine-client.ts';
 
 const READ_MS = 10_000;
 const CHANGE_MS = 60_000;
@@ -42,6 +43,8 @@ export interface AgentClientOptions {
 }
 
 export class GrpcAgentClient implements AgentClient {
+  readonly machine = machineClient((m, request, ms) => this.call(m, request, ms));
+
   constructor(private readonly o: AgentClientOptions) {}
 
   ensureDomain(id: string, spec: DomainWanted): Promise<OperationView> {

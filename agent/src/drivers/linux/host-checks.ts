@@ -3,6 +3,7 @@
  * looks, this judges.
  */
 import type { HostCheck } from '@berth/shared/model/host.ts';
+import { judgeCare, type CareSeen } from './host-care-checks.ts';
 import { PACKAGES } from './packages.ts';
 import type { CgroupVersion } from './procfs.ts';
 import { unitAdvice, withUnitAdvice } from './unit-paths.ts';
@@ -27,6 +28,7 @@ export interface HostSeen {
   readonly unitMayWrite: boolean;
   readonly bridgeModule: boolean;
   readonly tun: boolean;
+  readonly care: CareSeen;
 }
 
 /** kvm where it works, qemu where configured or where there is none. That a guest starts on it only a guest can tell. */
@@ -45,6 +47,7 @@ export function judge(seen: HostSeen): HostCheck[] {
     dataDir(seen),
     bridge(seen),
     tun(seen),
+    ...judgeCare(seen.care),
   ];
 }
 

@@ -77,6 +77,15 @@ const GOOD: HostSeen = {
   unitMayWrite: true,
   bridgeModule: true,
   tun: true,
+  care: {
+    uefi: true,
+    swtpm: true,
+    swap: { totalBytes: 0, usedBytes: 0 },
+    confined: 'apparmor',
+    ksm: undefined,
+    hugePages: [],
+    transparentHugePages: 'madvise',
+  },
 };
 
 describe('the checks of a host', () => {

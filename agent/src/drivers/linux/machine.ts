@@ -5,7 +5,9 @@ import { hostname, release } from 'node:os';
 import { join } from 'node:path';
 import type { Machine, MachineFacts, MachineLoad } from '../machine.ts';
 import type { Exec } from './exec.ts';
+import { lookAtCare } from './care-look.ts';
 import { judge, PROGRAMS, type DomainTypeSetting, type HostSeen } from './host-checks.ts';
+import { checkNames, judgeNames, lookUp } from './name-checks.ts';
 import {
   cpuShare,
   parseCgroups,
@@ -17,6 +19,7 @@ import {
   parseStartTicks,
   type CpuTimes,
 } from './procfs.ts';
+import { RootFiles } from './root-files.ts';
 import { AGENT_UNIT, UNIT_DATA_DIR, UNIT_PROPERTIES, unitMayWrite } from './unit-paths.ts';
 
 export interface MachineOptions {
@@ -37,6 +40,12 @@ export function createMachine(options: MachineOptions): Machine {
   return {
     facts: () => look.facts(),
     checks: async () => judge(await look.seen()),
+    async nameChecks(others) {
+      const { exec } = options;
+      const asked = [hostname(), ...checkNames(others)].map((name) => lookUp(exec, name));
+      const [own, ...rest] = await Promise.all(asked);
+      return own === undefined ? [] : judgeNames(own, rest);
+    },
     async load(): Promise<MachineLoad> {
       const now = parseCpuTimes(await look.text('/proc/stat'));
       const memory = parseMemory(await look.text('/proc/meminfo'));
@@ -50,9 +59,11 @@ export function createMachine(options: MachineOptions): Machine {
 
 class Look {
   private readonly root: string;
+  private readonly files: RootFiles;
 
   constructor(private readonly options: MachineOptions) {
     this.root = options.root ?? '/';
+    this.files = new RootFiles(this.root);
   }
 
   text(path: string): Promise<string> {
@@ -94,6 +105,7 @@ class Look {
       unitMayWrite: await this.unitMayWrite(),
       bridgeModule: await this.exists('/sys/module/bridge'),
       tun: await this.exists('/dev/net/tun'),
+      care: await lookAtCare(this.files, (program) => this.isInstalled(program)),
     };
   }
 
@@ -140,12 +152,14 @@ class Look {
 
   private async missingPrograms(): Promise<string[]> {
     const missing = await Promise.all(
-      PROGRAMS.map(async (program) => {
-        const there = await Promise.all(BIN_DIRS.map((dir) => this.executable(join(dir, program))));
-        return there.includes(true) ? [] : [program];
-      }),
+      PROGRAMS.map(async (program) => ((await this.isInstalled(program)) ? [] : [program])),
     );
     return missing.flat();
+  }
+
+  private async isInstalled(program: string): Promise<boolean> {
+    const there = await Promise.all(BIN_DIRS.map((dir) => this.executable(join(dir, program))));
+    return there.includes(true);
   }
 
   private async libvirtSocket(): Promise<string | undefined> {

@@ -19,6 +19,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { PageRequest } from "./common.ts";
+import { CheckHostRequest, CheckHostResponse, HostCheck } from "./machine.ts";
 
 export const protobufPackage = "berth.v1";
 
@@ -102,15 +103,6 @@ export interface HostCapacity {
   memoryUsedBytes: bigint;
   /** What foreign domains that run take, with their QEMU; `memory_available_bytes` is without it. */
   memoryForeignBytes: bigint;
-}
-
-export interface HostCheck {
-  name: string;
-  ok: boolean;
-  /** What was found, and when not ok what to do about it. */
-  detail: string;
-  /** A failed check that keeps VMs from running here. */
-  fatal: boolean;
 }
 
 export interface BridgeStatus {
@@ -1016,97 +1008,6 @@ export const HostCapacity: MessageFns<HostCapacity> = {
     message.memoryForeignBytes = (object.memoryForeignBytes !== undefined && object.memoryForeignBytes !== null)
       ? BigInt(object.memoryForeignBytes)
       : 0n;
-    return message;
-  },
-};
-
-function createBaseHostCheck(): HostCheck {
-  return { name: "", ok: false, detail: "", fatal: false };
-}
-
-export const HostCheck: MessageFns<HostCheck> = {
-  encode(message: HostCheck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.name !== "") {
-      writer.uint32(10).string(message.name);
-    }
-    if (message.ok !== false) {
-      writer.uint32(16).bool(message.ok);
-    }
-    if (message.detail !== "") {
-      writer.uint32(26).string(message.detail);
-    }
-    if (message.fatal !== false) {
-      writer.uint32(32).bool(message.fatal);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): HostCheck {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseHostCheck();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.name = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 16) {
-              break;
-            }
-
-            message.ok = reader.bool();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.detail = reader.string();
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.fatal = reader.bool();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<HostCheck>): HostCheck {
-    return HostCheck.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<HostCheck>): HostCheck {
-    const message = createBaseHostCheck();
-    message.name = object.name ?? "";
-    message.ok = object.ok ?? false;
-    message.detail = object.detail ?? "";
-    message.fatal = object.fatal ?? false;
     return message;
   },
 };
@@ -2332,6 +2233,19 @@ export const HostServiceService = {
     responseSerialize: (value: Host): Buffer => Buffer.from(Host.encode(value).finish()),
     responseDeserialize: (value: Buffer): Host => Host.decode(value),
   },
+  /**
+   * Looks at the host anew: what VMs need, whether names are known there, and its clock beside the controller's. HOST_UNREACHABLE
+   * when it is not connected; UNSUPPORTED when its agent is too old.
+   */
+  checkHost: {
+    path: "/berth.v1.HostService/CheckHost" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CheckHostRequest): Buffer => Buffer.from(CheckHostRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CheckHostRequest => CheckHostRequest.decode(value),
+    responseSerialize: (value: CheckHostResponse): Buffer => Buffer.from(CheckHostResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CheckHostResponse => CheckHostResponse.decode(value),
+  },
 } as const;
 
 export interface HostServiceServer extends UntypedServiceImplementation {
@@ -2352,6 +2266,11 @@ export interface HostServiceServer extends UntypedServiceImplementation {
   labelHost: handleUnaryCall<LabelHostRequest, Host>;
   /** Back into placement. */
   resumeHost: handleUnaryCall<ResumeHostRequest, Host>;
+  /**
+   * Looks at the host anew: what VMs need, whether names are known there, and its clock beside the controller's. HOST_UNREACHABLE
+   * when it is not connected; UNSUPPORTED when its agent is too old.
+   */
+  checkHost: handleUnaryCall<CheckHostRequest, CheckHostResponse>;
 }
 
 export interface HostServiceClient extends Client {
@@ -2477,6 +2396,25 @@ export interface HostServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Host) => void,
+  ): ClientUnaryCall;
+  /**
+   * Looks at the host anew: what VMs need, whether names are known there, and its clock beside the controller's. HOST_UNREACHABLE
+   * when it is not connected; UNSUPPORTED when its agent is too old.
+   */
+  checkHost(
+    request: CheckHostRequest,
+    callback: (error: ServiceError | null, response: CheckHostResponse) => void,
+  ): ClientUnaryCall;
+  checkHost(
+    request: CheckHostRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CheckHostResponse) => void,
+  ): ClientUnaryCall;
+  checkHost(
+    request: CheckHostRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CheckHostResponse) => void,
   ): ClientUnaryCall;
 }
 

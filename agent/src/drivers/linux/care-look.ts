@@ -1,0 +1,51 @@
+/** What host-care-checks.ts judges, read from the kernel's files and the places of programs. */
+import { OVMF_FILES, type CareSeen, type Confined } from './host-care-checks.ts';
+import { hugePageBytes, parseChoice, parseSwap, wholeNumber, type HugePages } from './hugepages.ts';
+import type { RootFiles } from './root-files.ts';
+
+const PAGE_BYTES = 4096;
+
+export async function lookAtCare(
+  files: RootFiles,
+  isInstalled: (program: string) => Promise<boolean>,
+): Promise<CareSeen> {
+  const firmware = await Promise.all(OVMF_FILES.map((f) => files.exists(f)));
+  const swtpm = await Promise.all(['swtpm', 'swtpm_setup'].map(isInstalled));
+  return {
+    uefi: firmware.includes(true),
+    swtpm: !swtpm.includes(false),
+    swap: parseSwap(await files.text('/proc/meminfo')),
+    confined: await confined(files),
+    ksm: await ksm(files),
+    hugePages: await readHugePages(files),
+    transparentHugePages: parseChoice(await files.text('/sys/kernel/mm/transparent_hugepage/enabled'))?.chosen,
+  };
+}
+
+async function confined(files: RootFiles): Promise<Confined> {
+  const selinux = await files.line('/sys/fs/selinux/enforce');
+  if (selinux !== '') return selinux === '1' ? 'selinux' : 'permissive';
+  return /^Y/.test(await files.line('/sys/module/apparmor/parameters/enabled')) ? 'apparmor' : 'none';
+}
+
+async function ksm(files: RootFiles): Promise<CareSeen['ksm']> {
+  const run = await files.line('/sys/kernel/mm/ksm/run');
+  if (run === '') return undefined;
+  const pages = wholeNumber(await files.text('/sys/kernel/mm/ksm/pages_sharing'));
+  return { on: run === '1', savedBytes: pages * PAGE_BYTES };
+}
+
+const HUGE_PAGES = '/sys/kernel/mm/hugepages';
+
+/** Of each size, the smallest first. */
+export async function readHugePages(files: RootFiles): Promise<HugePages[]> {
+  const names = (await files.names(HUGE_PAGES)).slice(0, 16);
+  const all = names.map(async (name) => {
+    const sizeBytes = hugePageBytes(name);
+    if (sizeBytes === undefined) return [];
+    const number = async (file: string) => wholeNumber(await files.text(`${HUGE_PAGES}/${name}/${file}`));
+    const free = (await number('free_hugepages')) - (await number('resv_hugepages'));
+    return [{ sizeBytes, total: await number('nr_hugepages'), free: Math.max(0, free) }];
+  });
+  return (await Promise.all(all)).flat().sort((a, b) => a.sizeBytes - b.sizeBytes);
+}

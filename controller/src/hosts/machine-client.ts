@@ -1,0 +1,13 @@
+/** What may be asked of the machine under an agent. Types only; grpc-machine-client.ts asks. */
+import type { HostCheck } from '@berth/shared/model/host.ts';
+
+export interface MachineChecked {
+  readonly checks: readonly HostCheck[];
+  /** What its clock said when it answered. */
+  readonly clockMs: number;
+}
+
+export interface MachineClient {
+  /** Capability `host.check`. @param names of other hosts, to be known there. */
+  check(names: readonly string[]): Promise<MachineChecked>;
+}
