@@ -27,6 +27,7 @@ const spec = {
   disks: [{ target: 'vda', volumeId: 'volume-1' }],
   nics: [{ mac: '52:54:00:00:00:01', bridge: 'br0', model: 'virtio' }],
   seedVolumeId: '',
+  cdroms: [],
   generation: 1n,
 };
 const ref = { uuid: UUID, vmId: 'vm-1' };

@@ -10,7 +10,15 @@ let w: AgentWorld;
 
 beforeEach(async () => {
   w = await AgentWorld.start();
-  const sizes = { vcpus: 1, memoryBytes: 512n * 2n ** 20n, disks: [], nics: [], seedVolumeId: '', generation: 1n };
+  const sizes = {
+    vcpus: 1,
+    memoryBytes: 512n * 2n ** 20n,
+    disks: [],
+    nics: [],
+    cdroms: [],
+    seedVolumeId: '',
+    generation: 1n,
+  };
   const { domain } = w.clients;
   await call(domain, domain.ensureDomain, {
     context: context('job-1.define'),

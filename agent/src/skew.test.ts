@@ -37,6 +37,7 @@ const spec = {
   disks: [{ target: 'vda', volumeId: 'volume-1' }],
   nics: [{ mac: '52:54:00:00:00:01', bridge: 'br0', model: '' }],
   seedVolumeId: '',
+  cdroms: [],
   generation: 1n,
 };
 

@@ -69,7 +69,10 @@ export class ClusterWorld {
       host.volumes.set(d.volumeId, { vmId: vm.id, sizeBytes: d.sizeBytes, imageDigest: 'sha256:base', seed: false });
     const seedId = vm.spec.seedVolumeId;
     if (seedId) host.volumes.set(seedId, { vmId: vm.id, sizeBytes: 0, imageDigest: undefined, seed: true });
-    host.domains.set(vm.uuid, { wanted: domainWanted(vm), power: 'stopped' });
+    host.domains.set(vm.uuid, {
+      wanted: domainWanted({ images: new Map([[this.image.id, this.image]]) }, vm),
+      power: 'stopped',
+    });
     if (on) host.power(vm.uuid, power);
     const put = (tx: Tx): void => {
       tx.vms.put(vm);

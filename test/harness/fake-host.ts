@@ -8,18 +8,18 @@ import type {
   AgentClient,
   DomainDescription,
   DomainRef,
-  DomainWanted,
   ImageOutcome,
   OperationView,
   SeedWanted,
 } from '@berth/controller/hosts/agent-client.ts';
 import { bytesOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import { REASONS, type Reason } from '@berth/shared/errors/reasons.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
 
 export interface FakeDomain {
-  readonly wanted: DomainWanted;
+  readonly wanted: DomainDefinition;
   readonly power: VmPower;
   readonly reason?: string;
 }
@@ -127,7 +127,7 @@ export class FakeHost implements AgentClient {
     return { wanted: domain.wanted, volumes: new Map(), changes: [] };
   }
 
-  ensureDomain(operationId: string, spec: DomainWanted): Promise<OperationView> {
+  ensureDomain(operationId: string, spec: DomainDefinition): Promise<OperationView> {
     return this.#operate(operationId, ['ensureDomain', spec], () => {
       const volumes = [...spec.disks.map((d) => d.volumeId), ...(spec.seedVolumeId ? [spec.seedVolumeId] : [])];
       const missing = volumes.find((v) => !this.volumes.has(v));

@@ -84,7 +84,11 @@ function devices(s: DomainSpec, host: DomainHost): string {
       el('target', { type: 'isa-serial', port: 0 }, el('model', { name: 'isa-serial' })),
     ),
     el('console', { type: 'pty' }, el('target', { type: 'serial', port: 0 })),
-    // every guest can draw on it without a driver; nothing shows it but a picture taken of it
+    // where the guest agent of the guest, if it has one, and libvirt meet
+    el('channel', { type: 'unix' }, el('target', { type: 'virtio', name: 'org.qemu.guest_agent.0' })),
+    // a socket that only root and QEMU's user can open: the way to it leads through the controller
+    el('graphics', { type: 'vnc' }, el('listen', { type: 'socket' })),
+    // every guest can draw on it without a driver
     el('video', {}, el('model', { type: 'vga', vram: 16384, heads: 1, primary: 'yes' })),
     el('rng', { model: 'virtio' }, textEl('backend', { model: 'random' }, '/dev/urandom')),
     el('memballoon', { model: 'virtio' }, el('stats', { period: 10 })),

@@ -97,7 +97,7 @@ describe('a domain spec', () => {
     { memoryBytes: 1 },
     { memoryBytes: 512 * 2 ** 20 + 1 },
     { uuid: 'X' },
-    { disks: [{ target: 'sda', volumeId: 'volume-1' }] },
+    { disks: [{ target: 'sdz', volumeId: 'volume-1' }] },
     { disks: [...web.disks, { target: 'vda', volumeId: 'volume-9' }] },
     { seedVolumeId: 'volume-root' },
     { nics: [...web.nics, ...web.nics] },

@@ -1,23 +1,16 @@
 /** What a domain is to be: the spec, its check, and its hash. Pure. */
 import { createHash } from 'node:crypto';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { checkMachine } from '@berth/shared/hardware/check.ts';
+import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
+import { NIC_MODELS } from '@berth/shared/hardware/schema.ts';
+import { TARGET } from '@berth/shared/hardware/targets.ts';
 import { checkBytes, checkId, checkInterface, checkMac, checkName, checkUuid } from '../ids.ts';
 import { canonicalJson } from '../operations/request-hash.ts';
 
-export interface DomainSpec {
-  readonly vmId: string;
-  readonly uuid: string;
-  readonly name: string;
-  readonly vcpus: number;
-  readonly memoryBytes: number;
-  readonly disks: readonly { readonly target: string; readonly volumeId: string }[];
-  readonly nics: readonly { readonly mac: string; readonly bridge: string; readonly model: string }[];
-  readonly seedVolumeId: string | undefined;
-  readonly generation: number;
-}
+export type DomainSpec = DomainDefinition;
 
 const MIB = 2 ** 20;
-const NIC_MODELS = ['virtio', 'e1000', 'e1000e', 'rtl8139'];
 
 /** Gives it back in its normal form. @throws INVALID_ARGUMENT */
 export function checkDomainSpec(s: DomainSpec): DomainSpec {
@@ -31,8 +24,10 @@ export function checkDomainSpec(s: DomainSpec): DomainSpec {
   if (!Number.isSafeInteger(s.generation) || s.generation < 0) throw invalidArgument(`vm ${s.name}: bad generation`);
   for (const d of s.disks) {
     checkId('volume', d.volumeId);
-    if (!/^vd[a-y]$/.test(d.target))
-      throw invalidArgument(`vm ${s.name}: disk target ${JSON.stringify(d.target.slice(0, 20))} is not vda to vdy`);
+    if (!TARGET.test(d.target))
+      throw invalidArgument(
+        `vm ${s.name}: disk target ${JSON.stringify(d.target.slice(0, 20))} is not vda to vdy, sda to sdy or hda to hdd`,
+      );
   }
   if (s.seedVolumeId !== undefined) checkId('volume', s.seedVolumeId);
   const nics = s.nics.map((n) => ({
@@ -41,7 +36,7 @@ export function checkDomainSpec(s: DomainSpec): DomainSpec {
     bridge: checkInterface('bridge', n.bridge),
     model: n.model || 'virtio',
   }));
-  const odd = nics.find((n) => !NIC_MODELS.includes(n.model));
+  const odd = nics.find((n) => !NIC_MODELS.some((m) => m === n.model));
   if (odd)
     throw invalidArgument(`vm ${s.name}: network card model ${JSON.stringify(odd.model.slice(0, 40))} is not known`);
   unique(
@@ -55,6 +50,7 @@ export function checkDomainSpec(s: DomainSpec): DomainSpec {
     'MAC address',
     nics.map((n) => n.mac),
   );
+  checkMachine(`vm ${s.name}`, { ...s, nics, hardware: s.hardware ?? {}, cdroms: s.cdroms ?? [] });
   return { ...s, nics };
 }
 

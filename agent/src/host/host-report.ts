@@ -19,6 +19,7 @@ export const CAPABILITIES = [
   'domain.input',
   'domain.screenshot',
   'host.check',
+  'domain.hardware',
 ] as const;
 
 export interface ReportDeps {

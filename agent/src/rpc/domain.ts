@@ -1,5 +1,6 @@
 /** DomainService on the wire. */
 import type * as wire from '@berth/proto/agent/v1/domain.ts';
+import { partsFromWire } from '@berth/shared/hardware/domain.ts';
 import { checkId } from '../ids.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Disks } from '../drivers/disks.ts';
@@ -55,8 +56,7 @@ const readSpec = (s: wire.DomainSpec): DomainSpec => ({
   name: s.name,
   vcpus: s.vcpus,
   memoryBytes: toNumber('the memory', s.memoryBytes),
-  disks: s.disks.map((d) => ({ target: d.target, volumeId: d.volumeId })),
-  nics: s.nics.map((n) => ({ mac: n.mac, bridge: n.bridge, model: n.model })),
+  ...partsFromWire(`vm ${s.name.slice(0, 64)}`, s),
   seedVolumeId: orUndefined(s.seedVolumeId),
   generation: toNumber('the generation', s.generation),
 });

@@ -1,5 +1,7 @@
 /** VmService: VMs as people see them; their serial log and console are relayed from their host. */
 import { VmState, type CloneVmRequest, type FoundVm, type Vm, type VmServiceService } from '@berth/proto/v1/vm.ts';
+import { VmDiskOptions, VmHardware, VmNicOptions } from '@berth/proto/v1/hardware.ts';
+import { diskOptionsToWire, hardwareToWire, nicOptionsToWire, withoutSecrets } from '@berth/shared/hardware/wire.ts';
 import { parseSelector } from '@berth/shared/labels/selector.ts';
 import type { Vm as Stored, VmState as State } from '@berth/shared/model/vm.ts';
 import type { Adoption, FoundVm as Found } from '../app/adoption.ts';
@@ -114,7 +116,7 @@ function toVm(v: VmView): Vm {
   };
 }
 
-function toSpec({ vm: { spec }, imageNames }: VmView): Vm['spec'] {
+function toSpec({ vm: { spec }, imageNames, mediumNames }: VmView): Vm['spec'] {
   return {
     vcpus: spec.vcpus,
     memoryBytes: toWire(spec.memoryBytes),
@@ -123,15 +125,19 @@ function toSpec({ vm: { spec }, imageNames }: VmView): Vm['spec'] {
       sizeBytes: toWire(d.sizeBytes),
       image: imageNames[i] ?? '',
       volumeId: d.volumeId,
+      ...(d.options && { options: VmDiskOptions.fromPartial(diskOptionsToWire(d.options)) }),
     })),
+    cdroms: (spec.cdroms ?? []).map(({ target, bus }, i) => ({ target, bus, image: mediumNames[i] ?? '' })),
     nics: spec.nics.map((n) => ({
       mac: n.mac,
       bridge: n.bridge,
       model: n.model,
       address: n.address ?? '',
       gateway: n.gateway ?? '',
+      ...(n.options && { options: VmNicOptions.fromPartial(nicOptionsToWire(n.options)) }),
     })),
     labels: { ...spec.labels },
     runPolicy: spec.runPolicy,
+    ...(spec.hardware && { hardware: VmHardware.fromPartial(withoutSecrets(hardwareToWire(spec.hardware))) }),
   };
 }

@@ -1,7 +1,9 @@
 /** From what a host says of a domain to the VM row that it becomes. A host may say anything: all of it is checked. No tables are written. */
 import { badState } from '@berth/shared/errors/cluster-error.ts';
+import type { DefinedCdrom, DefinedNic } from '@berth/shared/hardware/domain.ts';
+import { TARGET } from '@berth/shared/hardware/targets.ts';
 import { isId, timeOfId, type HostId, type ImageId } from '@berth/shared/model/ids.ts';
-import type { Vm, VmDisk, VmNic, VmSpec } from '@berth/shared/model/vm.ts';
+import type { Vm, VmCdrom, VmDisk, VmNic, VmSpec } from '@berth/shared/model/vm.ts';
 import type { DomainDescription } from '../hosts/agent-client.ts';
 import { normaliseMac } from './macs.ts';
 import { checkName } from './names.ts';
@@ -41,7 +43,7 @@ export function adoptedVm(a: Adopting): Vm {
 }
 
 function specOf({ description, known, imageOf }: Adopting): VmSpec {
-  const { vcpus, memoryBytes, seedVolumeId, disks, nics } = description.wanted;
+  const { vcpus, memoryBytes, seedVolumeId, disks, nics, hardware, cdroms } = description.wanted;
   if (!within(vcpus, 1, 1024) || !within(memoryBytes, MIB, 64 * TIB))
     throw badState(`its host says that it has ${vcpus} vCPU and ${memoryBytes} bytes of memory: that cannot be`);
   if (disks.length > MOST_DISKS || nics.length > MOST_DISKS) throw badState('its host says that it has too many disks');
@@ -57,6 +59,8 @@ function specOf({ description, known, imageOf }: Adopting): VmSpec {
     userData,
     labels,
     runPolicy,
+    ...(hardware && { hardware }),
+    ...(cdroms && { cdroms: cdroms.map((c) => cdrom(c, imageOf)) }),
   };
 }
 
@@ -71,18 +75,24 @@ function disk(
   imageOf: Adopting['imageOf'],
 ): VmDisk {
   const volume = volumes.get(d.volumeId);
-  if (!isId('volume', d.volumeId) || !/^vd[a-y]$/.test(d.target) || !volume || !within(volume.sizeBytes, 0, 64 * TIB))
+  if (!isId('volume', d.volumeId) || !TARGET.test(d.target) || !volume || !within(volume.sizeBytes, 0, 64 * TIB))
     throw badState(`its disk ${d.target} is not a volume of Berth's`);
   const imageId = volume.imageDigest === undefined ? undefined : imageOf(volume.imageDigest);
-  return { target: d.target, volumeId: d.volumeId, sizeBytes: volume.sizeBytes, imageId };
+  return {
+    ...{ target: d.target, volumeId: d.volumeId, sizeBytes: volume.sizeBytes, imageId },
+    ...(d.options && { options: d.options }),
+  };
 }
 
-function nic(
-  { mac: given, bridge, model }: { mac: string; bridge: string; model: string },
-  known: Vm | undefined,
-): VmNic {
+const cdrom = ({ target, bus, imageDigest }: DefinedCdrom, imageOf: Adopting['imageOf']): VmCdrom => ({
+  ...{ target, bus },
+  imageId: imageDigest === undefined ? undefined : imageOf(imageDigest),
+});
+
+function nic({ mac: given, bridge, model, options }: DefinedNic, known: Vm | undefined): VmNic {
   if (!BRIDGE.test(bridge)) throw badState(`its network card ${given} is on no proper bridge`);
   const mac = normaliseMac(given);
   const was = known?.spec.nics.find((n) => n.mac === mac);
-  return { mac, bridge, model: model || 'virtio', address: was?.address, gateway: was?.gateway, dns: was?.dns ?? [] };
+  const asked = { address: was?.address, gateway: was?.gateway, dns: was?.dns ?? [] };
+  return { mac, bridge, model: model || 'virtio', ...asked, ...(options && { options }) };
 }

@@ -1,5 +1,5 @@
 /** A VM as people see it: spec, the one word for its state, why, where, which job, how busy. Pure reads. */
-import type { JobId, VmId } from '@berth/shared/model/ids.ts';
+import type { ImageId, JobId, VmId } from '@berth/shared/model/ids.ts';
 import type { Job } from '@berth/shared/model/job.ts';
 import { vmState, type Vm, type VmObserved, type VmState } from '@berth/shared/model/vm.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
@@ -17,6 +17,8 @@ export interface VmView {
   readonly hostName: string;
   /** Of each disk, in order; empty for a blank one. */
   readonly imageNames: readonly string[];
+  /** Of each CD-ROM drive, in order; empty for one without a medium. */
+  readonly mediumNames: readonly string[];
   readonly jobId: JobId | undefined;
   readonly statistics: VmStatistics | undefined;
   readonly lastSeenAtMs: number | undefined;
@@ -36,13 +38,16 @@ export function viewVm(vm: Vm, seen: Seen): VmView {
   const job = jobOfVm(tables, vm.id);
   const observed = hosts.vm(vm.id);
   const state = vmState(vm, observed, job, vm.hostId && hosts.view(vm.hostId));
+  const nameOfImage = ({ imageId }: { readonly imageId: ImageId | undefined }): string =>
+    (imageId && tables.images.get(imageId)?.name) ?? '';
   const running = state === 'running' || state === 'paused' || state === 'stopping';
   return {
     vm,
     state,
     reason: reasonOf(vm, state, seen),
     hostName: (vm.hostId && tables.hosts.get(vm.hostId)?.name) ?? '',
-    imageNames: vm.spec.disks.map((d) => (d.imageId && tables.images.get(d.imageId)?.name) ?? ''),
+    imageNames: vm.spec.disks.map(nameOfImage),
+    mediumNames: (vm.spec.cdroms ?? []).map(nameOfImage),
     jobId: job?.id,
     statistics: running ? hosts.vmStatistics(vm.id) : undefined,
     lastSeenAtMs: observed?.seenAtMs,

@@ -4,6 +4,7 @@
  */
 import type { Readable } from 'node:stream';
 import type { Duplex } from 'node:stream';
+import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import type { JobError } from '@berth/shared/model/job.ts';
 import type { MachineClient } from './machine-client.ts';
 
@@ -23,18 +24,6 @@ export interface ImageOutcome {
   readonly virtualSizeBytes: number;
   readonly fileBytes: number;
   readonly sourceDigest: string;
-}
-
-export interface DomainWanted {
-  readonly vmId: string;
-  readonly uuid: string;
-  readonly name: string;
-  readonly vcpus: number;
-  readonly memoryBytes: number;
-  readonly disks: readonly { readonly target: string; readonly volumeId: string }[];
-  readonly nics: readonly { readonly mac: string; readonly bridge: string; readonly model: string }[];
-  readonly seedVolumeId: string | undefined;
-  readonly generation: number;
 }
 
 export interface SeedWanted {
@@ -57,7 +46,7 @@ export interface DomainRef {
 
 /** A domain as its host has it, read back into a spec. */
 export interface DomainDescription {
-  readonly wanted: DomainWanted;
+  readonly wanted: DomainDefinition;
   readonly volumes: ReadonlyMap<string, { readonly sizeBytes: number; readonly imageDigest: string | undefined }>;
   /** In words, what was changed on the host since Berth made it. */
   readonly changes: readonly string[];
@@ -68,7 +57,7 @@ export interface AgentClient {
   readonly machine: MachineClient;
   /** Capability `domain.describe`. */
   describeDomain(domain: DomainRef): Promise<DomainDescription>;
-  ensureDomain(operationId: string, spec: DomainWanted): Promise<OperationView>;
+  ensureDomain(operationId: string, spec: DomainDefinition): Promise<OperationView>;
   startDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
   shutdownDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
   forceOffDomain(operationId: string, domain: DomainRef): Promise<OperationView>;

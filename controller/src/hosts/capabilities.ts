@@ -13,6 +13,7 @@ const WORDS = {
   'domain.input': 'send keys or an NMI to a vm',
   'domain.screenshot': 'take a picture of a screen',
   'host.check': 'look anew at what it needs',
+  'domain.hardware': 'give a vm other than the usual hardware',
   'domain.describe': 'describe a vm that it has',
 } as const;
 

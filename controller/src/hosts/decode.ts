@@ -2,12 +2,13 @@
 import type { DomainDescription as DomainDescriptionOnWire } from '@berth/proto/agent/v1/adopt.ts';
 import type { ImageStatus } from '@berth/proto/agent/v1/image.ts';
 import type { BridgeStatus, HostReport } from '@berth/proto/agent/v1/host.ts';
-import { DomainPower, type DomainStatus } from '@berth/proto/agent/v1/domain.ts';
+import { DomainPower, type DomainSpec, type DomainStatus } from '@berth/proto/agent/v1/domain.ts';
 import { OperationState, type Operation } from '@berth/proto/agent/v1/operation.ts';
 import type { VolumeStatus } from '@berth/proto/agent/v1/volume.ts';
 import type { Statistics } from '@berth/proto/agent/v1/watch.ts';
 import type { Bridge, HostCheck, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { partsFromWire } from '@berth/shared/hardware/domain.ts';
+import { chain, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
 import type { DomainDescription, OperationView } from './agent-client.ts';
 import { clip, LIMITS } from './limits.ts';
@@ -144,18 +145,37 @@ export function toDescription(d: DomainDescriptionOnWire, host: string): DomainD
       name: clip(spec.name, 64),
       vcpus: spec.vcpus,
       memoryBytes: Number(spec.memoryBytes),
-      disks: spec.disks
-        .slice(0, LIMITS.list)
-        .map((x) => ({ target: clip(x.target, 16), volumeId: clip(x.volumeId, 64) })),
-      nics: spec.nics
-        .slice(0, LIMITS.list)
-        .map((n) => ({ mac: clip(n.mac, 64), bridge: clip(n.bridge, 64), model: clip(n.model, 64) })),
+      ...toParts(spec, host),
       seedVolumeId: spec.seedVolumeId === '' ? undefined : clip(spec.seedVolumeId, 64),
       generation: Number(spec.generation),
     },
     volumes: new Map(volumes),
     changes: d.changes.slice(0, LIMITS.list).map((c) => clip(c)),
   };
+}
+
+/** @throws BAD_STATE when its hardware is nothing that Berth could have asked for */
+function toParts(spec: DomainSpec, host: string): ReturnType<typeof partsFromWire> {
+  try {
+    const parts = partsFromWire(`vm ${clip(spec.name, 64)}`, {
+      ...spec,
+      disks: spec.disks.slice(0, LIMITS.list),
+      nics: spec.nics.slice(0, LIMITS.list),
+      cdroms: spec.cdroms.slice(0, LIMITS.list),
+    });
+    return {
+      ...parts,
+      disks: parts.disks.map((x) => ({ ...x, target: clip(x.target, 16), volumeId: clip(x.volumeId, 64) })),
+      nics: parts.nics.map((n) => ({
+        ...n,
+        mac: clip(n.mac, 64),
+        bridge: clip(n.bridge, 64),
+        model: clip(n.model, 64),
+      })),
+    };
+  } catch (e) {
+    throw new ClusterError('BAD_STATE', `host ${host} describes hardware that cannot be: ${clip(chain(e), 400)}`);
+  }
 }
 
 const OPERATION_STATE: Readonly<Record<number, OperationView['state']>> = {

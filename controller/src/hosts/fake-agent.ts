@@ -60,6 +60,7 @@ export class FakeAgent {
     'serial-log',
     'console',
     'domain.describe',
+    'domain.hardware',
     'domain.power',
     'domain.save',
     'domain.input',

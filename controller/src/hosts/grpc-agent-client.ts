@@ -9,15 +9,9 @@ import { OperationServiceService as Operations, type Operation } from '@berth/pr
 import { PowerServiceService as Power } from '@berth/proto/agent/v1/power.ts';
 import { VolumeServiceService as Volumes } from '@berth/proto/agent/v1/volume.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { domainToWire, type DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
-import type {
-  AgentClient,
-  DomainDescription,
-  DomainRef,
-  DomainWanted,
-  OperationView,
-  SeedWanted,
-} from './agent-client.ts';
+import type { AgentClient, DomainDescription, DomainRef, OperationView, SeedWanted } from './agent-client.ts';
 import { openConsole, readLog, readScreenshot, sendUpload } from './agent-streams.ts';
 import type { Connection, Method } from './connection.ts';
 import { toDescription, toOperation } from './decode.ts';
@@ -47,8 +41,8 @@ export class GrpcAgentClient implements AgentClient {
 
   constructor(private readonly o: AgentClientOptions) {}
 
-  ensureDomain(id: string, spec: DomainWanted): Promise<OperationView> {
-    return this.change(Domains.ensureDomain, { context: this.context(id), spec: toSpec(spec) });
+  ensureDomain(id: string, spec: DomainDefinition): Promise<OperationView> {
+    return this.change(Domains.ensureDomain, { context: this.context(id), spec: domainToWire(spec) });
   }
   startDomain(id: string, domain: DomainRef): Promise<OperationView> {
     return this.change(Domains.startDomain, { context: this.context(id), ...domain }, SLOW_MS);
@@ -222,18 +216,6 @@ export class GrpcAgentClient implements AgentClient {
     return fromStatus(tame(e as ServiceError), 'HOST_UNREACHABLE', `host ${this.o.name()}`);
   };
 }
-
-const toSpec = (d: DomainWanted) => ({
-  vmId: d.vmId,
-  uuid: d.uuid,
-  name: d.name,
-  vcpus: d.vcpus,
-  memoryBytes: BigInt(d.memoryBytes),
-  disks: d.disks.map((x) => ({ ...x })),
-  nics: d.nics.map((x) => ({ ...x })),
-  seedVolumeId: d.seedVolumeId ?? '',
-  generation: BigInt(d.generation),
-});
 
 const toSeed = (s: SeedWanted) => ({
   instanceId: s.instanceId,

@@ -3,9 +3,11 @@
  * the VM. Each is undone by its own kind of removal. Builders only; the jobs are vm-create.ts and vm-clone.ts.
  */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
-import type { HostId, VmId } from '@berth/shared/model/ids.ts';
+import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
+import type { Image } from '@berth/shared/model/image.ts';
+import type { HostId, ImageId, VmId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
-import type { DomainRef, DomainWanted, SeedWanted } from '../hosts/agent-client.ts';
+import type { DomainRef, SeedWanted } from '../hosts/agent-client.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { place } from '../scheduler/place.ts';
 import type { Tables } from '../state/state.ts';
@@ -110,7 +112,7 @@ export const define: Remote<Told> = {
   host: hostOf,
   async run(c) {
     const vm = getVm(c.tables, c.params.vmId);
-    const op = await settle(c, agentOf(c).ensureDomain(c.opId, domainWanted(vm)), 'defining');
+    const op = await settle(c, agentOf(c).ensureDomain(c.opId, domainWanted(c.tables, vm)), 'defining');
     const unseen = Wait.is(op) ? op : untilSeen(c, c.deps.hosts.vm(vm.id) !== undefined, 'defining');
     const { vcpus, memoryBytes, nics } = vm.spec;
     const cards = nics.map((n) => `${n.mac} on ${n.bridge}`);
@@ -167,16 +169,27 @@ const volumeDebt = (c: Context, target: string) =>
 
 export const domainRef = (vm: Vm): DomainRef => ({ uuid: vm.uuid, vmId: vm.id });
 
-export const domainWanted = (vm: Vm): DomainWanted => ({
+interface Images {
+  readonly images: { get(id: ImageId): Pick<Image, 'digest'> | undefined };
+}
+
+export const domainWanted = ({ images }: Images, { spec, ...vm }: Vm): DomainDefinition => ({
   vmId: vm.id,
   uuid: vm.uuid,
   name: vm.name,
-  vcpus: vm.spec.vcpus,
-  memoryBytes: vm.spec.memoryBytes,
-  disks: vm.spec.disks.map(({ target, volumeId }) => ({ target, volumeId })),
-  nics: vm.spec.nics.map(({ mac, bridge, model }) => ({ mac, bridge, model })),
-  seedVolumeId: vm.spec.seedVolumeId,
+  vcpus: spec.vcpus,
+  memoryBytes: spec.memoryBytes,
+  disks: spec.disks.map(({ target, volumeId, options }) => ({ target, volumeId, ...(options && { options }) })),
+  nics: spec.nics.map(({ mac, bridge, model, options }) => ({ mac, bridge, model, ...(options && { options }) })),
+  seedVolumeId: spec.seedVolumeId,
   generation: vm.generation,
+  ...(spec.hardware && { hardware: spec.hardware }),
+  ...(spec.cdroms && {
+    cdroms: spec.cdroms.map(({ target, bus, imageId }) => ({
+      ...{ target, bus },
+      imageDigest: imageId && images.get(imageId)?.digest,
+    })),
+  }),
 });
 
 const seedWanted = (vm: Vm): SeedWanted => ({

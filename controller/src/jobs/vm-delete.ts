@@ -85,7 +85,7 @@ export const vmDelete = defineJob<DeleteParams, JobDeps>('vm.delete', 1)
       return removing(c, (a) => settle(c, a.removeDomain(c.opId, ref), 'undefining'));
     },
     async undo(c) {
-      const wanted = domainWanted(getVm(c.tables, c.params.vmId));
+      const wanted = domainWanted(c.tables, getVm(c.tables, c.params.vmId));
       const agent = c.deps.hosts.agent(c.outs.intent.hostId);
       const op = await insist(c, c.undoOpId, (id) => agent.ensureDomain(id, wanted), 'defining it again');
       return Wait.is(op) ? op : undefined;

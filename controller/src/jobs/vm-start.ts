@@ -61,7 +61,11 @@ export const vmStart = defineJob<StartParams, JobDeps>('vm.start', 1)
     host: (c) => c.outs.claim.hostId,
     async run(c) {
       const agent = c.deps.hosts.agent(c.outs.claim.hostId);
-      const op = await settle(c, agent.ensureDomain(c.opId, domainWanted(getVm(c.tables, c.params.vmId))), 'defining');
+      const op = await settle(
+        c,
+        agent.ensureDomain(c.opId, domainWanted(c.tables, getVm(c.tables, c.params.vmId))),
+        'defining',
+      );
       return Wait.is(op) ? op : null;
     },
   })

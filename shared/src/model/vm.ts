@@ -1,12 +1,21 @@
 /** A VM: what people asked for (spec), what its host says (observed), and the one word that we show. Plain data; no I/O. */
+import type { CdromBus, DiskOptions, Hardware, NicOptions } from '../hardware/schema.ts';
 import type { HostId, ImageId, JobId, VmId, VolumeId } from './ids.ts';
 
 export interface VmDisk {
-  /** vda, vdb, … */
+  /** vda, vdb, … on virtio; sda or hda, … on other buses. */
   readonly target: string;
   readonly volumeId: VolumeId;
   readonly sizeBytes: number;
   /** Image below it, or undefined for a blank disk. */
+  readonly imageId: ImageId | undefined;
+  readonly options?: DiskOptions | undefined;
+}
+
+/** A CD-ROM drive; the image in it is its medium. */
+export interface VmCdrom {
+  readonly target: string;
+  readonly bus: CdromBus;
   readonly imageId: ImageId | undefined;
 }
 
@@ -18,6 +27,7 @@ export interface VmNic {
   readonly address: string | undefined;
   readonly gateway: string | undefined;
   readonly dns: readonly string[];
+  readonly options?: NicOptions | undefined;
 }
 
 export interface VmSpec {
@@ -30,6 +40,9 @@ export interface VmSpec {
   readonly userData: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly runPolicy: RunPolicy;
+  /** Absent: as of a VM of which nothing more was said. */
+  readonly hardware?: Hardware | undefined;
+  readonly cdroms?: readonly VmCdrom[] | undefined;
 }
 
 export const RUN_POLICIES = ['manual', 'restartOnFailure', 'always'] as const;

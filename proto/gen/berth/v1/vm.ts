@@ -23,6 +23,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { PageRequest } from "./common.ts";
+import { VmDiskOptions, VmHardware, VmNicOptions } from "./hardware.ts";
 
 export const protobufPackage = "berth.v1";
 
@@ -78,6 +79,8 @@ export interface VmSpec {
   labels: { [key: string]: string };
   /** manual, restartOnFailure, always. */
   runPolicy: string;
+  hardware?: VmHardware | undefined;
+  cdroms: VmCdrom[];
 }
 
 export interface VmSpec_LabelsEntry {
@@ -86,12 +89,23 @@ export interface VmSpec_LabelsEntry {
 }
 
 export interface VmDisk {
-  /** Name in the guest's order: vda, vdb, … */
+  /** Name in the guest's order: vda, vdb, … on virtio; sda, … on scsi, sata and usb; hda, … on ide. */
   target: string;
   sizeBytes: bigint;
   /** Name of the image below it; empty for a blank disk. */
   image: string;
   volumeId: string;
+  options?: VmDiskOptions | undefined;
+}
+
+/** A CD-ROM drive. */
+export interface VmCdrom {
+  /** sda, … on sata, scsi and usb; hda, … on ide. */
+  target: string;
+  /** Name of the image in it; empty: no medium. */
+  image: string;
+  /** sata (default with q35), ide (default with pc), scsi, usb. */
+  bus: string;
 }
 
 export interface VmNic {
@@ -101,6 +115,7 @@ export interface VmNic {
   /** Static address in CIDR form that is given to the guest, or empty. */
   address: string;
   gateway: string;
+  options?: VmNicOptions | undefined;
 }
 
 export interface CreateVmRequest {
@@ -534,7 +549,7 @@ export const Vm: MessageFns<Vm> = {
 };
 
 function createBaseVmSpec(): VmSpec {
-  return { vcpus: 0, memoryBytes: 0n, disks: [], nics: [], labels: {}, runPolicy: "" };
+  return { vcpus: 0, memoryBytes: 0n, disks: [], nics: [], labels: {}, runPolicy: "", hardware: undefined, cdroms: [] };
 }
 
 export const VmSpec: MessageFns<VmSpec> = {
@@ -559,6 +574,12 @@ export const VmSpec: MessageFns<VmSpec> = {
     });
     if (message.runPolicy !== "") {
       writer.uint32(50).string(message.runPolicy);
+    }
+    if (message.hardware !== undefined) {
+      VmHardware.encode(message.hardware, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.cdroms) {
+      VmCdrom.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -627,6 +648,22 @@ export const VmSpec: MessageFns<VmSpec> = {
             message.runPolicy = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.hardware = VmHardware.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.cdroms.push(VmCdrom.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -660,6 +697,10 @@ export const VmSpec: MessageFns<VmSpec> = {
       {},
     );
     message.runPolicy = object.runPolicy ?? "";
+    message.hardware = (object.hardware !== undefined && object.hardware !== null)
+      ? VmHardware.fromPartial(object.hardware)
+      : undefined;
+    message.cdroms = object.cdroms?.map((e) => VmCdrom.fromPartial(e)) || [];
     return message;
   },
 };
@@ -732,7 +773,7 @@ export const VmSpec_LabelsEntry: MessageFns<VmSpec_LabelsEntry> = {
 };
 
 function createBaseVmDisk(): VmDisk {
-  return { target: "", sizeBytes: 0n, image: "", volumeId: "" };
+  return { target: "", sizeBytes: 0n, image: "", volumeId: "", options: undefined };
 }
 
 export const VmDisk: MessageFns<VmDisk> = {
@@ -751,6 +792,9 @@ export const VmDisk: MessageFns<VmDisk> = {
     }
     if (message.volumeId !== "") {
       writer.uint32(34).string(message.volumeId);
+    }
+    if (message.options !== undefined) {
+      VmDiskOptions.encode(message.options, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -800,6 +844,14 @@ export const VmDisk: MessageFns<VmDisk> = {
             message.volumeId = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.options = VmDiskOptions.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -821,12 +873,94 @@ export const VmDisk: MessageFns<VmDisk> = {
     message.sizeBytes = (object.sizeBytes !== undefined && object.sizeBytes !== null) ? BigInt(object.sizeBytes) : 0n;
     message.image = object.image ?? "";
     message.volumeId = object.volumeId ?? "";
+    message.options = (object.options !== undefined && object.options !== null)
+      ? VmDiskOptions.fromPartial(object.options)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseVmCdrom(): VmCdrom {
+  return { target: "", image: "", bus: "" };
+}
+
+export const VmCdrom: MessageFns<VmCdrom> = {
+  encode(message: VmCdrom, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.target !== "") {
+      writer.uint32(10).string(message.target);
+    }
+    if (message.image !== "") {
+      writer.uint32(18).string(message.image);
+    }
+    if (message.bus !== "") {
+      writer.uint32(26).string(message.bus);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VmCdrom {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVmCdrom();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.bus = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<VmCdrom>): VmCdrom {
+    return VmCdrom.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VmCdrom>): VmCdrom {
+    const message = createBaseVmCdrom();
+    message.target = object.target ?? "";
+    message.image = object.image ?? "";
+    message.bus = object.bus ?? "";
     return message;
   },
 };
 
 function createBaseVmNic(): VmNic {
-  return { mac: "", bridge: "", model: "", address: "", gateway: "" };
+  return { mac: "", bridge: "", model: "", address: "", gateway: "", options: undefined };
 }
 
 export const VmNic: MessageFns<VmNic> = {
@@ -845,6 +979,9 @@ export const VmNic: MessageFns<VmNic> = {
     }
     if (message.gateway !== "") {
       writer.uint32(42).string(message.gateway);
+    }
+    if (message.options !== undefined) {
+      VmNicOptions.encode(message.options, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -902,6 +1039,14 @@ export const VmNic: MessageFns<VmNic> = {
             message.gateway = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.options = VmNicOptions.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -924,6 +1069,9 @@ export const VmNic: MessageFns<VmNic> = {
     message.model = object.model ?? "";
     message.address = object.address ?? "";
     message.gateway = object.gateway ?? "";
+    message.options = (object.options !== undefined && object.options !== null)
+      ? VmNicOptions.fromPartial(object.options)
+      : undefined;
     return message;
   },
 };

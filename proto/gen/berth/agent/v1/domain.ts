@@ -22,6 +22,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { VmDiskOptions, VmHardware, VmNicOptions } from "../../v1/hardware.ts";
 import { Operation, OperationContext } from "./operation.ts";
 
 export const protobufPackage = "berth.agent.v1";
@@ -53,17 +54,30 @@ export interface DomainSpec {
   /** Volume id of the NoCloud seed, or empty. */
   seedVolumeId: string;
   generation: bigint;
+  /** This, CD-ROM drives, and `options` below: capability `domain.hardware`. */
+  hardware?: VmHardware | undefined;
+  cdroms: DomainCdrom[];
 }
 
 export interface DomainDisk {
   target: string;
   volumeId: string;
+  options?: VmDiskOptions | undefined;
+}
+
+export interface DomainCdrom {
+  target: string;
+  /** sata, ide, scsi, usb. */
+  bus: string;
+  /** The medium; empty: none. */
+  imageDigest: string;
 }
 
 export interface DomainNic {
   mac: string;
   bridge: string;
   model: string;
+  options?: VmNicOptions | undefined;
 }
 
 export interface DomainStatus {
@@ -133,6 +147,8 @@ function createBaseDomainSpec(): DomainSpec {
     nics: [],
     seedVolumeId: "",
     generation: 0n,
+    hardware: undefined,
+    cdroms: [],
   };
 }
 
@@ -170,6 +186,12 @@ export const DomainSpec: MessageFns<DomainSpec> = {
         throw new globalThis.Error("value provided for field message.generation of type uint64 too large");
       }
       writer.uint32(72).uint64(message.generation);
+    }
+    if (message.hardware !== undefined) {
+      VmHardware.encode(message.hardware, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.cdroms) {
+      DomainCdrom.encode(v!, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -259,6 +281,22 @@ export const DomainSpec: MessageFns<DomainSpec> = {
             message.generation = reader.uint64() as bigint;
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.hardware = VmHardware.decode(reader, reader.uint32());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.cdroms.push(DomainCdrom.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -289,12 +327,16 @@ export const DomainSpec: MessageFns<DomainSpec> = {
     message.generation = (object.generation !== undefined && object.generation !== null)
       ? BigInt(object.generation)
       : 0n;
+    message.hardware = (object.hardware !== undefined && object.hardware !== null)
+      ? VmHardware.fromPartial(object.hardware)
+      : undefined;
+    message.cdroms = object.cdroms?.map((e) => DomainCdrom.fromPartial(e)) || [];
     return message;
   },
 };
 
 function createBaseDomainDisk(): DomainDisk {
-  return { target: "", volumeId: "" };
+  return { target: "", volumeId: "", options: undefined };
 }
 
 export const DomainDisk: MessageFns<DomainDisk> = {
@@ -304,6 +346,9 @@ export const DomainDisk: MessageFns<DomainDisk> = {
     }
     if (message.volumeId !== "") {
       writer.uint32(18).string(message.volumeId);
+    }
+    if (message.options !== undefined) {
+      VmDiskOptions.encode(message.options, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -337,6 +382,14 @@ export const DomainDisk: MessageFns<DomainDisk> = {
             message.volumeId = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.options = VmDiskOptions.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -356,12 +409,94 @@ export const DomainDisk: MessageFns<DomainDisk> = {
     const message = createBaseDomainDisk();
     message.target = object.target ?? "";
     message.volumeId = object.volumeId ?? "";
+    message.options = (object.options !== undefined && object.options !== null)
+      ? VmDiskOptions.fromPartial(object.options)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDomainCdrom(): DomainCdrom {
+  return { target: "", bus: "", imageDigest: "" };
+}
+
+export const DomainCdrom: MessageFns<DomainCdrom> = {
+  encode(message: DomainCdrom, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.target !== "") {
+      writer.uint32(10).string(message.target);
+    }
+    if (message.bus !== "") {
+      writer.uint32(18).string(message.bus);
+    }
+    if (message.imageDigest !== "") {
+      writer.uint32(26).string(message.imageDigest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DomainCdrom {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDomainCdrom();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.bus = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.imageDigest = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DomainCdrom>): DomainCdrom {
+    return DomainCdrom.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DomainCdrom>): DomainCdrom {
+    const message = createBaseDomainCdrom();
+    message.target = object.target ?? "";
+    message.bus = object.bus ?? "";
+    message.imageDigest = object.imageDigest ?? "";
     return message;
   },
 };
 
 function createBaseDomainNic(): DomainNic {
-  return { mac: "", bridge: "", model: "" };
+  return { mac: "", bridge: "", model: "", options: undefined };
 }
 
 export const DomainNic: MessageFns<DomainNic> = {
@@ -374,6 +509,9 @@ export const DomainNic: MessageFns<DomainNic> = {
     }
     if (message.model !== "") {
       writer.uint32(26).string(message.model);
+    }
+    if (message.options !== undefined) {
+      VmNicOptions.encode(message.options, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -415,6 +553,14 @@ export const DomainNic: MessageFns<DomainNic> = {
             message.model = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.options = VmNicOptions.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -435,6 +581,9 @@ export const DomainNic: MessageFns<DomainNic> = {
     message.mac = object.mac ?? "";
     message.bridge = object.bridge ?? "";
     message.model = object.model ?? "";
+    message.options = (object.options !== undefined && object.options !== null)
+      ? VmNicOptions.fromPartial(object.options)
+      : undefined;
     return message;
   },
 };
