@@ -1,5 +1,5 @@
 /** From command definitions to a commander program. Usage errors exit 2 with one line; nothing here knows any noun. */
-import { Command as Parser, CommanderError, Option } from 'commander';
+import { Command as Parser, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { VERSION } from '@berth/shared/version.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Command, Flag, Flags } from './core/command.ts';
@@ -59,7 +59,12 @@ function add(group: Parser, command: Command, run: (args: readonly string[], fla
 function option(f: Flag): Option {
   const o = new Option(f.spec, f.description);
   if (f.choices) o.choices([...f.choices]);
-  if (f.many) o.argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
+  if (f.many)
+    o.argParser((value: string, before: string[] | undefined) => {
+      if (f.choices && !f.choices.includes(value))
+        throw new InvalidArgumentError(`Allowed choices are ${f.choices.join(', ')}.`);
+      return [...(before ?? []), value];
+    });
   return o;
 }
 

@@ -66,7 +66,7 @@ export interface FakeCluster {
 const unasked = (): never => {
   throw new ClusterError('UNSUPPORTED', 'this host has no machine');
 };
-const noMachine: AgentClient['machine'] = { check: async () => unasked() };
+const noMachine: AgentClient['machine'] = { check: async () => unasked(), inventory: async () => unasked() };
 
 export class FakeHost implements AgentClient {
   /** Nothing is asked of the machine by jobs. */

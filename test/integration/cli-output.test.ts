@@ -95,6 +95,10 @@ describe('the words of the command line', () => {
       'host check h1 nosuch',
       'host check nosuch',
       'host check -o name',
+      'host hardware h1',
+      'host hardware h1 --only pci -o wide',
+      'host hardware h1 --only fans',
+      'host show h2 -o wide',
     ]));
 
   it('for wrong uses', () =>

@@ -1,5 +1,6 @@
 /** The machine driver: what the host is, how busy it is, and its bridges. Real one: drivers/linux; simulated: drivers/sim. */
 import type { Bridge, HostCheck } from '@berth/shared/model/host.ts';
+import type { Inventory } from '@berth/shared/model/inventory.ts';
 
 export interface MachineFacts {
   readonly hostname: string;
@@ -24,6 +25,8 @@ export interface Machine {
   checks(): Promise<readonly HostCheck[]>;
   /** Whether this host's own name and those of others are known here. Takes seconds where name servers are silent. */
   nameChecks(others: readonly string[]): Promise<readonly HostCheck[]>;
+  /** What it is made of, read anew. */
+  inventory(): Promise<Inventory>;
   load(): Promise<MachineLoad>;
 }
 

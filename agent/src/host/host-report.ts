@@ -20,6 +20,7 @@ export const CAPABILITIES = [
   'domain.screenshot',
   'host.check',
   'domain.hardware',
+  'host.hardware',
 ] as const;
 
 export interface ReportDeps {

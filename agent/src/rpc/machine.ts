@@ -4,6 +4,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Drivers } from '../drivers/machine.ts';
 import { checkHost } from '../host/checks.ts';
 import { toWire } from './encode.ts';
+import { encodeInventory } from './encode-inventory.ts';
 import type { Guard } from './guard.ts';
 
 export interface MachineServiceDeps {
@@ -17,5 +18,6 @@ export function machineService(guard: Guard, { drivers, clock }: MachineServiceD
       const checks = (await checkHost(drivers, q.names)).map((c) => ({ ...c }));
       return { checks, clockMs: toWire(clock.now()) };
     }),
+    getHardware: guard.read('GetHardware', async () => encodeInventory(await drivers.machine.inventory())),
   };
 }

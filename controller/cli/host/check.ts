@@ -6,7 +6,7 @@ import { OUTPUT, yes, type Command } from '../core/command.ts';
 import { note, print, type Context } from '../core/context.ts';
 import { errorLine, EXIT } from '../core/exit.ts';
 import { allPages } from '../core/pages.ts';
-import { forPeople, renderList } from '../output/render.ts';
+import { forPeople, renderEach, renderList } from '../output/render.ts';
 
 type Check = CheckHostResponse['checks'][number];
 interface Checked extends CheckHostResponse {
@@ -32,8 +32,11 @@ on the host itself; the clock is compared with the controller's.`,
     const api = await ctx.api();
     const hosts = names.length > 0 ? names : await allHosts(api);
     const all = await inTurns(hosts, (host) => checkOne(api, host, hosts.length === 1));
+    const name = (r: Checked) => r.host;
     if (forPeople(flags)) say(ctx, all);
-    else renderList(ctx, flags, { rows: all, columns: [], name: (r) => r.host, empty: NO_HOSTS });
+    else if (names.length === 1)
+      await renderEach(ctx, flags, { names, get: async () => all[0] as Checked, name, lines: () => [] });
+    else renderList(ctx, flags, { rows: all, columns: [], name, empty: NO_HOSTS });
     if (all.some((r) => r.error !== '' || r.checks.some(isFatal))) ctx.fail(EXIT.failed);
   },
 };

@@ -3,6 +3,7 @@ import type { Command } from '../core/command.ts';
 import { hostAdd, hostReEnroll, hostToken } from './add.ts';
 import { hostCheck } from './check.ts';
 import { hostDrain, hostRemove, hostResume } from './change.ts';
+import { hostHardware } from './hardware.ts';
 import { hostLabel } from '../label/label.ts';
 import { hostList } from './list.ts';
 import { hostAccept, hostReview } from './review.ts';
@@ -12,6 +13,7 @@ export const hostCommands: readonly Command[] = [
   hostList,
   hostShow,
   hostCheck,
+  hostHardware,
   hostAdd,
   hostToken,
   hostReEnroll,

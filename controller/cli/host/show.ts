@@ -4,8 +4,9 @@ import { formatAge } from '@berth/shared/units/duration.ts';
 import { alarmLines } from '../alarm/alarm.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
 import { percent } from '../core/words.ts';
-import { fields, renderEach } from '../output/render.ts';
+import { fields, format, renderEach } from '../output/render.ts';
 import { checkLines } from './check.ts';
+import { hardwareOf } from './hardware.ts';
 import { hostView, type HostView } from './view.ts';
 
 export const hostShow: Command = {
@@ -13,6 +14,7 @@ export const hostShow: Command = {
   verb: 'show',
   summary: 'show hosts in full, with their checks',
   args: [{ name: 'hosts', description: 'hosts to show', required: true, many: true, kind: 'host' }],
+  details: 'With -o wide also with their hardware, as berth host hardware shows it.',
   flags: [OUTPUT],
   async run(ctx, names, flags) {
     const api = await ctx.api();
@@ -24,6 +26,7 @@ export const hostShow: Command = {
         ...lines(h, ctx.clock.now()),
         ...checks(h),
         ...(await alarmLines(api, 'host', h.name, ctx.clock.now())),
+        ...(format(flags) === 'wide' ? ['', ...(await hardwareOf(api, h.name))] : []),
       ],
     });
   },

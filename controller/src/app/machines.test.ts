@@ -15,6 +15,10 @@ let unreachable: boolean;
 
 const machine: Partial<MachineClient> = {
   check: async (names) => (asked.push(names), { checks: [aCheck], clockMs: systemClock.now() }),
+  inventory: async () => ({
+    cpu: { model: '', sockets: 1, cores: 1, threads: 1 },
+    ...{ numa: [], nics: [], disks: [], pci: [], usb: [] },
+  }),
 };
 const machines = (): Machines => {
   const facts = () => ({ capabilities, agentVersion: '0.1.0' }) as unknown as HostFacts;
@@ -57,6 +61,18 @@ describe('a checkup of a host', () => {
     });
     unreachable = true;
     await expect(machines().check('h1')).rejects.toMatchObject({ reason: 'HOST_UNREACHABLE' });
+  });
+});
+
+describe('the hardware of a host', () => {
+  it('is asked of it anew, and refused in words by one that is too old', async () => {
+    capabilities = ['host.hardware'];
+    expect(await machines().inventory('h1')).toMatchObject({ host: { name: 'h1' }, inventory: { usb: [] } });
+    capabilities = ['host.check'];
+    await expect(machines().inventory('h1')).rejects.toMatchObject({
+      reason: 'UNSUPPORTED',
+      message: expect.stringMatching(/cannot tell what the machine is made of .*lacks host\.hardware/) as string,
+    });
   });
 });
 

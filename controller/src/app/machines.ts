@@ -1,5 +1,6 @@
-/** The machines that hosts are, asked anew: checks. Changes nothing. */
+/** The machines that hosts are, asked anew: checks, hardware. Changes nothing. */
 import type { Host, HostCheck } from '@berth/shared/model/host.ts';
+import type { Inventory } from '@berth/shared/model/inventory.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { formatDuration } from '@berth/shared/units/duration.ts';
 import type { MachineClient } from '../hosts/machine-client.ts';
@@ -42,7 +43,13 @@ export class Machines {
     return { host, checks: [...checks, skew.check], clockSkewMs: skew.ms };
   }
 
-  private ask(host: Host, capability: 'host.check'): MachineClient {
+  /** @throws HOST_UNREACHABLE, UNSUPPORTED, NOT_FOUND. */
+  async inventory(nameOrId: string): Promise<{ readonly host: Host; readonly inventory: Inventory }> {
+    const host = resolve('host', this.deps.state.tables.hosts, nameOrId);
+    return { host, inventory: await this.ask(host, 'host.hardware').inventory() };
+  }
+
+  private ask(host: Host, capability: 'host.check' | 'host.hardware'): MachineClient {
     const { machine } = this.deps.hosts.agent(host.id);
     needCapability(host, this.deps.hosts.status(host.id).facts, capability);
     return machine;

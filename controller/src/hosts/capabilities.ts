@@ -14,6 +14,7 @@ const WORDS = {
   'domain.screenshot': 'take a picture of a screen',
   'host.check': 'look anew at what it needs',
   'domain.hardware': 'give a vm other than the usual hardware',
+  'host.hardware': 'tell what the machine is made of',
   'domain.describe': 'describe a vm that it has',
 } as const;
 

@@ -1,5 +1,6 @@
 /** What may be asked of the machine under an agent. Types only; grpc-machine-client.ts asks. */
 import type { HostCheck } from '@berth/shared/model/host.ts';
+import type { Inventory } from '@berth/shared/model/inventory.ts';
 
 export interface MachineChecked {
   readonly checks: readonly HostCheck[];
@@ -10,4 +11,6 @@ export interface MachineChecked {
 export interface MachineClient {
   /** Capability `host.check`. @param names of other hosts, to be known there. */
   check(names: readonly string[]): Promise<MachineChecked>;
+  /** Capability `host.hardware`. */
+  inventory(): Promise<Inventory>;
 }

@@ -30,6 +30,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/hosts/{host}:label', kind: 'json', rpc: '/berth.v1.HostService/LabelHost' },
   { verb: 'POST', path: '/v1/hosts/{host}:resume', kind: 'json', rpc: '/berth.v1.HostService/ResumeHost' },
   { verb: 'POST', path: '/v1/hosts/{host}:check', kind: 'json', rpc: '/berth.v1.HostService/CheckHost' },
+  { verb: 'GET', path: '/v1/hosts/{host}/hardware', kind: 'json', rpc: '/berth.v1.HostService/ReadHostHardware' },
   { verb: 'POST', path: '/v1/images:import', kind: 'json', rpc: '/berth.v1.ImageService/ImportImage' },
   { verb: 'PUT', path: '/v1/images/{imageId}:upload', kind: 'upload', rpc: '/berth.v1.ImageService/UploadImage' },
   { verb: 'GET', path: '/v1/images/{image}', kind: 'json', rpc: '/berth.v1.ImageService/GetImage' },

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Machine, MachineFacts, MachineLoad } from '../machine.ts';
 import type { Exec } from './exec.ts';
 import { lookAtCare } from './care-look.ts';
+import { readInventory } from './hardware/inventory.ts';
 import { judge, PROGRAMS, type DomainTypeSetting, type HostSeen } from './host-checks.ts';
 import { checkNames, judgeNames, lookUp } from './name-checks.ts';
 import {
@@ -46,6 +47,7 @@ export function createMachine(options: MachineOptions): Machine {
       const [own, ...rest] = await Promise.all(asked);
       return own === undefined ? [] : judgeNames(own, rest);
     },
+    inventory: () => readInventory(new RootFiles(options.root)),
     async load(): Promise<MachineLoad> {
       const now = parseCpuTimes(await look.text('/proc/stat'));
       const memory = parseMemory(await look.text('/proc/meminfo'));

@@ -6,6 +6,7 @@ import { SimHost, type SimHostOptions } from '@berth/shared/sim/sim-host.ts';
 import type { Bridges, Drivers, Machine } from '../machine.ts';
 import { createSimDisks } from './sim-disks.ts';
 import { createSimHypervisor } from './sim-hypervisor.ts';
+import { simInventory } from './sim-inventory.ts';
 
 export interface SimDrivers extends Drivers {
   /** The host behind the drivers, for tests that look or break. */
@@ -55,6 +56,7 @@ function createSimMachine(sim: SimHost): Machine {
     nameChecks: async (others) => [
       { name: 'other-names', ok: true, detail: `${others.length} names asked for; none is looked up`, fatal: false },
     ],
+    inventory: async () => simInventory(sim),
     load: async () => ({
       cpuUsed: Math.min(1, 0.02 * running()),
       load1: 0.02 * running(),

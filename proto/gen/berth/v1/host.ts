@@ -19,7 +19,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { PageRequest } from "./common.ts";
-import { CheckHostRequest, CheckHostResponse, HostCheck } from "./machine.ts";
+import { CheckHostRequest, CheckHostResponse, HostCheck, HostHardware, ReadHostHardwareRequest } from "./machine.ts";
 
 export const protobufPackage = "berth.v1";
 
@@ -2246,6 +2246,20 @@ export const HostServiceService = {
     responseSerialize: (value: CheckHostResponse): Buffer => Buffer.from(CheckHostResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CheckHostResponse => CheckHostResponse.decode(value),
   },
+  /**
+   * What the machine is made of, read anew: processors, NUMA nodes, network cards, disks, PCI devices with their IOMMU groups, USB.
+   * HOST_UNREACHABLE when it is not connected; UNSUPPORTED when its agent is too old.
+   */
+  readHostHardware: {
+    path: "/berth.v1.HostService/ReadHostHardware" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadHostHardwareRequest): Buffer =>
+      Buffer.from(ReadHostHardwareRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadHostHardwareRequest => ReadHostHardwareRequest.decode(value),
+    responseSerialize: (value: HostHardware): Buffer => Buffer.from(HostHardware.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HostHardware => HostHardware.decode(value),
+  },
 } as const;
 
 export interface HostServiceServer extends UntypedServiceImplementation {
@@ -2271,6 +2285,11 @@ export interface HostServiceServer extends UntypedServiceImplementation {
    * when it is not connected; UNSUPPORTED when its agent is too old.
    */
   checkHost: handleUnaryCall<CheckHostRequest, CheckHostResponse>;
+  /**
+   * What the machine is made of, read anew: processors, NUMA nodes, network cards, disks, PCI devices with their IOMMU groups, USB.
+   * HOST_UNREACHABLE when it is not connected; UNSUPPORTED when its agent is too old.
+   */
+  readHostHardware: handleUnaryCall<ReadHostHardwareRequest, HostHardware>;
 }
 
 export interface HostServiceClient extends Client {
@@ -2415,6 +2434,25 @@ export interface HostServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CheckHostResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * What the machine is made of, read anew: processors, NUMA nodes, network cards, disks, PCI devices with their IOMMU groups, USB.
+   * HOST_UNREACHABLE when it is not connected; UNSUPPORTED when its agent is too old.
+   */
+  readHostHardware(
+    request: ReadHostHardwareRequest,
+    callback: (error: ServiceError | null, response: HostHardware) => void,
+  ): ClientUnaryCall;
+  readHostHardware(
+    request: ReadHostHardwareRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HostHardware) => void,
+  ): ClientUnaryCall;
+  readHostHardware(
+    request: ReadHostHardwareRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HostHardware) => void,
   ): ClientUnaryCall;
 }
 

@@ -34,6 +34,108 @@ export interface CheckHostResponse {
   clockSkewMs: number;
 }
 
+export interface ReadHostHardwareRequest {
+  host: string;
+}
+
+export interface HostHardware {
+  /** Its name. */
+  host: string;
+  cpu: CpuHardware | undefined;
+  numa: NumaNode[];
+  nics: NicHardware[];
+  disks: DiskHardware[];
+  pci: PciDevice[];
+  /** Without hubs. */
+  usb: UsbDevice[];
+}
+
+export interface CpuHardware {
+  model: string;
+  sockets: number;
+  /** Of all sockets. */
+  cores: number;
+  threads: number;
+}
+
+export interface NumaNode {
+  id: number;
+  /** 0-7,16-23 */
+  cpus: string;
+  memoryBytes: bigint;
+  freeBytes: bigint;
+  /** To each node, in the order of nodes; 10 is itself. */
+  distances: number[];
+}
+
+export interface NicHardware {
+  name: string;
+  mac: string;
+  /** physical, bond, vlan, virtual, and whatever else the kernel calls it. */
+  kind: string;
+  /** up, down, unknown. */
+  link: string;
+  /** 0: not known, as where there is no link. */
+  speedMbps: number;
+  driver: string;
+  mtu: number;
+  /** Of the device behind it; empty for none. */
+  pciAddress: string;
+}
+
+export interface DiskHardware {
+  name: string;
+  sizeBytes: bigint;
+  model: string;
+  serial: string;
+  /** nvme, virtio, ata, usb, mmc, scsi. */
+  bus: string;
+  rotational: boolean;
+  removable: boolean;
+  /** Of its I/O; empty where there is none to choose. */
+  scheduler: string;
+}
+
+export interface PciDevice {
+  /** 0000:3b:00.0 */
+  address: string;
+  /** Six hexadecimal digits: class, subclass, interface. */
+  classId: string;
+  className: string;
+  /** Four hexadecimal digits each. */
+  vendorId: string;
+  deviceId: string;
+  /** Empty where the host has no list of names, or it lacks them. */
+  vendor: string;
+  device: string;
+  /** Empty: no driver has it. */
+  driver: string;
+  /** Devices of one group can only be given to one VM. Absent: no IOMMU. */
+  iommuGroup?:
+    | number
+    | undefined;
+  /** Absent: not known, as on machines with one node. */
+  numaNode?:
+    | number
+    | undefined;
+  /** Address of the device of which this is a virtual function; empty for others. */
+  physicalFunction: string;
+  /** How many virtual functions it could have. */
+  virtualFunctions: number;
+}
+
+export interface UsbDevice {
+  bus: number;
+  device: number;
+  /** Four hexadecimal digits each. */
+  vendorId: string;
+  productId: string;
+  vendor: string;
+  product: string;
+  serial: string;
+  speedMbps: number;
+}
+
 function createBaseHostCheck(): HostCheck {
   return { name: "", ok: false, detail: "", fatal: false };
 }
@@ -255,6 +357,1033 @@ export const CheckHostResponse: MessageFns<CheckHostResponse> = {
     message.host = object.host ?? "";
     message.checks = object.checks?.map((e) => HostCheck.fromPartial(e)) || [];
     message.clockSkewMs = object.clockSkewMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseReadHostHardwareRequest(): ReadHostHardwareRequest {
+  return { host: "" };
+}
+
+export const ReadHostHardwareRequest: MessageFns<ReadHostHardwareRequest> = {
+  encode(message: ReadHostHardwareRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadHostHardwareRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadHostHardwareRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadHostHardwareRequest>): ReadHostHardwareRequest {
+    return ReadHostHardwareRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadHostHardwareRequest>): ReadHostHardwareRequest {
+    const message = createBaseReadHostHardwareRequest();
+    message.host = object.host ?? "";
+    return message;
+  },
+};
+
+function createBaseHostHardware(): HostHardware {
+  return { host: "", cpu: undefined, numa: [], nics: [], disks: [], pci: [], usb: [] };
+}
+
+export const HostHardware: MessageFns<HostHardware> = {
+  encode(message: HostHardware, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    if (message.cpu !== undefined) {
+      CpuHardware.encode(message.cpu, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.numa) {
+      NumaNode.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.nics) {
+      NicHardware.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.disks) {
+      DiskHardware.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.pci) {
+      PciDevice.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.usb) {
+      UsbDevice.encode(v!, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostHardware {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostHardware();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cpu = CpuHardware.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.numa.push(NumaNode.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.nics.push(NicHardware.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.disks.push(DiskHardware.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.pci.push(PciDevice.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.usb.push(UsbDevice.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<HostHardware>): HostHardware {
+    return HostHardware.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HostHardware>): HostHardware {
+    const message = createBaseHostHardware();
+    message.host = object.host ?? "";
+    message.cpu = (object.cpu !== undefined && object.cpu !== null) ? CpuHardware.fromPartial(object.cpu) : undefined;
+    message.numa = object.numa?.map((e) => NumaNode.fromPartial(e)) || [];
+    message.nics = object.nics?.map((e) => NicHardware.fromPartial(e)) || [];
+    message.disks = object.disks?.map((e) => DiskHardware.fromPartial(e)) || [];
+    message.pci = object.pci?.map((e) => PciDevice.fromPartial(e)) || [];
+    message.usb = object.usb?.map((e) => UsbDevice.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCpuHardware(): CpuHardware {
+  return { model: "", sockets: 0, cores: 0, threads: 0 };
+}
+
+export const CpuHardware: MessageFns<CpuHardware> = {
+  encode(message: CpuHardware, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.model !== "") {
+      writer.uint32(10).string(message.model);
+    }
+    if (message.sockets !== 0) {
+      writer.uint32(16).uint32(message.sockets);
+    }
+    if (message.cores !== 0) {
+      writer.uint32(24).uint32(message.cores);
+    }
+    if (message.threads !== 0) {
+      writer.uint32(32).uint32(message.threads);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CpuHardware {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCpuHardware();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sockets = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.cores = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.threads = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CpuHardware>): CpuHardware {
+    return CpuHardware.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CpuHardware>): CpuHardware {
+    const message = createBaseCpuHardware();
+    message.model = object.model ?? "";
+    message.sockets = object.sockets ?? 0;
+    message.cores = object.cores ?? 0;
+    message.threads = object.threads ?? 0;
+    return message;
+  },
+};
+
+function createBaseNumaNode(): NumaNode {
+  return { id: 0, cpus: "", memoryBytes: 0n, freeBytes: 0n, distances: [] };
+}
+
+export const NumaNode: MessageFns<NumaNode> = {
+  encode(message: NumaNode, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint32(message.id);
+    }
+    if (message.cpus !== "") {
+      writer.uint32(18).string(message.cpus);
+    }
+    if (message.memoryBytes !== 0n) {
+      if (BigInt.asUintN(64, message.memoryBytes) !== message.memoryBytes) {
+        throw new globalThis.Error("value provided for field message.memoryBytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.memoryBytes);
+    }
+    if (message.freeBytes !== 0n) {
+      if (BigInt.asUintN(64, message.freeBytes) !== message.freeBytes) {
+        throw new globalThis.Error("value provided for field message.freeBytes of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.freeBytes);
+    }
+    if (message.distances.length !== 0) {
+      writer.uint32(42).fork();
+      for (const v of message.distances) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NumaNode {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNumaNode();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cpus = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.memoryBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.freeBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag === 40) {
+              message.distances.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 42) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.distances.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NumaNode>): NumaNode {
+    return NumaNode.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NumaNode>): NumaNode {
+    const message = createBaseNumaNode();
+    message.id = object.id ?? 0;
+    message.cpus = object.cpus ?? "";
+    message.memoryBytes = (object.memoryBytes !== undefined && object.memoryBytes !== null)
+      ? BigInt(object.memoryBytes)
+      : 0n;
+    message.freeBytes = (object.freeBytes !== undefined && object.freeBytes !== null) ? BigInt(object.freeBytes) : 0n;
+    message.distances = object.distances?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseNicHardware(): NicHardware {
+  return { name: "", mac: "", kind: "", link: "", speedMbps: 0, driver: "", mtu: 0, pciAddress: "" };
+}
+
+export const NicHardware: MessageFns<NicHardware> = {
+  encode(message: NicHardware, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.mac !== "") {
+      writer.uint32(18).string(message.mac);
+    }
+    if (message.kind !== "") {
+      writer.uint32(26).string(message.kind);
+    }
+    if (message.link !== "") {
+      writer.uint32(34).string(message.link);
+    }
+    if (message.speedMbps !== 0) {
+      writer.uint32(40).uint32(message.speedMbps);
+    }
+    if (message.driver !== "") {
+      writer.uint32(50).string(message.driver);
+    }
+    if (message.mtu !== 0) {
+      writer.uint32(56).uint32(message.mtu);
+    }
+    if (message.pciAddress !== "") {
+      writer.uint32(66).string(message.pciAddress);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NicHardware {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNicHardware();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.mac = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.link = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.speedMbps = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.driver = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.mtu = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.pciAddress = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NicHardware>): NicHardware {
+    return NicHardware.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NicHardware>): NicHardware {
+    const message = createBaseNicHardware();
+    message.name = object.name ?? "";
+    message.mac = object.mac ?? "";
+    message.kind = object.kind ?? "";
+    message.link = object.link ?? "";
+    message.speedMbps = object.speedMbps ?? 0;
+    message.driver = object.driver ?? "";
+    message.mtu = object.mtu ?? 0;
+    message.pciAddress = object.pciAddress ?? "";
+    return message;
+  },
+};
+
+function createBaseDiskHardware(): DiskHardware {
+  return {
+    name: "",
+    sizeBytes: 0n,
+    model: "",
+    serial: "",
+    bus: "",
+    rotational: false,
+    removable: false,
+    scheduler: "",
+  };
+}
+
+export const DiskHardware: MessageFns<DiskHardware> = {
+  encode(message: DiskHardware, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.sizeBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sizeBytes) !== message.sizeBytes) {
+        throw new globalThis.Error("value provided for field message.sizeBytes of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sizeBytes);
+    }
+    if (message.model !== "") {
+      writer.uint32(26).string(message.model);
+    }
+    if (message.serial !== "") {
+      writer.uint32(34).string(message.serial);
+    }
+    if (message.bus !== "") {
+      writer.uint32(42).string(message.bus);
+    }
+    if (message.rotational !== false) {
+      writer.uint32(48).bool(message.rotational);
+    }
+    if (message.removable !== false) {
+      writer.uint32(56).bool(message.removable);
+    }
+    if (message.scheduler !== "") {
+      writer.uint32(66).string(message.scheduler);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DiskHardware {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDiskHardware();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sizeBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.serial = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.bus = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.rotational = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.removable = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.scheduler = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DiskHardware>): DiskHardware {
+    return DiskHardware.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DiskHardware>): DiskHardware {
+    const message = createBaseDiskHardware();
+    message.name = object.name ?? "";
+    message.sizeBytes = (object.sizeBytes !== undefined && object.sizeBytes !== null) ? BigInt(object.sizeBytes) : 0n;
+    message.model = object.model ?? "";
+    message.serial = object.serial ?? "";
+    message.bus = object.bus ?? "";
+    message.rotational = object.rotational ?? false;
+    message.removable = object.removable ?? false;
+    message.scheduler = object.scheduler ?? "";
+    return message;
+  },
+};
+
+function createBasePciDevice(): PciDevice {
+  return {
+    address: "",
+    classId: "",
+    className: "",
+    vendorId: "",
+    deviceId: "",
+    vendor: "",
+    device: "",
+    driver: "",
+    iommuGroup: undefined,
+    numaNode: undefined,
+    physicalFunction: "",
+    virtualFunctions: 0,
+  };
+}
+
+export const PciDevice: MessageFns<PciDevice> = {
+  encode(message: PciDevice, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.classId !== "") {
+      writer.uint32(18).string(message.classId);
+    }
+    if (message.className !== "") {
+      writer.uint32(26).string(message.className);
+    }
+    if (message.vendorId !== "") {
+      writer.uint32(34).string(message.vendorId);
+    }
+    if (message.deviceId !== "") {
+      writer.uint32(42).string(message.deviceId);
+    }
+    if (message.vendor !== "") {
+      writer.uint32(50).string(message.vendor);
+    }
+    if (message.device !== "") {
+      writer.uint32(58).string(message.device);
+    }
+    if (message.driver !== "") {
+      writer.uint32(66).string(message.driver);
+    }
+    if (message.iommuGroup !== undefined) {
+      writer.uint32(72).uint32(message.iommuGroup);
+    }
+    if (message.numaNode !== undefined) {
+      writer.uint32(80).uint32(message.numaNode);
+    }
+    if (message.physicalFunction !== "") {
+      writer.uint32(90).string(message.physicalFunction);
+    }
+    if (message.virtualFunctions !== 0) {
+      writer.uint32(96).uint32(message.virtualFunctions);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PciDevice {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePciDevice();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.classId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.className = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.vendorId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.deviceId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.vendor = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.driver = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.iommuGroup = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.numaNode = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.physicalFunction = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.virtualFunctions = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PciDevice>): PciDevice {
+    return PciDevice.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PciDevice>): PciDevice {
+    const message = createBasePciDevice();
+    message.address = object.address ?? "";
+    message.classId = object.classId ?? "";
+    message.className = object.className ?? "";
+    message.vendorId = object.vendorId ?? "";
+    message.deviceId = object.deviceId ?? "";
+    message.vendor = object.vendor ?? "";
+    message.device = object.device ?? "";
+    message.driver = object.driver ?? "";
+    message.iommuGroup = object.iommuGroup ?? undefined;
+    message.numaNode = object.numaNode ?? undefined;
+    message.physicalFunction = object.physicalFunction ?? "";
+    message.virtualFunctions = object.virtualFunctions ?? 0;
+    return message;
+  },
+};
+
+function createBaseUsbDevice(): UsbDevice {
+  return { bus: 0, device: 0, vendorId: "", productId: "", vendor: "", product: "", serial: "", speedMbps: 0 };
+}
+
+export const UsbDevice: MessageFns<UsbDevice> = {
+  encode(message: UsbDevice, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bus !== 0) {
+      writer.uint32(8).uint32(message.bus);
+    }
+    if (message.device !== 0) {
+      writer.uint32(16).uint32(message.device);
+    }
+    if (message.vendorId !== "") {
+      writer.uint32(26).string(message.vendorId);
+    }
+    if (message.productId !== "") {
+      writer.uint32(34).string(message.productId);
+    }
+    if (message.vendor !== "") {
+      writer.uint32(42).string(message.vendor);
+    }
+    if (message.product !== "") {
+      writer.uint32(50).string(message.product);
+    }
+    if (message.serial !== "") {
+      writer.uint32(58).string(message.serial);
+    }
+    if (message.speedMbps !== 0) {
+      writer.uint32(64).uint32(message.speedMbps);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UsbDevice {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUsbDevice();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.bus = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.device = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.vendorId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.productId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.vendor = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.product = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.serial = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.speedMbps = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UsbDevice>): UsbDevice {
+    return UsbDevice.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UsbDevice>): UsbDevice {
+    const message = createBaseUsbDevice();
+    message.bus = object.bus ?? 0;
+    message.device = object.device ?? 0;
+    message.vendorId = object.vendorId ?? "";
+    message.productId = object.productId ?? "";
+    message.vendor = object.vendor ?? "";
+    message.product = object.product ?? "";
+    message.serial = object.serial ?? "";
+    message.speedMbps = object.speedMbps ?? 0;
     return message;
   },
 };

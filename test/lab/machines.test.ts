@@ -1,0 +1,70 @@
+/** What Berth sees and sets of the machines themselves, on hosts with a real kernel: checks and hardware. */
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Cluster } from '../harness/cluster.ts';
+import { describeLab } from '../harness/lab.ts';
+import { machineAddress } from '../harness/lab-address.ts';
+
+interface Checked {
+  readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[];
+  readonly clockSkewMs: number;
+}
+interface Hardware {
+  readonly cpu: { readonly sockets: number; readonly cores: number; readonly threads: number };
+  readonly numa: readonly { readonly cpus: string; readonly memoryBytes: string }[];
+  readonly nics: readonly { readonly name: string; readonly mac: string; readonly link: string }[];
+  readonly disks: readonly { readonly name: string; readonly sizeBytes: string }[];
+}
+
+describeLab('the machines of hosts', { hosts: ['h1'] }, (lab) => {
+  let c: Cluster;
+  beforeAll(async () => {
+    c = await Cluster.start(await machineAddress(lab()));
+    await c.addLabHost(lab().host('h1'));
+    await c.waitUp('h1');
+  }, 120_000);
+  afterAll(() => c?.stop());
+
+  const shell = (script: string) => lab().host('h1').run(['sh', '-c', script]);
+
+  it('are checked when somebody asks: what is missing is named, and found as soon as it is there', async () => {
+    const look = async () => {
+      const { checks, clockSkewMs } = await c.json<Checked>('host', 'check', 'h1');
+      expect(Math.abs(clockSkewMs)).toBeLessThan(60_000);
+      return new Map(checks.map((k) => [k.name, k]));
+    };
+    const before = await look();
+    for (const name of ['programs', 'libvirt', 'libvirt-version', 'qemu-version', 'data-directory', 'clock-skew'])
+      expect(before.get(name)).toMatchObject({ ok: true });
+    expect(before.get('own-name')?.detail).toContain(lab().host('h1').address);
+    expect(before.get('tpm')).toMatchObject({ ok: false });
+    await shell(
+      'for p in swtpm swtpm_setup; do printf "#!/bin/sh\n" >/usr/local/bin/$p; chmod +x /usr/local/bin/$p; done',
+    );
+    expect((await look()).get('tpm')).toMatchObject({ ok: true });
+  });
+
+  it('lose a program, and both the command on the host and the controller say which, with its package', async () => {
+    const host = lab().host('h1');
+    await shell('mv /usr/bin/genisoimage /usr/bin/genisoimage.away');
+    const there = await host.agentCommand(['check']);
+    const here = await c.berth('host', 'check', 'h1');
+    await shell('mv /usr/bin/genisoimage.away /usr/bin/genisoimage');
+    expect([there.exitCode, here.code]).toEqual([1, 1]);
+    for (const text of [there.stdout, here.out])
+      expect(text).toMatch(/✘ programs +not installed: genisoimage; apt-get install genisoimage/);
+    // all lines but those that take another host or the controller
+    const names = (text: string) => [...text.matchAll(/^ *[✔!✘] (\S+)/gmu)].map(([, name]) => name);
+    expect(names(here.out)).toEqual([...names(there.stdout), 'clock-skew']);
+  });
+
+  it('show their hardware as the kernel has it', async () => {
+    const h = await c.json<Hardware>('host', 'hardware', 'h1');
+    expect(String(h.cpu.threads)).toBe((await shell('nproc --all')).trim());
+    expect(h.cpu.sockets).toBeLessThanOrEqual(h.cpu.cores);
+    const mac = (await shell('cat /sys/class/net/eth0/address')).trim();
+    expect(h.nics.find((n) => n.name === 'eth0')).toMatchObject({ mac, link: 'up' });
+    expect(h.nics.map((n) => n.name)).not.toContain('br0');
+    const disks = (await shell('for d in /sys/block/*; do [ -e $d/device ] && basename $d; done; true')).split('\n');
+    expect(h.disks.map((d) => d.name).sort()).toEqual(disks.filter((d) => d !== '').sort());
+  });
+});
