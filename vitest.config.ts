@@ -26,7 +26,6 @@ export default defineConfig({
           include: ['test/{integration,upgrade}/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          poolOptions: { forks: { singleFork: true } },
         },
       },
       {
