@@ -1,5 +1,5 @@
 /** A client that owes Berth nothing but the protos: made with Debian's protoc and grpcio, it does the main job in Python. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -12,7 +12,7 @@ import { rawDisk } from '../harness/disk-files.ts';
 const PYTHON = '/usr/bin/python3';
 const PROTOC = '/usr/bin/protoc';
 const PLUGIN = '/usr/bin/grpc_python_plugin';
-const FILES = ['common', 'controller', 'event', 'host', 'image', 'job', 'vm'].map((f) => `berth/v1/${f}.proto`);
+const FILES = readdirSync(join(findRoot(), 'proto/berth/v1')).map((file) => `berth/v1/${file}`);
 const PROGRAM = join(findRoot(), 'test/integration/python/main_job.py');
 
 let c: Cluster;

@@ -52,7 +52,8 @@ describe.each([...released, 'today'])('what version %s has left', (version) => {
     const expected = JSON.parse(readFileSync(join(dir, 'expected.json'), 'utf8')) as Expected;
     const c = await Cluster.over(join(dir, 'controller'));
     try {
-      expect(await inventoryOf(c)).toEqual({
+      // later versions may say more of the same things
+      expect(await inventoryOf(c)).toMatchObject({
         hosts: expected.hosts,
         vms: expected.vms,
         images: expected.images,
