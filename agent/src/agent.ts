@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { AdoptionServiceService } from '@berth/proto/agent/v1/adopt.ts';
 import { CertificateServiceService } from '@berth/proto/agent/v1/certificate.ts';
 import { DomainServiceService } from '@berth/proto/agent/v1/domain.ts';
+import { HardwareServiceService } from '@berth/proto/agent/v1/hardware.ts';
 import { HostServiceService } from '@berth/proto/agent/v1/host.ts';
 import { ImageServiceService } from '@berth/proto/agent/v1/image.ts';
 import { MachineServiceService } from '@berth/proto/agent/v1/machine.ts';
@@ -20,6 +21,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
 import { splitHostPort, type AgentConfig } from './config.ts';
 import { Domains } from './domain/domains.ts';
+import { Live } from './domain/live.ts';
 import { Power } from './domain/power.ts';
 import { Screenshots } from './domain/screenshot.ts';
 import type { Drivers } from './drivers/machine.ts';
@@ -36,6 +38,7 @@ import { adoptionService } from './rpc/adopt.ts';
 import { certificateService } from './rpc/certificate.ts';
 import { domainService } from './rpc/domain.ts';
 import { createGuard } from './rpc/guard.ts';
+import { hardwareService } from './rpc/hardware.ts';
 import { hostService } from './rpc/host.ts';
 import { imageService } from './rpc/image.ts';
 import { machineService } from './rpc/machine.ts';
@@ -133,6 +136,7 @@ class RunningAgent implements Agent {
       hostName: identity.hostName,
     });
     const power = new Power({ domains, hypervisor, operations });
+    const live = new Live({ domains, hypervisor, disks, operations, hostName: identity.hostName });
     const screenshots = new Screenshots({ domains, hypervisor });
     const volumes = new Volumes({ hypervisor, disks, operations });
     const images = new Images(disks, operations, this.peers.tunnels);
@@ -159,6 +163,7 @@ class RunningAgent implements Agent {
         [AdoptionServiceService, adoptionService(guard, domains)],
         [DomainServiceService, domainService(guard, { domains, operations, hypervisor, disks, clock })],
         [PowerServiceService, powerService(guard, operations, power, screenshots)],
+        [HardwareServiceService, hardwareService(guard, operations, live)],
         [VolumeServiceService, volumeService(guard, operations, volumes)],
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
         [NetworkServiceService, networkService(guard, operations, networks)],

@@ -101,6 +101,7 @@ export function hypervisorContract(name: string, make: () => Promise<HypervisorF
     definitions(s);
     powerCases(s);
     guestCases(s);
+    liveCases(s);
     readings(s);
   });
 }
@@ -297,6 +298,74 @@ function guestCases(s: { bench: Bench }): void {
     await expect(s.bench.hypervisor[verb](g.uuid)).rejects.toMatchObject({ reason: 'BAD_STATE' });
     expect(await s.bench.seen(g)).toMatchObject({ power: 'stopped' });
     await expect(s.bench.hypervisor[verb](randomUUID())).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  });
+}
+
+/** It may grow, and has an empty drive. */
+const growingGuestXml = (g: Guest): string =>
+  firmwareGuestXml(g)
+    .replace('<vcpu>1</vcpu>', `<currentMemory unit='MiB'>32</currentMemory><vcpu current='1'>2</vcpu>`)
+    .replace(
+      '</devices>',
+      `<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><target dev='hdc' bus='ide'/><readonly/></disk>
+      <memballoon model='virtio'/></devices>`,
+    );
+
+function liveCases(s: { bench: Bench }): void {
+  const growing = async (): Promise<Guest> => {
+    const g = s.bench.guest();
+    await s.bench.hypervisor.define(growingGuestXml(g));
+    return g;
+  };
+
+  it('gives a guest that runs vCPUs up to its maximum, and its definition none', async () => {
+    const { hypervisor } = s.bench;
+    const g = await growing();
+    await hypervisor.start(g.uuid);
+    expect(await s.bench.seen(g)).toMatchObject({ vcpus: 1 });
+    await hypervisor.setVcpus(g.uuid, 2);
+    expect(await s.bench.seen(g)).toMatchObject({ vcpus: 2 });
+    await expect(hypervisor.setVcpus(g.uuid, 3)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    await hypervisor.destroy(g.uuid);
+    expect(await s.bench.seen(g)).toMatchObject({ vcpus: 1 });
+  });
+
+  it('asks the balloon of a guest that runs, up to its maximum', async () => {
+    const { hypervisor } = s.bench;
+    const g = await growing();
+    await hypervisor.start(g.uuid);
+    await hypervisor.setMemory(g.uuid, 48 * 2 ** 20);
+    await expect(hypervisor.setMemory(g.uuid, 96 * 2 ** 20)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+  });
+
+  it('puts a medium into a drive that is there, and takes it out; the definition stays', async () => {
+    const { hypervisor } = s.bench;
+    const g = await growing();
+    await hypervisor.start(g.uuid);
+    const { emulatorPath } = await hypervisor.info();
+    const drive = (source: string, target = 'hdc'): string =>
+      `<disk type="file" device="cdrom"><driver name="qemu" type="raw"/>${source}<target dev="${target}" bus="ide"/><readonly/></disk>`;
+    const source = `<source file="${emulatorPath}"><seclabel model="dac" relabel="no"/></source>`;
+    await hypervisor.updateDevice(g.uuid, drive(source), true);
+    expect(await hypervisor.getRunningXml(g.uuid)).toMatch(new RegExp(`<source file=['"]${emulatorPath}`));
+    expect(await hypervisor.getXml(g.uuid)).not.toContain('<source');
+    await hypervisor.updateDevice(g.uuid, drive(''), true);
+    expect(await hypervisor.getRunningXml(g.uuid)).not.toContain(`file='${emulatorPath}`);
+    await expect(hypervisor.updateDevice(g.uuid, drive(source, 'hdd'), true)).rejects.toThrow();
+  });
+
+  it('changes nothing of what is stopped or absent', async () => {
+    const { hypervisor } = s.bench;
+    const off = (await growing()).uuid;
+    for (const [uuid, reason] of [
+      [off, 'BAD_STATE'],
+      [randomUUID(), 'NOT_FOUND'],
+    ] as const) {
+      await expect(hypervisor.setVcpus(uuid, 2)).rejects.toMatchObject({ reason });
+      await expect(hypervisor.setMemory(uuid, 48 * 2 ** 20)).rejects.toMatchObject({ reason });
+      await expect(hypervisor.getRunningXml(uuid)).rejects.toMatchObject({ reason });
+      await expect(hypervisor.updateDevice(uuid, '<disk><target dev="hdc"/></disk>', false)).rejects.toThrow();
+    }
   });
 }
 

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { metadataXml } from './metadata.ts';
 import { specHash, type DomainSpec } from './spec.ts';
-import { el, textEl } from './xml-text.ts';
+import { el, textEl } from './xml/text.ts';
 
 export interface DomainHost {
   readonly domainType: 'kvm' | 'qemu';

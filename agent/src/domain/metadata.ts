@@ -4,7 +4,7 @@
  */
 import { XMLParser } from 'fast-xml-parser';
 import { METADATA_NAMESPACE } from '../drivers/hypervisor.ts';
-import { el, textEl } from './xml-text.ts';
+import { el, textEl } from './xml/text.ts';
 
 export interface DomainMark {
   readonly vmId: string;

@@ -104,7 +104,19 @@ export interface Hypervisor {
   sendKeys(uuid: string, codes: readonly number[]): Promise<void>;
   /** The first screen as PNG or PPM, in pieces. BAD_STATE when the guest is off or has no screen. */
   screenshot(uuid: string): Promise<Readable>;
+  /** The stored definition, with its secrets: for reading, never for showing. */
   getXml(uuid: string): Promise<string>;
+  /** What runs, which may have been made from an older definition, without secrets. BAD_STATE when it is off. */
+  getRunningXml(uuid: string): Promise<string>;
+  /** Of the guest that runs, not of its definition, as the next two. BAD_STATE when it is off. */
+  setVcpus(uuid: string, vcpus: number): Promise<void>;
+  /** Asks the balloon; returns when it was asked. */
+  setMemory(uuid: string, memoryBytes: number): Promise<void>;
+  /**
+   * Changes a device that is there to what its XML says: a medium, a link. `force`: also out of a locked drive, which is
+   * BAD_STATE otherwise.
+   */
+  updateDevice(uuid: string, xml: string, force: boolean): Promise<void>;
   /** Stops at `deadlineMs`; domains whose QEMU does not answer are left out, never waited for twice. */
   stats(deadlineMs: number): Promise<readonly DomainStats[]>;
   /** Running domains whose QEMU did not answer `stats`, and for how long. Absent: never any. */

@@ -21,6 +21,7 @@ export const CAPABILITIES = [
   'host.check',
   'domain.hardware',
   'host.hardware',
+  'domain.live',
 ] as const;
 
 export interface ReportDeps {

@@ -12,6 +12,7 @@ import {
 } from '@grpc/grpc-js';
 import { DomainServiceClient } from '@berth/proto/agent/v1/domain.ts';
 import { CertificateServiceClient } from '@berth/proto/agent/v1/certificate.ts';
+import { HardwareServiceClient } from '@berth/proto/agent/v1/hardware.ts';
 import { HostServiceClient } from '@berth/proto/agent/v1/host.ts';
 import { ImageServiceClient } from '@berth/proto/agent/v1/image.ts';
 import { NetworkServiceClient } from '@berth/proto/agent/v1/network.ts';
@@ -36,6 +37,7 @@ export const log = createLog('test', 'silent');
 export interface Clients {
   readonly host: HostServiceClient;
   readonly domain: DomainServiceClient;
+  readonly hardware: HardwareServiceClient;
   readonly volume: VolumeServiceClient;
   readonly image: ImageServiceClient;
   readonly network: NetworkServiceClient;
@@ -85,6 +87,7 @@ export function clientsFor(port: number, who: TestIdentity): Clients {
   const made = {
     host: new HostServiceClient(at, secure, options),
     domain: new DomainServiceClient(at, secure, options),
+    hardware: new HardwareServiceClient(at, secure, options),
     volume: new VolumeServiceClient(at, secure, options),
     image: new ImageServiceClient(at, secure, options),
     network: new NetworkServiceClient(at, secure, options),

@@ -15,6 +15,7 @@ const WORDS = {
   'host.check': 'look anew at what it needs',
   'domain.hardware': 'give a vm other than the usual hardware',
   'host.hardware': 'tell what the machine is made of',
+  'domain.live': 'change a vm that runs',
   'domain.describe': 'describe a vm that it has',
 } as const;
 

@@ -11,7 +11,10 @@ export type SimPower = 'running' | 'paused' | 'stopped' | 'crashed';
 export interface SimDomain {
   readonly uuid: string;
   readonly name: string;
+  /** The stored definition. */
   readonly xml: string;
+  /** What runs, made from an earlier definition perhaps, and changed since. Of a saved one: what was saved. */
+  readonly runningXml?: string | undefined;
   readonly power: SimPower;
   readonly reason: 'none' | 'booted' | 'user' | 'shutdown' | 'destroyed' | 'crashed' | 'saved';
   readonly startedAtMs: number;
@@ -117,7 +120,20 @@ export class SimHost {
     if (d.power === 'running') return;
     if (d.power === 'paused') throw new ClusterError('BAD_STATE', `domain ${d.name} is paused`);
     if (this.faults.startFails) throw new ClusterError('INTERNAL', `QEMU of ${d.name} exited at once`);
-    this.#set({ ...d, power: 'running', reason: 'booted', startedAtMs: this.clock.now() });
+    const runningXml = d.reason === 'saved' ? d.runningXml : d.xml;
+    this.#set({ ...d, power: 'running', reason: 'booted', runningXml, startedAtMs: this.clock.now() });
+  }
+
+  /** XML of what runs. */
+  getRunningXml(uuid: string): string {
+    const d = this.#on(uuid);
+    return d.runningXml ?? d.xml;
+  }
+
+  /** Changes what runs, not what is stored. */
+  changeRunning(uuid: string, change: (xml: string) => string): void {
+    const d = this.#on(uuid);
+    this.#set({ ...d, runningXml: change(d.runningXml ?? d.xml) });
   }
 
   /** A request: the guest follows after a while, unless it is deaf. */

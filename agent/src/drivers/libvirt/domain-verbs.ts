@@ -29,8 +29,8 @@ const CONSOLE_FORCE = 1;
 /** Managed save, snapshot metadata, NVRAM, checkpoint metadata. */
 const UNDEFINE_EVERYTHING = 0x1 | 0x2 | 0x4 | 0x10;
 
-/** VIR_DOMAIN_XML_INACTIVE */
-const INACTIVE = 2;
+/** VIR_DOMAIN_XML_SECURE: with the passwords of its screens. VIR_DOMAIN_XML_INACTIVE: the stored definition. */
+const STORED_WITH_SECRETS = 1 | 2;
 
 export interface VerbOptions {
   readonly quick: Pool;
@@ -107,7 +107,12 @@ export class DomainVerbs {
     const dom = this.#ref(uuid);
     // the stored definition: what runs may be an older one
     return (
-      await this.opts.quick.call(PROC.getXml, { dom, flags: INACTIVE }, `show domain ${dom.name}`, READ_DEADLINE_MS)
+      await this.opts.quick.call(
+        PROC.getXml,
+        { dom, flags: STORED_WITH_SECRETS },
+        `show domain ${dom.name}`,
+        READ_DEADLINE_MS,
+      )
     ).xml;
   }
 

@@ -17,7 +17,7 @@ import { PROC, type Procedure } from './procedures.ts';
 import { READ_DEADLINE_MS, refOf } from './read-domain.ts';
 import type { DomainRef } from './types.ts';
 
-const GUEST_DEADLINE_MS = 20_000;
+export const GUEST_DEADLINE_MS = 20_000;
 /** Memory of hundreds of GiB, and a slow disk. */
 const SAVE_DEADLINE_MS = 3_600_000;
 const ACPI_POWER_BUTTON = 1;
@@ -153,7 +153,8 @@ export class GuestVerbs {
   }
 }
 
-function frozen(verb: string, { name }: DomainRef): ClusterError {
+/** @param verb as it would stand before "vm web" */
+export function frozen(verb: string, { name }: DomainRef): ClusterError {
   const words = `the QEMU of vm ${name} has not answered for ${GUEST_DEADLINE_MS / 1000} s: it may be frozen, and nobody can tell whether "${verb}" reached it`;
   return new ClusterError('DEADLINE_EXCEEDED', words);
 }

@@ -24,6 +24,7 @@ import { DomainVerbs } from './domain-verbs.ts';
 import { GuestVerbs } from './guest-verbs.ts';
 import { handleEvent, registerEvents } from './events.ts';
 import { Link } from './link.ts';
+import { LiveVerbs } from './live-verbs.ts';
 import { beforeDeadline, Pool } from './pool.ts';
 import { PROC } from './procedures.ts';
 import { readDomain, READ_DEADLINE_MS } from './read-domain.ts';
@@ -52,6 +53,7 @@ class LibvirtHypervisor implements Hypervisor {
   readonly #stats: StatsCollector;
   readonly #verbs: DomainVerbs;
   readonly #guests: GuestVerbs;
+  readonly #live: LiveVerbs;
   readonly #link: Link;
   #main: Connection | undefined;
   #info: Promise<HypervisorInfo> | undefined;
@@ -81,6 +83,7 @@ class LibvirtHypervisor implements Hypervisor {
       dialStream,
     });
     this.#guests = new GuestVerbs({ ...this.#pools, ...opts, cache: this.#cache, dialStream });
+    this.#live = new LiveVerbs({ ...this.#pools, log: opts.log, cache: this.#cache });
     this.#link = this.#createLink();
   }
 
@@ -171,6 +174,26 @@ class LibvirtHypervisor implements Hypervisor {
   async getXml(uuid: string): Promise<string> {
     await this.#link.ready(`show domain ${uuid}`);
     return this.#verbs.getXml(uuid);
+  }
+
+  async getRunningXml(uuid: string): Promise<string> {
+    await this.#link.ready(`show domain ${uuid}`);
+    return this.#live.getRunningXml(uuid);
+  }
+
+  async setVcpus(uuid: string, vcpus: number): Promise<void> {
+    await this.#link.ready(`set the vCPUs of domain ${uuid}`);
+    return this.#live.setVcpus(uuid, vcpus);
+  }
+
+  async setMemory(uuid: string, memoryBytes: number): Promise<void> {
+    await this.#link.ready(`set the memory of domain ${uuid}`);
+    return this.#live.setMemory(uuid, memoryBytes);
+  }
+
+  async updateDevice(uuid: string, xml: string, force: boolean): Promise<void> {
+    await this.#link.ready(`change a device of domain ${uuid}`);
+    return this.#live.updateDevice(uuid, xml, force);
   }
 
   silent(): readonly SilentDomain[] {

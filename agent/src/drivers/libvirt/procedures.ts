@@ -76,6 +76,14 @@ export const PROC = {
     struct({ dom: domain, codeset: uint, holdMs: uint, codes: array(uint, 16), flags: uint }),
     nothing,
   ),
+  setVcpus: procedure('DOMAIN_SET_VCPUS_FLAGS', 199, struct({ dom: domain, vcpus: uint, flags: uint }), nothing),
+  setMemory: procedure('DOMAIN_SET_MEMORY_FLAGS', 204, struct({ dom: domain, kib: uhyper, flags: uint }), nothing),
+  updateDevice: procedure(
+    'DOMAIN_UPDATE_DEVICE_FLAGS',
+    174,
+    struct({ dom: domain, xml: string, flags: uint }),
+    nothing,
+  ),
   screenshot: procedure(
     'DOMAIN_SCREENSHOT',
     211,

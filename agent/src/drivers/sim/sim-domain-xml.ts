@@ -24,9 +24,28 @@ export function identityOf(xml: string): { readonly uuid: string; readonly name:
 
 const text = (xml: string, tag: string): string => new RegExp(`<${tag}[^>]*>([^<]*)</${tag}>`).exec(xml)?.[1] ?? '';
 
-export function sizesOf(xml: string): { readonly memoryBytes: number; readonly vcpus: number } {
-  const unit = /<memory unit=['"](\w+)['"]/.exec(xml)?.[1] ?? 'KiB';
-  return { memoryBytes: Number(text(xml, 'memory')) * (UNITS[unit] ?? 1024), vcpus: Number(text(xml, 'vcpu')) || 1 };
+export interface SimSizes {
+  readonly memoryBytes: number;
+  readonly vcpus: number;
+  /** Up to which they may be raised while it runs. */
+  readonly mostMemoryBytes: number;
+  readonly mostVcpus: number;
+}
+
+export function sizesOf(xml: string): SimSizes {
+  const mostMemoryBytes = bytesIn(xml, 'memory');
+  const mostVcpus = Number(text(xml, 'vcpu')) || 1;
+  const current = /<vcpu [^>]*current=['"](\d+)['"]/.exec(xml)?.[1];
+  return {
+    memoryBytes: bytesIn(xml, 'currentMemory') || mostMemoryBytes,
+    vcpus: current === undefined ? mostVcpus : Number(current),
+    ...{ mostMemoryBytes, mostVcpus },
+  };
+}
+
+function bytesIn(xml: string, tag: string): number {
+  const unit = new RegExp(`<${tag} unit=['"](\\w+)['"]`).exec(xml)?.[1] ?? 'KiB';
+  return Number(text(xml, tag)) * (UNITS[unit] ?? 1024);
 }
 
 /** Our own element, as libvirt would give it back. */

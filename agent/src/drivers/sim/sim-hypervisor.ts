@@ -5,6 +5,7 @@ import type { DomainSeen, DomainStats, Hypervisor, HypervisorEvent, HypervisorIn
 import { simScreenshot } from './sim-screen.ts';
 import { createSimConsoles } from './sim-consoles.ts';
 import { identityOf, metadataOf, serialLogOf, sizesOf } from './sim-domain-xml.ts';
+import { withDevice, withMemory, withVcpus } from './sim-live.ts';
 
 const INFO: HypervisorInfo = {
   libvirtVersion: '9.0.0',
@@ -50,6 +51,10 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     sendKeys: async (uuid, codes) => host.poke(uuid, `keys ${codes.join('-')}`),
     screenshot: async (uuid) => simScreenshot(host.get(uuid)),
     getXml: async (uuid) => host.get(uuid).xml,
+    getRunningXml: async (uuid) => host.getRunningXml(uuid),
+    setVcpus: async (uuid, vcpus) => host.changeRunning(uuid, (xml) => withVcpus(xml, vcpus)),
+    setMemory: async (uuid, memoryBytes) => host.changeRunning(uuid, (xml) => withMemory(xml, memoryBytes)),
+    updateDevice: async (uuid, device, force) => host.changeRunning(uuid, (xml) => withDevice(xml, device, force)),
     stats: async () =>
       all()
         .filter((d) => d.power === 'running')
@@ -68,7 +73,8 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
 }
 
 function seen(d: SimDomain): DomainSeen {
-  const { memoryBytes, vcpus } = sizesOf(d.xml);
+  const on = d.power === 'running' || d.power === 'paused';
+  const { memoryBytes, vcpus } = sizesOf((on ? d.runningXml : undefined) ?? d.xml);
   return {
     uuid: d.uuid,
     name: d.name,

@@ -1,0 +1,69 @@
+/**
+ * What is read from the XML of a guest that runs, and devices of it with one thing changed, as libvirt wants to see them for
+ * an update: all else of a device must be as it is. Pure.
+ */
+import { attributeAt, find, findAll, leaf, parseXml, printXml, textAt, withChildren, type XmlElement } from './tree.ts';
+
+export interface RunningGuest {
+  readonly vcpus: number;
+  readonly mostVcpus: number;
+  readonly mostMemoryBytes: number;
+  readonly hasBalloon: boolean;
+  /** Targets of its CD-ROM drives. */
+  readonly drives: readonly string[];
+  readonly macs: readonly string[];
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  ...{ b: 1, bytes: 1, KB: 1000, k: 2 ** 10, KiB: 2 ** 10, MB: 1e6, M: 2 ** 20, MiB: 2 ** 20 },
+  ...{ GB: 1e9, G: 2 ** 30, GiB: 2 ** 30, TB: 1e12, T: 2 ** 40, TiB: 2 ** 40 },
+};
+
+/** NaN when it is none. */
+export const bytesOf = (e: XmlElement | undefined): number =>
+  e === undefined ? Number.NaN : Number(e.text) * (UNITS[e.attributes['unit'] ?? 'KiB'] ?? Number.NaN);
+
+export function readRunning(xml: string): RunningGuest {
+  const domain = parseXml(xml);
+  const mostVcpus = Number(textAt(domain, 'vcpu'));
+  const balloon = find(domain, 'devices', 'memballoon');
+  return {
+    vcpus: Number(attributeAt(domain, 'current', 'vcpu') ?? mostVcpus),
+    mostVcpus,
+    mostMemoryBytes: bytesOf(find(domain, 'memory')),
+    hasBalloon: balloon !== undefined && balloon.attributes['model'] !== 'none',
+    drives: cdroms(domain).map(targetOf),
+    macs: cards(domain).map(macOf),
+  };
+}
+
+/** The drive with this medium, or empty. Undefined when there is no such drive. @param imagePath a qcow2 file */
+export function driveWith(xml: string, target: string, imagePath: string | undefined): string | undefined {
+  const drive = cdroms(parseXml(xml)).find((d) => targetOf(d) === target);
+  if (drive === undefined) return undefined;
+  const empty = { ...drive, attributes: { ...drive.attributes, type: 'file' } };
+  const driver = {
+    ...find(drive, 'driver')?.attributes,
+    name: 'qemu',
+    type: imagePath === undefined ? 'raw' : 'qcow2',
+  };
+  // the image is root's, and many may have it in their drives
+  const label = leaf('seclabel', { model: 'dac', relabel: 'no' });
+  const medium =
+    imagePath === undefined
+      ? []
+      : [{ ...leaf('source', { file: imagePath }), children: [label] }, leaf('backingStore')];
+  return printXml(withChildren(empty, ['driver', 'source', 'backingStore'], [leaf('driver', driver), ...medium]));
+}
+
+/** The card with its cable in or out. Undefined when there is no such card. */
+export function cardWithLink(xml: string, mac: string, down: boolean): string | undefined {
+  const card = cards(parseXml(xml)).find((c) => macOf(c) === mac);
+  return card && printXml(withChildren(card, ['link'], [leaf('link', { state: down ? 'down' : 'up' })]));
+}
+
+const cdroms = (domain: XmlElement): readonly XmlElement[] =>
+  findAll(find(domain, 'devices'), 'disk').filter((d) => d.attributes['device'] === 'cdrom');
+const cards = (domain: XmlElement): readonly XmlElement[] => findAll(find(domain, 'devices'), 'interface');
+const targetOf = (disk: XmlElement): string => attributeAt(disk, 'dev', 'target') ?? '';
+const macOf = (card: XmlElement): string => (attributeAt(card, 'address', 'mac') ?? '').toLowerCase();
