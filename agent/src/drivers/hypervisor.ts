@@ -46,6 +46,29 @@ export interface DomainStats {
   readonly blockWriteBytes: bigint;
   readonly netReceiveBytes: bigint;
   readonly netTransmitBytes: bigint;
+  /** Absent from a driver that has no more. */
+  readonly more?: DomainCounters;
+}
+
+/** Counters since the domain started, over all its devices, and what its balloon says. */
+export interface DomainCounters {
+  /** When they were read, on the monotonic clock. */
+  readonly atMs: number;
+  readonly blockReads: number;
+  readonly blockWrites: number;
+  readonly blockFlushes: number;
+  readonly blockReadNs: number;
+  readonly blockWriteNs: number;
+  readonly blockFlushNs: number;
+  readonly netReceivePackets: number;
+  readonly netTransmitPackets: number;
+  /** Errors and drops, both ways. */
+  readonly netErrors: number;
+  /** What the guest was given at last; 0: not known, as the two below. */
+  readonly balloonBytes: number;
+  /** What its kernel calls total and available. */
+  readonly guestTotalBytes: number;
+  readonly guestUsableBytes: number;
 }
 
 export interface HypervisorInfo {

@@ -17,6 +17,40 @@ export interface MachineLoad {
   readonly cpuUsed: number;
   readonly load1: number;
   readonly memoryUsedBytes: number;
+  /** Absent from a driver that has no more. */
+  readonly more?: MachineCounters;
+}
+
+/** Counters since the machine's boot, and what else its kernel says of its load. */
+export interface MachineCounters {
+  /** When they were read, on the monotonic clock. */
+  readonly atMs: number;
+  /** Shares of all CPU time since the last call, 0 to 1. */
+  readonly cpuIowait: number;
+  readonly cpuSteal: number;
+  readonly load5: number;
+  readonly load15: number;
+  readonly memoryBytes: number;
+  readonly swapBytes: number;
+  readonly swapUsedBytes: number;
+  /** Of whole disks. */
+  readonly diskReadBytes: number;
+  readonly diskWriteBytes: number;
+  readonly diskReads: number;
+  readonly diskWrites: number;
+  /** Without loopback and what guests are plugged into. */
+  readonly nics: readonly NicCounters[];
+}
+
+export interface NicCounters {
+  readonly name: string;
+  readonly kind: 'physical' | 'bridge' | 'bond' | 'vlan' | 'virtual';
+  readonly receiveBytes: number;
+  readonly transmitBytes: number;
+  readonly receivePackets: number;
+  readonly transmitPackets: number;
+  readonly errors: number;
+  readonly drops: number;
 }
 
 export interface Machine {

@@ -86,5 +86,15 @@ const encodeSample = (s: Sample): Statistics => ({
   diskBytes: toWire(s.diskBytes),
   diskFreeBytes: toWire(s.diskFreeBytes),
   silent: (s.silent ?? []).map((d) => ({ uuid: d.uuid, silentMs: toWire(d.silentMs) })),
-  domains: s.domains.map((d) => ({ ...d, memoryUsedBytes: toWire(d.memoryUsedBytes) })),
+  domains: s.domains.map((d) => ({
+    ...d,
+    memoryUsedBytes: toWire(d.memoryUsedBytes),
+    figures: d.figures && { ...d.figures, overMs: Math.round(d.figures.overMs) },
+  })),
+  figures: s.figures && {
+    ...s.figures,
+    overMs: Math.round(s.figures.overMs),
+    nics: s.figures.nics.map((n) => ({ ...n })),
+    pools: s.figures.pools.map((p) => ({ ...p })),
+  },
 });

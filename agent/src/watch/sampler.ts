@@ -1,28 +1,43 @@
 /** Statistics of the host and its domains, with rates made from counters. Bounded by a deadline; never touches anything else. */
 import type { Clock } from '@berth/shared/runtime/clock.ts';
-import type { Drivers } from '../drivers/machine.ts';
+import type { Drivers, MachineCounters } from '../drivers/machine.ts';
 import type { DomainStats } from '../drivers/hypervisor.ts';
-import type { DomainUse, Sample } from './items.ts';
+import type { DomainUse, HostFigures, Sample } from './items.ts';
+import { domainFigures, hostFigures } from './rates.ts';
 
 const DEADLINE_MS = 3_000;
 /** Several watchers share one sample. */
 const SHARE_MS = 900;
+/** The directory that volumes and images lie in. */
+const POOL = 'default';
+
+interface Before {
+  readonly stats: DomainStats;
+  readonly atMs: number;
+}
 
 export function createSampler(drivers: Drivers, clock: Clock): () => Promise<Sample> {
-  let before = new Map<string, { cpuTimeNs: bigint; atMs: number }>();
+  let before = new Map<string, Before>();
+  let machine: MachineCounters | undefined;
   let shared: { atMs: number; sample: Promise<Sample> } | undefined;
 
   const take = async (): Promise<Sample> => {
-    const [load, capacity, stats] = await Promise.all([
+    const [{ more, ...load }, capacity, stats] = await Promise.all([
       drivers.machine.load(),
       drivers.disks.capacity(),
       // without libvirt the host's own figures still count
       drivers.hypervisor.stats(DEADLINE_MS).catch((): readonly DomainStats[] => []),
     ]);
-    const atMs = clock.monotonic();
-    const domains = stats.map((s) => domainUse(s, before.get(s.uuid), atMs));
-    before = new Map(stats.map((s) => [s.uuid, { cpuTimeNs: s.cpuTimeNs, atMs }]));
-    return { atMs: clock.now(), ...load, ...capacity, domains, silent: drivers.hypervisor.silent?.() ?? [] };
+    const came = clock.monotonic();
+    const now = new Map(stats.map((s) => [s.uuid, { stats: s, atMs: s.more?.atMs ?? came }]));
+    const domains = [...now.values()].map((s) => domainUse(s, before.get(s.stats.uuid)));
+    before = now;
+    const figures: HostFigures | undefined = more && {
+      ...hostFigures(more, machine),
+      pools: [{ name: POOL, sizeBytes: capacity.diskBytes, freeBytes: capacity.diskFreeBytes }],
+    };
+    machine = more;
+    return { atMs: clock.now(), ...load, ...capacity, figures, domains, silent: drivers.hypervisor.silent?.() ?? [] };
   };
 
   return () => {
@@ -32,10 +47,10 @@ export function createSampler(drivers: Drivers, clock: Clock): () => Promise<Sam
   };
 }
 
-function domainUse(s: DomainStats, last: { cpuTimeNs: bigint; atMs: number } | undefined, atMs: number): DomainUse {
+function domainUse({ stats: s, atMs }: Before, last: Before | undefined): DomainUse {
   const passedNs = last === undefined ? 0 : (atMs - last.atMs) * 1e6;
   // a domain that was started anew counts from zero again
-  const usedNs = last === undefined || s.cpuTimeNs < last.cpuTimeNs ? 0 : Number(s.cpuTimeNs - last.cpuTimeNs);
+  const usedNs = last === undefined || s.cpuTimeNs < last.stats.cpuTimeNs ? 0 : Number(s.cpuTimeNs - last.stats.cpuTimeNs);
   return {
     uuid: s.uuid,
     cpuUsed: passedNs > 0 ? usedNs / passedNs : 0,
@@ -44,5 +59,6 @@ function domainUse(s: DomainStats, last: { cpuTimeNs: bigint; atMs: number } | u
     blockWriteBytes: s.blockWriteBytes,
     netReceiveBytes: s.netReceiveBytes,
     netTransmitBytes: s.netTransmitBytes,
+    figures: domainFigures(s, last?.stats),
   };
 }

@@ -81,6 +81,8 @@ describe('statistics', () => {
     params: Object.entries(fields).map(([field, value]) => ({ field, value })),
   });
 
+  const came = { atMs: 5, nowMs: 1_000_000 };
+
   it('adds up all disks and all interfaces', () => {
     const stats = readStats(
       record({
@@ -89,13 +91,19 @@ describe('statistics', () => {
         'block.0.rd.bytes': L(1n),
         'block.10.rd.bytes': L(10n),
         'block.0.wr.bytes': L(3n),
-        'block.0.rd.reqs': L(999n),
+        'block.0.rd.reqs': L(4n),
+        'block.10.rd.reqs': L(5n),
+        'block.0.fl.times': L(6n),
         'net.0.rx.bytes': L(7n),
         'net.1.rx.bytes': L(70n),
         'net.1.tx.bytes': L(8n),
+        'net.0.rx.drop': L(1n),
+        'net.1.tx.errs': L(2n),
+        'block.count': { type: 'uint', value: 2 },
       }),
+      came,
     );
-    expect(stats).toEqual({
+    expect(stats).toMatchObject({
       uuid: 'u',
       cpuTimeNs: 5n,
       memoryUsedBytes: 2048,
@@ -103,7 +111,26 @@ describe('statistics', () => {
       blockWriteBytes: 3n,
       netReceiveBytes: 77n,
       netTransmitBytes: 8n,
+      more: { atMs: 5, blockReads: 9, blockWrites: 0, blockFlushNs: 6, netErrors: 3, guestTotalBytes: 0 },
     });
+  });
+
+  it('takes the memory of a guest from its balloon, unless it told long ago or never', () => {
+    const of = (fields: Record<string, TypedValue>) => readStats(record({ 'balloon.rss': L(2n), ...fields }), came).more;
+    const told = { 'balloon.current': L(9n), 'balloon.available': L(8n), 'balloon.usable': L(3n) };
+    const known = { balloonBytes: 9216, guestTotalBytes: 8192, guestUsableBytes: 3072 };
+    expect(of({ ...told, 'balloon.last-update': L(990n) })).toMatchObject(known);
+    expect(of({ ...told, 'balloon.last-update': L(900n) })).toMatchObject({ guestTotalBytes: 0, guestUsableBytes: 0 });
+    expect(of({ 'balloon.current': L(9n) })).toMatchObject({ balloonBytes: 9216, guestTotalBytes: 0 });
+  });
+
+  it('takes counters that are no counts for nothing', () => {
+    const odd = {
+      'block.0.rd.bytes': { type: 'llong', value: -1n },
+      'net.0.tx.bytes': { type: 'double', value: NaN },
+      'net.1.tx.bytes': { type: 'string', value: 'many' },
+    } as const;
+    expect(readStats(record(odd), came)).toMatchObject({ blockReadBytes: 0n, netTransmitBytes: 0n });
   });
 
   it('knows an answer for which QEMU was not asked', () => {

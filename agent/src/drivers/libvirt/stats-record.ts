@@ -1,5 +1,5 @@
 /** One domain's typed statistics parameters → DomainStats. Pure. */
-import type { DomainStats } from '../hypervisor.ts';
+import type { DomainCounters, DomainStats } from '../hypervisor.ts';
 import type { StatsRecord, TypedValue } from './types.ts';
 
 /** Only reported when libvirt could ask QEMU, so it tells a full answer from one where QEMU was skipped. */
@@ -10,26 +10,91 @@ export const isComplete = (record: StatsRecord): boolean => record.params.some((
 const toBigint = (v: TypedValue): bigint =>
   v.type === 'llong' || v.type === 'ullong' ? v.value : BigInt(Math.trunc(Number(v.value)) || 0);
 
-/** The fields are numbered per device: `net.0.rx.bytes`, `block.1.rd.bytes`. */
-const FIELD = /^(net|block)\.\d+\.(rx|tx|rd|wr)\.bytes$/;
+/** Fields are numbered per device: `net.0.rx.bytes`, `block.1.rd.bytes`. What is added up over the devices, and where to. */
+const SUMMED: Readonly<Record<string, keyof Sums>> = {
+  'block.rd.bytes': 'readBytes',
+  'block.wr.bytes': 'writeBytes',
+  'block.rd.reqs': 'blockReads',
+  'block.wr.reqs': 'blockWrites',
+  'block.fl.reqs': 'blockFlushes',
+  'block.rd.times': 'blockReadNs',
+  'block.wr.times': 'blockWriteNs',
+  'block.fl.times': 'blockFlushNs',
+  'net.rx.bytes': 'receiveBytes',
+  'net.tx.bytes': 'transmitBytes',
+  'net.rx.pkts': 'netReceivePackets',
+  'net.tx.pkts': 'netTransmitPackets',
+  'net.rx.errs': 'netErrors',
+  'net.tx.errs': 'netErrors',
+  'net.rx.drop': 'netErrors',
+  'net.tx.drop': 'netErrors',
+};
 
-export function readStats(record: StatsRecord): DomainStats {
-  const sums: Record<string, bigint> = { rx: 0n, tx: 0n, rd: 0n, wr: 0n };
-  let cpuTimeNs = 0n;
-  let memoryUsedBytes: number | undefined;
+const sums = () => ({
+  ...{ readBytes: 0, writeBytes: 0, receiveBytes: 0, transmitBytes: 0 },
+  ...{ blockReads: 0, blockWrites: 0, blockFlushes: 0, blockReadNs: 0, blockWriteNs: 0, blockFlushNs: 0 },
+  ...{ netReceivePackets: 0, netTransmitPackets: 0, netErrors: 0 },
+});
+type Sums = ReturnType<typeof sums>;
+
+/** The same few names come with every sample of every domain: each is taken apart once. */
+const known = new Map<string, keyof Sums | undefined>();
+const MOST_KNOWN = 8_192;
+
+function slotOf(field: string): keyof Sums | undefined {
+  if (known.has(field)) return known.get(field);
+  if (known.size >= MOST_KNOWN) known.clear();
+  const plain = field.replace(/^(net|block)\.\d+\./, '$1.');
+  const slot = plain === field || !Object.hasOwn(SUMMED, plain) ? undefined : SUMMED[plain];
+  known.set(field, slot);
+  return slot;
+}
+
+/** A guest tells of its memory every ten seconds (`<stats period>` of the balloon); what is older than this says nothing. */
+const STALE_MS = 60_000;
+
+/** @param came when the answer came: on the monotonic clock, and on the wall. */
+export function readStats(record: StatsRecord, came: { readonly atMs: number; readonly nowMs: number }): DomainStats {
+  const sum = sums();
+  const single: Record<string, TypedValue> = {};
   for (const { field, value } of record.params) {
-    const direction = FIELD.exec(field)?.[2];
-    if (direction !== undefined) sums[direction] = (sums[direction] ?? 0n) + toBigint(value);
-    else if (field === 'cpu.time') cpuTimeNs = toBigint(value);
-    else if (field === FROM_QEMU) memoryUsedBytes = Number(toBigint(value)) * 1024;
+    const slot = slotOf(field);
+    if (slot === undefined) single[field] = value;
+    else sum[slot] += count(value);
   }
+  const { readBytes, writeBytes, receiveBytes, transmitBytes, ...rest } = sum;
+  const cpuTime = single['cpu.time'];
+  const rss = single[FROM_QEMU];
   return {
     uuid: record.dom.uuid,
-    cpuTimeNs,
-    memoryUsedBytes,
-    blockReadBytes: sums['rd'] ?? 0n,
-    blockWriteBytes: sums['wr'] ?? 0n,
-    netReceiveBytes: sums['rx'] ?? 0n,
-    netTransmitBytes: sums['tx'] ?? 0n,
+    cpuTimeNs: cpuTime === undefined ? 0n : toBigint(cpuTime),
+    memoryUsedBytes: rss === undefined ? undefined : kib(rss),
+    blockReadBytes: BigInt(readBytes),
+    blockWriteBytes: BigInt(writeBytes),
+    netReceiveBytes: BigInt(receiveBytes),
+    netTransmitBytes: BigInt(transmitBytes),
+    more: { atMs: came.atMs, ...rest, ...memoryOf(single, came.nowMs) },
+  };
+}
+
+/** What is below zero or no number says nothing. */
+function count(v: TypedValue | undefined): number {
+  const n = Number(v?.value ?? 0);
+  return n > 0 && Number.isFinite(n) ? Math.trunc(n) : 0;
+}
+const kib = (v: TypedValue | undefined): number => count(v) * 1024;
+
+/** A guest without a driver for its balloon tells nothing; of one that has ended its driver QEMU repeats the last it said. */
+function memoryOf(
+  single: Readonly<Record<string, TypedValue>>,
+  nowMs: number,
+): Pick<DomainCounters, 'balloonBytes' | 'guestTotalBytes' | 'guestUsableBytes'> {
+  const usable = single['balloon.usable'] ?? single['balloon.unused'];
+  const fresh = nowMs - count(single['balloon.last-update']) * 1000 <= STALE_MS;
+  const told = fresh && usable !== undefined && single['balloon.available'] !== undefined;
+  return {
+    balloonBytes: kib(single['balloon.current']),
+    guestTotalBytes: told ? kib(single['balloon.available']) : 0,
+    guestUsableBytes: told ? kib(usable) : 0,
   };
 }

@@ -82,7 +82,7 @@ export class StatsCollector {
     try {
       // Named one by one: asked for "all", libvirt would also wait for a domain that is being launched.
       const records = await this.#ask(doms, deadlineMs * BULK_SHARE);
-      for (const r of records) if (isComplete(r)) into.set(r.dom.uuid, readStats(r));
+      for (const r of records) if (isComplete(r)) into.set(r.dom.uuid, this.#read(r));
     } catch (e) {
       if (!isDeadline(e)) throw e;
       await Promise.all(doms.map((dom) => this.#probe(dom, into)));
@@ -94,12 +94,17 @@ export class StatsCollector {
     return (await this.opts.pool.call(PROC.allStats, args, 'read statistics', deadlineMs)).records;
   }
 
+  #read(record: StatsRecord): DomainStats {
+    const { clock } = this.opts;
+    return readStats(record, { atMs: clock.monotonic(), nowMs: clock.now() });
+  }
+
   /** Asks for one domain. The bulk call may still sit in a frozen QEMU: then libvirt skips what needs it, at once. */
   async #probe(dom: DomainRef, into: Map<string, DomainStats>): Promise<void> {
     try {
       const [record] = await this.#ask([dom], PROBE_DEADLINE_MS);
       if (record === undefined) return;
-      if (isComplete(record)) into.set(dom.uuid, readStats(record));
+      if (isComplete(record)) into.set(dom.uuid, this.#read(record));
       else this.#suspect(dom);
     } catch (e) {
       if (isDeadline(e)) this.#suspect(dom);

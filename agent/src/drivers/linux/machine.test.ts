@@ -44,7 +44,6 @@ describe('what the kernel tells', () => {
 
   it('about memory, load, processors, cgroups and the system is read', () => {
     expect(procfs.parseMemory(MEMINFO)).toEqual({ totalBytes: 25276514304, availableBytes: 23863181312 });
-    expect(procfs.parseLoad1('2.80 1.73 1.07 1/247 10258\n')).toBe(2.8);
     const cpu = procfs.parseCpu(CPUINFO);
     expect([cpu.model, cpu.threads, cpu.flags.has('vmx')]).toEqual(['Intel(R) Xeon(R) CPU', 2, true]);
     expect(procfs.parseCgroups(MOUNTS_V2)).toBe('v2');
@@ -59,7 +58,6 @@ describe('what the kernel tells', () => {
   it('that is garbage is an error, not a number', () => {
     expect(() => procfs.parseCpuTimes('')).toThrow();
     expect(() => procfs.parseMemory('MemFree: 1 kB')).toThrow();
-    expect(() => procfs.parseLoad1('x')).toThrow();
   });
 });
 
@@ -180,7 +178,7 @@ describe('a machine', () => {
     const m = machine();
     await m.load();
     await put('/proc/stat', STAT.replace('82251', '82351').replace('378583', '378883'));
-    expect(await m.load()).toEqual({ cpuUsed: 0.25, load1: 2.8, memoryUsedBytes: 1413332992 });
+    expect(await m.load()).toMatchObject({ cpuUsed: 0.25, load1: 2.8, memoryUsedBytes: 1413332992 });
   });
 
   it('looks for KVM, programs and sockets', async () => {

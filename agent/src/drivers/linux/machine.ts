@@ -3,23 +3,14 @@ import { constants } from 'node:fs';
 import { access, mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname, release } from 'node:os';
 import { join } from 'node:path';
-import type { Machine, MachineFacts, MachineLoad } from '../machine.ts';
+import type { Machine, MachineFacts } from '../machine.ts';
 import type { Exec } from './exec.ts';
 import { lookAtCare } from './care-look.ts';
 import { readInventory } from './hardware/inventory.ts';
+import { createLoad } from './load.ts';
 import { judge, PROGRAMS, type DomainTypeSetting, type HostSeen } from './host-checks.ts';
 import { checkNames, judgeNames, lookUp } from './name-checks.ts';
-import {
-  cpuShare,
-  parseCgroups,
-  parseCpu,
-  parseCpuTimes,
-  parseLoad1,
-  parseMemory,
-  parseOsName,
-  parseStartTicks,
-  type CpuTimes,
-} from './procfs.ts';
+import { parseCgroups, parseCpu, parseMemory, parseOsName, parseStartTicks } from './procfs.ts';
 import { RootFiles } from './root-files.ts';
 import { AGENT_UNIT, UNIT_DATA_DIR, UNIT_PROPERTIES, unitMayWrite } from './unit-paths.ts';
 
@@ -37,7 +28,6 @@ const BIN_DIRS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', 
 
 export function createMachine(options: MachineOptions): Machine {
   const look = new Look(options);
-  let before: CpuTimes = { busy: 0, total: 0 };
   return {
     facts: () => look.facts(),
     checks: async () => judge(await look.seen()),
@@ -48,14 +38,7 @@ export function createMachine(options: MachineOptions): Machine {
       return own === undefined ? [] : judgeNames(own, rest);
     },
     inventory: () => readInventory(new RootFiles(options.root)),
-    async load(): Promise<MachineLoad> {
-      const now = parseCpuTimes(await look.text('/proc/stat'));
-      const memory = parseMemory(await look.text('/proc/meminfo'));
-      const cpuUsed = cpuShare(before, now);
-      before = now;
-      const load1 = parseLoad1(await look.text('/proc/loadavg'));
-      return { cpuUsed, load1, memoryUsedBytes: memory.totalBytes - memory.availableBytes };
-    },
+    load: createLoad(options.root ?? '/'),
   };
 }
 

@@ -36,13 +36,6 @@ export function parseMemory(meminfo: string): Memory {
   return { totalBytes, availableBytes: kib('MemAvailable') ?? kib('MemFree') ?? 0 };
 }
 
-/** Load average over one minute. */
-export function parseLoad1(loadavg: string): number {
-  const load = Number(/^\d+\.\d+/.exec(loadavg)?.[0]);
-  if (Number.isNaN(load)) throw new Error('/proc/loadavg holds no number');
-  return load;
-}
-
 export interface Cpu {
   readonly model: string;
   readonly threads: number;

@@ -3,7 +3,7 @@ import type { HostCheck } from '@berth/shared/model/host.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { SimHost, type SimHostOptions } from '@berth/shared/sim/sim-host.ts';
-import type { Bridges, Drivers, Machine } from '../machine.ts';
+import type { Bridges, Drivers, Machine, MachineCounters } from '../machine.ts';
 import { createSimDisks } from './sim-disks.ts';
 import { createSimHypervisor } from './sim-hypervisor.ts';
 import { simInventory } from './sim-inventory.ts';
@@ -31,13 +31,14 @@ export function createSimDrivers(
     sim,
     hypervisor: createSimHypervisor(sim, clock),
     disks,
-    machine: createSimMachine(sim),
+    machine: createSimMachine(sim, clock),
     bridges: createSimBridges(sim),
     close: () => disks.close(),
   };
 }
 
-function createSimMachine(sim: SimHost): Machine {
+function createSimMachine(sim: SimHost, clock: Clock): Machine {
+  const bootedAtMs = clock.monotonic();
   const checks: readonly HostCheck[] = [
     { name: 'simulated', ok: true, detail: 'this host is simulated; its guests are not real', fatal: false },
   ];
@@ -61,7 +62,25 @@ function createSimMachine(sim: SimHost): Machine {
       cpuUsed: Math.min(1, 0.02 * running()),
       load1: 0.02 * running(),
       memoryUsedBytes: 256 * 2 ** 20 * running(),
+      more: simCounters(sim, clock.monotonic(), bootedAtMs),
     }),
+  };
+}
+
+/** A machine that writes 1 MB and sends 2 MB in a second. */
+function simCounters({ options }: SimHost, atMs: number, bootedAtMs: number): MachineCounters {
+  const since = (perSecond: number): number => Math.floor((perSecond * (atMs - bootedAtMs)) / 1000);
+  return {
+    atMs,
+    ...{ cpuIowait: 0.01, cpuSteal: 0, load5: 0.1, load15: 0.1 },
+    ...{ memoryBytes: options.memoryBytes, swapBytes: 0, swapUsedBytes: 0 },
+    ...{ diskReadBytes: since(500_000), diskWriteBytes: since(1_000_000), diskReads: since(5), diskWrites: since(10) },
+    nics: [
+      {
+        ...{ name: 'eth0', kind: 'physical', receiveBytes: since(1_000_000), transmitBytes: since(2_000_000) },
+        ...{ receivePackets: since(1_000), transmitPackets: since(2_000), errors: 0, drops: 0 },
+      },
+    ],
   };
 }
 

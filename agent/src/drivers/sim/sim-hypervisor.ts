@@ -58,7 +58,7 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     stats: async () =>
       all()
         .filter((d) => d.power === 'running')
-        .map((d) => statsOf(d, clock.now())),
+        .map((d) => statsOf(d, clock)),
     openConsole: async (uuid, force) => consoles.open(uuid, force),
     subscribe(listener) {
       listeners.add(listener);
@@ -101,12 +101,36 @@ function boot(host: SimHost, clock: Clock, uuid: string): void {
   });
 }
 
-const statsOf = (d: SimDomain, nowMs: number): DomainStats => ({
-  uuid: d.uuid,
-  cpuTimeNs: BigInt(Math.max(0, Math.round(nowMs - d.startedAtMs))) * 20_000n, // 2 % of one CPU
-  memoryUsedBytes: Math.round(sizesOf(d.xml).memoryBytes / 2),
-  blockReadBytes: 0n,
-  blockWriteBytes: 0n,
-  netReceiveBytes: 0n,
-  netTransmitBytes: 0n,
-});
+/** What each guest does in a second, counted from its start. */
+const BUSY = { cpuNs: 20_000_000, reads: 10, readBytes: 100_000, writes: 20, writeBytes: 200_000, flushes: 2 } as const;
+const NET = { receiveBytes: 50_000, transmitBytes: 25_000, receivePackets: 50, transmitPackets: 25 } as const;
+const EACH_NS = { read: 1_000_000, write: 2_000_000, flush: 4_000_000 } as const;
+
+function statsOf(d: SimDomain, clock: Clock): DomainStats {
+  const seconds = Math.max(0, clock.now() - d.startedAtMs) / 1000;
+  const since = (perSecond: number): number => Math.floor(perSecond * seconds);
+  const { memoryBytes } = sizesOf(d.xml);
+  const ops = { blockReads: since(BUSY.reads), blockWrites: since(BUSY.writes), blockFlushes: since(BUSY.flushes) };
+  return {
+    uuid: d.uuid,
+    cpuTimeNs: BigInt(since(BUSY.cpuNs)), // 2 % of one CPU
+    memoryUsedBytes: Math.round(memoryBytes / 2),
+    blockReadBytes: BigInt(since(BUSY.readBytes)),
+    blockWriteBytes: BigInt(since(BUSY.writeBytes)),
+    netReceiveBytes: BigInt(since(NET.receiveBytes)),
+    netTransmitBytes: BigInt(since(NET.transmitBytes)),
+    more: {
+      atMs: clock.monotonic(),
+      ...ops,
+      blockReadNs: ops.blockReads * EACH_NS.read,
+      blockWriteNs: ops.blockWrites * EACH_NS.write,
+      blockFlushNs: ops.blockFlushes * EACH_NS.flush,
+      netReceivePackets: since(NET.receivePackets),
+      netTransmitPackets: since(NET.transmitPackets),
+      netErrors: 0,
+      balloonBytes: memoryBytes,
+      guestTotalBytes: Math.round(memoryBytes * 0.95),
+      guestUsableBytes: Math.round(memoryBytes * 0.7),
+    },
+  };
+}

@@ -100,6 +100,7 @@ export interface Statistics {
   domains: DomainStatistics[];
   /** Running domains that are left out, because their QEMU does not answer. */
   silent: SilentDomain[];
+  figures: HostFigures | undefined;
 }
 
 export interface SilentDomain {
@@ -117,6 +118,75 @@ export interface DomainStatistics {
   blockWriteBytes: bigint;
   netReceiveBytes: bigint;
   netTransmitBytes: bigint;
+  figures: DomainFigures | undefined;
+}
+
+/**
+ * Rates are per second over `over_ms`, the time since the sample before; 0: there was none yet, and they are not known.
+ * Counters that went backwards (a new QEMU, a device that was taken out) count as nothing, so no rate is ever negative.
+ */
+export interface DomainFigures {
+  overMs: number;
+  blockReadBytes: number;
+  blockWriteBytes: number;
+  /** Operations. */
+  blockReads: number;
+  blockWrites: number;
+  blockFlushes: number;
+  /** Mean time that one took, in this span; 0 when there was none. */
+  blockReadMs: number;
+  blockWriteMs: number;
+  blockFlushMs: number;
+  netReceiveBytes: number;
+  netTransmitBytes: number;
+  netReceivePackets: number;
+  netTransmitPackets: number;
+  /** Errors and drops, both ways. */
+  netErrors: number;
+  /** What the guest was given at last; 0: not known, as the rest. */
+  balloonBytes: number;
+  /** What its kernel calls total and available, as its balloon driver tells: 0 without one. */
+  guestTotalBytes: number;
+  guestUsableBytes: number;
+}
+
+/** As above for the machine itself. */
+export interface HostFigures {
+  overMs: number;
+  /** Shares of all CPU time, 0 to 1. */
+  cpuIowait: number;
+  cpuSteal: number;
+  load5: number;
+  load15: number;
+  memoryBytes: number;
+  swapBytes: number;
+  swapUsedBytes: number;
+  /** Of whole disks, without partitions and what lies above them. */
+  diskReadBytes: number;
+  diskWriteBytes: number;
+  diskReads: number;
+  diskWrites: number;
+  nics: NicFigures[];
+  pools: PoolFigures[];
+}
+
+export interface NicFigures {
+  name: string;
+  /** physical, bridge, bond, vlan, virtual. */
+  kind: string;
+  receiveBytes: number;
+  transmitBytes: number;
+  receivePackets: number;
+  transmitPackets: number;
+  /** Per second, both ways. */
+  errors: number;
+  drops: number;
+}
+
+export interface PoolFigures {
+  name: string;
+  sizeBytes: number;
+  freeBytes: number;
 }
 
 function createBaseWatchRequest(): WatchRequest {
@@ -768,6 +838,7 @@ function createBaseStatistics(): Statistics {
     diskFreeBytes: 0n,
     domains: [],
     silent: [],
+    figures: undefined,
   };
 }
 
@@ -808,6 +879,9 @@ export const Statistics: MessageFns<Statistics> = {
     }
     for (const v of message.silent) {
       SilentDomain.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.figures !== undefined) {
+      HostFigures.encode(message.figures, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -889,6 +963,14 @@ export const Statistics: MessageFns<Statistics> = {
             message.silent.push(SilentDomain.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.figures = HostFigures.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -918,6 +1000,9 @@ export const Statistics: MessageFns<Statistics> = {
       : 0n;
     message.domains = object.domains?.map((e) => DomainStatistics.fromPartial(e)) || [];
     message.silent = object.silent?.map((e) => SilentDomain.fromPartial(e)) || [];
+    message.figures = (object.figures !== undefined && object.figures !== null)
+      ? HostFigures.fromPartial(object.figures)
+      : undefined;
     return message;
   },
 };
@@ -1001,6 +1086,7 @@ function createBaseDomainStatistics(): DomainStatistics {
     blockWriteBytes: 0n,
     netReceiveBytes: 0n,
     netTransmitBytes: 0n,
+    figures: undefined,
   };
 }
 
@@ -1041,6 +1127,9 @@ export const DomainStatistics: MessageFns<DomainStatistics> = {
         throw new globalThis.Error("value provided for field message.netTransmitBytes of type uint64 too large");
       }
       writer.uint32(56).uint64(message.netTransmitBytes);
+    }
+    if (message.figures !== undefined) {
+      DomainFigures.encode(message.figures, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1114,6 +1203,14 @@ export const DomainStatistics: MessageFns<DomainStatistics> = {
             message.netTransmitBytes = reader.uint64() as bigint;
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.figures = DomainFigures.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1148,6 +1245,727 @@ export const DomainStatistics: MessageFns<DomainStatistics> = {
     message.netTransmitBytes = (object.netTransmitBytes !== undefined && object.netTransmitBytes !== null)
       ? BigInt(object.netTransmitBytes)
       : 0n;
+    message.figures = (object.figures !== undefined && object.figures !== null)
+      ? DomainFigures.fromPartial(object.figures)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDomainFigures(): DomainFigures {
+  return {
+    overMs: 0,
+    blockReadBytes: 0,
+    blockWriteBytes: 0,
+    blockReads: 0,
+    blockWrites: 0,
+    blockFlushes: 0,
+    blockReadMs: 0,
+    blockWriteMs: 0,
+    blockFlushMs: 0,
+    netReceiveBytes: 0,
+    netTransmitBytes: 0,
+    netReceivePackets: 0,
+    netTransmitPackets: 0,
+    netErrors: 0,
+    balloonBytes: 0,
+    guestTotalBytes: 0,
+    guestUsableBytes: 0,
+  };
+}
+
+export const DomainFigures: MessageFns<DomainFigures> = {
+  encode(message: DomainFigures, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.overMs !== 0) {
+      writer.uint32(8).uint32(message.overMs);
+    }
+    if (message.blockReadBytes !== 0) {
+      writer.uint32(17).double(message.blockReadBytes);
+    }
+    if (message.blockWriteBytes !== 0) {
+      writer.uint32(25).double(message.blockWriteBytes);
+    }
+    if (message.blockReads !== 0) {
+      writer.uint32(33).double(message.blockReads);
+    }
+    if (message.blockWrites !== 0) {
+      writer.uint32(41).double(message.blockWrites);
+    }
+    if (message.blockFlushes !== 0) {
+      writer.uint32(49).double(message.blockFlushes);
+    }
+    if (message.blockReadMs !== 0) {
+      writer.uint32(57).double(message.blockReadMs);
+    }
+    if (message.blockWriteMs !== 0) {
+      writer.uint32(65).double(message.blockWriteMs);
+    }
+    if (message.blockFlushMs !== 0) {
+      writer.uint32(73).double(message.blockFlushMs);
+    }
+    if (message.netReceiveBytes !== 0) {
+      writer.uint32(81).double(message.netReceiveBytes);
+    }
+    if (message.netTransmitBytes !== 0) {
+      writer.uint32(89).double(message.netTransmitBytes);
+    }
+    if (message.netReceivePackets !== 0) {
+      writer.uint32(97).double(message.netReceivePackets);
+    }
+    if (message.netTransmitPackets !== 0) {
+      writer.uint32(105).double(message.netTransmitPackets);
+    }
+    if (message.netErrors !== 0) {
+      writer.uint32(113).double(message.netErrors);
+    }
+    if (message.balloonBytes !== 0) {
+      writer.uint32(121).double(message.balloonBytes);
+    }
+    if (message.guestTotalBytes !== 0) {
+      writer.uint32(129).double(message.guestTotalBytes);
+    }
+    if (message.guestUsableBytes !== 0) {
+      writer.uint32(137).double(message.guestUsableBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DomainFigures {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDomainFigures();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.overMs = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.blockReadBytes = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.blockWriteBytes = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.blockReads = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.blockWrites = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.blockFlushes = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.blockReadMs = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.blockWriteMs = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.blockFlushMs = reader.double();
+            continue;
+          }
+          case 10: {
+            if (tag !== 81) {
+              break;
+            }
+
+            message.netReceiveBytes = reader.double();
+            continue;
+          }
+          case 11: {
+            if (tag !== 89) {
+              break;
+            }
+
+            message.netTransmitBytes = reader.double();
+            continue;
+          }
+          case 12: {
+            if (tag !== 97) {
+              break;
+            }
+
+            message.netReceivePackets = reader.double();
+            continue;
+          }
+          case 13: {
+            if (tag !== 105) {
+              break;
+            }
+
+            message.netTransmitPackets = reader.double();
+            continue;
+          }
+          case 14: {
+            if (tag !== 113) {
+              break;
+            }
+
+            message.netErrors = reader.double();
+            continue;
+          }
+          case 15: {
+            if (tag !== 121) {
+              break;
+            }
+
+            message.balloonBytes = reader.double();
+            continue;
+          }
+          case 16: {
+            if (tag !== 129) {
+              break;
+            }
+
+            message.guestTotalBytes = reader.double();
+            continue;
+          }
+          case 17: {
+            if (tag !== 137) {
+              break;
+            }
+
+            message.guestUsableBytes = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DomainFigures>): DomainFigures {
+    return DomainFigures.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DomainFigures>): DomainFigures {
+    const message = createBaseDomainFigures();
+    message.overMs = object.overMs ?? 0;
+    message.blockReadBytes = object.blockReadBytes ?? 0;
+    message.blockWriteBytes = object.blockWriteBytes ?? 0;
+    message.blockReads = object.blockReads ?? 0;
+    message.blockWrites = object.blockWrites ?? 0;
+    message.blockFlushes = object.blockFlushes ?? 0;
+    message.blockReadMs = object.blockReadMs ?? 0;
+    message.blockWriteMs = object.blockWriteMs ?? 0;
+    message.blockFlushMs = object.blockFlushMs ?? 0;
+    message.netReceiveBytes = object.netReceiveBytes ?? 0;
+    message.netTransmitBytes = object.netTransmitBytes ?? 0;
+    message.netReceivePackets = object.netReceivePackets ?? 0;
+    message.netTransmitPackets = object.netTransmitPackets ?? 0;
+    message.netErrors = object.netErrors ?? 0;
+    message.balloonBytes = object.balloonBytes ?? 0;
+    message.guestTotalBytes = object.guestTotalBytes ?? 0;
+    message.guestUsableBytes = object.guestUsableBytes ?? 0;
+    return message;
+  },
+};
+
+function createBaseHostFigures(): HostFigures {
+  return {
+    overMs: 0,
+    cpuIowait: 0,
+    cpuSteal: 0,
+    load5: 0,
+    load15: 0,
+    memoryBytes: 0,
+    swapBytes: 0,
+    swapUsedBytes: 0,
+    diskReadBytes: 0,
+    diskWriteBytes: 0,
+    diskReads: 0,
+    diskWrites: 0,
+    nics: [],
+    pools: [],
+  };
+}
+
+export const HostFigures: MessageFns<HostFigures> = {
+  encode(message: HostFigures, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.overMs !== 0) {
+      writer.uint32(8).uint32(message.overMs);
+    }
+    if (message.cpuIowait !== 0) {
+      writer.uint32(17).double(message.cpuIowait);
+    }
+    if (message.cpuSteal !== 0) {
+      writer.uint32(25).double(message.cpuSteal);
+    }
+    if (message.load5 !== 0) {
+      writer.uint32(33).double(message.load5);
+    }
+    if (message.load15 !== 0) {
+      writer.uint32(41).double(message.load15);
+    }
+    if (message.memoryBytes !== 0) {
+      writer.uint32(49).double(message.memoryBytes);
+    }
+    if (message.swapBytes !== 0) {
+      writer.uint32(57).double(message.swapBytes);
+    }
+    if (message.swapUsedBytes !== 0) {
+      writer.uint32(65).double(message.swapUsedBytes);
+    }
+    if (message.diskReadBytes !== 0) {
+      writer.uint32(73).double(message.diskReadBytes);
+    }
+    if (message.diskWriteBytes !== 0) {
+      writer.uint32(81).double(message.diskWriteBytes);
+    }
+    if (message.diskReads !== 0) {
+      writer.uint32(89).double(message.diskReads);
+    }
+    if (message.diskWrites !== 0) {
+      writer.uint32(97).double(message.diskWrites);
+    }
+    for (const v of message.nics) {
+      NicFigures.encode(v!, writer.uint32(106).fork()).join();
+    }
+    for (const v of message.pools) {
+      PoolFigures.encode(v!, writer.uint32(114).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostFigures {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostFigures();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.overMs = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.cpuIowait = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.cpuSteal = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.load5 = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.load15 = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.memoryBytes = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.swapBytes = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.swapUsedBytes = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.diskReadBytes = reader.double();
+            continue;
+          }
+          case 10: {
+            if (tag !== 81) {
+              break;
+            }
+
+            message.diskWriteBytes = reader.double();
+            continue;
+          }
+          case 11: {
+            if (tag !== 89) {
+              break;
+            }
+
+            message.diskReads = reader.double();
+            continue;
+          }
+          case 12: {
+            if (tag !== 97) {
+              break;
+            }
+
+            message.diskWrites = reader.double();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.nics.push(NicFigures.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.pools.push(PoolFigures.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<HostFigures>): HostFigures {
+    return HostFigures.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HostFigures>): HostFigures {
+    const message = createBaseHostFigures();
+    message.overMs = object.overMs ?? 0;
+    message.cpuIowait = object.cpuIowait ?? 0;
+    message.cpuSteal = object.cpuSteal ?? 0;
+    message.load5 = object.load5 ?? 0;
+    message.load15 = object.load15 ?? 0;
+    message.memoryBytes = object.memoryBytes ?? 0;
+    message.swapBytes = object.swapBytes ?? 0;
+    message.swapUsedBytes = object.swapUsedBytes ?? 0;
+    message.diskReadBytes = object.diskReadBytes ?? 0;
+    message.diskWriteBytes = object.diskWriteBytes ?? 0;
+    message.diskReads = object.diskReads ?? 0;
+    message.diskWrites = object.diskWrites ?? 0;
+    message.nics = object.nics?.map((e) => NicFigures.fromPartial(e)) || [];
+    message.pools = object.pools?.map((e) => PoolFigures.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseNicFigures(): NicFigures {
+  return {
+    name: "",
+    kind: "",
+    receiveBytes: 0,
+    transmitBytes: 0,
+    receivePackets: 0,
+    transmitPackets: 0,
+    errors: 0,
+    drops: 0,
+  };
+}
+
+export const NicFigures: MessageFns<NicFigures> = {
+  encode(message: NicFigures, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.kind !== "") {
+      writer.uint32(18).string(message.kind);
+    }
+    if (message.receiveBytes !== 0) {
+      writer.uint32(25).double(message.receiveBytes);
+    }
+    if (message.transmitBytes !== 0) {
+      writer.uint32(33).double(message.transmitBytes);
+    }
+    if (message.receivePackets !== 0) {
+      writer.uint32(41).double(message.receivePackets);
+    }
+    if (message.transmitPackets !== 0) {
+      writer.uint32(49).double(message.transmitPackets);
+    }
+    if (message.errors !== 0) {
+      writer.uint32(57).double(message.errors);
+    }
+    if (message.drops !== 0) {
+      writer.uint32(65).double(message.drops);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NicFigures {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNicFigures();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.receiveBytes = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.transmitBytes = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.receivePackets = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.transmitPackets = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.errors = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.drops = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NicFigures>): NicFigures {
+    return NicFigures.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NicFigures>): NicFigures {
+    const message = createBaseNicFigures();
+    message.name = object.name ?? "";
+    message.kind = object.kind ?? "";
+    message.receiveBytes = object.receiveBytes ?? 0;
+    message.transmitBytes = object.transmitBytes ?? 0;
+    message.receivePackets = object.receivePackets ?? 0;
+    message.transmitPackets = object.transmitPackets ?? 0;
+    message.errors = object.errors ?? 0;
+    message.drops = object.drops ?? 0;
+    return message;
+  },
+};
+
+function createBasePoolFigures(): PoolFigures {
+  return { name: "", sizeBytes: 0, freeBytes: 0 };
+}
+
+export const PoolFigures: MessageFns<PoolFigures> = {
+  encode(message: PoolFigures, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.sizeBytes !== 0) {
+      writer.uint32(17).double(message.sizeBytes);
+    }
+    if (message.freeBytes !== 0) {
+      writer.uint32(25).double(message.freeBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PoolFigures {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePoolFigures();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.sizeBytes = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.freeBytes = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PoolFigures>): PoolFigures {
+    return PoolFigures.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PoolFigures>): PoolFigures {
+    const message = createBasePoolFigures();
+    message.name = object.name ?? "";
+    message.sizeBytes = object.sizeBytes ?? 0;
+    message.freeBytes = object.freeBytes ?? 0;
     return message;
   },
 };
