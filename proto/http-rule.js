@@ -15,6 +15,8 @@ export const GRPC_ONLY = {
 /** `Service.Method`: [verb, path]. */
 const EXCEPTIONS = {
   'AuditService.VerifyAudit': ['POST', '/v1/audit:verify'],
+  'StatisticsService.GetVmStatistics': ['GET', '/v1/vms/{vm}/statistics'],
+  'StatisticsService.GetHostStatistics': ['GET', '/v1/hosts/{host}/statistics'],
 };
 
 const VERB = { List: 'GET', Get: 'GET', Watch: 'GET', Read: 'GET', Create: 'POST', Update: 'PATCH', Delete: 'DELETE' };

@@ -42,6 +42,7 @@ import { JOBS } from './jobs/registry.ts';
 import { Uploads } from './jobs/uploads.ts';
 import { WorldView } from './jobs/world.ts';
 import { Reconcilers } from './reconcilers/reconcilers.ts';
+import { Statistics } from './statistics/statistics.ts';
 import { openState } from './state/open-state.ts';
 import type { State } from './state/state.ts';
 import { loadIdentity, paths, type Trust } from './trust/identity.ts';
@@ -86,6 +87,7 @@ export interface Parts {
   readonly audit: Audit;
   readonly lastUse: LastUse;
   readonly identity: Trust;
+  readonly statistics: Statistics;
   readonly keeper: CertificateKeeper;
   readonly ownRenewal: OwnRenewal;
 }
@@ -128,7 +130,7 @@ class BuiltController implements Controller {
       await state.close();
       throw e;
     }
-    const { hosts, jobs, reconcilers, keeper, ownRenewal } = this.parts;
+    const { hosts, jobs, reconcilers, keeper, ownRenewal, statistics } = this.parts;
     keeper.start();
     ownRenewal.start();
     this.endNudges = nudgeJobs({ hosts, state, jobs });
@@ -136,6 +138,7 @@ class BuiltController implements Controller {
     this.alarms = new AlarmWatcher({ state, hosts, clock, log, dataDir });
     this.alarms.start();
     reconcilers.start(hosts, jobs);
+    statistics.start();
     hosts.start();
     this.seen.start(() => hosts.lastSeen());
     jobs.run();
@@ -155,6 +158,7 @@ class BuiltController implements Controller {
     await parts.audit.stop();
     this.endNudges?.();
     parts.reconcilers.stop();
+    parts.statistics.stop();
     parts.keeper.stop();
     parts.ownRenewal.stop();
     this.alarms?.stop();
@@ -208,6 +212,7 @@ class BuiltController implements Controller {
     const audit = new Audit({ state, clock, log, head });
     const advertised = () => this.advertised(identity);
     const certificates = new Certificates({ state, jobs, trust: identity, keeper, clock });
+    const statistics = new Statistics({ state, hosts, clock, everyMs: config.statisticsInterval });
     const app: App = {
       certificates,
       clients: new ClientCertificates({ state, authority: identity.authority, clock }),
@@ -220,6 +225,7 @@ class BuiltController implements Controller {
       events: new Events(state),
       adoption: new Adoption({ state, hosts }),
       reviews: new Reviews({ state, hosts, clock }),
+      statistics,
       tokens,
       users: new Users(state, clock),
       logins: new Logins(state, clock),
@@ -234,7 +240,7 @@ class BuiltController implements Controller {
       wrap: { state, authentication, audit, limits, lastUse, clock, log, ca: caDigest(identity) },
     });
     const ownRenewal = new OwnRenewal(identity, clock, log, () => certificates.rotateWhenDue());
-    return { state, hosts, jobs, reconcilers, api, identity, audit, lastUse, keeper, ownRenewal };
+    return { state, hosts, jobs, reconcilers, api, identity, audit, lastUse, statistics, keeper, ownRenewal };
   }
 
   private buildHosts(identity: Trust, state: State, fence: FenceSource, reconcilers: Reconcilers): RunningHosts {

@@ -1,5 +1,6 @@
 /** What a watch tells, in our own types. rpc/watch.ts puts it on the wire. */
 import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
+import type { DomainFigures } from '@berth/shared/model/statistics.ts';
 import type { DomainSeen, SilentDomain } from '../drivers/hypervisor.ts';
 import type { ImageSeen, VolumeSeen } from '../drivers/disks.ts';
 import { readMark } from '../domain/metadata.ts';
@@ -29,58 +30,7 @@ export interface DomainUse {
   readonly figures?: DomainFigures | undefined;
 }
 
-/** Per second over `overMs`, and means within it; 0 there: not known yet. proto/berth/agent/v1/watch.proto says what each is. */
-export interface DomainFigures {
-  readonly overMs: number;
-  readonly blockReadBytes: number;
-  readonly blockWriteBytes: number;
-  readonly blockReads: number;
-  readonly blockWrites: number;
-  readonly blockFlushes: number;
-  readonly blockReadMs: number;
-  readonly blockWriteMs: number;
-  readonly blockFlushMs: number;
-  readonly netReceiveBytes: number;
-  readonly netTransmitBytes: number;
-  readonly netReceivePackets: number;
-  readonly netTransmitPackets: number;
-  readonly netErrors: number;
-  readonly balloonBytes: number;
-  readonly guestTotalBytes: number;
-  readonly guestUsableBytes: number;
-}
-
-export interface NicFigures {
-  readonly name: string;
-  readonly kind: string;
-  readonly receiveBytes: number;
-  readonly transmitBytes: number;
-  readonly receivePackets: number;
-  readonly transmitPackets: number;
-  readonly errors: number;
-  readonly drops: number;
-}
-
-/** As above, of the machine itself. */
-export interface HostFigures {
-  readonly overMs: number;
-  readonly cpuIowait: number;
-  readonly cpuSteal: number;
-  readonly load5: number;
-  readonly load15: number;
-  readonly memoryBytes: number;
-  readonly swapBytes: number;
-  readonly swapUsedBytes: number;
-  readonly diskReadBytes: number;
-  readonly diskWriteBytes: number;
-  readonly diskReads: number;
-  readonly diskWrites: number;
-  readonly nics: readonly NicFigures[];
-  readonly pools: readonly { readonly name: string; readonly sizeBytes: number; readonly freeBytes: number }[];
-}
-
 export interface Sample extends HostStatistics {
-  readonly figures?: HostFigures | undefined;
   readonly domains: readonly DomainUse[];
   /** Left out of `domains`: their QEMU does not answer. */
   readonly silent?: readonly SilentDomain[];

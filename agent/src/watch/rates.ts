@@ -2,9 +2,9 @@
  * Rates from two readings of counters. Pure. A counter that went backwards (a new QEMU, a device that was taken out, a guest
  * that came from another host) counts as nothing, and all of a domain whose CPU time went backwards do: it was started anew.
  */
+import type { DomainFigures, HostFigures, NicFigures } from '@berth/shared/model/statistics.ts';
 import type { DomainStats } from '../drivers/hypervisor.ts';
 import type { MachineCounters } from '../drivers/machine.ts';
-import type { DomainFigures, HostFigures, NicFigures } from './items.ts';
 
 /** A shorter time than this makes rates of nothing but noise. */
 const SHORTEST_MS = 100;

@@ -1,8 +1,9 @@
 /** Statistics of the host and its domains, with rates made from counters. Bounded by a deadline; never touches anything else. */
+import type { HostFigures } from '@berth/shared/model/statistics.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Drivers, MachineCounters } from '../drivers/machine.ts';
 import type { DomainStats } from '../drivers/hypervisor.ts';
-import type { DomainUse, HostFigures, Sample } from './items.ts';
+import type { DomainUse, Sample } from './items.ts';
 import { domainFigures, hostFigures } from './rates.ts';
 
 const DEADLINE_MS = 3_000;

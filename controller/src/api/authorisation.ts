@@ -71,6 +71,11 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.ReviewService/ListReviews': 'viewer',
   '/berth.v1.ReviewService/AcceptHost': 'admin',
 
+  '/berth.v1.StatisticsService/ListVmStatistics': ['viewer', 'visible'],
+  '/berth.v1.StatisticsService/ListHostStatistics': ['viewer', 'visible'],
+  '/berth.v1.StatisticsService/GetVmStatistics': ['viewer', 'vm'],
+  '/berth.v1.StatisticsService/GetHostStatistics': ['viewer', 'host'],
+
   '/berth.v1.TokenService/CreateToken': 'self',
   '/berth.v1.TokenService/ListTokens': 'self',
   '/berth.v1.TokenService/DeleteToken': 'self',

@@ -9,6 +9,7 @@ import { HostServiceService } from '@berth/proto/v1/host.ts';
 import { ImageServiceService } from '@berth/proto/v1/image.ts';
 import { JobServiceService } from '@berth/proto/v1/job.ts';
 import { ReviewServiceService } from '@berth/proto/v1/review.ts';
+import { StatisticsServiceService } from '@berth/proto/v1/statistics.ts';
 import { TokenServiceService } from '@berth/proto/v1/token.ts';
 import { UserServiceService } from '@berth/proto/v1/user.ts';
 import { VmServiceService } from '@berth/proto/v1/vm.ts';
@@ -28,6 +29,7 @@ import type { Hosts } from '../hosts/hosts.ts';
 import type { Logins } from '../app/logins.ts';
 import type { Tokens } from '../app/tokens.ts';
 import type { Users } from '../app/users.ts';
+import type { Statistics } from '../statistics/statistics.ts';
 import { alarmHandlers } from './alarm.ts';
 import { attended } from './attended.ts';
 import { auditHandlers } from './audit.ts';
@@ -40,6 +42,7 @@ import { imageHandlers } from './image.ts';
 import { jobHandlers } from './job.ts';
 import { reviewHandlers } from './review.ts';
 import { Scope } from './scope.ts';
+import { statisticsHandlers } from './statistics.ts';
 import { tokenHandlers } from './token.ts';
 import { userHandlers } from './user.ts';
 import { vmHandlers } from './vm.ts';
@@ -58,6 +61,7 @@ export interface App {
   readonly events: Events;
   readonly adoption: Adoption;
   readonly reviews: Reviews;
+  readonly statistics: Statistics;
   readonly tokens: Tokens;
   readonly users: Users;
   readonly logins: Logins;
@@ -100,6 +104,7 @@ export function services(app: App): readonly PublicService[] {
     service(ImageServiceService, imageHandlers(app.images, app.adoption)),
     service(JobServiceService, jobHandlers(app.jobs, scope)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),
+    service(StatisticsServiceService, statisticsHandlers(app.statistics, about.state.tables, scope)),
     service(TokenServiceService, tokenHandlers(app.tokens)),
     service(UserServiceService, userHandlers(app.users, app.tokens, app.logins)),
     service(VmServiceService, vmHandlers(app.vms, app.connections, scope, app.adoption)),

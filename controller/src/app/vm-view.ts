@@ -4,7 +4,7 @@ import type { Job } from '@berth/shared/model/job.ts';
 import { vmState, type Vm, type VmObserved, type VmState } from '@berth/shared/model/vm.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { goneSince } from './differences.ts';
-import type { VmStatistics } from '../hosts/decode.ts';
+import type { VmStatistics } from '../hosts/figures.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 

@@ -11,12 +11,8 @@ import { partsFromWire } from '@berth/shared/hardware/domain.ts';
 import { chain, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
 import type { DomainDescription, OperationView } from './agent-client.ts';
+import { measure, toHostFigures } from './figures.ts';
 import { clip, LIMITS } from './limits.ts';
-
-export interface VmStatistics {
-  readonly cpuUsed: number;
-  readonly memoryUsedBytes: number;
-}
 
 export interface DomainRecord {
   readonly uuid: string;
@@ -56,9 +52,6 @@ const POWER: Readonly<Record<number, VmPower>> = {
 /** Bytes, as a number that can be counted with. */
 const bytes = (n: bigint): number => Number(n > MOST_BYTES ? MOST_BYTES : n);
 const MOST_BYTES = BigInt(Number.MAX_SAFE_INTEGER);
-
-/** A measure from 0 to `most`; what is no such number counts as 0. */
-const measure = (n: number, most: number): number => (n >= 0 ? Math.min(n, most) : 0);
 
 export const toDomain = (d: DomainStatus, nowMs: number): DomainRecord => ({
   uuid: clip(d.uuid, 64),
@@ -108,11 +101,7 @@ export const toStatistics = (s: Statistics): HostStatistics => ({
   memoryUsedBytes: bytes(s.memoryUsedBytes),
   diskBytes: bytes(s.diskBytes),
   diskFreeBytes: bytes(s.diskFreeBytes),
-});
-
-export const toVmStatistics = (d: Statistics['domains'][number]): VmStatistics => ({
-  cpuUsed: measure(d.cpuUsed, 65_536),
-  memoryUsedBytes: bytes(d.memoryUsedBytes),
+  figures: toHostFigures(s.figures),
 });
 
 export const toVolume = (v: VolumeStatus): VolumeRecord => ({

@@ -6,7 +6,8 @@ import type { Bridge, HostFacts, HostState, HostStatistics } from '@berth/shared
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { HostView, VmObserved } from '@berth/shared/model/vm.ts';
 import type { AgentClient, OperationView } from './agent-client.ts';
-import type { DomainRecord, ImageRecord, VmStatistics, VolumeRecord } from './decode.ts';
+import type { DomainRecord, ImageRecord, VolumeRecord } from './decode.ts';
+import type { VmStatistics } from './figures.ts';
 
 export interface ForeignDomain {
   /** Of one that says it is a VM which does not live there; otherwise empty or absent. */
@@ -72,6 +73,8 @@ export interface Hosts {
 export type HostsEvent =
   /** What status() says of it has changed in any way; comes often. */
   | { readonly type: 'status'; readonly hostId: HostId }
+  /** A sample of its statistics came. */
+  | { readonly type: 'statistics'; readonly hostId: HostId }
   | { readonly type: 'host'; readonly hostId: HostId; readonly state: HostState }
   | { readonly type: 'vm'; readonly vmId: VmId }
   | { readonly type: 'operation'; readonly operationId: string };

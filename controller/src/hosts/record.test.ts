@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { BridgeStatus } from '@berth/proto/agent/v1/host.ts';
 import { DomainPower, DomainStatus } from '@berth/proto/agent/v1/domain.ts';
 import { VolumeStatus } from '@berth/proto/agent/v1/volume.ts';
-import type { WatchMessage } from '@berth/proto/agent/v1/watch.ts';
+import { Statistics, type WatchMessage } from '@berth/proto/agent/v1/watch.ts';
 import { LIMITS } from './limits.ts';
 import { HostRecord } from './record.ts';
 
@@ -65,18 +65,11 @@ describe('the record of a host', () => {
 
   it('keeps statistics of known domains only', () => {
     const r = new HostRecord();
-    const one = (uuid: string) => ({
-      uuid,
-      cpuUsed: 0.5,
-      memoryUsedBytes: 7n,
-      blockReadBytes: 0n,
-      blockWriteBytes: 0n,
-      netReceiveBytes: 0n,
-      netTransmitBytes: 0n,
-    });
-    const value = { atMs: 1n, cpuUsed: 0.1, load1: 1, memoryUsedBytes: 1n, diskBytes: 1n, diskFreeBytes: 1n };
+    const one = { cpuUsed: 0.5, memoryUsedBytes: 7n };
+    const value = Statistics.fromPartial({ domains: [{ uuid: 'u1', ...one }, { uuid: 'lie', ...one }] });
     feed(r, begin, domain('u1'), end('domains'));
-    feed(r, { $case: 'statistics', value: { ...value, silent: [], domains: [one('u1'), one('lie')] } });
-    expect([...r.vmStatistics]).toEqual([['u1', { cpuUsed: 0.5, memoryUsedBytes: 7 }]]);
+    feed(r, { $case: 'statistics', value });
+    expect(r.vmStatistics.size).toBe(1);
+    expect(r.vmStatistics.get('u1')).toMatchObject({ cpuUsed: 0.5, memoryUsedBytes: 7, overMs: 0 });
   });
 });

@@ -13,13 +13,12 @@ import {
   toImage,
   toOperation,
   toStatistics,
-  toVmStatistics,
   toVolume,
   type DomainRecord,
   type ImageRecord,
-  type VmStatistics,
   type VolumeRecord,
 } from './decode.ts';
+import { DomainFiguresTable } from './figures.ts';
 import { clip, LIMITS } from './limits.ts';
 
 /** What a message changed, for those who follow along. */
@@ -28,9 +27,12 @@ export interface Applied {
   readonly operations: readonly OperationView[];
   /** Kinds of which the host sent more than is kept. */
   readonly overflow: readonly string[];
+  /** A sample of statistics came. */
+  readonly counted?: boolean;
 }
 
 const NOTHING: Applied = { domains: [], operations: [], overflow: [] };
+const COUNTED: Applied = { ...NOTHING, counted: true };
 type Message = NonNullable<WatchMessage['message']>;
 
 /** Derived from the objects, and kept until they change: placement asks every host for it. */
@@ -61,7 +63,7 @@ export class HostRecord {
   /** By UUID: when a domain went; the newest ones. */
   private readonly gone = new Map<string, number>();
   statistics: HostStatistics | undefined;
-  readonly vmStatistics = new Map<string, VmStatistics>();
+  readonly vmStatistics = new DomainFiguresTable();
   /** UUIDs of domains whose QEMU does not answer, and since when. */
   silent: ReadonlyMap<string, number> = new Map();
   bootId: string | undefined;
@@ -235,12 +237,8 @@ export class HostRecord {
 
   private count(s: Extract<Message, { $case: 'statistics' }>['value'], nowMs: number): Applied {
     this.statistics = toStatistics(s);
-    this.vmStatistics.clear();
     this.silent = new Map(s.silent.slice(0, LIMITS.domains).map((d) => [d.uuid, nowMs - Number(d.silentMs)]));
-    for (const d of s.domains.slice(0, LIMITS.domains)) {
-      if (!this.current.domains.has(d.uuid)) continue;
-      this.vmStatistics.set(d.uuid, toVmStatistics(d));
-    }
-    return NOTHING;
+    this.vmStatistics.replace(s.domains.slice(0, LIMITS.domains).filter((d) => this.current.domains.has(d.uuid)));
+    return COUNTED;
   }
 }

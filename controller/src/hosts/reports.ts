@@ -36,6 +36,7 @@ export class Reports {
     const { operations, teller, emit } = this.deps;
     const hostId = link.host.id;
     emit({ type: 'status', hostId });
+    if (what.counted) emit({ type: 'statistics', hostId });
     for (const view of what.operations) operations.note(hostId, view);
     for (const kind of what.overflow)
       teller.misreport(link.host.name, `reports more ${kind} than Berth keeps; the rest is ignored`);

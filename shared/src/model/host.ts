@@ -1,5 +1,6 @@
 /** A host as Berth keeps it (intent), and as its agent reports it (observation). Plain data; no I/O. */
 import type { HostId } from './ids.ts';
+import type { HostFigures } from './statistics.ts';
 
 /** What is durable about a host. */
 export interface Host {
@@ -58,6 +59,8 @@ export interface HostStatistics {
   readonly memoryUsedBytes: number;
   readonly diskBytes: number;
   readonly diskFreeBytes: number;
+  /** Absent: its agent does not tell. */
+  readonly figures?: HostFigures | undefined;
 }
 
 /** The shown state: one pure function of intent and connection. Maintenance is shown only while the host can be reached. */
