@@ -3,47 +3,57 @@
  * that came from another host) counts as nothing, and all of a domain whose CPU time went backwards do: it was started anew.
  */
 import type { DomainFigures, HostFigures, NicFigures } from '@berth/shared/model/statistics.ts';
-import type { DomainStats } from '../drivers/hypervisor.ts';
+import type { DomainCounters, DomainStats } from '../drivers/hypervisor.ts';
 import type { MachineCounters } from '../drivers/machine.ts';
 
 /** A shorter time than this makes rates of nothing but noise. */
 const SHORTEST_MS = 100;
 
+type Counted = Omit<DomainCounters, 'atMs' | 'balloonBytes' | 'guestTotalBytes' | 'guestUsableBytes'> & {
+  readonly blockReadBytes: number;
+  readonly blockWriteBytes: number;
+  readonly netReceiveBytes: number;
+  readonly netTransmitBytes: number;
+};
+
 /** @param before of the same domain. */
 export function domainFigures(now: DomainStats, before: DomainStats | undefined): DomainFigures | undefined {
   const { more } = now;
   if (more === undefined) return undefined;
-  const then = before?.more;
-  const forMs = then === undefined ? 0 : more.atMs - then.atMs;
-  const known = then !== undefined && before !== undefined && forMs >= SHORTEST_MS;
-  const anew = known && now.cpuTimeNs < before.cpuTimeNs;
-  const grown = (a: number, b: number | undefined): number => (known && !anew ? Math.max(0, a - (b ?? a)) : 0);
-  const rate = (a: number, b: number | undefined): number => (grown(a, b) * 1000) / (known ? forMs : 1);
-  const big = (a: bigint, b: bigint | undefined): number => rate(Number(a), b === undefined ? undefined : Number(b));
-  const mean = (ns: number, nsBefore: number | undefined, n: number, nBefore: number | undefined): number => {
-    const many = grown(n, nBefore);
-    return many === 0 ? 0 : grown(ns, nsBefore) / many / 1e6;
-  };
+  const then = before?.more && { stats: before, more: before.more };
+  const forMs = then === undefined ? 0 : more.atMs - then.more.atMs;
+  const overMs = forMs >= SHORTEST_MS ? forMs : 0;
+  const anew = then === undefined || now.cpuTimeNs < then.stats.cpuTimeNs;
+  const grown = overMs === 0 || anew ? () => 0 : growth(counted(now, more), counted(then.stats, then.more));
+  const rate = (of: keyof Counted): number => (overMs === 0 ? 0 : (grown(of) * 1000) / overMs);
+  const mean = (ns: keyof Counted, of: keyof Counted): number => (grown(of) === 0 ? 0 : grown(ns) / grown(of) / 1e6);
   return {
-    overMs: known ? forMs : 0,
-    blockReadBytes: big(now.blockReadBytes, before?.blockReadBytes),
-    blockWriteBytes: big(now.blockWriteBytes, before?.blockWriteBytes),
-    blockReads: rate(more.blockReads, then?.blockReads),
-    blockWrites: rate(more.blockWrites, then?.blockWrites),
-    blockFlushes: rate(more.blockFlushes, then?.blockFlushes),
-    blockReadMs: mean(more.blockReadNs, then?.blockReadNs, more.blockReads, then?.blockReads),
-    blockWriteMs: mean(more.blockWriteNs, then?.blockWriteNs, more.blockWrites, then?.blockWrites),
-    blockFlushMs: mean(more.blockFlushNs, then?.blockFlushNs, more.blockFlushes, then?.blockFlushes),
-    netReceiveBytes: big(now.netReceiveBytes, before?.netReceiveBytes),
-    netTransmitBytes: big(now.netTransmitBytes, before?.netTransmitBytes),
-    netReceivePackets: rate(more.netReceivePackets, then?.netReceivePackets),
-    netTransmitPackets: rate(more.netTransmitPackets, then?.netTransmitPackets),
-    netErrors: rate(more.netErrors, then?.netErrors),
-    balloonBytes: more.balloonBytes,
-    guestTotalBytes: more.guestTotalBytes,
+    overMs,
+    ...{ blockReadBytes: rate('blockReadBytes'), blockWriteBytes: rate('blockWriteBytes') },
+    ...{ blockReads: rate('blockReads'), blockWrites: rate('blockWrites'), blockFlushes: rate('blockFlushes') },
+    blockReadMs: mean('blockReadNs', 'blockReads'),
+    blockWriteMs: mean('blockWriteNs', 'blockWrites'),
+    blockFlushMs: mean('blockFlushNs', 'blockFlushes'),
+    ...{ netReceiveBytes: rate('netReceiveBytes'), netTransmitBytes: rate('netTransmitBytes') },
+    ...{ netReceivePackets: rate('netReceivePackets'), netTransmitPackets: rate('netTransmitPackets') },
+    netErrors: rate('netErrors'),
+    ...{ balloonBytes: more.balloonBytes, guestTotalBytes: more.guestTotalBytes },
     guestUsableBytes: more.guestUsableBytes,
   };
 }
+
+const growth =
+  (now: Counted, before: Counted) =>
+  (of: keyof Counted): number =>
+    Math.max(0, now[of] - before[of]);
+
+const counted = (s: DomainStats, more: DomainCounters): Counted => ({
+  ...more,
+  blockReadBytes: Number(s.blockReadBytes),
+  blockWriteBytes: Number(s.blockWriteBytes),
+  netReceiveBytes: Number(s.netReceiveBytes),
+  netTransmitBytes: Number(s.netTransmitBytes),
+});
 
 /** @param before of the same host. */
 export function hostFigures(now: MachineCounters, before: MachineCounters | undefined): Omit<HostFigures, 'pools'> {

@@ -51,7 +51,8 @@ export function createSampler(drivers: Drivers, clock: Clock): () => Promise<Sam
 function domainUse({ stats: s, atMs }: Before, last: Before | undefined): DomainUse {
   const passedNs = last === undefined ? 0 : (atMs - last.atMs) * 1e6;
   // a domain that was started anew counts from zero again
-  const usedNs = last === undefined || s.cpuTimeNs < last.stats.cpuTimeNs ? 0 : Number(s.cpuTimeNs - last.stats.cpuTimeNs);
+  const usedNs =
+    last === undefined || s.cpuTimeNs < last.stats.cpuTimeNs ? 0 : Number(s.cpuTimeNs - last.stats.cpuTimeNs);
   return {
     uuid: s.uuid,
     cpuUsed: passedNs > 0 ? usedNs / passedNs : 0,

@@ -21,6 +21,7 @@ import { HostServiceClient } from '@berth/proto/v1/host.ts';
 import { ImageServiceClient, type UploadImageRequest, type UploadImageResponse } from '@berth/proto/v1/image.ts';
 import { JobServiceClient } from '@berth/proto/v1/job.ts';
 import { ReviewServiceClient } from '@berth/proto/v1/review.ts';
+import { StatisticsServiceClient } from '@berth/proto/v1/statistics.ts';
 import { TokenServiceClient } from '@berth/proto/v1/token.ts';
 import { UserServiceClient } from '@berth/proto/v1/user.ts';
 import { VmServiceClient, type VmConsoleInput, type VmConsoleOutput } from '@berth/proto/v1/vm.ts';
@@ -52,6 +53,7 @@ interface Clients {
   readonly alarms: AlarmServiceClient;
   readonly events: EventServiceClient;
   readonly reviews: ReviewServiceClient;
+  readonly statistics: StatisticsServiceClient;
   readonly tokens: TokenServiceClient;
   readonly users: UserServiceClient;
   readonly audit: AuditServiceClient;
@@ -163,6 +165,7 @@ function connect({ controller, ca, client }: Endpoint): Clients {
     alarms: make(AlarmServiceClient, shared),
     events: make(EventServiceClient, shared),
     reviews: make(ReviewServiceClient, shared),
+    statistics: make(StatisticsServiceClient, shared),
     tokens: make(TokenServiceClient, shared),
     users: make(UserServiceClient, shared),
     audit: make(AuditServiceClient, shared),

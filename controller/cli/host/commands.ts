@@ -8,12 +8,16 @@ import { hostLabel } from '../label/label.ts';
 import { hostList } from './list.ts';
 import { hostAccept, hostReview } from './review.ts';
 import { hostShow } from './show.ts';
+import { hostStats } from './stats.ts';
+import { hostTop } from './top.ts';
 
 export const hostCommands: readonly Command[] = [
   hostList,
   hostShow,
   hostCheck,
   hostHardware,
+  hostTop,
+  hostStats,
   hostAdd,
   hostToken,
   hostReEnroll,

@@ -13,11 +13,15 @@ import { vmReboot, vmReset, vmResume, vmSave, vmSuspend } from './power.ts';
 import { vmScreenshot } from './screenshot.ts';
 import { vmShow } from './show.ts';
 import { vmStart } from './start.ts';
+import { vmStats } from './stats.ts';
 import { vmStop } from './stop.ts';
+import { vmTop } from './top.ts';
 
 export const vmCommands: readonly Command[] = [
   vmList,
   vmShow,
+  vmTop,
+  vmStats,
   vmClone,
   vmCreate,
   vmStart,

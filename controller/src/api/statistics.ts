@@ -82,16 +82,16 @@ function toVm({ view: { vm, hostName, state }, statistics: s }: VmNow): VmStatis
 function toHost(n: HostNow): HostStatistics {
   const f = n.figures;
   return {
-    ...{ id: n.host.id, name: n.host.name, state: n.state, overMs: f?.overMs ?? 0 },
-    ...{ cpuThreads: n.cpuThreads, cpuUsed: n.cpuUsed, cpuIowait: f?.cpuIowait ?? 0, cpuSteal: f?.cpuSteal ?? 0 },
-    ...{ load1: n.load1, load5: f?.load5 ?? 0, load15: f?.load15 ?? 0 },
+    ...{ id: n.host.id, name: n.host.name, state: n.state, overMs: f.overMs },
+    ...{ cpuThreads: n.cpuThreads, cpuUsed: n.cpuUsed, cpuIowait: f.cpuIowait, cpuSteal: f.cpuSteal },
+    ...{ load1: n.load1, load5: f.load5, load15: f.load15 },
     ...{ memoryBytes: n.memoryBytes, memoryUsedBytes: n.memoryUsedBytes },
-    ...{ swapBytes: f?.swapBytes ?? 0, swapUsedBytes: f?.swapUsedBytes ?? 0 },
-    ...{ diskReadBytes: f?.diskReadBytes ?? 0, diskWriteBytes: f?.diskWriteBytes ?? 0 },
-    ...{ diskReads: f?.diskReads ?? 0, diskWrites: f?.diskWrites ?? 0 },
+    ...{ swapBytes: f.swapBytes, swapUsedBytes: f.swapUsedBytes },
+    ...{ diskReadBytes: f.diskReadBytes, diskWriteBytes: f.diskWriteBytes },
+    ...{ diskReads: f.diskReads, diskWrites: f.diskWrites },
     ...{ netReceiveBytes: n.netReceiveBytes, netTransmitBytes: n.netTransmitBytes, netErrors: n.netErrors },
     runningVms: n.runningVms,
-    nics: (f?.nics ?? []).map((x) => ({ ...x })),
-    pools: (f?.pools ?? []).map((x) => ({ ...x })),
+    nics: f.nics.map((x) => ({ ...x })),
+    pools: f.pools.map((x) => ({ ...x })),
   };
 }

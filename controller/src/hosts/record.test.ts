@@ -66,7 +66,12 @@ describe('the record of a host', () => {
   it('keeps statistics of known domains only', () => {
     const r = new HostRecord();
     const one = { cpuUsed: 0.5, memoryUsedBytes: 7n };
-    const value = Statistics.fromPartial({ domains: [{ uuid: 'u1', ...one }, { uuid: 'lie', ...one }] });
+    const value = Statistics.fromPartial({
+      domains: [
+        { uuid: 'u1', ...one },
+        { uuid: 'lie', ...one },
+      ],
+    });
     feed(r, begin, domain('u1'), end('domains'));
     feed(r, { $case: 'statistics', value });
     expect(r.vmStatistics.size).toBe(1);

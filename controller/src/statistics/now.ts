@@ -16,26 +16,30 @@ export interface HostNow {
   readonly load1: number;
   readonly memoryBytes: number;
   readonly memoryUsedBytes: number;
-  readonly figures: HostFigures | undefined;
+  readonly figures: HostFigures;
   readonly netReceiveBytes: number;
   readonly netTransmitBytes: number;
   readonly netErrors: number;
   readonly runningVms: number;
 }
 
+/** Of a host whose agent tells none. */
+const NO_FIGURES: HostFigures = {
+  ...{ overMs: 0, cpuIowait: 0, cpuSteal: 0, load5: 0, load15: 0, memoryBytes: 0, swapBytes: 0, swapUsedBytes: 0 },
+  ...{ diskReadBytes: 0, diskWriteBytes: 0, diskReads: 0, diskWrites: 0, nics: [], pools: [] },
+};
+const NO_LOAD = { cpuUsed: 0, load1: 0, memoryUsedBytes: 0, figures: NO_FIGURES };
+
 /** Figures of a host that can't be reached are old: it has none. */
 export function hostNow(host: Host, status: HostStatus, runningVms: () => number): HostNow {
   const { facts, state } = status;
   const statistics = state === 'up' || state === 'maintenance' ? status.statistics : undefined;
-  const figures = statistics?.figures;
+  const { cpuUsed, load1, memoryUsedBytes, figures = NO_FIGURES } = statistics ?? NO_LOAD;
   return {
-    ...{ host, state, figures },
+    ...{ host, state, figures, cpuUsed, load1, memoryUsedBytes },
     cpuThreads: facts?.cpuThreads ?? 0,
-    cpuUsed: statistics?.cpuUsed ?? 0,
-    load1: statistics?.load1 ?? 0,
-    memoryBytes: figures?.memoryBytes || facts?.memoryBytes || 0,
-    memoryUsedBytes: statistics?.memoryUsedBytes ?? 0,
-    ...traffic(figures?.nics ?? []),
+    memoryBytes: figures.memoryBytes || (facts?.memoryBytes ?? 0),
+    ...traffic(figures.nics),
     runningVms: statistics === undefined ? 0 : runningVms(),
   };
 }
@@ -56,16 +60,16 @@ function traffic(nics: readonly NicFigures[]) {
 export const hostRow = (now: HostNow): Sortable & { readonly now: HostNow } => ({
   ...{ now, name: now.host.name, cpu: now.cpuUsed, memory: now.memoryUsedBytes },
   ...{ cpuInCpus: now.cpuUsed * now.cpuThreads, cpus: now.cpuThreads, memoryOf: now.memoryBytes },
-  ...{ diskRead: now.figures?.diskReadBytes ?? 0, diskWrite: now.figures?.diskWriteBytes ?? 0 },
+  ...{ diskRead: now.figures.diskReadBytes, diskWrite: now.figures.diskWriteBytes },
   ...{ netReceive: now.netReceiveBytes, netTransmit: now.netTransmitBytes },
 });
 
 export const hostValues = (now: HostNow): Values => ({
   cpuUsed: now.cpuUsed,
   memoryUsedBytes: now.memoryUsedBytes,
-  diskReadBytes: now.figures?.diskReadBytes ?? 0,
-  diskWriteBytes: now.figures?.diskWriteBytes ?? 0,
-  diskOperations: (now.figures?.diskReads ?? 0) + (now.figures?.diskWrites ?? 0),
+  diskReadBytes: now.figures.diskReadBytes,
+  diskWriteBytes: now.figures.diskWriteBytes,
+  diskOperations: now.figures.diskReads + now.figures.diskWrites,
   diskMs: 0,
   netReceiveBytes: now.netReceiveBytes,
   netTransmitBytes: now.netTransmitBytes,

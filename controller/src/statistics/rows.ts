@@ -17,7 +17,12 @@ export interface VmRow extends Sortable {
 export const memoryUsedOf = (s: VmStatistics): number =>
   s.guestTotalBytes > 0 ? Math.max(0, s.guestTotalBytes - s.guestUsableBytes) : s.memoryUsedBytes;
 
-const ON: ReadonlySet<string | undefined> = new Set<VmObserved['power']>(['running', 'paused', 'stopping', 'suspended']);
+const ON: ReadonlySet<string | undefined> = new Set<VmObserved['power']>([
+  'running',
+  'paused',
+  'stopping',
+  'suspended',
+]);
 export const isOn = (seen: VmObserved | undefined): boolean => ON.has(seen?.power);
 
 export class VmRows {

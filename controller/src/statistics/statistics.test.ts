@@ -124,7 +124,10 @@ describe('statistics', () => {
   });
 
   it('keep ten minutes of each, in wall time, until the VM is removed', async () => {
-    const vm = await put('a', { cpuUsed: 0.25, figures: { blockReads: 3, blockReadMs: 2, blockWrites: 1, blockWriteMs: 6 } });
+    const vm = await put('a', {
+      cpuUsed: 0.25,
+      figures: { blockReads: 3, blockReadMs: 2, blockWrites: 1, blockWriteMs: 6 },
+    });
     for (let i = 0; i < 3; i++) {
       reported.told(host.id);
       await clock.advance(10_000);

@@ -116,7 +116,8 @@ describe('statistics', () => {
   });
 
   it('takes the memory of a guest from its balloon, unless it told long ago or never', () => {
-    const of = (fields: Record<string, TypedValue>) => readStats(record({ 'balloon.rss': L(2n), ...fields }), came).more;
+    const of = (fields: Record<string, TypedValue>) =>
+      readStats(record({ 'balloon.rss': L(2n), ...fields }), came).more;
     const told = { 'balloon.current': L(9n), 'balloon.available': L(8n), 'balloon.usable': L(3n) };
     const known = { balloonBytes: 9216, guestTotalBytes: 8192, guestUsableBytes: 3072 };
     expect(of({ ...told, 'balloon.last-update': L(990n) })).toMatchObject(known);

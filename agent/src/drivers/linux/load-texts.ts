@@ -32,10 +32,7 @@ type DiskCounters = Pick<MachineCounters, 'diskReadBytes' | 'diskWriteBytes' | '
 const SECTOR_BYTES = 512;
 
 /** /proc/diskstats added up over those that `counts`: partitions and what lies above disks would count twice. */
-export async function parseDisks(
-  diskstats: string,
-  counts: (name: string) => Promise<boolean>,
-): Promise<DiskCounters> {
+export async function parseDisks(diskstats: string, counts: (name: string) => Promise<boolean>): Promise<DiskCounters> {
   const sum = { diskReadBytes: 0, diskWriteBytes: 0, diskReads: 0, diskWrites: 0 };
   for (const line of diskstats.split('\n')) {
     const [, , name = '', reads = '', , readSectors = '', , writes = '', , writeSectors = ''] = line.trim().split(/ +/);
