@@ -86,6 +86,10 @@ export default tseslint.config(
     files: ['agent/src/drivers/linux/exec.ts', 'agent/src/drivers/linux/exec/**'],
     rules: { 'no-restricted-imports': 'off' },
   },
+  {
+    files: ['controller/cli/core/programs.ts'],
+    rules: { 'no-restricted-imports': 'off' },
+  },
   { files: ['**/*.config.ts'], rules: { 'no-restricted-exports': 'off' } },
   { files: ['**/*.test.ts', 'test/**/*.ts'], rules: { 'max-lines-per-function': 'off', complexity: 'off' } },
 );

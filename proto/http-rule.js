@@ -10,6 +10,7 @@ export const GRPC_ONLY = {
   'EnrollmentService.Enroll': 'agents enrol by gRPC; nothing but health answers here without a token',
   'UserService.Login': 'callers of JSON bring a token: berth token create',
   'VmService.OpenVmConsole': 'a console is a stream both ways, which HTTP/1.1 has not',
+  'DisplayService.OpenVmDisplay': 'a display is a stream both ways, which HTTP/1.1 has not',
 };
 
 /** `Service.Method`: [verb, path]. */

@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { AdoptionServiceService } from '@berth/proto/agent/v1/adopt.ts';
 import { CertificateServiceService } from '@berth/proto/agent/v1/certificate.ts';
+import { DisplayServiceService } from '@berth/proto/agent/v1/display.ts';
 import { DomainServiceService } from '@berth/proto/agent/v1/domain.ts';
 import { HardwareServiceService } from '@berth/proto/agent/v1/hardware.ts';
 import { HostServiceService } from '@berth/proto/agent/v1/host.ts';
@@ -20,10 +21,13 @@ import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
 import { splitHostPort, type AgentConfig } from './config.ts';
+import { Consoles } from './domain/consoles.ts';
+import { Displays } from './domain/displays.ts';
 import { Domains } from './domain/domains.ts';
 import { Live } from './domain/live.ts';
 import { Power } from './domain/power.ts';
 import { Screenshots } from './domain/screenshot.ts';
+import { boundSerialLogs } from './domain/serial-log.ts';
 import type { Drivers } from './drivers/machine.ts';
 import type { HostIdentity } from './enroll/host-identity.ts';
 import { createAbilities } from './host/abilities.ts';
@@ -36,6 +40,7 @@ import { createPeerPort, type PeerPort } from './peer/port.ts';
 import { createTunnels, type Tunnels } from './peer/tunnels.ts';
 import { adoptionService } from './rpc/adopt.ts';
 import { certificateService } from './rpc/certificate.ts';
+import { displayService } from './rpc/display.ts';
 import { domainService } from './rpc/domain.ts';
 import { createGuard } from './rpc/guard.ts';
 import { hardwareService } from './rpc/hardware.ts';
@@ -104,6 +109,8 @@ class RunningAgent implements Agent {
     await uploads.recover();
     await operations.recover();
     hub.start();
+    const unbounded = (e: unknown): void => log.warn({ err: e }, 'serial logs could not be looked at');
+    void boundSerialLogs({ disks: this.o.drivers.disks, clock }, unbounded, this.stopping.signal);
     const { host, port } = splitHostPort(config.listen);
     return { port: await server.listen(host, port), peerPort: this.peerPort };
   }
@@ -135,6 +142,7 @@ class RunningAgent implements Agent {
       abilities,
       hostName: identity.hostName,
     });
+    const consoles = new Consoles({ domains, hypervisor, disks, clock });
     const power = new Power({ domains, hypervisor, operations });
     const live = new Live({ domains, hypervisor, disks, operations, hostName: identity.hostName });
     const screenshots = new Screenshots({ domains, hypervisor });
@@ -161,7 +169,8 @@ class RunningAgent implements Agent {
         [MachineServiceService, machineService(guard, { drivers, clock })],
         [OperationServiceService, operationService(guard, operations, uploads)],
         [AdoptionServiceService, adoptionService(guard, domains)],
-        [DomainServiceService, domainService(guard, { domains, operations, hypervisor, disks, clock })],
+        [DomainServiceService, domainService(guard, { domains, operations, consoles, disks, clock })],
+        [DisplayServiceService, displayService(guard, new Displays({ domains, hypervisor }))],
         [PowerServiceService, powerService(guard, operations, power, screenshots)],
         [HardwareServiceService, hardwareService(guard, operations, live)],
         [VolumeServiceService, volumeService(guard, operations, volumes)],

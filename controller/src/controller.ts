@@ -15,6 +15,7 @@ import { Authentication } from './app/authentication.ts';
 import { HeadFile } from './app/audit-head.ts';
 import { Certificates } from './app/certificates.ts';
 import { ClientCertificates } from './app/client-certificates.ts';
+import { Displays } from './app/displays.ts';
 import { Enrollment } from './app/enrollment.ts';
 import { Events } from './app/events.ts';
 import { HostsApp } from './app/hosts.ts';
@@ -213,13 +214,15 @@ class BuiltController implements Controller {
     const advertised = () => this.advertised(identity);
     const certificates = new Certificates({ state, jobs, trust: identity, keeper, clock });
     const statistics = new Statistics({ state, hosts, clock, everyMs: config.statisticsInterval });
+    const vms = new Vms({ state, hosts, jobs, clock, random, world });
     const app: App = {
       certificates,
       clients: new ClientCertificates({ state, authority: identity.authority, clock }),
       trust: identity,
       hosts: new HostsApp({ state, hosts, clock, policy, trust: identity, advertised }),
       machines: new Machines({ state, hosts, clock }),
-      vms: new Vms({ state, hosts, jobs, clock, random, world }),
+      vms,
+      displays: new Displays({ state, vms, hosts, clock }),
       images: new Images({ state, hosts, jobs, uploads, clock }),
       jobs: new JobsApp({ state, jobs }),
       events: new Events(state),

@@ -3,7 +3,7 @@
  * a cancelled one leaves a tombstone, absent is fine) and is otherwise as awkward as a host may be: operations answer at once
  * or run for a while, take effect early or late, and calls get lost before or after they worked. Not a model of libvirt.
  */
-import type { Duplex, Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import type {
   AgentClient,
   DomainDescription,
@@ -340,10 +340,14 @@ export class FakeHost implements AgentClient {
     });
   }
 
-  async *readSerialLog(): AsyncIterable<Uint8Array> {}
+  async *readSerialLog(): AsyncIterable<never> {}
 
-  openConsole(): Duplex {
+  openConsole(): never {
     throw new ClusterError('UNSUPPORTED', 'fake hosts have no console');
+  }
+
+  openDisplay(): never {
+    throw new ClusterError('UNSUPPORTED', 'fake hosts have no display');
   }
 
   /** Last state, as a report would tell. */

@@ -1,37 +1,53 @@
-/** Reading a VM's serial log: the end of it, and then what comes, until the caller goes away. */
+/** Reading a VM's serial log: the end of it, or what came after a position, and then what comes, until the caller goes away. */
 import type { Clock } from '@berth/shared/runtime/clock.ts';
-import type { Disks } from '../drivers/disks.ts';
+import type { Disks, SerialPiece } from '../drivers/disks.ts';
 
 export interface SerialLogRequest {
   readonly vmId: string;
   /** 0: from the beginning. */
   readonly tailBytes: number;
   readonly follow: boolean;
+  /** A position of an earlier piece; then the tail does not count. */
+  readonly from?: string | undefined;
 }
 
-const CHUNK_BYTES = 64 * 1024;
+export const CHUNK_BYTES = 64 * 1024;
 const POLL_MS = 300;
+const BOUND_MS = 10_000;
 
-/** Ends when the log is read, or with the signal when following. A log that was cut or rotated is read from its start. */
+/**
+ * Ends when the log is read, or with the signal when following. The first piece may be empty: it tells the position.
+ * @throws INVALID_ARGUMENT when `from` is no position.
+ */
 export async function* readSerialLog(
-  deps: { readonly disks: Disks; readonly clock: Clock },
+  deps: { readonly disks: Pick<Disks, 'readSerialLog'>; readonly clock: Clock },
   request: SerialLogRequest,
   signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  const { sizeBytes } = await deps.disks.readSerialLog(request.vmId, 0, 0);
-  let offset = request.tailBytes > 0 ? Math.max(0, sizeBytes - request.tailBytes) : 0;
+): AsyncGenerator<SerialPiece> {
+  const { vmId, tailBytes } = request;
+  const begin =
+    request.from === undefined ? { lastBytes: tailBytes > 0 ? tailBytes : Infinity } : { position: request.from };
+  let piece = await deps.disks.readSerialLog(vmId, begin, CHUNK_BYTES);
+  yield piece;
   while (!signal.aborted) {
-    const read = await deps.disks.readSerialLog(request.vmId, offset, CHUNK_BYTES);
-    if (read.data.length > 0) {
-      offset += read.data.length;
-      yield read.data;
-      continue;
-    }
-    if (read.sizeBytes < offset) {
-      offset = 0;
+    piece = await deps.disks.readSerialLog(vmId, { position: piece.position }, CHUNK_BYTES);
+    if (piece.data.length > 0 || piece.gap) {
+      yield piece;
       continue;
     }
     if (!request.follow) return;
     await deps.clock.sleep(POLL_MS, signal).catch(() => undefined);
+  }
+}
+
+/** Keeps guests from filling the disk with what they print, until the signal. Rotation is virtlogd's; this is for where it has none. */
+export async function boundSerialLogs(
+  deps: { readonly disks: Pick<Disks, 'boundSerialLogs'>; readonly clock: Clock },
+  failed: (e: unknown) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    await deps.disks.boundSerialLogs().catch(failed);
+    await deps.clock.sleep(BOUND_MS, signal).catch(() => undefined);
   }
 }

@@ -103,10 +103,22 @@ export interface Disks {
   /** File that libvirt's serial log of a VM goes to, and its reader. */
   serialLogPath(vmId: string): string;
   removeSerialLog(vmId: string): Promise<void>;
-  /** Bytes of the serial log from `offset`; and its size. Empty when there is none. */
-  readSerialLog(
-    vmId: string,
-    offset: number,
-    maxBytes: number,
-  ): Promise<{ readonly data: Uint8Array; readonly sizeBytes: number }>;
+  /** A piece of the serial log; empty when there is none, or nothing new. INVALID_ARGUMENT for a position that is none. */
+  readSerialLog(vmId: string, from: SerialFrom, maxBytes: number): Promise<SerialPiece>;
+  /** Gives back the disk space of what no log keeps any more, where nobody rotates them. */
+  boundSerialLogs(): Promise<void>;
+}
+
+/**
+ * Where to read a serial log: at a position that a piece told (empty: the beginning of what is kept), or so many bytes before
+ * its end (Infinity: the beginning).
+ */
+export type SerialFrom = { readonly position: string } | { readonly lastBytes: number };
+
+export interface SerialPiece {
+  readonly data: Uint8Array;
+  /** Where it ends: good over rotations and restarts. Empty while there is no log. */
+  readonly position: string;
+  /** What lay between the position that was asked for and this data is not kept any more. */
+  readonly gap: boolean;
 }

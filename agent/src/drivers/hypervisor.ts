@@ -86,6 +86,8 @@ export type HypervisorEvent =
   | { readonly type: 'disconnected'; readonly why: string }
   | { readonly type: 'domain'; readonly uuid: string; readonly seen: DomainSeen | undefined };
 
+export type DisplayKind = 'vnc' | 'spice';
+
 export interface SilentDomain {
   readonly uuid: string;
   readonly silentMs: number;
@@ -146,6 +148,8 @@ export interface Hypervisor {
   silent?(): readonly SilentDomain[];
   /** The first serial port, both ways. One reader at a time; `force` takes it over. */
   openConsole(uuid: string, force: boolean): Promise<Duplex>;
+  /** One connection to a display, as viewers make it. BAD_STATE when the guest is off or has no such display. */
+  openDisplay(uuid: string, kind: DisplayKind): Promise<Duplex>;
   /** Calls `listener` for each event until the returned function is called; first with `connected` if it is already. */
   subscribe(listener: (e: HypervisorEvent) => void): () => void;
   close(): Promise<void>;

@@ -22,6 +22,8 @@ export const CAPABILITIES = [
   'domain.hardware',
   'host.hardware',
   'domain.live',
+  'console.resume',
+  'display',
 ] as const;
 
 export interface ReportDeps {

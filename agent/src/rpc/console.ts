@@ -1,55 +1,45 @@
 /** OpenConsole on the wire: the first message names the domain, then bytes go both ways until either side ends. */
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { ConsoleInput, ConsoleOutput, OpenConsole } from '@berth/proto/agent/v1/domain.ts';
-import { badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
-import type { Hypervisor } from '../drivers/hypervisor.ts';
-import { checkDomainRef, type Domains } from '../domain/domains.ts';
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import type { Consoles } from '../domain/consoles.ts';
+import type { SerialSession } from '../domain/serial-session.ts';
 import { write } from './guard.ts';
 
 type ConsoleCall = ServerDuplexStream<ConsoleInput, ConsoleOutput>;
 
+const MOST_SESSION_CHARS = 100;
+
 export const consoleHandler =
-  (d: { readonly domains: Domains; readonly hypervisor: Hypervisor }) =>
+  (consoles: Consoles) =>
   async (call: ConsoleCall, signal: AbortSignal): Promise<void> => {
-    const open = await firstMessage(call, signal);
-    const seen = await d.domains.need(checkDomainRef({ uuid: open.uuid, vmId: open.vmId }));
-    if (seen.power !== 'running' && seen.power !== 'paused')
-      throw badState(`vm ${seen.name} is ${seen.power}; it has a console only while it runs`);
-    const console = await d.hypervisor.openConsole(open.uuid, open.force);
-    call.on('data', (input: ConsoleInput) => {
-      if (input.message?.$case !== 'data' || console.write(input.message.value)) return;
-      call.pause();
-      console.once('drain', () => call.resume());
-    });
-    call.once('end', () => console.end());
-    call.resume();
-    const stop = (): void => void console.destroy();
-    signal.addEventListener('abort', stop, { once: true });
-    if (signal.aborted) stop();
+    const input = (call as AsyncIterable<ConsoleInput> & ConsoleCall).iterator({ destroyOnReturn: false });
+    const { uuid, vmId, force, session = '', from } = opening(await input.next());
+    const console = await consoles.attach({ uuid, vmId, force, session, from });
+    // whoever has no more to say is told the rest of what the guest answers
+    typeAll(input, console).then(
+      () => console.end(''),
+      () => console.close(),
+    );
     try {
-      for await (const data of console) await write(call, { data: data as Buffer }, signal);
-    } catch (e) {
-      if (!signal.aborted) throw e;
+      for await (const out of console.output(signal))
+        await write(call, { ...out, data: Buffer.from(out.data) }, signal);
     } finally {
-      signal.removeEventListener('abort', stop);
-      console.destroy();
+      consoles.detach(uuid, console);
     }
   };
 
-/** Takes one message and no more: what follows waits in the stream until the console is open. */
-async function firstMessage(call: ConsoleCall, signal: AbortSignal): Promise<OpenConsole> {
-  const first = await new Promise<ConsoleInput | undefined>((resolve) => {
-    const end = (): void => resolve(undefined);
-    call.once('end', end);
-    signal.addEventListener('abort', end, { once: true });
-    call.once('data', (input: ConsoleInput) => {
-      call.pause();
-      call.off('end', end);
-      signal.removeEventListener('abort', end);
-      resolve(input);
-    });
-  });
-  if (first?.message?.$case !== 'open')
-    throw invalidArgument('the first message must name the domain whose console to open');
-  return first.message.value;
+/** One message at a time, so that what the guest can't take yet waits in the caller's stream. */
+async function typeAll(input: AsyncIterator<ConsoleInput>, console: SerialSession): Promise<void> {
+  for (let next = await input.next(); next.done !== true; next = await input.next()) {
+    const { message } = next.value;
+    if (message?.$case === 'data') await console.type(message.value);
+  }
+}
+
+function opening(first: IteratorResult<ConsoleInput, unknown>): OpenConsole {
+  const message = first.done === true ? undefined : first.value.message;
+  if (message?.$case !== 'open') throw invalidArgument('the first message must name the domain whose console to open');
+  if ((message.value.session ?? '').length > MOST_SESSION_CHARS) throw invalidArgument('a session has a shorter id');
+  return message.value;
 }

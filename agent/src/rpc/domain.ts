@@ -4,7 +4,7 @@ import { partsFromWire } from '@berth/shared/hardware/domain.ts';
 import { checkId } from '../ids.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Disks } from '../drivers/disks.ts';
-import type { Hypervisor } from '../drivers/hypervisor.ts';
+import type { Consoles } from '../domain/consoles.ts';
 import { checkDomainRef, type DomainRef, type Domains } from '../domain/domains.ts';
 import { readSerialLog } from '../domain/serial-log.ts';
 import { checkDomainSpec, type DomainSpec } from '../domain/spec.ts';
@@ -19,7 +19,7 @@ import type { Guard } from './guard.ts';
 export interface DomainServiceDeps {
   readonly domains: Domains;
   readonly operations: Operations;
-  readonly hypervisor: Hypervisor;
+  readonly consoles: Consoles;
   readonly disks: Disks;
   readonly clock: Clock;
 }
@@ -43,10 +43,12 @@ export function domainService(guard: Guard, d: DomainServiceDeps): wire.DomainSe
       domains: (await d.domains.list()).map((s) => encodeDomain(domainReport(s))),
     })),
     readSerialLog: guard.serverStream('ReadSerialLog', async (q, send, signal) => {
-      const request = { vmId: checkId('vm', q.vmId), tailBytes: toNumber('the tail', q.tailBytes), follow: q.follow };
-      for await (const data of readSerialLog(d, request, signal)) await send({ data: Buffer.from(data) });
+      const { follow, from } = q;
+      const request = { vmId: checkId('vm', q.vmId), tailBytes: toNumber('the tail', q.tailBytes), follow, from };
+      for await (const piece of readSerialLog(d, request, signal))
+        await send({ ...piece, data: Buffer.from(piece.data) });
     }),
-    openConsole: guard.bidi('OpenConsole', consoleHandler(d)),
+    openConsole: guard.bidi('OpenConsole', consoleHandler(d.consoles)),
   };
 }
 

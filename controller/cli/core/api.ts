@@ -16,6 +16,7 @@ import { AlarmServiceClient } from '@berth/proto/v1/alarm.ts';
 import { AuditServiceClient } from '@berth/proto/v1/audit.ts';
 import { CertificateServiceClient } from '@berth/proto/v1/certificate.ts';
 import { ControllerServiceClient } from '@berth/proto/v1/controller.ts';
+import { DisplayServiceClient, type VmDisplayInput, type VmDisplayOutput } from '@berth/proto/v1/display.ts';
 import { EventServiceClient } from '@berth/proto/v1/event.ts';
 import { HostServiceClient } from '@berth/proto/v1/host.ts';
 import { ImageServiceClient, type UploadImageRequest, type UploadImageResponse } from '@berth/proto/v1/image.ts';
@@ -48,6 +49,7 @@ const DEADLINE_MS = 30_000;
 interface Clients {
   readonly hosts: HostServiceClient;
   readonly vms: VmServiceClient;
+  readonly displays: DisplayServiceClient;
   readonly images: ImageServiceClient;
   readonly jobs: JobServiceClient;
   readonly alarms: AlarmServiceClient;
@@ -79,6 +81,7 @@ export interface Api extends Clients {
     readonly done: Promise<UploadImageResponse>;
   };
   console(): ClientDuplexStream<VmConsoleInput, VmConsoleOutput>;
+  display(): ClientDuplexStream<VmDisplayInput, VmDisplayOutput>;
   translate(e: unknown): Error;
   close(): void;
 }
@@ -129,6 +132,7 @@ export function createApi(from: Endpoint, now: () => number): Api {
       return { sink, done };
     },
     console: () => clients.vms.openVmConsole(metadata()),
+    display: () => clients.displays.openVmDisplay(metadata()),
     translate,
     close: () => opened.forEach((c) => c.vms.close()),
   };
@@ -152,6 +156,11 @@ function connect({ controller, ca, client }: Endpoint): Clients {
   ): T =>
     new Service(controller, tls, {
       'grpc.max_receive_message_length': 64 * 2 ** 20,
+      // streams stay open for hours: find out that the other end is gone, and come back soon when it is there again
+      'grpc.keepalive_time_ms': 20_000,
+      'grpc.keepalive_timeout_ms': 10_000,
+      'grpc.initial_reconnect_backoff_ms': 250,
+      'grpc.max_reconnect_backoff_ms': 3_000,
       'grpc.ssl_target_name_override': 'berth-controller', // no address goes into the handshake: names are checked below
       ...channel,
     });
@@ -159,6 +168,7 @@ function connect({ controller, ca, client }: Endpoint): Clients {
   const shared = { channelOverride: vms.getChannel() };
   return {
     vms,
+    displays: make(DisplayServiceClient, shared),
     images: make(ImageServiceClient, shared),
     hosts: make(HostServiceClient, shared),
     jobs: make(JobServiceClient, shared),

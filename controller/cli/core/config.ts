@@ -4,7 +4,7 @@
  */
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { parseYaml } from '@berth/shared/yaml/parse.ts';
 import { stringify } from 'yaml';
 import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
@@ -69,6 +69,12 @@ export function configStore(wanted: string | undefined): ConfigStore {
 
 /** `BERTH_CONTEXT= berth …` is how shells take a variable away for one command. */
 const set = (variable: string): string | undefined => process.env[variable] || undefined;
+
+/** Folders that programs are looked for in. */
+export const searchPath = (): string[] => (set('PATH') ?? '').split(delimiter).filter(Boolean);
+
+/** Whether windows can be opened here. */
+export const hasDesktop = (): boolean => (set('DISPLAY') ?? set('WAYLAND_DISPLAY')) !== undefined;
 
 function read(path: string): Config {
   if (!existsSync(path)) return { contexts: {} };

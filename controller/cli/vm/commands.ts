@@ -5,6 +5,7 @@ import { vmClone } from './clone.ts';
 import { vmConsole } from './console.ts';
 import { vmCreate } from './create.ts';
 import { vmDelete } from './delete.ts';
+import { vmSpice, vmVnc } from './display.ts';
 import { vmLabel } from '../label/label.ts';
 import { vmNmi, vmSendKeys } from './keys.ts';
 import { vmList } from './list.ts';
@@ -12,6 +13,7 @@ import { vmLog } from './log.ts';
 import { vmReboot, vmReset, vmResume, vmSave, vmSuspend } from './power.ts';
 import { vmScreenshot } from './screenshot.ts';
 import { vmShow } from './show.ts';
+import { vmSsh } from './ssh.ts';
 import { vmStart } from './start.ts';
 import { vmStats } from './stats.ts';
 import { vmStop } from './stop.ts';
@@ -34,6 +36,9 @@ export const vmCommands: readonly Command[] = [
   vmDelete,
   vmLabel,
   vmConsole,
+  vmVnc,
+  vmSpice,
+  vmSsh,
   vmScreenshot,
   vmSendKeys,
   vmNmi,

@@ -1,55 +1,75 @@
 /** berth vm console: the guest's first serial port, both ways. Ctrl-] leaves. */
-import type { ReadStream } from 'node:tty';
 import { VmState } from '@berth/proto/v1/vm.ts';
+import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { newSecret } from '@berth/shared/runtime/random.ts';
 import { yes, type Command } from '../core/command.ts';
-import { note, type Context } from '../core/context.ts';
-import type { Api } from '../core/api.ts';
-
-const LEAVE = 0x1d;
+import { note, print, type Context } from '../core/context.ts';
+import { persist } from '../core/persist.ts';
+import { ConsoleSession } from './console-session.ts';
+import { checkSerial } from './serial-check.ts';
 
 export const vmConsole: Command = {
   noun: 'vm',
   verb: 'console',
   summary: "talk to the guest's serial console (Ctrl-] leaves)",
+  details:
+    'It comes back by itself when the agent, libvirt or the controller was away, and shows what was printed meanwhile.\n' +
+    'It ends when the VM stops, and goes on when its guest reboots.',
   args: [{ name: 'vm', description: 'the VM', required: true, kind: 'vm' }],
-  flags: [{ spec: '--force', description: 'take it over from whoever has it' }],
+  flags: [
+    { spec: '--force', description: 'take it over from whoever has it' },
+    { spec: '--wait', description: 'stay when the VM is stopped, and go on when it starts' },
+    {
+      spec: '--check',
+      description: 'only tell whether the guest has a login on its serial port, and how to give it one',
+    },
+  ],
   async run(ctx, [vm = ''], flags) {
+    if (yes(flags, 'check')) return print(ctx, await checkSerial(ctx, vm));
     const api = await ctx.api();
-    const { name, host, state } = await api.call(api.vms, (c) => c.getVm, { vm });
-    const how = ctx.stdin.isTTY ? 'Ctrl-] leaves. If nothing appears, press Enter.' : 'Ctrl-C leaves.';
-    if (state === VmState.RUNNING) note(ctx, `The console of ${name} on ${host}. ${how}`); // others are refused
-    await talk(ctx, api, { vm, force: yes(flags, 'force') });
+    const { id, name, host, state } = await api.call(api.vms, (c) => c.getVm, { vm });
+    const session = new ConsoleSession(ctx, api, { id, name, session: newSecret(), force: yes(flags, 'force') });
+    const wait = yes(flags, 'wait');
+    const leave = ctx.stdin.isTTY ? 'Ctrl-] leaves' : 'Ctrl-C leaves';
+    const hint = ctx.stdin.isTTY ? ' If nothing appears, press Enter.' : '';
+    if (state === VmState.RUNNING || wait) note(ctx, `The console of ${name} on ${host}. ${leave}.${hint}`); // others are refused
+    session.start();
+    try {
+      await stay(ctx, session, { what: name, leave, wait });
+    } finally {
+      session.stop();
+    }
   },
 };
 
-async function talk(ctx: Context, api: Api, open: { vm: string; force: boolean }): Promise<void> {
-  const stream = api.console();
-  const terminal = ctx.stdin.isTTY === true ? (ctx.stdin as unknown as ReadStream) : undefined;
-  let left = false;
-  const leave = () => {
-    left = true;
-    stream.cancel();
-  };
-  const typed = (d: Buffer) => {
-    const end = terminal ? d.indexOf(LEAVE) : -1;
-    if (end >= 0) leave();
-    else if (!left) stream.write({ message: { $case: 'data', value: d } });
-  };
-  const ended = () => stream.end();
-  stream.write({ message: { $case: 'open', value: open } });
-  terminal?.setRawMode(true);
-  ctx.stdin.on('data', typed).once('end', ended);
-  ctx.signal.addEventListener('abort', leave, { once: true });
+interface Stay {
+  readonly what: string;
+  readonly leave: string;
+  readonly wait: boolean;
+}
+
+const AGAIN_MS = 300;
+
+async function stay(ctx: Context, session: ConsoleSession, o: Stay): Promise<void> {
+  const off = () => note(ctx, `\n${o.what} is off. Waiting for it to start; ${o.leave}.`);
+  for (;;) {
+    await persist(ctx, { ...o, signal: session.left }, async (alive) => {
+      if (o.wait) await session.untilOn(off, alive);
+      await attempt(session, alive, o.wait);
+    });
+    if (session.left.aborted) return note(ctx, '');
+    if (!o.wait) return note(ctx, `\nThe console of ${o.what} ended${session.why ? `: ${session.why}` : ''}.`);
+    if (session.typedAll) return;
+    await ctx.clock.sleep(AGAIN_MS, session.left).catch(() => undefined);
+  }
+}
+
+/** A VM that was stopped while nobody could look: what it printed until then is shown all the same. */
+async function attempt(session: ConsoleSession, alive: () => void, wait: boolean): Promise<void> {
   try {
-    for await (const { data } of stream as AsyncIterable<{ data: Uint8Array }>) ctx.stdout.write(data);
-    note(ctx, `\nThe console of ${open.vm} ended.`);
+    await session.talk(alive);
   } catch (e) {
-    if (!left) throw api.translate(e);
-    note(ctx, '');
-  } finally {
-    terminal?.setRawMode(false);
-    ctx.stdin.off('data', typed).off('end', ended);
-    ctx.stdin.pause();
-    stream.cancel();
+    if (!isClusterError(e, 'BAD_STATE') || !(session.began || wait)) throw e;
+    await session.rest();
   }
 }

@@ -37,6 +37,10 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
 
   '/berth.v1.ControllerService/GetController': 'self',
 
+  // a screen is as good as a login
+  '/berth.v1.DisplayService/CreateDisplayTicket': ['operator', 'vm'],
+  '/berth.v1.DisplayService/OpenVmDisplay': ['operator', 'vm'],
+
   '/berth.v1.EnrollmentService/Enroll': 'anyone',
 
   '/berth.v1.EventService/ListEvents': ['viewer', 'visible'],

@@ -3,6 +3,7 @@ import { AlarmServiceService } from '@berth/proto/v1/alarm.ts';
 import { AuditServiceService } from '@berth/proto/v1/audit.ts';
 import { CertificateServiceService } from '@berth/proto/v1/certificate.ts';
 import { ControllerServiceService } from '@berth/proto/v1/controller.ts';
+import { DisplayServiceService } from '@berth/proto/v1/display.ts';
 import { EnrollmentServiceService } from '@berth/proto/v1/enrollment.ts';
 import { EventServiceService } from '@berth/proto/v1/event.ts';
 import { HostServiceService } from '@berth/proto/v1/host.ts';
@@ -17,6 +18,7 @@ import type { Adoption } from '../app/adoption.ts';
 import type { Audit } from '../app/audit.ts';
 import type { Certificates } from '../app/certificates.ts';
 import type { ClientCertificates } from '../app/client-certificates.ts';
+import type { Displays } from '../app/displays.ts';
 import type { Enrollment } from '../app/enrollment.ts';
 import type { Events } from '../app/events.ts';
 import type { HostsApp } from '../app/hosts.ts';
@@ -35,6 +37,7 @@ import { attended } from './attended.ts';
 import { auditHandlers } from './audit.ts';
 import { certificateHandlers } from './certificate.ts';
 import { controllerHandlers, type About } from './controller.ts';
+import { displayHandlers } from './display.ts';
 import { enrollmentHandlers } from './enrollment.ts';
 import { eventHandlers } from './event.ts';
 import { hostHandlers } from './host.ts';
@@ -56,6 +59,7 @@ export interface App {
   readonly hosts: HostsApp;
   readonly machines: Machines;
   readonly vms: Vms;
+  readonly displays: Displays;
   readonly images: Images;
   readonly jobs: JobsApp;
   readonly events: Events;
@@ -98,6 +102,7 @@ export function services(app: App): readonly PublicService[] {
     service(AuditServiceService, auditHandlers(app.audit)),
     service(CertificateServiceService, certificateHandlers(app.certificates, app.clients, app.trust)),
     service(ControllerServiceService, controllerHandlers(about)),
+    service(DisplayServiceService, displayHandlers(app.displays)),
     service(EnrollmentServiceService, enrollmentHandlers(app.enrollment, about.state.installationId)),
     service(EventServiceService, eventHandlers(app.events, scope)),
     service(HostServiceService, hostHandlers(app.hosts, app.machines, scope)),

@@ -8,6 +8,7 @@ import type { Adoption, FoundVm as Found } from '../app/adoption.ts';
 import type { CloneVm } from '../app/vm-request.ts';
 import type { VmView } from '../app/vm-view.ts';
 import type { VmAnswer, Vms } from '../app/vms.ts';
+import type { LogPiece } from '../hosts/agent-client.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import { relayConsole } from './console.ts';
 import { fromWire, toWire } from './numbers.ts';
@@ -53,8 +54,10 @@ export const vmHandlers = (vms: Vms, hosts: Hosts, scope: Scope, adoption: Adopt
   adoptVm: async (r, call) => toVm(await vms.get((await adoption.adoptVm(r, call.user)).id)),
   readVmLog: async function* (r, call) {
     const { vm, hostId } = vms.locate(r.vm, 'log');
-    const wanted = { vmId: vm.id, tailBytes: fromWire('tail_bytes', r.tailBytes), follow: r.follow };
-    for await (const data of hosts.agent(hostId).readSerialLog(wanted, call.signal)) yield { data: Buffer.from(data) };
+    const { follow, from } = r;
+    if (from !== undefined) vms.locate(r.vm, 'resume');
+    const wanted = { vmId: vm.id, tailBytes: fromWire('tail_bytes', r.tailBytes), follow, from };
+    for await (const piece of hosts.agent(hostId).readSerialLog(wanted, call.signal)) yield toPiece(piece);
   },
   readVmScreenshot: async function* (r, call) {
     const { vm, hostId } = vms.locate(r.vm, 'screenshot');
@@ -70,6 +73,8 @@ const sizesOf = (r: { memoryBytes: bigint; diskSizeBytes: bigint }) => ({
 });
 
 const toClone = (r: CloneVmRequest): CloneVm => ({ ...r, ...sizesOf(r) });
+
+const toPiece = ({ data, position, gap }: LogPiece) => ({ data: Buffer.from(data), position, gap });
 
 const toAnswer = (a: VmAnswer) => ({ vm: toVm(a.view), jobId: a.jobId ?? '' });
 

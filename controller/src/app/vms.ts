@@ -58,6 +58,9 @@ const LONGEST_STOP_MS = 24 * 3_600_000;
 const DIRECT = {
   console: 'console',
   log: 'serial-log',
+  resume: 'console.resume',
+  vnc: 'display',
+  spice: 'display',
   screenshot: 'domain.screenshot',
   nmi: 'domain.input',
   sendKeys: 'domain.input',
@@ -180,7 +183,7 @@ export class Vms {
   /** For what goes straight to its host: its capability is looked for, and all but the serial log need a guest that is on. */
   locate(nameOrId: string, use: keyof typeof DIRECT): { readonly vm: Vm; readonly hostId: HostId } {
     const view = this.#view(resolve('vm', this.deps.state.tables.vms, nameOrId));
-    if (use !== 'log') refuse(use, view);
+    if (use !== 'log' && use !== 'resume') refuse(use === 'vnc' || use === 'spice' ? 'display' : use, view);
     const { hostId } = view.vm;
     if (hostId === undefined) throw badState(`vm ${view.vm.name} is on no host yet`);
     const { facts } = this.deps.hosts.status(hostId);

@@ -8,6 +8,30 @@ import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import type { JobError } from '@berth/shared/model/job.ts';
 import type { MachineClient } from './machine-client.ts';
 
+/** Bytes are written to it, messages are read from it; with back-pressure both ways. */
+export interface MessageDuplex<T> extends Duplex {
+  [Symbol.asyncIterator](): NodeJS.AsyncIterator<T>;
+}
+
+export interface LogPiece {
+  readonly data: Uint8Array;
+  /** Where it ends; absent from older agents. */
+  readonly position?: string | undefined;
+  readonly gap?: boolean | undefined;
+}
+
+/** See ConsoleOutput of berth/agent/v1/domain.proto. */
+export interface ConsolePiece extends LogPiece {
+  readonly notice?: string | undefined;
+  readonly ended?: string | undefined;
+}
+
+export interface ConsoleWanted {
+  readonly force: boolean;
+  readonly session: string;
+  readonly from: string | undefined;
+}
+
 export interface OperationView {
   readonly id: string;
   readonly state: 'running' | 'succeeded' | 'failed' | 'cancelled';
@@ -99,11 +123,14 @@ export interface AgentClient {
    * pieces: capability `upload.zeros`.
    */
   upload(v: { uploadId: string; fileBytes: number; allocatedBytes: number }, data: Readable): Promise<number>;
+  /** @param v.from position of an earlier piece: capability `console.resume`; older agents begin as if it were absent. */
   readSerialLog(
-    v: { vmId: string; tailBytes: number; follow: boolean },
+    v: { vmId: string; tailBytes: number; follow: boolean; from: string | undefined },
     signal: AbortSignal,
-  ): AsyncIterable<Uint8Array>;
+  ): AsyncIterable<LogPiece>;
   /** PNG, in pieces. Capability `domain.screenshot`. */
   takeScreenshot(domain: DomainRef, signal: AbortSignal): AsyncIterable<Uint8Array>;
-  openConsole(domain: DomainRef & { force: boolean }): Duplex;
+  openConsole(domain: DomainRef & ConsoleWanted): MessageDuplex<ConsolePiece>;
+  /** One connection to a display. Capability `display`. */
+  openDisplay(domain: DomainRef & { kind: 'vnc' | 'spice' }): MessageDuplex<{ readonly data: Uint8Array }>;
 }

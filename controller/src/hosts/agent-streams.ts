@@ -1,16 +1,18 @@
-/** The calls to an agent that are streams of bytes: uploads, serial logs, consoles. With back-pressure; decides nothing. */
+/** The calls to an agent that are streams of bytes: uploads, serial logs, consoles, displays. With back-pressure; decides nothing. */
 import { Duplex, type Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import {
-  status as Status,
+  type ClientDuplexStream,
   type ClientReadableStream,
   type ClientWritableStream,
   type ServiceError,
 } from '@grpc/grpc-js';
-import { DomainServiceService as Domains, type ConsoleInput } from '@berth/proto/agent/v1/domain.ts';
+import { DisplayKind, DisplayServiceService as Displays } from '@berth/proto/agent/v1/display.ts';
+import { DomainServiceService as Domains } from '@berth/proto/agent/v1/domain.ts';
 import { ImageServiceService as Images, type UploadBegin, type UploadRequest } from '@berth/proto/agent/v1/image.ts';
 import { PowerServiceService as Power } from '@berth/proto/agent/v1/power.ts';
 import type { Piece } from '@berth/shared/disk/pieces.ts';
+import type { ConsolePiece, ConsoleWanted, LogPiece, MessageDuplex } from './agent-client.ts';
 import type { Connection } from './connection.ts';
 
 type Translate = (e: unknown) => Error;
@@ -62,28 +64,36 @@ async function feed(
 
 export const readLog = (
   connection: Connection,
-  request: { readonly vmId: string; readonly tailBytes: bigint; readonly follow: boolean },
+  request: {
+    readonly vmId: string;
+    readonly tailBytes: bigint;
+    readonly follow: boolean;
+    readonly from: string | undefined;
+  },
   signal: AbortSignal,
   translate: Translate,
-): AsyncIterable<Uint8Array> => dataOf(connection.serverStream(Domains.readSerialLog, request), signal, translate);
+): AsyncIterable<LogPiece> => messagesOf(connection.serverStream(Domains.readSerialLog, request), signal, translate);
 
-export const readScreenshot = (
+export async function* readScreenshot(
   connection: Connection,
   domain: { readonly uuid: string; readonly vmId: string },
   signal: AbortSignal,
   translate: Translate,
-): AsyncIterable<Uint8Array> => dataOf(connection.serverStream(Power.takeScreenshot, domain), signal, translate);
+): AsyncIterable<Uint8Array> {
+  const stream = connection.serverStream(Power.takeScreenshot, domain);
+  for await (const { data } of messagesOf(stream, signal, translate)) yield data;
+}
 
-async function* dataOf(
-  stream: ClientReadableStream<{ readonly data: Uint8Array }>,
+async function* messagesOf<T>(
+  stream: ClientReadableStream<T>,
   signal: AbortSignal,
   translate: Translate,
-): AsyncIterable<Uint8Array> {
+): AsyncIterable<T> {
   const stop = () => stream.cancel();
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();
   try {
-    for await (const message of stream) yield (message as { data: Uint8Array }).data;
+    for await (const message of stream) yield message as T;
   } catch (e) {
     if (!signal.aborted) throw translate(e);
   } finally {
@@ -94,13 +104,39 @@ async function* dataOf(
 
 export function openConsole(
   connection: Connection,
-  domain: { readonly uuid: string; readonly vmId: string; readonly force: boolean },
+  domain: { readonly uuid: string; readonly vmId: string } & ConsoleWanted,
   translate: Translate,
-): Duplex {
+): MessageDuplex<ConsolePiece> {
   const call = connection.bidi(Domains.openConsole);
-  const console = new Duplex({
+  return duplex(call, { message: { $case: 'open', value: domain } }, dataMessage, translate);
+}
+
+export function openDisplay(
+  connection: Connection,
+  domain: { readonly uuid: string; readonly vmId: string; readonly kind: 'vnc' | 'spice' },
+  translate: Translate,
+): MessageDuplex<{ readonly data: Uint8Array }> {
+  const kind = domain.kind === 'vnc' ? DisplayKind.VNC : DisplayKind.SPICE;
+  const call = connection.bidi(Displays.openDisplay);
+  return duplex(call, { message: { $case: 'open', value: { ...domain, kind } } }, dataMessage, translate);
+}
+
+const dataMessage = (value: Buffer) => ({ message: { $case: 'data' as const, value } });
+
+/** Messages that wait on their way to a caller who reads slowly; each is at most a few dozen KiB. */
+const MESSAGES_AHEAD = 4;
+
+function duplex<Q, R>(
+  call: ClientDuplexStream<Q, R>,
+  first: Q,
+  messageOf: (data: Buffer) => Q,
+  translate: Translate,
+): MessageDuplex<R> {
+  const stream = new Duplex({
+    readableObjectMode: true,
+    readableHighWaterMark: MESSAGES_AHEAD,
     read: () => call.resume(),
-    write: (chunk: Buffer, _, done) => writeTo(call, { message: { $case: 'data', value: chunk } }, done),
+    write: (chunk: Buffer, _, done) => writeTo(call, messageOf(chunk), done),
     final: (done) => {
       call.end();
       done();
@@ -110,15 +146,16 @@ export function openConsole(
       done(error);
     },
   });
-  call.on('data', (m: { data: Uint8Array }) => {
-    if (!console.push(m.data)) call.pause();
+  call.on('data', (m: R) => {
+    if (!stream.push(m)) call.pause();
   });
-  call.on('end', () => console.push(null));
+  call.on('end', () => stream.push(null));
+  // a call that we did not cancel was cut off with its connection
   call.on('error', (e: ServiceError) => {
-    if (!console.destroyed) console.destroy(e.code === Status.CANCELLED ? undefined : translate(e));
+    if (!stream.destroyed) stream.destroy(translate(e));
   });
-  call.write({ message: { $case: 'open', value: domain } } satisfies ConsoleInput);
-  return console;
+  call.write(first);
+  return stream as MessageDuplex<R>;
 }
 
 interface Sink<T> {

@@ -8,6 +8,8 @@ import type { Host, HostFacts } from '@berth/shared/model/host.ts';
 const WORDS = {
   'serial-log': "keep the guest's serial log",
   console: 'open a console',
+  'console.resume': 'go on in a serial log where it was left',
+  display: 'show the display of a vm',
   'domain.power': 'reboot, reset, suspend or resume a vm',
   'domain.save': 'save a vm to disk',
   'domain.input': 'send keys or an NMI to a vm',

@@ -1,5 +1,5 @@
 /** AgentClient over gRPC: encode, call with the deadline of its class, decode. No decisions. */
-import type { Duplex, Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import type { ServiceError } from '@grpc/grpc-js';
 import { AdoptionServiceService as Adoption } from '@berth/proto/agent/v1/adopt.ts';
 import { DomainServiceService as Domains } from '@berth/proto/agent/v1/domain.ts';
@@ -11,8 +11,18 @@ import { VolumeServiceService as Volumes } from '@berth/proto/agent/v1/volume.ts
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { domainToWire, type DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
-import type { AgentClient, DomainDescription, DomainRef, OperationView, SeedWanted } from './agent-client.ts';
-import { openConsole, readLog, readScreenshot, sendUpload } from './agent-streams.ts';
+import type {
+  AgentClient,
+  ConsolePiece,
+  ConsoleWanted,
+  DomainDescription,
+  DomainRef,
+  LogPiece,
+  MessageDuplex,
+  OperationView,
+  SeedWanted,
+} from './agent-client.ts';
+import { openConsole, openDisplay, readLog, readScreenshot, sendUpload } from './agent-streams.ts';
 import type { Connection, Method } from './connection.ts';
 import { toDescription, toOperation } from './decode.ts';
 import type { FenceSource } from './fence.ts';
@@ -169,17 +179,19 @@ export class GrpcAgentClient implements AgentClient {
     return sendUpload(this.connected(), begin, data, this.translate);
   }
   async *readSerialLog(
-    v: { vmId: string; tailBytes: number; follow: boolean },
+    v: { vmId: string; tailBytes: number; follow: boolean; from: string | undefined },
     signal: AbortSignal,
-  ): AsyncIterable<Uint8Array> {
+  ): AsyncIterable<LogPiece> {
     yield* readLog(this.connected(), { ...v, tailBytes: BigInt(v.tailBytes) }, signal, this.translate);
   }
   async *takeScreenshot({ uuid, vmId }: DomainRef, signal: AbortSignal): AsyncIterable<Uint8Array> {
     yield* readScreenshot(this.connected(), { uuid, vmId }, signal, this.translate);
   }
-  openConsole(domain: DomainRef & { force: boolean }): Duplex {
-    const { uuid, vmId, force } = domain;
-    return openConsole(this.connected(), { uuid, vmId, force }, this.translate);
+  openConsole({ uuid, vmId, force, session, from }: DomainRef & ConsoleWanted): MessageDuplex<ConsolePiece> {
+    return openConsole(this.connected(), { uuid, vmId, force, session, from }, this.translate);
+  }
+  openDisplay({ uuid, vmId, kind }: DomainRef & { kind: 'vnc' | 'spice' }): MessageDuplex<{ data: Uint8Array }> {
+    return openDisplay(this.connected(), { uuid, vmId, kind }, this.translate);
   }
 
   private connected(): Connection {

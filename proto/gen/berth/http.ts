@@ -19,6 +19,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/certificates:issue', kind: 'json', rpc: '/berth.v1.CertificateService/IssueCertificate' },
   { verb: 'GET', path: '/v1/trust', kind: 'json', rpc: '/berth.v1.CertificateService/GetTrust' },
   { verb: 'GET', path: '/v1/controller', kind: 'json', rpc: '/berth.v1.ControllerService/GetController' },
+  { verb: 'POST', path: '/v1/displays/displayTickets', kind: 'json', rpc: '/berth.v1.DisplayService/CreateDisplayTicket' },
   { verb: 'GET', path: '/v1/events', kind: 'json', rpc: '/berth.v1.EventService/ListEvents' },
   { verb: 'GET', path: '/v1/events:watch', kind: 'events', rpc: '/berth.v1.EventService/WatchEvents' },
   { verb: 'POST', path: '/v1/hosts', kind: 'json', rpc: '/berth.v1.HostService/CreateHost' },
@@ -78,7 +79,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'DELETE', path: '/v1/vms/{vm}', kind: 'json', rpc: '/berth.v1.VmService/DeleteVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:adopt', kind: 'json', rpc: '/berth.v1.VmService/AdoptVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:label', kind: 'json', rpc: '/berth.v1.VmService/LabelVm' },
-  { verb: 'GET', path: '/v1/vms/{vm}/log', kind: 'bytes', rpc: '/berth.v1.VmService/ReadVmLog' },
+  { verb: 'GET', path: '/v1/vms/{vm}/log', kind: 'events', rpc: '/berth.v1.VmService/ReadVmLog' },
   { verb: 'GET', path: '/v1/vms/{vm}/screenshot', kind: 'bytes', rpc: '/berth.v1.VmService/ReadVmScreenshot' },
 ];
 
@@ -87,4 +88,5 @@ export const GRPC_ONLY: Readonly<Record<string, string>> = {
   '/berth.v1.EnrollmentService/Enroll': "agents enrol by gRPC; nothing but health answers here without a token",
   '/berth.v1.UserService/Login': "callers of JSON bring a token: berth token create",
   '/berth.v1.VmService/OpenVmConsole': "a console is a stream both ways, which HTTP/1.1 has not",
+  '/berth.v1.DisplayService/OpenVmDisplay': "a display is a stream both ways, which HTTP/1.1 has not",
 };

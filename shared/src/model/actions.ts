@@ -15,7 +15,8 @@ export type VmAction =
   | 'screenshot'
   | 'delete'
   | 'forceDelete'
-  | 'console';
+  | 'console'
+  | 'display';
 
 export const VM_ACTIONS = {
   // missing: its domain is made again, from its disks
@@ -33,6 +34,7 @@ export const VM_ACTIONS = {
   delete: ['stopped', 'saved', 'crashed', 'missing'],
   forceDelete: ['stopped', 'saved', 'crashed', 'missing', 'running', 'paused', 'starting', 'stopping', 'unknown'],
   console: ['running', 'paused', 'starting', 'stopping'],
+  display: ['running', 'paused', 'starting', 'stopping'],
 } as const satisfies Record<VmAction, readonly VmState[]>;
 
 export const can = (action: VmAction, state: VmState): boolean =>
@@ -79,6 +81,7 @@ const ADVICE: Readonly<Record<VmAction, Partial<Record<VmState, string>>>> = {
   sendKeys: { ...OFF, starting: UP_FIRST, paused: RESUME },
   screenshot: OFF,
   console: { stopped: START, saved: START, crashed: START },
+  display: OFF,
 };
 
 /** Undefined when allowed; otherwise one line for people. */

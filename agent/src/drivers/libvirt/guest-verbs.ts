@@ -2,14 +2,15 @@
  * What is done to a guest that runs: reboot, reset, suspend, resume, keys, a picture. Each asks QEMU, so each has a short deadline: a QEMU
  * that is frozen never answers. Defining, starting and ending domains is domain-verbs.ts's.
  */
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { badState, chain, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
-import type { DomainPower } from '../hypervisor.ts';
+import type { DisplayKind, DomainPower } from '../hypervisor.ts';
 import type { DomainCache } from './domain-cache.ts';
 import type { Connection } from './connection.ts';
 import { CODE, hasCode, isDeadline } from './errors.ts';
+import { openDisplay } from './display.ts';
 import { beforeDeadline, type Pool } from './pool.ts';
 import { openStream } from './stream.ts';
 import { powerOf } from './power.ts';
@@ -124,6 +125,14 @@ export class GuestVerbs {
       if (!hasCode(e, CODE.operationInvalid) || (await this.#power(dom)) === 'stopped') throw e;
       throw badState(`vm ${dom.name} has no screen; one that ran before Berth gave it one gets it at its next start`);
     }
+  }
+
+  async openDisplay(uuid: string, kind: DisplayKind): Promise<Duplex> {
+    const dom = this.#ref(uuid);
+    const { quick, clock } = this.opts;
+    const { xml } = await quick.call(PROC.getXml, { dom, flags: 0 }, `show domain ${dom.name}`, READ_DEADLINE_MS);
+    if ((await this.#power(dom)) === 'stopped') throw badState(`vm ${dom.name} is stopped: it shows nothing`);
+    return openDisplay(dom.name, xml, kind, clock);
   }
 
   #ref(uuid: string): DomainRef {

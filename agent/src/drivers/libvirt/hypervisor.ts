@@ -9,6 +9,7 @@ import { chain } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
 import type {
+  DisplayKind,
   DomainSeen,
   DomainStats,
   Hypervisor,
@@ -208,6 +209,11 @@ class LibvirtHypervisor implements Hypervisor {
   async openConsole(uuid: string, force: boolean): Promise<Duplex> {
     await this.#link.ready(`open the console of domain ${uuid}`);
     return this.#verbs.openConsole(uuid, force);
+  }
+
+  async openDisplay(uuid: string, kind: DisplayKind): Promise<Duplex> {
+    await this.#link.ready(`open the display of domain ${uuid}`);
+    return this.#guests.openDisplay(uuid, kind);
   }
 
   subscribe(listener: (e: HypervisorEvent) => void): () => void {

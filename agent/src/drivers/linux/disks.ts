@@ -12,6 +12,7 @@ import { createImageStore } from './disks/images.ts';
 import { importImage, type ImportParts } from './disks/import.ts';
 import { createPool, type Pool } from './disks/pool.ts';
 import { ensureSeed } from './disks/seeds.ts';
+import { boundSerialLogs } from './disks/serial-bound.ts';
 import { readSerialLog, removeSerialLog } from './disks/serial-logs.ts';
 import { createImageServers, type ImageServers } from './disks/serve.ts';
 import { listSidecars } from './disks/sidecars.ts';
@@ -34,6 +35,7 @@ export interface LinuxDisksOptions {
 interface Parts extends ImportParts {
   readonly servers: ImageServers;
   readonly fetcher: Fetcher;
+  readonly log: Log;
 }
 
 /** Sweeps up after a crash and takes over running helpers; every call waits for that. One process per data directory. */
@@ -77,7 +79,8 @@ export function createDisks(options: LinuxDisksOptions): Disks {
     imagePath: (digest) => pool.imagePath(digest),
     serialLogPath: (vmId) => pool.serialLogPath(vmId),
     removeSerialLog: ready((vmId) => removeSerialLog(pool, vmId)),
-    readSerialLog: ready((vmId, offset, maxBytes) => readSerialLog(pool, vmId, offset, maxBytes)),
+    readSerialLog: ready((vmId, from, maxBytes) => readSerialLog(pool, vmId, from, maxBytes)),
+    boundSerialLogs: ready(() => boundSerialLogs(parts)),
   };
 }
 
@@ -89,7 +92,7 @@ function assemble({ dataDir, unprivilegedUser, clock, log }: LinuxDisksOptions):
   const helpers = createHelpers({ exec, pool, clock });
   const servers = createImageServers({ pool, helpers, images, clock, log });
   const fetcher = createFetcher({ pool, exec, helpers, images, digests, clock, log });
-  return { pool, exec, images, digests, servers, fetcher, uploads: createUploads(pool) };
+  return { pool, exec, images, digests, servers, fetcher, log, uploads: createUploads(pool) };
 }
 
 async function open(parts: { pool: Pool; exec: Exec; servers: ImageServers }, clock: Clock): Promise<void> {

@@ -9,6 +9,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { SimHost } from '@berth/shared/sim/sim-host.ts';
 import type { Disks, ImportedImage, LongWork, UploadSink } from '../disks.ts';
 import { fetchSimImage, SimImageServers } from './sim-transfer.ts';
+import { readSimSerialLog } from './sim-serial.ts';
 import { checkFileName, ensureSeed, ensureVolume, listVolumes, removeImage } from './sim-volumes.ts';
 
 /** A simulated host holds uploads in memory. */
@@ -52,10 +53,8 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): Disks 
     imagePath: (digest) => `/var/lib/berth/images/${digest.slice('sha256:'.length)}.qcow2`,
     serialLogPath,
     removeSerialLog: async (vmId) => void host.serialLogs.delete(serialLogPath(vmId)),
-    readSerialLog: async (vmId, offset, maxBytes) => {
-      const all = Buffer.from(host.serialLogs.get(serialLogPath(vmId)) ?? '');
-      return { data: all.subarray(offset, offset + maxBytes), sizeBytes: all.length };
-    },
+    readSerialLog: async (vmId, from, maxBytes) => readSimSerialLog(host, serialLogPath(vmId), from, maxBytes),
+    boundSerialLogs: async () => undefined,
     close: () => servers.close(),
   };
 }

@@ -2,6 +2,8 @@
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { SimDomain, SimHost } from '@berth/shared/sim/sim-host.ts';
 import type { DomainSeen, DomainStats, Hypervisor, HypervisorEvent, HypervisorInfo } from '../hypervisor.ts';
+import { appendSimSerialLog } from './sim-serial.ts';
+import { openSimDisplay } from './sim-display.ts';
 import { simScreenshot } from './sim-screen.ts';
 import { createSimConsoles } from './sim-consoles.ts';
 import { identityOf, metadataOf, serialLogOf, sizesOf } from './sim-domain-xml.ts';
@@ -17,7 +19,7 @@ const INFO: HypervisorInfo = {
 
 export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
   const listeners = new Set<(e: HypervisorEvent) => void>();
-  const consoles = createSimConsoles(host);
+  const consoles = createSimConsoles(host, clock);
   const forget = host.onDomain((uuid) => {
     const d = host.domains.get(uuid);
     for (const l of listeners) l({ type: 'domain', uuid, seen: d && seen(d) });
@@ -60,6 +62,7 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
         .filter((d) => d.power === 'running')
         .map((d) => statsOf(d, clock)),
     openConsole: async (uuid, force) => consoles.open(uuid, force),
+    openDisplay: async (uuid, kind) => openSimDisplay(host, host.get(uuid), kind),
     subscribe(listener) {
       listeners.add(listener);
       listener({ type: 'connected' });
@@ -97,7 +100,7 @@ function boot(host: SimHost, clock: Clock, uuid: string): void {
     const name = /local-hostname: *"?([^"\n]+)"?/.exec(seed['meta-data'] ?? '')?.[1] ?? '(none)';
     const address = /(\d+\.\d+\.\d+\.\d+)\/\d+/.exec(seed['network-config'] ?? '')?.[1] ?? '-';
     const line = `berth-guest: ${name} ${address} up ${(host.options.bootMs / 1000).toFixed(1)} s\r\n`;
-    host.serialLogs.set(log, (host.serialLogs.get(log) ?? '') + line);
+    appendSimSerialLog(host, log, line);
   });
 }
 

@@ -295,10 +295,18 @@ export interface ReadVmLogRequest {
   /** Only the last so many bytes; 0: from the start of what is kept. */
   tailBytes: bigint;
   follow: boolean;
+  /** A `position` of before: what came after it, whatever `tail_bytes` says. Empty: from the start of what is kept. */
+  from?: string | undefined;
 }
 
 export interface ReadVmLogResponse {
   data: Buffer;
+  /** Where in the log this data ends: good over rotation and restarts. Empty while there is no log, and from older agents. */
+  position?:
+    | string
+    | undefined;
+  /** Something before this data is not kept any more. */
+  gap?: boolean | undefined;
 }
 
 export interface VmConsoleInput {
@@ -309,10 +317,30 @@ export interface OpenConsole {
   vm: string;
   /** Take the console over from whoever has it. */
   force: boolean;
+  /** Of the caller's making, the same when it comes back: it takes the console over from itself. Empty: none. */
+  session?:
+    | string
+    | undefined;
+  /** A `position` of before: begins with what was printed since. Absent: begins with what is printed from now on. */
+  from?: string | undefined;
 }
 
 export interface VmConsoleOutput {
   data: Buffer;
+  /** Where this data ends: to come back to after a lost connection. Empty from older agents, and when nothing is kept. */
+  position?:
+    | string
+    | undefined;
+  /** Something before this data is not kept any more. */
+  gap?:
+    | boolean
+    | undefined;
+  /** A line for the person, no part of what the guest printed. */
+  notice?:
+    | string
+    | undefined;
+  /** With the last message: why it is over, when the guest is why. */
+  ended?: string | undefined;
 }
 
 function createBaseVm(): Vm {
@@ -3077,7 +3105,7 @@ export const DeleteVmRequest: MessageFns<DeleteVmRequest> = {
 };
 
 function createBaseReadVmLogRequest(): ReadVmLogRequest {
-  return { vm: "", tailBytes: 0n, follow: false };
+  return { vm: "", tailBytes: 0n, follow: false, from: undefined };
 }
 
 export const ReadVmLogRequest: MessageFns<ReadVmLogRequest> = {
@@ -3093,6 +3121,9 @@ export const ReadVmLogRequest: MessageFns<ReadVmLogRequest> = {
     }
     if (message.follow !== false) {
       writer.uint32(24).bool(message.follow);
+    }
+    if (message.from !== undefined) {
+      writer.uint32(34).string(message.from);
     }
     return writer;
   },
@@ -3134,6 +3165,14 @@ export const ReadVmLogRequest: MessageFns<ReadVmLogRequest> = {
             message.follow = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3154,18 +3193,25 @@ export const ReadVmLogRequest: MessageFns<ReadVmLogRequest> = {
     message.vm = object.vm ?? "";
     message.tailBytes = (object.tailBytes !== undefined && object.tailBytes !== null) ? BigInt(object.tailBytes) : 0n;
     message.follow = object.follow ?? false;
+    message.from = object.from ?? undefined;
     return message;
   },
 };
 
 function createBaseReadVmLogResponse(): ReadVmLogResponse {
-  return { data: Buffer.alloc(0) };
+  return { data: Buffer.alloc(0), position: undefined, gap: undefined };
 }
 
 export const ReadVmLogResponse: MessageFns<ReadVmLogResponse> = {
   encode(message: ReadVmLogResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.data.length !== 0) {
       writer.uint32(10).bytes(message.data);
+    }
+    if (message.position !== undefined) {
+      writer.uint32(18).string(message.position);
+    }
+    if (message.gap !== undefined) {
+      writer.uint32(24).bool(message.gap);
     }
     return writer;
   },
@@ -3191,6 +3237,22 @@ export const ReadVmLogResponse: MessageFns<ReadVmLogResponse> = {
             message.data = Buffer.from(reader.bytes());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.position = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.gap = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3209,6 +3271,8 @@ export const ReadVmLogResponse: MessageFns<ReadVmLogResponse> = {
   fromPartial(object: DeepPartial<ReadVmLogResponse>): ReadVmLogResponse {
     const message = createBaseReadVmLogResponse();
     message.data = object.data ?? Buffer.alloc(0);
+    message.position = object.position ?? undefined;
+    message.gap = object.gap ?? undefined;
     return message;
   },
 };
@@ -3295,7 +3359,7 @@ export const VmConsoleInput: MessageFns<VmConsoleInput> = {
 };
 
 function createBaseOpenConsole(): OpenConsole {
-  return { vm: "", force: false };
+  return { vm: "", force: false, session: undefined, from: undefined };
 }
 
 export const OpenConsole: MessageFns<OpenConsole> = {
@@ -3305,6 +3369,12 @@ export const OpenConsole: MessageFns<OpenConsole> = {
     }
     if (message.force !== false) {
       writer.uint32(16).bool(message.force);
+    }
+    if (message.session !== undefined) {
+      writer.uint32(26).string(message.session);
+    }
+    if (message.from !== undefined) {
+      writer.uint32(34).string(message.from);
     }
     return writer;
   },
@@ -3338,6 +3408,22 @@ export const OpenConsole: MessageFns<OpenConsole> = {
             message.force = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3357,18 +3443,32 @@ export const OpenConsole: MessageFns<OpenConsole> = {
     const message = createBaseOpenConsole();
     message.vm = object.vm ?? "";
     message.force = object.force ?? false;
+    message.session = object.session ?? undefined;
+    message.from = object.from ?? undefined;
     return message;
   },
 };
 
 function createBaseVmConsoleOutput(): VmConsoleOutput {
-  return { data: Buffer.alloc(0) };
+  return { data: Buffer.alloc(0), position: undefined, gap: undefined, notice: undefined, ended: undefined };
 }
 
 export const VmConsoleOutput: MessageFns<VmConsoleOutput> = {
   encode(message: VmConsoleOutput, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.data.length !== 0) {
       writer.uint32(10).bytes(message.data);
+    }
+    if (message.position !== undefined) {
+      writer.uint32(18).string(message.position);
+    }
+    if (message.gap !== undefined) {
+      writer.uint32(24).bool(message.gap);
+    }
+    if (message.notice !== undefined) {
+      writer.uint32(34).string(message.notice);
+    }
+    if (message.ended !== undefined) {
+      writer.uint32(42).string(message.ended);
     }
     return writer;
   },
@@ -3394,6 +3494,38 @@ export const VmConsoleOutput: MessageFns<VmConsoleOutput> = {
             message.data = Buffer.from(reader.bytes());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.position = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.gap = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.notice = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.ended = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3412,6 +3544,10 @@ export const VmConsoleOutput: MessageFns<VmConsoleOutput> = {
   fromPartial(object: DeepPartial<VmConsoleOutput>): VmConsoleOutput {
     const message = createBaseVmConsoleOutput();
     message.data = object.data ?? Buffer.alloc(0);
+    message.position = object.position ?? undefined;
+    message.gap = object.gap ?? undefined;
+    message.notice = object.notice ?? undefined;
+    message.ended = object.ended ?? undefined;
     return message;
   },
 };

@@ -116,10 +116,21 @@ export interface ReadSerialLogRequest {
   vmId: string;
   tailBytes: bigint;
   follow: boolean;
+  /** A `position` of before: what came after it, whatever `tail_bytes` says. Empty: from the beginning of what is kept. */
+  from?: string | undefined;
 }
 
 export interface ReadSerialLogResponse {
   data: Buffer;
+  /**
+   * Where in the log this data ends. It stays good when the log is rotated and when the agent restarts. The first message may
+   * bring it without data. Empty while there is no log.
+   */
+  position?:
+    | string
+    | undefined;
+  /** Something before this data is not kept any more: more was printed than the host keeps. */
+  gap?: boolean | undefined;
 }
 
 export interface ConsoleInput {
@@ -130,10 +141,34 @@ export interface OpenConsole {
   uuid: string;
   vmId: string;
   force: boolean;
+  /** Of the caller's making: whoever comes with the same one takes the console over from itself. Empty: none. */
+  session?:
+    | string
+    | undefined;
+  /** A `position` of before: begins with what was printed since. Absent: begins with what is printed from now on. */
+  from?: string | undefined;
 }
 
+/**
+ * What a guest prints is read from its serial log, so nothing is lost or said twice over any restart; its serial port itself
+ * carries what is typed. Capability: `console.resume`.
+ */
 export interface ConsoleOutput {
   data: Buffer;
+  /** Where in the serial log this data ends. Empty when it is not kept there. */
+  position?:
+    | string
+    | undefined;
+  /** Something before this data is not kept any more. */
+  gap?:
+    | boolean
+    | undefined;
+  /** A line for the person, no part of what the guest printed. */
+  notice?:
+    | string
+    | undefined;
+  /** With the last message: why it is over, when the guest is why. */
+  ended?: string | undefined;
 }
 
 function createBaseDomainSpec(): DomainSpec {
@@ -983,7 +1018,7 @@ export const ListDomainsResponse: MessageFns<ListDomainsResponse> = {
 };
 
 function createBaseReadSerialLogRequest(): ReadSerialLogRequest {
-  return { vmId: "", tailBytes: 0n, follow: false };
+  return { vmId: "", tailBytes: 0n, follow: false, from: undefined };
 }
 
 export const ReadSerialLogRequest: MessageFns<ReadSerialLogRequest> = {
@@ -999,6 +1034,9 @@ export const ReadSerialLogRequest: MessageFns<ReadSerialLogRequest> = {
     }
     if (message.follow !== false) {
       writer.uint32(24).bool(message.follow);
+    }
+    if (message.from !== undefined) {
+      writer.uint32(34).string(message.from);
     }
     return writer;
   },
@@ -1040,6 +1078,14 @@ export const ReadSerialLogRequest: MessageFns<ReadSerialLogRequest> = {
             message.follow = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1060,18 +1106,25 @@ export const ReadSerialLogRequest: MessageFns<ReadSerialLogRequest> = {
     message.vmId = object.vmId ?? "";
     message.tailBytes = (object.tailBytes !== undefined && object.tailBytes !== null) ? BigInt(object.tailBytes) : 0n;
     message.follow = object.follow ?? false;
+    message.from = object.from ?? undefined;
     return message;
   },
 };
 
 function createBaseReadSerialLogResponse(): ReadSerialLogResponse {
-  return { data: Buffer.alloc(0) };
+  return { data: Buffer.alloc(0), position: undefined, gap: undefined };
 }
 
 export const ReadSerialLogResponse: MessageFns<ReadSerialLogResponse> = {
   encode(message: ReadSerialLogResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.data.length !== 0) {
       writer.uint32(10).bytes(message.data);
+    }
+    if (message.position !== undefined) {
+      writer.uint32(18).string(message.position);
+    }
+    if (message.gap !== undefined) {
+      writer.uint32(24).bool(message.gap);
     }
     return writer;
   },
@@ -1097,6 +1150,22 @@ export const ReadSerialLogResponse: MessageFns<ReadSerialLogResponse> = {
             message.data = Buffer.from(reader.bytes());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.position = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.gap = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1115,6 +1184,8 @@ export const ReadSerialLogResponse: MessageFns<ReadSerialLogResponse> = {
   fromPartial(object: DeepPartial<ReadSerialLogResponse>): ReadSerialLogResponse {
     const message = createBaseReadSerialLogResponse();
     message.data = object.data ?? Buffer.alloc(0);
+    message.position = object.position ?? undefined;
+    message.gap = object.gap ?? undefined;
     return message;
   },
 };
@@ -1201,7 +1272,7 @@ export const ConsoleInput: MessageFns<ConsoleInput> = {
 };
 
 function createBaseOpenConsole(): OpenConsole {
-  return { uuid: "", vmId: "", force: false };
+  return { uuid: "", vmId: "", force: false, session: undefined, from: undefined };
 }
 
 export const OpenConsole: MessageFns<OpenConsole> = {
@@ -1214,6 +1285,12 @@ export const OpenConsole: MessageFns<OpenConsole> = {
     }
     if (message.force !== false) {
       writer.uint32(24).bool(message.force);
+    }
+    if (message.session !== undefined) {
+      writer.uint32(34).string(message.session);
+    }
+    if (message.from !== undefined) {
+      writer.uint32(42).string(message.from);
     }
     return writer;
   },
@@ -1255,6 +1332,22 @@ export const OpenConsole: MessageFns<OpenConsole> = {
             message.force = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1275,18 +1368,32 @@ export const OpenConsole: MessageFns<OpenConsole> = {
     message.uuid = object.uuid ?? "";
     message.vmId = object.vmId ?? "";
     message.force = object.force ?? false;
+    message.session = object.session ?? undefined;
+    message.from = object.from ?? undefined;
     return message;
   },
 };
 
 function createBaseConsoleOutput(): ConsoleOutput {
-  return { data: Buffer.alloc(0) };
+  return { data: Buffer.alloc(0), position: undefined, gap: undefined, notice: undefined, ended: undefined };
 }
 
 export const ConsoleOutput: MessageFns<ConsoleOutput> = {
   encode(message: ConsoleOutput, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.data.length !== 0) {
       writer.uint32(10).bytes(message.data);
+    }
+    if (message.position !== undefined) {
+      writer.uint32(18).string(message.position);
+    }
+    if (message.gap !== undefined) {
+      writer.uint32(24).bool(message.gap);
+    }
+    if (message.notice !== undefined) {
+      writer.uint32(34).string(message.notice);
+    }
+    if (message.ended !== undefined) {
+      writer.uint32(42).string(message.ended);
     }
     return writer;
   },
@@ -1312,6 +1419,38 @@ export const ConsoleOutput: MessageFns<ConsoleOutput> = {
             message.data = Buffer.from(reader.bytes());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.position = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.gap = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.notice = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.ended = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1330,6 +1469,10 @@ export const ConsoleOutput: MessageFns<ConsoleOutput> = {
   fromPartial(object: DeepPartial<ConsoleOutput>): ConsoleOutput {
     const message = createBaseConsoleOutput();
     message.data = object.data ?? Buffer.alloc(0);
+    message.position = object.position ?? undefined;
+    message.gap = object.gap ?? undefined;
+    message.notice = object.notice ?? undefined;
+    message.ended = object.ended ?? undefined;
     return message;
   },
 };
