@@ -38,11 +38,11 @@ export function httpOf(service, method) {
   return { verb, path, kind };
 }
 
-/** json: one answer. events: answers as they come. bytes: a file. upload: a file from the caller. */
+/** json: one answer. events: answers as they come. bytes: a file (what is said of it beside `data` is for gRPC). upload: a file from the caller. */
 function kindOf(method) {
-  const onlyData = (message) => message.fields.length === 1 && message.fields[0].localName === 'data';
+  const isFile = (message) => message.fields[0]?.localName === 'data';
   if (method.methodKind === 'unary') return 'json';
-  if (method.methodKind === 'server_streaming') return onlyData(method.output) ? 'bytes' : 'events';
+  if (method.methodKind === 'server_streaming') return isFile(method.output) ? 'bytes' : 'events';
   return method.methodKind === 'client_streaming' ? 'upload' : undefined;
 }
 

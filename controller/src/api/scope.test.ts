@@ -91,7 +91,7 @@ function ask(client: Client, method: Method, token: string): Promise<{ code: num
       const call = client.makeBidiStreamRequest(path, write, read, metadata);
       call.on('data', (d) => answers.push(d)).on('error', () => undefined);
       call.on('status', (s) => done(s.code));
-      call.write({ message: { $case: 'open', value: { vm: 'hidden-vm', force: false } } });
+      call.write({ message: { $case: 'open', value: { vm: 'hidden-vm', force: false, kind: 1, ticket: 'x' } } });
     } else if (method.requestStream) {
       const call = client.makeClientStreamRequest(path, write, read, metadata, single);
       call

@@ -79,7 +79,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'DELETE', path: '/v1/vms/{vm}', kind: 'json', rpc: '/berth.v1.VmService/DeleteVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:adopt', kind: 'json', rpc: '/berth.v1.VmService/AdoptVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:label', kind: 'json', rpc: '/berth.v1.VmService/LabelVm' },
-  { verb: 'GET', path: '/v1/vms/{vm}/log', kind: 'events', rpc: '/berth.v1.VmService/ReadVmLog' },
+  { verb: 'GET', path: '/v1/vms/{vm}/log', kind: 'bytes', rpc: '/berth.v1.VmService/ReadVmLog' },
   { verb: 'GET', path: '/v1/vms/{vm}/screenshot', kind: 'bytes', rpc: '/berth.v1.VmService/ReadVmScreenshot' },
 ];
 
