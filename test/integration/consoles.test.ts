@@ -1,5 +1,5 @@
 /** Serial consoles with real processes: what a guest prints while a controller dies and comes back, and how a console ends. */
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -125,6 +125,30 @@ it('tells whether a guest talks on its serial port, and what to change where it 
   await c.ok('vm', 'create', 'new', '--disk', '1MiB', '--memory', '64MiB');
   const never = await c.ok('vm', 'console', '--check', 'new');
   expect(never).toMatch(/new has never printed anything.*\n.*console=ttyS0.*\n.*serial-getty@ttyS0/);
+});
+
+it('runs ssh as it is asked for, to the address that is known, and ends as it does', async () => {
+  const bin = join(c.dir, 'bin');
+  mkdirSync(bin);
+  writeFileSync(join(bin, 'ssh'), '#!/bin/sh\necho "ssh $*"\nexit 7\n', { mode: 0o755 });
+  const env = { PATH: `${bin}:/usr/bin:/bin` };
+  await c.ok('vm', 'clone', 'base', 'far', '--ip', '10.77.0.9/24', '--memory', '64MiB', '--start');
+  const r = await c.berthWith({ env }, 'vm', 'ssh', 'far', '-l', 'me', '--via', 'h1', '--', 'ls', '-l', 'x', 'x');
+  expect([r.code, r.out]).toEqual([
+    7,
+    expect.stringMatching(
+      /^ssh -o HostKeyAlias=vm-\w+ -o CheckHostIP=no -l me -J 127\.0\.0\.1 -- 10\.77\.0\.9 ls -l x x$/,
+    ),
+  ]);
+  expect(await c.berthWith({ env }, 'vm', 'ssh', 'web')).toMatchObject({
+    code: 3,
+    err: expect.stringMatching(/no address of vm web is known.*berth vm console web$/),
+  });
+  await c.ok('vm', 'stop', 'far', '--force');
+  expect(await c.berthWith({ env }, 'vm', 'ssh', 'far')).toMatchObject({
+    code: 4,
+    err: 'berth: vm far is stopped. Start it first (berth vm start far).',
+  });
 });
 
 it.each(['SIGTERM', 'SIGHUP', 'SIGINT'] as const)('leaves the terminal as it was after %s', async (signal) => {

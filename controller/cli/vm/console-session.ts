@@ -17,6 +17,7 @@ const MOST_WAITING_BYTES = 1024;
 /** A guest that answers Enter does so in less. */
 const SILENT_MS = 5_000;
 const LOOK_MS = 500;
+const SILENT_AGENT_MS = 1_000;
 const GAP = '\n[some output is lost: the guest printed more than its host keeps]';
 
 export interface ConsoleWanted {
@@ -81,21 +82,22 @@ export class ConsoleSession {
     const stream = this.api.console();
     const cancel = () => stream.cancel();
     this.left.addEventListener('abort', cancel, { once: true });
+    // older agents say nothing until their guest does
+    const late = this.ctx.clock.after(SILENT_AGENT_MS, () => this.open(stream));
     const { id, session } = this.o;
     const force = this.o.force && !this.began;
     this.why = '';
     stream.write({ message: { $case: 'open', value: { vm: id, force, session, from: this.position } } });
     try {
       for await (const said of stream as AsyncIterable<VmConsoleOutput>) {
-        if (!this.sink) {
-          this.open(stream);
-          alive();
-        }
+        this.open(stream);
+        alive();
         await this.show(said);
       }
     } catch (e) {
       if (!this.left.aborted) throw this.api.translate(e);
     } finally {
+      late.cancel();
       this.sink = undefined;
       this.left.removeEventListener('abort', cancel);
       stream.cancel();
@@ -136,6 +138,7 @@ export class ConsoleSession {
   }
 
   private open(sink: Sink): void {
+    if (this.sink) return;
     this.sink = sink;
     this.began = true;
     for (const data of this.waiting.splice(0)) this.send(sink, data);

@@ -10,6 +10,8 @@ it.each([
   ['[    0.000000] Linux version 6.1.0\r\n\r\nDebian GNU/Linux 12 web ttyS0\r\n\r\nweb login: ', 'login'],
   ['[    0.000000] Linux version 6.1.0\r\nroot@web:~# ', 'login'],
   ['web login: root\nPassword:\nSeaBIOS (version 1.16.2)\nLinux version 6.1.0\n[    1.000000] up\n', 'kernel'],
+  ['[    0.000000] Linux version 6.1.0\r\nweb# \x1b[6n', 'login'],
+  ['berth-guest: web up 2 s\r\n\r\n[me@web ~]$ ', 'login'],
   ['hello from my unikernel\r\n', 'something'],
 ])('is judged by what was printed since the last boot: %j', (text, expected) => {
   expect(finding(text)).toBe(expected);

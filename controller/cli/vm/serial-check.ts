@@ -23,14 +23,19 @@ export const SILENT_HINT = [
   'Its screen: berth vm vnc, or berth vm screenshot. What it ever printed: berth vm log.',
 ].join('\n  ');
 
+const ESCAPES = /\x1b\[[\d;?]*[A-Za-z]/g;
+/** Of a shell: `root@web:~#`, `web#`, `[me@web ~]$`. */
+const PROMPT = /^[\w.@:~/[\] -]{1,80}[#$]$/;
+
 export type Finding = 'nothing' | 'firmware' | 'kernel' | 'login' | 'something';
 
 /** @param text the end of what it printed. */
 export function finding(text: string): Finding {
   if (text.trim() === '') return 'nothing';
   const boot = Math.max(text.lastIndexOf('Linux version '), text.lastIndexOf('SeaBIOS (version'), 0);
-  const last = text.slice(boot);
-  if (/\blogin: ?|\b(localhost|\w[\w.-]*)[:@#$].{0,40}[#$] ?$|Password:/im.test(last)) return 'login';
+  const last = text.slice(boot).replaceAll(ESCAPES, '');
+  const line = last.trimEnd().split(/\r?\n/).at(-1) ?? '';
+  if (/\blogin: |^Password: /im.test(`${last} `) || PROMPT.test(line)) return 'login';
   if (/^\[ *\d+\.\d{6}\]|Linux version |systemd\[1\]|random: crng init/m.test(last)) return 'kernel';
   if (/SeaBIOS|iPXE|GRUB|BdsDxe|UEFI/i.test(last)) return 'firmware';
   return 'something';
