@@ -57,6 +57,12 @@ describe('an operator', () => {
     expect((await as('ann', '', 'user', 'list')).code).toBe(6);
     expect((await c.ok('vm', 'list', '-l', 'team=b', '-o', 'name')).trim()).toBe('other');
 
+    expect(await as('ann', '', 'host', 'list')).toMatchObject({
+      out: '',
+      err: 'no hosts that you may see: you are operator on team=a',
+    });
+    expect((await c.berth('host', 'list', '-l', 'rack=7')).err).toBe('no hosts with labels rack=7');
+
     const rows = await c.json<{ user: string; method: string; outcome: string; object: string }[]>('audit', 'list');
     const told = rows.map((r) => `${r.user} ${r.method} ${r.outcome} ${r.object}`);
     expect(told).toEqual(

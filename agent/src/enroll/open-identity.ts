@@ -32,16 +32,21 @@ export async function openIdentity(loaded: StoredIdentity, o: OpenOptions): Prom
   };
   const identity = new HostIdentity(stored, { now: () => o.clock.now(), save });
   let timer: Timer | undefined;
+  let told = '';
   const look = async (): Promise<void> => {
     try {
       const now = await identityStamp(o.dataDir);
       if (now !== stamp && now !== '') {
         identity.adopt(await loadIdentity(o.dataDir));
         stamp = now;
+        told = '';
         o.log.info('this host was enrolled again; its new certificates are in use');
       }
     } catch (e) {
-      o.log.error({ err: e }, 'the identity on disk cannot be taken over');
+      // it stays so until a person does something: saying it once is enough
+      const words = `${await identityStamp(o.dataDir)} ${chain(e)}`;
+      if (words !== told) o.log.error({ err: e }, 'the identity on disk cannot be taken over');
+      told = words;
     }
     timer = o.clock.after(LOOK_MS, () => void look());
   };

@@ -1,5 +1,6 @@
 /** berth host list. */
 import { OUTPUT, SELECTOR, text, type Command } from '../core/command.ts';
+import { nothingWords } from '../core/nothing.ts';
 import { allPages } from '../core/pages.ts';
 import { remark, renderList } from '../output/render.ts';
 import { hostColumns, hostView } from './view.ts';
@@ -20,7 +21,10 @@ export const hostList: Command = {
       rows,
       columns: [...hostColumns(ctx.clock.now()), ...remark(rows, (h) => h.stateReason)],
       name: (h) => h.name,
-      empty: 'no hosts yet. Add one with: berth host add NAME ADDRESS',
+      empty: await nothingWords(api, {
+        ...{ what: 'hosts', advice: 'Add one with: berth host add NAME ADDRESS' },
+        ...{ rows, flags },
+      }),
     });
   },
 };

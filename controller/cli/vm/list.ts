@@ -2,6 +2,7 @@
 import type { FoundVm } from '@berth/proto/v1/vm.ts';
 import { OUTPUT, SELECTOR, text, type Command } from '../core/command.ts';
 import { note } from '../core/context.ts';
+import { nothingWords } from '../core/nothing.ts';
 import { allPages } from '../core/pages.ts';
 import { forPeople, remark, renderList } from '../output/render.ts';
 import { foundNote, foundView, vmColumns, vmView } from './view.ts';
@@ -30,7 +31,10 @@ export const vmList: Command = {
       rows,
       columns,
       name: (v) => v.name,
-      empty: 'no VMs yet. Make one with: berth vm clone IMAGE NAME',
+      empty: await nothingWords(api, {
+        ...{ what: 'VMs', advice: 'Make one with: berth vm clone IMAGE NAME' },
+        ...{ rows, flags },
+      }),
     });
     if (found.length > 0 && forPeople(flags)) note(ctx, foundNote(found));
   },
