@@ -166,7 +166,7 @@ class RunningAgent implements Agent {
       onReached: (address) => (this.reachedAt = address),
       services: [
         [HostServiceService, hostService(guard, report)],
-        [MachineServiceService, machineService(guard, { drivers, clock })],
+        [MachineServiceService, machineService(guard, { drivers, clock, operations })],
         [OperationServiceService, operationService(guard, operations, uploads)],
         [AdoptionServiceService, adoptionService(guard, domains)],
         [DomainServiceService, domainService(guard, { domains, operations, consoles, disks, clock })],

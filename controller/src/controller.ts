@@ -27,6 +27,7 @@ import { LastUse } from './app/last-use.ts';
 import { Limits } from './app/limits.ts';
 import { Logins } from './app/logins.ts';
 import { Tokens } from './app/tokens.ts';
+import { TuningApp } from './app/tuning.ts';
 import { Users } from './app/users.ts';
 import { Vms } from './app/vms.ts';
 import { Control } from './backup/control.ts';
@@ -223,6 +224,7 @@ class BuiltController implements Controller {
       machines: new Machines({ state, hosts, clock }),
       vms,
       displays: new Displays({ state, vms, hosts, clock }),
+      tuning: new TuningApp({ state, hosts, clock, log, policy }),
       images: new Images({ state, hosts, jobs, uploads, clock }),
       jobs: new JobsApp({ state, jobs }),
       events: new Events(state),

@@ -66,11 +66,16 @@ export interface FakeCluster {
 const unasked = (): never => {
   throw new ClusterError('UNSUPPORTED', 'this host has no machine');
 };
-const noMachine: AgentClient['machine'] = { check: async () => unasked(), inventory: async () => unasked() };
+const noMachine: AgentClient['machine'] = {
+  check: async () => unasked(),
+  inventory: async () => unasked(),
+  tuning: async () => unasked(),
+};
 
 export class FakeHost implements AgentClient {
   /** Nothing is asked of the machine by jobs. */
   readonly machine = noMachine;
+  ensureTuning = async (): Promise<OperationView> => unasked();
   /** The machine runs and answers. */
   up = true;
   /** The controller has a connection to it, and has been paid what it owed. */

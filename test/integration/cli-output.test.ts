@@ -99,6 +99,15 @@ describe('the words of the command line', () => {
       'host hardware h1 --only pci -o wide',
       'host hardware h1 --only fans',
       'host show h2 -o wide',
+      'host tune h1',
+      'host tune h1 --ksm on --hugepages 2M=512',
+      'host tune h1 -o wide',
+      'host tune h1 --ksm off -o json',
+      'host tune h1 --ksm perhaps',
+      'host tune h1 --hugepages 2MiB',
+      'host tune h1 --io-scheduler sda=bfq',
+      'host tune h1 --forget fans',
+      'host tune nosuch --ksm on',
     ]));
 
   it('for wrong uses', () =>

@@ -1,8 +1,9 @@
-/** What Berth sees and sets of the machines themselves, on hosts with a real kernel: checks and hardware. */
+/** What Berth sees and sets of the machines themselves, on hosts with a real kernel: checks, hardware, tuning. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Cluster } from '../harness/cluster.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
+import { eventually } from '../harness/processes.ts';
 
 interface Checked {
   readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[];
@@ -13,6 +14,10 @@ interface Hardware {
   readonly numa: readonly { readonly cpus: string; readonly memoryBytes: string }[];
   readonly nics: readonly { readonly name: string; readonly mac: string; readonly link: string }[];
   readonly disks: readonly { readonly name: string; readonly sizeBytes: string }[];
+}
+
+interface Tuning {
+  readonly settings: readonly { readonly name: string; readonly value: string; readonly wanted?: string }[];
 }
 
 describeLab('the machines of hosts', { hosts: ['h1'] }, (lab) => {
@@ -66,5 +71,39 @@ describeLab('the machines of hosts', { hosts: ['h1'] }, (lab) => {
     expect(h.nics.map((n) => n.name)).not.toContain('br0');
     const disks = (await shell('for d in /sys/block/*; do [ -e $d/device ] && basename $d; done; true')).split('\n');
     expect(h.disks.map((d) => d.name).sort()).toEqual(disks.filter((d) => d !== '').sort());
+  });
+
+  it('are tuned where their kernel lets them, again after it forgot, and refuse in words where it does not', async () => {
+    const host = lab().host('h1');
+    const settings = async () => new Map((await c.json<Tuning>('host', 'tune', 'h1')).settings.map((s) => [s.name, s]));
+    // /sys is read-only in a container, and the machine's own
+    const refused = await c.berth(
+      'host',
+      'tune',
+      'h1',
+      '--thp',
+      (await settings()).get('thp')?.value === 'always' ? 'madvise' : 'always',
+    );
+    expect([refused.code, refused.err]).toEqual([
+      4,
+      expect.stringMatching(
+        /^berth: host h1 does not let its agent set thp: \/sys\/kernel\/mm\/transparent_hugepage\/enabled is read-only there/,
+      ),
+    ]);
+    expect((await settings()).get('thp')).not.toHaveProperty('wanted');
+    // so a part of it of its own, which forgets with a reboot as the kernel does
+    const fresh =
+      'mount -t tmpfs tmpfs /sys/kernel/mm/ksm && echo 0 >/sys/kernel/mm/ksm/run && echo 0 >/sys/kernel/mm/ksm/pages_sharing';
+    await shell(fresh);
+    expect(await c.ok('host', 'tune', 'h1', '--ksm', 'on')).toMatch(/^host h1 tuned: ksm on /);
+    expect((await shell('cat /sys/kernel/mm/ksm/run')).trim()).toBe('1');
+    await host.stopAgent('SIGKILL');
+    await shell('echo 0 >/sys/kernel/mm/ksm/run');
+    await host.startAgent();
+    await eventually('KSM is on again', async () => (await shell('cat /sys/kernel/mm/ksm/run')).trim() === '1');
+    await shell('echo 0 >/sys/kernel/mm/ksm/run');
+    expect(await c.ok('host', 'tune', 'h1')).toMatch(
+      /^ksm +off +on ! [^]*Not as wanted: ksm\. Set it again: berth host tune h1 --ksm on$/m,
+    );
   });
 });

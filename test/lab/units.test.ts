@@ -226,6 +226,19 @@ describeLab('hosts where systemd runs our units', { hosts: ['h1', 'h2'], init: '
     }
   });
 
+  it('let the agent set the kernel through systemd, though its own unit may not', async () => {
+    const h1 = at('h1');
+    const run = '/sys/kernel/mm/ksm/run';
+    // a kernel's file of the lab's own: that of the machine is not for tests
+    await h1.sh(`mount -t tmpfs tmpfs /sys/kernel/mm/ksm; echo 0 >${run}; systemctl restart berth-agent`);
+    await c.waitUp('h1');
+    const inside = ['nsenter', '--mount', `--target=${await h1.mainPid('berth-agent')}`];
+    const written = await h1.host.exec([...inside, 'sh', '-c', `echo 1 >${run}`]);
+    expect(written.stderr).toMatch(/Read-only file system/);
+    await c.ok('host', 'tune', 'h1', '--ksm', 'on');
+    expect((await h1.sh(`cat ${run}`)).trim()).toBe('1');
+  });
+
   it('keep the agent from another data directory, which says so, until a drop-in names it', async () => {
     const h2 = at('h2');
     await h2.sh(`systemctl stop berth-agent; cp -a /var/lib/berth /srv/berth

@@ -1,5 +1,6 @@
 /** The machine driver: what the host is, how busy it is, and its bridges. Real one: drivers/linux; simulated: drivers/sim. */
-import type { Bridge, HostCheck } from '@berth/shared/model/host.ts';
+import type { Bridge, HostCheck, LargePages } from '@berth/shared/model/host.ts';
+import type { Tuning, TuningSeen } from '@berth/shared/model/tuning.ts';
 import type { Inventory } from '@berth/shared/model/inventory.ts';
 
 export interface MachineFacts {
@@ -59,9 +60,22 @@ export interface Machine {
   checks(): Promise<readonly HostCheck[]>;
   /** Whether this host's own name and those of others are known here. Takes seconds where name servers are silent. */
   nameChecks(others: readonly string[]): Promise<readonly HostCheck[]>;
+  /** Memory that is kept for large pages. */
+  largePages(): Promise<readonly LargePages[]>;
+  readonly tuning: TuningDriver;
   /** What it is made of, read anew. */
   inventory(): Promise<Inventory>;
   load(): Promise<MachineLoad>;
+}
+
+/** Settings of the machine's kernel. */
+export interface TuningDriver {
+  read(): Promise<readonly TuningSeen[]>;
+  /**
+   * Brings settings to these values; all or none. BAD_STATE where memory can't be had or the kernel refuses, INVALID_ARGUMENT for
+   * what the machine has not.
+   */
+  ensure(wanted: Tuning): Promise<void>;
 }
 
 export interface Bridges {

@@ -24,6 +24,7 @@ export const CAPABILITIES = [
   'domain.live',
   'console.resume',
   'display',
+  'host.tuning',
 ] as const;
 
 export interface ReportDeps {
@@ -52,6 +53,7 @@ export function createHostReport(deps: ReportDeps): () => Promise<HostFacts> {
       domainType,
       checks: [...checks, ...versionChecks(info)],
       capabilities: CAPABILITIES,
+      largePages: await machine.largePages(),
       ...capacity,
       peerAddress: deps.peerAddress(),
     };

@@ -91,4 +91,9 @@ export const encodeHost = (h: HostFacts): HostReport => ({
   diskBytes: toWire(h.diskBytes),
   diskFreeBytes: toWire(h.diskFreeBytes),
   peerAddress: h.peerAddress,
+  largePages: (h.largePages ?? []).map((p) => ({
+    sizeBytes: toWire(p.sizeBytes),
+    total: toWire(p.total),
+    free: toWire(p.free),
+  })),
 });

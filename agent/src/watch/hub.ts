@@ -191,6 +191,7 @@ export class Hub {
   private onOperation(view: OperationView, kind: { readonly name: string; readonly long: boolean }): void {
     if (kind.long) this.tell(`operation/${view.id}`, { type: 'operation', operation: view });
     if (view.state === 'running' || this.listeners.size === 0) return;
+    if (kind.name.startsWith('host.')) void this.refreshers.host.run();
     const name = sourceOf[kind.name.split('.')[0] as ObjectKind];
     if (name === 'volumes') this.volumesSoon ??= this.deps.clock.after(VOLUMES_AFTER_MS, () => this.lookAtVolumes());
     else if (name !== undefined) void this.refreshers[name].run();

@@ -10,6 +10,7 @@ import { hostAccept, hostReview } from './review.ts';
 import { hostShow } from './show.ts';
 import { hostStats } from './stats.ts';
 import { hostTop } from './top.ts';
+import { hostTune } from './tune.ts';
 
 export const hostCommands: readonly Command[] = [
   hostList,
@@ -18,6 +19,7 @@ export const hostCommands: readonly Command[] = [
   hostHardware,
   hostTop,
   hostStats,
+  hostTune,
   hostAdd,
   hostToken,
   hostReEnroll,

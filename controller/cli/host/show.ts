@@ -53,12 +53,7 @@ function lines(h: HostView, nowMs: number): string[] {
         ? `${f.cpuThreads} × ${f.cpuModel}, ${percent(c?.cpuUsed ?? 0)} used, load ${(c?.load1 ?? 0).toFixed(2)}`
         : '',
     ],
-    [
-      'memory',
-      c?.memoryBytes
-        ? `${size(c.memoryBytes)}, ${size(c.memoryUsedBytes)} used; ${size(c.memoryAvailableBytes)} for VMs, ${size(c.memoryClaimedBytes)} of it promised`
-        : '',
-    ],
+    ['memory', c?.memoryBytes ? memory(c) : ''],
     [
       'disk',
       c?.diskBytes
@@ -83,6 +78,12 @@ function lines(h: HostView, nowMs: number): string[] {
     ]),
     ...h.cleanupDebts.map((d): [string, string] => ['to remove', d]),
   ]);
+}
+
+function memory(c: NonNullable<HostView['capacity']>): string {
+  const large = c.memoryLargePagesBytes > 0n ? `; ${size(c.memoryLargePagesBytes)} in large pages` : '';
+  const promised = `${size(c.memoryAvailableBytes)} for VMs, ${size(c.memoryClaimedBytes)} of it promised`;
+  return `${size(c.memoryBytes)}, ${size(c.memoryUsedBytes)} used; ${promised}${large}`;
 }
 
 /** Domains that are not Berth's, and what they take. */

@@ -56,6 +56,8 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.HostService/LabelHost': ['admin', 'host'],
   '/berth.v1.HostService/CheckHost': ['viewer', 'host'],
   '/berth.v1.HostService/ReadHostHardware': ['viewer', 'host'],
+  '/berth.v1.HostService/ReadHostTuning': ['viewer', 'host'],
+  '/berth.v1.HostService/TuneHost': ['admin', 'host'],
 
   // every caller with a role may use images; they belong to nobody
   '/berth.v1.ImageService/ImportImage': 'operator',

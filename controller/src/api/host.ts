@@ -4,6 +4,7 @@ import { parseSelector } from '@berth/shared/labels/selector.ts';
 import type { Host as Stored, HostState as State } from '@berth/shared/model/host.ts';
 import type { HostDetails } from '../app/host-view.ts';
 import type { HostsApp, Invitation } from '../app/hosts.ts';
+import type { TuningApp } from '../app/tuning.ts';
 import type { Machines } from '../app/machines.ts';
 import { machineHandlers } from './machine.ts';
 import { toWire } from './numbers.ts';
@@ -11,8 +12,13 @@ import { toQuery } from './page.ts';
 import type { Handlers } from './call.ts';
 import { insistLabels, type Scope } from './scope.ts';
 
-export const hostHandlers = (hosts: HostsApp, machines: Machines, scope: Scope): Handlers<HostServiceService> => ({
-  ...machineHandlers(machines),
+export const hostHandlers = (
+  hosts: HostsApp,
+  machines: Machines,
+  tuning: TuningApp,
+  scope: Scope,
+): Handlers<HostServiceService> => ({
+  ...machineHandlers(machines, tuning),
   createHost: async (r, call) => {
     const { details, invitation } = await hosts.create(r, call.user);
     return { host: toHost(details), joinToken: toJoinToken(invitation) };
@@ -95,6 +101,7 @@ function toCapacity({ capacity: c, status: { statistics } }: HostDetails): Host[
     memoryAvailableBytes: toWire(c.memoryAvailableBytes),
     memoryClaimedBytes: toWire(c.memoryClaimedBytes),
     memoryForeignBytes: toWire(c.memoryForeignBytes),
+    memoryLargePagesBytes: toWire(c.memoryLargePagesBytes),
     cpuThreads: c.cpuThreads,
     vcpusClaimed: c.vcpusClaimed,
     diskBytes: toWire(c.diskBytes),

@@ -1,14 +1,15 @@
 /** What HostService says of the machines that hosts are. */
 import type { HostServiceService } from '@berth/proto/v1/host.ts';
-import type { HostHardware } from '@berth/proto/v1/machine.ts';
+import type { HostHardware, HostTuning } from '@berth/proto/v1/machine.ts';
 import type { Inventory } from '@berth/shared/model/inventory.ts';
 import type { Machines } from '../app/machines.ts';
+import type { TuningApp, TuningView } from '../app/tuning.ts';
 import type { Handlers } from './call.ts';
 import { toWire } from './numbers.ts';
 
-type Mine = 'checkHost' | 'readHostHardware';
+type Mine = 'checkHost' | 'readHostHardware' | 'readHostTuning' | 'tuneHost';
 
-export const machineHandlers = (machines: Machines): Pick<Handlers<HostServiceService>, Mine> => ({
+export const machineHandlers = (machines: Machines, tuning: TuningApp): Pick<Handlers<HostServiceService>, Mine> => ({
   checkHost: async (r) => {
     const { host, checks, clockSkewMs } = await machines.check(r.host);
     return { host: host.name, checks: checks.map((c) => ({ ...c })), clockSkewMs };
@@ -17,6 +18,14 @@ export const machineHandlers = (machines: Machines): Pick<Handlers<HostServiceSe
     const { host, inventory } = await machines.inventory(r.host);
     return toHardware(host.name, inventory);
   },
+  readHostTuning: async (r) => toTuning(await tuning.show(r.host)),
+  tuneHost: async (r, call) => toTuning(await tuning.tune(r.host, r, call.user)),
+});
+
+const toTuning = ({ host, items, pending }: TuningView): HostTuning => ({
+  host: host.name,
+  settings: items.map((s) => ({ ...s, choices: [...s.choices] })),
+  pending,
 });
 
 function toHardware(host: string, i: Inventory): HostHardware {

@@ -30,6 +30,7 @@ import type { Vms } from '../app/vms.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Logins } from '../app/logins.ts';
 import type { Tokens } from '../app/tokens.ts';
+import type { TuningApp } from '../app/tuning.ts';
 import type { Users } from '../app/users.ts';
 import type { Statistics } from '../statistics/statistics.ts';
 import { alarmHandlers } from './alarm.ts';
@@ -58,6 +59,7 @@ export interface App {
   readonly trust: Pick<Identity, 'cas'>;
   readonly hosts: HostsApp;
   readonly machines: Machines;
+  readonly tuning: TuningApp;
   readonly vms: Vms;
   readonly displays: Displays;
   readonly images: Images;
@@ -105,7 +107,7 @@ export function services(app: App): readonly PublicService[] {
     service(DisplayServiceService, displayHandlers(app.displays)),
     service(EnrollmentServiceService, enrollmentHandlers(app.enrollment, about.state.installationId)),
     service(EventServiceService, eventHandlers(app.events, scope)),
-    service(HostServiceService, hostHandlers(app.hosts, app.machines, scope)),
+    service(HostServiceService, hostHandlers(app.hosts, app.machines, app.tuning, scope)),
     service(ImageServiceService, imageHandlers(app.images, app.adoption)),
     service(JobServiceService, jobHandlers(app.jobs, scope)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),

@@ -1,8 +1,9 @@
 /** A host as people see it: intent, observation, and what is promised of it. Pure reads. */
-import type { Host } from '@berth/shared/model/host.ts';
+import type { ClaimSums } from '@berth/shared/model/claim.ts';
+import type { Host, HostFacts } from '@berth/shared/model/host.ts';
 import type { Hosts, HostStatus } from '../hosts/hosts.ts';
 import { foreignSums } from '../jobs/world.ts';
-import { allMemoryBytes, memoryOf } from '../scheduler/capacity.ts';
+import { allMemoryBytes, largePagesBytes, memoryOf, withLargePages } from '../scheduler/capacity.ts';
 import type { Policy } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
 
@@ -12,6 +13,8 @@ export interface HostCapacityView {
   readonly memoryClaimedBytes: number;
   /** Of domains that are not ours and run. */
   readonly memoryForeignBytes: number;
+  /** Kept for large pages. */
+  readonly memoryLargePagesBytes: number;
   readonly cpuThreads: number;
   readonly vcpusClaimed: number;
   readonly diskBytes: number;
@@ -60,17 +63,30 @@ function reviewed(status: HostStatus, { tables, hosts }: HostSeen): HostStatus {
   return pending && reason === '' ? { ...status, reason: `restored: berth host review ${name}` } : status;
 }
 
-function capacityOf(host: Host, status: HostStatus, { tables, policy }: HostSeen): HostCapacityView {
-  const { facts, statistics } = status;
+type MemoryView = Pick<
+  HostCapacityView,
+  'memoryBytes' | 'memoryAvailableBytes' | 'memoryClaimedBytes' | 'memoryForeignBytes' | 'memoryLargePagesBytes'
+>;
+
+function memoryView(facts: HostFacts | undefined, claims: ClaimSums, foreign: ClaimSums, policy: Policy): MemoryView {
   const domainType = facts?.domainType ?? 'kvm';
-  const claims = tables.claims.sums(host.id);
-  const foreign = foreignSums(status.foreign).powered;
   const forGuests = facts ? allMemoryBytes(facts, policy) : 0;
+  const foreignBytes = memoryOf(foreign.powered, domainType);
   return {
     memoryBytes: facts?.memoryBytes ?? 0,
-    memoryAvailableBytes: Math.max(0, forGuests - memoryOf(foreign, domainType)),
+    memoryAvailableBytes: Math.max(0, forGuests - foreignBytes),
     memoryClaimedBytes: memoryOf(claims.powered, domainType),
-    memoryForeignBytes: memoryOf(foreign, domainType),
+    memoryForeignBytes: foreignBytes,
+    memoryLargePagesBytes: facts ? largePagesBytes(facts) : 0,
+  };
+}
+
+function capacityOf(host: Host, status: HostStatus, { tables, policy }: HostSeen): HostCapacityView {
+  const { statistics } = status;
+  const facts = status.facts && withLargePages(status.facts, host.tuning);
+  const claims = tables.claims.sums(host.id);
+  return {
+    ...memoryView(facts, claims, foreignSums(status.foreign), policy),
     cpuThreads: facts?.cpuThreads ?? 0,
     vcpusClaimed: claims.powered.vcpus,
     diskBytes: statistics?.diskBytes ?? facts?.diskBytes ?? 0,

@@ -12,9 +12,11 @@ let state: State;
 let asked: (readonly string[])[];
 let capabilities: string[];
 let unreachable: boolean;
+let settings: { name: string; value: string }[];
 
 const machine: Partial<MachineClient> = {
   check: async (names) => (asked.push(names), { checks: [aCheck], clockMs: systemClock.now() }),
+  tuning: async () => ({ settings: settings.map((s) => ({ ...s, choices: [], recommended: '', note: '' })) }),
   inventory: async () => ({
     cpu: { model: '', sockets: 1, cores: 1, threads: 1 },
     ...{ numa: [], nics: [], disks: [], pci: [], usb: [] },
@@ -50,6 +52,25 @@ describe('a checkup of a host', () => {
       ['kvm', true],
       ['clock-skew', true],
     ]);
+  });
+
+  it('says whether its kernel is set as it shall be, where somebody wants it so', async () => {
+    await state.update((tx) => {
+      const h1 = tx.hosts.byName('h1');
+      if (h1) tx.hosts.put({ ...h1, tuning: { ksm: 'on', swappiness: '10' } });
+    });
+    const tuning = async () => (await machines().check('h1')).checks.find((c) => c.name === 'tuning');
+    settings = [
+      { name: 'ksm', value: 'off' },
+      { name: 'swappiness', value: '10' },
+    ];
+    expect(await tuning()).toMatchObject({
+      ok: false,
+      fatal: false,
+      detail: expect.stringContaining('ksm (on); see berth host tune h1') as string,
+    });
+    settings[0] = { name: 'ksm', value: 'on' };
+    expect(await tuning()).toMatchObject({ ok: true });
   });
 
   it('of one that is away, unknown, or too old is refused in words', async () => {

@@ -1,6 +1,7 @@
 /** The machines that hosts are, asked anew: checks, hardware. Changes nothing. */
 import type { Host, HostCheck } from '@berth/shared/model/host.ts';
 import type { Inventory } from '@berth/shared/model/inventory.ts';
+import { driftOf } from '@berth/shared/model/tuning.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { formatDuration } from '@berth/shared/units/duration.ts';
 import type { MachineClient } from '../hosts/machine-client.ts';
@@ -40,13 +41,25 @@ export class Machines {
     const { checks, clockMs } = await machine.check(this.namesFor(host));
     const tookMs = clock.monotonic() - askedAt;
     const skew = skewOf(clockMs, clock.now(), tookMs);
-    return { host, checks: [...checks, skew.check], clockSkewMs: skew.ms };
+    return { host, checks: [...checks, skew.check, ...(await this.drift(host, machine))], clockSkewMs: skew.ms };
   }
 
   /** @throws HOST_UNREACHABLE, UNSUPPORTED, NOT_FOUND. */
   async inventory(nameOrId: string): Promise<{ readonly host: Host; readonly inventory: Inventory }> {
     const host = resolve('host', this.deps.state.tables.hosts, nameOrId);
     return { host, inventory: await this.ask(host, 'host.hardware').inventory() };
+  }
+
+  /** Of a host that Berth keeps tuned. */
+  private async drift(host: Host, machine: MachineClient): Promise<readonly HostCheck[]> {
+    if (host.tuning === undefined || Object.keys(host.tuning).length === 0) return [];
+    const { settings } = await machine.tuning();
+    const off = Object.entries(driftOf(host.tuning, settings)).map(([name, value]) => `${name} (${value})`);
+    const check = { name: 'tuning', ok: off.length === 0, fatal: false };
+    if (check.ok) return [{ ...check, detail: 'its kernel is set as wanted' }];
+    return [
+      { ...check, detail: `its kernel is not set as wanted: ${off.join(', ')}; see berth host tune ${host.name}` },
+    ];
   }
 
   private ask(host: Host, capability: 'host.check' | 'host.hardware'): MachineClient {

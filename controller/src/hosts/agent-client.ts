@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import type { Duplex } from 'node:stream';
 import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import type { JobError } from '@berth/shared/model/job.ts';
+import type { Tuning } from '@berth/shared/model/tuning.ts';
 import type { MachineClient } from './machine-client.ts';
 
 /** Bytes are written to it, messages are read from it; with back-pressure both ways. */
@@ -79,6 +80,8 @@ export interface DomainDescription {
 export interface AgentClient {
   /** The machine that the host is, not its VMs. */
   readonly machine: MachineClient;
+  /** Capability `host.tuning`. */
+  ensureTuning(operationId: string, settings: Tuning): Promise<OperationView>;
   /** Capability `domain.describe`. */
   describeDomain(domain: DomainRef): Promise<DomainDescription>;
   ensureDomain(operationId: string, spec: DomainDefinition): Promise<OperationView>;

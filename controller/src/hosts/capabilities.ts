@@ -18,6 +18,7 @@ const WORDS = {
   'domain.hardware': 'give a vm other than the usual hardware',
   'host.hardware': 'tell what the machine is made of',
   'domain.live': 'change a vm that runs',
+  'host.tuning': 'tune its kernel',
   'domain.describe': 'describe a vm that it has',
 } as const;
 

@@ -81,6 +81,11 @@ export const toFacts = (r: HostReport): HostFacts => ({
   diskBytes: bytes(r.diskBytes),
   diskFreeBytes: bytes(r.diskFreeBytes),
   peerAddress: clip(r.peerAddress),
+  largePages: r.largePages.slice(0, LIMITS.pageSizes).map((p) => ({
+    sizeBytes: bytes(p.sizeBytes),
+    total: bytes(p.total),
+    free: bytes(p.free),
+  })),
 });
 
 export const toChecks = (checks: HostReport['checks']): HostCheck[] =>

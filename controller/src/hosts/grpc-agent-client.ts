@@ -4,6 +4,7 @@ import type { ServiceError } from '@grpc/grpc-js';
 import { AdoptionServiceService as Adoption } from '@berth/proto/agent/v1/adopt.ts';
 import { DomainServiceService as Domains } from '@berth/proto/agent/v1/domain.ts';
 import { ImageServiceService as Images } from '@berth/proto/agent/v1/image.ts';
+import { MachineServiceService as Machine } from '@berth/proto/agent/v1/machine.ts';
 import { NetworkServiceService as Networks } from '@berth/proto/agent/v1/network.ts';
 import { OperationServiceService as Operations, type Operation } from '@berth/proto/agent/v1/operation.ts';
 import { PowerServiceService as Power } from '@berth/proto/agent/v1/power.ts';
@@ -11,6 +12,7 @@ import { VolumeServiceService as Volumes } from '@berth/proto/agent/v1/volume.ts
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { domainToWire, type DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
+import type { Tuning } from '@berth/shared/model/tuning.ts';
 import type {
   AgentClient,
   ConsolePiece,
@@ -136,6 +138,10 @@ export class GrpcAgentClient implements AgentClient {
   }
   removeBridge(id: string, name: string): Promise<OperationView> {
     return this.change(Networks.removeBridge, { context: this.context(id), name });
+  }
+
+  ensureTuning(id: string, settings: Tuning): Promise<OperationView> {
+    return this.change(Machine.ensureTuning, { context: this.context(id), settings: { ...settings } }, SLOW_MS);
   }
 
   async describeDomain(domain: DomainRef): Promise<DomainDescription> {

@@ -8,6 +8,7 @@ export const LIMITS = {
   bridges: 512,
   operations: 2_048,
   checks: 64,
+  pageSizes: 16,
   /** Ports and addresses of a bridge, capabilities of a host. */
   list: 512,
   textChars: 512,

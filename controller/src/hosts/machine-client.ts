@@ -1,5 +1,6 @@
-/** What may be asked of the machine under an agent. Types only; grpc-machine-client.ts asks. */
+/** What is asked of the machine under an agent, to look at it. Types only; grpc-machine-client.ts asks. */
 import type { HostCheck } from '@berth/shared/model/host.ts';
+import type { HostTuning } from '@berth/shared/model/tuning.ts';
 import type { Inventory } from '@berth/shared/model/inventory.ts';
 
 export interface MachineChecked {
@@ -13,4 +14,6 @@ export interface MachineClient {
   check(names: readonly string[]): Promise<MachineChecked>;
   /** Capability `host.hardware`. */
   inventory(): Promise<Inventory>;
+  /** Capability `host.tuning`. */
+  tuning(): Promise<HostTuning>;
 }

@@ -4,6 +4,7 @@ import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import type { ForeignDomain, Hosts } from '../hosts/hosts.ts';
+import { withLargePages } from '../scheduler/capacity.ts';
 import { refusals } from '../scheduler/place.ts';
 import { saltOf } from '../scheduler/score.ts';
 import type { PlacementRequest, Policy, Refusal, World, WorldHost } from '../scheduler/world.ts';
@@ -71,7 +72,7 @@ function worldHost(host: Host, tables: Tables, hosts: Hosts): WorldHost {
     libvirtAway: (status.state === 'up' || status.state === 'maintenance') && !status.complete.has('domains'),
     reviewed: tables.reviews.get(host.id) !== undefined,
     labels: host.labels,
-    facts: status.facts,
+    facts: status.facts && withLargePages(status.facts, host.tuning),
     bridges: status.bridges,
     foreign: foreignSums(status.foreign),
     claims: tables.claims.sums(host.id),
@@ -94,9 +95,16 @@ export const claimOf = (vm: Vm, hostId: HostId, powered: boolean): Claim => ({
   hostId,
   vcpus: vm.spec.vcpus,
   memoryBytes: vm.spec.memoryBytes,
+  ...pagesOf(vm.spec),
   diskBytes: diskBytes(vm.spec),
   powered,
 });
+
+/** A VM that asks for large pages takes them, and no other memory. */
+const pagesOf = ({ hardware }: VmSpec): { readonly pageBytes?: number } => {
+  const pageBytes = hardware?.memoryBacking?.hugepageBytes;
+  return pageBytes === undefined ? {} : { pageBytes };
+};
 
 const diskBytes = (spec: VmSpec): number =>
   spec.disks.reduce((n, d) => n + d.sizeBytes, spec.seedVolumeId === undefined ? 0 : SEED_BYTES);
@@ -109,6 +117,7 @@ export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): Pla
     own: tables.claims.get(vm.id),
     vcpus: vm.spec.vcpus,
     memoryBytes: vm.spec.memoryBytes,
+    ...pagesOf(vm.spec),
     diskBytes: diskBytes(vm.spec),
     image: imageId && imageWanted(tables, imageId),
     bridges: [...new Set(vm.spec.nics.map((n) => n.bridge))],

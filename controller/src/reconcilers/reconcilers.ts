@@ -13,6 +13,7 @@ import { Debts } from './debts.ts';
 import { FirstStarts } from './first-starts.ts';
 import { PowerFollower } from './power.ts';
 import { Restarts } from './restarts.ts';
+import { TuningKeeper } from './tuning.ts';
 
 export interface ReconcilerDeps {
   readonly state: State;
@@ -25,6 +26,7 @@ export interface ReconcilerDeps {
 export class Reconcilers {
   private readonly debts: Debts;
   private readonly power: PowerFollower;
+  private readonly tuning: TuningKeeper;
   private restarts: Restarts | undefined;
   private ends: readonly (() => void)[] = [];
   /** Operations that hosts under review still keep. */
@@ -32,6 +34,7 @@ export class Reconcilers {
 
   constructor(private readonly deps: ReconcilerDeps) {
     this.debts = new Debts(deps);
+    this.tuning = new TuningKeeper(deps);
     this.power = new PowerFollower(deps.state, deps.clock, deps.log);
   }
 
@@ -45,7 +48,10 @@ export class Reconcilers {
     },
     onUp: (host, agent) => {
       if (this.isReviewed(host.id)) this.kept.set(host.id, host.operationIds);
-      else this.acknowledge(host, agent);
+      else {
+        this.acknowledge(host, agent);
+        void this.tuning.see(host.id, agent);
+      }
     },
   };
 
@@ -88,6 +94,7 @@ export class Reconcilers {
         if (job === undefined || isEnded(job.state)) await agent.cancelOperation(id);
       }
       this.acknowledge(host, agent);
+      void this.tuning.see(host.id, agent);
     } catch (e) {
       this.deps.log.warn({ err: e, hostId: host.id }, 'operations of before the restore could not be ended');
     }

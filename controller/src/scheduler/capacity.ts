@@ -1,6 +1,7 @@
 /** How much a host has, how much of it is promised, and what one VM costs beyond its own memory. Pure arithmetic. */
-import type { GuestSum } from '@berth/shared/model/claim.ts';
+import { plainBytes, type Claim, type GuestSum } from '@berth/shared/model/claim.ts';
 import type { HostFacts } from '@berth/shared/model/host.ts';
+import { hugePagesOf, type Tuning } from '@berth/shared/model/tuning.ts';
 import type { PlacementRequest, Policy, WorldHost } from './world.ts';
 
 const MIB = 1024 * 1024;
@@ -41,11 +42,18 @@ export function takenMemoryBytes(host: WorldHost, facts: HostFacts, which: Which
   return counts(own, host, which) ? taken - memoryOf(oneGuest(own), domainType) : taken;
 }
 
-export const oneGuest = (g: { readonly vcpus: number; readonly memoryBytes: number }): GuestSum => ({
+export const oneGuest = (g: Pick<Claim, 'vcpus' | 'memoryBytes' | 'pageBytes'>): GuestSum => ({
   guests: 1,
   vcpus: g.vcpus,
-  memoryBytes: g.memoryBytes,
+  memoryBytes: plainBytes(g),
 });
+
+/** Memory in large pages of this size that is not promised. */
+export function freeLargeBytes(host: WorldHost, facts: HostFacts, pageBytes: number, own: Own): number {
+  const pages = facts.largePages?.find((p) => p.sizeBytes === pageBytes);
+  const held = counts(own, host, 'powered') && own.pageBytes === pageBytes ? own.memoryBytes : 0;
+  return (pages?.total ?? 0) * pageBytes - (host.claims.poweredLarge.get(pageBytes) ?? 0) + held;
+}
 
 /** What may be promised in all. */
 export const allVcpus = (facts: HostFacts, policy: Policy): number =>
@@ -53,7 +61,28 @@ export const allVcpus = (facts: HostFacts, policy: Policy): number =>
 
 export function allMemoryBytes(facts: HostFacts, policy: Policy): number {
   const reserve = policy.memoryReserveBytes + facts.memoryBytes * policy.memoryReserveShare;
-  return Math.floor(Math.max(0, facts.memoryBytes - reserve) * policy.memoryOvercommit);
+  return Math.floor(Math.max(0, facts.memoryBytes - largePagesBytes(facts) - reserve) * policy.memoryOvercommit);
+}
+
+/** Kept for large pages, and so for nothing else; never more than the host has, whatever it says. */
+export const largePagesBytes = (facts: Pick<HostFacts, 'largePages' | 'memoryBytes'>): number =>
+  Math.min(
+    facts.memoryBytes,
+    (facts.largePages ?? []).reduce((sum, p) => sum + p.sizeBytes * p.total, 0),
+  );
+
+/** As the host will be: large pages that it shall keep count before it has them. */
+export function withLargePages(facts: HostFacts, tuning: Tuning | undefined): HostFacts {
+  const wanted = hugePagesOf(tuning);
+  if (wanted.size === 0) return facts;
+  const seen = facts.largePages ?? [];
+  const sizes = new Set([...seen.map((p) => p.sizeBytes), ...wanted.keys()]);
+  const largePages = [...sizes].map((sizeBytes) => {
+    const has = seen.find((p) => p.sizeBytes === sizeBytes);
+    const total = Math.max(has?.total ?? 0, (wanted.get(sizeBytes) ?? 0) / sizeBytes);
+    return { sizeBytes, total, free: (has?.free ?? 0) + total - (has?.total ?? 0) };
+  });
+  return { ...facts, largePages };
 }
 
 /**

@@ -6,6 +6,9 @@ import {
   allMemoryBytes,
   allVcpus,
   diskRoomBytes,
+  freeLargeBytes,
+  largePagesBytes,
+  memoryOf,
   oneGuest,
   qemuOverheadBytes,
   takenMemoryBytes,
@@ -46,6 +49,7 @@ const FILTERS: readonly Filter[] = [
   { name: 'capability', whyNot: capability },
   { name: 'cpu', whyNot: cpu },
   { name: 'memory', whyNot: memory },
+  { name: 'hugepages', whyNot: largePages },
   { name: 'disk', whyNot: disk },
 ];
 
@@ -133,18 +137,30 @@ function freeMemoryBytes(host: WorldHost, facts: HostFacts, request: PlacementRe
 function memory(host: WorldHost, request: PlacementRequest, policy: Policy): Why | undefined {
   const { facts } = host;
   if (!facts) return reported(host);
-  const wanted = request.memoryBytes + qemuOverheadBytes(oneGuest(request), facts.domainType);
+  const wanted = memoryOf(oneGuest(request), facts.domainType);
   return wanted <= freeMemoryBytes(host, facts, request, policy) ? undefined : memoryWords;
 }
 
 function memoryWords(host: WorldHost, request: PlacementRequest, policy: Policy): string {
   const facts = host.facts!;
   const overhead = qemuOverheadBytes(oneGuest(request), facts.domainType);
-  const wanted = request.memoryBytes + overhead;
+  const wanted = memoryOf(oneGuest(request), facts.domainType);
   const words = `${size(wanted)} wanted (${size(overhead)} of it for QEMU)`;
   const all = allMemoryBytes(facts, policy);
-  if (wanted > all) return `${size(all)} in all, ${words}`;
+  const kept = largePagesBytes(facts);
+  const without = kept > 0 ? ` (without ${size(kept)} in large pages)` : '';
+  if (wanted > all) return `${size(all)} in all${without}, ${words}`;
   return `${size(Math.max(0, freeMemoryBytes(host, facts, request, policy)))} free of ${words}`;
+}
+
+function largePages(host: WorldHost, { pageBytes, memoryBytes, own }: PlacementRequest): Why | undefined {
+  const { facts } = host;
+  if (pageBytes === undefined || facts === undefined) return undefined;
+  if (memoryBytes <= freeLargeBytes(host, facts, pageBytes, own)) return undefined;
+  return () => {
+    const free = size(Math.max(0, freeLargeBytes(host, facts, pageBytes, own)));
+    return `${free} free of ${size(memoryBytes)} wanted in pages of ${size(pageBytes)}: berth host tune ${host.name} --hugepages`;
+  };
 }
 
 /** The image counts where it is not yet. */

@@ -68,6 +68,8 @@ export interface PlacementRequest {
   readonly own: Claim | undefined;
   readonly vcpus: number;
   readonly memoryBytes: number;
+  /** Its memory shall be made of large pages of this size. */
+  readonly pageBytes?: number | undefined;
   /** What its disks may grow to. */
   readonly diskBytes: number;
   /** Who has the image, and the file that any other host has to receive first. */
@@ -87,4 +89,15 @@ export interface Refusal {
 }
 
 export type FilterName =
-  'state' | 'maintenance' | 'review' | 'check' | 'host' | 'label' | 'bridge' | 'capability' | 'cpu' | 'memory' | 'disk';
+  | 'state'
+  | 'maintenance'
+  | 'review'
+  | 'check'
+  | 'host'
+  | 'label'
+  | 'bridge'
+  | 'capability'
+  | 'cpu'
+  | 'memory'
+  | 'hugepages'
+  | 'disk';

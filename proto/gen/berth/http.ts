@@ -32,6 +32,8 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/hosts/{host}:resume', kind: 'json', rpc: '/berth.v1.HostService/ResumeHost' },
   { verb: 'POST', path: '/v1/hosts/{host}:check', kind: 'json', rpc: '/berth.v1.HostService/CheckHost' },
   { verb: 'GET', path: '/v1/hosts/{host}/hardware', kind: 'json', rpc: '/berth.v1.HostService/ReadHostHardware' },
+  { verb: 'GET', path: '/v1/hosts/{host}/tuning', kind: 'json', rpc: '/berth.v1.HostService/ReadHostTuning' },
+  { verb: 'POST', path: '/v1/hosts/{host}:tune', kind: 'json', rpc: '/berth.v1.HostService/TuneHost' },
   { verb: 'POST', path: '/v1/images:import', kind: 'json', rpc: '/berth.v1.ImageService/ImportImage' },
   { verb: 'PUT', path: '/v1/images/{imageId}:upload', kind: 'upload', rpc: '/berth.v1.ImageService/UploadImage' },
   { verb: 'GET', path: '/v1/images/{image}', kind: 'json', rpc: '/berth.v1.ImageService/GetImage' },

@@ -8,6 +8,8 @@ export interface Claim {
   readonly memoryBytes: number;
   /** What its thin disks may grow to. */
   readonly diskBytes: number;
+  /** Size of the large pages that its memory is made of; absent: it is not. */
+  readonly pageBytes?: number | undefined;
   /** CPU and memory count only while it runs, starts or stops; disk always. */
   readonly powered: boolean;
 }
@@ -16,14 +18,21 @@ export interface Claim {
 export interface GuestSum {
   readonly guests: number;
   readonly vcpus: number;
+  /** Without what is made of large pages. */
   readonly memoryBytes: number;
 }
+
+/** What it takes of memory that is not kept for large pages. */
+export const plainBytes = (g: Pick<Claim, 'memoryBytes' | 'pageBytes'>): number =>
+  g.pageBytes === undefined ? g.memoryBytes : 0;
 
 /** Sums that are kept up with, so that nobody has to add up thousands of claims to place one VM. */
 export class ClaimSums {
   readonly all = { guests: 0, vcpus: 0, memoryBytes: 0 };
   /** Of those that run, start or stop. */
   readonly powered = { guests: 0, vcpus: 0, memoryBytes: 0 };
+  /** Of those that run, start or stop: memory in large pages, by their size. */
+  readonly poweredLarge = new Map<number, number>();
   diskBytes = 0;
 
   static of(claims: Iterable<Summed>): ClaimSums {
@@ -37,10 +46,12 @@ export class ClaimSums {
     for (const sum of c.powered ? [this.all, this.powered] : [this.all]) {
       sum.guests += sign;
       sum.vcpus += sign * c.vcpus;
-      sum.memoryBytes += sign * c.memoryBytes;
+      sum.memoryBytes += sign * plainBytes(c);
     }
+    if (c.powered && c.pageBytes !== undefined)
+      this.poweredLarge.set(c.pageBytes, (this.poweredLarge.get(c.pageBytes) ?? 0) + sign * c.memoryBytes);
     this.diskBytes += sign * c.diskBytes;
   }
 }
 
-type Summed = Pick<Claim, 'vcpus' | 'memoryBytes' | 'diskBytes' | 'powered'>;
+type Summed = Pick<Claim, 'vcpus' | 'memoryBytes' | 'pageBytes' | 'diskBytes' | 'powered'>;

@@ -1,6 +1,7 @@
 /** A host as Berth keeps it (intent), and as its agent reports it (observation). Plain data; no I/O. */
 import type { HostId } from './ids.ts';
 import type { HostFigures } from './statistics.ts';
+import type { Tuning } from './tuning.ts';
 
 /** What is durable about a host. */
 export interface Host {
@@ -14,6 +15,8 @@ export interface Host {
   readonly certificateFingerprint: string | undefined;
   readonly createdAtMs: number;
   readonly generation: number;
+  /** Settings of its kernel that Berth keeps; absent: none. */
+  readonly tuning?: Tuning;
 }
 
 export type HostState = 'enrolling' | 'connecting' | 'up' | 'unreachable' | 'certificate-fault' | 'maintenance';
@@ -50,6 +53,15 @@ export interface HostFacts {
   readonly diskBytes: number;
   readonly diskFreeBytes: number;
   readonly peerAddress: string;
+  /** Memory that is kept for large pages, by their size. Absent: not known, none. */
+  readonly largePages?: readonly LargePages[];
+}
+
+export interface LargePages {
+  readonly sizeBytes: number;
+  readonly total: number;
+  /** Neither in use nor promised to a process. */
+  readonly free: number;
 }
 
 export interface HostStatistics {

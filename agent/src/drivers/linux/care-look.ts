@@ -1,6 +1,7 @@
 /** What host-care-checks.ts judges, read from the kernel's files and the places of programs. */
+import type { LargePages } from '@berth/shared/model/host.ts';
 import { OVMF_FILES, type CareSeen, type Confined } from './host-care-checks.ts';
-import { hugePageBytes, parseChoice, parseSwap, wholeNumber, type HugePages } from './hugepages.ts';
+import { hugePageBytes, parseChoice, parseSwap, wholeNumber } from './hugepages.ts';
 import type { RootFiles } from './root-files.ts';
 
 const PAGE_BYTES = 4096;
@@ -38,7 +39,7 @@ async function ksm(files: RootFiles): Promise<CareSeen['ksm']> {
 const HUGE_PAGES = '/sys/kernel/mm/hugepages';
 
 /** Of each size, the smallest first. */
-export async function readHugePages(files: RootFiles): Promise<HugePages[]> {
+export async function readHugePages(files: RootFiles): Promise<LargePages[]> {
   const names = (await files.names(HUGE_PAGES)).slice(0, 16);
   const all = names.map(async (name) => {
     const sizeBytes = hugePageBytes(name);

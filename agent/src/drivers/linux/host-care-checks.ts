@@ -2,9 +2,8 @@
  * Whether a host has what not every VM needs, and what makes VMs slow or less safe: firmware, TPM, swap, confinement, shared
  * and large pages. None of it keeps a host from running VMs. Pure: machine.ts looks, this judges; the rest is host-checks.ts's.
  */
-import type { HostCheck } from '@berth/shared/model/host.ts';
+import type { HostCheck, LargePages } from '@berth/shared/model/host.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
-import type { HugePages } from './hugepages.ts';
 
 /** What confines each QEMU beside its user account. `permissive`: SELinux that only complains. */
 export type Confined = 'apparmor' | 'selinux' | 'permissive' | 'none';
@@ -17,7 +16,7 @@ export interface CareSeen {
   readonly confined: Confined;
   /** Undefined: this kernel has none. */
   readonly ksm: { readonly on: boolean; readonly savedBytes: number } | undefined;
-  readonly hugePages: readonly HugePages[];
+  readonly hugePages: readonly LargePages[];
   /** The choice in force: always, madvise, never; undefined: this kernel has none. */
   readonly transparentHugePages: string | undefined;
 }

@@ -1,12 +1,5 @@
 /** Large pages, KSM and swap, as the kernel's files tell of them. Pure: text and names in, numbers out; machine.ts opens the files. */
 
-export interface HugePages {
-  readonly sizeBytes: number;
-  readonly total: number;
-  /** Neither in use nor promised to a process. */
-  readonly free: number;
-}
-
 /** Size of the pages of a directory of /sys/kernel/mm/hugepages; undefined for another name. */
 export function hugePageBytes(directory: string): number | undefined {
   const kib = Number(/^hugepages-(\d{1,10})kB$/.exec(directory)?.[1] ?? 0);

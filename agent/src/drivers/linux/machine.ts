@@ -5,14 +5,16 @@ import { hostname, release } from 'node:os';
 import { join } from 'node:path';
 import type { Machine, MachineFacts } from '../machine.ts';
 import type { Exec } from './exec.ts';
-import { lookAtCare } from './care-look.ts';
+import { lookAtCare, readHugePages } from './care-look.ts';
 import { readInventory } from './hardware/inventory.ts';
 import { createLoad } from './load.ts';
 import { judge, PROGRAMS, type DomainTypeSetting, type HostSeen } from './host-checks.ts';
 import { checkNames, judgeNames, lookUp } from './name-checks.ts';
 import { parseCgroups, parseCpu, parseMemory, parseOsName, parseStartTicks } from './procfs.ts';
 import { RootFiles } from './root-files.ts';
+import { createTuning } from './tuning.ts';
 import { AGENT_UNIT, UNIT_DATA_DIR, UNIT_PROPERTIES, unitMayWrite } from './unit-paths.ts';
+import { createWriteKernel } from './write-kernel.ts';
 
 export interface MachineOptions {
   readonly exec: Pick<Exec, 'run'>;
@@ -28,6 +30,7 @@ const BIN_DIRS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', 
 
 export function createMachine(options: MachineOptions): Machine {
   const look = new Look(options);
+  const files = new RootFiles(options.root);
   return {
     facts: () => look.facts(),
     checks: async () => judge(await look.seen()),
@@ -37,7 +40,9 @@ export function createMachine(options: MachineOptions): Machine {
       const [own, ...rest] = await Promise.all(asked);
       return own === undefined ? [] : judgeNames(own, rest);
     },
-    inventory: () => readInventory(new RootFiles(options.root)),
+    largePages: () => readHugePages(files),
+    tuning: createTuning(files, createWriteKernel(options.exec, files)),
+    inventory: () => readInventory(files),
     load: createLoad(options.root ?? '/'),
   };
 }

@@ -6,6 +6,7 @@ import { SimHost, type SimHostOptions } from '@berth/shared/sim/sim-host.ts';
 import type { Bridges, Drivers, Machine, MachineCounters } from '../machine.ts';
 import { createSimDisks } from './sim-disks.ts';
 import { createSimHypervisor } from './sim-hypervisor.ts';
+import { createSimTuning } from './sim-tuning.ts';
 import { simInventory } from './sim-inventory.ts';
 
 export interface SimDrivers extends Drivers {
@@ -42,6 +43,7 @@ function createSimMachine(sim: SimHost, clock: Clock): Machine {
   const checks: readonly HostCheck[] = [
     { name: 'simulated', ok: true, detail: 'this host is simulated; its guests are not real', fatal: false },
   ];
+  const tuning = createSimTuning(sim.options);
   const running = () => [...sim.domains.values()].filter((d) => d.power === 'running').length;
   return {
     facts: async () => ({
@@ -57,6 +59,8 @@ function createSimMachine(sim: SimHost, clock: Clock): Machine {
     nameChecks: async (others) => [
       { name: 'other-names', ok: true, detail: `${others.length} names asked for; none is looked up`, fatal: false },
     ],
+    largePages: async () => tuning.largePages(),
+    tuning,
     inventory: async () => simInventory(sim),
     load: async () => ({
       cpuUsed: Math.min(1, 0.02 * running()),

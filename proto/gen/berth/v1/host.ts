@@ -19,7 +19,16 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { PageRequest } from "./common.ts";
-import { CheckHostRequest, CheckHostResponse, HostCheck, HostHardware, ReadHostHardwareRequest } from "./machine.ts";
+import {
+  CheckHostRequest,
+  CheckHostResponse,
+  HostCheck,
+  HostHardware,
+  HostTuning,
+  ReadHostHardwareRequest,
+  ReadHostTuningRequest,
+  TuneHostRequest,
+} from "./machine.ts";
 
 export const protobufPackage = "berth.v1";
 
@@ -103,6 +112,8 @@ export interface HostCapacity {
   memoryUsedBytes: bigint;
   /** What foreign domains that run take, with their QEMU; `memory_available_bytes` is without it. */
   memoryForeignBytes: bigint;
+  /** Kept for large pages; `memory_available_bytes` is without it. */
+  memoryLargePagesBytes: bigint;
 }
 
 export interface BridgeStatus {
@@ -788,6 +799,7 @@ function createBaseHostCapacity(): HostCapacity {
     load1: 0,
     memoryUsedBytes: 0n,
     memoryForeignBytes: 0n,
+    memoryLargePagesBytes: 0n,
   };
 }
 
@@ -852,6 +864,12 @@ export const HostCapacity: MessageFns<HostCapacity> = {
         throw new globalThis.Error("value provided for field message.memoryForeignBytes of type uint64 too large");
       }
       writer.uint32(96).uint64(message.memoryForeignBytes);
+    }
+    if (message.memoryLargePagesBytes !== 0n) {
+      if (BigInt.asUintN(64, message.memoryLargePagesBytes) !== message.memoryLargePagesBytes) {
+        throw new globalThis.Error("value provided for field message.memoryLargePagesBytes of type uint64 too large");
+      }
+      writer.uint32(104).uint64(message.memoryLargePagesBytes);
     }
     return writer;
   },
@@ -965,6 +983,14 @@ export const HostCapacity: MessageFns<HostCapacity> = {
             message.memoryForeignBytes = reader.uint64() as bigint;
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.memoryLargePagesBytes = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1008,6 +1034,10 @@ export const HostCapacity: MessageFns<HostCapacity> = {
     message.memoryForeignBytes = (object.memoryForeignBytes !== undefined && object.memoryForeignBytes !== null)
       ? BigInt(object.memoryForeignBytes)
       : 0n;
+    message.memoryLargePagesBytes =
+      (object.memoryLargePagesBytes !== undefined && object.memoryLargePagesBytes !== null)
+        ? BigInt(object.memoryLargePagesBytes)
+        : 0n;
     return message;
   },
 };
@@ -2260,6 +2290,30 @@ export const HostServiceService = {
     responseSerialize: (value: HostHardware): Buffer => Buffer.from(HostHardware.encode(value).finish()),
     responseDeserialize: (value: Buffer): HostHardware => HostHardware.decode(value),
   },
+  /** Settings of the host's kernel as they are now, and as they shall be. HOST_UNREACHABLE, UNSUPPORTED as above. */
+  readHostTuning: {
+    path: "/berth.v1.HostService/ReadHostTuning" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadHostTuningRequest): Buffer =>
+      Buffer.from(ReadHostTuningRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadHostTuningRequest => ReadHostTuningRequest.decode(value),
+    responseSerialize: (value: HostTuning): Buffer => Buffer.from(HostTuning.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HostTuning => HostTuning.decode(value),
+  },
+  /**
+   * Sets them, and keeps them: they are set again after a reboot. All or nothing: NO_CAPACITY where large pages would take memory
+   * that VMs were promised, BAD_STATE or INVALID_ARGUMENT where the host refuses.
+   */
+  tuneHost: {
+    path: "/berth.v1.HostService/TuneHost" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TuneHostRequest): Buffer => Buffer.from(TuneHostRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TuneHostRequest => TuneHostRequest.decode(value),
+    responseSerialize: (value: HostTuning): Buffer => Buffer.from(HostTuning.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HostTuning => HostTuning.decode(value),
+  },
 } as const;
 
 export interface HostServiceServer extends UntypedServiceImplementation {
@@ -2290,6 +2344,13 @@ export interface HostServiceServer extends UntypedServiceImplementation {
    * HOST_UNREACHABLE when it is not connected; UNSUPPORTED when its agent is too old.
    */
   readHostHardware: handleUnaryCall<ReadHostHardwareRequest, HostHardware>;
+  /** Settings of the host's kernel as they are now, and as they shall be. HOST_UNREACHABLE, UNSUPPORTED as above. */
+  readHostTuning: handleUnaryCall<ReadHostTuningRequest, HostTuning>;
+  /**
+   * Sets them, and keeps them: they are set again after a reboot. All or nothing: NO_CAPACITY where large pages would take memory
+   * that VMs were promised, BAD_STATE or INVALID_ARGUMENT where the host refuses.
+   */
+  tuneHost: handleUnaryCall<TuneHostRequest, HostTuning>;
 }
 
 export interface HostServiceClient extends Client {
@@ -2453,6 +2514,41 @@ export interface HostServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: HostHardware) => void,
+  ): ClientUnaryCall;
+  /** Settings of the host's kernel as they are now, and as they shall be. HOST_UNREACHABLE, UNSUPPORTED as above. */
+  readHostTuning(
+    request: ReadHostTuningRequest,
+    callback: (error: ServiceError | null, response: HostTuning) => void,
+  ): ClientUnaryCall;
+  readHostTuning(
+    request: ReadHostTuningRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HostTuning) => void,
+  ): ClientUnaryCall;
+  readHostTuning(
+    request: ReadHostTuningRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HostTuning) => void,
+  ): ClientUnaryCall;
+  /**
+   * Sets them, and keeps them: they are set again after a reboot. All or nothing: NO_CAPACITY where large pages would take memory
+   * that VMs were promised, BAD_STATE or INVALID_ARGUMENT where the host refuses.
+   */
+  tuneHost(
+    request: TuneHostRequest,
+    callback: (error: ServiceError | null, response: HostTuning) => void,
+  ): ClientUnaryCall;
+  tuneHost(
+    request: TuneHostRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HostTuning) => void,
+  ): ClientUnaryCall;
+  tuneHost(
+    request: TuneHostRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HostTuning) => void,
   ): ClientUnaryCall;
 }
 

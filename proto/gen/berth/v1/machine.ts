@@ -136,6 +136,48 @@ export interface UsbDevice {
   speedMbps: number;
 }
 
+export interface ReadHostTuningRequest {
+  host: string;
+}
+
+export interface TuneHostRequest {
+  host: string;
+  /**
+   * Value by name: ksm (on, off), thp (always, madvise, never), swappiness (0 to 200), hugepages/2MiB (how many),
+   * io-scheduler/sda (its name).
+   */
+  set: { [key: string]: string };
+  /** Names that are left to the host from now on, as they are. */
+  forget: string[];
+}
+
+export interface TuneHostRequest_SetEntry {
+  key: string;
+  value: string;
+}
+
+export interface HostTuning {
+  /** Its name. */
+  host: string;
+  settings: HostSetting[];
+  /** Setting takes its time and goes on; look again. */
+  pending: boolean;
+}
+
+export interface HostSetting {
+  /** ksm, thp, swappiness, hugepages/2MiB, io-scheduler/sda. */
+  name: string;
+  /** How it stands. */
+  value: string;
+  /** Values that it takes there; none: any of its kind. */
+  choices: string[];
+  /** What suits a host of VMs; empty: that depends on its VMs. */
+  recommended: string;
+  note: string;
+  /** What Berth keeps it at; absent: it is left to the host. Where `value` differs, somebody set it there, or it could not be set. */
+  wanted?: string | undefined;
+}
+
 function createBaseHostCheck(): HostCheck {
   return { name: "", ok: false, detail: "", fatal: false };
 }
@@ -1384,6 +1426,412 @@ export const UsbDevice: MessageFns<UsbDevice> = {
     message.product = object.product ?? "";
     message.serial = object.serial ?? "";
     message.speedMbps = object.speedMbps ?? 0;
+    return message;
+  },
+};
+
+function createBaseReadHostTuningRequest(): ReadHostTuningRequest {
+  return { host: "" };
+}
+
+export const ReadHostTuningRequest: MessageFns<ReadHostTuningRequest> = {
+  encode(message: ReadHostTuningRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadHostTuningRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadHostTuningRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadHostTuningRequest>): ReadHostTuningRequest {
+    return ReadHostTuningRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadHostTuningRequest>): ReadHostTuningRequest {
+    const message = createBaseReadHostTuningRequest();
+    message.host = object.host ?? "";
+    return message;
+  },
+};
+
+function createBaseTuneHostRequest(): TuneHostRequest {
+  return { host: "", set: {}, forget: [] };
+}
+
+export const TuneHostRequest: MessageFns<TuneHostRequest> = {
+  encode(message: TuneHostRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    globalThis.Object.entries(message.set).forEach(([key, value]: [string, string]) => {
+      TuneHostRequest_SetEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    for (const v of message.forget) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TuneHostRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTuneHostRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            const entry2 = TuneHostRequest_SetEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              message.set[entry2.key] = entry2.value;
+            }
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.forget.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TuneHostRequest>): TuneHostRequest {
+    return TuneHostRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TuneHostRequest>): TuneHostRequest {
+    const message = createBaseTuneHostRequest();
+    message.host = object.host ?? "";
+    message.set = (globalThis.Object.entries(object.set ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.forget = object.forget?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseTuneHostRequest_SetEntry(): TuneHostRequest_SetEntry {
+  return { key: "", value: "" };
+}
+
+export const TuneHostRequest_SetEntry: MessageFns<TuneHostRequest_SetEntry> = {
+  encode(message: TuneHostRequest_SetEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TuneHostRequest_SetEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTuneHostRequest_SetEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TuneHostRequest_SetEntry>): TuneHostRequest_SetEntry {
+    return TuneHostRequest_SetEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TuneHostRequest_SetEntry>): TuneHostRequest_SetEntry {
+    const message = createBaseTuneHostRequest_SetEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseHostTuning(): HostTuning {
+  return { host: "", settings: [], pending: false };
+}
+
+export const HostTuning: MessageFns<HostTuning> = {
+  encode(message: HostTuning, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    for (const v of message.settings) {
+      HostSetting.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.pending !== false) {
+      writer.uint32(24).bool(message.pending);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostTuning {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostTuning();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.settings.push(HostSetting.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.pending = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<HostTuning>): HostTuning {
+    return HostTuning.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HostTuning>): HostTuning {
+    const message = createBaseHostTuning();
+    message.host = object.host ?? "";
+    message.settings = object.settings?.map((e) => HostSetting.fromPartial(e)) || [];
+    message.pending = object.pending ?? false;
+    return message;
+  },
+};
+
+function createBaseHostSetting(): HostSetting {
+  return { name: "", value: "", choices: [], recommended: "", note: "", wanted: undefined };
+}
+
+export const HostSetting: MessageFns<HostSetting> = {
+  encode(message: HostSetting, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    for (const v of message.choices) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.recommended !== "") {
+      writer.uint32(34).string(message.recommended);
+    }
+    if (message.note !== "") {
+      writer.uint32(42).string(message.note);
+    }
+    if (message.wanted !== undefined) {
+      writer.uint32(50).string(message.wanted);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostSetting {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostSetting();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.choices.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.recommended = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.wanted = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<HostSetting>): HostSetting {
+    return HostSetting.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HostSetting>): HostSetting {
+    const message = createBaseHostSetting();
+    message.name = object.name ?? "";
+    message.value = object.value ?? "";
+    message.choices = object.choices?.map((e) => e) || [];
+    message.recommended = object.recommended ?? "";
+    message.note = object.note ?? "";
+    message.wanted = object.wanted ?? undefined;
     return message;
   },
 };

@@ -49,6 +49,15 @@ export interface HostReport {
   diskFreeBytes: bigint;
   /** Where other agents reach this one's export port, host:port. */
   peerAddress: string;
+  /** Memory that is kept for large pages, and so for nothing else. */
+  largePages: LargePages[];
+}
+
+export interface LargePages {
+  sizeBytes: bigint;
+  total: bigint;
+  /** Neither in use nor promised. */
+  free: bigint;
 }
 
 export interface HostCheck {
@@ -128,6 +137,7 @@ function createBaseHostReport(): HostReport {
     diskBytes: 0n,
     diskFreeBytes: 0n,
     peerAddress: "",
+    largePages: [],
   };
 }
 
@@ -189,6 +199,9 @@ export const HostReport: MessageFns<HostReport> = {
     }
     if (message.peerAddress !== "") {
       writer.uint32(130).string(message.peerAddress);
+    }
+    for (const v of message.largePages) {
+      LargePages.encode(v!, writer.uint32(138).fork()).join();
     }
     return writer;
   },
@@ -334,6 +347,14 @@ export const HostReport: MessageFns<HostReport> = {
             message.peerAddress = reader.string();
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.largePages.push(LargePages.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -371,6 +392,95 @@ export const HostReport: MessageFns<HostReport> = {
       ? BigInt(object.diskFreeBytes)
       : 0n;
     message.peerAddress = object.peerAddress ?? "";
+    message.largePages = object.largePages?.map((e) => LargePages.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseLargePages(): LargePages {
+  return { sizeBytes: 0n, total: 0n, free: 0n };
+}
+
+export const LargePages: MessageFns<LargePages> = {
+  encode(message: LargePages, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sizeBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sizeBytes) !== message.sizeBytes) {
+        throw new globalThis.Error("value provided for field message.sizeBytes of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.sizeBytes);
+    }
+    if (message.total !== 0n) {
+      if (BigInt.asUintN(64, message.total) !== message.total) {
+        throw new globalThis.Error("value provided for field message.total of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.total);
+    }
+    if (message.free !== 0n) {
+      if (BigInt.asUintN(64, message.free) !== message.free) {
+        throw new globalThis.Error("value provided for field message.free of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.free);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LargePages {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLargePages();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sizeBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.total = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.free = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LargePages>): LargePages {
+    return LargePages.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LargePages>): LargePages {
+    const message = createBaseLargePages();
+    message.sizeBytes = (object.sizeBytes !== undefined && object.sizeBytes !== null) ? BigInt(object.sizeBytes) : 0n;
+    message.total = (object.total !== undefined && object.total !== null) ? BigInt(object.total) : 0n;
+    message.free = (object.free !== undefined && object.free !== null) ? BigInt(object.free) : 0n;
     return message;
   },
 };

@@ -19,6 +19,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { HostCheck } from "./host.ts";
+import { Operation, OperationContext } from "./operation.ts";
 
 export const protobufPackage = "berth.agent.v1";
 
@@ -134,6 +135,38 @@ export interface UsbDevice {
   product: string;
   serial: string;
   speedMbps: number;
+}
+
+export interface GetTuningRequest {
+}
+
+export interface Tuning {
+  settings: TuningSetting[];
+}
+
+export interface TuningSetting {
+  /** ksm, thp, swappiness, hugepages/2MiB, io-scheduler/sda. */
+  name: string;
+  /** How it stands. */
+  value: string;
+  /** Values that it takes there; none: any of its kind. */
+  choices: string[];
+  /** What suits a host of VMs; empty: that depends on its VMs. */
+  recommended: string;
+  note: string;
+}
+
+export interface EnsureTuningRequest {
+  context:
+    | OperationContext
+    | undefined;
+  /** Value by name. */
+  settings: { [key: string]: string };
+}
+
+export interface EnsureTuningRequest_SettingsEntry {
+  key: string;
+  value: string;
 }
 
 function createBaseCheckMachineRequest(): CheckMachineRequest {
@@ -1264,6 +1297,354 @@ export const UsbDevice: MessageFns<UsbDevice> = {
   },
 };
 
+function createBaseGetTuningRequest(): GetTuningRequest {
+  return {};
+}
+
+export const GetTuningRequest: MessageFns<GetTuningRequest> = {
+  encode(_: GetTuningRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetTuningRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetTuningRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetTuningRequest>): GetTuningRequest {
+    return GetTuningRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<GetTuningRequest>): GetTuningRequest {
+    const message = createBaseGetTuningRequest();
+    return message;
+  },
+};
+
+function createBaseTuning(): Tuning {
+  return { settings: [] };
+}
+
+export const Tuning: MessageFns<Tuning> = {
+  encode(message: Tuning, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.settings) {
+      TuningSetting.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Tuning {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTuning();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.settings.push(TuningSetting.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Tuning>): Tuning {
+    return Tuning.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Tuning>): Tuning {
+    const message = createBaseTuning();
+    message.settings = object.settings?.map((e) => TuningSetting.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTuningSetting(): TuningSetting {
+  return { name: "", value: "", choices: [], recommended: "", note: "" };
+}
+
+export const TuningSetting: MessageFns<TuningSetting> = {
+  encode(message: TuningSetting, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    for (const v of message.choices) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.recommended !== "") {
+      writer.uint32(34).string(message.recommended);
+    }
+    if (message.note !== "") {
+      writer.uint32(42).string(message.note);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TuningSetting {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTuningSetting();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.choices.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.recommended = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.note = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TuningSetting>): TuningSetting {
+    return TuningSetting.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TuningSetting>): TuningSetting {
+    const message = createBaseTuningSetting();
+    message.name = object.name ?? "";
+    message.value = object.value ?? "";
+    message.choices = object.choices?.map((e) => e) || [];
+    message.recommended = object.recommended ?? "";
+    message.note = object.note ?? "";
+    return message;
+  },
+};
+
+function createBaseEnsureTuningRequest(): EnsureTuningRequest {
+  return { context: undefined, settings: {} };
+}
+
+export const EnsureTuningRequest: MessageFns<EnsureTuningRequest> = {
+  encode(message: EnsureTuningRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.context !== undefined) {
+      OperationContext.encode(message.context, writer.uint32(10).fork()).join();
+    }
+    globalThis.Object.entries(message.settings).forEach(([key, value]: [string, string]) => {
+      EnsureTuningRequest_SettingsEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EnsureTuningRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEnsureTuningRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.context = OperationContext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            const entry2 = EnsureTuningRequest_SettingsEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              message.settings[entry2.key] = entry2.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EnsureTuningRequest>): EnsureTuningRequest {
+    return EnsureTuningRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EnsureTuningRequest>): EnsureTuningRequest {
+    const message = createBaseEnsureTuningRequest();
+    message.context = (object.context !== undefined && object.context !== null)
+      ? OperationContext.fromPartial(object.context)
+      : undefined;
+    message.settings = (globalThis.Object.entries(object.settings ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseEnsureTuningRequest_SettingsEntry(): EnsureTuningRequest_SettingsEntry {
+  return { key: "", value: "" };
+}
+
+export const EnsureTuningRequest_SettingsEntry: MessageFns<EnsureTuningRequest_SettingsEntry> = {
+  encode(message: EnsureTuningRequest_SettingsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EnsureTuningRequest_SettingsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEnsureTuningRequest_SettingsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EnsureTuningRequest_SettingsEntry>): EnsureTuningRequest_SettingsEntry {
+    return EnsureTuningRequest_SettingsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EnsureTuningRequest_SettingsEntry>): EnsureTuningRequest_SettingsEntry {
+    const message = createBaseEnsureTuningRequest_SettingsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
 export type MachineServiceService = typeof MachineServiceService;
 export const MachineServiceService = {
   /**
@@ -1290,6 +1671,30 @@ export const MachineServiceService = {
     responseSerialize: (value: Hardware): Buffer => Buffer.from(Hardware.encode(value).finish()),
     responseDeserialize: (value: Buffer): Hardware => Hardware.decode(value),
   },
+  /** Settings of its kernel, as they are now. Capability `host.tuning`, as EnsureTuning. */
+  getTuning: {
+    path: "/berth.agent.v1.MachineService/GetTuning" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetTuningRequest): Buffer => Buffer.from(GetTuningRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetTuningRequest => GetTuningRequest.decode(value),
+    responseSerialize: (value: Tuning): Buffer => Buffer.from(Tuning.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Tuning => Tuning.decode(value),
+  },
+  /**
+   * Brings settings to these values; others stay as they are. All are checked first, and all or none are set: BAD_STATE where
+   * memory for large pages cannot be had, VMs use pages that should go, or the kernel refuses; INVALID_ARGUMENT for what this
+   * host has not.
+   */
+  ensureTuning: {
+    path: "/berth.agent.v1.MachineService/EnsureTuning" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EnsureTuningRequest): Buffer => Buffer.from(EnsureTuningRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EnsureTuningRequest => EnsureTuningRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
 } as const;
 
 export interface MachineServiceServer extends UntypedServiceImplementation {
@@ -1300,6 +1705,14 @@ export interface MachineServiceServer extends UntypedServiceImplementation {
   checkMachine: handleUnaryCall<CheckMachineRequest, CheckMachineResponse>;
   /** What the machine is made of, read anew. Capability `host.hardware`. */
   getHardware: handleUnaryCall<GetHardwareRequest, Hardware>;
+  /** Settings of its kernel, as they are now. Capability `host.tuning`, as EnsureTuning. */
+  getTuning: handleUnaryCall<GetTuningRequest, Tuning>;
+  /**
+   * Brings settings to these values; others stay as they are. All are checked first, and all or none are set: BAD_STATE where
+   * memory for large pages cannot be had, VMs use pages that should go, or the kernel refuses; INVALID_ARGUMENT for what this
+   * host has not.
+   */
+  ensureTuning: handleUnaryCall<EnsureTuningRequest, Operation>;
 }
 
 export interface MachineServiceClient extends Client {
@@ -1337,6 +1750,42 @@ export interface MachineServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Hardware) => void,
+  ): ClientUnaryCall;
+  /** Settings of its kernel, as they are now. Capability `host.tuning`, as EnsureTuning. */
+  getTuning(
+    request: GetTuningRequest,
+    callback: (error: ServiceError | null, response: Tuning) => void,
+  ): ClientUnaryCall;
+  getTuning(
+    request: GetTuningRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Tuning) => void,
+  ): ClientUnaryCall;
+  getTuning(
+    request: GetTuningRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Tuning) => void,
+  ): ClientUnaryCall;
+  /**
+   * Brings settings to these values; others stay as they are. All are checked first, and all or none are set: BAD_STATE where
+   * memory for large pages cannot be had, VMs use pages that should go, or the kernel refuses; INVALID_ARGUMENT for what this
+   * host has not.
+   */
+  ensureTuning(
+    request: EnsureTuningRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  ensureTuning(
+    request: EnsureTuningRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  ensureTuning(
+    request: EnsureTuningRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
   ): ClientUnaryCall;
 }
 
