@@ -24,13 +24,19 @@ export interface VolumeSeen {
   /** Image it is an overlay of; undefined for blank disks and seeds. */
   readonly imageDigest: string | undefined;
   readonly seed: boolean;
+  /** Of the file of a disk. Absent: qcow2. */
+  readonly format?: VolumeFormat | undefined;
 }
+
+export type VolumeFormat = 'qcow2' | 'raw';
 
 export interface VolumeSpec {
   readonly volumeId: string;
   readonly vmId: string;
   readonly imageDigest: string | undefined;
   readonly sizeBytes: number;
+  /** Absent: qcow2. `raw` for blank disks only. */
+  readonly format?: VolumeFormat | undefined;
 }
 
 export interface SeedSpec {
@@ -91,13 +97,13 @@ export interface Disks {
   listVolumes(): Promise<readonly VolumeSeen[]>;
   /** One of them, without looking at the others; undefined when there is none. */
   findVolume(volumeId: string): Promise<VolumeSeen | undefined>;
-  /** Twice is once; with another size or parent: ALREADY_EXISTS. */
+  /** Twice is once; with another size, parent or format: ALREADY_EXISTS. */
   ensureVolume(spec: VolumeSpec): Promise<void>;
   ensureSeed(spec: SeedSpec): Promise<void>;
   /** Absent is fine. */
   removeVolume(volumeId: string): Promise<void>;
   /** File that a domain uses. */
-  volumePath(volumeId: string, seed: boolean): string;
+  volumePath(volumeId: string, seed: boolean, format?: VolumeFormat): string;
   /** File of an image, for the domains whose volumes are based on it. */
   imagePath(digest: string): string;
   /** File that libvirt's serial log of a VM goes to, and its reader. */

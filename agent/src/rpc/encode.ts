@@ -58,6 +58,7 @@ export const encodeVolume = (v: VolumeSeen): VolumeStatus => ({
   allocatedBytes: toWire(v.allocatedBytes),
   imageDigest: v.imageDigest ?? '',
   seed: v.seed,
+  ...(v.format === 'raw' && { format: v.format }),
 });
 
 export const encodeImage = (i: ImageSeen): ImageStatus => ({

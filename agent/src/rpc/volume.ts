@@ -1,5 +1,7 @@
 /** VolumeService on the wire. */
 import type * as wire from '@berth/proto/agent/v1/volume.ts';
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import type { VolumeFormat } from '../drivers/disks.ts';
 import { checkId } from '../ids.ts';
 import type { Operations } from '../operations/operations.ts';
 import type { Seed } from '../volume/seed-files.ts';
@@ -16,6 +18,7 @@ export function volumeService(guard: Guard, operations: Operations, volumes: Vol
         vmId: q.vmId,
         imageDigest: orUndefined(q.imageDigest),
         sizeBytes: toNumber('the size', q.sizeBytes),
+        format: readFormat(q.volumeId, q.format),
       });
       return encodeOperation(await operations.run(volumes.ensure, operationIdOf(q), spec));
     }),
@@ -28,6 +31,13 @@ export function volumeService(guard: Guard, operations: Operations, volumes: Vol
     ),
     listVolumes: guard.read('ListVolumes', async () => ({ volumes: (await volumes.list()).map(encodeVolume) })),
   };
+}
+
+function readFormat(volumeId: string, format: string | undefined): VolumeFormat | undefined {
+  if (format === undefined || format === 'qcow2' || format === 'raw') return format === 'qcow2' ? undefined : format;
+  throw invalidArgument(
+    `volume ${volumeId.slice(0, 80)}: its format must be qcow2 or raw, not ${JSON.stringify(format.slice(0, 20))}`,
+  );
 }
 
 const readSeed = (s: wire.Seed): Seed => ({

@@ -105,7 +105,7 @@ export interface AgentClient {
   ): Promise<OperationView>;
   ensureVolume(
     operationId: string,
-    v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number },
+    v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number; format?: 'raw' },
   ): Promise<OperationView>;
   ensureSeed(operationId: string, v: { volumeId: string; vmId: string; seed: SeedWanted }): Promise<OperationView>;
   removeVolume(operationId: string, volumeId: string): Promise<OperationView>;

@@ -95,7 +95,7 @@ export class GrpcAgentClient implements AgentClient {
   }
   ensureVolume(
     id: string,
-    v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number },
+    v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number; format?: 'raw' },
   ): Promise<OperationView> {
     return this.change(Volumes.ensureVolume, {
       context: this.context(id),
@@ -103,6 +103,7 @@ export class GrpcAgentClient implements AgentClient {
       vmId: v.vmId,
       imageDigest: v.imageDigest ?? '',
       sizeBytes: BigInt(v.sizeBytes),
+      ...(v.format && { format: v.format }),
     });
   }
   ensureSeed(id: string, v: { volumeId: string; vmId: string; seed: SeedWanted }): Promise<OperationView> {

@@ -78,7 +78,8 @@ export const volume: Remote<Told> = {
   async run(c) {
     for (const d of getVm(c.tables, c.params.vmId).spec.disks) {
       const imageDigest = d.imageId && c.tables.images.get(d.imageId)?.digest;
-      const wanted = { volumeId: d.volumeId, vmId: c.params.vmId, imageDigest, sizeBytes: d.sizeBytes };
+      const format = d.options?.format === 'raw' ? { format: d.options.format } : {};
+      const wanted = { volumeId: d.volumeId, vmId: c.params.vmId, imageDigest, sizeBytes: d.sizeBytes, ...format };
       const call = agentOf(c).ensureVolume(`${c.opId}.${d.target}`, wanted);
       const op = await settle(c, call, `making disk ${d.target}`);
       if (Wait.is(op)) return op;

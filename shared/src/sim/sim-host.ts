@@ -31,6 +31,7 @@ export interface SimVolume {
   readonly vmId: string;
   readonly sizeBytes: number;
   readonly imageDigest: string | undefined;
+  readonly format?: 'qcow2' | 'raw' | undefined;
   /** Of a seed: file name → content. */
   readonly files: Readonly<Record<string, string>> | undefined;
 }

@@ -75,7 +75,7 @@ export function createDisks(options: LinuxDisksOptions): Disks {
     ),
     ensureSeed: ready((spec) => onVolume(spec.volumeId, () => ensureSeed(parts, spec))),
     removeVolume: ready((id) => onVolume(id, () => removeVolume(pool, id))),
-    volumePath: (id, seed) => pool.volumePath(id, seed),
+    volumePath: (id, seed, format) => pool.volumePath(id, seed, format),
     imagePath: (digest) => pool.imagePath(digest),
     serialLogPath: (vmId) => pool.serialLogPath(vmId),
     removeSerialLog: ready((vmId) => removeSerialLog(pool, vmId)),

@@ -49,7 +49,7 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): Disks 
     ensureVolume: async (spec) => ensureVolume(host, spec),
     ensureSeed: async (spec) => ensureSeed(host, spec),
     removeVolume: async (volumeId) => void host.volumes.delete(volumeId),
-    volumePath: (volumeId, seed) => `/var/lib/berth/volumes/${volumeId}.${seed ? 'iso' : 'qcow2'}`,
+    volumePath: (volumeId, seed, format = 'qcow2') => `/var/lib/berth/volumes/${volumeId}.${seed ? 'iso' : format}`,
     imagePath: (digest) => `/var/lib/berth/images/${digest.slice('sha256:'.length)}.qcow2`,
     serialLogPath,
     removeSerialLog: async (vmId) => void host.serialLogs.delete(serialLogPath(vmId)),

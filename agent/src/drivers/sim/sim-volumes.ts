@@ -24,20 +24,23 @@ export const listVolumes = (host: SimHost): readonly VolumeSeen[] =>
   }));
 
 export function ensureVolume(host: SimHost, spec: VolumeSpec): void {
-  const { volumeId, vmId, sizeBytes, imageDigest } = spec;
+  const { volumeId, vmId, sizeBytes, imageDigest, format = 'qcow2' } = spec;
   const old = host.volumes.get(checkFileName('volume', volumeId));
   const same =
     old?.files === undefined && old?.sizeBytes === sizeBytes && old.imageDigest === imageDigest && old.vmId === vmId;
-  if (old && !same) throw alreadyExists(`volume ${volumeId} exists already, with another size, image or owner`);
+  if (old && !(same && (old.format ?? 'qcow2') === format))
+    throw alreadyExists(`volume ${volumeId} exists already, with another size, image, format or owner`);
   if (old) return;
   checkSize(host, spec);
-  host.volumes.set(volumeId, { volumeId, vmId, sizeBytes, imageDigest, files: undefined });
+  const raw = format === 'raw' ? { format } : {};
+  host.volumes.set(volumeId, { volumeId, vmId, sizeBytes, imageDigest, ...raw, files: undefined });
 }
 
-function checkSize(host: SimHost, { sizeBytes, imageDigest }: VolumeSpec): void {
+function checkSize(host: SimHost, { volumeId, sizeBytes, imageDigest, format }: VolumeSpec): void {
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % SECTOR !== 0 || sizeBytes > MAX_VIRTUAL_BYTES)
     throw invalidArgument(`a disk of ${sizeBytes} bytes cannot be made`);
   if (imageDigest === undefined) return;
+  if (format === 'raw') throw invalidArgument(`volume ${volumeId} cannot be raw: it is an overlay of an image`);
   const image = host.images.get(imageDigest);
   if (!image) throw notFound(`no image ${imageDigest} on ${host.options.name}`);
   if (sizeBytes < image.virtualSizeBytes)

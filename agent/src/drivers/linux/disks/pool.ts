@@ -3,7 +3,7 @@
  * what is decided in `preparePool`, once.
  *
  *   images/<hex>.qcow2    0444, whole and verified; <hex>.json its manifest, <hex>.chunks its chunk hashes
- *   volumes/<id>.qcow2    disks of VMs; <id>.iso their seeds; <id>.json who owns them, written first
+ *   volumes/<id>.qcow2    disks of VMs, or <id>.raw; <id>.iso their seeds; <id>.json who owns them, written first
  *   uploads/<id>          0600, finished uploads; <id>.part while they come in
  *   staging/<work>/       half-made things of one piece of work; emptied when the agent starts, but for `fetch-*`
  *   cache/<hex>.qcow2     half-filled copies (fetch)
@@ -14,6 +14,7 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestHex } from '@berth/shared/disk/digest.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import type { VolumeFormat } from '../../disks.ts';
 
 export interface Pool {
   readonly dataDir: string;
@@ -30,7 +31,7 @@ export interface Pool {
   /** The copy that a fetch fills. */
   cachePath(digest: string): string;
   uploadPath(uploadId: string): string;
-  volumePath(volumeId: string, seed: boolean): string;
+  volumePath(volumeId: string, seed: boolean, format?: VolumeFormat): string;
   sidecarPath(volumeId: string): string;
   serialLogPath(vmId: string): string;
   /** A private folder for one piece of work; the caller makes and removes it. */
@@ -64,7 +65,7 @@ export function createPool(dataDir: string): Pool {
     chunksPath: (digest) => join(images, `${digestHex(digest)}.chunks`),
     cachePath: (digest) => join(dir('cache'), `${digestHex(digest)}.qcow2`),
     uploadPath: (id) => join(dir('uploads'), safe('upload', id)),
-    volumePath: (id, seed) => join(volumes, `${safe('volume', id)}.${seed ? 'iso' : 'qcow2'}`),
+    volumePath: (id, seed, format = 'qcow2') => join(volumes, `${safe('volume', id)}.${seed ? 'iso' : format}`),
     sidecarPath: (id) => join(volumes, `${safe('volume', id)}.json`),
     serialLogPath: (id) => join(dir('serial'), `${safe('vm', id)}.log`),
     stagingPath: (name) => join(dir('staging'), safe('staging', name)),

@@ -12,6 +12,8 @@ const Sidecar = z.object({
   seed: z.boolean(),
   sizeBytes: z.number(),
   imageDigest: z.string().optional(),
+  /** Absent: qcow2. */
+  format: z.literal('raw').optional(),
   /** SHA-256 of a seed's files. */
   contentDigest: z.string().optional(),
 });

@@ -19,7 +19,7 @@ export async function openPool(pool: Pool, clock: Clock): Promise<void> {
   await sweepUploads(pool, clock);
   await sweepManifests(pool);
   for (const s of await listSidecars(pool))
-    if (!(await sizeOf(pool.volumePath(s.volumeId, s.seed)))) await removeSidecar(pool, s.volumeId);
+    if (!(await sizeOf(pool.volumePath(s.volumeId, s.seed, s.format)))) await removeSidecar(pool, s.volumeId);
 }
 
 const isHalf = (name: string): boolean => name.startsWith('.') && name.endsWith('.half');

@@ -1,5 +1,5 @@
-/** Disks of VMs: qcow2 overlays on images, and blank ones. Listing starts no process. Seeds are seeds.ts's. */
-import { rename, rm, writeFile } from 'node:fs/promises';
+/** Disks of VMs: qcow2 overlays on images, and blank ones, also raw. Listing starts no process. Seeds are seeds.ts's. */
+import { rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MAX_VIRTUAL_BYTES } from '@berth/shared/disk/qcow2-header.ts';
 import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
@@ -19,11 +19,12 @@ export interface VolumeParts {
 }
 
 const SECTOR = 512;
+const FORMATS = ['qcow2', 'raw'] as const;
 
 /** The caller holds the volume's and the image's locks. */
 export async function ensureVolume(parts: VolumeParts, spec: VolumeSpec): Promise<void> {
   const { pool } = parts;
-  const path = pool.volumePath(spec.volumeId, false);
+  const path = pool.volumePath(spec.volumeId, false, spec.format);
   const there = await readSidecar(pool, spec.volumeId);
   if (there) checkSame(there, spec);
   if (there && (await sizeOf(path))) return;
@@ -35,6 +36,7 @@ export async function ensureVolume(parts: VolumeParts, spec: VolumeSpec): Promis
     seed: false,
     sizeBytes: spec.sizeBytes,
     ...(spec.imageDigest === undefined ? {} : { imageDigest: spec.imageDigest }),
+    ...(spec.format === 'raw' ? { format: 'raw' } : {}),
   });
   try {
     await tellingFull(`volume ${spec.volumeId}`, parts.pool.volumesDir, () => create(parts, spec, path));
@@ -51,6 +53,7 @@ function checkSame(there: Sidecar, spec: VolumeSpec): void {
   if (there.vmId !== spec.vmId) throw is(`and belongs to ${there.vmId}, not to ${spec.vmId}`);
   if (there.imageDigest !== spec.imageDigest)
     throw is(`based on ${there.imageDigest ?? 'no image'} instead of ${spec.imageDigest ?? 'none'}`);
+  if ((there.format ?? 'qcow2') !== (spec.format ?? 'qcow2')) throw is(`as ${there.format ?? 'qcow2'}`);
   if (there.sizeBytes !== spec.sizeBytes)
     throw is(`with ${formatBytes(there.sizeBytes)} instead of ${formatBytes(spec.sizeBytes)}`);
 }
@@ -62,6 +65,10 @@ async function checkSize({ images }: VolumeParts, spec: VolumeSpec): Promise<voi
       `a disk of ${sizeBytes} bytes cannot be made: the size must be a multiple of ${SECTOR}, at most ${formatBytes(MAX_VIRTUAL_BYTES)}`,
     );
   if (spec.imageDigest === undefined) return;
+  if (spec.format === 'raw')
+    throw invalidArgument(
+      `volume ${spec.volumeId} cannot be raw: it is an overlay of an image, which only qcow2 can be`,
+    );
   const image = await images.get(spec.imageDigest);
   if (sizeBytes < image.virtualSizeBytes)
     throw invalidArgument(
@@ -75,7 +82,8 @@ async function create({ pool }: VolumeParts, spec: VolumeSpec, path: string): Pr
   const parent = spec.imageDigest === undefined ? undefined : pool.imagePath(spec.imageDigest);
   try {
     // libvirt gives it to QEMU's user when the VM starts
-    await writeFile(half, emptyQcow2(spec.sizeBytes, parent), { mode: 0o600 });
+    await writeFile(half, spec.format === 'raw' ? '' : emptyQcow2(spec.sizeBytes, parent), { mode: 0o600 });
+    if (spec.format === 'raw') await truncate(half, spec.sizeBytes);
     await syncFile(half);
     await rename(half, path);
     await syncDir(pool.volumesDir);
@@ -86,7 +94,8 @@ async function create({ pool }: VolumeParts, spec: VolumeSpec, path: string): Pr
 
 /** The volume first: a sidecar without it is swept up, a volume without a sidecar would be nobody's. */
 export async function removeVolume(pool: Pool, volumeId: string): Promise<void> {
-  for (const seed of [false, true]) await rm(pool.volumePath(volumeId, seed), { force: true });
+  const paths = [pool.volumePath(volumeId, true), ...FORMATS.map((f) => pool.volumePath(volumeId, false, f))];
+  for (const path of paths) await rm(path, { force: true });
   await syncDir(pool.volumesDir);
   await removeSidecar(pool, volumeId);
 }
@@ -104,7 +113,7 @@ export async function listVolumes(pool: Pool): Promise<readonly VolumeSeen[]> {
   const cache = sizesIn(pool);
   const sidecars = await listSidecars(pool);
   const seen = await Promise.all(sidecars.map((s) => observe(pool, s, cache)));
-  cache.keep(new Set(sidecars.map((s) => pool.volumePath(s.volumeId, s.seed))));
+  cache.keep(new Set(sidecars.map((s) => pool.volumePath(s.volumeId, s.seed, s.format))));
   return seen.filter((v) => v !== undefined);
 }
 
@@ -115,12 +124,12 @@ export async function findVolume(pool: Pool, volumeId: string): Promise<VolumeSe
 
 /** Undefined while it is being made. The size is the file's own: somebody may have grown the disk. */
 async function observe(pool: Pool, sidecar: Sidecar, cache: FileCache<number>): Promise<VolumeSeen | undefined> {
-  const { volumeId, vmId, seed, imageDigest } = sidecar;
-  const path = pool.volumePath(volumeId, seed);
+  const { volumeId, vmId, seed, imageDigest, format } = sidecar;
+  const path = pool.volumePath(volumeId, seed, format);
   const file = await sizeOf(path);
   if (!file) return undefined;
-  const sizeBytes = seed ? file.size : await cache.read(path, () => virtualSize(path, sidecar));
-  return { volumeId, vmId, seed, imageDigest, sizeBytes, allocatedBytes: file.allocated };
+  const sizeBytes = seed || format === 'raw' ? file.size : await cache.read(path, () => virtualSize(path, sidecar));
+  return { volumeId, vmId, seed, imageDigest, format, sizeBytes, allocatedBytes: file.allocated };
 }
 
 /** A volume that a guest or an admin has spoilt is still listed: it takes room, and can be removed. */

@@ -33,6 +33,8 @@ export interface EnsureVolumeRequest {
   /** Empty: blank. */
   imageDigest: string;
   sizeBytes: bigint;
+  /** qcow2 (default), or raw for a blank disk: capability `domain.hardware`. */
+  format?: string | undefined;
 }
 
 export interface EnsureSeedRequest {
@@ -79,10 +81,12 @@ export interface VolumeStatus {
   allocatedBytes: bigint;
   imageDigest: string;
   seed: boolean;
+  /** Of a disk that is not qcow2: raw. */
+  format?: string | undefined;
 }
 
 function createBaseEnsureVolumeRequest(): EnsureVolumeRequest {
-  return { context: undefined, volumeId: "", vmId: "", imageDigest: "", sizeBytes: 0n };
+  return { context: undefined, volumeId: "", vmId: "", imageDigest: "", sizeBytes: 0n, format: undefined };
 }
 
 export const EnsureVolumeRequest: MessageFns<EnsureVolumeRequest> = {
@@ -104,6 +108,9 @@ export const EnsureVolumeRequest: MessageFns<EnsureVolumeRequest> = {
         throw new globalThis.Error("value provided for field message.sizeBytes of type uint64 too large");
       }
       writer.uint32(40).uint64(message.sizeBytes);
+    }
+    if (message.format !== undefined) {
+      writer.uint32(50).string(message.format);
     }
     return writer;
   },
@@ -161,6 +168,14 @@ export const EnsureVolumeRequest: MessageFns<EnsureVolumeRequest> = {
             message.sizeBytes = reader.uint64() as bigint;
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.format = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -185,6 +200,7 @@ export const EnsureVolumeRequest: MessageFns<EnsureVolumeRequest> = {
     message.vmId = object.vmId ?? "";
     message.imageDigest = object.imageDigest ?? "";
     message.sizeBytes = (object.sizeBytes !== undefined && object.sizeBytes !== null) ? BigInt(object.sizeBytes) : 0n;
+    message.format = object.format ?? undefined;
     return message;
   },
 };
@@ -644,7 +660,7 @@ export const ListVolumesResponse: MessageFns<ListVolumesResponse> = {
 };
 
 function createBaseVolumeStatus(): VolumeStatus {
-  return { volumeId: "", vmId: "", sizeBytes: 0n, allocatedBytes: 0n, imageDigest: "", seed: false };
+  return { volumeId: "", vmId: "", sizeBytes: 0n, allocatedBytes: 0n, imageDigest: "", seed: false, format: undefined };
 }
 
 export const VolumeStatus: MessageFns<VolumeStatus> = {
@@ -672,6 +688,9 @@ export const VolumeStatus: MessageFns<VolumeStatus> = {
     }
     if (message.seed !== false) {
       writer.uint32(48).bool(message.seed);
+    }
+    if (message.format !== undefined) {
+      writer.uint32(58).string(message.format);
     }
     return writer;
   },
@@ -737,6 +756,14 @@ export const VolumeStatus: MessageFns<VolumeStatus> = {
             message.seed = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.format = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -762,6 +789,7 @@ export const VolumeStatus: MessageFns<VolumeStatus> = {
       : 0n;
     message.imageDigest = object.imageDigest ?? "";
     message.seed = object.seed ?? false;
+    message.format = object.format ?? undefined;
     return message;
   },
 };
