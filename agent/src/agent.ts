@@ -141,6 +141,8 @@ class RunningAgent implements Agent {
       operations,
       abilities,
       hostName: identity.hostName,
+      bootDir: config.bootDir,
+      log,
     });
     const consoles = new Consoles({ domains, hypervisor, disks, clock });
     const power = new Power({ domains, hypervisor, operations });

@@ -39,6 +39,7 @@ const account = z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'must be the name o
 const Schema = z.strictObject({
   dataDir: path.default('/var/lib/berth'),
   listen: hostPort.default('0.0.0.0:7444'),
+  bootDir: path.default('/var/lib/berth/boot'),
   peerListen: hostPort.default('0.0.0.0:7445'),
   peerAddress: hostPort.optional(),
   libvirtSocket: path.optional(),

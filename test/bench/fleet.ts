@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { memoryIdentity } from '@berth/agent/testing/identity.ts';
 import { createAgent, type AgentPeers } from '@berth/agent/agent.ts';
 import { parseConfig } from '@berth/agent/config.ts';
-import { domainXml } from '@berth/agent/domain/domain-xml.ts';
+import { domainXml } from '@berth/agent/domain/xml/definition.ts';
 import { createSimDrivers } from '@berth/agent/drivers/sim/sim-drivers.ts';
 import { exportKey, newKeyPair } from '@berth/controller/trust/x509.ts';
 import { loadIdentity } from '@berth/controller/trust/identity.ts';
@@ -95,7 +95,10 @@ const xmlOf = (vm: FleetVm): string =>
       emulatorPath: '/usr/bin/qemu-system-x86_64',
       directIo: true,
       serialLogPath: '/dev/null',
+      bootDir: '/var/lib/berth/boot',
       volumePath: (id) => id,
+      volumeFormat: () => 'qcow2',
+      mediumPath: (digest) => digest,
       imagePath: () => undefined,
     },
   );

@@ -36,6 +36,7 @@ describe('a VM that somebody had in their hands', () => {
   /** What the domain is defined with; another version of the agent may define it otherwise. */
   const abilities = { domainType: 'qemu' as const, emulatorPath: '/usr/bin/qemu', directIo: true };
   let offered = abilities;
+  const host = { hostName: 'h1', bootDir: '/var/lib/berth/boot', log, abilities: async () => offered };
 
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), 'berth-by-hand-'));
@@ -44,7 +45,7 @@ describe('a VM that somebody had in their hands', () => {
     operations = new Operations(ledger, systemClock, log);
     const { hypervisor, disks } = drivers;
     offered = abilities;
-    domains = new Domains({ hypervisor, disks, operations, hostName: 'h1', abilities: async () => offered });
+    domains = new Domains({ hypervisor, disks, operations, ...host });
     drivers.sim.images.set(IMAGE, { digest: IMAGE, virtualSizeBytes: 2 ** 20, fileBytes: 1 });
     await disks.ensureVolume({ volumeId: 'volume-1', vmId: 'vm-1', imageDigest: IMAGE, sizeBytes: 2 ** 20 });
     expect(await tried(domains.ensure, spec)).toBeUndefined();
@@ -99,7 +100,7 @@ describe('a VM that somebody had in their hands', () => {
     const { hypervisor } = drivers;
     const gone = { ...hypervisor, start: async (uuid: string) => (drivers.sim.undefine(uuid), hypervisor.start(uuid)) };
     domains = new Domains({
-      ...{ disks: drivers.disks, hostName: 'h1', abilities: async () => offered },
+      ...{ disks: drivers.disks, ...host },
       hypervisor: gone,
       operations: new Operations(ledger, systemClock, log),
     });
@@ -118,7 +119,7 @@ describe('a VM that somebody had in their hands', () => {
       define: (text: string) => (defined.push(text), hypervisor.define(text)),
     };
     const { ensure } = new Domains({
-      ...{ disks: drivers.disks, hostName: 'h1', abilities: async () => offered },
+      ...{ disks: drivers.disks, ...host },
       hypervisor: transient,
       operations: new Operations(ledger, systemClock, log),
     });

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import type { VolumeSeen } from '../drivers/disks.ts';
 import { describeDomain } from './describe.ts';
-import { domainXml, type DomainHost } from './domain-xml.ts';
+import { definitionHash, domainXml } from './xml/definition.ts';
+import type { DomainHost } from './xml/host.ts';
 import { specHash, type DomainSpec } from './spec.ts';
 
 const spec: DomainSpec = {
@@ -25,6 +26,9 @@ const host: DomainHost = {
   emulatorPath: '/usr/bin/qemu-system-x86_64',
   directIo: true,
   serialLogPath: '/log',
+  bootDir: '/boot',
+  volumeFormat: () => 'qcow2',
+  mediumPath: (digest) => `/pool/${digest}`,
   volumePath: path,
   imagePath: (id) => (id === 'volume-1' ? '/pool/image' : undefined),
 };
@@ -33,8 +37,11 @@ const volume = (volumeId: string, seed = false): [string, VolumeSeen] => [
   { volumeId, vmId: 'vm-web', seed, sizeBytes: 1, allocatedBytes: 1, imageDigest: undefined },
 ];
 const volumes = new Map([volume('volume-1'), volume('volume-2'), volume('volume-3', true)]);
-const mark = (s: DomainSpec) => ({ vmId: s.vmId, specHash: specHash(s), generation: s.generation });
-const read = (xml: string, made = spec) => describeDomain({ xml, mark: mark(made), volumes });
+const mark = (s: DomainSpec) => ({
+  ...{ vmId: s.vmId, specHash: specHash(s), generation: s.generation },
+  ...{ definitionHash: definitionHash(s, host), fixed: [] },
+});
+const read = (xml: string, made = spec) => describeDomain({ xml, mark: mark(made), volumes, images: new Map(), host });
 
 describe('a domain that is described', () => {
   it('gives the spec that it was made from', () => {
@@ -52,7 +59,7 @@ describe('a domain that is described', () => {
     const xml = domainXml(spec, host);
     expect(read(xml.replaceAll('>524288<', '>1048576<'))).toMatchObject({
       spec: { memoryBytes: 2 ** 30 },
-      changes: ['its sizes, disks or network cards are not as Berth made them'],
+      changes: ['its sizes, disks, network cards or other hardware are not as Berth made them'],
     });
     expect(read(xml.replace('/pool/volume-2', '/srv/mine.img')).changes).toEqual([
       "disk vdb (/srv/mine.img) is not in Berth's pool",

@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import { XMLParser, XMLValidator } from 'fast-xml-parser';
 import { describe, expect, it } from 'vitest';
 import { expectGolden } from '@berth/test/harness/golden.ts';
-import { domainXml, type DomainHost } from './domain-xml.ts';
+import { domainXml } from './xml/definition.ts';
+import type { DomainHost } from './xml/host.ts';
 import { metadataXml, readMark } from './metadata.ts';
 import { checkDomainSpec, specHash, type DomainSpec } from './spec.ts';
 
@@ -12,6 +13,9 @@ const host: DomainHost = {
   emulatorPath: '/usr/bin/qemu-system-x86_64',
   directIo: true,
   serialLogPath: '/var/lib/berth/serial/vm-web.log',
+  bootDir: '/var/lib/berth/boot',
+  volumeFormat: () => 'qcow2',
+  mediumPath: (digest) => `/var/lib/berth/images/${digest.slice(7)}.qcow2`,
   imagePath: (id) => (id === 'volume-root' ? `/var/lib/berth/images/${'5f'.repeat(32)}.qcow2` : undefined),
   volumePath: (id, seed) => `/var/lib/berth/volumes/${id}.${seed ? 'iso' : 'qcow2'}`,
 };
@@ -60,7 +64,7 @@ describe('domain XML', () => {
 
 describe('our mark in a domain', () => {
   it('is read back, also when libvirt prints it in its own way', () => {
-    const mark = { vmId: 'vm-web', specHash: 'abc', generation: 3, definitionHash: 'def' };
+    const mark = { vmId: 'vm-web', specHash: 'abc', generation: 3, definitionHash: 'def', fixed: [] };
     expect(readMark(metadataXml(mark))).toEqual(mark);
     const other = `<b:vm xmlns:b='urn:berth:vm:1'>\n<b:generation>3</b:generation><b:id>vm-web</b:id><b:spec>abc</b:spec></b:vm>`;
     expect(readMark(other)).toEqual({ ...mark, definitionHash: '' }); // from before there was one
@@ -104,5 +108,7 @@ describe('a domain spec', () => {
     { nics: [{ mac: '01:00:5e:00:00:01', bridge: 'br0', model: '' }] },
     { nics: [{ mac: '52:54:00:00:00:01', bridge: '../x', model: '' }] },
     { nics: [{ mac: '52:54:00:00:00:01', bridge: 'br0', model: 'evil' }] },
+    { cdroms: [{ target: 'sda', bus: 'usb' as const }] },
+    { cdroms: [{ target: 'sda', bus: 'sata' as const, imageDigest: '../x' }] },
   ])('is refused with %j', (over) => expect(() => checkDomainSpec({ ...web, ...over })).toThrow());
 });

@@ -3,16 +3,19 @@
  * very VM are touched; every call looks at it anew.
  */
 import { ClusterError, badState, chain, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
-import type { Disks } from '../drivers/disks.ts';
+import type { Log } from '@berth/shared/log/log.ts';
+import type { Disks, VolumeSeen } from '../drivers/disks.ts';
 import type { DomainSeen, Hypervisor } from '../drivers/hypervisor.ts';
 import { checkId, checkUuid } from '../ids.ts';
 import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
-import { describeDomain, type DomainDescription } from './describe.ts';
-import { definitionHash, domainXml, type DomainHost } from './domain-xml.ts';
+import { describeDomain, type DescribeFrom, type DomainDescription } from './describe.ts';
+import { keptOf } from './kept.ts';
 import { readMark } from './metadata.ts';
 import { needFiles } from './needed-files.ts';
 import { checkDomainSpec, specHash, type DomainSpec } from './spec.ts';
+import { definitionHash, domainXml, type Kept } from './xml/definition.ts';
+import type { DomainHost } from './xml/host.ts';
 
 export interface DomainRef {
   readonly uuid: string;
@@ -25,6 +28,9 @@ export interface DomainDeps {
   readonly operations: Operations;
   /** As people call it. */
   readonly hostName: string;
+  /** Where kernels for direct boot lie. */
+  readonly bootDir: string;
+  readonly log: Log;
   /** What the host offers to every domain. */
   readonly abilities: () => Promise<Pick<DomainHost, 'domainType' | 'emulatorPath' | 'directIo'>>;
 }
@@ -90,11 +96,23 @@ export class Domains {
 
   /** The spec that a domain of ours was made from, read back from what libvirt has stored. */
   async describe(ref: DomainRef): Promise<DomainDescription> {
+    return describeDomain(await this.asItIs(ref));
+  }
+
+  private async asItIs(ref: DomainRef): Promise<DescribeFrom> {
     const { disks, hypervisor } = this.deps;
-    const seen = await this.need(ref);
-    const volumes = new Map((await disks.listVolumes()).map((v) => [disks.volumePath(v.volumeId, v.seed), v]));
-    const xml = await hypervisor.getXml(ref.uuid);
-    return describeDomain({ xml, mark: readMark(seen.metadataXml)!, volumes });
+    const mark = readMark((await this.need(ref)).metadataXml)!;
+    const [list, images, xml] = [
+      await disks.listVolumes(),
+      await disks.listImages(),
+      await hypervisor.getXml(ref.uuid),
+    ];
+    return {
+      ...{ xml, mark },
+      volumes: new Map(list.map((v) => [disks.volumePath(v.volumeId, v.seed, v.format), v])),
+      images: new Map(images.map(({ digest }) => [disks.imagePath(digest), digest])),
+      host: await this.hostOf(ref.vmId, new Map(list.map((v) => [v.volumeId, v]))),
+    };
   }
 
   private async doEnsure(wanted: DomainSpec): Promise<void> {
@@ -108,21 +126,36 @@ export class Domains {
     await this.refuseTakenName(spec);
     const host = await this.hostFor(spec);
     if (asWanted && mark.definitionHash === definitionHash(spec, host)) return;
-    await this.deps.hypervisor.define(domainXml(spec, host));
+    await this.deps.hypervisor.define(domainXml(spec, host, seen?.persistent ? await this.kept(spec) : undefined));
+  }
+
+  /** What somebody has put into the domain by hand and no spec can say stays in it. */
+  private async kept(spec: DomainSpec): Promise<Kept | undefined> {
+    const kept = keptOf(await this.asItIs(spec), spec);
+    if (kept)
+      this.deps.log.warn({ vm: spec.name, kept: kept.what }, 'a domain is defined anew, with what stood in it by hand');
+    return kept;
   }
 
   /** Everything that a definition takes from this host. @throws BAD_STATE when a file of the VM is gone. */
   private async hostFor(spec: DomainSpec): Promise<DomainHost> {
     const { disks, hostName } = this.deps;
-    const images = await needFiles(spec, disks, hostName);
+    return this.hostOf(spec.vmId, await needFiles(spec, disks, hostName));
+  }
+
+  private async hostOf(vmId: string, volumes: ReadonlyMap<string, VolumeSeen>): Promise<DomainHost> {
+    const { disks, bootDir, abilities } = this.deps;
     return {
-      ...(await this.deps.abilities()),
-      serialLogPath: disks.serialLogPath(spec.vmId),
-      volumePath: (id, seed) => disks.volumePath(id, seed),
+      ...(await abilities()),
+      bootDir,
+      serialLogPath: disks.serialLogPath(vmId),
+      volumePath: (id, seed) => disks.volumePath(id, seed, volumes.get(id)?.format),
+      volumeFormat: (id) => volumes.get(id)?.format ?? 'qcow2',
       imagePath: (id) => {
-        const digest = images.get(id);
+        const digest = volumes.get(id)?.imageDigest;
         return digest === undefined ? undefined : disks.imagePath(digest);
       },
+      mediumPath: (digest) => disks.imagePath(digest),
     };
   }
 

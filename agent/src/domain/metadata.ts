@@ -12,6 +12,8 @@ export interface DomainMark {
   readonly generation: number;
   /** Of all else in the definition: another one from the same spec was made by another version, or for another host. */
   readonly definitionHash: string;
+  /** Devices whose PCI address was asked for; libvirt gives the others one too. By target, MAC address, or word. */
+  readonly fixed: readonly string[];
 }
 
 const parser = new XMLParser({
@@ -29,6 +31,7 @@ export const metadataXml = (m: DomainMark): string =>
     textEl('berth:spec', {}, m.specHash),
     textEl('berth:generation', {}, m.generation),
     textEl('berth:definition', {}, m.definitionHash),
+    m.fixed.length === 0 ? undefined : textEl('berth:fixed', {}, m.fixed.join(' ')),
   );
 
 /** Undefined when it is not ours or can't be read: such a domain is left alone. */
@@ -44,6 +47,9 @@ export function readMark(xml: string | undefined): DomainMark | undefined {
     specHash: text(specHash),
     generation: Number(generation) || 0,
     definitionHash: text(vm?.['definition']),
+    fixed: text(vm?.['fixed'])
+      .split(' ')
+      .filter((key) => key !== ''),
   };
 }
 

@@ -4,8 +4,8 @@ import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { checkMachine } from '@berth/shared/hardware/check.ts';
 import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import { NIC_MODELS } from '@berth/shared/hardware/schema.ts';
-import { TARGET } from '@berth/shared/hardware/targets.ts';
-import { checkBytes, checkId, checkInterface, checkMac, checkName, checkUuid } from '../ids.ts';
+import { busOf, TARGET } from '@berth/shared/hardware/targets.ts';
+import { checkBytes, checkDigest, checkId, checkInterface, checkMac, checkName, checkUuid } from '../ids.ts';
 import { canonicalJson } from '../operations/request-hash.ts';
 
 export type DomainSpec = DomainDefinition;
@@ -29,6 +29,7 @@ export function checkDomainSpec(s: DomainSpec): DomainSpec {
         `vm ${s.name}: disk target ${JSON.stringify(d.target.slice(0, 20))} is not vda to vdy, sda to sdy or hda to hdd`,
       );
   }
+  for (const c of s.cdroms ?? []) checkCdrom(s, c);
   if (s.seedVolumeId !== undefined) checkId('volume', s.seedVolumeId);
   const nics = s.nics.map((n) => ({
     ...n,
@@ -51,13 +52,42 @@ export function checkDomainSpec(s: DomainSpec): DomainSpec {
     nics.map((n) => n.mac),
   );
   checkMachine(`vm ${s.name}`, { ...s, nics, hardware: s.hardware ?? {}, cdroms: s.cdroms ?? [] });
-  return { ...s, nics };
+  return { ...s, ...inOrder(s), nics };
 }
 
-/** Equal for equal specs; the generation is not part of it. */
+function checkCdrom(s: DomainSpec, c: NonNullable<DomainSpec['cdroms']>[number]): void {
+  if (c.imageDigest !== undefined) checkDigest(c.imageDigest);
+  else if (c.bus === 'usb')
+    throw invalidArgument(`vm ${s.name}: CD-ROM drive ${c.target} is on USB, where QEMU has no empty drives; use sata`);
+}
+
+/** Disks and drives as libvirt orders them: bus by bus as they come, on each by their letter. */
+function inOrder({ disks, cdroms = [], seedVolumeId }: DomainSpec): Pick<DomainSpec, 'disks' | 'cdroms'> {
+  const busOfDisk = (d: DomainSpec['disks'][number]): string => d.options?.bus ?? busOf(d.target);
+  const buses = [
+    ...disks.map(busOfDisk),
+    ...(seedVolumeId === undefined ? [] : ['virtio']),
+    ...cdroms.map((c) => c.bus as string),
+  ];
+  const by =
+    <T extends { readonly target: string }>(bus: (d: T) => string) =>
+    (a: T, b: T): number =>
+      buses.indexOf(bus(a)) - buses.indexOf(bus(b)) || (a.target < b.target ? -1 : 1);
+  return {
+    disks: [...disks].sort(by(busOfDisk)),
+    ...(cdroms.length > 0 && { cdroms: [...cdroms].sort(by((c) => c.bus)) }),
+  };
+}
+
+/**
+ * Equal for equal specs. The generation is not part of it; neither are passwords, which are short, and whoever may read
+ * the definition could guess them from it.
+ */
 export function specHash(s: DomainSpec): string {
-  const { generation: _generation, ...rest } = s;
-  return createHash('sha256').update(canonicalJson(rest)).digest('hex').slice(0, 32);
+  const { generation: _generation, hardware, ...rest } = s;
+  const graphics = hardware?.graphics?.map((g) => (g.password === undefined ? g : { ...g, password: '' }));
+  const known = { ...rest, ...(hardware && { hardware: { ...hardware, ...(graphics && { graphics }) } }) };
+  return createHash('sha256').update(canonicalJson(known)).digest('hex').slice(0, 32);
 }
 
 function unique(s: DomainSpec, what: string, values: readonly string[]): void {

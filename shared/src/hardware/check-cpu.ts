@@ -55,9 +55,9 @@ function* numa(m: Machine): Iterable<Fault> {
   if (inNodes.join() !== all.join())
     yield ['cpu.numa', `must hold each of the vCPUs 0 to ${mostVcpus(m) - 1} in one node`];
   const memory = nodes.reduce((sum, n) => sum + n.memoryBytes, 0);
-  // libvirt takes the nodes for the memory that it starts with
-  if (memory !== m.memoryBytes)
-    yield ['cpu.numa', `has ${formatBytes(memory)} in all, but the VM has ${formatBytes(m.memoryBytes)}`];
+  // libvirt takes the nodes for all the memory that the balloon can give
+  if (memory !== mostMemory(m))
+    yield ['cpu.numa', `has ${formatBytes(memory)} in all, but the VM has at most ${formatBytes(mostMemory(m))}`];
 }
 
 function* pages(m: Machine): Iterable<Fault> {

@@ -6,13 +6,26 @@ const Q35 = /^(q35|pc-q35-)/;
 export const isQ35 = (m: Pick<Machine, 'hardware'>): boolean => Q35.test(m.hardware.machine ?? 'q35');
 
 export function deviceFaults(m: Machine): Fault[] {
-  return [...firmware(m), ...clock(m), ...boot(m), ...drives(m), ...disks(m), ...nics(m), ...displays(m), ...others(m)];
+  return [
+    ...firmware(m),
+    ...clock(m),
+    ...boot(m),
+    ...drives(m),
+    ...disks(m),
+    ...nics(m),
+    ...displays(m),
+    ...videos(m),
+    ...addressed(m),
+    ...others(m),
+  ];
 }
 
 function* firmware(m: Machine): Iterable<Fault> {
   const { firmware: f } = m.hardware;
   if (f?.secureBoot === true && f.type !== 'uefi') yield ['firmware.secureBoot', 'needs firmware type uefi'];
   if (f?.secureBoot === true && !isQ35(m)) yield ['firmware.secureBoot', 'needs machine q35'];
+  if (m.hardware.lifecycle?.onPoweroff === 'restart' && m.hardware.lifecycle.onReboot === 'destroy')
+    yield ['lifecycle', 'cannot have onPoweroff restart with onReboot destroy: libvirt has no such domains'];
   if (m.hardware.tpm?.version === '1.2' && m.hardware.tpm.model !== 'tpm-tis')
     yield ['tpm.model', 'must be tpm-tis for version 1.2'];
 }
@@ -91,6 +104,29 @@ function* displays(m: Machine): Iterable<Fault> {
     if (g.type !== 'vnc' && g.keymap !== undefined) yield [`graphics.${i}.keymap`, 'is only for vnc'];
     if (g.type === 'none' && Object.keys(g).length > 1) yield [`graphics.${i}`, 'of type none has nothing else'];
   }
+}
+
+const WITHOUT_VRAM: ReadonlySet<string> = new Set(['virtio', 'ramfb', 'none']);
+const WITH_HEADS: ReadonlySet<string> = new Set(['virtio', 'qxl']);
+const OFF_PCI: ReadonlySet<string> = new Set(['sb16', 'usb']);
+
+function* videos({ hardware: { video = {} } }: Machine): Iterable<Fault> {
+  const { model = 'vga', vramBytes, heads = 1, pciAddress } = video;
+  if (vramBytes !== undefined && WITHOUT_VRAM.has(model))
+    yield ['video.vramBytes', `is not for ${model}, which has no memory of its own`];
+  if (heads > 1 && !WITH_HEADS.has(model))
+    yield ['video.heads', `must be 1 for ${model}: virtio and qxl can have more`];
+  if (pciAddress !== undefined && (model === 'none' || model === 'ramfb'))
+    yield ['video.pciAddress', `is not for ${model}, which is not on PCI`];
+}
+
+function* addressed({ hardware: { sound, balloon }, disks: all }: Machine): Iterable<Fault> {
+  if (sound?.pciAddress !== undefined && OFF_PCI.has(sound.model))
+    yield ['sound.pciAddress', `is not for ${sound.model}, which is not on PCI`];
+  if (balloon?.pciAddress !== undefined && balloon.model === 'none') yield ['balloon.pciAddress', 'is of no balloon'];
+  for (const [i, d] of all.entries())
+    if (d.options?.pciAddress !== undefined && (d.options.bus ?? busOf(d.target)) !== 'virtio')
+      yield [`disks.${i}.pciAddress`, 'is only for bus virtio: the others hang on a controller'];
 }
 
 function* others(m: Machine): Iterable<Fault> {

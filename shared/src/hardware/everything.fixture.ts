@@ -17,8 +17,8 @@ export const EVERYTHING: Hardware = {
     ],
     emulatorCpus: '4',
     numa: [
-      { cpus: '0-3', memoryBytes: 2 * GIB, hostNodes: '0' },
-      { cpus: '4-7', memoryBytes: 2 * GIB },
+      { cpus: '0-3', memoryBytes: 4 * GIB, hostNodes: '0' },
+      { cpus: '4-7', memoryBytes: 4 * GIB },
     ],
   },
   memoryBacking: { hugepageBytes: 2 ** 21, locked: true, mergeable: false },

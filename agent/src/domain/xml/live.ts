@@ -3,6 +3,7 @@
  * an update: all else of a device must be as it is. Pure.
  */
 import { attributeAt, find, findAll, leaf, parseXml, printXml, textAt, withChildren, type XmlElement } from './tree.ts';
+import { bytesOf } from './units.ts';
 
 export interface RunningGuest {
   readonly vcpus: number;
@@ -13,15 +14,6 @@ export interface RunningGuest {
   readonly drives: readonly string[];
   readonly macs: readonly string[];
 }
-
-const UNITS: Readonly<Record<string, number>> = {
-  ...{ b: 1, bytes: 1, KB: 1000, k: 2 ** 10, KiB: 2 ** 10, MB: 1e6, M: 2 ** 20, MiB: 2 ** 20 },
-  ...{ GB: 1e9, G: 2 ** 30, GiB: 2 ** 30, TB: 1e12, T: 2 ** 40, TiB: 2 ** 40 },
-};
-
-/** NaN when it is none. */
-export const bytesOf = (e: XmlElement | undefined): number =>
-  e === undefined ? Number.NaN : Number(e.text) * (UNITS[e.attributes['unit'] ?? 'KiB'] ?? Number.NaN);
 
 export function readRunning(xml: string): RunningGuest {
   const domain = parseXml(xml);

@@ -47,7 +47,7 @@ export interface VmHardware {
   usbTablet?:
     | boolean
     | undefined;
-  /** Default: qemu-xhci when something is on USB, otherwise none. piix3-uhci, ich9-ehci1, nec-xhci, none. */
+  /** Default: qemu-xhci when something is on USB, otherwise what libvirt gives the machine. piix3-uhci, ich9-ehci1, nec-xhci, none. */
   usbController?:
     | string
     | undefined;
@@ -87,7 +87,7 @@ export interface VmCpu {
   emulatorCpus?:
     | string
     | undefined;
-  /** Nodes of the guest; together they hold all vCPUs and all memory. */
+  /** Nodes of the guest; together they hold all vCPUs and all memory, up to the maximum of both. */
   numa: VmNumaNode[];
 }
 

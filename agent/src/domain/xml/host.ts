@@ -1,0 +1,18 @@
+/** What a definition takes from the host that it is for. A type; domains.ts fills it. */
+
+export interface DomainHost {
+  readonly domainType: 'kvm' | 'qemu';
+  readonly emulatorPath: string;
+  /** The pool takes O_DIRECT. */
+  readonly directIo: boolean;
+  readonly serialLogPath: string;
+  /** Where kernels for direct boot lie. */
+  readonly bootDir: string;
+  volumePath(volumeId: string, seed: boolean): string;
+  /** Of the file itself, whatever the spec says. */
+  volumeFormat(volumeId: string): 'qcow2' | 'raw';
+  /** File of the image that a volume is an overlay of. */
+  imagePath(volumeId: string): string | undefined;
+  /** File of an image that lies in a CD-ROM drive. */
+  mediumPath(digest: string): string;
+}
