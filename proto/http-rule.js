@@ -16,6 +16,7 @@ export const GRPC_ONLY = {
 /** `Service.Method`: [verb, path]. */
 const EXCEPTIONS = {
   'AuditService.VerifyAudit': ['POST', '/v1/audit:verify'],
+  'HostLogService.ReadHostLog': ['GET', '/v1/hosts/{host}/log'],
   'StatisticsService.GetVmStatistics': ['GET', '/v1/vms/{vm}/statistics'],
   'StatisticsService.GetHostStatistics': ['GET', '/v1/hosts/{host}/statistics'],
 };

@@ -10,6 +10,7 @@ import { DomainServiceService } from '@berth/proto/agent/v1/domain.ts';
 import { HardwareServiceService } from '@berth/proto/agent/v1/hardware.ts';
 import { HostServiceService } from '@berth/proto/agent/v1/host.ts';
 import { ImageServiceService } from '@berth/proto/agent/v1/image.ts';
+import { LogServiceService } from '@berth/proto/agent/v1/log.ts';
 import { MachineServiceService } from '@berth/proto/agent/v1/machine.ts';
 import { NetworkServiceService } from '@berth/proto/agent/v1/network.ts';
 import { OperationServiceService } from '@berth/proto/agent/v1/operation.ts';
@@ -31,6 +32,7 @@ import { boundSerialLogs } from './domain/serial-log.ts';
 import type { Drivers } from './drivers/machine.ts';
 import type { HostIdentity } from './enroll/host-identity.ts';
 import { createAbilities } from './host/abilities.ts';
+import { HostLog } from './host/host-log.ts';
 import { createHostReport } from './host/host-report.ts';
 import { Networks } from './network/networks.ts';
 import { FenceKeeper } from './operations/fence.ts';
@@ -46,6 +48,7 @@ import { createGuard } from './rpc/guard.ts';
 import { hardwareService } from './rpc/hardware.ts';
 import { hostService } from './rpc/host.ts';
 import { imageService } from './rpc/image.ts';
+import { logService } from './rpc/log.ts';
 import { machineService } from './rpc/machine.ts';
 import { networkService } from './rpc/network.ts';
 import { operationService } from './rpc/operation.ts';
@@ -169,6 +172,7 @@ class RunningAgent implements Agent {
       services: [
         [HostServiceService, hostService(guard, report)],
         [MachineServiceService, machineService(guard, { drivers, clock, operations })],
+        [LogServiceService, logService(guard, new HostLog(drivers.logs, hypervisor), config)],
         [OperationServiceService, operationService(guard, operations, uploads)],
         [AdoptionServiceService, adoptionService(guard, domains)],
         [DomainServiceService, domainService(guard, { domains, operations, consoles, disks, clock })],

@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { chain, invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Reason } from '@berth/shared/errors/reasons.ts';
 import { createLog, type Log } from '@berth/shared/log/log.ts';
+import { LogRing } from '@berth/shared/log/ring.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { systemRandom } from '@berth/shared/runtime/random.ts';
 import { VERSION } from '@berth/shared/version.ts';
@@ -22,6 +23,7 @@ import { createBridges } from './drivers/linux/bridges.ts';
 import { claimDataDir } from './drivers/linux/data-dir.ts';
 import { createDisks } from './drivers/linux/disks.ts';
 import { createExec } from './drivers/linux/exec.ts';
+import { createHostLogs } from './drivers/linux/logs/host-logs.ts';
 import { createMachine } from './drivers/linux/machine.ts';
 import type { Drivers, Machine } from './drivers/machine.ts';
 import { createSimDrivers } from './drivers/sim/sim-drivers.ts';
@@ -46,7 +48,7 @@ const EXIT_CODES: Partial<Record<Reason, number>> = {
   PERMISSION_DENIED: 6,
 };
 
-function realDrivers(config: AgentConfig, log: Log): Drivers {
+function realDrivers(config: AgentConfig, log: Log, ring: LogRing): Drivers {
   const { dataDir, unprivilegedUser } = config;
   const clock = systemClock;
   return {
@@ -59,6 +61,7 @@ function realDrivers(config: AgentConfig, log: Log): Drivers {
     disks: createDisks({ dataDir, unprivilegedUser, clock, log }),
     machine: realMachine(config),
     bridges: createBridges({ exec: createExec(config) }),
+    logs: createHostLogs({ exec: createExec(config), clock, ring }),
   };
 }
 
@@ -72,14 +75,15 @@ async function run(flags: RunFlags): Promise<void> {
   if (flags.printConfig) return void process.stdout.write(printConfig(config));
   if (flags.checkConfig)
     return void process.stdout.write(`${flags.config ?? DEFAULT_CONFIG_FILE}: no mistakes found\n`);
-  const log = createLog('berth-agent', config.logLevel);
+  const ring = new LogRing();
+  const log = createLog('berth-agent', config.logLevel, ring);
   const stored = await loadIdentity(config.dataDir);
   // before any driver looks at the directory: it would sweep up what another agent is working on
   await claimDataDir(config.dataDir, createExec(config));
   const identity = await openIdentity(stored, { dataDir: config.dataDir, clock: systemClock, log });
   const drivers = flags.simulate
-    ? createSimDrivers({ name: identity.hostName, runDir: config.dataDir, clock: systemClock })
-    : realDrivers(config, log);
+    ? createSimDrivers({ name: identity.hostName, runDir: config.dataDir, clock: systemClock, ring })
+    : realDrivers(config, log, ring);
   const agent = createAgent({ drivers, identity, config, clock: systemClock, log });
   const ports = await agent.start();
   log.info(

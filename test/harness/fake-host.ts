@@ -71,11 +71,13 @@ const noMachine: AgentClient['machine'] = {
   inventory: async () => unasked(),
   tuning: async () => unasked(),
 };
+const noLogs: AgentClient['logs'] = { read: unasked, configuration: async () => unasked() };
 
 export class FakeHost implements AgentClient {
   /** Nothing is asked of the machine by jobs. */
   readonly machine = noMachine;
   ensureTuning = async (): Promise<OperationView> => unasked();
+  readonly logs = noLogs;
   /** The machine runs and answers. */
   up = true;
   /** The controller has a connection to it, and has been paid what it owed. */

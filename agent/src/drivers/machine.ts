@@ -91,4 +91,5 @@ export interface Drivers {
   readonly disks: import('./disks.ts').Disks;
   readonly machine: Machine;
   readonly bridges: Bridges;
+  readonly logs: import('./host-logs.ts').HostLogs;
 }

@@ -18,6 +18,7 @@ export const CAPABILITIES = [
   'domain.save',
   'domain.input',
   'domain.screenshot',
+  'host.log',
   'host.check',
   'domain.hardware',
   'host.hardware',

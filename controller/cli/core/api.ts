@@ -18,6 +18,7 @@ import { CertificateServiceClient } from '@berth/proto/v1/certificate.ts';
 import { ControllerServiceClient } from '@berth/proto/v1/controller.ts';
 import { DisplayServiceClient, type VmDisplayInput, type VmDisplayOutput } from '@berth/proto/v1/display.ts';
 import { EventServiceClient } from '@berth/proto/v1/event.ts';
+import { HostLogServiceClient } from '@berth/proto/v1/hostlog.ts';
 import { HostServiceClient } from '@berth/proto/v1/host.ts';
 import { ImageServiceClient, type UploadImageRequest, type UploadImageResponse } from '@berth/proto/v1/image.ts';
 import { JobServiceClient } from '@berth/proto/v1/job.ts';
@@ -48,6 +49,7 @@ const DEADLINE_MS = 30_000;
 /** One connection, with what it shows fixed when it is made. */
 interface Clients {
   readonly hosts: HostServiceClient;
+  readonly hostLogs: HostLogServiceClient;
   readonly vms: VmServiceClient;
   readonly displays: DisplayServiceClient;
   readonly images: ImageServiceClient;
@@ -171,6 +173,7 @@ function connect({ controller, ca, client }: Endpoint): Clients {
     displays: make(DisplayServiceClient, shared),
     images: make(ImageServiceClient, shared),
     hosts: make(HostServiceClient, shared),
+    hostLogs: make(HostLogServiceClient, shared),
     jobs: make(JobServiceClient, shared),
     alarms: make(AlarmServiceClient, shared),
     events: make(EventServiceClient, shared),

@@ -6,6 +6,7 @@ import { hostDrain, hostRemove, hostResume } from './change.ts';
 import { hostHardware } from './hardware.ts';
 import { hostLabel } from '../label/label.ts';
 import { hostList } from './list.ts';
+import { hostLog } from './log.ts';
 import { hostAccept, hostReview } from './review.ts';
 import { hostShow } from './show.ts';
 import { hostStats } from './stats.ts';
@@ -20,6 +21,7 @@ export const hostCommands: readonly Command[] = [
   hostTop,
   hostStats,
   hostTune,
+  hostLog,
   hostAdd,
   hostToken,
   hostReEnroll,

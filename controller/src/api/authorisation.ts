@@ -46,6 +46,9 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.EventService/ListEvents': ['viewer', 'visible'],
   '/berth.v1.EventService/WatchEvents': ['viewer', 'visible'],
 
+  // logs of a host tell of all VMs on it, and what guests and programs write may hold secrets
+  '/berth.v1.HostLogService/ReadHostLog': ['operator', 'host'],
+
   '/berth.v1.HostService/CreateHost': ['admin', 'newHost'],
   '/berth.v1.HostService/CreateJoinToken': ['admin', 'host'],
   '/berth.v1.HostService/GetHost': ['viewer', 'host'],

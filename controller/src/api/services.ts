@@ -6,6 +6,7 @@ import { ControllerServiceService } from '@berth/proto/v1/controller.ts';
 import { DisplayServiceService } from '@berth/proto/v1/display.ts';
 import { EnrollmentServiceService } from '@berth/proto/v1/enrollment.ts';
 import { EventServiceService } from '@berth/proto/v1/event.ts';
+import { HostLogServiceService } from '@berth/proto/v1/hostlog.ts';
 import { HostServiceService } from '@berth/proto/v1/host.ts';
 import { ImageServiceService } from '@berth/proto/v1/image.ts';
 import { JobServiceService } from '@berth/proto/v1/job.ts';
@@ -41,6 +42,7 @@ import { controllerHandlers, type About } from './controller.ts';
 import { displayHandlers } from './display.ts';
 import { enrollmentHandlers } from './enrollment.ts';
 import { eventHandlers } from './event.ts';
+import { hostLogHandlers } from './host-log.ts';
 import { hostHandlers } from './host.ts';
 import { imageHandlers } from './image.ts';
 import { jobHandlers } from './job.ts';
@@ -108,6 +110,7 @@ export function services(app: App): readonly PublicService[] {
     service(EnrollmentServiceService, enrollmentHandlers(app.enrollment, about.state.installationId)),
     service(EventServiceService, eventHandlers(app.events, scope)),
     service(HostServiceService, hostHandlers(app.hosts, app.machines, app.tuning, scope)),
+    service(HostLogServiceService, hostLogHandlers(app.connections, about.state.tables, scope)),
     service(ImageServiceService, imageHandlers(app.images, app.adoption)),
     service(JobServiceService, jobHandlers(app.jobs, scope)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),

@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import type { JobError } from '@berth/shared/model/job.ts';
 import type { Tuning } from '@berth/shared/model/tuning.ts';
+import type { LogClient } from './log-client.ts';
 import type { MachineClient } from './machine-client.ts';
 
 /** Bytes are written to it, messages are read from it; with back-pressure both ways. */
@@ -82,6 +83,7 @@ export interface AgentClient {
   readonly machine: MachineClient;
   /** Capability `host.tuning`. */
   ensureTuning(operationId: string, settings: Tuning): Promise<OperationView>;
+  readonly logs: LogClient;
   /** Capability `domain.describe`. */
   describeDomain(domain: DomainRef): Promise<DomainDescription>;
   ensureDomain(operationId: string, spec: DomainDefinition): Promise<OperationView>;

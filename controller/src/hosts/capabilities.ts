@@ -16,6 +16,7 @@ const WORDS = {
   'domain.screenshot': 'take a picture of a screen',
   'host.check': 'look anew at what it needs',
   'domain.hardware': 'give a vm other than the usual hardware',
+  'host.log': 'show its logs',
   'host.hardware': 'tell what the machine is made of',
   'domain.live': 'change a vm that runs',
   'host.tuning': 'tune its kernel',

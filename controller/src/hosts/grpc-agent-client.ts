@@ -29,6 +29,7 @@ import type { Connection, Method } from './connection.ts';
 import { toDescription, toOperation } from './decode.ts';
 import type { FenceSource } from './fence.ts';
 import { tame } from './limits.ts';
+import { logClient } from './grpc-log-client.ts';
 import { machineClient } from './grpc-machine-client.ts';
 
 const READ_MS = 10_000;
@@ -50,6 +51,11 @@ export interface AgentClientOptions {
 
 export class GrpcAgentClient implements AgentClient {
   readonly machine = machineClient((m, request, ms) => this.call(m, request, ms));
+  readonly logs = logClient({
+    connection: () => this.connected(),
+    call: (m, request, ms) => this.call(m, request, ms),
+    translate: (e) => this.translate(e),
+  });
 
   constructor(private readonly o: AgentClientOptions) {}
 

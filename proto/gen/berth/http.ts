@@ -34,6 +34,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'GET', path: '/v1/hosts/{host}/hardware', kind: 'json', rpc: '/berth.v1.HostService/ReadHostHardware' },
   { verb: 'GET', path: '/v1/hosts/{host}/tuning', kind: 'json', rpc: '/berth.v1.HostService/ReadHostTuning' },
   { verb: 'POST', path: '/v1/hosts/{host}:tune', kind: 'json', rpc: '/berth.v1.HostService/TuneHost' },
+  { verb: 'GET', path: '/v1/hosts/{host}/log', kind: 'events', rpc: '/berth.v1.HostLogService/ReadHostLog' },
   { verb: 'POST', path: '/v1/images:import', kind: 'json', rpc: '/berth.v1.ImageService/ImportImage' },
   { verb: 'PUT', path: '/v1/images/{imageId}:upload', kind: 'upload', rpc: '/berth.v1.ImageService/UploadImage' },
   { verb: 'GET', path: '/v1/images/{image}', kind: 'json', rpc: '/berth.v1.ImageService/GetImage' },

@@ -10,11 +10,19 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
 const SECRET_PATHS = ['secret', 'token', 'password', 'privateKey', 'ticket'].flatMap((k) => [k, `*.${k}`, `*.*.${k}`]);
 
-/** A logger for one daemon. `name` appears in each line. */
-export function createLog(name: string, level: LogLevel, terminal = isatty(2)): Log {
+/** A logger for one daemon. `name` appears in each line. @param ring gets the same lines. */
+export function createLog(name: string, level: LogLevel, ring?: DestinationStream): Log {
   const stderr = pino.destination({ dest: 2, sync: true });
-  return logTo(terminal ? forPeople(stderr) : stderr, name, level);
+  const shown = isatty(2) ? forPeople(stderr) : stderr;
+  return logTo(ring === undefined ? shown : both(shown, ring), name, level);
 }
+
+const both = (a: DestinationStream, b: DestinationStream): DestinationStream => ({
+  write(line) {
+    a.write(line);
+    b.write(line);
+  },
+});
 
 /** As createLog, to any destination. */
 export const logTo = (to: DestinationStream, name: string, level: LogLevel): Log =>

@@ -5,6 +5,7 @@
  */
 import { execa } from 'execa';
 import { openSync, closeSync } from 'node:fs';
+import type { Readable } from 'node:stream';
 import { ClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { confine, type Confinement, type SandboxUser } from './confine.ts';
 import { PACKAGES } from './packages.ts';
@@ -27,6 +28,12 @@ export interface RunOptions {
   readonly what?: string;
 }
 
+export interface StreamOptions {
+  readonly signal: AbortSignal;
+  /** Goes before the error's text. */
+  readonly what?: string;
+}
+
 export interface RunResult {
   readonly stdout: string;
   readonly stderr: string;
@@ -43,6 +50,8 @@ export interface LaunchOptions {
 
 export interface Exec {
   run(program: string, args: readonly string[], options?: RunOptions): Promise<RunResult>;
+  /** Standard output while it comes, for as long as the program runs or somebody reads; the signal ends it. No deadline. */
+  stream(program: string, args: readonly string[], options: StreamOptions): AsyncIterable<string>;
   /** As the unprivileged user, in network and process namespaces of its own, without privileges, under limits; dies with the agent. */
   runConfined(
     program: string,
@@ -74,6 +83,7 @@ export function createExec(config: { readonly unprivilegedUser: string }): Exec 
   ): Promise<readonly string[]> => confine(await sandboxUser(), limits ?? {}, false, [program, ...args]);
   return {
     run: (program, args, options = {}) => start([program, ...args], program, options, 'process'),
+    stream,
     async runConfined(program, args, options = {}) {
       const argv = confine(await sandboxUser(), options.limits ?? {}, true, [program, ...args]);
       return start(argv, program, options, 'group');
@@ -121,6 +131,28 @@ async function start(
   if (!result.failed || options.okCodes?.includes(exitCode))
     return { stdout: result.stdout, stderr: result.stderr, exitCode };
   throw toError({ program, exitCode, ...pick(result) }, options);
+}
+
+async function* stream(program: string, args: readonly string[], options: StreamOptions): AsyncGenerator<string> {
+  const { signal } = options;
+  const child = execa(program, [...args], {
+    ...{ cwd: '/', env: ENV, extendEnv: false, stdio: ['ignore', 'pipe', 'pipe'], reject: false },
+    ...{ buffer: { stdout: false }, maxBuffer: MAX_OUTPUT_BYTES, stripFinalNewline: false },
+    ...{ cancelSignal: signal, forceKillAfterDelay: KILL_DELAY_MS },
+  });
+  const { stdout } = child as unknown as { readonly stdout: Readable };
+  try {
+    stdout.setEncoding('utf8');
+    for await (const piece of stdout) yield String(piece);
+  } catch (e) {
+    if (!signal.aborted) throw e;
+  } finally {
+    child.kill();
+  }
+  const result = await child;
+  if (signal.aborted || !result.failed) return;
+  const stderr = typeof result.stderr === 'string' ? result.stderr : '';
+  throw toError({ program, exitCode: result.exitCode ?? -1, ...pick({ ...result, stderr }) }, options);
 }
 
 function endGroup(pid: number | undefined): void {

@@ -4,7 +4,9 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { SimHost, type SimHostOptions } from '@berth/shared/sim/sim-host.ts';
 import type { Bridges, Drivers, Machine, MachineCounters } from '../machine.ts';
+import { LogRing } from '@berth/shared/log/ring.ts';
 import { createSimDisks } from './sim-disks.ts';
+import { createSimLogs } from './sim-logs.ts';
 import { createSimHypervisor } from './sim-hypervisor.ts';
 import { createSimTuning } from './sim-tuning.ts';
 import { simInventory } from './sim-inventory.ts';
@@ -23,9 +25,9 @@ const DEFAULTS: Omit<SimHostOptions, 'name'> = {
 };
 
 export function createSimDrivers(
-  o: { name: string; runDir: string; clock: Clock } & Partial<SimHostOptions>,
+  o: { name: string; runDir: string; clock: Clock; ring?: LogRing } & Partial<SimHostOptions>,
 ): SimDrivers {
-  const { runDir, clock, ...options } = o;
+  const { runDir, clock, ring = new LogRing(), ...options } = o;
   const sim = new SimHost({ ...DEFAULTS, ...options }, clock);
   const disks = createSimDisks({ host: sim, clock, runDir });
   return {
@@ -34,6 +36,7 @@ export function createSimDrivers(
     disks,
     machine: createSimMachine(sim, clock),
     bridges: createSimBridges(sim),
+    logs: createSimLogs(sim, ring),
     close: () => disks.close(),
   };
 }
