@@ -17,6 +17,7 @@ export const GRPC_ONLY = {
 const EXCEPTIONS = {
   'AuditService.VerifyAudit': ['POST', '/v1/audit:verify'],
   'HostLogService.ReadHostLog': ['GET', '/v1/hosts/{host}/log'],
+  'SupportService.ReadSupportBundle': ['GET', '/v1/supportBundle'],
   'StatisticsService.GetVmStatistics': ['GET', '/v1/vms/{vm}/statistics'],
   'StatisticsService.GetHostStatistics': ['GET', '/v1/hosts/{host}/statistics'],
 };

@@ -31,6 +31,10 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
   },
   alarm: { summary: 'what is wrong now', load: async () => (await import('./alarm/alarm.ts')).alarmCommands },
   event: { summary: 'what happened', load: async () => (await import('./event/event.ts')).eventCommands },
+  support: {
+    summary: 'what somebody who helps needs to see',
+    load: async () => (await import('./support/support.ts')).supportCommands,
+  },
   user: {
     summary: 'users and service accounts, and what they may do',
     load: async () => (await import('./user/commands.ts')).userCommands,

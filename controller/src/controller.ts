@@ -1,6 +1,7 @@
 /** Builds the controller out of its parts, in order, and takes it apart again. In-process for tests and benches too. */
 import { badState, chain } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
+import type { LogRing } from '@berth/shared/log/ring.ts';
 import { newId } from '@berth/shared/model/ids.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { trustDigest } from '@berth/shared/trust/certificate.ts';
@@ -45,6 +46,7 @@ import { Uploads } from './jobs/uploads.ts';
 import { WorldView } from './jobs/world.ts';
 import { Reconcilers } from './reconcilers/reconcilers.ts';
 import { Statistics } from './statistics/statistics.ts';
+import { Support } from './support/bundle.ts';
 import { openState } from './state/open-state.ts';
 import type { State } from './state/state.ts';
 import { loadIdentity, paths, type Trust } from './trust/identity.ts';
@@ -58,6 +60,8 @@ export interface ControllerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** What `log` wrote last, for support bundles. */
+  readonly ring?: LogRing;
   readonly version?: string;
   /** The bundled SQLite thread; beside the program unless said otherwise. */
   readonly workerFile?: string | URL;
@@ -216,6 +220,7 @@ class BuiltController implements Controller {
     const certificates = new Certificates({ state, jobs, trust: identity, keeper, clock });
     const statistics = new Statistics({ state, hosts, clock, everyMs: config.statisticsInterval });
     const vms = new Vms({ state, hosts, jobs, clock, random, world });
+    const about = { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() };
     const app: App = {
       certificates,
       clients: new ClientCertificates({ state, authority: identity.authority, clock }),
@@ -231,13 +236,14 @@ class BuiltController implements Controller {
       adoption: new Adoption({ state, hosts }),
       reviews: new Reviews({ state, hosts, clock }),
       statistics,
+      support: new Support({ state, hosts, jobs, clock, config, about, ring: this.o.ring }),
       tokens,
       users: new Users(state, clock),
       logins: new Logins(state, clock),
       audit,
       enrollment: new Enrollment(state, identity, clock),
       connections: hosts,
-      about: { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() },
+      about,
     };
     const api = new ApiServer({
       app,

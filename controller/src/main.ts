@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { chain, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { createLog, type Log } from '@berth/shared/log/log.ts';
+import { LogRing } from '@berth/shared/log/ring.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { systemRandom } from '@berth/shared/runtime/random.ts';
 import { VERSION } from '@berth/shared/version.ts';
@@ -57,7 +58,8 @@ async function adminToken(flags: Flags): Promise<void> {
 async function run(flags: Flags): Promise<void> {
   const config = readConfig(flags);
   actAsOwner(config.dataDir);
-  const log = createLog(NAME, config.logLevel);
+  const ring = new LogRing();
+  const log = createLog(NAME, config.logLevel, ring);
   const startedAt = systemClock.monotonic();
   const controller = createController({
     dataDir: config.dataDir,
@@ -65,6 +67,7 @@ async function run(flags: Flags): Promise<void> {
     clock: systemClock,
     random: systemRandom,
     log,
+    ring,
     version: VERSION,
     workerFile,
     onFatal: (e) => fail(new StateFailed(`the controller had to stop: ${chain(e)}`)),

@@ -2,7 +2,7 @@
  * Every secret that Berth hands out or keeps, looked for in everything that it says or leaves about: answers of every reading
  * command and every GET path, logs at trace level, the database, command lines of processes, backups, modes of files.
  */
-import { appendFileSync, cpSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -217,6 +217,9 @@ it('no path of the JSON API answers one', async () => {
     user: 'ann',
     token: token?.id ?? '',
   };
+  // its connection has been idle for longer than one may be
+  lane.close();
+  lane = new Lane(target());
   const gets = HTTP_ROUTES.filter((r) => r.verb === 'GET' && r.kind === 'json');
   expect(gets.length).toBeGreaterThan(15);
   for (const { path } of gets) {
@@ -229,6 +232,20 @@ it('no path of the JSON API answers one', async () => {
   }
   for (const path of ['/openapi.json', '/healthz', '/readyz', '/metrics', '/', '/v1/nothing'])
     secrets.said(`GET ${path}`, (await lane.ask('GET', path)).body);
+});
+
+it('a support bundle holds none, though it has all logs at their most talkative', async () => {
+  const file = join(c.dir, 'support.tar.gz');
+  const made = await c.berth('support', 'bundle', file);
+  expect(made.code, made.err).toBe(0);
+  secrets.said('words of support bundle', made.out + made.err);
+  const to = join(c.dir, 'support');
+  mkdirSync(to);
+  await execa('tar', ['-xzf', file, '-C', to]);
+  const files = filesBelow(to);
+  expect(files.length).toBeGreaterThan(15);
+  for (const f of files) secrets.said(f.slice(c.dir.length), readFileSync(f, 'utf8'));
+  expect(readFileSync(join(to, 'berth-support/hosts/h1/agent.log'), 'utf8')).toMatch(/ debug /);
 });
 
 it('nothing but the owner can enter what the daemons and commands leave on disk', async () => {

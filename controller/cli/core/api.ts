@@ -24,6 +24,7 @@ import { ImageServiceClient, type UploadImageRequest, type UploadImageResponse }
 import { JobServiceClient } from '@berth/proto/v1/job.ts';
 import { ReviewServiceClient } from '@berth/proto/v1/review.ts';
 import { StatisticsServiceClient } from '@berth/proto/v1/statistics.ts';
+import { SupportServiceClient } from '@berth/proto/v1/support.ts';
 import { TokenServiceClient } from '@berth/proto/v1/token.ts';
 import { UserServiceClient } from '@berth/proto/v1/user.ts';
 import { VmServiceClient, type VmConsoleInput, type VmConsoleOutput } from '@berth/proto/v1/vm.ts';
@@ -58,6 +59,7 @@ interface Clients {
   readonly events: EventServiceClient;
   readonly reviews: ReviewServiceClient;
   readonly statistics: StatisticsServiceClient;
+  readonly support: SupportServiceClient;
   readonly tokens: TokenServiceClient;
   readonly users: UserServiceClient;
   readonly audit: AuditServiceClient;
@@ -179,6 +181,7 @@ function connect({ controller, ca, client }: Endpoint): Clients {
     events: make(EventServiceClient, shared),
     reviews: make(ReviewServiceClient, shared),
     statistics: make(StatisticsServiceClient, shared),
+    support: make(SupportServiceClient, shared),
     tokens: make(TokenServiceClient, shared),
     users: make(UserServiceClient, shared),
     audit: make(AuditServiceClient, shared),

@@ -85,6 +85,9 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.StatisticsService/GetVmStatistics': ['viewer', 'vm'],
   '/berth.v1.StatisticsService/GetHostStatistics': ['viewer', 'host'],
 
+  // all logs of all hosts; and no more than an administrator may see anyway
+  '/berth.v1.SupportService/ReadSupportBundle': 'admin',
+
   '/berth.v1.TokenService/CreateToken': 'self',
   '/berth.v1.TokenService/ListTokens': 'self',
   '/berth.v1.TokenService/DeleteToken': 'self',

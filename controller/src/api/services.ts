@@ -12,6 +12,7 @@ import { ImageServiceService } from '@berth/proto/v1/image.ts';
 import { JobServiceService } from '@berth/proto/v1/job.ts';
 import { ReviewServiceService } from '@berth/proto/v1/review.ts';
 import { StatisticsServiceService } from '@berth/proto/v1/statistics.ts';
+import { SupportServiceService } from '@berth/proto/v1/support.ts';
 import { TokenServiceService } from '@berth/proto/v1/token.ts';
 import { UserServiceService } from '@berth/proto/v1/user.ts';
 import { VmServiceService } from '@berth/proto/v1/vm.ts';
@@ -34,6 +35,7 @@ import type { Tokens } from '../app/tokens.ts';
 import type { TuningApp } from '../app/tuning.ts';
 import type { Users } from '../app/users.ts';
 import type { Statistics } from '../statistics/statistics.ts';
+import type { Support } from '../support/bundle.ts';
 import { alarmHandlers } from './alarm.ts';
 import { attended } from './attended.ts';
 import { auditHandlers } from './audit.ts';
@@ -49,6 +51,7 @@ import { jobHandlers } from './job.ts';
 import { reviewHandlers } from './review.ts';
 import { Scope } from './scope.ts';
 import { statisticsHandlers } from './statistics.ts';
+import { supportHandlers } from './support.ts';
 import { tokenHandlers } from './token.ts';
 import { userHandlers } from './user.ts';
 import { vmHandlers } from './vm.ts';
@@ -70,6 +73,7 @@ export interface App {
   readonly adoption: Adoption;
   readonly reviews: Reviews;
   readonly statistics: Statistics;
+  readonly support: Support;
   readonly tokens: Tokens;
   readonly users: Users;
   readonly logins: Logins;
@@ -115,6 +119,7 @@ export function services(app: App): readonly PublicService[] {
     service(JobServiceService, jobHandlers(app.jobs, scope)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),
     service(StatisticsServiceService, statisticsHandlers(app.statistics, about.state.tables, scope)),
+    service(SupportServiceService, supportHandlers(app.support)),
     service(TokenServiceService, tokenHandlers(app.tokens)),
     service(UserServiceService, userHandlers(app.users, app.tokens, app.logins)),
     service(VmServiceService, vmHandlers(app.vms, app.connections, scope, app.adoption)),

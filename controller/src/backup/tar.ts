@@ -24,8 +24,8 @@ const MAX_PATH = 100;
 const OCTAL_LIMIT = 8 ** 11;
 
 /** @throws when a file has not the bytes that it promised. */
-export async function* writeTar(files: Iterable<TarFile>): AsyncGenerator<Uint8Array> {
-  for (const file of files) {
+export async function* writeTar(files: Iterable<TarFile> | AsyncIterable<TarFile>): AsyncGenerator<Uint8Array> {
+  for await (const file of files) {
     yield header(file);
     let bytes = 0;
     for await (const chunk of file.data()) {

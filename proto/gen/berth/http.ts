@@ -53,6 +53,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'GET', path: '/v1/hostStatistics', kind: 'json', rpc: '/berth.v1.StatisticsService/ListHostStatistics' },
   { verb: 'GET', path: '/v1/vms/{vm}/statistics', kind: 'json', rpc: '/berth.v1.StatisticsService/GetVmStatistics' },
   { verb: 'GET', path: '/v1/hosts/{host}/statistics', kind: 'json', rpc: '/berth.v1.StatisticsService/GetHostStatistics' },
+  { verb: 'GET', path: '/v1/supportBundle', kind: 'bytes', rpc: '/berth.v1.SupportService/ReadSupportBundle' },
   { verb: 'POST', path: '/v1/tokens', kind: 'json', rpc: '/berth.v1.TokenService/CreateToken' },
   { verb: 'GET', path: '/v1/tokens', kind: 'json', rpc: '/berth.v1.TokenService/ListTokens' },
   { verb: 'DELETE', path: '/v1/tokens/{token}', kind: 'json', rpc: '/berth.v1.TokenService/DeleteToken' },
