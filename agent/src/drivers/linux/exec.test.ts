@@ -28,6 +28,28 @@ describeReal('starting a program', [], () => {
     expect(e).toMatchObject({ reason: 'INTERNAL', message: 'making x: sh failed with code 3 (the reason)' });
   });
 
+  it('gives output as it comes, until the program ends, or nobody reads, or the signal says so', async () => {
+    const stop = new AbortController();
+    const read = async (script: string, signal = stop.signal) => {
+      let all = '';
+      for await (const piece of exec.stream('sh', ['-c', script], { signal, what: 'reading x' })) all += piece;
+      return all;
+    };
+    expect(await read('echo one; echo two')).toBe('one\ntwo\n');
+    expect(await failure(read('echo no >&2; exit 3'))).toMatchObject({
+      message: expect.stringMatching(/^reading x: /),
+    });
+    const pid = async (signal: AbortSignal) => {
+      for await (const piece of exec.stream('sh', ['-c', 'echo $$; exec sleep 1000'], { signal })) return piece.trim();
+      return '';
+    };
+    const left = await pid(stop.signal);
+    await expect.poll(() => existsSync(`/proc/${left}/exe`), { timeout: 10_000 }).toBe(false);
+    const ending = read('echo begun; exec sleep 1000');
+    stop.abort();
+    expect(['', 'begun\n']).toContain(await ending);
+  });
+
   it('takes other exit codes for success where asked', async () => {
     expect((await exec.run('sh', ['-c', 'exit 2'], { okCodes: [2] })).exitCode).toBe(2);
   });

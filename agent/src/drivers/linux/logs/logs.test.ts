@@ -171,6 +171,22 @@ describe('logs of a host', () => {
     expect(asked[2]).toEqual(expect.arrayContaining(['--unit=libvirtd.service', '--unit=virtqemud.service']));
   });
 
+  it('that a host keeps from the agent are refused in words', async () => {
+    logs = createHostLogs({
+      ...{ clock: systemClock, ring, root },
+      exec: {
+        // eslint-disable-next-line require-yield -- it fails before it says anything
+        async *stream() {
+          throw new Error('dmesg: read kernel buffer failed: Operation not permitted');
+        },
+      },
+    });
+    await expect(all(wanted('kernel'))).rejects.toMatchObject({
+      reason: 'BAD_STATE',
+      message: "the kernel's log of this host cannot be read",
+    });
+  });
+
   it('are libvirt’s file where there is one; without, it is said what to do', async () => {
     await expect(all(wanted('libvirt'))).rejects.toThrow(/set log_outputs/);
     await writeFile(join(root, 'var/log/libvirt/libvirtd.log'), '2026-11-21 15:03:54.123+0000: 12: error : no\n');

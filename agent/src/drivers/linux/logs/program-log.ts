@@ -1,4 +1,5 @@
 /** A log that a program reads out: journalctl where systemd runs, dmesg elsewhere. The program keeps to the last lines itself. */
+import { badState } from '@berth/shared/errors/cluster-error.ts';
 import type { Exec } from '../exec.ts';
 import type { LogLine, LogWanted } from '../../host-logs.ts';
 import { LineReader, Tail, type Dating } from './lines.ts';
@@ -20,10 +21,15 @@ export async function* readProgramLog(
 ): AsyncGenerator<readonly LogLine[]> {
   const reader = new LineReader(log.date, wanted.sinceMs);
   const tail = new Tail(wanted.tailLines);
-  for await (const text of exec.stream(log.program, log.args, { signal, what: log.what })) {
-    const lines = reader.take(text);
-    if (wanted.follow) yield lines;
-    else tail.add(lines);
+  try {
+    for await (const text of exec.stream(log.program, log.args, { signal, what: log.what })) {
+      const lines = reader.take(text);
+      if (wanted.follow) yield lines;
+      else tail.add(lines);
+    }
+  } catch (e) {
+    // a host may keep its log from the agent, as containers do
+    throw badState(`${log.what} cannot be read`, {}, e);
   }
   tail.add(reader.end());
   yield tail.take();
