@@ -75,10 +75,9 @@ export class History {
     const at = (place % CHUNK) * PER_SERIES;
     const last = newest[place % CHUNK] ?? 0;
     if (slot < last || slot - last >= SLOTS) chunk.fill(NONE, at, at + PER_SERIES);
-    else for (let s = last + 1; s < slot; s++) chunk.fill(NONE, ...row(at, s));
+    else for (let s = last + 1; s < slot; s++) chunk.fill(NONE, at + placeOf(s), at + placeOf(s) + FIELDS.length);
     newest[place % CHUNK] = slot;
-    const [from] = row(at, slot);
-    FIELDS.forEach((field, i) => (chunk[from + i] = encode(values[field], UNITS[field])));
+    write(chunk, at + placeOf(slot), values);
   }
 
   /** Oldest first; where no sample came, there is no point. */
@@ -91,7 +90,7 @@ export class History {
     const oldest = Math.floor(nowMs / this.stepMs) - SLOTS + 1;
     const points: Point[] = [];
     for (let slot = Math.max(oldest, last - SLOTS + 1); slot <= last; slot++) {
-      const [from] = row(at, slot);
+      const from = at + placeOf(slot);
       if (chunk[from] === NONE) continue;
       const values = FIELDS.map((field, i) => [field, decode(chunk[from + i] ?? 0, UNITS[field])]);
       points.push({ atMs: slot * this.stepMs, ...(Object.fromEntries(values) as Values) });
@@ -128,8 +127,17 @@ export class History {
   }
 }
 
-/** Where the values of a slot lie. Slots are counted from the start of the process, so those before it are negative. */
-function row(at: number, slot: number): [from: number, to: number] {
-  const from = at + (((slot % SLOTS) + SLOTS) % SLOTS) * FIELDS.length;
-  return [from, from + FIELDS.length];
+/** Where the values of a slot lie in a series. Slots are counted from the start of the process, so those before it are negative. */
+const placeOf = (slot: number): number => (((slot % SLOTS) + SLOTS) % SLOTS) * FIELDS.length;
+
+/** In the order of UNITS. */
+function write(chunk: Uint16Array, from: number, v: Values): void {
+  chunk[from] = encode(v.cpuUsed, UNITS.cpuUsed);
+  chunk[from + 1] = encode(v.memoryUsedBytes, UNITS.memoryUsedBytes);
+  chunk[from + 2] = encode(v.diskReadBytes, UNITS.diskReadBytes);
+  chunk[from + 3] = encode(v.diskWriteBytes, UNITS.diskWriteBytes);
+  chunk[from + 4] = encode(v.diskOperations, UNITS.diskOperations);
+  chunk[from + 5] = encode(v.diskMs, UNITS.diskMs);
+  chunk[from + 6] = encode(v.netReceiveBytes, UNITS.netReceiveBytes);
+  chunk[from + 7] = encode(v.netTransmitBytes, UNITS.netTransmitBytes);
 }

@@ -64,12 +64,12 @@ export const hostRow = (now: HostNow): Sortable & { readonly now: HostNow } => (
   ...{ netReceive: now.netReceiveBytes, netTransmit: now.netTransmitBytes },
 });
 
-export const hostValues = (now: HostNow): Values => ({
+export const hostValues = ({ figures, ...now }: HostNow): Values => ({
   cpuUsed: now.cpuUsed,
   memoryUsedBytes: now.memoryUsedBytes,
-  diskReadBytes: now.figures.diskReadBytes,
-  diskWriteBytes: now.figures.diskWriteBytes,
-  diskOperations: now.figures.diskReads + now.figures.diskWrites,
+  diskReadBytes: figures.diskReadBytes,
+  diskWriteBytes: figures.diskWriteBytes,
+  diskOperations: figures.diskReads + figures.diskWrites,
   diskMs: 0,
   netReceiveBytes: now.netReceiveBytes,
   netTransmitBytes: now.netTransmitBytes,

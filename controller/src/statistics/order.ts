@@ -31,7 +31,8 @@ const VALUE: Readonly<Record<Exclude<Sort, 'name'>, (r: Sortable) => number>> = 
   net: (r) => r.netReceive + r.netTransmit,
 };
 
-const byName = (a: Sortable, b: Sortable): number => a.name.localeCompare(b.name, 'en', { numeric: true });
+const { compare: inOrder } = new Intl.Collator('en', { numeric: true });
+const byName = (a: Sortable, b: Sortable): number => inOrder(a.name, b.name);
 const MOST = 5_000;
 const DEFAULT = 100;
 
@@ -41,6 +42,9 @@ const DEFAULT = 100;
  */
 export class First<R extends Sortable> {
   private kept: R[] = [];
+  /** Of the last one that is kept, once there are enough: what is less comes too late. */
+  private least = -Infinity;
+  private readonly value: (r: R) => number;
   private readonly limit: number;
   private readonly compare: (a: R, b: R) => number;
   readonly total = {
@@ -51,6 +55,7 @@ export class First<R extends Sortable> {
   constructor(sort: Sort, limit: number) {
     this.limit = Math.min(MOST, limit || DEFAULT);
     const value = sort === 'name' ? () => 0 : VALUE[sort];
+    this.value = value;
     this.compare = (a, b) => value(b) - value(a) || byName(a, b);
   }
 
@@ -65,6 +70,7 @@ export class First<R extends Sortable> {
     total.diskWrite += r.diskWrite;
     total.netReceive += r.netReceive;
     total.netTransmit += r.netTransmit;
+    if (this.value(r) < this.least) return;
     this.kept.push(r);
     if (this.kept.length >= 2 * this.limit + 64) this.cut();
   }
@@ -76,5 +82,7 @@ export class First<R extends Sortable> {
 
   private cut(): void {
     this.kept = this.kept.sort(this.compare).slice(0, this.limit);
+    const last = this.kept[this.limit - 1];
+    if (last !== undefined) this.least = this.value(last);
   }
 }

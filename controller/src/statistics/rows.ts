@@ -61,10 +61,16 @@ export class VmRows {
       const s = isOn(this.hosts.vm(vm.id)) ? this.hosts.vmStatistics(vm.id) : undefined;
       if (s === undefined) return [];
       return {
-        ...{ vmId: vm.id, name: vm.name, cpu: s.cpuUsed, memory: memoryUsedOf(s) },
-        ...{ cpus: vm.spec.vcpus, memoryOf: vm.spec.memoryBytes },
-        ...{ diskRead: s.diskReadBytes, diskWrite: s.diskWriteBytes },
-        ...{ netReceive: s.netReceiveBytes, netTransmit: s.netTransmitBytes },
+        vmId: vm.id,
+        name: vm.name,
+        cpu: s.cpuUsed,
+        memory: memoryUsedOf(s),
+        cpus: vm.spec.vcpus,
+        memoryOf: vm.spec.memoryBytes,
+        diskRead: s.diskReadBytes,
+        diskWrite: s.diskWriteBytes,
+        netReceive: s.netReceiveBytes,
+        netTransmit: s.netTransmitBytes,
       };
     });
   }

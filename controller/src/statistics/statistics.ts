@@ -154,7 +154,7 @@ export class Statistics {
     this.rows.touch(hostId);
     const host = state.tables.hosts.get(hostId);
     if (host === undefined) return;
-    this.history.add(hostId, nowMs, hostValues(this.hostNow(host)));
+    this.history.add(hostId, nowMs, hostValues(hostNow(host, hosts.status(hostId), () => 0)));
     for (const vm of state.tables.vms.byHost(hostId)) {
       const s = hosts.vmStatistics(vm.id);
       if (s !== undefined) this.history.add(vm.id, nowMs, vmValues(s));

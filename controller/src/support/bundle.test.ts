@@ -27,7 +27,11 @@ const silent: AgentClient['logs'] = {
   },
   configuration: never,
 };
-const machine: AgentClient['machine'] = { check: async () => ({ checks: [], clockMs: 1 }), inventory: never };
+const machine: AgentClient['machine'] = {
+  check: async () => ({ checks: [], clockMs: 1 }),
+  inventory: never,
+  tuning: never,
+};
 
 async function world(agents: Record<string, AgentClient['logs'] | undefined>) {
   const state = await memoryState();

@@ -106,6 +106,13 @@ function questions(a: Asking): Question[] {
       },
     ],
     [
+      'tuning.json',
+      async (path) => {
+        needCapability(host, facts, 'host.tuning');
+        return jsonPart(path, await agent.machine.tuning());
+      },
+    ],
+    [
       'hardware.json',
       async (path) => {
         needCapability(host, facts, 'host.hardware');
