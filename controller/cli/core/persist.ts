@@ -15,6 +15,8 @@ export interface Persisting {
   readonly what: string;
   /** How to give up: "Ctrl-] leaves". */
   readonly leave: string;
+  /** What is shown may end in the middle of a line. */
+  readonly midLine?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -40,7 +42,7 @@ export async function persist(
       if (tries === 0) aliveAt = ctx.clock.monotonic();
       if (!worked || !passes(e, ctx.clock.monotonic() - aliveAt)) throw e;
       if (!told && !isClusterError(e, 'RESOURCE_BUSY')) {
-        note(ctx as Context, `${reason(e)}. Waiting for it; ${o.leave}.`);
+        note(ctx as Context, `${o.midLine ? '\n' : ''}${reason(e)}. Waiting for it; ${o.leave}.`);
         told = true;
       }
     }

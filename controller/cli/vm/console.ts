@@ -53,7 +53,7 @@ const AGAIN_MS = 300;
 async function stay(ctx: Context, session: ConsoleSession, o: Stay): Promise<void> {
   const off = () => note(ctx, `\n${o.what} is off. Waiting for it to start; ${o.leave}.`);
   for (;;) {
-    await persist(ctx, { ...o, signal: session.left }, async (alive) => {
+    await persist(ctx, { ...o, midLine: true, signal: session.left }, async (alive) => {
       if (o.wait) await session.untilOn(off, alive);
       await attempt(session, alive, o.wait);
     });

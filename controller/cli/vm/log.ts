@@ -34,6 +34,6 @@ export const vmLog: Command = {
         from = piece.position || from;
       }
     };
-    await persist(ctx, { what: vm, leave: 'Ctrl-C leaves', signal: ctx.signal }, read);
+    await persist(ctx, { what: vm, leave: 'Ctrl-C leaves', midLine: true, signal: ctx.signal }, read);
   },
 };

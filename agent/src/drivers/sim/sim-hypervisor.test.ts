@@ -60,3 +60,18 @@ it('a guest that dies on its own is seen as crashed', async () => {
   sim.crash(guest.uuid);
   expect((await hypervisor.list())[0]).toMatchObject({ power: 'crashed', reason: 'crashed' });
 });
+
+it('a guest shows its display to as many as want it, each until it stops', async () => {
+  const { hypervisor } = drivers();
+  await hypervisor.define(firmwareGuestXml(guest).replace('<video>', `<graphics type='vnc'/><video>`));
+  await hypervisor.start(guest.uuid);
+  const viewers = await Promise.all(
+    [1, 2].map(async () => {
+      const display = await hypervisor.openDisplay(guest.uuid, 'vnc');
+      expect(String(await new Promise((heard) => display.once('data', heard)))).toBe('RFB 003.008\n');
+      return { over: new Promise((over) => display.once('close', over)) };
+    }),
+  );
+  await hypervisor.destroy(guest.uuid);
+  await Promise.all(viewers.map((v) => v.over));
+});
