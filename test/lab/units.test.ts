@@ -13,6 +13,7 @@ import { rawDisk } from '../harness/disk-files.ts';
 import { describeLab } from '../harness/lab.ts';
 import { eventually } from '../harness/processes.ts';
 import { capabilityMask, granted, statusOf, UnitHost } from '../harness/unit-host.ts';
+import { vncGreeting } from '../harness/viewer.ts';
 
 const AGENT = readFileSync(join(findRoot(), 'deploy/systemd/berth-agent.service'), 'utf8');
 const CONTROLLER_DIR = '/var/lib/berth-controller';
@@ -160,10 +161,11 @@ describeLab('hosts where systemd runs our units', { hosts: ['h1', 'h2'], init: '
     await h1.sh('umount /mnt; rmdir /root/probe-dir /sys/fs/cgroup/probe; rm /var/lib/berth/probe* /etc/probe');
   });
 
-  it('do the main job: import, clone on another host, start, log', async () => {
+  it('do the main job: import, clone on another host, start, log, screen', async () => {
     await c.ok('image', 'import', guestImagePath(), '--name', 'base', '--host', 'h1');
     await c.ok('vm', 'clone', 'base', 'web', '--host', 'h2', '--memory', '128MiB', '--start');
     await c.serial('web', /^berth-guest: web /m);
+    expect(await vncGreeting(c, 'web')).toBe('RFB 003.008\n');
   });
 
   /** The agent dies when the upload belongs to the account of the disk tools already; systemd starts it again. */
