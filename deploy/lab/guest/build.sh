@@ -28,6 +28,12 @@ copy_modules() {
   done
 }
 
+# copy_program FILE: the program to /sbin, with the libraries that it needs, which this container has for QEMU.
+copy_program() {
+  install -m 755 "$1" "$root/sbin/"
+  ldd "$1" | grep -o '/[^ ]*' | while read -r library; do install -D -m 755 "$library" "$root$library"; done
+}
+
 initramfs="$work/initramfs"
 mkdir -p "$initramfs/bin" "$initramfs/proc" "$initramfs/sys" "$initramfs/dev" "$initramfs/root"
 cp "$busybox" "$initramfs/bin/busybox"
@@ -36,18 +42,27 @@ copy_modules boot "$initramfs/modules"
 
 root="$work/root"
 mkdir -p "$root/bin" "$root/etc/acpi/PWRF" "$root/proc" "$root/sys" "$root/dev" "$root/run" "$root/root" "$root/tmp" \
-  "$root/var/lib" "$root/boot"
+  "$root/var/lib" "$root/boot" "$root/sbin" "$root/lib64"
 cp "$busybox" "$root/bin/busybox"
 "$busybox" --list | while read -r applet; do
   [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
 done
+# where the guest agent looks for it
+ln -s /bin/busybox "$root/sbin/hwclock"
 install -m 755 "$here/init" "$root/init"
 install -m 755 "$here/power-button" "$root/etc/acpi/PWRF/00000080"
 install -m 755 "$here/udhcpc.sh" "$root/etc/udhcpc.sh"
 install -m 644 "$here/network.awk" "$root/etc/network.awk"
+install -m 755 "$here/shutdown" "$root/sbin/shutdown"
+install -m 644 "$here/os-release" "$root/etc/os-release"
 echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
+echo 'root:*:19000:0:99999:7:::' >"$root/etc/shadow"
 echo '/dev/vda1 / ext4 rw 0 1' >"$root/etc/fstab"
 copy_modules root "$root/lib/modules"
+copy_program "$work/deb/usr/sbin/qemu-ga"
+copy_program /usr/sbin/chpasswd
+mv "$root/sbin/chpasswd" "$root/sbin/chpasswd.shadow"
+install -m 755 "$here/chpasswd" "$root/sbin/chpasswd"
 cp "$kernel" "$root/boot/vmlinuz"
 (cd "$initramfs" && find . | sort | "$busybox" cpio -o -H newc 2>/dev/null | gzip -9n) >"$root/boot/initrd"
 
