@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { dial } from './dial.ts';
-import { errorBytes, FakeLibvirtd, Refusal } from './fake-libvirtd.ts';
+import { errorBytes, FakeLibvirtd, Refusal, SILENCE } from './fake-libvirtd.ts';
 import type { Client } from './fake-libvirtd.ts';
 import { MAX_STREAM_CHUNK_BYTES, STATUS, TYPE } from './frame.ts';
 import type { Message } from './frame.ts';
@@ -47,6 +47,16 @@ describe('a stream', () => {
   it('never asks for pings, which a slow reader could not answer', async () => {
     (await open()).destroy();
     expect(server.calls).not.toContain('CONNECT_SUPPORTS_FEATURE');
+  });
+
+  it('that is cut while it is being opened, or when nobody reads it any more, ends nobody else', async () => {
+    const c = await dial({ socketPath: server.socketPath, uri: 'qemu:///system', clock: systemClock });
+    server.on(PROC.openConsole, () => SILENCE);
+    const opening = openStream(c, PROC.openConsole, ARGS, 'open the console');
+    await vi.waitFor(() => expect(server.calls).toContain('DOMAIN_OPEN_CONSOLE'));
+    c.close('it did not open in time');
+    await expect(opening).rejects.toThrow(/it did not open in time/);
+    await new Promise((resolve) => setImmediate(resolve)); // an error that nobody hears is thrown by then
   });
 
   it('carries bytes both ways under the serial of its call', async () => {

@@ -104,6 +104,8 @@ export async function openStream<A, R>(
   what: string,
 ): Promise<Duplex> {
   const stream = new RpcStream(connection);
+  // Whoever reads it hears of it. While it opens nobody does, nor when they have left: that must not end the agent.
+  stream.on('error', () => undefined);
   try {
     await connection.openStream(procedure, args, what, stream);
     return stream;
