@@ -8,6 +8,7 @@ import { CertificateServiceService } from '@berth/proto/agent/v1/certificate.ts'
 import { DisplayServiceService } from '@berth/proto/agent/v1/display.ts';
 import { DomainServiceService } from '@berth/proto/agent/v1/domain.ts';
 import { HardwareServiceService } from '@berth/proto/agent/v1/hardware.ts';
+import { GuestServiceService } from '@berth/proto/agent/v1/guest.ts';
 import { HostServiceService } from '@berth/proto/agent/v1/host.ts';
 import { ImageServiceService } from '@berth/proto/agent/v1/image.ts';
 import { LogServiceService } from '@berth/proto/agent/v1/log.ts';
@@ -31,6 +32,7 @@ import { Screenshots } from './domain/screenshot.ts';
 import { boundSerialLogs } from './domain/serial-log.ts';
 import type { Drivers } from './drivers/machine.ts';
 import type { HostIdentity } from './enroll/host-identity.ts';
+import { createGuestParts, type GuestParts } from './guest/parts.ts';
 import { createAbilities } from './host/abilities.ts';
 import { HostLog } from './host/host-log.ts';
 import { createHostReport } from './host/host-report.ts';
@@ -46,6 +48,7 @@ import { displayService } from './rpc/display.ts';
 import { domainService } from './rpc/domain.ts';
 import { createGuard } from './rpc/guard.ts';
 import { hardwareService } from './rpc/hardware.ts';
+import { guestService } from './rpc/guest.ts';
 import { hostService } from './rpc/host.ts';
 import { imageService } from './rpc/image.ts';
 import { logService } from './rpc/log.ts';
@@ -95,7 +98,7 @@ class RunningAgent implements Agent {
   private readonly stopping = new AbortController();
   private reachedAt = '';
   private peerPort = 0;
-  private parts: { server: RpcServer; operations: Operations; ledger: Ledger; hub: Hub } | undefined;
+  private parts: { server: RpcServer; operations: Operations; ledger: Ledger; hub: Hub; guest: GuestParts } | undefined;
 
   constructor(private readonly o: AgentOptions) {
     this.peers = o.peers ?? createPeers(o);
@@ -105,8 +108,8 @@ class RunningAgent implements Agent {
     const { config, clock, log } = this.o;
     const ledger = await Ledger.open(config.dataDir, { clock, log });
     const operations = new Operations(ledger, clock, log);
-    const { server, hub, uploads } = this.assemble(ledger, operations);
-    this.parts = { server, operations, ledger, hub };
+    const { server, hub, uploads, guest } = this.assemble(ledger, operations);
+    this.parts = { server, operations, ledger, hub, guest };
     // before anything is taken up again: a port that is taken ends the start
     this.peerPort = await this.openPeerPort();
     await uploads.recover();
@@ -114,6 +117,7 @@ class RunningAgent implements Agent {
     hub.start();
     const unbounded = (e: unknown): void => log.warn({ err: e }, 'serial logs could not be looked at');
     void boundSerialLogs({ disks: this.o.drivers.disks, clock }, unbounded, this.stopping.signal);
+    await guest.start();
     const { host, port } = splitHostPort(config.listen);
     return { port: await server.listen(host, port), peerPort: this.peerPort };
   }
@@ -123,8 +127,9 @@ class RunningAgent implements Agent {
     const { parts } = this;
     this.parts = undefined;
     if (parts === undefined) return;
-    const { server, operations, ledger, hub } = parts;
+    const { server, operations, ledger, hub, guest } = parts;
     hub.stop();
+    guest.stop();
     const timer = this.o.clock.after(STOP_GRACE_MS, () => server.kill());
     await Promise.all([this.within(operations.stop()), server.close(), this.peers.port.stop()]);
     timer.cancel();
@@ -157,6 +162,8 @@ class RunningAgent implements Agent {
     const uploads = new Uploads(disks, ledger, log, (id) => images.isReading(id));
     const hub = new Hub({ drivers, operations, report, clock, log, observeEveryMs: config.observeInterval });
     const sample = createSampler(drivers, clock);
+    const publish = hub.setGuest.bind(hub);
+    const guest = createGuestParts({ hypervisor, domains, operations, clock, log, dataDir: config.dataDir, publish });
     const open = (ms: number): WatchStream =>
       new WatchStream({ hub, sample, clock, statisticsEveryMs: ms || config.statisticsInterval });
     const bootId = async (): Promise<string> => (await drivers.machine.facts()).bootId;
@@ -179,6 +186,7 @@ class RunningAgent implements Agent {
         [DisplayServiceService, displayService(guard, new Displays({ domains, hypervisor }))],
         [PowerServiceService, powerService(guard, operations, power, screenshots)],
         [HardwareServiceService, hardwareService(guard, operations, live)],
+        [GuestServiceService, guestService(guard, operations, guest.verbs, guest.runs)],
         [VolumeServiceService, volumeService(guard, operations, volumes)],
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
         [NetworkServiceService, networkService(guard, operations, networks)],
@@ -186,7 +194,7 @@ class RunningAgent implements Agent {
         [CertificateServiceService, certificateService(guard, identity, clock)],
       ],
     });
-    return { server, hub, uploads };
+    return { server, hub, uploads, guest };
   }
 
   private async openPeerPort(): Promise<number> {

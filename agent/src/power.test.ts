@@ -33,8 +33,10 @@ const verb = async (
   name: 'suspendDomain' | 'resumeDomain' | 'saveDomain' | 'resetDomain' | 'injectNmi',
   id: string,
 ) => {
-  const { state } = await call(w.clients.power, w.clients.power[name], { context: context(id), ...ref });
-  return OperationState[state];
+  for (;;) {
+    const { state } = await call(w.clients.power, w.clients.power[name], { context: context(id), ...ref });
+    if (state !== OperationState.RUNNING) return OperationState[state];
+  }
 };
 
 it('does each request once, also when the agent was started anew in between', async () => {

@@ -4,7 +4,7 @@
  */
 import { badState, invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { DomainPower, Hypervisor } from '../drivers/hypervisor.ts';
-import type { OperationKind } from '../operations/operation.ts';
+import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import type { DomainRef, Domains } from './domains.ts';
 
@@ -36,6 +36,8 @@ export function checkKeys(request: KeysRequest): KeysRequest {
   return request;
 }
 
+/** Each fills the disk as fast as it takes it. */
+const SAVES_AT_ONCE = 2;
 const ON: readonly DomainPower[] = ['running', 'paused', 'stopping', 'suspended'];
 
 export class Power {
@@ -62,8 +64,9 @@ export class Power {
     this.resume = verb('resume', ON, (uuid) => hypervisor.resume(uuid));
     this.save = deps.operations.define<DomainRef>({
       name: 'domain.save',
+      long: { atOnce: SAVES_AT_ONCE },
       lockKey: ({ uuid }) => `guest/${uuid}`,
-      run: (ref, { signal }) => this.doSave(ref, signal),
+      run: (ref, work) => this.doSave(ref, work),
     });
     this.discardSaved = verb('discard-saved', ['stopped', 'crashed'], (uuid) => hypervisor.discardSaved(uuid));
     this.nmi = verb('nmi', ['running', 'stopping'], (uuid) => hypervisor.injectNmi(uuid));
@@ -78,21 +81,22 @@ export class Power {
   }
 
   /** An agent that ends leaves libvirt to it; the next one finds it saved, or libvirt still busy. */
-  private async doSave(ref: DomainRef, signal: AbortSignal): Promise<void> {
+  private async doSave(ref: DomainRef, { signal, onProgress }: Work): Promise<void> {
     const seen = await this.deps.domains.need(ref);
     if (seen.power === 'stopped' && seen.reason === 'saved') return;
     const cancelled = new AbortController();
-    const hear = (): void => {
-      if (isClusterError(signal.reason, 'CANCELLED')) cancelled.abort(signal.reason);
-    };
-    signal.addEventListener('abort', hear, { once: true });
-    try {
-      await this.act('save', ['running', 'paused', 'stopping'], ref, (uuid) =>
-        this.deps.hypervisor.save(uuid, cancelled.signal),
-      );
-    } finally {
-      signal.removeEventListener('abort', hear);
-    }
+    const left = new Promise<never>((_, reject) => {
+      const hear = (): void => {
+        if (isClusterError(signal.reason, 'CANCELLED')) cancelled.abort(signal.reason);
+        else reject(signal.reason as Error);
+      };
+      signal.addEventListener('abort', hear, { once: true });
+      if (signal.aborted) hear();
+    });
+    const saving = this.act('save', ['running', 'paused', 'stopping'], ref, (uuid) =>
+      this.deps.hypervisor.save(uuid, cancelled.signal, onProgress),
+    );
+    await Promise.race([saving, left]).finally(() => saving.catch(() => undefined));
   }
 
   private async act(

@@ -5,6 +5,7 @@
  * BAD_STATE, INTERNAL with libvirt's own words.
  */
 import type { Duplex, Readable } from 'node:stream';
+import type { GuestAgents } from './guest-agents.ts';
 
 export type DomainPower = 'running' | 'paused' | 'stopping' | 'stopped' | 'crashed' | 'suspended' | 'unknown';
 
@@ -87,6 +88,7 @@ export type HypervisorEvent =
   | { readonly type: 'domain'; readonly uuid: string; readonly seen: DomainSeen | undefined };
 
 export type DisplayKind = 'vnc' | 'spice';
+export type Progress = (doneBytes: number, totalBytes: number) => void;
 
 export interface SilentDomain {
   readonly uuid: string;
@@ -102,7 +104,7 @@ export interface Hypervisor {
   define(xml: string): Promise<DomainSeen>;
   /** Removes the definition with its NVRAM, managed save and snapshot metadata. Absent is fine. The domain must be stopped. */
   undefine(uuid: string): Promise<void>;
-  /** Running already is fine. Returns when QEMU runs. */
+  /** Running already is fine. Returns when QEMU runs. Of a saved domain: fails, and keeps all, when what was saved is damaged. */
   start(uuid: string): Promise<void>;
   /** Asks the guest (ACPI). Returns at once; stopped already is fine. */
   shutdown(uuid: string): Promise<void>;
@@ -120,7 +122,7 @@ export interface Hypervisor {
    * Writes its memory to a file and ends its QEMU; `start` goes on from there. Stopped with reason `saved` when it returns.
    * Aborting the signal ends it, and the guest runs on. RESOURCE_BUSY while another save of it runs; BAD_STATE when it is off.
    */
-  save(uuid: string, signal: AbortSignal): Promise<void>;
+  save(uuid: string, signal: AbortSignal, progress?: Progress): Promise<void>;
   /** Removes what `save` wrote. None is fine. */
   discardSaved(uuid: string): Promise<void>;
   /** BAD_STATE unless it runs. */
@@ -146,6 +148,8 @@ export interface Hypervisor {
   stats(deadlineMs: number): Promise<readonly DomainStats[]>;
   /** Running domains whose QEMU did not answer `stats`, and for how long. Absent: never any. */
   silent?(): readonly SilentDomain[];
+  /** What is asked of guests through the agents in them. */
+  readonly guests: GuestAgents;
   /** The first serial port, both ways. One reader at a time; `force` takes it over. */
   openConsole(uuid: string, force: boolean): Promise<Duplex>;
   /** One connection to a display, as viewers make it. BAD_STATE when the guest is off or has no such display. */

@@ -26,6 +26,7 @@ export const CAPABILITIES = [
   'console.resume',
   'display',
   'host.tuning',
+  'guest.agent',
 ] as const;
 
 export interface ReportDeps {

@@ -14,6 +14,7 @@ import {
   toWire,
 } from './encode.ts';
 import type { Guard } from './guard.ts';
+import { encodeGuest } from './guest.ts';
 
 export interface WatchServiceDeps {
   readonly hostId: string;
@@ -65,6 +66,8 @@ function encode(i: Exclude<WatchItem, { type: 'begin' }>): NonNullable<WatchMess
       return { $case: 'bridge', value: encodeBridge(i.bridge) };
     case 'operation':
       return { $case: 'operation', value: encodeOperation(i.operation) };
+    case 'guest':
+      return { $case: 'guest', value: encodeGuest(i.uuid, i.guest) };
     case 'removed':
       return { $case: 'removed', value: { kind: i.kind, id: i.id } };
     case 'sources':

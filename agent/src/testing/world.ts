@@ -13,6 +13,7 @@ import {
 import { DomainServiceClient } from '@berth/proto/agent/v1/domain.ts';
 import { CertificateServiceClient } from '@berth/proto/agent/v1/certificate.ts';
 import { HardwareServiceClient } from '@berth/proto/agent/v1/hardware.ts';
+import { GuestServiceClient } from '@berth/proto/agent/v1/guest.ts';
 import { HostServiceClient } from '@berth/proto/agent/v1/host.ts';
 import { ImageServiceClient } from '@berth/proto/agent/v1/image.ts';
 import { NetworkServiceClient } from '@berth/proto/agent/v1/network.ts';
@@ -43,6 +44,7 @@ export interface Clients {
   readonly network: NetworkServiceClient;
   readonly operation: OperationServiceClient;
   readonly power: PowerServiceClient;
+  readonly guest: GuestServiceClient;
   readonly watch: WatchServiceClient;
   readonly certificate: CertificateServiceClient;
   close(): void;
@@ -93,6 +95,7 @@ export function clientsFor(port: number, who: TestIdentity): Clients {
     network: new NetworkServiceClient(at, secure, options),
     operation: new OperationServiceClient(at, secure, options),
     power: new PowerServiceClient(at, secure, options),
+    guest: new GuestServiceClient(at, secure, options),
     watch: new WatchServiceClient(at, secure, options),
     certificate: new CertificateServiceClient(at, secure, options),
   };

@@ -3,6 +3,7 @@
  * and bridges at an interval and after own operations. Listeners get each change once. Queues are the streams' own.
  */
 import type { HostFacts } from '@berth/shared/model/host.ts';
+import type { GuestSeen } from '@berth/shared/model/guest.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Drivers } from '../drivers/machine.ts';
@@ -29,7 +30,8 @@ const SOURCE_DEADLINE_MS = 10_000;
 /** Volumes are made and removed in bursts, and a look at them reads two files of each: one look for many operations. */
 const VOLUMES_AFTER_MS = 250;
 
-const sourceOf: Readonly<Record<ObjectKind, SourceName>> = {
+/** Guests have none: they are told one by one. */
+const sourceOf: Readonly<Partial<Record<ObjectKind, SourceName>>> = {
   domain: 'domains',
   volume: 'volumes',
   image: 'images',
@@ -99,6 +101,12 @@ export class Hub {
       this.listeners.delete(listener);
       if (this.listeners.size === 0) this.timer?.cancel();
     };
+  }
+
+  /** What is known of a guest; undefined: nothing any more. */
+  setGuest(uuid: string, guest: GuestSeen | undefined): void {
+    if (guest === undefined) this.remove('guest', uuid);
+    else this.set(`guest/${uuid}`, { type: 'guest', uuid, guest });
   }
 
   /** Everything as it is at this moment, and which sources are whole. */
@@ -206,6 +214,7 @@ export class Hub {
 function keyOf(item: WatchItem): string {
   if (item.type === 'domain') return `domain/${item.domain.uuid}`;
   if (item.type === 'volume') return `volume/${item.volume.volumeId}`;
+  if (item.type === 'guest') return `guest/${item.uuid}`;
   if (item.type === 'image') return `image/${item.image.digest}`;
   return item.type === 'bridge' ? `bridge/${item.bridge.name}` : item.type;
 }

@@ -1,4 +1,5 @@
 /** What a watch tells, in our own types. rpc/watch.ts puts it on the wire. */
+import type { GuestSeen } from '@berth/shared/model/guest.ts';
 import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
 import type { DomainFigures } from '@berth/shared/model/statistics.ts';
 import type { DomainSeen, SilentDomain } from '../drivers/hypervisor.ts';
@@ -39,7 +40,7 @@ export interface Sample extends HostStatistics {
 export type SourceName = 'domains' | 'volumes' | 'images' | 'bridges';
 export const SOURCES: readonly SourceName[] = ['domains', 'volumes', 'images', 'bridges'];
 
-export type ObjectKind = 'domain' | 'volume' | 'image' | 'bridge';
+export type ObjectKind = 'domain' | 'volume' | 'image' | 'bridge' | 'guest';
 
 export type WatchItem =
   | { readonly type: 'host'; readonly host: HostFacts }
@@ -47,6 +48,7 @@ export type WatchItem =
   | { readonly type: 'volume'; readonly volume: VolumeSeen }
   | { readonly type: 'image'; readonly image: ImageSeen }
   | { readonly type: 'bridge'; readonly bridge: Bridge }
+  | { readonly type: 'guest'; readonly uuid: string; readonly guest: GuestSeen }
   | { readonly type: 'operation'; readonly operation: OperationView }
   | { readonly type: 'removed'; readonly kind: ObjectKind; readonly id: string }
   | { readonly type: 'sources'; readonly complete: readonly SourceName[] }

@@ -16,7 +16,8 @@ export type VmAction =
   | 'delete'
   | 'forceDelete'
   | 'console'
-  | 'display';
+  | 'display'
+  | 'guest';
 
 export const VM_ACTIONS = {
   // missing: its domain is made again, from its disks
@@ -33,6 +34,7 @@ export const VM_ACTIONS = {
   save: ['running', 'paused', 'saved'],
   delete: ['stopped', 'saved', 'crashed', 'missing'],
   forceDelete: ['stopped', 'saved', 'crashed', 'missing', 'running', 'paused', 'starting', 'stopping', 'unknown'],
+  guest: ['running'],
   console: ['running', 'paused', 'starting', 'stopping'],
   display: ['running', 'paused', 'starting', 'stopping'],
 } as const satisfies Record<VmAction, readonly VmState[]>;
@@ -80,6 +82,7 @@ const ADVICE: Readonly<Record<VmAction, Partial<Record<VmState, string>>>> = {
   nmi: { ...OFF, starting: UP_FIRST, paused: RESUME },
   sendKeys: { ...OFF, starting: UP_FIRST, paused: RESUME },
   screenshot: OFF,
+  guest: { ...OFF, starting: UP_FIRST, paused: RESUME, stopping: 'Its guest shuts down.' },
   console: { stopped: START, saved: START, crashed: START },
   display: OFF,
 };

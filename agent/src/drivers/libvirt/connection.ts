@@ -87,7 +87,7 @@ export class Connection {
   /** Sends one call and waits for its reply, however long that takes. @param what for errors: "start domain web". */
   async call<A, R>(procedure: Procedure<A, R>, args: A, what: string): Promise<R> {
     const payload = encodeArgs(procedure, args, what);
-    const reply = await this.#exchange(this.#nextSerial(), procedure.number, payload, what);
+    const reply = await this.#exchange(this.#nextSerial(), procedure, payload, what);
     try {
       return decode(procedure.result, reply);
     } catch (e) {
@@ -102,7 +102,7 @@ export class Connection {
     this.#streams.set(serial, { sink, procedure: procedure.number, what });
     sink.onSerial(serial);
     try {
-      await this.#exchange(serial, procedure.number, payload, what);
+      await this.#exchange(serial, procedure, payload, what);
     } catch (e) {
       this.#streams.delete(serial);
       throw e;
@@ -137,11 +137,16 @@ export class Connection {
     return this.#serial;
   }
 
-  #exchange(serial: number, procedure: number, payload: Buffer, what: string): Promise<Buffer> {
+  #exchange(
+    serial: number,
+    { number, program = PROGRAM.remote }: Pick<Procedure<never, never>, 'number' | 'program'>,
+    payload: Buffer,
+    what: string,
+  ): Promise<Buffer> {
     if (this.#closedWhy !== undefined) return Promise.reject(neverSent(what, this.#closedWhy));
     return new Promise((resolve, reject) => {
       this.#waiting.set(serial, { what, resolve, reject });
-      const header = { program: PROGRAM.remote, procedure, type: TYPE.call, serial, status: STATUS.ok };
+      const header = { program, procedure: number, type: TYPE.call, serial, status: STATUS.ok };
       this.socket.write(encodeMessage(header, payload));
     });
   }
@@ -158,7 +163,7 @@ export class Connection {
   #onMessage(m: Message): void {
     if (this.#closedWhy !== undefined) return;
     if (m.program === PROGRAM.keepalive) this.#onKeepalive(m);
-    else if (m.program !== PROGRAM.remote) return;
+    else if (m.program !== PROGRAM.remote && !(m.program === PROGRAM.qemu && m.type === TYPE.reply)) return;
     else if (m.type === TYPE.message) this.opts.onEvent?.(m.procedure, m.payload);
     else if (m.type === TYPE.reply && this.#waiting.has(m.serial)) this.#onReply(m);
     else if (m.type === TYPE.reply || m.type === TYPE.stream) this.#onStream(m);

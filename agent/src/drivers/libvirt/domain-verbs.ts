@@ -16,6 +16,7 @@ import type { Pool } from './pool.ts';
 import { isActive, powerOf } from './power.ts';
 import { PROC } from './procedures.ts';
 import { READ_DEADLINE_MS, refOf } from './read-domain.ts';
+import type { SavedMemory } from './saved-memory.ts';
 import { openStream } from './stream.ts';
 import type { DomainRef } from './types.ts';
 
@@ -39,6 +40,7 @@ export interface VerbOptions {
   readonly cache: DomainCache;
   readonly clock: Clock;
   readonly log: Log;
+  readonly saved: SavedMemory;
   dialStream(): Promise<Connection>;
 }
 
@@ -74,6 +76,7 @@ export class DomainVerbs {
 
   async start(uuid: string): Promise<void> {
     const dom = this.#ref(uuid);
+    await this.opts.saved.check(dom);
     try {
       await this.opts.start.call(PROC.create, { dom, flags: 0 }, `start domain ${dom.name}`, START_DEADLINE_MS);
     } catch (e) {

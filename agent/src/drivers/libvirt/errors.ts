@@ -7,12 +7,21 @@ import type { Reason } from '@berth/shared/errors/reasons.ts';
 import type { RemoteError } from './types.ts';
 
 export const CODE = {
+  internal: 1,
+  noSupport: 3,
   operationFailed: 9,
   systemError: 38,
   noDomain: 42,
   operationInvalid: 55,
+  configUnsupported: 67,
   operationTimeout: 68,
+  argumentUnsupported: 74,
   noDomainMetadata: 80,
+  operationUnsupported: 84,
+  agentUnresponsive: 86,
+  agentUnsynced: 97,
+  agentCommandTimeout: 111,
+  agentCommandFailed: 112,
 } as const;
 
 /** libvirt's error number → our reason. What is missing here is INTERNAL with libvirt's own words. */
@@ -66,6 +75,7 @@ export function fromRemote(e: RemoteError, what: string): ClusterError {
   return new ClusterError(reasonOf(e), `libvirt could not ${what}: ${words}`, {
     libvirtCode: String(e.code),
     libvirtDomain: String(e.domain),
+    ...(e.code === CODE.systemError ? { errno: String(e.int1) } : {}),
   });
 }
 

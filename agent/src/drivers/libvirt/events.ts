@@ -1,6 +1,7 @@
 /** Domain events: registers the ones the driver needs and says which domain to look at again. Unknown ones are ignored. */
 import type { Log } from '@berth/shared/log/log.ts';
 import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { GuestEvent } from '../guest-agents.ts';
 import type { Connection } from './connection.ts';
 import { EVENT, PROC } from './procedures.ts';
 import type { DomainRef } from './types.ts';
@@ -26,8 +27,15 @@ export async function registerEvents(connection: Connection, log: Log): Promise<
 
 export type OnDomainEvent = (dom: DomainRef, definitionChanged: boolean) => void;
 
+/** Who hears of what. */
+export interface EventSinks {
+  readonly log: Log;
+  readonly changed: OnDomainEvent;
+  readonly guest: (e: GuestEvent) => void;
+}
+
 /** Handles one event message. */
-export function handleEvent(procedure: number, payload: Buffer, log: Log, changed: OnDomainEvent): void {
+export function handleEvent(procedure: number, payload: Buffer, { log, changed, guest }: EventSinks): void {
   switch (procedure) {
     case EVENT.lifecycle.number: {
       const { dom, event } = decode(EVENT.lifecycle.payload, payload);
@@ -45,11 +53,14 @@ export function handleEvent(procedure: number, payload: Buffer, log: Log, change
     case EVENT.reboot.number: {
       const { dom } = decode(EVENT.reboot.payload, payload);
       log.info({ domain: dom.name, uuid: dom.uuid }, 'a guest rebooted');
+      guest({ type: 'reset', uuid: dom.uuid });
       return changed(dom, false);
     }
     case EVENT.agentLifecycle.number: {
       const { dom, state } = decode(EVENT.agentLifecycle.payload, payload);
-      return void log.debug({ domain: dom.name, uuid: dom.uuid, connected: state === 1 }, 'a guest agent came or went');
+      const connected = state === 1;
+      log.debug({ domain: dom.name, uuid: dom.uuid, connected }, 'a guest agent came or went');
+      return guest({ type: 'agent', uuid: dom.uuid, connected });
     }
   }
 }

@@ -53,7 +53,7 @@ export class FakeLibvirtd {
   readonly domains = new Map<string, FakeDomain>();
   readonly saved = new Set<string>();
   readonly calls: string[] = [];
-  readonly #handlers = new Map<number, { procedure: Procedure<never, never>; handler: Handler }>();
+  readonly #handlers = new Map<string, { procedure: Procedure<never, never>; handler: Handler }>();
   #server: Server | undefined;
   answersPings = true;
   pongs = 0;
@@ -73,7 +73,10 @@ export class FakeLibvirtd {
   }
 
   on<A, R>(procedure: Procedure<A, R>, handler: (args: A, client: Client, serial: number) => unknown): void {
-    this.#handlers.set(procedure.number, { procedure: procedure as never, handler: handler as Handler });
+    this.#handlers.set(keyOf(procedure.program ?? PROGRAM.remote, procedure.number), {
+      procedure: procedure as never,
+      handler: handler as Handler,
+    });
   }
 
   async listen(): Promise<this> {
@@ -96,7 +99,7 @@ export class FakeLibvirtd {
     rmSync(this.dir, { recursive: true, force: true });
   }
 
-  send(client: Client, header: Omit<Header, 'program'>, payload?: Uint8Array): void {
+  send(client: Client, header: Omit<Header, 'program'> & { program?: number }, payload?: Uint8Array): void {
     client.socket.write(encodeMessage({ program: PROGRAM.remote, ...header }, payload));
   }
 
@@ -132,8 +135,8 @@ export class FakeLibvirtd {
   }
 
   async #call(client: Client, m: Message): Promise<void> {
-    const entry = this.#handlers.get(m.procedure);
-    const reply = { type: TYPE.reply, procedure: m.procedure, serial: m.serial };
+    const entry = this.#handlers.get(keyOf(m.program, m.procedure));
+    const reply = { program: m.program, type: TYPE.reply, procedure: m.procedure, serial: m.serial };
     try {
       if (entry === undefined) throw new Refusal(39, `unknown procedure: ${m.procedure}`);
       this.calls.push(entry.procedure.name);
@@ -177,6 +180,8 @@ export class FakeLibvirtd {
     });
   }
 }
+
+const keyOf = (program: number, procedure: number): string => `${program}/${procedure}`;
 
 export const errorBytes = (r: Refusal): Buffer =>
   encode(remoteError, {

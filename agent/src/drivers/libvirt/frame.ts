@@ -1,6 +1,6 @@
 /** Messages of libvirt's RPC on a byte stream: a 28-byte header and a payload. What a payload means is not known here. */
 
-export const PROGRAM = { remote: 0x20008086, keepalive: 0x6b656570 } as const;
+export const PROGRAM = { remote: 0x20008086, qemu: 0x20008087, keepalive: 0x6b656570 } as const;
 export const TYPE = { call: 0, reply: 1, message: 2, stream: 3, streamHole: 6 } as const;
 export const STATUS = { ok: 0, error: 1, more: 2 } as const;
 export const KEEPALIVE = { ping: 1, pong: 2 } as const;

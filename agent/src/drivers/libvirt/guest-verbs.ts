@@ -6,7 +6,7 @@ import type { Duplex, Readable } from 'node:stream';
 import { badState, chain, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
-import type { DisplayKind, DomainPower } from '../hypervisor.ts';
+import type { DisplayKind, DomainPower, Progress } from '../hypervisor.ts';
 import type { DomainCache } from './domain-cache.ts';
 import type { Connection } from './connection.ts';
 import { CODE, hasCode, isDeadline } from './errors.ts';
@@ -16,6 +16,7 @@ import { openStream } from './stream.ts';
 import { powerOf } from './power.ts';
 import { PROC, type Procedure } from './procedures.ts';
 import { READ_DEADLINE_MS, refOf } from './read-domain.ts';
+import type { SavedMemory } from './saved-memory.ts';
 import type { DomainRef } from './types.ts';
 
 export const GUEST_DEADLINE_MS = 20_000;
@@ -24,6 +25,7 @@ const SAVE_DEADLINE_MS = 3_600_000;
 const ACPI_POWER_BUTTON = 1;
 const LINUX_KEYS = 0;
 const HOLD_MS = 50;
+const LOOK_EVERY_MS = 500;
 
 export interface GuestVerbOptions {
   readonly quick: Pool;
@@ -33,6 +35,7 @@ export interface GuestVerbOptions {
   readonly cache: DomainCache;
   readonly log: Log;
   readonly clock: Clock;
+  readonly saved: SavedMemory;
   dialStream(): Promise<Connection>;
 }
 
@@ -70,27 +73,41 @@ export class GuestVerbs {
     await this.#readAgain(uuid);
   }
 
-  async save(uuid: string, signal: AbortSignal): Promise<void> {
+  async save(uuid: string, signal: AbortSignal, progress?: Progress): Promise<void> {
     const dom = this.#ref(uuid);
+    const over = new AbortController();
     const stop = (): void => void this.#abortJob(dom);
     signal.addEventListener('abort', stop, { once: true });
     try {
       if (signal.aborted) throw new ClusterError('CANCELLED', `saving vm ${dom.name} was cancelled`);
+      if (progress) void this.#follow(dom, progress, over.signal);
       await this.opts.start.call(PROC.managedSave, { dom, flags: 0 }, `save domain ${dom.name}`, SAVE_DEADLINE_MS);
     } catch (e) {
       if (!hasCode(e, CODE.operationTimeout)) throw e;
       throw new ClusterError('RESOURCE_BUSY', `libvirt still works on vm ${dom.name}`, { libvirt: chain(e) });
     } finally {
       signal.removeEventListener('abort', stop);
+      over.abort();
     }
     await this.#readAgain(uuid);
   }
 
+  /** Tells how far libvirt's job is, until the signal. It is only for people: what can't be read is left out. */
+  async #follow(dom: DomainRef, progress: Progress, signal: AbortSignal): Promise<void> {
+    const what = `see how far the saving of ${dom.name} is`;
+    while (!signal.aborted) {
+      await this.opts.clock.sleep(LOOK_EVERY_MS, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      const job = await this.opts.guest
+        .call(PROC.jobStats, { dom, flags: 0 }, what, GUEST_DEADLINE_MS)
+        .catch(() => ({ params: [] }));
+      const bytes = (name: string): number => Number(job.params.find((p) => p.field === name)?.value.value ?? 0);
+      if (!signal.aborted && bytes('memory_total') > 0) progress(bytes('memory_processed'), bytes('memory_total'));
+    }
+  }
+
   async discardSaved(uuid: string): Promise<void> {
-    const dom = this.#ref(uuid);
-    const [what, args] = [`discard the saved memory of domain ${dom.name}`, { dom, flags: 0 }];
-    const { result } = await this.opts.quick.call(PROC.hasManagedSave, args, what, READ_DEADLINE_MS);
-    if (result !== 0) await this.opts.quick.call(PROC.removeManagedSave, args, what, READ_DEADLINE_MS);
+    await this.opts.saved.discard(this.#ref(uuid));
     await this.#readAgain(uuid);
   }
 

@@ -15,6 +15,7 @@ import type {
   Hypervisor,
   HypervisorEvent,
   HypervisorInfo,
+  Progress,
   SilentDomain,
 } from '../hypervisor.ts';
 import { readCapabilities, versionText } from './capabilities.ts';
@@ -22,6 +23,7 @@ import type { Connection } from './connection.ts';
 import { dial } from './dial.ts';
 import { DomainCache } from './domain-cache.ts';
 import { DomainVerbs } from './domain-verbs.ts';
+import { LibvirtGuestAgents } from './guest-agents.ts';
 import { GuestVerbs } from './guest-verbs.ts';
 import { handleEvent, registerEvents } from './events.ts';
 import { Link } from './link.ts';
@@ -29,6 +31,7 @@ import { LiveVerbs } from './live-verbs.ts';
 import { beforeDeadline, Pool } from './pool.ts';
 import { PROC } from './procedures.ts';
 import { readDomain, READ_DEADLINE_MS } from './read-domain.ts';
+import { SavedMemory } from './saved-memory.ts';
 import { StatsCollector } from './stats.ts';
 import { deadlinePassed } from './errors.ts';
 
@@ -50,12 +53,13 @@ export const createLibvirtHypervisor = (opts: LibvirtOptions): Hypervisor => new
 class LibvirtHypervisor implements Hypervisor {
   readonly #listeners = new Set<(e: HypervisorEvent) => void>();
   readonly #cache: DomainCache;
-  readonly #pools: Readonly<Record<'quick' | 'start' | 'stop' | 'guest' | 'stats', Pool>>;
+  readonly #pools: Readonly<Record<'quick' | 'start' | 'stop' | 'guest' | 'agent' | 'stats', Pool>>;
   readonly #stats: StatsCollector;
   readonly #verbs: DomainVerbs;
   readonly #guests: GuestVerbs;
   readonly #live: LiveVerbs;
   readonly #link: Link;
+  readonly guests: LibvirtGuestAgents;
   #main: Connection | undefined;
   #info: Promise<HypervisorInfo> | undefined;
   #lastFailure: string | undefined;
@@ -66,7 +70,7 @@ class LibvirtHypervisor implements Hypervisor {
     this.#pools = {
       ...{ quick: this.#pool(2), start: this.#pool(2), stop: this.#pool(2) },
       // apart from `stop`: a guest whose QEMU is frozen holds what asks it, and must be forced off all the same
-      ...{ guest: this.#pool(2), stats: this.#pool(2) },
+      ...{ guest: this.#pool(2), agent: this.#pool(3), stats: this.#pool(2) },
     };
     this.#cache = new DomainCache({
       clock: opts.clock,
@@ -75,16 +79,22 @@ class LibvirtHypervisor implements Hypervisor {
       mayRetry: () => this.#main !== undefined && this.#main.closedWhy === undefined,
     });
     this.#stats = new StatsCollector({ ...opts, pool: this.#pools.stats, domains: () => this.#cache.list() });
+    const saved = new SavedMemory({ pool: this.#pools.quick });
     const dialStream = () => this.#dial({ withoutServerPings: true });
     this.#verbs = new DomainVerbs({
       ...this.#pools,
       log: opts.log,
       clock: opts.clock,
       cache: this.#cache,
+      saved,
       dialStream,
     });
-    this.#guests = new GuestVerbs({ ...this.#pools, ...opts, cache: this.#cache, dialStream });
     this.#live = new LiveVerbs({ ...this.#pools, log: opts.log, cache: this.#cache });
+    this.#guests = new GuestVerbs({ ...this.#pools, ...opts, cache: this.#cache, saved, dialStream });
+    this.guests = new LibvirtGuestAgents({
+      ...{ agent: this.#pools.agent, quick: this.#pools.quick, cache: this.#cache, clock: opts.clock },
+      ready: (what) => this.#link.ready(what),
+    });
     this.#link = this.#createLink();
   }
 
@@ -147,9 +157,9 @@ class LibvirtHypervisor implements Hypervisor {
     return this.#guests.resume(uuid);
   }
 
-  async save(uuid: string, signal: AbortSignal): Promise<void> {
+  async save(uuid: string, signal: AbortSignal, progress?: Progress): Promise<void> {
     await this.#link.ready(`save domain ${uuid}`);
-    return this.#guests.save(uuid, signal);
+    return this.#guests.save(uuid, signal, progress);
   }
 
   async discardSaved(uuid: string): Promise<void> {
@@ -288,9 +298,12 @@ class LibvirtHypervisor implements Hypervisor {
   }
 
   #onEvent(procedure: number, payload: Buffer): void {
-    handleEvent(procedure, payload, this.opts.log, (dom, definitionChanged) =>
-      this.#cache.refreshSoon(dom.uuid, definitionChanged || this.#cache.find(dom.uuid) === undefined),
-    );
+    handleEvent(procedure, payload, {
+      log: this.opts.log,
+      changed: (dom, definitionChanged) =>
+        this.#cache.refreshSoon(dom.uuid, definitionChanged || this.#cache.find(dom.uuid) === undefined),
+      guest: (e) => this.guests.tell(e),
+    });
   }
 
   #onChange(uuid: string, seen: DomainSeen | undefined, before: DomainSeen | undefined): void {

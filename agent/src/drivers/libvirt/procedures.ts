@@ -1,13 +1,16 @@
 /** The procedures and events of the remote program that this driver uses: number, arguments, result. A table, no code. */
-import { array, int, nothing, optional, string, struct, uhyper, uint } from './xdr.ts';
+import { array, hyper, int, nothing, optional, string, struct, uhyper, uint } from './xdr.ts';
 import type { Codec } from './xdr.ts';
-import { domain, statsRecord, uuid } from './types.ts';
+import { PROGRAM } from './frame.ts';
+import { domain, domainInterface, statsRecord, typedParam, uuid } from './types.ts';
 
 export interface Procedure<A, R> {
   readonly name: string;
   readonly number: number;
   readonly args: Codec<A>;
   readonly result: Codec<R>;
+  /** Absent: the remote program. */
+  readonly program?: number;
 }
 
 const procedure = <A, R>(name: string, number: number, args: Codec<A>, result: Codec<R>): Procedure<A, R> => ({
@@ -21,6 +24,8 @@ const ofDomain = struct({ dom: domain });
 const domainAndFlags = struct({ dom: domain, flags: uint });
 const xmlAndFlags = struct({ xml: string, flags: uint });
 const givesDomain = struct({ dom: domain });
+/** None named: all. */
+const ofMounts = struct({ dom: domain, mountPoints: array(string, 256), flags: uint });
 
 export const PROC = {
   authList: procedure('AUTH_LIST', 66, nothing, struct({ types: array(int, 20) })),
@@ -68,6 +73,13 @@ export const PROC = {
   managedSave: procedure('DOMAIN_MANAGED_SAVE', 182, domainAndFlags, nothing),
   hasManagedSave: procedure('DOMAIN_HAS_MANAGED_SAVE_IMAGE', 183, domainAndFlags, struct({ result: int })),
   removeManagedSave: procedure('DOMAIN_MANAGED_SAVE_REMOVE', 184, domainAndFlags, nothing),
+  managedSaveXml: procedure('DOMAIN_MANAGED_SAVE_GET_XML_DESC', 388, domainAndFlags, struct({ xml: string })),
+  jobStats: procedure(
+    'DOMAIN_GET_JOB_STATS',
+    298,
+    domainAndFlags,
+    struct({ type: int, params: array(typedParam, 64) }),
+  ),
   abortJob: procedure('DOMAIN_ABORT_JOB', 164, ofDomain, nothing),
   injectNmi: procedure('DOMAIN_INJECT_NMI', 210, domainAndFlags, nothing),
   sendKey: procedure(
@@ -103,6 +115,50 @@ export const PROC = {
     struct({ dom: domain, device: optional(string), flags: uint }),
     nothing,
   ),
+
+  // through the agent in a guest
+  agentTimeout: procedure(
+    'DOMAIN_AGENT_SET_RESPONSE_TIMEOUT',
+    420,
+    struct({ dom: domain, seconds: int, flags: uint }),
+    struct({ result: int }),
+  ),
+  guestInfo: procedure(
+    'DOMAIN_GET_GUEST_INFO',
+    418,
+    struct({ dom: domain, types: uint, flags: uint }),
+    struct({ params: array(typedParam, 2_048) }),
+  ),
+  interfaceAddresses: procedure(
+    'DOMAIN_INTERFACE_ADDRESSES',
+    353,
+    struct({ dom: domain, source: uint, flags: uint }),
+    struct({ interfaces: array(domainInterface, 2_048) }),
+  ),
+  getTime: procedure('DOMAIN_GET_TIME', 337, domainAndFlags, struct({ seconds: hyper, nanoseconds: uint })),
+  setTime: procedure(
+    'DOMAIN_SET_TIME',
+    338,
+    struct({ dom: domain, seconds: hyper, nanoseconds: uint, flags: uint }),
+    nothing,
+  ),
+  freeze: procedure('DOMAIN_FSFREEZE', 335, ofMounts, struct({ fileSystems: int })),
+  thaw: procedure('DOMAIN_FSTHAW', 336, ofMounts, struct({ fileSystems: int })),
+  setUserPassword: procedure(
+    'DOMAIN_SET_USER_PASSWORD',
+    357,
+    struct({ dom: domain, user: optional(string), password: optional(string), flags: uint }),
+    nothing,
+  ),
+  agentCommand: {
+    ...procedure(
+      'QEMU DOMAIN_AGENT_COMMAND',
+      3,
+      struct({ dom: domain, command: string, seconds: int, flags: uint }),
+      struct({ result: optional(string) }),
+    ),
+    program: PROGRAM.qemu,
+  },
 
   registerEvent: procedure(
     'CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY',

@@ -83,5 +83,8 @@ const typedValue: Codec<TypedValue> = {
 export const typedParam = struct({ field: string, value: typedValue });
 export type TypedParam = TypeOf<typeof typedParam>;
 
+const ipAddress = struct({ type: int, address: string, prefix: uint });
+export const domainInterface = struct({ name: string, mac: optional(string), addresses: array(ipAddress, 2_048) });
+
 export const statsRecord = struct({ dom: domain, params: array(typedParam, 262_144) });
 export type StatsRecord = TypeOf<typeof statsRecord>;

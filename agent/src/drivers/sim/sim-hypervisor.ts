@@ -5,6 +5,7 @@ import type { DomainSeen, DomainStats, Hypervisor, HypervisorEvent, HypervisorIn
 import { appendSimSerialLog } from './sim-serial.ts';
 import { openSimDisplay } from './sim-display.ts';
 import { simScreenshot } from './sim-screen.ts';
+import { SimGuestAgents } from './sim-guest-agents.ts';
 import { createSimConsoles } from './sim-consoles.ts';
 import { identityOf, metadataOf, serialLogOf, sizesOf } from './sim-domain-xml.ts';
 import { withDevice, withMemory, withVcpus } from './sim-live.ts';
@@ -20,6 +21,7 @@ const INFO: HypervisorInfo = {
 export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
   const listeners = new Set<(e: HypervisorEvent) => void>();
   const consoles = createSimConsoles(host, clock);
+  const guests = new SimGuestAgents(host, clock);
   const forget = host.onDomain((uuid) => {
     const d = host.domains.get(uuid);
     for (const l of listeners) l({ type: 'domain', uuid, seen: d && seen(d) });
@@ -51,6 +53,7 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     discardSaved: async (uuid) => host.discardSaved(uuid),
     injectNmi: async (uuid) => host.poke(uuid, 'nmi'),
     sendKeys: async (uuid, codes) => host.poke(uuid, `keys ${codes.join('-')}`),
+    guests,
     screenshot: async (uuid) => simScreenshot(host.get(uuid)),
     getXml: async (uuid) => host.get(uuid).xml,
     getRunningXml: async (uuid) => host.getRunningXml(uuid),
@@ -70,6 +73,7 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     },
     close: async () => {
       forget();
+      guests.close();
       consoles.close();
     },
   };

@@ -18,6 +18,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { DomainStatus } from "./domain.ts";
+import { GuestStatus } from "./guest.ts";
 import { BridgeStatus, HostReport } from "./host.ts";
 import { ImageStatus } from "./image.ts";
 import { Fence, Operation } from "./operation.ts";
@@ -60,6 +61,9 @@ export interface WatchMessage {
     | //
     /** A source came or went: the objects of a source that is not complete are unknown, not absent. */
     { $case: "sources"; value: Sources }
+    | //
+    /** Of a VM of Berth's that is on; gone when its domain is off or removed. Capability `guest.agent`. */
+    { $case: "guest"; value: GuestStatus }
     | undefined;
 }
 
@@ -80,7 +84,7 @@ export interface Sources {
 }
 
 export interface Removed {
-  /** domain, volume, image, bridge. */
+  /** domain, volume, image, bridge, guest (by UUID). */
   kind: string;
   /** UUID, volume id, digest, name. */
   id: string;
@@ -310,6 +314,9 @@ export const WatchMessage: MessageFns<WatchMessage> = {
       case "sources":
         Sources.encode(message.message.value, writer.uint32(106).fork()).join();
         break;
+      case "guest":
+        GuestStatus.encode(message.message.value, writer.uint32(162).fork()).join();
+        break;
     }
     return writer;
   },
@@ -431,6 +438,14 @@ export const WatchMessage: MessageFns<WatchMessage> = {
             message.message = { $case: "sources", value: Sources.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.message = { $case: "guest", value: GuestStatus.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -519,6 +534,12 @@ export const WatchMessage: MessageFns<WatchMessage> = {
       case "sources": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "sources", value: Sources.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "guest": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "guest", value: GuestStatus.fromPartial(object.message.value) };
         }
         break;
       }
