@@ -20,6 +20,12 @@ const EXCEPTIONS = {
   'SupportService.ReadSupportBundle': ['GET', '/v1/supportBundle'],
   'StatisticsService.GetVmStatistics': ['GET', '/v1/vms/{vm}/statistics'],
   'StatisticsService.GetHostStatistics': ['GET', '/v1/hosts/{host}/statistics'],
+  'GuestService.ReadGuest': ['GET', '/v1/vms/{vm}/guest'],
+  'GuestService.SyncGuestTime': ['POST', '/v1/vms/{vm}/guest:syncTime'],
+  'GuestService.FreezeGuest': ['POST', '/v1/vms/{vm}/guest:freeze'],
+  'GuestService.ThawGuest': ['POST', '/v1/vms/{vm}/guest:thaw'],
+  'GuestService.SetGuestPassword': ['POST', '/v1/vms/{vm}/guest:setPassword'],
+  'GuestService.ExecInGuest': ['POST', '/v1/vms/{vm}/guest:exec'],
 };
 
 const VERB = { List: 'GET', Get: 'GET', Watch: 'GET', Read: 'GET', Create: 'POST', Update: 'PATCH', Delete: 'DELETE' };

@@ -56,6 +56,8 @@ const Schema = z.strictObject({
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
   /** How often hosts report statistics. */
   statisticsInterval: duration.default(10_000),
+  /** Whether administrators may run programs in guests, through the agents in them. */
+  guestExec: z.enum(['allowed', 'denied']).default('denied'),
   /** How fast hosts are dialled after a restart. */
   dial: z
     .strictObject({

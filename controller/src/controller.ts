@@ -19,6 +19,7 @@ import { ClientCertificates } from './app/client-certificates.ts';
 import { Displays } from './app/displays.ts';
 import { Enrollment } from './app/enrollment.ts';
 import { Events } from './app/events.ts';
+import { GuestsApp } from './app/guests.ts';
 import { HostsApp } from './app/hosts.ts';
 import { Images } from './app/images.ts';
 import { JobsApp } from './app/jobs.ts';
@@ -222,6 +223,7 @@ class BuiltController implements Controller {
     const vms = new Vms({ state, hosts, jobs, clock, random, world });
     const about = { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() };
     const app: App = {
+      guests: new GuestsApp({ state, hosts, vms, guestExec: config.guestExec }),
       certificates,
       clients: new ClientCertificates({ state, authority: identity.authority, clock }),
       trust: identity,

@@ -94,6 +94,8 @@ export class ClusterWorld {
       view: (id) => fakes.view(id),
       vm: (id) => fakes.vm(id),
       has: () => undefined,
+      guest: (id) => fakes.guest(id),
+      guestClient: () => fakes.guestClient(),
       strays: () => [],
       vmStatistics: () => undefined,
       operation: (id) => fakes.operation(id),

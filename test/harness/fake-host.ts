@@ -93,6 +93,8 @@ export class FakeHost implements AgentClient {
   readonly volumes = new Map<string, FakeVolume>();
   readonly images = new Map<string, FakeImage>();
   readonly uploads = new Map<string, string>();
+  /** How often guests were seen to reset, by UUID. */
+  readonly resets = new Map<string, number>();
   /** Chords that guests got. */
   readonly typed: string[] = [];
   readonly #operations = new Map<string, Operation>();
@@ -162,11 +164,31 @@ export class FakeHost implements AgentClient {
   }
 
   rebootDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
-    return this.#operate(operationId, ['rebootDomain', domain], () => this.#needOn(domain));
+    return this.#operate(operationId, ['rebootDomain', domain], () => {
+      this.#needOn(domain);
+      if (!this.deaf) this.cluster.later(() => this.#reset(domain));
+    });
   }
 
   resetDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
-    return this.#operate(operationId, ['resetDomain', domain], () => this.#needOn(domain));
+    return this.#operate(operationId, ['resetDomain', domain], () => {
+      this.#needOn(domain);
+      this.#reset(domain);
+    });
+  }
+
+  /** Guests have no agents. */
+  askGuestPower(operationId: string, domain: DomainRef, action: 'shutdown' | 'reboot'): Promise<OperationView> {
+    return this.#operate(operationId, ['askGuestPower', domain, action], () => {
+      throw new ClusterError('BAD_STATE', 'no guest agent answers');
+    });
+  }
+
+  #reset({ uuid, vmId }: DomainRef): void {
+    const power = this.domains.get(uuid)?.power;
+    if (power !== 'running' && power !== 'paused') return;
+    this.resets.set(uuid, (this.resets.get(uuid) ?? 0) + 1);
+    this.cluster.changed(this, { vmId });
   }
 
   suspendDomain(operationId: string, domain: DomainRef): Promise<OperationView> {

@@ -1,5 +1,6 @@
 /** The hosts of a cluster in memory, as the controller sees them: reports that lag behind, hosts that come and go. */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { NOTHING_SAID, type GuestSeen } from '@berth/shared/model/guest.ts';
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { HostView, VmObserved } from '@berth/shared/model/vm.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -123,6 +124,21 @@ export class FakeHosts implements Hosts {
 
   has(): undefined {
     return undefined;
+  }
+
+  guest(vmId: VmId): GuestSeen | undefined {
+    for (const host of this.all())
+      for (const [uuid, d] of host.domains)
+        if (d.wanted.vmId === vmId && d.power !== 'stopped')
+          return {
+            ...NOTHING_SAID,
+            ...{ agent: 'absent', lastResetAtMs: host.resets.get(uuid) ?? 0, frozenAtMs: 0, thawAtMs: 0 },
+          };
+    return undefined;
+  }
+
+  guestClient(): never {
+    throw new ClusterError('UNSUPPORTED', 'guests of fake hosts have no agents');
   }
 
   vmStatistics(): undefined {

@@ -30,6 +30,7 @@ export function facts(over: Partial<HostFacts> = {}): HostFacts {
       'domain.save',
       'domain.input',
       'domain.screenshot',
+      'guest.agent',
     ],
     diskBytes: 100 * GIB,
     diskFreeBytes: 100 * GIB,

@@ -213,7 +213,7 @@ describeLab('hosts where systemd runs our units', { hosts: ['h1', 'h2'], init: '
     expect(await toolPids(h2, 'qemu-storage-daemon')).toEqual([]);
     expect(await h2.host.pids('qemu-system-x86_64.*guest=web')).toEqual(qemu);
     await c.ok('vm', 'stop', 'web');
-    expect(await c.serial('web', /button pressed/)).toMatch(/^berth-guest: web /m);
+    expect(await c.serial('web', /button pressed|agent shuts down/)).toMatch(/^berth-guest: web /m);
   });
 
   it('delete what was made, and leave no helper behind', async () => {

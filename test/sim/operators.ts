@@ -26,7 +26,9 @@ const stop: Act = (sim, { vms }) =>
   vms.stop(vmName(sim), { force: sim.random() < 0.3, timeoutMs: 5_000, thenForce: sim.random() < 0.5 }, 'sim');
 const power: Act = (sim, { vms }) => {
   const verb = pick(sim, ['reboot', 'reset', 'suspend', 'resume', 'save'] as const) ?? 'resume';
-  return vms[verb](vmName(sim), 'sim');
+  const name = vmName(sim);
+  if (verb !== 'reboot') return vms[verb](name, 'sim');
+  return vms.reboot(name, { timeoutMs: 5_000, then: sim.random() < 0.5 ? 'reset' : 'fail' }, 'sim');
 };
 const remove: Act = (sim, { vms }) => vms.delete(vmName(sim), { force: sim.random() < 0.5 }, 'sim');
 const removeImage: Act = (sim, { images }) => images.delete(imageName(sim), 'sim');

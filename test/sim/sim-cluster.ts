@@ -154,6 +154,8 @@ function mortalHosts(hosts: Hosts, life: { alive: boolean }): Hosts {
     view: (id) => hosts.view(id),
     vm: (id) => hosts.vm(id),
     has: (id) => hosts.has(id),
+    guest: (id) => hosts.guest(id),
+    guestClient: (id) => hosts.guestClient(id),
     strays: (most) => hosts.strays(most),
     vmStatistics: (id) => hosts.vmStatistics(id),
     operation: (id) => hosts.operation(id),

@@ -19,6 +19,7 @@ import { ControllerServiceClient } from '@berth/proto/v1/controller.ts';
 import { DisplayServiceClient, type VmDisplayInput, type VmDisplayOutput } from '@berth/proto/v1/display.ts';
 import { EventServiceClient } from '@berth/proto/v1/event.ts';
 import { HostLogServiceClient } from '@berth/proto/v1/hostlog.ts';
+import { GuestServiceClient } from '@berth/proto/v1/guest.ts';
 import { HostServiceClient } from '@berth/proto/v1/host.ts';
 import { ImageServiceClient, type UploadImageRequest, type UploadImageResponse } from '@berth/proto/v1/image.ts';
 import { JobServiceClient } from '@berth/proto/v1/job.ts';
@@ -53,6 +54,7 @@ interface Clients {
   readonly hostLogs: HostLogServiceClient;
   readonly vms: VmServiceClient;
   readonly displays: DisplayServiceClient;
+  readonly guests: GuestServiceClient;
   readonly images: ImageServiceClient;
   readonly jobs: JobServiceClient;
   readonly alarms: AlarmServiceClient;
@@ -73,7 +75,8 @@ export interface Api extends Clients {
   endpoint(): Endpoint;
   /** Calls from now on go over a new connection, which shows this; streams that are open stay where they are. */
   use(endpoint: Endpoint): void;
-  call<C extends Client, Q, R>(client: C, method: (c: C) => Unary<Q, R>, request: Q): Promise<R>;
+  /** @param deadlineMs of what may take longer than other calls. */
+  call<C extends Client, Q, R>(client: C, method: (c: C) => Unary<Q, R>, request: Q, deadlineMs?: number): Promise<R>;
   stream<C extends Client, Q, R>(
     client: C,
     method: (c: C) => Streaming<Q, R>,
@@ -114,11 +117,11 @@ export function createApi(from: Endpoint, now: () => number): Api {
       endpoint = next;
       opened.push((clients = connect(next)));
     },
-    call: (client, method, request) =>
+    call: (client, method, request, deadlineMs = DEADLINE_MS) =>
       patiently(
         () =>
           new Promise((resolve, reject) => {
-            const under = method(client).call(client, request, metadata(), { deadline: now() + DEADLINE_MS }, (e, r) =>
+            const under = method(client).call(client, request, metadata(), { deadline: now() + deadlineMs }, (e, r) =>
               e ? reject(translate(e)) : resolve(r),
             );
             under.on('status', hear);
@@ -173,6 +176,7 @@ function connect({ controller, ca, client }: Endpoint): Clients {
   return {
     vms,
     displays: make(DisplayServiceClient, shared),
+    guests: make(GuestServiceClient, shared),
     images: make(ImageServiceClient, shared),
     hosts: make(HostServiceClient, shared),
     hostLogs: make(HostLogServiceClient, shared),

@@ -4,6 +4,8 @@ import { vmAdopt } from './adopt.ts';
 import { vmClone } from './clone.ts';
 import { vmConsole } from './console.ts';
 import { vmCreate } from './create.ts';
+import { vmExec } from './exec.ts';
+import { vmFreeze, vmGuestInfo, vmSyncTime, vmThaw } from './guest.ts';
 import { vmDelete } from './delete.ts';
 import { vmSpice, vmVnc } from './display.ts';
 import { vmLabel } from '../label/label.ts';
@@ -12,6 +14,7 @@ import { vmList } from './list.ts';
 import { vmLog } from './log.ts';
 import { vmReboot, vmReset, vmResume, vmSave, vmSuspend } from './power.ts';
 import { vmScreenshot } from './screenshot.ts';
+import { vmSetPassword } from './set-password.ts';
 import { vmShow } from './show.ts';
 import { vmSsh } from './ssh.ts';
 import { vmStart } from './start.ts';
@@ -43,5 +46,11 @@ export const vmCommands: readonly Command[] = [
   vmSendKeys,
   vmNmi,
   vmLog,
+  vmGuestInfo,
+  vmSyncTime,
+  vmFreeze,
+  vmThaw,
+  vmSetPassword,
+  vmExec,
   vmAdopt,
 ];

@@ -1,18 +1,36 @@
 /** berth vm reboot, reset, suspend, resume. */
+import type { Job } from '@berth/proto/v1/job.ts';
 import type { Api } from '../core/api.ts';
+import { text } from '../core/command.ts';
+import { MODE, timeoutOf } from './asking.ts';
 import { manyVms } from './verb.ts';
 
 const hostOf = async (api: Api, vm: string): Promise<string> => (await api.call(api.vms, (c) => c.getVm, { vm })).host;
 
 export const vmReboot = manyVms({
   verb: 'reboot',
-  summary: 'ask guests to shut down and boot again',
-  details: `Presses the power button; the guest obeys when it can, in the same QEMU. Of one that hangs: berth vm reset`,
-  plan: () => ({
-    start: (api, vm) => api.call(api.vms, (c) => c.rebootVm, { vm }),
-    done: async (api, vm) => `asked to reboot on ${await hostOf(api, vm)}`,
-  }),
+  summary: 'ask guests to shut down and boot again, and wait until they do',
+  details: `Asks the guest agent where one answers, otherwise presses the power button; the guest boots again in the same QEMU. When
+the time is over, a guest that has not obeyed runs on and the command fails; with --then reset its reset button is pressed.`,
+  flags: [
+    MODE,
+    { spec: '--timeout <duration>', description: 'how long the guest may take (default 2m)' },
+    { spec: '--then <what>', description: 'what is done when it has not rebooted by then', choices: ['fail', 'reset'] },
+  ],
+  plan: (flags) => {
+    const [mode, then, timeoutMs] = [text(flags, 'mode'), text(flags, 'then'), timeoutOf(flags)];
+    return {
+      start: (api, vm) => api.call(api.vms, (c) => c.rebootVm, { vm, mode, then, timeoutMs }),
+      done: async (api, vm, job) => `${rebootWords(job)} on ${await hostOf(api, vm)}`,
+    };
+  },
 });
+
+/** An agent from before 0.2 does not see what becomes of it. */
+const rebootWords = (job: Job | undefined): string => {
+  const ask = job?.steps.find((s) => s.name === 'ask')?.detail ?? '';
+  return ask === 'asked' ? 'asked to reboot' : ask === 'not in time' ? 'reset' : 'rebooted';
+};
 
 export const vmReset = manyVms({
   verb: 'reset',

@@ -5,6 +5,7 @@ import { alarmLines } from '../alarm/alarm.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
 import { percent } from '../core/words.ts';
 import { fields, renderEach } from '../output/render.ts';
+import { agentWord, guestFields } from './guest-view.ts';
 import { vmView, type VmView } from './view.ts';
 
 export const vmShow: Command = {
@@ -49,6 +50,7 @@ const lines = (v: VmView, nowMs: number): string[] =>
         .join(' '),
     ],
     ['run policy', v.spec?.runPolicy ?? ''],
+    ...(v.guest ? guestFields({ ...v.guest, agent: agentWord(v.guest.agent) }, nowMs) : []),
     ['age', formatAge(nowMs - Number(v.createdAtMs))],
     ['job', v.jobId],
   ]);

@@ -1,31 +1,46 @@
 /** berth vm stop. */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
-import { parseDuration } from '@berth/shared/units/duration.ts';
+import type { Job } from '@berth/proto/v1/job.ts';
 import { text, yes } from '../core/command.ts';
+import { MODE, timeoutOf } from './asking.ts';
 import { manyVms } from './verb.ts';
+
+const stopWords = (job: Job): string =>
+  job.steps.some((s) => s.name === 'off' && s.detail === 'saved') ? 'saved' : 'stopped';
 
 export const vmStop = manyVms({
   verb: 'stop',
   summary: 'shut VMs down',
-  details: `Asks the guest to shut down and waits. When the time is over, a guest that has not obeyed runs on and the command fails;
-with --then-force its plug is pulled instead. --force pulls the plug at once.`,
+  details: `Asks the guest to shut down and waits: its guest agent where one answers, otherwise by the power button. When the time
+is over, a guest that has not obeyed runs on and the command fails; with --then force its plug is pulled instead, with --then save
+its memory is written to disk. --force pulls the plug at once.`,
   flags: [
     { spec: '--force', description: 'pull the plug' },
     { spec: '--timeout <duration>', description: 'how long the guest may take (default 60s)' },
-    { spec: '--then-force', description: 'pull the plug when the guest has not stopped by then' },
+    MODE,
+    {
+      spec: '--then <what>',
+      description: 'what is done when the guest has not stopped by then',
+      choices: ['fail', 'force', 'save'],
+    },
+    { spec: '--then-force', description: 'as --then force' },
   ],
   plan: (flags) => {
     const [force, thenForce, timeout] = [yes(flags, 'force'), yes(flags, 'thenForce'), text(flags, 'timeout')];
-    if (force && (thenForce || timeout !== undefined))
-      throw invalidArgument(
-        `--force pulls the plug at once, so ${thenForce ? '--then-force' : '--timeout'} means nothing beside it`,
-      );
-    const timeoutMs = BigInt(parseDuration(timeout ?? '0s'));
-    if (timeout !== undefined && timeoutMs === 0n)
-      throw invalidArgument(`--timeout ${timeout} gives the guest no time: to pull the plug at once there is --force`);
+    const [mode, then] = [text(flags, 'mode'), text(flags, 'then')];
+    const beside = [
+      ...(thenForce ? ['--then-force'] : []),
+      ...(then === undefined ? [] : ['--then']),
+      ...(mode === undefined ? [] : ['--mode']),
+      ...(timeout === undefined ? [] : ['--timeout']),
+    ][0];
+    if (force && beside) throw invalidArgument(`--force pulls the plug at once, so ${beside} means nothing beside it`);
+    if (thenForce && then !== undefined && then !== 'force')
+      throw invalidArgument(`--then-force and --then ${then} contradict each other`);
+    const timeoutMs = timeoutOf(flags, ': to pull the plug at once there is --force');
     return {
-      start: (api, vm) => api.call(api.vms, (c) => c.stopVm, { vm, force, thenForce, timeoutMs }),
-      done: async (_api, _vm, job) => (job ? 'stopped' : 'is stopped already'),
+      start: (api, vm) => api.call(api.vms, (c) => c.stopVm, { vm, force, thenForce, timeoutMs, mode, then }),
+      done: async (_api, _vm, job) => (job ? stopWords(job) : 'is stopped already'),
     };
   },
 });

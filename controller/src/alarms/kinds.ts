@@ -21,7 +21,7 @@ export interface Space {
 /** What the kinds look at. */
 export interface Look {
   readonly tables: Tables;
-  readonly hosts: Pick<Hosts, 'status' | 'view' | 'vm'>;
+  readonly hosts: Pick<Hosts, 'status' | 'view' | 'vm' | 'guest'>;
   /** Of the controller's own data directory; undefined when that could not be asked. */
   readonly ownDisk: Space | undefined;
   readonly dataDir: string;
@@ -66,6 +66,7 @@ export const HOST_KINDS: readonly AlarmKind<Host>[] = [
 
 export const VM_KINDS: readonly AlarmKind<Vm>[] = [
   { kind: 'vm-qemu-silent', severity: 'critical', raiseAfterMs: 0, look: qemuSilent },
+  { kind: 'vm-frozen', severity: 'warning', raiseAfterMs: 0, look: frozen },
   { kind: 'vm-crashed', severity: 'warning', raiseAfterMs: SHORT_MS, look: crashed },
   { kind: 'vm-missing', severity: 'critical', raiseAfterMs: SHORT_MS, look: missing },
   { kind: 'vm-duplicate', severity: 'critical', raiseAfterMs: SHORT_MS, look: duplicate },
@@ -181,6 +182,29 @@ function qemuSilent(vm: Vm, { hosts }: Look): Answer {
     message: `vm ${vm.name} runs, but its QEMU does not answer`,
     advice: `Its guest may hang. Force it off with berth vm stop ${vm.name} --force, then start it again`,
     sinceMs: seen.silentSinceMs,
+  };
+}
+
+/** A backup takes seconds to do what it needs a frozen guest for; and its host thaws it in time, unless it can not. */
+const FROZEN_LONG_MS = 30_000;
+const OVERDUE_MS = 15_000;
+
+function frozen(vm: Vm, { hosts, nowMs }: Look): Answer {
+  const seen = hosts.vm(vm.id);
+  if (seen === undefined || seen.power === 'unknown') return vm.phase === 'ready' ? 'unknown' : undefined;
+  const { frozenAtMs, thawAtMs } = hosts.guest(vm.id) ?? { frozenAtMs: 0, thawAtMs: 0 };
+  const overdue = nowMs > thawAtMs + OVERDUE_MS;
+  if (frozenAtMs === 0 || (nowMs - frozenAtMs < FROZEN_LONG_MS && !overdue)) return undefined;
+  const wait = 'programs in it that write wait';
+  return {
+    message: overdue
+      ? `the file systems of vm ${vm.name} are frozen, and its host can not thaw them: ${wait}`
+      : `the file systems of vm ${vm.name} are frozen: ${wait}`,
+    advice: overdue
+      ? `Its guest may hang. Try berth vm thaw ${vm.name}; the way out is berth vm reset ${vm.name}`
+      : `Its host thaws them by itself at the deadline that was given; at once: berth vm thaw ${vm.name}`,
+    ...(overdue ? { severity: 'critical' as const } : {}),
+    sinceMs: frozenAtMs,
   };
 }
 

@@ -1,4 +1,6 @@
 import { beforeEach, expect, it } from 'vitest';
+import type { GuestSeen } from '@berth/shared/model/guest.ts';
+import type { Vm } from '@berth/shared/model/vm.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { Certificate } from '@berth/shared/model/certificate.ts';
 import { SimClock } from '@berth/shared/sim/sim-clock.ts';
@@ -7,6 +9,7 @@ import type { HostStatus } from '../hosts/hosts.ts';
 import { enrolledHost, memoryState, newHostId, silentLog } from '../hosts/testing.ts';
 import { aJob } from '../state/samples.ts';
 import type { State } from '../state/state.ts';
+import { VM_KINDS, type Look } from './kinds.ts';
 import { AlarmWatcher } from './watcher.ts';
 
 const GIB = 2 ** 30;
@@ -25,6 +28,7 @@ const fresh = () =>
     hosts: {
       status: () => status,
       view: () => ({ reachable: status.state === 'up', complete: status.complete.has('domains') }),
+      guest: () => undefined,
       vm: () => undefined,
     },
   });
@@ -161,4 +165,22 @@ it('warns of a disk that gets full, again when it is critical, and until there i
   expect(await after(7_000, full(11))).toEqual(['warning controller-disk-full controller']);
   await after(2_000, full(13));
   expect(await after(7_000, full(13))).toEqual([]);
+});
+
+it('tells of file systems that stay frozen, and worse of those that their host can not thaw', () => {
+  const look = VM_KINDS.find((k) => k.kind === 'vm-frozen')!.look;
+  const vm = { name: 'web', phase: 'ready' } as Vm;
+  const at = (frozenForMs: number, thawInMs: number) => {
+    const nowMs = 1_700_000_000_000;
+    const guest = () => ({ frozenAtMs: nowMs - frozenForMs, thawAtMs: nowMs + thawInMs }) as GuestSeen;
+    const hosts = { vm: () => ({ power: 'running' }), guest } as never;
+    return look(vm, { hosts, nowMs } as unknown as Look, false);
+  };
+  expect(at(10_000, 50_000)).toBeUndefined();
+  expect(at(40_000, 20_000)).toMatchObject({ message: expect.stringContaining('vm web are frozen') });
+  expect(at(40_000, -5_000)).toMatchObject({ advice: expect.stringContaining('berth vm thaw web') });
+  expect(at(80_000, -20_000)).toMatchObject({
+    severity: 'critical',
+    advice: expect.stringContaining('berth vm reset web'),
+  });
 });

@@ -29,7 +29,7 @@ const CLEAR_AFTER_MS = 6_000;
 
 export interface AlarmDeps {
   readonly state: State;
-  readonly hosts: Pick<Hosts, 'status' | 'view' | 'vm'>;
+  readonly hosts: Pick<Hosts, 'status' | 'view' | 'vm' | 'guest'>;
   readonly clock: Clock;
   readonly log: Pick<Log, 'error'>;
   readonly dataDir: string;

@@ -48,6 +48,15 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
 
   // logs of a host tell of all VMs on it, and what guests and programs write may hold secrets
   '/berth.v1.HostLogService/ReadHostLog': ['operator', 'host'],
+  // seen from inside: who is logged in, and where its disks are mounted
+  '/berth.v1.GuestService/ReadGuest': ['viewer', 'vm'],
+  '/berth.v1.GuestService/SyncGuestTime': ['operator', 'vm'],
+  '/berth.v1.GuestService/FreezeGuest': ['operator', 'vm'],
+  '/berth.v1.GuestService/ThawGuest': ['operator', 'vm'],
+  // who has its console and its reset button can do as much
+  '/berth.v1.GuestService/SetGuestPassword': ['operator', 'vm'],
+  // silently, and as root
+  '/berth.v1.GuestService/ExecInGuest': ['admin', 'vm'],
 
   '/berth.v1.HostService/CreateHost': ['admin', 'newHost'],
   '/berth.v1.HostService/CreateJoinToken': ['admin', 'host'],

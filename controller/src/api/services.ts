@@ -7,6 +7,7 @@ import { DisplayServiceService } from '@berth/proto/v1/display.ts';
 import { EnrollmentServiceService } from '@berth/proto/v1/enrollment.ts';
 import { EventServiceService } from '@berth/proto/v1/event.ts';
 import { HostLogServiceService } from '@berth/proto/v1/hostlog.ts';
+import { GuestServiceService } from '@berth/proto/v1/guest.ts';
 import { HostServiceService } from '@berth/proto/v1/host.ts';
 import { ImageServiceService } from '@berth/proto/v1/image.ts';
 import { JobServiceService } from '@berth/proto/v1/job.ts';
@@ -23,6 +24,7 @@ import type { ClientCertificates } from '../app/client-certificates.ts';
 import type { Displays } from '../app/displays.ts';
 import type { Enrollment } from '../app/enrollment.ts';
 import type { Events } from '../app/events.ts';
+import type { GuestsApp } from '../app/guests.ts';
 import type { HostsApp } from '../app/hosts.ts';
 import type { Images } from '../app/images.ts';
 import type { JobsApp } from '../app/jobs.ts';
@@ -45,6 +47,7 @@ import { displayHandlers } from './display.ts';
 import { enrollmentHandlers } from './enrollment.ts';
 import { eventHandlers } from './event.ts';
 import { hostLogHandlers } from './host-log.ts';
+import { guestHandlers } from './guest.ts';
 import { hostHandlers } from './host.ts';
 import { imageHandlers } from './image.ts';
 import { jobHandlers } from './job.ts';
@@ -62,6 +65,7 @@ export interface App {
   readonly certificates: Certificates;
   readonly clients: ClientCertificates;
   readonly trust: Pick<Identity, 'cas'>;
+  readonly guests: GuestsApp;
   readonly hosts: HostsApp;
   readonly machines: Machines;
   readonly tuning: TuningApp;
@@ -115,6 +119,7 @@ export function services(app: App): readonly PublicService[] {
     service(EventServiceService, eventHandlers(app.events, scope)),
     service(HostServiceService, hostHandlers(app.hosts, app.machines, app.tuning, scope)),
     service(HostLogServiceService, hostLogHandlers(app.connections, about.state.tables, scope)),
+    service(GuestServiceService, guestHandlers(app.guests)),
     service(ImageServiceService, imageHandlers(app.images, app.adoption)),
     service(JobServiceService, jobHandlers(app.jobs, scope)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),

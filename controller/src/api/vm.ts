@@ -10,6 +10,7 @@ import type { VmView } from '../app/vm-view.ts';
 import type { VmAnswer, Vms } from '../app/vms.ts';
 import type { LogPiece } from '../hosts/agent-client.ts';
 import type { Hosts } from '../hosts/hosts.ts';
+import { toGuest } from './guest.ts';
 import { relayConsole } from './console.ts';
 import { fromWire, toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
@@ -40,9 +41,13 @@ export const vmHandlers = (vms: Vms, hosts: Hosts, scope: Scope, adoption: Adopt
   startVm: async (r, call) => toAnswer(await vms.start(r.vm, call.user, r.discardSaved)),
   stopVm: async (r, call) => {
     const timeoutMs = fromWire('timeout_ms', r.timeoutMs);
-    return toAnswer(await vms.stop(r.vm, { force: r.force, thenForce: r.thenForce, timeoutMs }, call.user));
+    const { force, thenForce, mode, then } = r;
+    return toAnswer(await vms.stop(r.vm, { force, thenForce, timeoutMs, mode, then }, call.user));
   },
-  rebootVm: async (r, call) => toAnswer(await vms.reboot(r.vm, call.user)),
+  rebootVm: async (r, call) => {
+    const timeoutMs = fromWire('timeout_ms', r.timeoutMs);
+    return toAnswer(await vms.reboot(r.vm, { mode: r.mode, timeoutMs, then: r.then }, call.user));
+  },
   resetVm: async (r, call) => toAnswer(await vms.reset(r.vm, call.user)),
   suspendVm: async (r, call) => toAnswer(await vms.suspend(r.vm, call.user)),
   resumeVm: async (r, call) => toAnswer(await vms.resume(r.vm, call.user)),
@@ -118,6 +123,7 @@ function toVm(v: VmView): Vm {
     cpuUsed: v.statistics?.cpuUsed ?? 0,
     memoryUsedBytes: toWire(v.statistics?.memoryUsedBytes),
     lastSeenAtMs: toWire(v.lastSeenAtMs),
+    guest: v.guest && toGuest(v.guest),
   };
 }
 

@@ -1,6 +1,7 @@
 /** Reboot, reset, suspend and resume as people ask for them: what is done, what is left alone, what is refused and why. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
+import type { VmAnswer } from './vms.ts';
 
 type Verb = 'reboot' | 'reset' | 'suspend' | 'resume';
 
@@ -12,11 +13,18 @@ beforeEach(async () => {
 });
 const vm = () => c.life.vms.get('web');
 const domain = () => c.sim.hosts.host(c.hostId('h1')).domains.get(c.life.state.tables.vms.byName('web')!.uuid);
-const act = (verb: Verb) => c.done(c.life.vms[verb]('web', 'ann'));
+const ask = (verb: Verb) =>
+  verb === 'reboot' ? c.life.vms.reboot('web', { timeoutMs: 0 }, 'ann') : c.life.vms[verb]('web', 'ann');
+const act = (verb: Verb) => c.done(ask(verb));
 const start = () => c.done(c.life.vms.start('web', 'ann'));
 const line = async (answer: Promise<unknown>): Promise<string> => {
   const e = (await c.timed(answer).catch((x: unknown) => x)) as { reason: string; message: string };
   return `${e.reason} ${e.message}`;
+};
+const failed = async (answer: Promise<VmAnswer>): Promise<string> => {
+  const { jobId } = await c.timed(answer);
+  expect(await c.ended(jobId)).toBe('failed');
+  return (await c.life.jobs.view(jobId!)).error?.message ?? '';
 };
 const stop = { force: false, timeoutMs: 0, thenForce: false };
 
@@ -30,6 +38,52 @@ it('suspends a VM, which is shown as paused with the way out, and lets it go on'
   expect(await act('resume')).toBe('succeeded');
   expect((await vm()).state).toBe('running');
   expect(await act('resume')).toBe('no job');
+});
+
+describe('a reboot', () => {
+  beforeEach(start);
+  const host = () => c.sim.hosts.host(c.hostId('h1'));
+
+  it('is done when its host has seen the guest reset, and not before', async () => {
+    expect(await act('reboot')).toBe('succeeded');
+    expect(host().resets.get(domain()!.wanted.uuid)).toBe(1);
+    expect(await act('reboot')).toBe('succeeded');
+    expect(host().resets.get(domain()!.wanted.uuid)).toBe(2);
+  });
+
+  it('that the guest does not hear fails in time with the way out, or ends with its reset button, as was chosen', async () => {
+    host().deaf = true;
+    expect(await failed(c.life.vms.reboot('web', { timeoutMs: 5_000 }, 'ann'))).toMatch(
+      /vm web did not reboot within 5 s: .*berth vm reset web/,
+    );
+    expect(host().resets.size).toBe(0);
+    const chosen = { timeoutMs: 5_000, then: 'reset' };
+    expect(await c.done(c.life.vms.reboot('web', chosen, 'ann'))).toBe('succeeded');
+    expect(host().resets.get(domain()!.wanted.uuid)).toBe(1);
+  });
+
+  it('of a guest that goes off instead says so', async () => {
+    host().deaf = true;
+    const answer = c.life.vms.reboot('web', { timeoutMs: 600_000 }, 'ann').then((a) => {
+      host().power(domain()!.wanted.uuid, 'stopped');
+      return a;
+    });
+    expect(await failed(answer)).toMatch(/vm web stopped instead of booting again/);
+  });
+
+  it('takes only what it knows', async () => {
+    expect(await line(c.life.vms.reboot('web', { timeoutMs: 0, mode: 'magic' }, 'ann'))).toMatch(/^INVALID_ARGUMENT/);
+    expect(await line(c.life.vms.reboot('web', { timeoutMs: 0, then: 'force' }, 'ann'))).toMatch(/fail, reset/);
+    expect(await line(c.life.vms.stop('web', { ...stop, then: 'reset' }, 'ann'))).toMatch(/fail, force, save/);
+    expect(await line(c.life.vms.stop('web', { ...stop, thenForce: true, then: 'save' }, 'ann'))).toMatch(/contradict/);
+  });
+});
+
+it('saves a guest that does not shut down in time, when that is chosen', async () => {
+  await start();
+  c.sim.hosts.host(c.hostId('h1')).deaf = true;
+  expect(await c.done(c.life.vms.stop('web', { ...stop, timeoutMs: 5_000, then: 'save' }, 'ann'))).toBe('succeeded');
+  expect((await vm()).state).toBe('saved');
 });
 
 it.each(['reboot', 'reset'] as const)('%s leaves it running, and says so in an event', async (verb) => {
@@ -47,7 +101,7 @@ describe('what a state forbids is refused in one line with the way out', () => {
     ['suspend', 'BAD_STATE vm web is stopped on h1. Start it first (berth vm start web).'],
     ['resume', 'BAD_STATE vm web is stopped on h1. Start it first (berth vm start web).'],
   ] as const)('%s of a stopped one', async (verb, words) => {
-    expect(await line(c.life.vms[verb]('web', 'ann'))).toBe(words);
+    expect(await line(ask(verb))).toBe(words);
   });
 
   it('start, stop and reboot of a suspended one; by force it stops', async () => {
@@ -59,7 +113,7 @@ describe('what a state forbids is refused in one line with the way out', () => {
     expect(await line(c.life.vms.stop('web', stop, 'ann'))).toBe(
       'BAD_STATE vm web is paused on h1. Its guest hears no power button: resume it first (berth vm resume web), or use --force.',
     );
-    expect(await line(c.life.vms.reboot('web', 'ann'))).toMatch(/^BAD_STATE vm web is paused .*or reset it\.$/);
+    expect(await line(ask('reboot'))).toMatch(/^BAD_STATE vm web is paused .*or reset it\.$/);
     expect(await c.done(c.life.vms.stop('web', { ...stop, force: true }, 'ann'))).toBe('succeeded');
     expect((await vm()).state).toBe('stopped');
   });
@@ -141,7 +195,7 @@ it('on a host whose agent is too old, it says which one to upgrade, and does not
     return { ...s, facts: s.facts && { ...s.facts, capabilities: ['console'], agentVersion: '0.1.0' } };
   };
   for (const verb of ['reboot', 'reset', 'suspend'] as const)
-    expect(await line(c.life.vms[verb]('web', 'ann'))).toBe(
+    expect(await line(ask(verb))).toBe(
       'UNSUPPORTED the agent 0.1.0 of host h1 cannot reboot, reset, suspend or resume a vm (it lacks domain.power): upgrade it, then try again',
     );
   expect(await line(c.life.vms.injectNmi('web'))).toMatch(

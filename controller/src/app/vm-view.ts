@@ -1,5 +1,6 @@
 /** A VM as people see it: spec, the one word for its state, why, where, which job, how busy. Pure reads. */
 import type { ImageId, JobId, VmId } from '@berth/shared/model/ids.ts';
+import type { GuestSeen } from '@berth/shared/model/guest.ts';
 import type { Job } from '@berth/shared/model/job.ts';
 import { vmState, type Vm, type VmObserved, type VmState } from '@berth/shared/model/vm.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
@@ -22,6 +23,8 @@ export interface VmView {
   readonly jobId: JobId | undefined;
   readonly statistics: VmStatistics | undefined;
   readonly lastSeenAtMs: number | undefined;
+  /** What its guest says of itself. */
+  readonly guest: GuestSeen | undefined;
 }
 
 export interface Seen {
@@ -51,6 +54,7 @@ export function viewVm(vm: Vm, seen: Seen): VmView {
     jobId: job?.id,
     statistics: running ? hosts.vmStatistics(vm.id) : undefined,
     lastSeenAtMs: observed?.seenAtMs,
+    guest: running ? hosts.guest(vm.id) : undefined,
   };
 }
 
@@ -58,6 +62,13 @@ function silence(vm: Vm, seen: VmObserved | undefined, nowMs: number): string {
   if (seen?.silentSinceMs === undefined) return '';
   const age = formatAge(nowMs - seen.silentSinceMs);
   return `its QEMU does not answer for ${age}: force it off with berth vm stop ${vm.name} --force`;
+}
+
+/** Of one that runs. */
+function troubleOf(vm: Vm, seen: VmObserved | undefined, guest: GuestSeen | undefined, nowMs: number): string {
+  const silent = silence(vm, seen, nowMs);
+  if (silent !== '' || !guest || guest.frozenAtMs === 0) return silent;
+  return `its file systems are frozen for ${formatAge(nowMs - guest.frozenAtMs)}: berth vm thaw ${vm.name}`;
 }
 
 /** By whom, and the way out. libvirt says the same of a VM that somebody suspended on its host by hand. */
@@ -80,7 +91,7 @@ function reasonOf(vm: Vm, state: VmState, { tables, hosts, nowMs }: Seen): strin
     return `${seen.reason} ${formatAge(nowMs - seen.seenAtMs)} ago, ${away}`;
   }
   if (state === 'unknown') return `libvirt on ${host.name} does not answer`;
-  if (state === 'running') return silence(vm, seen, nowMs);
+  if (state === 'running') return troubleOf(vm, seen, hosts.guest(vm.id), nowMs);
   if (state === 'missing')
     return `${goneSince(host, hosts.has(host.id), vm, nowMs)}: forget it with berth vm delete ${vm.name}`;
   if (state === 'saved') return `its memory is in a file on ${host.name}: go on with berth vm start ${vm.name}`;

@@ -10,15 +10,17 @@ import type { Random } from '@berth/shared/runtime/random.ts';
 import { needCapability } from '../hosts/capabilities.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs, LockName } from '../jobs/engine/jobs.ts';
+import { checkMode, checkThen } from '../jobs/ask-guest.ts';
 import type { JobDef } from '../jobs/engine/define.ts';
 import { noCapacity } from '../jobs/refused.ts';
 import { vmClone } from '../jobs/vm-clone.ts';
 import { vmCreate } from '../jobs/vm-create.ts';
 import { vmDelete } from '../jobs/vm-delete.ts';
-import { vmReboot, vmReset, vmResume, vmSuspend } from '../jobs/vm-power.ts';
+import { vmReset, vmResume, vmSuspend } from '../jobs/vm-power.ts';
+import { REBOOT_THEN, vmReboot } from '../jobs/vm-reboot.ts';
 import { vmSave } from '../jobs/vm-save.ts';
 import { vmStart, type VmParams } from '../jobs/vm-start.ts';
-import { vmStop } from '../jobs/vm-stop.ts';
+import { STOP_THEN, vmStop } from '../jobs/vm-stop.ts';
 import { requestOf, type WorldView } from '../jobs/world.ts';
 import { place } from '../scheduler/place.ts';
 import type { State, Tx } from '../state/state.ts';
@@ -49,9 +51,22 @@ export interface StopVm {
   /** 0: 60 s. */
   readonly timeoutMs: number;
   readonly thenForce: boolean;
+  /** acpi, agent; otherwise: the agent where one answers, then the button. */
+  readonly mode?: string | undefined;
+  /** fail, force, save. */
+  readonly then?: string | undefined;
+}
+
+export interface RebootVm {
+  readonly mode?: string | undefined;
+  /** 0: 2 min. */
+  readonly timeoutMs: number;
+  /** fail, reset. */
+  readonly then?: string | undefined;
 }
 
 const DEFAULT_STOP_MS = 60_000;
+const DEFAULT_REBOOT_MS = 120_000;
 const LONGEST_STOP_MS = 24 * 3_600_000;
 
 /** What goes straight to the host, and the capability that it takes. */
@@ -64,7 +79,17 @@ const DIRECT = {
   screenshot: 'domain.screenshot',
   nmi: 'domain.input',
   sendKeys: 'domain.input',
+  guest: 'guest.agent',
 } as const;
+
+function checkTimeout(ms: number): number {
+  if (!(ms > 0 && ms <= LONGEST_STOP_MS)) throw invalidArgument('a timeout is at most 24 h');
+  return ms;
+}
+
+/** Without what was not given. */
+const given = <T extends object>(all: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(all).filter(([, v]) => v !== undefined)) as never;
 
 export class Vms {
   constructor(private readonly deps: VmDeps) {}
@@ -87,19 +112,35 @@ export class Vms {
     });
   }
 
-  stop(nameOrId: string, how: StopVm, user: string): Promise<VmAnswer> {
-    const timeoutMs = how.timeoutMs || DEFAULT_STOP_MS;
-    if (!(timeoutMs > 0 && timeoutMs <= LONGEST_STOP_MS)) throw invalidArgument('a timeout is at most 24 h');
+  async stop(nameOrId: string, how: StopVm, user: string): Promise<VmAnswer> {
+    const timeoutMs = checkTimeout(how.timeoutMs || DEFAULT_STOP_MS);
+    const [mode, then] = [checkMode(how.mode), checkThen(how.then, STOP_THEN)];
+    if (how.thenForce && then !== undefined && then !== 'force')
+      throw invalidArgument(`then_force and then ${then} contradict`);
     return this.#act(nameOrId, how.force ? 'forceStop' : 'stop', (tx, view) => {
       if (view.state === 'stopped' || view.state === 'crashed') return noteStopped(tx, view);
       if (view.state === 'stopping' && !how.force) return view.jobId;
-      const params = { vmId: view.vm.id, force: how.force, timeoutMs, thenForce: how.thenForce };
+      if (then === 'save') this.#need(view, 'domain.save');
+      if (mode === 'agent') this.#need(view, 'guest.agent');
+      const params = {
+        vmId: view.vm.id,
+        force: how.force,
+        timeoutMs,
+        thenForce: how.thenForce,
+        ...given({ mode, then }),
+      };
       return this.#startJob(tx, vmStop, params, view.vm, user);
     });
   }
 
-  reboot(nameOrId: string, user: string): Promise<VmAnswer> {
-    return this.#power(nameOrId, 'reboot', vmReboot, undefined, user);
+  async reboot(nameOrId: string, how: RebootVm, user: string): Promise<VmAnswer> {
+    const timeoutMs = checkTimeout(how.timeoutMs || DEFAULT_REBOOT_MS);
+    const [mode, then] = [checkMode(how.mode), checkThen(how.then, REBOOT_THEN)];
+    return this.#act(nameOrId, 'reboot', (tx, view) => {
+      this.#need(view, mode === 'agent' ? 'guest.agent' : 'domain.power');
+      const params = { vmId: view.vm.id, timeoutMs, ...given({ mode, then }) };
+      return this.#startJob(tx, vmReboot, params, view.vm, user);
+    });
   }
 
   reset(nameOrId: string, user: string): Promise<VmAnswer> {
@@ -291,7 +332,7 @@ export class Vms {
     return this.#view(this.deps.state.tables.vms.get(found.vm.id) ?? found.vm);
   }
 
-  #need({ vm: { hostId }, hostName }: VmView, name: 'domain.power' | 'domain.save'): void {
+  #need({ vm: { hostId }, hostName }: VmView, name: 'domain.power' | 'domain.save' | 'guest.agent'): void {
     if (hostId) needCapability({ name: hostName }, this.deps.hosts.status(hostId).facts, name);
   }
 

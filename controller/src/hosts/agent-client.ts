@@ -99,6 +99,8 @@ export interface AgentClient {
   /** These two: capability `domain.save`. */
   saveDomain(operationId: string, domain: DomainRef): Promise<OperationView>;
   discardSaved(operationId: string, domain: DomainRef): Promise<OperationView>;
+  /** Through the agent in the guest. Capability `guest.agent`. */
+  askGuestPower(operationId: string, domain: DomainRef, action: 'shutdown' | 'reboot'): Promise<OperationView>;
   /** These two: capability `domain.input`. */
   injectNmi(operationId: string, domain: DomainRef): Promise<OperationView>;
   sendKeys(

@@ -20,6 +20,7 @@ const WORDS = {
   'host.hardware': 'tell what the machine is made of',
   'domain.live': 'change a vm that runs',
   'host.tuning': 'tune its kernel',
+  'guest.agent': 'speak with guest agents',
   'domain.describe': 'describe a vm that it has',
 } as const;
 

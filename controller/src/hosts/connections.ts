@@ -17,6 +17,7 @@ import { CertificateClient } from './certificate-client.ts';
 import type { Connection } from './connection.ts';
 import { agentContext, type TlsIdentity } from './credentials.ts';
 import type { FenceSource } from './fence.ts';
+import { GuestClient } from './guest-client.ts';
 import { GrpcAgentClient } from './grpc-agent-client.ts';
 import { HostLink, type LinkDeps } from './host-link.ts';
 import type { HostHas, Hosts, HostsEvent, HostStatus } from './hosts.ts';
@@ -176,6 +177,14 @@ class Connections implements RunningHosts {
     return fairly(all, most);
   }
 
+  guest(vmId: VmId) {
+    const vm = this.o.state.tables.vms.get(vmId);
+    const link = vm?.hostId === undefined ? undefined : this.links.get(vm.hostId);
+    if (!vm || !link?.isFresh || link.before) return undefined;
+    const { domains, guests } = link.record;
+    return domains.get(vm.uuid)?.vmId === vmId ? guests.get(vm.uuid) : undefined;
+  }
+
   vmStatistics(vmId: VmId) {
     const vm = this.o.state.tables.vms.get(vmId);
     return vm?.hostId === undefined ? undefined : this.links.get(vm.hostId)?.record.vmStatistics.get(vm.uuid);
@@ -186,8 +195,17 @@ class Connections implements RunningHosts {
   }
 
   agent(hostId: HostId): AgentClient {
+    return this.client(this.up(hostId));
+  }
+
+  guestClient(hostId: HostId): GuestClient {
+    const link = this.up(hostId);
+    return new GuestClient({ name: () => link.host.name, connection: () => link.connection, fence: this.o.fence });
+  }
+
+  private up(hostId: HostId): HostLink {
     const link = this.links.get(hostId);
-    if (link?.isUp) return this.client(link);
+    if (link?.isUp) return link;
     const name = this.o.state.tables.hosts.get(hostId)?.name ?? hostId;
     const why = link?.reason ? `: ${link.reason}` : '';
     throw new ClusterError('HOST_UNREACHABLE', `host ${name} is ${link?.state ?? 'gone'}${why}`, { host: name });

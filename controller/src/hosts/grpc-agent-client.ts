@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import type { ServiceError } from '@grpc/grpc-js';
 import { AdoptionServiceService as Adoption } from '@berth/proto/agent/v1/adopt.ts';
 import { DomainServiceService as Domains } from '@berth/proto/agent/v1/domain.ts';
+import { GuestPowerAction, GuestServiceService as Guests } from '@berth/proto/agent/v1/guest.ts';
 import { ImageServiceService as Images } from '@berth/proto/agent/v1/image.ts';
 import { MachineServiceService as Machine } from '@berth/proto/agent/v1/machine.ts';
 import { NetworkServiceService as Networks } from '@berth/proto/agent/v1/network.ts';
@@ -91,6 +92,10 @@ export class GrpcAgentClient implements AgentClient {
   }
   discardSaved(id: string, domain: DomainRef): Promise<OperationView> {
     return this.change(Power.discardSaved, { context: this.context(id), ...domain });
+  }
+  askGuestPower(id: string, domain: DomainRef, action: 'shutdown' | 'reboot'): Promise<OperationView> {
+    const wanted = { shutdown: GuestPowerAction.SHUTDOWN, reboot: GuestPowerAction.REBOOT }[action];
+    return this.change(Guests.askGuestPower, { context: this.context(id), ...domain, action: wanted });
   }
   injectNmi(id: string, domain: DomainRef): Promise<OperationView> {
     return this.change(Power.injectNmi, { context: this.context(id), ...domain });

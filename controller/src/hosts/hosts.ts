@@ -2,12 +2,14 @@
  * The contract between the rest of the controller and its hosts: who is reachable, what they reported, and how to ask
  * them. Types only; made by connections.ts. Observation lives in memory here, never in the inventory.
  */
+import type { GuestSeen } from '@berth/shared/model/guest.ts';
 import type { Bridge, HostFacts, HostState, HostStatistics } from '@berth/shared/model/host.ts';
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { HostView, VmObserved } from '@berth/shared/model/vm.ts';
 import type { AgentClient, OperationView } from './agent-client.ts';
 import type { DomainRecord, ImageRecord, VolumeRecord } from './decode.ts';
 import type { VmStatistics } from './figures.ts';
+import type { GuestClient } from './guest-client.ts';
 
 export interface ForeignDomain {
   /** Of one that says it is a VM which does not live there; otherwise empty or absent. */
@@ -61,11 +63,15 @@ export interface Hosts {
   /** For vmState(). */
   view(hostId: HostId): HostView;
   vm(vmId: VmId): VmObserved | undefined;
+  /** What it says of itself; undefined when it is off, or its host does not report now. */
+  guest(vmId: VmId): GuestSeen | undefined;
   vmStatistics(vmId: VmId): VmStatistics | undefined;
   /** Last state of an agent operation that Watch told of: progress for people, and a nudge; never an input. */
   operation(operationId: string): OperationView | undefined;
   /** Throws HOST_UNREACHABLE at once when the host is not connected. */
   agent(hostId: HostId): AgentClient;
+  /** For what is asked of guests at once. Throws as `agent`. */
+  guestClient(hostId: HostId): GuestClient;
   /** An operation ended or needs a source, a VM changed power, a host came up or went. */
   subscribe(listener: (e: HostsEvent) => void): () => void;
 }

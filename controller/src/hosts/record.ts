@@ -2,7 +2,9 @@
  * What one host reported: a snapshot applied as a whole, then changes. Bounded; knows nothing of connections or intent.
  * Absence counts only from a source that was complete.
  */
+import type { GuestStatus } from '@berth/proto/agent/v1/guest.ts';
 import type { WatchMessage } from '@berth/proto/agent/v1/watch.ts';
+import type { GuestSeen } from '@berth/shared/model/guest.ts';
 import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
 import type { OperationView } from './agent-client.ts';
 import {
@@ -19,12 +21,15 @@ import {
   type VolumeRecord,
 } from './decode.ts';
 import { DomainFiguresTable } from './figures.ts';
+import { toGuest } from './guest-decode.ts';
 import { clip, LIMITS } from './limits.ts';
 
 /** What a message changed, for those who follow along. */
 export interface Applied {
   readonly domains: readonly { readonly before: DomainRecord | undefined; readonly after: DomainRecord | undefined }[];
   readonly operations: readonly OperationView[];
+  /** UUIDs of domains whose guests tell something new. */
+  readonly guests?: readonly string[];
   /** Kinds of which the host sent more than is kept. */
   readonly overflow: readonly string[];
   /** A sample of statistics came. */
@@ -50,6 +55,8 @@ class Objects {
   readonly volumes = new Map<string, VolumeRecord>();
   readonly images = new Map<string, ImageRecord>();
   readonly bridges = new Map<string, Bridge>();
+  /** By UUID. */
+  readonly guests = new Map<string, GuestSeen>();
   complete: ReadonlySet<string> = new Set();
 }
 
@@ -81,6 +88,9 @@ export class HostRecord {
   }
   get images(): ReadonlyMap<string, ImageRecord> {
     return this.current.images;
+  }
+  get guests(): ReadonlyMap<string, GuestSeen> {
+    return this.current.guests;
   }
   get views(): RecordViews {
     const { domains, volumes, images, bridges } = this.current;
@@ -172,6 +182,8 @@ export class HostRecord {
     const live = this.next === undefined;
     if (live) this.cached = undefined;
     switch (m.$case) {
+      case 'guest':
+        return this.guest(into, m.value, live);
       case 'host':
         into.facts = toFacts(m.value);
         return NOTHING;
@@ -197,6 +209,13 @@ export class HostRecord {
     return live ? { ...NOTHING, domains: [{ before, after: d }] } : NOTHING;
   }
 
+  private guest(into: Objects, g: GuestStatus, live: boolean): Applied {
+    const uuid = clip(g.uuid, 64);
+    if (!into.guests.has(uuid) && into.guests.size >= LIMITS.domains) return this.overflow('domains');
+    into.guests.set(uuid, toGuest(g));
+    return live ? { ...NOTHING, guests: [uuid] } : NOTHING;
+  }
+
   private set<V>(kind: 'volumes' | 'images' | 'bridges', map: Map<string, V>, key: string, value: V): Applied {
     if (!map.has(key) && map.size >= LIMITS[kind]) return this.overflow(kind);
     map.set(key, value);
@@ -217,6 +236,7 @@ export class HostRecord {
     if (kind === 'volume') from.volumes.delete(id);
     if (kind === 'image') from.images.delete(id);
     if (kind === 'bridge') from.bridges.delete(id);
+    if (kind === 'guest' || kind === 'domain') from.guests.delete(id);
     if (kind !== 'domain') return NOTHING;
     const before = from.domains.get(id);
     from.domains.delete(id);

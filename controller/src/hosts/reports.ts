@@ -40,7 +40,14 @@ export class Reports {
     for (const view of what.operations) operations.note(hostId, view);
     for (const kind of what.overflow)
       teller.misreport(link.host.name, `reports more ${kind} than Berth keeps; the rest is ignored`);
+    for (const uuid of what.guests ?? []) this.guestChanged(link, uuid);
     for (const { before, after } of what.domains) this.domainChanged(link, before, after);
+  }
+
+  private guestChanged(link: HostLink, uuid: string): void {
+    const d = link.record.domains.get(uuid);
+    if (d && d.vmId !== '' && this.deps.misreports.belongs(link.host.id, d))
+      this.deps.emit({ type: 'vm', vmId: d.vmId as VmId });
   }
 
   private domainChanged(link: HostLink, before: DomainRecord | undefined, after: DomainRecord | undefined): void {

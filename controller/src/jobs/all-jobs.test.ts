@@ -14,7 +14,8 @@ import { imageImport, uploadIdOf } from './image-import.ts';
 import { vmClone } from './vm-clone.ts';
 import { vmCreate } from './vm-create.ts';
 import { vmDelete } from './vm-delete.ts';
-import { vmReboot, vmReset, vmResume, vmSuspend } from './vm-power.ts';
+import { vmReset, vmResume, vmSuspend } from './vm-power.ts';
+import { vmReboot } from './vm-reboot.ts';
 import { vmSave } from './vm-save.ts';
 import { vmStart } from './vm-start.ts';
 import { vmStop } from './vm-stop.ts';
@@ -127,6 +128,8 @@ describe('each job keeps the promises of jobs', () => {
   it.each([
     ['by asking', { force: false, timeoutMs: 60_000, thenForce: false }],
     ['by force', { force: true, timeoutMs: 60_000, thenForce: false }],
+    ['by its power button', { force: false, timeoutMs: 60_000, thenForce: false, mode: 'acpi' as const }],
+    ['and saving it', { force: false, timeoutMs: 0, thenForce: false, then: 'save' as const }],
   ])('vm.stop %s', async (_, how) => {
     const world = (adversary: Adversary) => {
       const cluster = new ClusterWorld(adversary);
@@ -146,7 +149,7 @@ describe('each job keeps the promises of jobs', () => {
     const world = (adversary: Adversary) => {
       const cluster = new ClusterWorld(adversary);
       const { vm, put } = cluster.vmThere(power);
-      return worldOf(cluster, { vmId: vm.id }, put, withoutPower);
+      return worldOf(cluster, { vmId: vm.id, timeoutMs: 60_000 }, put, withoutPower);
     };
     await checkJob(job, world);
   });

@@ -1,5 +1,5 @@
 /**
- * Jobs vm.reboot, vm.reset, vm.suspend and vm.resume: one request to the host, and what people look at next is seen. None of
+ * Jobs vm.reset, vm.suspend and vm.resume: one request to the host, and what people look at next is seen. None of
  * them changes intent or claims: a suspended VM shall run, and takes as much of its host as before.
  */
 import type { HostId } from '@berth/shared/model/ids.ts';
@@ -17,7 +17,7 @@ interface Verb {
   readonly ask: Ask;
   /** Until the host reports this one; undefined: nothing to be seen. */
   readonly after: 'running' | 'paused' | undefined;
-  /** "rebooted": of the event, which is `vm.rebooted`. */
+  /** "suspended": of the event, which is `vm.suspended`. */
   readonly word: string;
   readonly event: string;
 }
@@ -50,14 +50,6 @@ function powerJob(verb: Verb): JobDef<VmParams, JobDeps> {
     })
     .build();
 }
-
-export const vmReboot = powerJob({
-  kind: 'vm.reboot',
-  ask: (agent, id, domain) => agent.rebootDomain(id, domain),
-  after: undefined,
-  word: 'was asked to reboot',
-  event: 'vm.rebooting',
-});
 
 export const vmReset = powerJob({
   kind: 'vm.reset',

@@ -31,6 +31,7 @@ class Reported {
     subscribe: (l: (e: HostsEvent) => void) => ((this.listener = l), () => (this.listener = () => undefined)),
     vm: (vmId: VmId) => ({ vmId, power: this.power.get(vmId) ?? 'stopped', reason: '' }),
     view: () => ({ reachable: true, complete: true }),
+    guest: () => undefined,
     vmStatistics: (vmId: VmId) => (this.asked++, this.figures.get(vmId)),
     status: (hostId: HostId) => ({
       ...{ hostId, state: this.cpu.has(hostId) ? 'up' : 'unreachable', reason: '', facts: { cpuThreads: 4 } },

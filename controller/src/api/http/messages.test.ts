@@ -40,7 +40,7 @@ describe('a request', () => {
   });
 
   it.each([
-    ['{"forse":true}', '"forse" is no field of StopVmRequest; it has vm, force, timeoutMs, thenForce'],
+    ['{"forse":true}', '"forse" is no field of StopVmRequest; it has vm, force, timeoutMs, thenForce, mode, then'],
     ['{"force":"yes"}', 'force: expected boolean, got "yes"'],
     ['{"timeoutMs":-1}', 'timeoutMs: expected bigint (uint64): -1 out of range'],
     ['{"timeoutMs":1.5}', 'timeoutMs: expected bigint (uint64): 1.5 out of range'],

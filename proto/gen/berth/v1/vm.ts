@@ -23,6 +23,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { PageRequest } from "./common.ts";
+import { Guest } from "./guest.ts";
 import { VmDiskOptions, VmHardware, VmNicOptions } from "./hardware.ts";
 
 export const protobufPackage = "berth.v1";
@@ -69,6 +70,8 @@ export interface Vm {
   memoryUsedBytes: bigint;
   /** What to do about `state`, e.g. "host h1 unreachable for 12 s". */
   lastSeenAtMs: bigint;
+  /** What it says of itself through its guest agent; absent when it is off, or its host says nothing of it. */
+  guest: Guest | undefined;
 }
 
 export interface VmSpec {
@@ -244,11 +247,29 @@ export interface StopVmRequest {
   force: boolean;
   /** 0: 60 s. */
   timeoutMs: bigint;
+  /** As `then` with `force`. */
   thenForce: boolean;
+  /** acpi: the power button; agent: the guest agent. Absent: the agent where one answers, then the button. */
+  mode?:
+    | string
+    | undefined;
+  /**
+   * What is done when the guest has not obeyed in time. fail (or absent): nothing; force: its plug is pulled; save: its memory is
+   * written to disk.
+   */
+  then?: string | undefined;
 }
 
 export interface RebootVmRequest {
   vm: string;
+  /** As of StopVmRequest. */
+  mode?:
+    | string
+    | undefined;
+  /** 0: 2 min. */
+  timeoutMs: bigint;
+  /** fail (or absent): nothing; reset: the reset button is pressed. */
+  then?: string | undefined;
 }
 
 export interface ResetVmRequest {
@@ -358,6 +379,7 @@ function createBaseVm(): Vm {
     cpuUsed: 0,
     memoryUsedBytes: 0n,
     lastSeenAtMs: 0n,
+    guest: undefined,
   };
 }
 
@@ -413,6 +435,9 @@ export const Vm: MessageFns<Vm> = {
         throw new globalThis.Error("value provided for field message.lastSeenAtMs of type uint64 too large");
       }
       writer.uint32(104).uint64(message.lastSeenAtMs);
+    }
+    if (message.guest !== undefined) {
+      Guest.encode(message.guest, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -534,6 +559,14 @@ export const Vm: MessageFns<Vm> = {
             message.lastSeenAtMs = reader.uint64() as bigint;
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.guest = Guest.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -572,6 +605,7 @@ export const Vm: MessageFns<Vm> = {
     message.lastSeenAtMs = (object.lastSeenAtMs !== undefined && object.lastSeenAtMs !== null)
       ? BigInt(object.lastSeenAtMs)
       : 0n;
+    message.guest = (object.guest !== undefined && object.guest !== null) ? Guest.fromPartial(object.guest) : undefined;
     return message;
   },
 };
@@ -2437,7 +2471,7 @@ export const StartVmRequest: MessageFns<StartVmRequest> = {
 };
 
 function createBaseStopVmRequest(): StopVmRequest {
-  return { vm: "", force: false, timeoutMs: 0n, thenForce: false };
+  return { vm: "", force: false, timeoutMs: 0n, thenForce: false, mode: undefined, then: undefined };
 }
 
 export const StopVmRequest: MessageFns<StopVmRequest> = {
@@ -2456,6 +2490,12 @@ export const StopVmRequest: MessageFns<StopVmRequest> = {
     }
     if (message.thenForce !== false) {
       writer.uint32(32).bool(message.thenForce);
+    }
+    if (message.mode !== undefined) {
+      writer.uint32(82).string(message.mode);
+    }
+    if (message.then !== undefined) {
+      writer.uint32(90).string(message.then);
     }
     return writer;
   },
@@ -2505,6 +2545,22 @@ export const StopVmRequest: MessageFns<StopVmRequest> = {
             message.thenForce = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.mode = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.then = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2526,18 +2582,32 @@ export const StopVmRequest: MessageFns<StopVmRequest> = {
     message.force = object.force ?? false;
     message.timeoutMs = (object.timeoutMs !== undefined && object.timeoutMs !== null) ? BigInt(object.timeoutMs) : 0n;
     message.thenForce = object.thenForce ?? false;
+    message.mode = object.mode ?? undefined;
+    message.then = object.then ?? undefined;
     return message;
   },
 };
 
 function createBaseRebootVmRequest(): RebootVmRequest {
-  return { vm: "" };
+  return { vm: "", mode: undefined, timeoutMs: 0n, then: undefined };
 }
 
 export const RebootVmRequest: MessageFns<RebootVmRequest> = {
   encode(message: RebootVmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.vm !== "") {
       writer.uint32(10).string(message.vm);
+    }
+    if (message.mode !== undefined) {
+      writer.uint32(82).string(message.mode);
+    }
+    if (message.timeoutMs !== 0n) {
+      if (BigInt.asUintN(64, message.timeoutMs) !== message.timeoutMs) {
+        throw new globalThis.Error("value provided for field message.timeoutMs of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.timeoutMs);
+    }
+    if (message.then !== undefined) {
+      writer.uint32(98).string(message.then);
     }
     return writer;
   },
@@ -2563,6 +2633,30 @@ export const RebootVmRequest: MessageFns<RebootVmRequest> = {
             message.vm = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.mode = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.timeoutMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.then = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2581,6 +2675,9 @@ export const RebootVmRequest: MessageFns<RebootVmRequest> = {
   fromPartial(object: DeepPartial<RebootVmRequest>): RebootVmRequest {
     const message = createBaseRebootVmRequest();
     message.vm = object.vm ?? "";
+    message.mode = object.mode ?? undefined;
+    message.timeoutMs = (object.timeoutMs !== undefined && object.timeoutMs !== null) ? BigInt(object.timeoutMs) : 0n;
+    message.then = object.then ?? undefined;
     return message;
   },
 };
@@ -3602,7 +3699,7 @@ export const VmServiceService = {
     responseSerialize: (value: VmJobResponse): Buffer => Buffer.from(VmJobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): VmJobResponse => VmJobResponse.decode(value),
   },
-  /** Asks the guest to shut down, and pulls the plug at once with `force`, or after `timeout_ms` if `then_force`. */
+  /** Asks the guest to shut down; when `timeout_ms` have passed, does what `then` says. With `force`: pulls the plug at once. */
   stopVm: {
     path: "/berth.v1.VmService/StopVm" as const,
     requestStream: false as const,
@@ -3612,7 +3709,7 @@ export const VmServiceService = {
     responseSerialize: (value: VmJobResponse): Buffer => Buffer.from(VmJobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): VmJobResponse => VmJobResponse.decode(value),
   },
-  /** Asks the guest to shut down and boot again, in the same QEMU. Done when it was asked. Starts job vm.reboot. */
+  /** Asks the guest to shut down and boot again, in the same QEMU. Done when it was seen to reset. Starts job vm.reboot. */
   rebootVm: {
     path: "/berth.v1.VmService/RebootVm" as const,
     requestStream: false as const,
@@ -3764,9 +3861,9 @@ export interface VmServiceServer extends UntypedServiceImplementation {
   listVms: handleUnaryCall<ListVmsRequest, ListVmsResponse>;
   /** Running already is fine: then no job is started and `job_id` is empty. */
   startVm: handleUnaryCall<StartVmRequest, VmJobResponse>;
-  /** Asks the guest to shut down, and pulls the plug at once with `force`, or after `timeout_ms` if `then_force`. */
+  /** Asks the guest to shut down; when `timeout_ms` have passed, does what `then` says. With `force`: pulls the plug at once. */
   stopVm: handleUnaryCall<StopVmRequest, VmJobResponse>;
-  /** Asks the guest to shut down and boot again, in the same QEMU. Done when it was asked. Starts job vm.reboot. */
+  /** Asks the guest to shut down and boot again, in the same QEMU. Done when it was seen to reset. Starts job vm.reboot. */
   rebootVm: handleUnaryCall<RebootVmRequest, VmJobResponse>;
   /** The reset button: the guest boots again at once and loses what it had in memory. Starts job vm.reset. */
   resetVm: handleUnaryCall<ResetVmRequest, VmJobResponse>;
@@ -3879,7 +3976,7 @@ export interface VmServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VmJobResponse) => void,
   ): ClientUnaryCall;
-  /** Asks the guest to shut down, and pulls the plug at once with `force`, or after `timeout_ms` if `then_force`. */
+  /** Asks the guest to shut down; when `timeout_ms` have passed, does what `then` says. With `force`: pulls the plug at once. */
   stopVm(
     request: StopVmRequest,
     callback: (error: ServiceError | null, response: VmJobResponse) => void,
@@ -3895,7 +3992,7 @@ export interface VmServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VmJobResponse) => void,
   ): ClientUnaryCall;
-  /** Asks the guest to shut down and boot again, in the same QEMU. Done when it was asked. Starts job vm.reboot. */
+  /** Asks the guest to shut down and boot again, in the same QEMU. Done when it was seen to reset. Starts job vm.reboot. */
   rebootVm(
     request: RebootVmRequest,
     callback: (error: ServiceError | null, response: VmJobResponse) => void,
