@@ -18,7 +18,7 @@ export const hostHandlers = (
   tuning: TuningApp,
   scope: Scope,
 ): Handlers<HostServiceService> => ({
-  ...machineHandlers(machines, tuning),
+  ...machineHandlers(machines, tuning, scope),
   createHost: async (r, call) => {
     const { details, invitation } = await hosts.create(r, call.user);
     return { host: toHost(details), joinToken: toJoinToken(invitation) };

@@ -6,12 +6,17 @@ import type { Machines } from '../app/machines.ts';
 import type { TuningApp, TuningView } from '../app/tuning.ts';
 import type { Handlers } from './call.ts';
 import { toWire } from './numbers.ts';
+import type { Scope } from './scope.ts';
 
 type Mine = 'checkHost' | 'readHostHardware' | 'readHostTuning' | 'tuneHost';
 
-export const machineHandlers = (machines: Machines, tuning: TuningApp): Pick<Handlers<HostServiceService>, Mine> => ({
-  checkHost: async (r) => {
-    const { host, checks, clockSkewMs } = await machines.check(r.host);
+export const machineHandlers = (
+  machines: Machines,
+  tuning: TuningApp,
+  scope: Scope,
+): Pick<Handlers<HostServiceService>, Mine> => ({
+  checkHost: async (r, call) => {
+    const { host, checks, clockSkewMs } = await machines.check(r.host, (other) => scope.seesHost(call, other));
     return { host: host.name, checks: checks.map((c) => ({ ...c })), clockSkewMs };
   },
   readHostHardware: async (r) => {

@@ -12,11 +12,15 @@ let state: State;
 let asked: (readonly string[])[];
 let capabilities: string[];
 let unreachable: boolean;
+let tellsTuning: boolean;
 let settings: { name: string; value: string }[];
 
 const machine: Partial<MachineClient> = {
   check: async (names) => (asked.push(names), { checks: [aCheck], clockMs: systemClock.now() }),
-  tuning: async () => ({ settings: settings.map((s) => ({ ...s, choices: [], recommended: '', note: '' })) }),
+  tuning: async () => {
+    if (!tellsTuning) throw new ClusterError('UNSUPPORTED', 'no such call');
+    return { settings: settings.map((s) => ({ ...s, choices: [], recommended: '', note: '' })) };
+  },
   inventory: async () => ({
     cpu: { model: '', sockets: 1, cores: 1, threads: 1 },
     ...{ numa: [], nics: [], disks: [], pci: [], usb: [] },
@@ -37,6 +41,7 @@ beforeEach(async () => {
   asked = [];
   capabilities = ['host.check'];
   unreachable = false;
+  tellsTuning = true;
   const addresses = ['h1.example:7444', 'h2.example:7444', '10.0.0.3:7444', '[fd00::4]:7444', 'h5.example:7444'];
   await state.update((tx) =>
     addresses.forEach((address, i) => tx.hosts.put(enrolledHost({ id: newHostId(), name: `h${i + 1}`, address }))),
@@ -45,7 +50,7 @@ beforeEach(async () => {
 
 describe('a checkup of a host', () => {
   it('asks for the names of the others, not for addresses nor for its own', async () => {
-    const { checks, host } = await machines().check('h1');
+    const { checks, host } = await machines().check('h1', () => true);
     expect(host.name).toBe('h1');
     expect(asked).toEqual([['h2.example', 'h5.example']]);
     expect(checks.map((c) => [c.name, c.ok])).toEqual([
@@ -54,12 +59,17 @@ describe('a checkup of a host', () => {
     ]);
   });
 
+  it('names no host that the caller may not see', async () => {
+    await machines().check('h1', (other) => other.name === 'h5');
+    expect(asked).toEqual([['h5.example']]);
+  });
+
   it('says whether its kernel is set as it shall be, where somebody wants it so', async () => {
     await state.update((tx) => {
       const h1 = tx.hosts.byName('h1');
       if (h1) tx.hosts.put({ ...h1, tuning: { ksm: 'on', swappiness: '10' } });
     });
-    const tuning = async () => (await machines().check('h1')).checks.find((c) => c.name === 'tuning');
+    const tuning = async () => (await machines().check('h1', () => true)).checks.find((c) => c.name === 'tuning');
     settings = [
       { name: 'ksm', value: 'off' },
       { name: 'swappiness', value: '10' },
@@ -71,17 +81,19 @@ describe('a checkup of a host', () => {
     });
     settings[0] = { name: 'ksm', value: 'on' };
     expect(await tuning()).toMatchObject({ ok: true });
+    tellsTuning = false;
+    expect(await tuning()).toMatchObject({ ok: false, detail: 'its agent does not tell how its kernel is set' });
   });
 
   it('of one that is away, unknown, or too old is refused in words', async () => {
-    await expect(machines().check('h9')).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+    await expect(machines().check('h9', () => true)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
     capabilities = [];
-    await expect(machines().check('h1')).rejects.toMatchObject({
+    await expect(machines().check('h1', () => true)).rejects.toMatchObject({
       reason: 'UNSUPPORTED',
       message: expect.stringMatching(/agent 0\.1\.0 of host h1 .*lacks host\.check.*upgrade/) as string,
     });
     unreachable = true;
-    await expect(machines().check('h1')).rejects.toMatchObject({ reason: 'HOST_UNREACHABLE' });
+    await expect(machines().check('h1', () => true)).rejects.toMatchObject({ reason: 'HOST_UNREACHABLE' });
   });
 });
 

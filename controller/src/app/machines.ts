@@ -32,16 +32,17 @@ const MONTH_MS = 2 ** 31 - 1;
 export class Machines {
   constructor(private readonly deps: MachinesDeps) {}
 
-  /** @throws HOST_UNREACHABLE, UNSUPPORTED, NOT_FOUND. */
-  async check(nameOrId: string): Promise<Checkup> {
+  /** @param sees the caller: names of other hosts are told to nobody else. @throws HOST_UNREACHABLE, UNSUPPORTED, NOT_FOUND. */
+  async check(nameOrId: string, sees: (other: Host) => boolean): Promise<Checkup> {
     const { clock } = this.deps;
     const host = resolve('host', this.deps.state.tables.hosts, nameOrId);
     const machine = this.ask(host, 'host.check');
     const askedAt = clock.monotonic();
-    const { checks, clockMs } = await machine.check(this.namesFor(host));
+    const drift = this.drift(host, machine);
+    const { checks, clockMs } = await machine.check(this.namesFor(host, sees));
     const tookMs = clock.monotonic() - askedAt;
     const skew = skewOf(clockMs, clock.now(), tookMs);
-    return { host, checks: [...checks, skew.check, ...(await this.drift(host, machine))], clockSkewMs: skew.ms };
+    return { host, checks: [...checks, skew.check, ...(await drift)], clockSkewMs: skew.ms };
   }
 
   /** @throws HOST_UNREACHABLE, UNSUPPORTED, NOT_FOUND. */
@@ -50,12 +51,16 @@ export class Machines {
     return { host, inventory: await this.ask(host, 'host.hardware').inventory() };
   }
 
-  /** Of a host that Berth keeps tuned. */
+  /** Of a host that Berth keeps tuned. Never rejects: it is one check among others. */
   private async drift(host: Host, machine: MachineClient): Promise<readonly HostCheck[]> {
     if (host.tuning === undefined || Object.keys(host.tuning).length === 0) return [];
-    const { settings } = await machine.tuning();
-    const off = Object.entries(driftOf(host.tuning, settings)).map(([name, value]) => `${name} (${value})`);
+    const settings = await machine.tuning().then(
+      (t) => t.settings,
+      () => undefined,
+    );
+    const off = Object.entries(driftOf(host.tuning, settings ?? [])).map(([name, value]) => `${name} (${value})`);
     const check = { name: 'tuning', ok: off.length === 0, fatal: false };
+    if (settings === undefined) return [{ ...check, detail: 'its agent does not tell how its kernel is set' }];
     if (check.ok) return [{ ...check, detail: 'its kernel is set as wanted' }];
     return [
       { ...check, detail: `its kernel is not set as wanted: ${off.join(', ')}; see berth host tune ${host.name}` },
@@ -69,11 +74,12 @@ export class Machines {
   }
 
   /** Under which the operator has added other hosts; not those that are addresses. */
-  private namesFor(host: Host): readonly string[] {
+  private namesFor(host: Host, sees: (other: Host) => boolean): readonly string[] {
     const names = new Set<string>();
     for (const other of this.deps.state.tables.hosts.values()) {
       const name = splitAddress(other.address, 0)?.host ?? '';
-      if (other.id !== host.id && /[a-z]/i.test(name) && !name.includes(':')) names.add(name);
+      const isName = /[a-z]/i.test(name) && !name.includes(':');
+      if (isName && other.id !== host.id && sees(other)) names.add(name);
       if (names.size >= MOST_NAMES) break;
     }
     return [...names];

@@ -48,7 +48,7 @@ export const oneGuest = (g: Pick<Claim, 'vcpus' | 'memoryBytes' | 'pageBytes'>):
   memoryBytes: plainBytes(g),
 });
 
-/** Memory in large pages of this size that is not promised. */
+/** Memory in large pages of this size that the host has now and that is not promised. */
 export function freeLargeBytes(host: WorldHost, facts: HostFacts, pageBytes: number, own: Own): number {
   const pages = facts.largePages?.find((p) => p.sizeBytes === pageBytes);
   const held = counts(own, host, 'powered') && own.pageBytes === pageBytes ? own.memoryBytes : 0;
@@ -68,7 +68,7 @@ export function allMemoryBytes(facts: HostFacts, policy: Policy): number {
 export const largePagesBytes = (facts: Pick<HostFacts, 'largePages' | 'memoryBytes'>): number =>
   Math.min(
     facts.memoryBytes,
-    (facts.largePages ?? []).reduce((sum, p) => sum + p.sizeBytes * p.total, 0),
+    (facts.largePages ?? []).reduce((sum, p) => sum + p.sizeBytes * Math.max(p.total, p.wanted ?? 0), 0),
   );
 
 /** As the host will be: large pages that it shall keep count before it has them. */
@@ -77,11 +77,10 @@ export function withLargePages(facts: HostFacts, tuning: Tuning | undefined): Ho
   if (wanted.size === 0) return facts;
   const seen = facts.largePages ?? [];
   const sizes = new Set([...seen.map((p) => p.sizeBytes), ...wanted.keys()]);
-  const largePages = [...sizes].map((sizeBytes) => {
-    const has = seen.find((p) => p.sizeBytes === sizeBytes);
-    const total = Math.max(has?.total ?? 0, (wanted.get(sizeBytes) ?? 0) / sizeBytes);
-    return { sizeBytes, total, free: (has?.free ?? 0) + total - (has?.total ?? 0) };
-  });
+  const largePages = [...sizes].map((sizeBytes) => ({
+    ...(seen.find((p) => p.sizeBytes === sizeBytes) ?? { sizeBytes, total: 0, free: 0 }),
+    wanted: (wanted.get(sizeBytes) ?? 0) / sizeBytes,
+  }));
   return { ...facts, largePages };
 }
 

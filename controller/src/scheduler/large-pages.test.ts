@@ -80,6 +80,12 @@ describe('a VM whose memory is made of large pages', () => {
     expect(why(host(), request(GIB, 2 * MIB))).toMatch(/^hugepages 0 B free of 1 GiB wanted in pages of 2 MiB/);
   });
 
+  it('does not go where they shall be and are not yet', () => {
+    const soon = host();
+    const wanted = withLargePages(soon.facts!, { 'hugepages/2MiB': '1024' });
+    expect(why({ ...soon, facts: wanted }, request(GIB, 2 * MIB))).toMatch(/^hugepages 0 B free/);
+  });
+
   it('is not counted against itself', () => {
     const own = { ...claim(40 * GIB, GIB), hostId: id };
     expect(why(host(own), request(48 * GIB, GIB, own))).toBe('');

@@ -62,6 +62,8 @@ export interface LargePages {
   readonly total: number;
   /** Neither in use nor promised to a process. */
   readonly free: number;
+  /** How many it shall have, where Berth keeps that; absent in what a host reports. */
+  readonly wanted?: number;
 }
 
 export interface HostStatistics {
