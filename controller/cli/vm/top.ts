@@ -11,7 +11,8 @@ const columns: readonly Column<VmStatistics>[] = [
   { title: 'NAME', cell: (v) => v.name },
   { title: 'HOST', cell: (v) => v.host, spare: 4 },
   { title: 'STATE', cell: (v) => v.state, spare: 5 },
-  { title: 'CPU', cell: known((v) => percent(v.cpuUsed)), right: true },
+  // agents of before tell no rates but this
+  { title: 'CPU', cell: (v) => (v.overMs > 0 || v.cpuUsed > 0 ? percent(v.cpuUsed) : ''), right: true },
   { title: 'MEMORY', cell: (v) => shareOf(v.memoryUsedBytes, v.memoryBytes), right: true },
   { title: 'READ', cell: known((v) => rate(v.diskReadBytes)), right: true, spare: 1 },
   { title: 'WRITE', cell: known((v) => rate(v.diskWriteBytes)), right: true, spare: 1 },

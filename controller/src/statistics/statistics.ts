@@ -46,7 +46,7 @@ export interface Past {
 
 /** One answer serves all who ask the same within this time. */
 const SHARE_MS = 1_000;
-const MOST_SHARED = 256;
+const MOST_SHARED = 32;
 
 export class Statistics {
   private readonly history: History;
@@ -178,6 +178,7 @@ export class Statistics {
     const nowMs = this.d.clock.monotonic();
     const before = this.shared.get(key);
     if (before !== undefined && nowMs - before.atMs < SHARE_MS) return before.answer as T;
+    for (const [k, old] of this.shared) if (nowMs - old.atMs >= SHARE_MS) this.shared.delete(k);
     if (this.shared.size >= MOST_SHARED) this.shared.clear();
     const answer = make();
     this.shared.set(key, { atMs: nowMs, answer });
