@@ -1,6 +1,5 @@
 /** What people see of a guest from inside. What it says of itself is cut and cleaned by host and controller. */
 import { GuestAgentState, type Guest, type GuestFileSystem } from '@berth/proto/v1/guest.ts';
-import type { VmNic } from '@berth/proto/v1/vm.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { percent } from '../core/words.ts';
@@ -52,25 +51,3 @@ function mountWords({ type, totalBytes, usedBytes }: GuestFileSystem): string {
 }
 
 const isLoopback = (cidr: string): boolean => /^(127\.|::1\/)/.test(cidr);
-const isOwn = (cidr: string): boolean => isLoopback(cidr) || /^(fe80:|169\.254\.)/i.test(cidr);
-const bare = (cidr: string): string => cidr.split('/')[0] ?? '';
-
-/**
- * The address under which a VM is reached: the one it was given, unless its guest says that it has others there; IPv4 before
- * IPv6. Addresses that only count on its own link are left out.
- */
-export function addressOf(nics: readonly VmNic[], guest: Guest | undefined): string {
-  const said = (nic: VmNic): string[] =>
-    (guest?.interfaces ?? [])
-      .filter((i) => i.mac.toLowerCase() === nic.mac.toLowerCase())
-      .flatMap((i) => i.addresses)
-      .filter((a) => !isOwn(a));
-  for (const nic of nics) {
-    const given = bare(nic.address);
-    const found = said(nic).map(bare);
-    if (given !== '' && (found.length === 0 || found.includes(given))) return given;
-    const best = found.find((a) => !a.includes(':')) ?? found[0];
-    if (best !== undefined) return best;
-  }
-  return '';
-}

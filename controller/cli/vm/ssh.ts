@@ -59,7 +59,7 @@ export function sshArguments(vm: Vm, o: SshOptions, command: readonly string[]):
   const address = addressOf(vm);
   if (address === undefined)
     throw notFound(
-      `no address of vm ${vm.name} is known: it was made without one (--ip), and nothing on it tells. ` +
+      `no address of vm ${vm.name} is known: it was made without one (--ip), and no guest agent in it tells. ` +
         `Its console works without: berth vm console ${vm.name}`,
     );
   const given = ([flag, value]: readonly [string, string | undefined]): string[] =>

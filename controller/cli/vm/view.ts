@@ -4,7 +4,7 @@ import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { Vm, VmState, type FoundVm } from '@berth/proto/v1/vm.ts';
 import { percent, vmStateWord } from '../core/words.ts';
-import { addressOf } from './guest-view.ts';
+import { addressOf } from './address.ts';
 import type { Column } from '../output/table.ts';
 
 export interface VmView extends Omit<Vm, 'state'> {
@@ -39,7 +39,7 @@ export const vmColumns = (nowMs: number): Column<VmView>[] => [
   { title: 'VCPU', cell: (v) => String(v.spec?.vcpus ?? '') },
   { title: 'MEMORY', cell: (v) => formatBytes(Number(v.spec?.memoryBytes ?? 0n)), right: true },
   { title: 'CPU', cell: (v) => (runs(v) ? percent(v.cpuUsed) : ''), right: true, spare: 1 },
-  { title: 'ADDRESS', cell: (v) => addressOf(v.spec?.nics ?? [], v.guest) },
+  { title: 'ADDRESS', cell: (v) => addressOf(v) ?? '' },
   { title: 'AGE', cell: (v) => formatAge(nowMs - Number(v.createdAtMs)), spare: 2 },
   { title: 'IMAGE', cell: (v) => v.spec?.disks[0]?.image ?? '', wide: true },
   { title: 'DISK', cell: (v) => formatBytes(Number(v.spec?.disks[0]?.sizeBytes ?? 0n)), right: true, wide: true },

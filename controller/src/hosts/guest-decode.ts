@@ -11,6 +11,8 @@ const STATE: Readonly<Partial<Record<GuestAgentState, GuestSeen['agent']>>> = {
 const MOST = BigInt(Number.MAX_SAFE_INTEGER);
 const number = (n: bigint): number => Number(n > MOST ? 0n : n);
 const text = (s: string, chars: number = GUEST_LIMITS.textChars): string => clip(s, chars);
+/** Commands are given it: nothing else may look like one. */
+const CIDR = /^[0-9a-f.:]{2,45}\/\d{1,3}$/i;
 const FURTHEST_SECONDS = 15 * 3600;
 
 /** Undefined when nothing sane was said. */
@@ -27,7 +29,7 @@ export const toGuest = (g: GuestStatus): GuestSeen => ({
   interfaces: g.interfaces.slice(0, GUEST_LIMITS.interfaces).map((i) => ({
     name: text(i.name, 64),
     mac: text(i.mac, 17),
-    addresses: i.addresses.slice(0, GUEST_LIMITS.addresses).map((a) => text(a, 64)),
+    addresses: i.addresses.slice(0, GUEST_LIMITS.addresses).filter((a) => CIDR.test(a)),
   })),
   fileSystems: g.fileSystems.slice(0, GUEST_LIMITS.fileSystems).map((f) => ({
     mountPoint: text(f.mountPoint, GUEST_LIMITS.pathChars),
