@@ -202,7 +202,7 @@ export const nicOptionsSchema = z.strictObject({
 });
 
 /** Readonly all the way down: specs are values. */
-type Frozen<T> = T extends readonly (infer E)[]
+export type Frozen<T> = T extends readonly (infer E)[]
   ? readonly Frozen<E>[]
   : T extends object
     ? { readonly [K in keyof T]: Frozen<T[K]> }
