@@ -14,6 +14,8 @@ export interface ImageSeen {
 export interface ImportedImage extends ImageSeen {
   /** SHA-256 (hex) of the uploaded file. */
   readonly sourceDigest: string;
+  /** A CD-ROM's. */
+  readonly medium?: boolean;
 }
 
 export interface VolumeSeen {

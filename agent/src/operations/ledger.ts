@@ -14,6 +14,8 @@ export interface ImageOutcome {
   readonly fileBytes: number;
   /** Empty for fetches. */
   readonly sourceDigest: string;
+  /** Of an import: a CD-ROM's. */
+  readonly medium?: boolean;
 }
 
 export interface OperationFailure {

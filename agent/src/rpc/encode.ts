@@ -42,6 +42,7 @@ export const encodeOperation = (v: OperationView): Operation => ({
     virtualSizeBytes: toWire(v.image.virtualSizeBytes),
     fileBytes: toWire(v.image.fileBytes),
     sourceDigest: v.image.sourceDigest,
+    ...(v.image.medium && { medium: true }),
   },
 });
 

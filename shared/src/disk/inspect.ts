@@ -16,9 +16,13 @@ export interface InspectedImage {
   readonly virtualSizeBytes: number;
   /** Internal snapshots that a conversion drops. */
   readonly snapshots: number;
+  /** A CD-ROM's: something to boot from or read, not to make disks of. */
+  readonly medium: boolean;
 }
 
 const SECTOR = 512;
+/** Where those of a CD-ROM begin: the first sixteen sectors of 2 KiB are the boot loader's. */
+const VOLUME_DESCRIPTORS = 0x8000;
 const KNOWN =
   'Known: qcow2, raw with a partition table or file system. A raw image without either can be imported with --format raw.';
 
@@ -35,7 +39,19 @@ export async function inspectDiskImage(source: DiskSource, format: string): Prom
   refuse(source, found, format === 'raw');
   if (format === '' && found.kind === 'raw') await checkPartitions(reader, found.label);
   if (source.sizeBytes > MAX_VIRTUAL_BYTES) throw unsafe(source, 'is larger than 64 TiB, the most that Berth takes');
-  return { format: 'raw', virtualSizeBytes: Math.ceil(source.sizeBytes / SECTOR) * SECTOR, snapshots: 0 };
+  return {
+    format: 'raw',
+    virtualSizeBytes: Math.ceil(source.sizeBytes / SECTOR) * SECTOR,
+    snapshots: 0,
+    medium: await isMedium(reader),
+  };
+}
+
+/** ISO 9660 or UDF. Most can be written to a USB stick too, and have a partition table before that. */
+async function isMedium(reader: BoundedReader): Promise<boolean> {
+  if (reader.source.sizeBytes < VOLUME_DESCRIPTORS + 6) return false;
+  const id = (await reader.peek(VOLUME_DESCRIPTORS + 1, 5)).toString('latin1');
+  return id === 'CD001' || id === 'BEA01' || id.startsWith('NSR0');
 }
 
 /** Only the header: for files that Berth made itself, where a backing file is as it should be. */
@@ -50,7 +66,7 @@ async function inspectQcow2(reader: BoundedReader): Promise<InspectedImage> {
   checkStandsAlone(reader, header);
   checkTables(reader, header);
   await checkData(reader, header);
-  return { format: 'qcow2', virtualSizeBytes: header.virtualSizeBytes, snapshots: header.snapshots };
+  return { format: 'qcow2', virtualSizeBytes: header.virtualSizeBytes, snapshots: header.snapshots, medium: false };
 }
 
 /** What is no disk we take. With --format raw a container or an archive is still refused: as a disk it would boot nowhere. */

@@ -106,9 +106,10 @@ async function importImage(host: SimHost, uploadId: string, format: string, work
   const sourceDigest = createHash('sha256').update(file).digest('hex');
   const digest = `sha256:${createHash('sha256').update(`simulated:${sourceDigest}`).digest('hex')}`;
   const there = host.images.get(digest);
-  if (there) return { ...there, sourceDigest };
+  const about = { sourceDigest, ...(found.medium && { medium: true }) };
+  if (there) return { ...there, ...about };
   if (work.signal.aborted) throw new ClusterError('CANCELLED', 'the import was cancelled');
   const image = { digest, virtualSizeBytes: found.virtualSizeBytes, fileBytes: file.length };
   host.images.set(digest, image);
-  return { ...image, sourceDigest };
+  return { ...image, ...about };
 }

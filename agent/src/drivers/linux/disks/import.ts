@@ -40,7 +40,8 @@ export async function importImage(
   const found = await withSource(upload, SUBJECT, (source) => inspectDiskImage(source, format));
   // before a cancel is looked at: whoever cancels must learn of an image that is there because of this import
   const there = await parts.images.findImported(sourceDigest);
-  if (there) return { ...there, sourceDigest };
+  const about = { sourceDigest, ...(found.medium && { medium: true }) };
+  if (there) return { ...there, ...about };
   if (work.signal.aborted) throw new ClusterError('CANCELLED', 'the import was cancelled');
   const total = found.virtualSizeBytes;
   const dir = parts.pool.stagingPath(`import-${uploadId}`);
@@ -54,7 +55,7 @@ export async function importImage(
       onProgress: (d, t) => work.onProgress(share(total, CONVERT_SHARE + (1 - CONVERT_SHARE) * (d / t)), total),
     });
     const image = await parts.images.install(target, disk, sourceDigest);
-    return { ...image, sourceDigest };
+    return { ...image, ...about };
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

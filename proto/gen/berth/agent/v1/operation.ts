@@ -86,6 +86,8 @@ export interface ImageResult {
   fileBytes: bigint;
   /** SHA-256 (hex) of the uploaded file; empty for fetches. */
   sourceDigest: string;
+  /** Of an import: it is a CD-ROM's (ISO 9660 or UDF), to boot from or read, not to make disks of. */
+  medium?: boolean | undefined;
 }
 
 export interface GetOperationRequest {
@@ -447,7 +449,7 @@ export const Operation: MessageFns<Operation> = {
 };
 
 function createBaseImageResult(): ImageResult {
-  return { digest: "", virtualSizeBytes: 0n, fileBytes: 0n, sourceDigest: "" };
+  return { digest: "", virtualSizeBytes: 0n, fileBytes: 0n, sourceDigest: "", medium: undefined };
 }
 
 export const ImageResult: MessageFns<ImageResult> = {
@@ -469,6 +471,9 @@ export const ImageResult: MessageFns<ImageResult> = {
     }
     if (message.sourceDigest !== "") {
       writer.uint32(34).string(message.sourceDigest);
+    }
+    if (message.medium !== undefined) {
+      writer.uint32(40).bool(message.medium);
     }
     return writer;
   },
@@ -518,6 +523,14 @@ export const ImageResult: MessageFns<ImageResult> = {
             message.sourceDigest = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.medium = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -541,6 +554,7 @@ export const ImageResult: MessageFns<ImageResult> = {
       : 0n;
     message.fileBytes = (object.fileBytes !== undefined && object.fileBytes !== null) ? BigInt(object.fileBytes) : 0n;
     message.sourceDigest = object.sourceDigest ?? "";
+    message.medium = object.medium ?? undefined;
     return message;
   },
 };
