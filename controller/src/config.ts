@@ -54,6 +54,8 @@ const Schema = z.strictObject({
   /** host:port that goes into join tokens; default: the first address given to init. */
   address: address.optional(),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  /** libosinfo's data, which tells more of guest systems, where it is installed (package osinfo-db). */
+  osinfoDir: z.string().min(1).default('/usr/share/osinfo'),
   /** How often hosts report statistics. */
   statisticsInterval: duration.default(10_000),
   /** Whether administrators may run programs in guests, through the agents in them. */

@@ -31,8 +31,10 @@ import { Logins } from './app/logins.ts';
 import { Tokens } from './app/tokens.ts';
 import { TuningApp } from './app/tuning.ts';
 import { Users } from './app/users.ts';
+import { VmUpdates } from './app/vm-updates.ts';
 import { Vms } from './app/vms.ts';
 import { Control } from './backup/control.ts';
+import { startGuests } from './guests/start.ts';
 import { httpAddressOf, lifetimesOf, type Config } from './config.ts';
 import { createHosts, type RunningHosts } from './hosts/connections.ts';
 import { createFence, type FenceSource } from './hosts/fence.ts';
@@ -220,8 +222,10 @@ class BuiltController implements Controller {
     const advertised = () => this.advertised(identity);
     const certificates = new Certificates({ state, jobs, trust: identity, keeper, clock });
     const statistics = new Statistics({ state, hosts, clock, everyMs: config.statisticsInterval });
-    const vms = new Vms({ state, hosts, jobs, clock, random, world });
     const about = { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() };
+    const guests = startGuests(config.osinfoDir);
+    const vmDeps = { state, hosts, jobs, clock, random, world, guests };
+    const vms = new Vms(vmDeps);
     const app: App = {
       guests: new GuestsApp({ state, hosts, vms, guestExec: config.guestExec }),
       certificates,
@@ -232,6 +236,7 @@ class BuiltController implements Controller {
       vms,
       displays: new Displays({ state, vms, hosts, clock }),
       tuning: new TuningApp({ state, hosts, clock, log, policy }),
+      updates: new VmUpdates(vmDeps),
       images: new Images({ state, hosts, jobs, uploads, clock }),
       jobs: new JobsApp({ state, jobs }),
       events: new Events(state),

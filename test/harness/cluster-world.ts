@@ -9,6 +9,7 @@ import { aHost, anImage, aVm } from '@berth/controller/state/samples.ts';
 import type { State, Tx } from '@berth/controller/state/state.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { Image } from '@berth/shared/model/image.ts';
+import { newId } from '@berth/shared/model/ids.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
@@ -77,6 +78,30 @@ export class ClusterWorld {
     const put = (tx: Tx): void => {
       tx.vms.put(vm);
       tx.claims.put(claimOf(vm, this.hosts[0].id, on));
+    };
+    return { vm, put };
+  }
+
+  /** The same, with all that can be other in it: some at once, some at its next start. */
+  vmToUpdate(power: 'running' | 'stopped'): { vm: Vm; put: (tx: Tx) => void } {
+    const { vm: made } = this.vmThere(power);
+    const hardware = { maxVcpus: 4, maxMemoryBytes: 4 * made.spec.memoryBytes };
+    const drive = { target: 'sda', bus: 'sata', imageId: undefined } as const;
+    const had = { ...made.spec, hardware, cdroms: [drive] };
+    const disk = { target: 'vdb', volumeId: newId('volume', 1), sizeBytes: 2 ** 30, imageId: undefined };
+    const spec = {
+      ...had,
+      ...{ vcpus: 3, memoryBytes: made.spec.memoryBytes / 2, disks: [...had.disks, disk] },
+      ...{ hardware: { ...hardware, machine: 'pc' }, cdroms: [{ ...drive, imageId: this.image.id }] },
+    };
+    const vm: Vm = { ...made, spec, before: { spec: had } };
+    const host = this.fake(0);
+    const images = new Map([[this.image.id, this.image]]);
+    host.domains.set(vm.uuid, { wanted: domainWanted({ images }, { ...vm, spec: had }), power: 'stopped' });
+    if (power === 'running') host.power(vm.uuid, power);
+    const put = (tx: Tx): void => {
+      tx.vms.put(vm);
+      tx.claims.put(claimOf({ ...vm, spec: had }, this.hosts[0].id, power === 'running'));
     };
     return { vm, put };
   }

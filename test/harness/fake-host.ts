@@ -9,6 +9,7 @@ import type {
   DomainDescription,
   DomainRef,
   ImageOutcome,
+  LiveChange,
   OperationView,
   SeedWanted,
 } from '@berth/controller/hosts/agent-client.ts';
@@ -97,6 +98,10 @@ export class FakeHost implements AgentClient {
   readonly resets = new Map<string, number>();
   /** Chords that guests got. */
   readonly typed: string[] = [];
+  /** What was changed of guests that run, by guest and part. */
+  live = new Map<string, string>();
+  /** Guests take on nothing while they run. */
+  refusesLive = false;
   readonly #operations = new Map<string, Operation>();
   readonly #tickets = new Set<string>();
 
@@ -227,6 +232,16 @@ export class FakeHost implements AgentClient {
     return this.#operate(operationId, ['sendKeys', v], () => {
       this.#needOn(v);
       this.typed.push(...v.chords.map((codes) => codes.join('-')));
+    });
+  }
+
+  /** What a guest runs with is what was changed last; a start takes what is wanted. */
+  changeLive(operationId: string, domain: DomainRef, change: LiveChange): Promise<OperationView> {
+    return this.#operate(operationId, ['changeLive', domain, change], () => {
+      this.#needOn(domain);
+      if (this.refusesLive) throw new ClusterError('BAD_STATE', 'the guest will not have it');
+      const what = 'target' in change ? change.target : 'mac' in change ? change.mac : Object.keys(change)[0];
+      this.live.set(`${domain.uuid} ${what}`, Object.values(change).join(' '));
     });
   }
 

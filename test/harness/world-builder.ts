@@ -31,6 +31,8 @@ export function facts(over: Partial<HostFacts> = {}): HostFacts {
       'domain.input',
       'domain.screenshot',
       'guest.agent',
+      'domain.hardware',
+      'domain.live',
     ],
     diskBytes: 100 * GIB,
     diskFreeBytes: 100 * GIB,

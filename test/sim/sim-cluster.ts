@@ -4,6 +4,7 @@
  * operators are the test's; what must always hold is invariants.ts.
  */
 import { Images } from '@berth/controller/app/images.ts';
+import { VmUpdates } from '@berth/controller/app/vm-updates.ts';
 import { Vms } from '@berth/controller/app/vms.ts';
 import type { AgentClient } from '@berth/controller/hosts/agent-client.ts';
 import type { Hosts } from '@berth/controller/hosts/hosts.ts';
@@ -37,6 +38,7 @@ export interface Life {
   readonly state: State;
   readonly jobs: Jobs;
   readonly vms: Vms;
+  readonly updates: VmUpdates;
   readonly images: Images;
   readonly debts: Debts;
 }
@@ -75,7 +77,14 @@ export class SimCluster {
     const jobs = openJobs({ state, defs: JOBS, deps, clock, random, log, giveUpMs: 60_000 });
     const services = { state, hosts, jobs, clock, random, world, uploads };
     const debts = new Debts({ state, clock, log, runId: `run${++this.lives}` });
-    this.life = Object.assign(life, { state, jobs, vms: new Vms(services), images: new Images(services), debts });
+    this.life = Object.assign(life, {
+      state,
+      jobs,
+      vms: new Vms(services),
+      updates: new VmUpdates(services),
+      images: new Images(services),
+      debts,
+    });
     nudgeJobs({ hosts, state, jobs });
     debts.follow(hosts);
     new FirstStarts({ state, jobs, log }).follow(hosts);

@@ -117,6 +117,8 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.VmService/CloneVm': ['operator', 'newVm'],
   '/berth.v1.VmService/GetVm': ['viewer', 'vm'],
   '/berth.v1.VmService/ListVms': ['viewer', 'visible'],
+  '/berth.v1.VmService/UpdateVm': ['operator', 'vm'],
+  '/berth.v1.VmService/ListGuestSystems': 'self',
   '/berth.v1.VmService/StartVm': ['operator', 'vm'],
   '/berth.v1.VmService/StopVm': ['operator', 'vm'],
   '/berth.v1.VmService/RebootVm': ['operator', 'vm'],

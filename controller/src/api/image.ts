@@ -70,4 +70,5 @@ const toImage = ({ image, copies, vmCount, jobId }: ImageView): Image => ({
   createdAtMs: toWire(image.createdAtMs),
   vmCount,
   jobId: jobId ?? '',
+  ...(image.medium && { medium: true }),
 });

@@ -166,7 +166,10 @@ describe('a caller whose role is bound to labels', () => {
 
   it('is not told what has a name that it wants, only that it is taken', async () => {
     const { api } = await userWith('dan', 'operator', 'team=a');
-    const request = { vcpus: 1, memoryBytes: 0n, diskSizeBytes: 0n, host: '', bridge: '', mac: '', dryRun: false };
+    const request = {
+      ...{ vcpus: 1, memoryBytes: 0n, diskSizeBytes: 0n, host: '', bridge: '', mac: '', dryRun: false },
+      sshKeys: [],
+    };
     const create = (name: string, labels: Record<string, string>) =>
       api.call(api.vms, (c) => c.createVm, { ...request, name, labels });
     await expect(create('hidden-vm', { team: 'a' })).rejects.toThrow(/^the name hidden-vm is taken$/);

@@ -30,6 +30,7 @@ import type { Images } from '../app/images.ts';
 import type { JobsApp } from '../app/jobs.ts';
 import type { Machines } from '../app/machines.ts';
 import type { Reviews } from '../app/reviews.ts';
+import type { VmUpdates } from '../app/vm-updates.ts';
 import type { Vms } from '../app/vms.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Logins } from '../app/logins.ts';
@@ -71,6 +72,7 @@ export interface App {
   readonly tuning: TuningApp;
   readonly vms: Vms;
   readonly displays: Displays;
+  readonly updates: VmUpdates;
   readonly images: Images;
   readonly jobs: JobsApp;
   readonly events: Events;
@@ -127,6 +129,6 @@ export function services(app: App): readonly PublicService[] {
     service(SupportServiceService, supportHandlers(app.support)),
     service(TokenServiceService, tokenHandlers(app.tokens)),
     service(UserServiceService, userHandlers(app.users, app.tokens, app.logins)),
-    service(VmServiceService, vmHandlers(app.vms, app.connections, scope, app.adoption)),
+    service(VmServiceService, vmHandlers(app.vms, app.connections, scope, app.adoption, app.updates)),
   ];
 }

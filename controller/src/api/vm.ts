@@ -1,11 +1,21 @@
 /** VmService: VMs as people see them; their serial log and console are relayed from their host. */
-import { VmState, type CloneVmRequest, type FoundVm, type Vm, type VmServiceService } from '@berth/proto/v1/vm.ts';
+import {
+  VmState,
+  type CloneVmRequest,
+  type FoundVm,
+  type Vm,
+  type VmServiceService,
+  type VmSpec,
+} from '@berth/proto/v1/vm.ts';
 import { VmDiskOptions, VmHardware, VmNicOptions } from '@berth/proto/v1/hardware.ts';
 import { diskOptionsToWire, hardwareToWire, nicOptionsToWire, withoutSecrets } from '@berth/shared/hardware/wire.ts';
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { definitionFromWire } from '@berth/shared/hardware/definition-wire.ts';
 import { parseSelector } from '@berth/shared/labels/selector.ts';
 import type { Vm as Stored, VmState as State } from '@berth/shared/model/vm.ts';
 import type { Adoption, FoundVm as Found } from '../app/adoption.ts';
 import type { CloneVm } from '../app/vm-request.ts';
+import type { VmUpdates } from '../app/vm-updates.ts';
 import type { VmView } from '../app/vm-view.ts';
 import type { VmAnswer, Vms } from '../app/vms.ts';
 import type { LogPiece } from '../hosts/agent-client.ts';
@@ -17,13 +27,16 @@ import { toQuery } from './page.ts';
 import type { Handlers } from './call.ts';
 import { insistLabels, type Scope } from './scope.ts';
 
-export const vmHandlers = (vms: Vms, hosts: Hosts, scope: Scope, adoption: Adoption): Handlers<VmServiceService> => ({
+export const vmHandlers = (
+  vms: Vms,
+  hosts: Hosts,
+  scope: Scope,
+  adoption: Adoption,
+  updates: VmUpdates,
+): Handlers<VmServiceService> => ({
   createVm: async (r, call) => {
-    const { name, vcpus, host, bridge, mac, labels, dryRun, runPolicy } = r;
-    const sizes = sizesOf(r);
-    return toAnswer(
-      await vms.create({ name, vcpus, host, bridge, mac, labels, dryRun, runPolicy, ...sizes }, call.user),
-    );
+    const { spec, ...wanted } = r;
+    return toAnswer(await vms.create({ ...wanted, ...sizesOf(r), ...definitionOf(r.name, spec) }, call.user));
   },
   cloneVm: async (r, call) => toAnswer(await vms.clone(toClone(r), call.user)),
   getVm: async (r) => toVm(await vms.get(r.vm)),
@@ -38,7 +51,7 @@ export const vmHandlers = (vms: Vms, hosts: Hosts, scope: Scope, adoption: Adopt
       : [];
     return { vms: items.map(toVm), nextPageToken, found: found.map(toFound) };
   },
-  startVm: async (r, call) => toAnswer(await vms.start(r.vm, call.user, r.discardSaved)),
+  startVm: async (r, call) => toAnswer(await vms.start(r.vm, call.user, r)),
   stopVm: async (r, call) => {
     const timeoutMs = fromWire('timeout_ms', r.timeoutMs);
     const { force, thenForce, mode, then } = r;
@@ -54,6 +67,21 @@ export const vmHandlers = (vms: Vms, hosts: Hosts, scope: Scope, adoption: Adopt
   saveVm: async (r, call) => toAnswer(await vms.save(r.vm, call.user)),
   injectNmi: async (r) => toVm(await vms.injectNmi(r.vm)),
   sendKeys: async (r) => toVm(await vms.sendKeys(r.vm, r.keys)),
+  updateVm: async (r, call) => {
+    const { spec, generation } = r;
+    if (spec === undefined) throw invalidArgument('what shall it be? Give its whole definition (spec)');
+    const wanted = {
+      definition: definitionFromWire(`vm ${r.vm}`, spec),
+      labels: spec.labels,
+      generation: fromWire('generation', generation),
+      ...{ dryRun: r.dryRun, forceEject: r.forceEject === true },
+    };
+    const { view, jobId, changes } = await updates.update(r.vm, wanted, call.user, (labels) =>
+      insistLabels(call, 'operator', labels),
+    );
+    return { vm: toVm(view), jobId: jobId ?? '', changes: [...changes] };
+  },
+  listGuestSystems: async () => ({ guests: [...updates.guests()] }),
   deleteVm: async (r, call) => toAnswer(await vms.delete(r.vm, { force: r.force }, call.user)),
   labelVm: async (r, call) => toVm(await vms.label(r.vm, r, (labels) => insistLabels(call, 'operator', labels))),
   adoptVm: async (r, call) => toVm(await vms.get((await adoption.adoptVm(r, call.user)).id)),
@@ -77,7 +105,10 @@ const sizesOf = (r: { memoryBytes: bigint; diskSizeBytes: bigint }) => ({
   diskSizeBytes: fromWire('disk_size_bytes', r.diskSizeBytes),
 });
 
-const toClone = (r: CloneVmRequest): CloneVm => ({ ...r, ...sizesOf(r) });
+const toClone = ({ spec, ...r }: CloneVmRequest): CloneVm => ({ ...r, ...sizesOf(r), ...definitionOf(r.name, spec) });
+
+const definitionOf = (name: string, spec: VmSpec | undefined): Pick<CloneVm, 'definition'> =>
+  spec === undefined ? {} : { definition: definitionFromWire(`vm ${name}`, spec) };
 
 const toPiece = ({ data, position, gap }: LogPiece) => ({ data: Buffer.from(data), position, gap });
 
@@ -124,6 +155,7 @@ function toVm(v: VmView): Vm {
     memoryUsedBytes: toWire(v.statistics?.memoryUsedBytes),
     lastSeenAtMs: toWire(v.lastSeenAtMs),
     guest: v.guest && toGuest(v.guest),
+    pending: v.pending.map((c) => ({ ...c, atNextStart: true })),
   };
 }
 
@@ -145,9 +177,11 @@ function toSpec({ vm: { spec }, imageNames, mediumNames }: VmView): Vm['spec'] {
       model: n.model,
       address: n.address ?? '',
       gateway: n.gateway ?? '',
+      dns: [...n.dns],
       ...(n.options && { options: VmNicOptions.fromPartial(nicOptionsToWire(n.options)) }),
     })),
     labels: { ...spec.labels },
+    ...(spec.osVariant !== undefined && { osVariant: spec.osVariant }),
     runPolicy: spec.runPolicy,
     ...(spec.hardware && { hardware: VmHardware.fromPartial(withoutSecrets(hardwareToWire(spec.hardware))) }),
   };

@@ -167,6 +167,16 @@ export class Images {
       .sort();
     if (vms.length === 0) return;
     const named = vms.slice(0, 5).join(', ') + (vms.length > 5 ? ` and ${vms.length - 5} more` : '');
+    const inDrives = this.deps.state.tables.vms
+      .byImage(image.id)
+      .every(({ spec, live }) => [spec, live].every((s) => !s?.disks.some((d) => d.imageId === image.id)));
+    if (inDrives)
+      throw new ClusterError(
+        'IN_USE',
+        `image ${image.name} is in use: it is in the CD-ROM drive of ${vms.length === 1 ? 'vm' : 'vms'} ${named}. ` +
+          `Take it out first (berth vm eject ${vms[0]})`,
+        { vms: vms.slice(0, 100).join(',') },
+      );
     const [noun, them] = vms.length === 1 ? ['vm', 'it'] : ['vms', 'them'];
     throw new ClusterError(
       'IN_USE',

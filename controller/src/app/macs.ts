@@ -1,5 +1,6 @@
 /** MAC addresses of VMs: given ones are checked, others come from Berth's pool. Uniqueness is checked against all VMs. */
 import { alreadyExists, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import type { VmId } from '@berth/shared/model/ids.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
 import type { Tables } from '../state/state.ts';
 
@@ -25,10 +26,12 @@ export function normaliseMac(given: string): string {
   return digits;
 }
 
-export function givenMac(tables: Tables, given: string): string {
+/** @param own the VM that it is for, if it is there already. */
+export function givenMac(tables: Tables, given: string, own?: VmId): string {
   const mac = normaliseMac(given);
   const holder = tables.vms.byMac(mac);
-  if (holder) throw alreadyExists(`MAC address ${mac} is taken by vm ${holder.name}`);
+  if (holder && (own === undefined || holder.id !== own))
+    throw alreadyExists(`MAC address ${mac} is taken by vm ${holder.name}`);
   return mac;
 }
 

@@ -150,7 +150,7 @@ describe('a saved VM', () => {
     expect(await vm()).toMatchObject({ state: 'running', vm: { desiredPower: 'on' } });
     expect(claim()?.powered).toBe(true);
     await save();
-    expect(await c.done(c.life.vms.start('web', 'ann', true))).toBe('succeeded');
+    expect(await c.done(c.life.vms.start('web', 'ann', { discardSaved: true }))).toBe('succeeded');
     expect(domain()).toMatchObject({ power: 'running' });
   });
 

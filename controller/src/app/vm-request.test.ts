@@ -2,12 +2,15 @@ import type { Image } from '@berth/shared/model/image.ts';
 import type { ImageId } from '@berth/shared/model/ids.ts';
 import { describe, expect, it } from 'vitest';
 import type { Tables } from '../state/state.ts';
+import { Guests } from '../guests/guests.ts';
 import { newVm, type CloneVm, type CreateVm } from './vm-request.ts';
 
 const from = {
   tables: { vms: { byMac: () => undefined } } as unknown as Tables,
   random: { next: () => 0 },
   nowMs: 1_700_000_000_000,
+  guests: new Guests(),
+  imageOf: () => image,
 };
 const image: Image = {
   id: 'image-1' as ImageId,

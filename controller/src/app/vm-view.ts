@@ -4,6 +4,7 @@ import type { GuestSeen } from '@berth/shared/model/guest.ts';
 import type { Job } from '@berth/shared/model/job.ts';
 import { vmState, type Vm, type VmObserved, type VmState } from '@berth/shared/model/vm.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
+import { pendingOf, type VmChange } from './vm-changes.ts';
 import { goneSince } from './differences.ts';
 import type { VmStatistics } from '../hosts/figures.ts';
 import type { Hosts } from '../hosts/hosts.ts';
@@ -25,6 +26,8 @@ export interface VmView {
   readonly lastSeenAtMs: number | undefined;
   /** What its guest says of itself. */
   readonly guest: GuestSeen | undefined;
+  /** What it runs without until its next start. */
+  readonly pending: readonly VmChange[];
 }
 
 export interface Seen {
@@ -41,8 +44,8 @@ export function viewVm(vm: Vm, seen: Seen): VmView {
   const job = jobOfVm(tables, vm.id);
   const observed = hosts.vm(vm.id);
   const state = vmState(vm, observed, job, vm.hostId && hosts.view(vm.hostId));
-  const nameOfImage = ({ imageId }: { readonly imageId: ImageId | undefined }): string =>
-    (imageId && tables.images.get(imageId)?.name) ?? '';
+  const nameOf = (id: ImageId | undefined): string => (id && tables.images.get(id)?.name) ?? '';
+  const nameOfImage = ({ imageId }: { readonly imageId: ImageId | undefined }): string => nameOf(imageId);
   const running = state === 'running' || state === 'paused' || state === 'stopping';
   return {
     vm,
@@ -55,8 +58,12 @@ export function viewVm(vm: Vm, seen: Seen): VmView {
     statistics: running ? hosts.vmStatistics(vm.id) : undefined,
     lastSeenAtMs: observed?.seenAtMs,
     guest: running ? hosts.guest(vm.id) : undefined,
+    pending: isOff(state) ? [] : pendingOf(vm, nameOf),
   };
 }
+
+/** What was pending at its last end is what it starts with next. A saved one goes on with what it had. */
+const isOff = (state: VmState): boolean => ['stopped', 'crashed', 'missing', 'creating', 'deleting'].includes(state);
 
 function silence(vm: Vm, seen: VmObserved | undefined, nowMs: number): string {
   if (seen?.silentSinceMs === undefined) return '';

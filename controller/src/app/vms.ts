@@ -19,8 +19,8 @@ import { vmDelete } from '../jobs/vm-delete.ts';
 import { vmReset, vmResume, vmSuspend } from '../jobs/vm-power.ts';
 import { REBOOT_THEN, vmReboot } from '../jobs/vm-reboot.ts';
 import { vmSave } from '../jobs/vm-save.ts';
-import { vmStart, type VmParams } from '../jobs/vm-start.ts';
 import { STOP_THEN, vmStop } from '../jobs/vm-stop.ts';
+import { vmStart, type StartParams, type VmParams } from '../jobs/vm-start.ts';
 import { requestOf, type WorldView } from '../jobs/world.ts';
 import { place } from '../scheduler/place.ts';
 import type { State, Tx } from '../state/state.ts';
@@ -28,6 +28,9 @@ import { relabel, type LabelChange, type Labels } from './labels.ts';
 import { resolve } from './names.ts';
 import { pageByName, type Page, type PageQuery } from './pages.ts';
 import { poke, type Poke } from './poke.ts';
+import { imageLocks } from '../jobs/images-needed.ts';
+import { Guests } from '../guests/guests.ts';
+import { usableImage } from './usable-image.ts';
 import { newVm, type CloneVm, type CreateVm } from './vm-request.ts';
 import { viewVm, type VmView } from './vm-view.ts';
 
@@ -38,12 +41,20 @@ export interface VmDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly world: WorldView;
+  /** Only the built-in ones when there are none. */
+  readonly guests?: Guests;
 }
 
 export interface VmAnswer {
   readonly view: VmView;
   /** Undefined when nothing had to be done, and for a dry run. */
   readonly jobId: JobId | undefined;
+}
+
+export interface StartVm {
+  readonly discardSaved?: boolean | undefined;
+  /** disk, cdrom, network; empty: as its definition says. */
+  readonly bootOnce?: string | undefined;
 }
 
 export interface StopVm {
@@ -90,6 +101,7 @@ function checkTimeout(ms: number): number {
 /** Without what was not given. */
 const given = <T extends object>(all: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
   Object.fromEntries(Object.entries(all).filter(([, v]) => v !== undefined)) as never;
+const BUILT_IN = new Guests();
 
 export class Vms {
   constructor(private readonly deps: VmDeps) {}
@@ -99,15 +111,24 @@ export class Vms {
   }
 
   clone(request: CloneVm, user: string): Promise<VmAnswer> {
+    const { tables } = this.deps.state;
+    const image = usableImage(tables, request.image);
+    if (image.medium)
+      throw invalidArgument(
+        `image ${image.name} is a CD-ROM, which no disk boots from. To install from it: ` +
+          `berth vm create ${request.name || 'NAME'} --cdrom ${image.name} --disk 20GiB`,
+      );
     return this.#make(request, request.image, user);
   }
 
   /** A VM that runs or starts is left as it is. */
-  start(nameOrId: string, user: string, discardSaved = false): Promise<VmAnswer> {
+  start(nameOrId: string, user: string, how: StartVm = {}): Promise<VmAnswer> {
     return this.#act(nameOrId, 'start', (tx, view) => {
+      const bootOnce = checkBootOnce(how.bootOnce, view);
       if (view.state === 'running' || view.state === 'starting') return view.jobId;
       this.#checkRoom(view.vm);
-      const params = { vmId: view.vm.id, ...(discardSaved && view.state === 'saved' && { discardSaved }) };
+      const discardSaved = how.discardSaved === true && view.state === 'saved';
+      const params = { vmId: view.vm.id, ...(discardSaved && { discardSaved }), ...(bootOnce && { bootOnce }) };
       return this.#startJob(tx, vmStart, params, view.vm, user);
     });
   }
@@ -237,16 +258,17 @@ export class Vms {
     const only = request.host === '' ? undefined : resolve('host', state.tables.hosts, request.host).id;
     if (request.dryRun) return this.#dryRun(request, imageName, only);
     const made = await state.update((tx) => {
-      const { vm, image } = this.#planned(request, imageName);
+      const vm = this.#planned(request, imageName);
       this.#choose(vm, only);
       tx.vms.put(vm);
       const hostId = only ?? null;
       const start = request.start === true;
-      const locks: LockName[] = [`vm/${vm.id}:exclusive`, ...(image ? [`image/${image.id}:shared` as const] : [])];
+      const locks: LockName[] = [`vm/${vm.id}:exclusive`, ...imageLocks(vm.spec)];
+      const imageId = vm.spec.disks.find((d) => d.imageId !== undefined)?.imageId;
       const options = { subject: vm.name, locks, user };
-      const jobId = image
-        ? this.deps.jobs.start(tx, vmClone, { vmId: vm.id, hostId, imageId: image.id, start }, options)
-        : this.deps.jobs.start(tx, vmCreate, { vmId: vm.id, hostId }, options);
+      const jobId = imageId
+        ? this.deps.jobs.start(tx, vmClone, { vmId: vm.id, hostId, imageId, start }, options)
+        : this.deps.jobs.start(tx, vmCreate, { vmId: vm.id, hostId, start }, options);
       return { vm, jobId };
     });
     return { view: this.#view(state.tables.vms.get(made.vm.id) ?? made.vm), jobId: made.jobId };
@@ -257,30 +279,23 @@ export class Vms {
     imageName: string | undefined,
     only: HostId | undefined,
   ): Promise<VmAnswer> {
-    const { vm } = this.#planned(request, imageName);
+    const vm = this.#planned(request, imageName);
     const view = this.#view({ ...vm, hostId: this.#choose(vm, only) });
     await this.deps.state.settled();
     return { view, jobId: undefined };
   }
 
-  #planned(r: CreateVm & Partial<CloneVm>, imageName: string | undefined): { vm: Vm; image: Image | undefined } {
-    const { tables } = this.deps.state;
-    const image = imageName === undefined ? undefined : this.#usable(resolve('image', tables.images, imageName));
-    const vm = newVm({ tables, random: this.deps.random, nowMs: this.deps.clock.now() }, r, image);
+  #planned(r: CreateVm & Partial<CloneVm>, imageName: string | undefined): Vm {
+    const { state, random, clock, guests } = this.deps;
+    const { tables } = state;
+    const imageOf = (name: string): Image => usableImage(tables, name);
+    const image = imageName === undefined ? undefined : imageOf(imageName);
+    const from = { tables, random, nowMs: clock.now(), guests: guests ?? BUILT_IN, imageOf };
+    const vm = newVm(from, r, image);
     const taken = tables.vms.byName(vm.name);
-    if (!taken) return { vm, image };
+    if (!taken) return vm;
     const { hostName } = this.#view(taken);
     throw alreadyExists(`vm ${vm.name} exists already${hostName ? ` on ${hostName}` : ''}`);
-  }
-
-  #usable(image: Image): Image {
-    if (image.state === 'available') return image;
-    const job = this.deps.state.tables.jobs.holders(`image/${image.id}`)[0];
-    throw badState(
-      image.state === 'importing'
-        ? `image ${image.name} is still being imported${job ? `: berth job watch ${job.id}` : ''}`
-        : `image ${image.name} is being deleted`,
-    );
   }
 
   /** Asked before a job is started, so that a person hears at once; the job asks again when it takes the claim. */
@@ -344,6 +359,20 @@ export class Vms {
     const { state, hosts, clock } = this.deps;
     return viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
   }
+}
+
+function checkBootOnce(wanted: string | undefined, { vm, state, hostName }: VmView): StartParams['bootOnce'] {
+  if (wanted === undefined || wanted === '') return undefined;
+  const known = (['disk', 'cdrom', 'network'] as const).find((d) => d === wanted);
+  if (known === undefined)
+    throw invalidArgument(`${JSON.stringify(wanted.slice(0, 40))} is nothing to boot from: disk, cdrom or network`);
+  if (state === 'running' || state === 'starting' || state === 'saved')
+    throw badState(
+      `vm ${vm.name} is ${state} on ${hostName}: what it boots from is chosen when it starts. Stop it first`,
+    );
+  const parts = { disk: vm.spec.disks, cdrom: vm.spec.cdroms ?? [], network: vm.spec.nics };
+  if (parts[known].length === 0) throw badState(`vm ${vm.name} has no ${known} to boot from`);
+  return known;
 }
 
 /** A guest that has powered itself off: the stop that is asked for now only notes it. */

@@ -50,6 +50,8 @@ export interface ImageOutcome {
   readonly virtualSizeBytes: number;
   readonly fileBytes: number;
   readonly sourceDigest: string;
+  /** Of an import: a CD-ROM's. */
+  readonly medium?: boolean;
 }
 
 export interface SeedWanted {
@@ -77,6 +79,13 @@ export interface DomainDescription {
   /** In words, what was changed on the host since Berth made it. */
   readonly changes: readonly string[];
 }
+
+/** Of a guest that runs, until it is off. */
+export type LiveChange =
+  | { readonly vcpus: number }
+  | { readonly memoryBytes: number }
+  | { readonly target: string; readonly imageDigest: string | undefined; readonly force: boolean }
+  | { readonly mac: string; readonly linkDown: boolean };
 
 export interface AgentClient {
   /** The machine that the host is, not its VMs. */
@@ -107,6 +116,8 @@ export interface AgentClient {
     operationId: string,
     v: DomainRef & { readonly chords: readonly (readonly number[])[] },
   ): Promise<OperationView>;
+  /** Capability `domain.live`. */
+  changeLive(operationId: string, domain: DomainRef, change: LiveChange): Promise<OperationView>;
   ensureVolume(
     operationId: string,
     v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number; format?: 'raw' },

@@ -197,6 +197,7 @@ export function toOperation(o: Operation): OperationView {
           virtualSizeBytes: bytes(o.image.virtualSizeBytes),
           fileBytes: bytes(o.image.fileBytes),
           sourceDigest: clip(o.image.sourceDigest, 128),
+          ...(o.image.medium && { medium: true }),
         }
       : undefined,
   };

@@ -4,6 +4,7 @@ import type { ServiceError } from '@grpc/grpc-js';
 import { AdoptionServiceService as Adoption } from '@berth/proto/agent/v1/adopt.ts';
 import { DomainServiceService as Domains } from '@berth/proto/agent/v1/domain.ts';
 import { GuestPowerAction, GuestServiceService as Guests } from '@berth/proto/agent/v1/guest.ts';
+import { HardwareServiceService as Hardware } from '@berth/proto/agent/v1/hardware.ts';
 import { ImageServiceService as Images } from '@berth/proto/agent/v1/image.ts';
 import { MachineServiceService as Machine } from '@berth/proto/agent/v1/machine.ts';
 import { NetworkServiceService as Networks } from '@berth/proto/agent/v1/network.ts';
@@ -20,6 +21,7 @@ import type {
   ConsoleWanted,
   DomainDescription,
   DomainRef,
+  LiveChange,
   LogPiece,
   MessageDuplex,
   OperationView,
@@ -103,6 +105,13 @@ export class GrpcAgentClient implements AgentClient {
   sendKeys(id: string, v: DomainRef & { chords: readonly (readonly number[])[] }): Promise<OperationView> {
     const chords = v.chords.map((codes) => ({ codes: [...codes] }));
     return this.change(Power.sendKeys, { context: this.context(id), uuid: v.uuid, vmId: v.vmId, chords });
+  }
+  changeLive(id: string, domain: DomainRef, c: LiveChange): Promise<OperationView> {
+    const about = { context: this.context(id), ...domain };
+    if ('vcpus' in c) return this.change(Hardware.setVcpus, { ...about, ...c });
+    if ('memoryBytes' in c) return this.change(Hardware.setMemory, { ...about, memoryBytes: BigInt(c.memoryBytes) });
+    if ('mac' in c) return this.change(Hardware.setLink, { ...about, mac: c.mac, down: c.linkDown });
+    return this.change(Hardware.changeMedium, { ...about, ...c, imageDigest: c.imageDigest ?? '' });
   }
   ensureVolume(
     id: string,

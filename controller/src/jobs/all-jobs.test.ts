@@ -19,6 +19,7 @@ import { vmReboot } from './vm-reboot.ts';
 import { vmSave } from './vm-save.ts';
 import { vmStart } from './vm-start.ts';
 import { vmStop } from './vm-stop.ts';
+import { vmUpdate } from './vm-update.ts';
 
 type Snapshot = {
   durable: Record<string, Record<string, Record<string, unknown>>>;
@@ -50,6 +51,19 @@ function withoutCopies(raw: unknown): unknown {
   const s = withoutHalfMade(raw) as Snapshot;
   delete s.durable['imageCopies'];
   for (const host of s.hosts) host.images = [];
+  return s;
+}
+
+/** The row was put when the job was started, with what it goes back to; a definition made anew tells a newer generation. */
+function asItWas(raw: unknown): unknown {
+  const s = withoutPower(raw) as Snapshot;
+  for (const [id, row] of Object.entries(s.durable['vms'] ?? {})) {
+    const { before, ...rest } = row as { before?: object };
+    s.durable['vms']![id] = { ...rest, ...before };
+  }
+  for (const host of s.hosts)
+    for (const [, d] of host.domains) delete (d as { wanted?: { generation?: number } }).wanted?.generation;
+  delete s.durable['claims'];
   return s;
 }
 
@@ -152,6 +166,15 @@ describe('each job keeps the promises of jobs', () => {
       return worldOf(cluster, { vmId: vm.id, timeoutMs: 60_000 }, put, withoutPower);
     };
     await checkJob(job, world);
+  });
+
+  it.each(['running', 'stopped'] as const)('vm.update of a %s vm: a disk, a medium, memory, vCPUs', async (power) => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const { vm, put } = cluster.vmToUpdate(power);
+      return worldOf(cluster, { vmId: vm.id }, put, asItWas);
+    };
+    expect((await checkJob(vmUpdate, world)).runs).toBeGreaterThan(100);
   });
 
   it.each([

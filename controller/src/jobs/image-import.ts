@@ -84,10 +84,10 @@ async function madeDigest(c: Remote, out: ImageOutcome | undefined): Promise<str
 }
 
 function publish(c: LocalContext<ImportParams, Placed & { convert: ImageOutcome }, JobDeps>): { name: string } {
-  const { digest, sourceDigest, virtualSizeBytes, fileBytes } = c.outs.convert;
+  const { digest, sourceDigest, virtualSizeBytes, fileBytes, medium } = c.outs.convert;
   const image = getImage(c.tables, c.params.imageId);
   const known = copiesOfDigest(c.tables, digest);
-  c.tx.images.put({ ...image, state: 'available', digest, sourceDigest, virtualSizeBytes });
+  c.tx.images.put({ ...image, state: 'available', digest, sourceDigest, virtualSizeBytes, ...(medium && { medium }) });
   // the same content under another name: its copies serve this name too
   for (const copy of known) c.tx.imageCopies.put({ ...copy, imageId: image.id });
   c.tx.imageCopies.put({ imageId: image.id, hostId: c.outs.place.hostId, fileBytes });

@@ -5,16 +5,18 @@ import { imageDelete } from './image-delete.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport } from './image-import.ts';
 import { vmClone } from './vm-clone.ts';
-import { vmCreate } from './vm-create.ts';
+import { vmCreate, vmCreateV1 } from './vm-create.ts';
 import { vmDelete } from './vm-delete.ts';
 import { vmReset, vmResume, vmSuspend } from './vm-power.ts';
 import { vmReboot } from './vm-reboot.ts';
 import { vmSave } from './vm-save.ts';
 import { vmStart } from './vm-start.ts';
 import { vmStop } from './vm-stop.ts';
+import { vmUpdate } from './vm-update.ts';
 
 export const JOBS: readonly AnyJobDef[] = [
   vmCreate,
+  vmCreateV1,
   vmClone,
   vmStart,
   vmStop,
@@ -24,6 +26,7 @@ export const JOBS: readonly AnyJobDef[] = [
   vmResume,
   vmSave,
   vmDelete,
+  vmUpdate,
   imageImport,
   imageFetch,
   imageDelete,

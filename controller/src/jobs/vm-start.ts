@@ -1,4 +1,5 @@
 /** Job vm.start: room on its host, the domain as the spec wants it, power, and the guest seen running. */
+import type { Hardware } from '@berth/shared/hardware/schema.ts';
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
@@ -25,8 +26,25 @@ interface Claimed {
   readonly wasPowered: boolean;
 }
 
+export interface StartParams extends VmParams {
+  /** What it had in memory is given up first. */
+  readonly discardSaved?: boolean;
+  /** Boots from this, once. */
+  readonly bootOnce?: BootDevice;
+}
+
+type BootDevice = NonNullable<NonNullable<Hardware['boot']>['order']>[number];
+
+/** The same VM, for a start that boots from elsewhere: the next one finds it other than wanted, and defines it anew. */
+export function bootingFrom(vm: Vm, first: BootDevice | undefined): Vm {
+  if (first === undefined) return vm;
+  const { hardware } = vm.spec;
+  const order = [first, ...(hardware?.boot?.order ?? ['disk' as const]).filter((d) => d !== first)];
+  return { ...vm, spec: { ...vm.spec, hardware: { ...hardware, boot: { ...hardware?.boot, order } } } };
+}
+
 /** Room is checked again: a stopped VM keeps its disks, but not its memory and CPU. */
-function claim(c: LocalContext<VmParams, object, JobDeps>): Claimed {
+function claim(c: LocalContext<StartParams, object, JobDeps>): Claimed {
   const vm = getVm(c.tables, c.params.vmId);
   const hostId = hostOfVm(vm);
   const refused = c.deps.world.whyNotThere(vm, hostId);
@@ -34,14 +52,12 @@ function claim(c: LocalContext<VmParams, object, JobDeps>): Claimed {
   // room that was only kept for this very start is free again when it fails
   const wasPowered = vm.desiredPower === 'on' && (c.tables.claims.get(vm.id)?.powered ?? false);
   c.tx.claims.put(claimOf(vm, hostId, true));
-  c.tx.vms.put({ ...vm, desiredPower: 'on' });
+  // a saved one goes on with what it had; any other start takes what is wanted
+  const goesOn = c.deps.hosts.vm(vm.id)?.reason === 'saved' && c.params.discardSaved !== true;
+  const { live, ...rest } = vm;
+  c.tx.vms.put({ ...rest, ...(goesOn && live && { live }), desiredPower: 'on' });
   const host = c.tables.hosts.get(hostId)?.name ?? hostId;
   return { hostId, host, wasDesired: vm.desiredPower, wasPowered };
-}
-
-export interface StartParams extends VmParams {
-  /** What it had in memory is given up first. */
-  readonly discardSaved?: boolean;
 }
 
 export const vmStart = defineJob<StartParams, JobDeps>('vm.start', 1)
@@ -63,7 +79,10 @@ export const vmStart = defineJob<StartParams, JobDeps>('vm.start', 1)
       const agent = c.deps.hosts.agent(c.outs.claim.hostId);
       const op = await settle(
         c,
-        agent.ensureDomain(c.opId, domainWanted(c.tables, getVm(c.tables, c.params.vmId))),
+        agent.ensureDomain(
+          c.opId,
+          domainWanted(c.tables, bootingFrom(getVm(c.tables, c.params.vmId), c.params.bootOnce)),
+        ),
         'defining',
       );
       return Wait.is(op) ? op : null;

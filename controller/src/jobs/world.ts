@@ -1,4 +1,5 @@
 /** The scheduler's picture of the cluster, and a VM's request, from tables and reports. Decides nothing. */
+import { needsHardware } from '@berth/shared/hardware/domain.ts';
 import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
@@ -10,6 +11,8 @@ import { saltOf } from '../scheduler/score.ts';
 import type { PlacementRequest, Policy, Refusal, World, WorldHost } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
 import { copiesOfDigest } from './image-digests.ts';
+import { imagesOf } from './images-needed.ts';
+import { domainWanted } from './making.ts';
 
 /** A seed is an ISO of a few small files. */
 const SEED_BYTES = 1024 * 1024;
@@ -111,7 +114,6 @@ const diskBytes = (spec: VmSpec): number =>
 
 /** @param only the one host that will do, when there is just one. */
 export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): PlacementRequest {
-  const imageId = vm.spec.disks.find((d) => d.imageId !== undefined)?.imageId;
   return {
     vmId: vm.id,
     own: tables.claims.get(vm.id),
@@ -119,9 +121,9 @@ export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): Pla
     memoryBytes: vm.spec.memoryBytes,
     ...pagesOf(vm.spec),
     diskBytes: diskBytes(vm.spec),
-    image: imageId && imageWanted(tables, imageId),
+    image: imagesWanted(tables, imagesOf(vm.spec)),
     bridges: [...new Set(vm.spec.nics.map((n) => n.bridge))],
-    capabilities: [],
+    capabilities: needsHardware(domainWanted(tables, vm)) ? ['domain.hardware'] : [],
     hostLabels: Object.entries(vm.spec.labels)
       .filter(([k]) => k.startsWith(HOST_LABEL))
       .map(([k, v]) => [k.slice(HOST_LABEL.length), v]),
@@ -129,11 +131,17 @@ export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): Pla
   };
 }
 
-/** A host that has the same content under another name has it too. */
-function imageWanted(tables: Tables, imageId: ImageId): PlacementRequest['image'] {
-  const digest = tables.images.get(imageId)?.digest;
-  if (digest === undefined) return undefined;
-  const copies = copiesOfDigest(tables, digest);
-  const fileBytes = Math.max(0, ...copies.map((c) => c.fileBytes));
-  return { hosts: new Set(copies.map((c) => c.hostId)), fileBytes };
+/** A host that has the same content under another name has it too. Of several images, the hosts that have all of them. */
+function imagesWanted(tables: Tables, images: readonly ImageId[]): PlacementRequest['image'] {
+  const wanted = images.flatMap((id) => {
+    const digest = tables.images.get(id)?.digest;
+    return digest === undefined ? [] : [copiesOfDigest(tables, digest)];
+  });
+  const [first, ...more] = wanted.map((copies) => new Set(copies.map((c) => c.hostId)));
+  if (first === undefined) return undefined;
+  const fileBytes = wanted.reduce((sum, copies) => sum + Math.max(0, ...copies.map((c) => c.fileBytes)), 0);
+  return {
+    hosts: more.length === 0 ? first : new Set([...first].filter((h) => more.every((m) => m.has(h)))),
+    fileBytes,
+  };
 }

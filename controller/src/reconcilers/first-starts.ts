@@ -45,7 +45,7 @@ export class FirstStarts {
         const job = state.tables.jobs.get(id);
         if (job === undefined || !isEnded(job.state)) continue;
         const { vmId } = job.params as unknown as VmParams;
-        if (job.kind === 'vm.clone') this.look(vmId, job.user);
+        if (job.kind === 'vm.clone' || job.kind === 'vm.create') this.look(vmId, job.user);
         if (job.kind === 'vm.start' && job.state !== 'succeeded') this.release(vmId);
       }
     });

@@ -26,6 +26,20 @@ class HostsTable extends NamedMemTable<Host> {
   }
 }
 
+/** A card that it runs with keeps its address until it is gone. */
+const macsOf = ({ spec, live, before }: Vm): string[] => [
+  ...new Set([spec, live, before?.spec, before?.live].flatMap((s) => (s?.nics ?? []).map((n) => n.mac))),
+];
+
+/** Below its disks, and in its drives: of what it shall have, of what it runs with, and of what it may go back to. */
+const imagesOf = ({ spec, live, before }: Vm): (ImageId | undefined)[] => [
+  ...new Set(
+    [spec, live, before?.spec, before?.live].flatMap((s) =>
+      [...(s?.disks ?? []), ...(s?.cdroms ?? [])].map((d) => d.imageId),
+    ),
+  ),
+];
+
 class VmsTable extends NamedMemTable<Vm> {
   constructor(journal: J) {
     super(
@@ -34,9 +48,9 @@ class VmsTable extends NamedMemTable<Vm> {
       [
         { of: (v) => [v.name], taken: (n) => `vm ${n} already exists` },
         { of: (v) => [v.uuid], taken: (u, by) => `uuid ${u} is taken by vm ${by.name}` },
-        { of: (v) => v.spec.nics.map((n) => n.mac), taken: (m, by) => `mac address ${m} is taken by vm ${by.name}` },
+        { of: macsOf, taken: (m, by) => `mac address ${m} is taken by vm ${by.name}` },
         { of: (v) => [v.hostId] },
-        { of: (v) => v.spec.disks.map((d) => d.imageId) },
+        { of: imagesOf },
       ],
       journal,
     );

@@ -75,6 +75,8 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/users/{user}:setPassword', kind: 'json', rpc: '/berth.v1.UserService/SetPassword' },
   { verb: 'POST', path: '/v1/vms', kind: 'json', rpc: '/berth.v1.VmService/CreateVm' },
   { verb: 'POST', path: '/v1/vms:clone', kind: 'json', rpc: '/berth.v1.VmService/CloneVm' },
+  { verb: 'PATCH', path: '/v1/vms/{vm}', kind: 'json', rpc: '/berth.v1.VmService/UpdateVm' },
+  { verb: 'GET', path: '/v1/guestSystems', kind: 'json', rpc: '/berth.v1.VmService/ListGuestSystems' },
   { verb: 'GET', path: '/v1/vms/{vm}', kind: 'json', rpc: '/berth.v1.VmService/GetVm' },
   { verb: 'GET', path: '/v1/vms', kind: 'json', rpc: '/berth.v1.VmService/ListVms' },
   { verb: 'POST', path: '/v1/vms/{vm}:start', kind: 'json', rpc: '/berth.v1.VmService/StartVm' },

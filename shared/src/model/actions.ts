@@ -13,6 +13,7 @@ export type VmAction =
   | 'nmi'
   | 'sendKeys'
   | 'screenshot'
+  | 'update'
   | 'delete'
   | 'forceDelete'
   | 'console'
@@ -32,6 +33,7 @@ export const VM_ACTIONS = {
   sendKeys: ['running', 'stopping'],
   screenshot: ['running', 'paused', 'starting', 'stopping'],
   save: ['running', 'paused', 'saved'],
+  update: ['stopped', 'crashed', 'running', 'paused'],
   delete: ['stopped', 'saved', 'crashed', 'missing'],
   forceDelete: ['stopped', 'saved', 'crashed', 'missing', 'running', 'paused', 'starting', 'stopping', 'unknown'],
   guest: ['running'],
@@ -76,6 +78,13 @@ const ADVICE: Readonly<Record<VmAction, Partial<Record<VmState, string>>>> = {
     starting: 'Shut it down first (berth vm stop {name}), or delete it with --force.',
     stopping: 'Wait until it has stopped, or delete it with --force.',
     unknown: 'Its host does not answer; with --force it is forgotten now and removed from the host when it comes back.',
+  },
+  update: {
+    saved: `What is in its memory fits what it is now. Let it go on (berth vm start {name}), or boot it afresh with --discard-saved, first.`,
+    starting: UP_FIRST,
+    stopping: 'Wait until it has stopped.',
+    missing: 'Its domain is gone from its host: a start makes it anew (berth vm start {name}).',
+    unknown: AWAY,
   },
   forceDelete: {},
   save: { ...OFF, starting: UP_FIRST, stopping: 'Its guest shuts down.' },

@@ -11,6 +11,8 @@ export interface Image {
   readonly sourceDigest: string | undefined;
   readonly virtualSizeBytes: number;
   readonly createdAtMs: number;
+  /** A CD-ROM's: for drives, not to make disks of. */
+  readonly medium?: boolean | undefined;
 }
 
 /** That a host has a whole, verified copy. Key: `<image id>/<host id>`. */

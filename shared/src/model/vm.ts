@@ -43,6 +43,8 @@ export interface VmSpec {
   /** Absent: as of a VM of which nothing more was said. */
   readonly hardware?: Hardware | undefined;
   readonly cdroms?: readonly VmCdrom[] | undefined;
+  /** Of which guest the devices are that nothing else was said of. */
+  readonly osVariant?: string | undefined;
 }
 
 export const RUN_POLICIES = ['manual', 'restartOnFailure', 'always'] as const;
@@ -57,6 +59,10 @@ export interface Vm {
   readonly hostId: HostId | undefined;
   readonly desiredPower: 'on' | 'off';
   readonly spec: VmSpec;
+  /** What it runs with until its next start, where that is other than its spec. */
+  readonly live?: VmSpec | undefined;
+  /** While a job changes its spec: what to go back to. */
+  readonly before?: Pick<Vm, 'spec' | 'live'> | undefined;
   readonly generation: number;
   readonly createdAtMs: number;
 }

@@ -49,6 +49,8 @@ export interface Image {
   createdAtMs: bigint;
   vmCount: number;
   jobId: string;
+  /** A CD-ROM's (ISO 9660 or UDF): for drives, not to make disks of. */
+  medium?: boolean | undefined;
 }
 
 export interface ImageCopy {
@@ -130,6 +132,7 @@ function createBaseImage(): Image {
     createdAtMs: 0n,
     vmCount: 0,
     jobId: "",
+    medium: undefined,
   };
 }
 
@@ -170,6 +173,9 @@ export const Image: MessageFns<Image> = {
     }
     if (message.jobId !== "") {
       writer.uint32(82).string(message.jobId);
+    }
+    if (message.medium !== undefined) {
+      writer.uint32(88).bool(message.medium);
     }
     return writer;
   },
@@ -267,6 +273,14 @@ export const Image: MessageFns<Image> = {
             message.jobId = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.medium = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -298,6 +312,7 @@ export const Image: MessageFns<Image> = {
       : 0n;
     message.vmCount = object.vmCount ?? 0;
     message.jobId = object.jobId ?? "";
+    message.medium = object.medium ?? undefined;
     return message;
   },
 };

@@ -71,7 +71,22 @@ export interface Vm {
   /** What to do about `state`, e.g. "host h1 unreachable for 12 s". */
   lastSeenAtMs: bigint;
   /** What it says of itself through its guest agent; absent when it is off, or its host says nothing of it. */
-  guest: Guest | undefined;
+  guest:
+    | Guest
+    | undefined;
+  /** What it runs without until its next start. */
+  pending: VmChange[];
+}
+
+/** What is other than before. */
+export interface VmChange {
+  /** As people write it: memory, disks.0.cache. */
+  field: string;
+  /** As people write it; empty: nothing is said. */
+  before: string;
+  after: string;
+  /** Else at once. */
+  atNextStart: boolean;
 }
 
 export interface VmSpec {
@@ -84,6 +99,8 @@ export interface VmSpec {
   runPolicy: string;
   hardware?: VmHardware | undefined;
   cdroms: VmCdrom[];
+  /** Of which guest the devices are that nothing else was said of: rhel7, win10, debian12. See ListGuestSystems. */
+  osVariant?: string | undefined;
 }
 
 export interface VmSpec_LabelsEntry {
@@ -118,7 +135,11 @@ export interface VmNic {
   /** Static address in CIDR form that is given to the guest, or empty. */
   address: string;
   gateway: string;
-  options?: VmNicOptions | undefined;
+  options?:
+    | VmNicOptions
+    | undefined;
+  /** Name servers that are given to the guest. */
+  dns: string[];
 }
 
 export interface CreateVmRequest {
@@ -135,12 +156,69 @@ export interface CreateVmRequest {
    * manual (or absent), restartOnFailure, always: whether a VM that crashed, or shut itself down, is started again on its
    * own host.
    */
-  runPolicy?: string | undefined;
+  runPolicy?:
+    | string
+    | undefined;
+  /**
+   * Its whole definition; the fields above, where they say something, go before it. No disk: one blank disk of
+   * `disk_size_bytes`, unless `no_disks`. No network card: one on br0, unless `no_nics`. Without volume ids; labels stand above.
+   */
+  spec?: VmSpec | undefined;
+  noDisks?: boolean | undefined;
+  noNics?:
+    | boolean
+    | undefined;
+  /** As of CloneVmRequest; only where a disk has an image. */
+  sshKeys: string[];
+  userData?:
+    | string
+    | undefined;
+  /** As of CloneVmRequest. */
+  start?: boolean | undefined;
 }
 
 export interface CreateVmRequest_LabelsEntry {
   key: string;
   value: string;
+}
+
+export interface UpdateVmRequest {
+  vm: string;
+  /**
+   * Disks are told apart by their targets, network cards by their MAC addresses; without these, by their places in the list.
+   * Volume ids are ignored. A password that is not said stays, unless `password_set` is false.
+   */
+  spec:
+    | VmSpec
+    | undefined;
+  /** Of what `spec` was made from; 0: whatever it is now. */
+  generation: bigint;
+  /** Only says what would change. */
+  dryRun: boolean;
+  /** Also takes a medium out of a drive that the guest has locked. */
+  forceEject?: boolean | undefined;
+}
+
+export interface UpdateVmResponse {
+  vm: Vm | undefined;
+  jobId: string;
+  changes: VmChange[];
+}
+
+export interface ListGuestSystemsRequest {
+}
+
+export interface ListGuestSystemsResponse {
+  guests: GuestSystem[];
+}
+
+export interface GuestSystem {
+  /** rhel7 */
+  name: string;
+  /** Red Hat Enterprise Linux 7 */
+  title: string;
+  /** The family whose devices it gets: linux, windows, … */
+  family: string;
 }
 
 export interface CloneVmRequest {
@@ -172,7 +250,12 @@ export interface CloneVmRequest {
     | string
     | undefined;
   /** Starts it when it is made, by a job vm.start of its own. Room to run is kept for it from the moment of placement. */
-  start?: boolean | undefined;
+  start?:
+    | boolean
+    | undefined;
+  /** As of CreateVmRequest; the image is below its first disk. */
+  spec?: VmSpec | undefined;
+  noNics?: boolean | undefined;
 }
 
 export interface CloneVmRequest_LabelsEntry {
@@ -239,7 +322,11 @@ export interface AdoptVmRequest {
 export interface StartVmRequest {
   vm: string;
   /** Of a saved VM: gives up what it had in memory, and boots it afresh. */
-  discardSaved?: boolean | undefined;
+  discardSaved?:
+    | boolean
+    | undefined;
+  /** Boots from this once, and as its definition says afterwards: disk, cdrom, network. Only of a VM that is off. */
+  bootOnce?: string | undefined;
 }
 
 export interface StopVmRequest {
@@ -380,6 +467,7 @@ function createBaseVm(): Vm {
     memoryUsedBytes: 0n,
     lastSeenAtMs: 0n,
     guest: undefined,
+    pending: [],
   };
 }
 
@@ -438,6 +526,9 @@ export const Vm: MessageFns<Vm> = {
     }
     if (message.guest !== undefined) {
       Guest.encode(message.guest, writer.uint32(162).fork()).join();
+    }
+    for (const v of message.pending) {
+      VmChange.encode(v!, writer.uint32(114).fork()).join();
     }
     return writer;
   },
@@ -567,6 +658,14 @@ export const Vm: MessageFns<Vm> = {
             message.guest = Guest.decode(reader, reader.uint32());
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.pending.push(VmChange.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -606,12 +705,114 @@ export const Vm: MessageFns<Vm> = {
       ? BigInt(object.lastSeenAtMs)
       : 0n;
     message.guest = (object.guest !== undefined && object.guest !== null) ? Guest.fromPartial(object.guest) : undefined;
+    message.pending = object.pending?.map((e) => VmChange.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseVmChange(): VmChange {
+  return { field: "", before: "", after: "", atNextStart: false };
+}
+
+export const VmChange: MessageFns<VmChange> = {
+  encode(message: VmChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.field !== "") {
+      writer.uint32(10).string(message.field);
+    }
+    if (message.before !== "") {
+      writer.uint32(18).string(message.before);
+    }
+    if (message.after !== "") {
+      writer.uint32(26).string(message.after);
+    }
+    if (message.atNextStart !== false) {
+      writer.uint32(32).bool(message.atNextStart);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VmChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVmChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.field = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.before = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.atNextStart = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<VmChange>): VmChange {
+    return VmChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<VmChange>): VmChange {
+    const message = createBaseVmChange();
+    message.field = object.field ?? "";
+    message.before = object.before ?? "";
+    message.after = object.after ?? "";
+    message.atNextStart = object.atNextStart ?? false;
     return message;
   },
 };
 
 function createBaseVmSpec(): VmSpec {
-  return { vcpus: 0, memoryBytes: 0n, disks: [], nics: [], labels: {}, runPolicy: "", hardware: undefined, cdroms: [] };
+  return {
+    vcpus: 0,
+    memoryBytes: 0n,
+    disks: [],
+    nics: [],
+    labels: {},
+    runPolicy: "",
+    hardware: undefined,
+    cdroms: [],
+    osVariant: undefined,
+  };
 }
 
 export const VmSpec: MessageFns<VmSpec> = {
@@ -642,6 +843,9 @@ export const VmSpec: MessageFns<VmSpec> = {
     }
     for (const v of message.cdroms) {
       VmCdrom.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.osVariant !== undefined) {
+      writer.uint32(74).string(message.osVariant);
     }
     return writer;
   },
@@ -726,6 +930,14 @@ export const VmSpec: MessageFns<VmSpec> = {
             message.cdroms.push(VmCdrom.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.osVariant = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -763,6 +975,7 @@ export const VmSpec: MessageFns<VmSpec> = {
       ? VmHardware.fromPartial(object.hardware)
       : undefined;
     message.cdroms = object.cdroms?.map((e) => VmCdrom.fromPartial(e)) || [];
+    message.osVariant = object.osVariant ?? undefined;
     return message;
   },
 };
@@ -1022,7 +1235,7 @@ export const VmCdrom: MessageFns<VmCdrom> = {
 };
 
 function createBaseVmNic(): VmNic {
-  return { mac: "", bridge: "", model: "", address: "", gateway: "", options: undefined };
+  return { mac: "", bridge: "", model: "", address: "", gateway: "", options: undefined, dns: [] };
 }
 
 export const VmNic: MessageFns<VmNic> = {
@@ -1044,6 +1257,9 @@ export const VmNic: MessageFns<VmNic> = {
     }
     if (message.options !== undefined) {
       VmNicOptions.encode(message.options, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.dns) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -1109,6 +1325,14 @@ export const VmNic: MessageFns<VmNic> = {
             message.options = VmNicOptions.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.dns.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1134,6 +1358,7 @@ export const VmNic: MessageFns<VmNic> = {
     message.options = (object.options !== undefined && object.options !== null)
       ? VmNicOptions.fromPartial(object.options)
       : undefined;
+    message.dns = object.dns?.map((e) => e) || [];
     return message;
   },
 };
@@ -1150,6 +1375,12 @@ function createBaseCreateVmRequest(): CreateVmRequest {
     labels: {},
     dryRun: false,
     runPolicy: undefined,
+    spec: undefined,
+    noDisks: undefined,
+    noNics: undefined,
+    sshKeys: [],
+    userData: undefined,
+    start: undefined,
   };
 }
 
@@ -1190,6 +1421,24 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
     }
     if (message.runPolicy !== undefined) {
       writer.uint32(82).string(message.runPolicy);
+    }
+    if (message.spec !== undefined) {
+      VmSpec.encode(message.spec, writer.uint32(90).fork()).join();
+    }
+    if (message.noDisks !== undefined) {
+      writer.uint32(96).bool(message.noDisks);
+    }
+    if (message.noNics !== undefined) {
+      writer.uint32(104).bool(message.noNics);
+    }
+    for (const v of message.sshKeys) {
+      writer.uint32(114).string(v!);
+    }
+    if (message.userData !== undefined) {
+      writer.uint32(122).string(message.userData);
+    }
+    if (message.start !== undefined) {
+      writer.uint32(128).bool(message.start);
     }
     return writer;
   },
@@ -1290,6 +1539,54 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
             message.runPolicy = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.spec = VmSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.noDisks = reader.bool();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.noNics = reader.bool();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.sshKeys.push(reader.string());
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.userData = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.start = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1329,6 +1626,12 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
     );
     message.dryRun = object.dryRun ?? false;
     message.runPolicy = object.runPolicy ?? undefined;
+    message.spec = (object.spec !== undefined && object.spec !== null) ? VmSpec.fromPartial(object.spec) : undefined;
+    message.noDisks = object.noDisks ?? undefined;
+    message.noNics = object.noNics ?? undefined;
+    message.sshKeys = object.sshKeys?.map((e) => e) || [];
+    message.userData = object.userData ?? undefined;
+    message.start = object.start ?? undefined;
     return message;
   },
 };
@@ -1400,6 +1703,370 @@ export const CreateVmRequest_LabelsEntry: MessageFns<CreateVmRequest_LabelsEntry
   },
 };
 
+function createBaseUpdateVmRequest(): UpdateVmRequest {
+  return { vm: "", spec: undefined, generation: 0n, dryRun: false, forceEject: undefined };
+}
+
+export const UpdateVmRequest: MessageFns<UpdateVmRequest> = {
+  encode(message: UpdateVmRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vm !== "") {
+      writer.uint32(10).string(message.vm);
+    }
+    if (message.spec !== undefined) {
+      VmSpec.encode(message.spec, writer.uint32(18).fork()).join();
+    }
+    if (message.generation !== 0n) {
+      if (BigInt.asUintN(64, message.generation) !== message.generation) {
+        throw new globalThis.Error("value provided for field message.generation of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.generation);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(32).bool(message.dryRun);
+    }
+    if (message.forceEject !== undefined) {
+      writer.uint32(40).bool(message.forceEject);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateVmRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateVmRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vm = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.spec = VmSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.generation = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.forceEject = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UpdateVmRequest>): UpdateVmRequest {
+    return UpdateVmRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateVmRequest>): UpdateVmRequest {
+    const message = createBaseUpdateVmRequest();
+    message.vm = object.vm ?? "";
+    message.spec = (object.spec !== undefined && object.spec !== null) ? VmSpec.fromPartial(object.spec) : undefined;
+    message.generation = (object.generation !== undefined && object.generation !== null)
+      ? BigInt(object.generation)
+      : 0n;
+    message.dryRun = object.dryRun ?? false;
+    message.forceEject = object.forceEject ?? undefined;
+    return message;
+  },
+};
+
+function createBaseUpdateVmResponse(): UpdateVmResponse {
+  return { vm: undefined, jobId: "", changes: [] };
+}
+
+export const UpdateVmResponse: MessageFns<UpdateVmResponse> = {
+  encode(message: UpdateVmResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vm !== undefined) {
+      Vm.encode(message.vm, writer.uint32(10).fork()).join();
+    }
+    if (message.jobId !== "") {
+      writer.uint32(18).string(message.jobId);
+    }
+    for (const v of message.changes) {
+      VmChange.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateVmResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateVmResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vm = Vm.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.jobId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.changes.push(VmChange.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UpdateVmResponse>): UpdateVmResponse {
+    return UpdateVmResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateVmResponse>): UpdateVmResponse {
+    const message = createBaseUpdateVmResponse();
+    message.vm = (object.vm !== undefined && object.vm !== null) ? Vm.fromPartial(object.vm) : undefined;
+    message.jobId = object.jobId ?? "";
+    message.changes = object.changes?.map((e) => VmChange.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseListGuestSystemsRequest(): ListGuestSystemsRequest {
+  return {};
+}
+
+export const ListGuestSystemsRequest: MessageFns<ListGuestSystemsRequest> = {
+  encode(_: ListGuestSystemsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListGuestSystemsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListGuestSystemsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListGuestSystemsRequest>): ListGuestSystemsRequest {
+    return ListGuestSystemsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListGuestSystemsRequest>): ListGuestSystemsRequest {
+    const message = createBaseListGuestSystemsRequest();
+    return message;
+  },
+};
+
+function createBaseListGuestSystemsResponse(): ListGuestSystemsResponse {
+  return { guests: [] };
+}
+
+export const ListGuestSystemsResponse: MessageFns<ListGuestSystemsResponse> = {
+  encode(message: ListGuestSystemsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.guests) {
+      GuestSystem.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListGuestSystemsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListGuestSystemsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.guests.push(GuestSystem.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListGuestSystemsResponse>): ListGuestSystemsResponse {
+    return ListGuestSystemsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListGuestSystemsResponse>): ListGuestSystemsResponse {
+    const message = createBaseListGuestSystemsResponse();
+    message.guests = object.guests?.map((e) => GuestSystem.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseGuestSystem(): GuestSystem {
+  return { name: "", title: "", family: "" };
+}
+
+export const GuestSystem: MessageFns<GuestSystem> = {
+  encode(message: GuestSystem, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.title !== "") {
+      writer.uint32(18).string(message.title);
+    }
+    if (message.family !== "") {
+      writer.uint32(26).string(message.family);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GuestSystem {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGuestSystem();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.title = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.family = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GuestSystem>): GuestSystem {
+    return GuestSystem.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GuestSystem>): GuestSystem {
+    const message = createBaseGuestSystem();
+    message.name = object.name ?? "";
+    message.title = object.title ?? "";
+    message.family = object.family ?? "";
+    return message;
+  },
+};
+
 function createBaseCloneVmRequest(): CloneVmRequest {
   return {
     image: "",
@@ -1419,6 +2086,8 @@ function createBaseCloneVmRequest(): CloneVmRequest {
     dryRun: false,
     runPolicy: undefined,
     start: undefined,
+    spec: undefined,
+    noNics: undefined,
   };
 }
 
@@ -1480,6 +2149,12 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
     }
     if (message.start !== undefined) {
       writer.uint32(136).bool(message.start);
+    }
+    if (message.spec !== undefined) {
+      VmSpec.encode(message.spec, writer.uint32(146).fork()).join();
+    }
+    if (message.noNics !== undefined) {
+      writer.uint32(152).bool(message.noNics);
     }
     return writer;
   },
@@ -1636,6 +2311,22 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
             message.start = reader.bool();
             continue;
           }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.spec = VmSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.noNics = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1682,6 +2373,8 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
     message.dryRun = object.dryRun ?? false;
     message.runPolicy = object.runPolicy ?? undefined;
     message.start = object.start ?? undefined;
+    message.spec = (object.spec !== undefined && object.spec !== null) ? VmSpec.fromPartial(object.spec) : undefined;
+    message.noNics = object.noNics ?? undefined;
     return message;
   },
 };
@@ -2404,7 +3097,7 @@ export const AdoptVmRequest: MessageFns<AdoptVmRequest> = {
 };
 
 function createBaseStartVmRequest(): StartVmRequest {
-  return { vm: "", discardSaved: undefined };
+  return { vm: "", discardSaved: undefined, bootOnce: undefined };
 }
 
 export const StartVmRequest: MessageFns<StartVmRequest> = {
@@ -2414,6 +3107,9 @@ export const StartVmRequest: MessageFns<StartVmRequest> = {
     }
     if (message.discardSaved !== undefined) {
       writer.uint32(16).bool(message.discardSaved);
+    }
+    if (message.bootOnce !== undefined) {
+      writer.uint32(26).string(message.bootOnce);
     }
     return writer;
   },
@@ -2447,6 +3143,14 @@ export const StartVmRequest: MessageFns<StartVmRequest> = {
             message.discardSaved = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.bootOnce = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2466,6 +3170,7 @@ export const StartVmRequest: MessageFns<StartVmRequest> = {
     const message = createBaseStartVmRequest();
     message.vm = object.vm ?? "";
     message.discardSaved = object.discardSaved ?? undefined;
+    message.bootOnce = object.bootOnce ?? undefined;
     return message;
   },
 };
@@ -3671,6 +4376,33 @@ export const VmServiceService = {
     responseSerialize: (value: VmJobResponse): Buffer => Buffer.from(VmJobResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): VmJobResponse => VmJobResponse.decode(value),
   },
+  /**
+   * Makes its definition what the request says: all of it, what is left out is the default. What a VM that runs cannot take on
+   * at once waits for its next start, and the answer says which that is. Disks are added and never removed or resized; name,
+   * uuid and MAC addresses stay. Starts job vm.update; nothing to do: then `job_id` is empty. STALE_GENERATION when somebody
+   * else has changed it since.
+   */
+  updateVm: {
+    path: "/berth.v1.VmService/UpdateVm" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UpdateVmRequest): Buffer => Buffer.from(UpdateVmRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UpdateVmRequest => UpdateVmRequest.decode(value),
+    responseSerialize: (value: UpdateVmResponse): Buffer => Buffer.from(UpdateVmResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): UpdateVmResponse => UpdateVmResponse.decode(value),
+  },
+  /** The guests that Berth knows sane devices for: what `os_variant` can be. */
+  listGuestSystems: {
+    path: "/berth.v1.VmService/ListGuestSystems" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListGuestSystemsRequest): Buffer =>
+      Buffer.from(ListGuestSystemsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListGuestSystemsRequest => ListGuestSystemsRequest.decode(value),
+    responseSerialize: (value: ListGuestSystemsResponse): Buffer =>
+      Buffer.from(ListGuestSystemsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListGuestSystemsResponse => ListGuestSystemsResponse.decode(value),
+  },
   getVm: {
     path: "/berth.v1.VmService/GetVm" as const,
     requestStream: false as const,
@@ -3857,6 +4589,15 @@ export interface VmServiceServer extends UntypedServiceImplementation {
   createVm: handleUnaryCall<CreateVmRequest, VmJobResponse>;
   /** A VM whose disk is an overlay on an image. Starts job vm.clone. */
   cloneVm: handleUnaryCall<CloneVmRequest, VmJobResponse>;
+  /**
+   * Makes its definition what the request says: all of it, what is left out is the default. What a VM that runs cannot take on
+   * at once waits for its next start, and the answer says which that is. Disks are added and never removed or resized; name,
+   * uuid and MAC addresses stay. Starts job vm.update; nothing to do: then `job_id` is empty. STALE_GENERATION when somebody
+   * else has changed it since.
+   */
+  updateVm: handleUnaryCall<UpdateVmRequest, UpdateVmResponse>;
+  /** The guests that Berth knows sane devices for: what `os_variant` can be. */
+  listGuestSystems: handleUnaryCall<ListGuestSystemsRequest, ListGuestSystemsResponse>;
   getVm: handleUnaryCall<GetVmRequest, Vm>;
   listVms: handleUnaryCall<ListVmsRequest, ListVmsResponse>;
   /** Running already is fine: then no job is started and `job_id` is empty. */
@@ -3932,6 +4673,43 @@ export interface VmServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Makes its definition what the request says: all of it, what is left out is the default. What a VM that runs cannot take on
+   * at once waits for its next start, and the answer says which that is. Disks are added and never removed or resized; name,
+   * uuid and MAC addresses stay. Starts job vm.update; nothing to do: then `job_id` is empty. STALE_GENERATION when somebody
+   * else has changed it since.
+   */
+  updateVm(
+    request: UpdateVmRequest,
+    callback: (error: ServiceError | null, response: UpdateVmResponse) => void,
+  ): ClientUnaryCall;
+  updateVm(
+    request: UpdateVmRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: UpdateVmResponse) => void,
+  ): ClientUnaryCall;
+  updateVm(
+    request: UpdateVmRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: UpdateVmResponse) => void,
+  ): ClientUnaryCall;
+  /** The guests that Berth knows sane devices for: what `os_variant` can be. */
+  listGuestSystems(
+    request: ListGuestSystemsRequest,
+    callback: (error: ServiceError | null, response: ListGuestSystemsResponse) => void,
+  ): ClientUnaryCall;
+  listGuestSystems(
+    request: ListGuestSystemsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListGuestSystemsResponse) => void,
+  ): ClientUnaryCall;
+  listGuestSystems(
+    request: ListGuestSystemsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListGuestSystemsResponse) => void,
   ): ClientUnaryCall;
   getVm(request: GetVmRequest, callback: (error: ServiceError | null, response: Vm) => void): ClientUnaryCall;
   getVm(

@@ -1,0 +1,93 @@
+/** Network cards of a VM's definition: which is which, what each gets that was not said. Reads tables; writes nothing. */
+import { isIP } from 'node:net';
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { nicOptionsOf } from '@berth/shared/hardware/definition-wire.ts';
+import type { NicDefinition } from '@berth/shared/hardware/definition.ts';
+import type { VmId } from '@berth/shared/model/ids.ts';
+import type { VmNic } from '@berth/shared/model/vm.ts';
+import type { Random } from '@berth/shared/runtime/random.ts';
+import type { Tables } from '../state/state.ts';
+import type { Faults } from './faults.ts';
+import { freeMac, givenMac, normaliseMac } from './macs.ts';
+import { paired } from './paired.ts';
+
+export const DEFAULT_BRIDGE = 'br0';
+
+export interface NicMaker {
+  readonly tables: Tables;
+  readonly random: Random;
+  readonly faults: Faults;
+  readonly model: string;
+  /** The VM that they are for, when it is there already. */
+  readonly own?: VmId;
+}
+
+/** @param before undefined: the VM is made. */
+export function nicsOf(
+  from: NicMaker,
+  wanted: readonly NicDefinition[],
+  before: readonly VmNic[] | undefined,
+): readonly VmNic[] {
+  const macs = wanted.map((n) => (n.mac === undefined ? undefined : from.faults.of(n.mac, () => normaliseMac(n.mac!))));
+  const was = paired(
+    wanted,
+    before ?? [],
+    (_, b, i) => macs[i] === b.mac,
+    (n) => n.mac === undefined,
+  );
+  const twice = macs.find((m, i) => m !== undefined && macs.indexOf(m) !== i);
+  if (twice !== undefined) from.faults.add(`MAC address ${twice} is given to two network cards`);
+  return wanted.map((n, i) => from.faults.of(EMPTY, () => nic(from, n, was[i], before !== undefined)));
+}
+
+const EMPTY: VmNic = { mac: '', bridge: '', model: 'virtio', address: undefined, gateway: undefined, dns: [] };
+
+function nic(from: NicMaker, n: NicDefinition, was: VmNic | undefined, late: boolean): VmNic {
+  const bridge = n.bridge ?? DEFAULT_BRIDGE;
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/.test(bridge))
+    throw invalidArgument(`${JSON.stringify(bridge.slice(0, 40))} is not the name of a bridge`);
+  const options = nicOptionsOf(n);
+  return {
+    mac: was?.mac ?? (n.mac ? givenMac(from.tables, n.mac, from.own) : freeMac(from.tables, from.random)),
+    bridge,
+    model: n.model ?? from.model,
+    ...(late ? kept(n, was) : addresses(n)),
+    ...(options && { options }),
+  };
+}
+
+type Addresses = Pick<VmNic, 'address' | 'gateway' | 'dns'>;
+
+const addresses = (n: NicDefinition): Addresses => ({
+  address: checkAddress(n.address ?? ''),
+  gateway: n.gateway ? checkIp('the gateway', n.gateway) : undefined,
+  dns: (n.dns ?? []).map((d) => checkIp('a DNS server', d)),
+});
+
+/** The guest got its addresses when it was made; nothing tells it of others. */
+function kept(n: NicDefinition, was: VmNic | undefined): Addresses {
+  const { address, gateway, dns } = was ?? EMPTY;
+  const same =
+    (n.address ?? address) === address && (n.gateway ?? gateway) === gateway && (n.dns ?? dns).join() === dns.join();
+  if (same) return { address, gateway, dns };
+  const card = was ? `the card ${was.mac}` : 'a new card';
+  throw invalidArgument(
+    `${card} cannot be given an address: guests are told theirs once, when they are made. Set it inside the guest`,
+  );
+}
+
+function checkAddress(address: string): string | undefined {
+  if (address === '') return undefined;
+  const [ip = '', prefix = '', more] = address.split('/');
+  const bits = isIP(ip) === 6 ? 128 : 32;
+  if (isIP(ip) === 0 || more !== undefined || !/^\d{1,3}$/.test(prefix) || Number(prefix) > bits)
+    throw invalidArgument(
+      `${JSON.stringify(address.slice(0, 60))} is not an address with a prefix: write it like 10.0.0.11/24`,
+    );
+  return address;
+}
+
+function checkIp(what: string, ip: string): string {
+  if (isIP(ip) === 0) throw invalidArgument(`${what} must be an IP address, not ${JSON.stringify(ip.slice(0, 60))}`);
+  return ip;
+}

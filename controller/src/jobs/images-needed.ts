@@ -1,0 +1,84 @@
+/**
+ * The step that has a VM's images on its host before anything there needs them: those below its disks, and the media of its
+ * CD-ROM drives. Each is copied by a keyed job that all who need it there share; one after the other.
+ */
+import type { HostId, ImageId, VmId } from '@berth/shared/model/ids.ts';
+import { imageCopyKey } from '@berth/shared/model/image.ts';
+import type { VmSpec } from '@berth/shared/model/vm.ts';
+import type { Tables } from '../state/state.ts';
+import type { JobDeps } from './deps.ts';
+import { wait, Wait, type LocalContext, type LocalStep } from './engine/define.ts';
+import type { LockName } from './engine/jobs.ts';
+import { joinJob, leaveJoined } from './engine/start.ts';
+import { getImage } from './image-digests.ts';
+import { describeFetch, fetchKey, imageFetch, type FetchParams } from './image-fetch.ts';
+
+interface Placed {
+  readonly place: { readonly hostId: HostId; readonly host: string };
+}
+interface Params {
+  readonly vmId: VmId;
+}
+type Context = LocalContext<Params, Placed, JobDeps>;
+
+export interface ImagesHad {
+  readonly fetched: boolean;
+  /** Of the last one that was copied. */
+  readonly how?: string;
+  readonly needed?: number;
+}
+
+/** Each once. */
+export function imagesOf(spec: Pick<VmSpec, 'disks' | 'cdroms'>): readonly ImageId[] {
+  return [...new Set([...spec.disks, ...(spec.cdroms ?? [])].flatMap((d) => d.imageId ?? []))];
+}
+
+/** So that none of them is deleted meanwhile. */
+export const imageLocks = (spec: Pick<VmSpec, 'disks' | 'cdroms'>): LockName[] =>
+  imagesOf(spec).map((id) => `image/${id}:shared` as const);
+
+/** What a job waited for last, if it is a copy of this image. */
+function joinedFor(c: Context, imageId: ImageId): Context['memo'] {
+  const jobId = (c.memo as { joined?: string } | undefined)?.joined;
+  const job = jobId === undefined ? undefined : c.tables.jobs.get(jobId);
+  return (job?.params as Partial<FetchParams> | undefined)?.imageId === imageId ? c.memo : undefined;
+}
+
+function had(c: Context, imageId: ImageId, tables: Tables): ImagesHad | Wait {
+  const copy = { imageId, hostId: c.outs.place.hostId };
+  const memo = joinedFor(c, imageId);
+  if (memo === undefined && tables.imageCopies.get(imageCopyKey(copy))) return { fetched: false };
+  const { name } = getImage(tables, imageId);
+  const joined = joinJob({ tx: c.tx, jobId: c.jobId, memo }, imageFetch, copy, {
+    subject: name,
+    locks: [`image/${imageId}:shared`],
+    key: fetchKey(copy),
+    user: tables.jobs.get(c.jobId)?.user ?? '',
+  });
+  if (Wait.is(joined)) return wait(joined.ms, `image ${name} is copied to ${c.outs.place.host}`, joined.memo);
+  const fetched = c.outsOf(joined.jobId)['fetch'] as Parameters<typeof describeFetch>[0] | undefined;
+  return { fetched: true, ...(fetched && { how: describeFetch(fetched) }) };
+}
+
+/** @param needed of the VM; those that are there already cost nothing. */
+export const imagesStep = (
+  needed: (c: Context) => readonly ImageId[],
+): LocalStep<Params, Placed, JobDeps, ImagesHad> => ({
+  run(c) {
+    const images = needed(c);
+    let all: ImagesHad = { fetched: false, needed: images.length };
+    for (const id of images) {
+      const one = had(c, id, c.tables);
+      if (Wait.is(one)) return one;
+      if (one.fetched) all = { ...one, needed: images.length };
+    }
+    return all;
+  },
+  undo: (c) => leaveJoined(c),
+  describe: (out, { outs }) =>
+    out.needed === 0
+      ? 'not needed'
+      : out.fetched
+        ? (out.how ?? `copied to ${outs.place.host}`)
+        : `on ${outs.place.host} already`,
+});

@@ -1,0 +1,79 @@
+/** Of a change to a VM that runs: what its guest can take on at once, and what waits for its next start. Pure. */
+import type { ImageId } from '@berth/shared/model/ids.ts';
+import type { VmSpec } from '@berth/shared/model/vm.ts';
+
+export interface LivePlan {
+  readonly vcpus?: number;
+  readonly memoryBytes?: number;
+  readonly media: readonly { readonly target: string; readonly imageId: ImageId | undefined }[];
+  readonly links: readonly { readonly mac: string; readonly linkDown: boolean }[];
+}
+
+/** The machine, without what only Berth looks at. */
+export type MachineSpec = Pick<VmSpec, 'vcpus' | 'memoryBytes' | 'disks' | 'nics' | 'cdroms' | 'hardware'>;
+
+export const sameMachine = (a: VmSpec, b: VmSpec): boolean => text(machineOf(a)) === text(machineOf(b));
+
+const machineOf = ({ vcpus, memoryBytes, disks, nics, cdroms = [], hardware = {} }: VmSpec): MachineSpec => ({
+  ...{ vcpus, memoryBytes, disks, nics, cdroms, hardware },
+});
+
+/** The same for the same, in whatever order its fields were written. */
+export const text = (value: unknown): string =>
+  JSON.stringify(value, (_, v: unknown) =>
+    typeof v === 'object' && v !== null && !Array.isArray(v)
+      ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : v,
+  );
+
+/** @param runs what the guest runs with. @param spec what it shall have. */
+export function livePlan(runs: VmSpec, spec: VmSpec): LivePlan {
+  const h = runs.hardware ?? {};
+  const moreVcpus = spec.vcpus > runs.vcpus && spec.vcpus <= (h.maxVcpus ?? runs.vcpus);
+  const otherMemory =
+    spec.memoryBytes !== runs.memoryBytes && spec.memoryBytes <= (h.maxMemoryBytes ?? runs.memoryBytes);
+  const media = (spec.cdroms ?? []).flatMap(({ target, bus, imageId }) => {
+    const there = runs.cdroms?.find((c) => c.target === target && c.bus === bus);
+    return there && there.imageId !== imageId ? [{ target, imageId }] : [];
+  });
+  return {
+    ...(moreVcpus && { vcpus: spec.vcpus }),
+    ...(otherMemory && h.balloon?.model !== 'none' && { memoryBytes: spec.memoryBytes }),
+    media,
+    links: linksOf(runs, spec),
+  };
+}
+
+const linksOf = (runs: VmSpec, spec: VmSpec): LivePlan['links'] =>
+  spec.nics.flatMap(({ mac, options }) => {
+    const there = runs.nics.find((n) => n.mac === mac);
+    const linkDown = options?.linkDown ?? false;
+    return there && (there.options?.linkDown ?? false) !== linkDown ? [{ mac, linkDown }] : [];
+  });
+
+/** What it runs with when that has been done. Labels and the like need no doing. */
+export function afterLive(runs: VmSpec, done: LivePlan, spec: VmSpec): VmSpec {
+  const { labels, runPolicy } = spec;
+  return {
+    ...runs,
+    ...{ labels, runPolicy },
+    vcpus: done.vcpus ?? runs.vcpus,
+    memoryBytes: done.memoryBytes ?? runs.memoryBytes,
+    nics: runs.nics.map((n) => relinked(n, done.links.find((l) => l.mac === n.mac)?.linkDown)),
+    ...(runs.cdroms && {
+      cdroms: runs.cdroms.map((c) => {
+        const changed = done.media.find((m) => m.target === c.target);
+        return changed ? { ...c, imageId: changed.imageId } : c;
+      }),
+    }),
+  };
+}
+
+/** Down is said, up is not: as definitions have it that say no more than they must. */
+function relinked(nic: VmSpec['nics'][number], linkDown: boolean | undefined): VmSpec['nics'][number] {
+  if (linkDown === undefined) return nic;
+  const { options, ...rest } = nic;
+  const { linkDown: _, ...others } = options ?? {};
+  const now = linkDown ? { ...others, linkDown } : others;
+  return Object.keys(now).length === 0 ? rest : { ...rest, options: now };
+}
