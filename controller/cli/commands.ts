@@ -2,6 +2,7 @@
  * Every command of `berth`, in the order in which help shows them. The commands of a noun are loaded only when it is named,
  * so that help and completion answer at once.
  */
+import { apply } from './manifest/apply.ts';
 import { completion } from './completion/completion.ts';
 import type { Command } from './core/command.ts';
 import { login } from './login/login.ts';
@@ -51,7 +52,7 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
 };
 
 /** Commands without a noun. */
-const SINGLE: readonly Command[] = [login, logout, whoami, version, completion];
+const SINGLE: readonly Command[] = [apply, login, logout, whoami, version, completion];
 
 /** The commands without a noun, and those of the nouns among `words`. */
 export async function commandsFor(words: readonly string[]): Promise<Command[]> {

@@ -9,6 +9,9 @@ import { parseYaml } from '@berth/shared/yaml/parse.ts';
 import { stringify } from 'yaml';
 import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 
+/** What the person edits with. */
+export const editorCommand = (): string => set('VISUAL') ?? set('EDITOR') ?? 'vi';
+
 /** A login whose key never leaves this machine. */
 export interface ClientCertificate {
   /** PEM. */

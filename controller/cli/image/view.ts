@@ -5,7 +5,7 @@ import type { Image } from '@berth/proto/v1/image.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
 import { allPages } from '../core/pages.ts';
 import { imageStateWord, shortDigest } from '../core/words.ts';
-import { fields, renderEach, renderList } from '../output/render.ts';
+import { fields, remark, renderEach, renderList } from '../output/render.ts';
 import type { Column } from '../output/table.ts';
 
 interface ImageView extends Omit<Image, 'state'> {
@@ -20,6 +20,7 @@ const someHosts = (hosts: readonly string[]): string =>
 const columns = (nowMs: number): Column<ImageView>[] => [
   { title: 'NAME', cell: (i) => i.name },
   { title: 'STATE', cell: (i) => i.state },
+  { title: 'KIND', cell: (i) => (i.medium ? 'CD-ROM' : 'disk'), wide: true },
   { title: 'SIZE', cell: (i) => (i.virtualSizeBytes ? formatBytes(Number(i.virtualSizeBytes)) : ''), right: true },
   { title: 'VMS', cell: (i) => String(i.vmCount), right: true },
   { title: 'COPIES', cell: (i) => someHosts(i.copies.map((c) => c.host)) },
@@ -41,7 +42,7 @@ export const imageList: Command = {
     });
     renderList(ctx, flags, {
       rows,
-      columns: columns(ctx.clock.now()),
+      columns: [...columns(ctx.clock.now()), ...remark(rows, (i) => (i.medium ? 'CD-ROM' : ''))],
       name: (i) => i.name,
       empty: 'no images yet. Bring one in with: berth image import FILE',
     });
@@ -70,6 +71,7 @@ const lines = (i: ImageView, nowMs: number): string[] =>
     ['name', i.name],
     ['id', i.id],
     ['state', i.state],
+    ['kind', i.medium ? `CD-ROM: berth vm create NAME --cdrom ${i.name} --disk 20GiB` : 'disk'],
     ['size', formatBytes(Number(i.virtualSizeBytes))],
     ['digest', i.digest],
     ['source', i.sourceDigest ? `sha256:${i.sourceDigest} (the uploaded file)` : ''],

@@ -6,8 +6,11 @@ import { vmConsole } from './console.ts';
 import { vmCreate } from './create.ts';
 import { vmExec } from './exec.ts';
 import { vmFreeze, vmGuestInfo, vmSyncTime, vmThaw } from './guest.ts';
+import { vmEdit } from './edit.ts';
 import { vmDelete } from './delete.ts';
 import { vmSpice, vmVnc } from './display.ts';
+import { vmGuests } from './guests.ts';
+import { vmEject, vmInsert } from './media.ts';
 import { vmLabel } from '../label/label.ts';
 import { vmNmi, vmSendKeys } from './keys.ts';
 import { vmList } from './list.ts';
@@ -15,6 +18,7 @@ import { vmLog } from './log.ts';
 import { vmReboot, vmReset, vmResume, vmSave, vmSuspend } from './power.ts';
 import { vmScreenshot } from './screenshot.ts';
 import { vmSetPassword } from './set-password.ts';
+import { vmSet } from './set.ts';
 import { vmShow } from './show.ts';
 import { vmSsh } from './ssh.ts';
 import { vmStart } from './start.ts';
@@ -29,6 +33,10 @@ export const vmCommands: readonly Command[] = [
   vmStats,
   vmClone,
   vmCreate,
+  vmSet,
+  vmEdit,
+  vmInsert,
+  vmEject,
   vmStart,
   vmStop,
   vmReboot,
@@ -52,5 +60,6 @@ export const vmCommands: readonly Command[] = [
   vmThaw,
   vmSetPassword,
   vmExec,
+  vmGuests,
   vmAdopt,
 ];

@@ -5,7 +5,12 @@ import { note } from '../core/context.ts';
 import { nothingWords } from '../core/nothing.ts';
 import { allPages } from '../core/pages.ts';
 import { forPeople, remark, renderList } from '../output/render.ts';
-import { foundNote, foundView, vmColumns, vmView } from './view.ts';
+import { foundNote, foundView, vmColumns, vmView, type VmView } from './view.ts';
+
+/** Why it is as it is, or that it will be other. */
+const noteOn = (v: VmView): string =>
+  v.stateReason ||
+  (v.pending.length > 0 ? `changes at its next start: ${v.pending.map((p) => p.field).join(', ')}` : '');
 
 export const vmList: Command = {
   noun: 'vm',
@@ -26,7 +31,7 @@ export const vmList: Command = {
     });
     // for people only: what a program does with a VM is refused for one that the inventory does not know
     const rows = forPeople(flags) ? [...known, ...found.map(foundView)] : known;
-    const columns = [...vmColumns(ctx.clock.now()), ...remark(rows, (v) => v.stateReason)];
+    const columns = [...vmColumns(ctx.clock.now()), ...remark(rows, noteOn)];
     renderList(ctx, flags, {
       rows,
       columns,

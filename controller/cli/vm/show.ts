@@ -1,11 +1,16 @@
 /** berth vm show. */
+import type { VmDisk } from '@berth/proto/v1/vm.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
+import { stringify } from 'yaml';
+import type { Api } from '../core/api.ts';
+import type { Context } from '../core/context.ts';
 import { alarmLines } from '../alarm/alarm.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
 import { percent } from '../core/words.ts';
-import { fields, renderEach } from '../output/render.ts';
 import { agentWord, guestFields } from './guest-view.ts';
+import { fields, format, renderEach } from '../output/render.ts';
+import { vmDocument } from './document.ts';
 import { vmView, type VmView } from './view.ts';
 
 export const vmShow: Command = {
@@ -16,6 +21,7 @@ export const vmShow: Command = {
   flags: [OUTPUT],
   async run(ctx, names, flags) {
     const api = await ctx.api();
+    if (format(flags) === 'yaml') return documents(ctx, api, names);
     await renderEach(ctx, flags, {
       names,
       get: async (vm) => vmView(await api.call(api.vms, (c) => c.getVm, { vm })),
@@ -24,6 +30,14 @@ export const vmShow: Command = {
     });
   },
 };
+
+/** As berth apply takes them. */
+async function documents(ctx: Context, api: Api, names: readonly string[]): Promise<void> {
+  for (const [i, vm] of names.entries()) {
+    const found = await api.call(api.vms, (c) => c.getVm, { vm });
+    ctx.stdout.write(`${i > 0 ? '---\n' : ''}${stringify(vmDocument(found))}`);
+  }
+}
 
 const lines = (v: VmView, nowMs: number): string[] =>
   fields([
@@ -35,10 +49,8 @@ const lines = (v: VmView, nowMs: number): string[] =>
     ['vcpus', String(v.spec?.vcpus ?? '')],
     ['memory', formatBytes(Number(v.spec?.memoryBytes ?? 0n))],
     ['cpu used', v.state === 'running' ? percent(v.cpuUsed) : ''],
-    ...(v.spec?.disks ?? []).map((d): [string, string] => [
-      `disk ${d.target}`,
-      `${formatBytes(Number(d.sizeBytes))}${d.image ? `, overlay on image ${d.image}` : ''} (${d.volumeId})`,
-    ]),
+    ...(v.spec?.disks ?? []).map((d): [string, string] => [`disk ${d.target}`, diskWords(d)]),
+    ...(v.spec?.cdroms ?? []).map((c): [string, string] => [`cdrom ${c.target}`, `${c.image || 'empty'}, ${c.bus}`]),
     ...(v.spec?.nics ?? []).map((n, i): [string, string] => [
       `nic ${i}`,
       `${n.mac} on ${n.bridge} (${n.model})${n.address ? `, ${n.address}` : ''}${n.gateway ? ` via ${n.gateway}` : ''}`,
@@ -49,8 +61,33 @@ const lines = (v: VmView, nowMs: number): string[] =>
         .map(([k, x]) => `${k}=${x}`)
         .join(' '),
     ],
+    ...hardwareLines(v),
     ['run policy', v.spec?.runPolicy ?? ''],
     ...(v.guest ? guestFields({ ...v.guest, agent: agentWord(v.guest.agent) }, nowMs) : []),
     ['age', formatAge(nowMs - Number(v.createdAtMs))],
     ['job', v.jobId],
+    ...v.pending.map((p, i): [string, string] => [
+      i === 0 ? 'pending at next start' : ' '.repeat(i),
+      `${p.field} ${p.before || '-'} → ${p.after || '-'}`,
+    ]),
   ]);
+
+/** Of the rest of its definition what most people look for; all of it is in -o yaml. */
+const hardwareLines = ({ spec }: VmView): [string, string][] => {
+  const h = spec?.hardware;
+  const firmware = h?.firmware && `${h.firmware.type}${h.firmware.secureBoot ? ' with Secure Boot' : ''}`;
+  return [
+    ['made for', spec?.osVariant ?? ''],
+    ['machine', [h?.machine, firmware, h?.tpm && `TPM ${h.tpm.version ?? '2.0'}`].filter(Boolean).join(', ')],
+    ['boot', h?.boot?.order.join(', ') ?? ''],
+    ...(h?.graphics ?? []).map((g): [string, string] => [
+      `graphics ${g.type}`,
+      `${g.listen === undefined ? (g.type === 'none' ? 'none' : 'through the controller') : `on ${g.listen}${g.port ? ` port ${g.port}` : ''}`}${g.passwordSet ? ', with a password' : ''}`,
+    ]),
+  ];
+};
+
+const diskWords = (d: VmDisk): string =>
+  [formatBytes(Number(d.sizeBytes)), d.image && `overlay on image ${d.image}`, d.options?.bus]
+    .filter(Boolean)
+    .join(', ') + ` (${d.volumeId})`;

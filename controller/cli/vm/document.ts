@@ -1,0 +1,49 @@
+/** A VM as a document that people keep and give back: kind, name, labels and spec are what it shall be, status is what it is. */
+import type { Vm } from '@berth/proto/v1/vm.ts';
+import { definitionFromWire } from '@berth/shared/hardware/definition-wire.ts';
+import { writeForm } from '@berth/shared/hardware/form.ts';
+import { said } from '@berth/shared/hardware/definition.ts';
+import { vmStateWord } from '../core/words.ts';
+import type { Form } from './definition-flags.ts';
+
+/** Of what the controller answered; `status` is ignored when it comes back. */
+export function vmDocument(vm: Vm): Form {
+  return { ...vmIntent(vm), status: status(vm) };
+}
+
+/** Without what it is now. */
+export function vmIntent(vm: Vm): Form {
+  const labels = vm.spec?.labels ?? {};
+  return { kind: 'vm', name: vm.name, ...(Object.keys(labels).length > 0 && { labels }), spec: specForm(vm) };
+}
+
+/** Empty lists are left out, but for those whose absence would mean a default. */
+export function specForm(vm: Vm): Form {
+  if (vm.spec === undefined) return {};
+  const { cdroms, ...definition } = definitionFromWire(`vm ${vm.name}`, vm.spec);
+  const { disks, nics, ...rest } = definition;
+  return writeForm({ ...sizes(rest), disks, ...(cdroms?.length ? { cdroms } : {}), nics, ...rest }) as Form;
+}
+
+const sizes = ({
+  runPolicy,
+  osVariant,
+  vcpus,
+  maxVcpus,
+  memoryBytes,
+  maxMemoryBytes,
+}: ReturnType<typeof definitionFromWire>) =>
+  said({ runPolicy, osVariant, vcpus, maxVcpus, memoryBytes, maxMemoryBytes });
+
+const status = (vm: Vm): Form =>
+  said({
+    ...{ id: vm.id, uuid: vm.uuid, state: vmStateWord(vm.state) },
+    ...{ stateReason: vm.stateReason || undefined, host: vm.host || undefined, job: vm.jobId || undefined },
+    generation: Number(vm.generation),
+    createdAt: new Date(Number(vm.createdAtMs)).toISOString(),
+    volumes: Object.fromEntries((vm.spec?.disks ?? []).map((d) => [d.target, d.volumeId])),
+    pending:
+      vm.pending.length === 0
+        ? undefined
+        : vm.pending.map(({ field, before, after }) => ({ field, now: before, next: after })),
+  });
