@@ -1,5 +1,5 @@
 /** berth vm show. */
-import type { VmDisk } from '@berth/proto/v1/vm.ts';
+import type { VmDisk, VmSpec } from '@berth/proto/v1/vm.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { stringify } from 'yaml';
@@ -49,18 +49,7 @@ const lines = (v: VmView, nowMs: number): string[] =>
     ['vcpus', String(v.spec?.vcpus ?? '')],
     ['memory', formatBytes(Number(v.spec?.memoryBytes ?? 0n))],
     ['cpu used', v.state === 'running' ? percent(v.cpuUsed) : ''],
-    ...(v.spec?.disks ?? []).map((d): [string, string] => [`disk ${d.target}`, diskWords(d)]),
-    ...(v.spec?.cdroms ?? []).map((c): [string, string] => [`cdrom ${c.target}`, `${c.image || 'empty'}, ${c.bus}`]),
-    ...(v.spec?.nics ?? []).map((n, i): [string, string] => [
-      `nic ${i}`,
-      `${n.mac} on ${n.bridge} (${n.model})${n.address ? `, ${n.address}` : ''}${n.gateway ? ` via ${n.gateway}` : ''}`,
-    ]),
-    [
-      'labels',
-      Object.entries(v.spec?.labels ?? {})
-        .map(([k, x]) => `${k}=${x}`)
-        .join(' '),
-    ],
+    ...(v.spec ? partLines(v.spec) : []),
     ...hardwareLines(v),
     ['run policy', v.spec?.runPolicy ?? ''],
     ...(v.guest ? guestFields({ ...v.guest, agent: agentWord(v.guest.agent) }, nowMs) : []),
@@ -71,6 +60,21 @@ const lines = (v: VmView, nowMs: number): string[] =>
       `${p.field} ${p.before || '-'} → ${p.after || '-'}`,
     ]),
   ]);
+
+const partLines = (spec: VmSpec): [string, string][] => [
+  ...spec.disks.map((d): [string, string] => [`disk ${d.target}`, diskWords(d)]),
+  ...spec.cdroms.map((c): [string, string] => [`cdrom ${c.target}`, `${c.image || 'empty'}, ${c.bus}`]),
+  ...spec.nics.map((n, i): [string, string] => [
+    `nic ${i}`,
+    `${n.mac} on ${n.bridge} (${n.model})${n.address ? `, ${n.address}` : ''}${n.gateway ? ` via ${n.gateway}` : ''}`,
+  ]),
+  [
+    'labels',
+    Object.entries(spec.labels)
+      .map(([k, x]) => `${k}=${x}`)
+      .join(' '),
+  ],
+];
 
 /** Of the rest of its definition what most people look for; all of it is in -o yaml. */
 const hardwareLines = ({ spec }: VmView): [string, string][] => {

@@ -110,7 +110,7 @@ export class Vms {
     return this.#make(request, undefined, user);
   }
 
-  clone(request: CloneVm, user: string): Promise<VmAnswer> {
+  async clone(request: CloneVm, user: string): Promise<VmAnswer> {
     const { tables } = this.deps.state;
     const image = usableImage(tables, request.image);
     if (image.medium)

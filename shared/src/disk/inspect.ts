@@ -17,7 +17,7 @@ export interface InspectedImage {
   /** Internal snapshots that a conversion drops. */
   readonly snapshots: number;
   /** A CD-ROM's: something to boot from or read, not to make disks of. */
-  readonly medium: boolean;
+  readonly medium?: true;
 }
 
 const SECTOR = 512;
@@ -43,7 +43,7 @@ export async function inspectDiskImage(source: DiskSource, format: string): Prom
     format: 'raw',
     virtualSizeBytes: Math.ceil(source.sizeBytes / SECTOR) * SECTOR,
     snapshots: 0,
-    medium: await isMedium(reader),
+    ...((await isMedium(reader)) && { medium: true }),
   };
 }
 
@@ -66,7 +66,7 @@ async function inspectQcow2(reader: BoundedReader): Promise<InspectedImage> {
   checkStandsAlone(reader, header);
   checkTables(reader, header);
   await checkData(reader, header);
-  return { format: 'qcow2', virtualSizeBytes: header.virtualSizeBytes, snapshots: header.snapshots, medium: false };
+  return { format: 'qcow2', virtualSizeBytes: header.virtualSizeBytes, snapshots: header.snapshots };
 }
 
 /** What is no disk we take. With --format raw a container or an archive is still refused: as a disk it would boot nowhere. */
