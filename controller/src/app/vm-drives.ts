@@ -66,8 +66,9 @@ interface Place {
 
 /** virtio is what every agent takes a disk for of which nothing is said. */
 function disk(from: DriveMaker, d: DiskDefinition, was: VmDisk | undefined, { target, bus, i }: Place): VmDisk {
-  const { bus: _, ...more } = diskOptionsOf(d) ?? {};
-  const all = { ...(bus !== 'virtio' && { bus }), ...more };
+  const { bus: _, format: asked, ...more } = diskOptionsOf(d) ?? {};
+  const format = was ? was.options?.format : asked;
+  const all = { ...(bus !== 'virtio' && { bus }), ...more, ...(format && { format }) };
   const kept = Object.keys(all).length > 0 ? { options: all } : {};
   if (was) {
     from.faults.of(undefined, () => insistSame(from, d, was, `disks.${i}`));
@@ -84,6 +85,8 @@ function insistSame(from: DriveMaker, d: DiskDefinition, was: VmDisk, at: string
       `${at}.size is ${unitBytes(d.sizeBytes)}, but ${was.target} has ${unitBytes(was.sizeBytes)}: the size of a disk stays. ` +
         `Add another disk for more room`,
     );
+  if (d.format !== undefined && d.format !== (was.options?.format ?? 'qcow2'))
+    throw invalidArgument(`${at}.format is ${d.format}, but ${was.target} was made otherwise, and stays`);
   if (d.image !== undefined && from.imageOf(d.image).id !== was.imageId)
     throw invalidArgument(`${at}.image is ${d.image}, but ${was.target} was made from something else, and stays`);
 }

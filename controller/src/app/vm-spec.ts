@@ -56,7 +56,8 @@ export function definedSpec(from: SpecMaker, what: string, d: VmDefinition, befo
   const sizes = { vcpus: d.vcpus ?? usual.vcpus, memoryBytes: d.memoryBytes ?? usual.memoryBytes };
   faults.of(undefined, () => checkMachine(what, { ...sizes, hardware, ...parts }));
   for (const [i, x] of parts.disks.entries())
-    if (x.options?.format === 'raw') faults.add(`${what}: disks.${i}.format raw cannot be made yet: leave it out`);
+    if (x.options?.format === 'raw' && x.imageId !== undefined)
+      faults.add(`${what}: disks.${i}.format raw is only for blank disks: one over an image is qcow2`);
   faults.refuse();
   const { disks, nics, cdroms } = parts;
   return {

@@ -71,16 +71,20 @@ const because = (c: Context): string =>
 type Told = { readonly what: string } | null;
 const told = (out: Told): string => out?.what ?? '';
 
+/** What the host is to make of a disk. */
+export function volumeWanted(tables: Tables, vmId: VmId, d: VmSpec['disks'][number]) {
+  const imageDigest = d.imageId && tables.images.get(d.imageId)?.digest;
+  const format = d.options?.format === 'raw' ? { format: d.options.format } : {};
+  return { volumeId: d.volumeId, vmId, imageDigest, sizeBytes: d.sizeBytes, ...format };
+}
+
 /** Its disks, each under an operation of its own. */
 export const volume: Remote<Told> = {
   host: hostOf,
   operations: (c) => getVm(c.tables, c.params.vmId).spec.disks.map((d) => `${c.opId}.${d.target}`),
   async run(c) {
     for (const d of getVm(c.tables, c.params.vmId).spec.disks) {
-      const imageDigest = d.imageId && c.tables.images.get(d.imageId)?.digest;
-      const format = d.options?.format === 'raw' ? { format: d.options.format } : {};
-      const wanted = { volumeId: d.volumeId, vmId: c.params.vmId, imageDigest, sizeBytes: d.sizeBytes, ...format };
-      const call = agentOf(c).ensureVolume(`${c.opId}.${d.target}`, wanted);
+      const call = agentOf(c).ensureVolume(`${c.opId}.${d.target}`, volumeWanted(c.tables, c.params.vmId, d));
       const op = await settle(c, call, `making disk ${d.target}`);
       if (Wait.is(op)) return op;
     }

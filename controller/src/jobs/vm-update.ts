@@ -10,7 +10,7 @@ import type { LiveChange } from '../hosts/agent-client.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type RemoteContext, type StepContext } from './engine/define.ts';
 import { imagesOf, imagesStep } from './images-needed.ts';
-import { domainRef, domainWanted, getVm } from './making.ts';
+import { domainRef, domainWanted, getVm, volumeWanted } from './making.ts';
 import { insist, settle } from './operate.ts';
 import { noCapacity } from './refused.ts';
 import { afterLive, livePlan, sameMachine, type LivePlan } from './vm-live.ts';
@@ -64,8 +64,7 @@ function newDisks(vm: Vm): VmSpec['disks'] {
 async function makeDisks(c: Remote): Promise<{ readonly disks: number } | Wait> {
   const added = newDisks(getVm(c.tables, c.params.vmId));
   for (const d of added) {
-    const imageDigest = d.imageId && c.tables.images.get(d.imageId)?.digest;
-    const wanted = { volumeId: d.volumeId, vmId: c.params.vmId, imageDigest, sizeBytes: d.sizeBytes };
+    const wanted = volumeWanted(c.tables, c.params.vmId, d);
     const op = await settle(c, agentOf(c).ensureVolume(`${c.opId}.${d.target}`, wanted), `making disk ${d.target}`);
     if (Wait.is(op)) return op;
   }
