@@ -51,7 +51,8 @@ describeLab('definitions', { hosts: ['h1'] }, (lab) => {
     await c.serial('web', /^berth-facts: /m);
     expect(await c.ok('vm', 'set', 'web', '--vcpus', '2', '--memory', '160MiB')).toMatch(/^vm web changed +\[ {2}OK/);
     expect(await virsh('vcpucount', 'web', '--current', '--live')).toBe('2');
-    expect(await virsh('dumpxml', 'web')).toMatch(/<currentMemory unit='KiB'>163840</);
+    // the guest has no balloon driver: how far it follows is seen in no figure of it
+    expect(await c.ok('vm', 'show', 'web')).not.toMatch(/pending/);
     expect(await c.ok('vm', 'insert', 'web', 'setup')).toMatch(/^vm web changed +\[ {2}OK/);
     expect(await virsh('domblklist', 'web')).toMatch(/sda +\/.*images\/[0-9a-f]{64}\.qcow2/);
     expect(await c.ok('vm', 'set', 'web', '--machine', 'pc', '--memory', '256MiB,max=256MiB')).toMatch(

@@ -37,7 +37,7 @@ table or file system. A raw image without either can be imported with --format r
     { spec: '--host <host>', description: 'host that receives it', kind: 'host' },
   ],
   async run(ctx, [path = ''], flags) {
-    const name = text(flags, 'name') ?? basename(path).replace(/\.(qcow2?|raw|img)$/i, '');
+    const name = text(flags, 'name') ?? basename(path).replace(/\.(qcow2?|raw|img|iso)$/i, '');
     const format = text(flags, 'format') ?? '';
     const file = await open(path, 'r').catch((e: Error) => {
       throw unreadable(path, e);
