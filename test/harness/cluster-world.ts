@@ -1,7 +1,7 @@
 /** Worlds for the job harness: three hosts, an image on the first, and perhaps a VM. Data and fakes; checks nothing. */
 import type { Hosts } from '@berth/controller/hosts/hosts.ts';
 import { makeJobDeps, type JobDeps } from '@berth/controller/jobs/deps.ts';
-import { domainWanted } from '@berth/controller/jobs/making.ts';
+import { domainWanted } from '@berth/controller/jobs/wanted.ts';
 import { Uploads } from '@berth/controller/jobs/uploads.ts';
 import { claimOf, WorldView } from '@berth/controller/jobs/world.ts';
 import { DEFAULT_POLICY } from '@berth/controller/scheduler/world.ts';

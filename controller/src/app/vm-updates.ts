@@ -15,7 +15,7 @@ import { Guests } from '../guests/guests.ts';
 import type { Offered } from '../guests/families.ts';
 import { needCapability } from '../hosts/capabilities.ts';
 import { imageLocks } from '../jobs/images-needed.ts';
-import { domainWanted } from '../jobs/making.ts';
+import { domainWanted } from '../jobs/wanted.ts';
 import { noCapacity } from '../jobs/refused.ts';
 import { sameMachine } from '../jobs/vm-live.ts';
 import { vmUpdate } from '../jobs/vm-update.ts';

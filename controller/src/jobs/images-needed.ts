@@ -12,6 +12,7 @@ import type { LockName } from './engine/jobs.ts';
 import { joinJob, leaveJoined } from './engine/start.ts';
 import { getImage } from './image-digests.ts';
 import { describeFetch, fetchKey, imageFetch, type FetchParams } from './image-fetch.ts';
+import { imagesOf } from './wanted.ts';
 
 interface Placed {
   readonly place: { readonly hostId: HostId; readonly host: string };
@@ -26,11 +27,6 @@ export interface ImagesHad {
   /** Of the last one that was copied. */
   readonly how?: string;
   readonly needed?: number;
-}
-
-/** Each once. */
-export function imagesOf(spec: Pick<VmSpec, 'disks' | 'cdroms'>): readonly ImageId[] {
-  return [...new Set([...spec.disks, ...(spec.cdroms ?? [])].flatMap((d) => d.imageId ?? []))];
 }
 
 /** So that none of them is deleted meanwhile. */

@@ -3,9 +3,7 @@
  * the VM. Each is undone by its own kind of removal. Builders only; the jobs are vm-create.ts and vm-clone.ts.
  */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
-import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
-import type { Image } from '@berth/shared/model/image.ts';
-import type { HostId, ImageId, VmId } from '@berth/shared/model/ids.ts';
+import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import type { DomainRef, SeedWanted } from '../hosts/agent-client.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
@@ -15,6 +13,7 @@ import type { JobDeps } from './deps.ts';
 import { Wait, type LocalStep, type RemoteContext, type RemoteStep, type StepContext } from './engine/define.ts';
 import { insist, settle, untilSeen } from './operate.ts';
 import { noCapacity } from './refused.ts';
+import { domainWanted } from './wanted.ts';
 import { claimOf, requestOf } from './world.ts';
 
 export interface MakeParams {
@@ -173,29 +172,6 @@ const volumeDebt = (c: Context, target: string) =>
   ({ kind: 'volume', target, vmId: c.params.vmId, why: because(c) }) as const;
 
 export const domainRef = (vm: Vm): DomainRef => ({ uuid: vm.uuid, vmId: vm.id });
-
-interface Images {
-  readonly images: { get(id: ImageId): Pick<Image, 'digest'> | undefined };
-}
-
-export const domainWanted = ({ images }: Images, { spec, ...vm }: Vm): DomainDefinition => ({
-  vmId: vm.id,
-  uuid: vm.uuid,
-  name: vm.name,
-  vcpus: spec.vcpus,
-  memoryBytes: spec.memoryBytes,
-  disks: spec.disks.map(({ target, volumeId, options }) => ({ target, volumeId, ...(options && { options }) })),
-  nics: spec.nics.map(({ mac, bridge, model, options }) => ({ mac, bridge, model, ...(options && { options }) })),
-  seedVolumeId: spec.seedVolumeId,
-  generation: vm.generation,
-  ...(spec.hardware && { hardware: spec.hardware }),
-  ...(spec.cdroms && {
-    cdroms: spec.cdroms.map(({ target, bus, imageId }) => ({
-      ...{ target, bus },
-      imageDigest: imageId && images.get(imageId)?.digest,
-    })),
-  }),
-});
 
 const seedWanted = (vm: Vm): SeedWanted => ({
   instanceId: vm.id,

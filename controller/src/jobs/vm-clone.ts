@@ -5,8 +5,9 @@
 import type { ImageId } from '@berth/shared/model/ids.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob } from './engine/define.ts';
-import { imagesOf, imagesStep } from './images-needed.ts';
+import { imagesStep } from './images-needed.ts';
 import { choose, define, getVm, publish, reserve, seed, volume, type MakeParams } from './making.ts';
+import { imagesOf } from './wanted.ts';
 
 export interface CloneParams extends MakeParams {
   readonly imageId: ImageId;

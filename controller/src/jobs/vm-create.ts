@@ -1,8 +1,9 @@
 /** Job vm.create: a VM with blank disks, or none, on the host that fits best; the media of its drives come there first. */
 import type { JobDeps } from './deps.ts';
 import { defineJob } from './engine/define.ts';
-import { imagesOf, imagesStep } from './images-needed.ts';
+import { imagesStep } from './images-needed.ts';
 import { choose, define, getVm, publish, reserve, seed, volume, type MakeParams } from './making.ts';
+import { imagesOf } from './wanted.ts';
 
 export const vmCreate = defineJob<MakeParams, JobDeps>('vm.create', 2)
   .local('reserve', reserve)

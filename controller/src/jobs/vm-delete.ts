@@ -9,7 +9,8 @@ import type { Vm } from '@berth/shared/model/vm.ts';
 import type { AgentClient } from '../hosts/agent-client.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type RemoteContext } from './engine/define.ts';
-import { domainRef, domainWanted, getVm } from './making.ts';
+import { domainRef, getVm } from './making.ts';
+import { domainWanted } from './wanted.ts';
 import { insist, settle } from './operate.ts';
 import { hostOfVm, type VmParams } from './vm-start.ts';
 

@@ -5,10 +5,11 @@ import type { Vm } from '@berth/shared/model/vm.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type LocalContext } from './engine/define.ts';
-import { domainRef, domainWanted, getVm } from './making.ts';
+import { domainRef, getVm } from './making.ts';
 import { insist, settle, untilSeen } from './operate.ts';
 import { noCapacity } from './refused.ts';
 import { claimOf } from './world.ts';
+import { domainWanted } from './wanted.ts';
 
 export interface VmParams {
   readonly vmId: VmId;

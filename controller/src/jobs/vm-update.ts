@@ -9,13 +9,14 @@ import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import type { LiveChange } from '../hosts/agent-client.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type RemoteContext, type StepContext } from './engine/define.ts';
-import { imagesOf, imagesStep } from './images-needed.ts';
-import { domainRef, domainWanted, getVm, volumeWanted } from './making.ts';
+import { imagesStep } from './images-needed.ts';
+import { domainRef, getVm, volumeWanted } from './making.ts';
 import { insist, settle } from './operate.ts';
 import { noCapacity } from './refused.ts';
 import { afterLive, livePlan, sameMachine, type LivePlan } from './vm-live.ts';
 import { hostOfVm } from './vm-start.ts';
 import { claimOf } from './world.ts';
+import { domainWanted, imagesOf } from './wanted.ts';
 
 export interface UpdateParams {
   readonly vmId: VmId;

@@ -11,8 +11,7 @@ import { saltOf } from '../scheduler/score.ts';
 import type { PlacementRequest, Policy, Refusal, World, WorldHost } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
 import { copiesOfDigest } from './image-digests.ts';
-import { imagesOf } from './images-needed.ts';
-import { domainWanted } from './making.ts';
+import { domainWanted, imagesOf } from './wanted.ts';
 
 /** A seed is an ISO of a few small files. */
 const SEED_BYTES = 1024 * 1024;
