@@ -150,6 +150,7 @@ class RunningAgent implements Agent {
       abilities,
       hostName: identity.hostName,
       bootDir: config.bootDir,
+      means: drivers.means,
       log,
     });
     const consoles = new Consoles({ domains, hypervisor, disks, clock });

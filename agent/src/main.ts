@@ -25,6 +25,7 @@ import { createDisks } from './drivers/linux/disks.ts';
 import { createExec } from './drivers/linux/exec.ts';
 import { createHostLogs } from './drivers/linux/logs/host-logs.ts';
 import { createMachine } from './drivers/linux/machine.ts';
+import { createMeans } from './drivers/linux/means.ts';
 import type { Drivers, Machine } from './drivers/machine.ts';
 import { createSimDrivers } from './drivers/sim/sim-drivers.ts';
 import { checkHost } from './host/checks.ts';
@@ -51,6 +52,7 @@ const EXIT_CODES: Partial<Record<Reason, number>> = {
 function realDrivers(config: AgentConfig, log: Log, ring: LogRing): Drivers {
   const { dataDir, unprivilegedUser } = config;
   const clock = systemClock;
+  const machine = realMachine(config);
   return {
     hypervisor: createLibvirtHypervisor({
       socketPath: () => findLibvirtSocket(config),
@@ -58,8 +60,9 @@ function realDrivers(config: AgentConfig, log: Log, ring: LogRing): Drivers {
       random: systemRandom,
       log,
     }),
+    means: createMeans(() => machine.inventory()),
     disks: createDisks({ dataDir, unprivilegedUser, clock, log }),
-    machine: realMachine(config),
+    machine,
     bridges: createBridges({ exec: createExec(config) }),
     logs: createHostLogs({ exec: createExec(config), clock, ring }),
   };

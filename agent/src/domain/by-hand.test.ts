@@ -36,7 +36,12 @@ describe('a VM that somebody had in their hands', () => {
   /** What the domain is defined with; another version of the agent may define it otherwise. */
   const abilities = { domainType: 'qemu' as const, emulatorPath: '/usr/bin/qemu', directIo: true };
   let offered = abilities;
-  const host = { hostName: 'h1', bootDir: '/var/lib/berth/boot', log, abilities: async () => offered };
+  const host = {
+    ...{ hostName: 'h1', bootDir: '/var/lib/berth/boot', log, abilities: async () => offered },
+    get means() {
+      return drivers.means;
+    },
+  };
 
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), 'berth-by-hand-'));

@@ -88,6 +88,31 @@ function replaced(spec: DomainSpec, hardware: Hardware | undefined): DomainSpec 
   return { ...rest, ...(hardware && { hardware }) };
 }
 
+/** What a definition says of hardware, for whoever does not care for its files. */
+export function hardwareIn(
+  xml: string,
+  bootDir: string,
+): Pick<DomainSpec, 'name' | 'vcpus' | 'memoryBytes' | 'hardware'> {
+  const domain = parseXml(xml);
+  return { name: textAt(domain, 'name'), ...readHardware(domain, bootDir, () => false) };
+}
+
+function readHardware(
+  domain: XmlElement,
+  bootDir: string,
+  fixed: (key: string) => boolean,
+): Pick<DomainSpec, 'vcpus' | 'memoryBytes' | 'hardware'> {
+  const devices = find(domain, 'devices');
+  const { vcpus, ...cpu } = readCpu(domain);
+  const { memoryBytes, ...memory } = readMemory(domain);
+  const usesUsb = findAll(devices, 'disk').some((d) => attributeAt(d, 'bus', 'target') === 'usb') || onUsb(devices);
+  const hardware = said({
+    ...{ ...cpu, ...memory, ...readOs(domain, bootDir) },
+    ...{ ...readDisplay(domain, fixed), ...readDevices(domain, { usesUsb }, fixed) },
+  });
+  return { vcpus, memoryBytes, hardware };
+}
+
 interface OwnDisk {
   readonly disk: XmlElement;
   readonly volume: VolumeSeen;
@@ -98,13 +123,7 @@ function readSpec(domain: XmlElement, own: readonly OwnDisk[], from: DescribeFro
   const fixed = (key: string): boolean => from.mark.fixed.includes(key);
   const disks = own.filter(({ volume }) => !volume.seed);
   const cdroms = findAll(devices, 'disk').filter(isDrive);
-  const { vcpus, ...cpu } = readCpu(domain);
-  const { memoryBytes, ...memory } = readMemory(domain);
-  const usesUsb = findAll(devices, 'disk').some((d) => attributeAt(d, 'bus', 'target') === 'usb');
-  const hardware = said({
-    ...{ ...cpu, ...memory, ...readOs(domain, from.host.bootDir) },
-    ...{ ...readDisplay(domain, fixed), ...readDevices(domain, { usesUsb: usesUsb || onUsb(devices) }, fixed) },
-  });
+  const { vcpus, memoryBytes, hardware } = readHardware(domain, from.host.bootDir, fixed);
   return {
     vmId: from.mark.vmId,
     uuid: textAt(domain, 'uuid'),

@@ -5,11 +5,13 @@
 import { ClusterError, badState, chain, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Disks, VolumeSeen } from '../drivers/disks.ts';
+import type { Means } from '../drivers/means.ts';
 import type { DomainSeen, Hypervisor } from '../drivers/hypervisor.ts';
 import { checkId, checkUuid } from '../ids.ts';
 import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import { describeDomain, type DescribeFrom, type DomainDescription } from './describe.ts';
+import { MeansCheck } from './means/means-check.ts';
 import { keptOf } from './kept.ts';
 import { readMark } from './metadata.ts';
 import { needFiles } from './needed-files.ts';
@@ -31,6 +33,7 @@ export interface DomainDeps {
   /** Where kernels for direct boot lie. */
   readonly bootDir: string;
   readonly log: Log;
+  readonly means: Means;
   /** What the host offers to every domain. */
   readonly abilities: () => Promise<Pick<DomainHost, 'domainType' | 'emulatorPath' | 'directIo'>>;
 }
@@ -57,7 +60,10 @@ export class Domains {
   readonly forceOff: OperationKind<DomainRef>;
   readonly remove: OperationKind<DomainRef>;
 
+  private readonly check: MeansCheck;
+
   constructor(private readonly deps: DomainDeps) {
+    this.check = new MeansCheck(deps);
     const verb = (name: string, run: (ref: DomainRef) => Promise<void>): OperationKind<DomainRef> =>
       deps.operations.define({ name, lockKey: (ref) => `domain/${ref.uuid}`, run });
     this.ensure = deps.operations.define<DomainSpec>({
@@ -126,6 +132,7 @@ export class Domains {
     await this.refuseTakenName(spec);
     const host = await this.hostFor(spec);
     if (asWanted && mark.definitionHash === definitionHash(spec, host)) return;
+    await this.check.beforeDefine(spec);
     await this.deps.hypervisor.define(domainXml(spec, host, seen?.persistent ? await this.kept(spec) : undefined));
   }
 
@@ -178,10 +185,12 @@ export class Domains {
   }
 
   private async doStart(ref: DomainRef): Promise<void> {
-    const { name, reason } = await this.need(ref);
+    const { name, reason, power } = await this.need(ref);
+    if (OFF.has(power)) await this.check.beforeStart(ref.uuid);
     try {
       await this.deps.hypervisor.start(ref.uuid);
-    } catch (e) {
+    } catch (failure) {
+      const e = await this.check.explain({ name, uuid: ref.uuid }, failure);
       if (reason === 'saved' && isClusterError(e, 'INTERNAL', 'UNSUPPORTED', 'BAD_STATE')) throw notRestored(name, e);
       if (!isClusterError(e, 'NOT_FOUND')) throw e;
       const words = `the domain of vm ${name} was removed from ${this.deps.hostName} just now, by somebody else. `;

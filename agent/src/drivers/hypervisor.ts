@@ -81,6 +81,20 @@ export interface HypervisorInfo {
   readonly cpuModel: string;
 }
 
+/** What a machine of a type can have on this host. */
+export interface MachineAbilities {
+  /** bios, efi. */
+  readonly firmwares: readonly string[];
+  /** Firmware for Secure Boot is there. */
+  readonly secureBoot: boolean;
+  /** emulator (swtpm), passthrough. */
+  readonly tpms: readonly string[];
+  readonly cpuModels: readonly string[];
+  /** vnc, spice. */
+  readonly graphics: readonly string[];
+  readonly videos: readonly string[];
+}
+
 export type HypervisorEvent =
   | { readonly type: 'connected' }
   /** Until `connected` comes again, what `list` said last is only "last seen". */
@@ -98,6 +112,8 @@ export interface SilentDomain {
 export interface Hypervisor {
   /** Throws HYPERVISOR_UNAVAILABLE while not connected. */
   info(): Promise<HypervisorInfo>;
+  /** INVALID_ARGUMENT: no such machine here. @param domainType kvm or qemu */
+  machineAbilities(machine: string, domainType: string): Promise<MachineAbilities>;
   /** All domains, foreign ones too. Answers from a cache that events keep fresh while a domain is being started. */
   list(): Promise<readonly DomainSeen[]>;
   /** Creates or redefines a persistent domain. Twice is once. */

@@ -88,6 +88,7 @@ export interface Bridges {
 
 export interface Drivers {
   readonly hypervisor: import('./hypervisor.ts').Hypervisor;
+  readonly means: import('./means.ts').Means;
   readonly disks: import('./disks.ts').Disks;
   readonly machine: Machine;
   readonly bridges: Bridges;

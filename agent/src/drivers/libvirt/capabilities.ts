@@ -1,6 +1,6 @@
 /** What libvirt says it can run, read from its capabilities XML. */
 import { XMLParser } from 'fast-xml-parser';
-import type { HypervisorInfo } from '../hypervisor.ts';
+import type { HypervisorInfo, MachineAbilities } from '../hypervisor.ts';
 
 const parser = new XMLParser({
   ignoreAttributes: false,
@@ -36,6 +36,41 @@ export function readCapabilities(xml: string): Pick<HypervisorInfo, 'domainTypes
     cpuModel: cpu?.model ?? '',
   };
 }
+
+/** Of the XML of domain capabilities: lists of values under names, and CPU models. */
+export function readMachineAbilities(xml: string): MachineAbilities {
+  const { domainCapabilities = {} } = abilitiesParser.parse(xml) as { domainCapabilities?: Ability };
+  const { os, devices, cpu } = domainCapabilities;
+  const custom = (cpu?.mode ?? []).find((m) => m['@name'] === 'custom');
+  return {
+    firmwares: valuesOf(os, 'firmware'),
+    secureBoot: valuesOf(os?.loader, 'secure').includes('yes'),
+    tpms: valuesOf(devices?.tpm, 'backendModel'),
+    cpuModels: (custom?.model ?? []).map((m) => (typeof m === 'string' ? m : (m['#text'] ?? ''))),
+    graphics: valuesOf(devices?.graphics, 'type'),
+    videos: valuesOf(devices?.video, 'modelType'),
+  };
+}
+
+interface Ability {
+  readonly '@name'?: string;
+  readonly enum?: readonly { readonly '@name'?: string; readonly value?: readonly string[] }[];
+  readonly os?: Ability;
+  readonly loader?: Ability;
+  readonly devices?: Readonly<Record<string, Ability | undefined>>;
+  readonly cpu?: { readonly mode?: readonly Ability[] };
+  readonly model?: readonly (string | { readonly '#text'?: string })[];
+}
+
+const abilitiesParser = new XMLParser({
+  ignoreAttributes: false,
+  attributeNamePrefix: '@',
+  parseTagValue: false,
+  isArray: (name) => ['enum', 'value', 'mode', 'model'].includes(name),
+});
+
+const valuesOf = (of: Ability | undefined, name: string): readonly string[] =>
+  of?.enum?.find((e) => e['@name'] === name)?.value ?? [];
 
 /** "9.0.0" from libvirt's 9000000. */
 export function versionText(version: bigint): string {

@@ -15,10 +15,11 @@ import type {
   Hypervisor,
   HypervisorEvent,
   HypervisorInfo,
+  MachineAbilities,
   Progress,
   SilentDomain,
 } from '../hypervisor.ts';
-import { readCapabilities, versionText } from './capabilities.ts';
+import { readCapabilities, readMachineAbilities, versionText } from './capabilities.ts';
 import type { Connection } from './connection.ts';
 import { dial } from './dial.ts';
 import { DomainCache } from './domain-cache.ts';
@@ -105,6 +106,14 @@ class LibvirtHypervisor implements Hypervisor {
       throw e;
     });
     return this.#info;
+  }
+
+  async machineAbilities(machine: string, domainType: string): Promise<MachineAbilities> {
+    const what = `tell what a machine ${machine} can have`;
+    await this.#link.ready(what);
+    const args = { emulator: undefined, arch: 'x86_64', machine, domainType, flags: 0 };
+    const { xml } = await this.#pools.quick.call(PROC.domainCapabilities, args, what, LIST_DEADLINE_MS);
+    return readMachineAbilities(xml);
   }
 
   async list(): Promise<readonly DomainSeen[]> {

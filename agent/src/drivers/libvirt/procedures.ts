@@ -37,6 +37,16 @@ export const PROC = {
   libVersion: procedure('CONNECT_GET_LIB_VERSION', 157, nothing, struct({ version: uhyper })),
   capabilities: procedure('CONNECT_GET_CAPABILITIES', 7, nothing, struct({ xml: string })),
 
+  domainCapabilities: procedure(
+    'CONNECT_GET_DOMAIN_CAPABILITIES',
+    342,
+    struct({
+      ...{ emulator: optional(string), arch: optional(string), machine: optional(string) },
+      ...{ domainType: optional(string), flags: uint },
+    }),
+    struct({ xml: string }),
+  ),
+
   listDomains: procedure(
     'CONNECT_LIST_ALL_DOMAINS',
     273,

@@ -5,6 +5,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { SimHost, type SimHostOptions } from '@berth/shared/sim/sim-host.ts';
 import type { Bridges, Drivers, Machine, MachineCounters } from '../machine.ts';
 import { LogRing } from '@berth/shared/log/ring.ts';
+import type { Means } from '../means.ts';
 import { createSimDisks } from './sim-disks.ts';
 import { createSimLogs } from './sim-logs.ts';
 import { createSimHypervisor } from './sim-hypervisor.ts';
@@ -32,6 +33,7 @@ export function createSimDrivers(
   const disks = createSimDisks({ host: sim, clock, runDir });
   return {
     sim,
+    means: createSimMeans(sim),
     hypervisor: createSimHypervisor(sim, clock),
     disks,
     machine: createSimMachine(sim, clock),
@@ -88,6 +90,17 @@ function simCounters({ options }: SimHost, atMs: number, bootedAtMs: number): Ma
         ...{ receivePackets: since(1_000), transmitPackets: since(2_000), errors: 0, drops: 0 },
       },
     ],
+  };
+}
+
+/** Everything is there that a definition may ask for, but for devices. */
+function createSimMeans(sim: SimHost): Means {
+  const plenty = 2 ** 30;
+  return {
+    inventory: async () => simInventory(sim),
+    hugePages: async () => [2 ** 21, 2 ** 30].map((sizeBytes) => ({ sizeBytes, total: plenty, free: plenty })),
+    listeningPorts: async () => new Set(),
+    whyNotBootable: async () => undefined,
   };
 }
 

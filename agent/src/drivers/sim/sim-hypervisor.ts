@@ -1,7 +1,15 @@
 /** The simulated hypervisor: SimHost behind the Hypervisor interface. Guests "boot" by writing one line to their serial log. */
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { SimDomain, SimHost } from '@berth/shared/sim/sim-host.ts';
-import type { DomainSeen, DomainStats, Hypervisor, HypervisorEvent, HypervisorInfo } from '../hypervisor.ts';
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import type {
+  DomainSeen,
+  DomainStats,
+  Hypervisor,
+  HypervisorEvent,
+  HypervisorInfo,
+  MachineAbilities,
+} from '../hypervisor.ts';
 import { appendSimSerialLog } from './sim-serial.ts';
 import { openSimDisplay } from './sim-display.ts';
 import { simScreenshot } from './sim-screen.ts';
@@ -32,6 +40,7 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
       all(); // throws while the hypervisor is down
       return INFO;
     },
+    machineAbilities: async (machine) => simAbilities(machine),
     list: async () => all().map(seen),
     define: async (xml) => seen(host.define({ ...identityOf(xml), xml })),
     undefine: async (uuid) => host.undefine(uuid),
@@ -76,6 +85,16 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
       guests.close();
       consoles.close();
     },
+  };
+}
+
+function simAbilities(machine: string): MachineAbilities {
+  if (!/^(q35|pc|pc-q35-[0-8]\.\d|pc-i440fx-[0-8]\.\d)$/.test(machine))
+    throw invalidArgument(`the machine '${machine}' is not supported by emulator`);
+  return {
+    ...{ firmwares: ['bios', 'efi'], secureBoot: true, tpms: ['passthrough', 'emulator'] },
+    ...{ cpuModels: ['qemu64', 'Westmere', 'Skylake-Client'], graphics: ['vnc', 'spice'] },
+    videos: ['vga', 'cirrus', 'vmvga', 'qxl', 'virtio', 'none', 'bochs', 'ramfb'],
   };
 }
 
