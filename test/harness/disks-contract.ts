@@ -175,6 +175,18 @@ function volumes(s: Shared): void {
     expect(await s.disks.listVolumes()).toMatchObject([{ ...spec, seed: false }]);
   });
 
+  it('makes a blank volume raw, lists it as such, and refuses another format or an image below it', async () => {
+    const raw = { ...blank, format: 'raw' as const };
+    await Promise.all([s.disks.ensureVolume(raw), s.disks.ensureVolume(raw)]);
+    expect(await s.disks.listVolumes()).toMatchObject([raw]);
+    expect(s.disks.volumePath('volume-1', false, 'raw')).not.toBe(s.disks.volumePath('volume-1', false));
+    await expect(s.disks.ensureVolume(blank)).rejects.toMatchObject({ reason: 'ALREADY_EXISTS' });
+    const below = { ...raw, volumeId: 'volume-2', imageDigest: await imported(s.disks) };
+    await expect(s.disks.ensureVolume(below)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    await s.disks.removeVolume('volume-1');
+    expect(await s.disks.listVolumes()).toEqual([]);
+  });
+
   it('finds one volume as it lists it, and none that is not there', async () => {
     const imageDigest = await imported(s.disks);
     const ids = ['v-1', 'v-2', 'v-3', 'v-4'];

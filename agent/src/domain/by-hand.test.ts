@@ -2,8 +2,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createLog } from '@berth/shared/log/log.ts';
+import { createLog, logTo } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { createSimDrivers, type SimDrivers } from '../drivers/sim/sim-drivers.ts';
 import { Ledger } from '../operations/ledger.ts';
@@ -99,6 +100,75 @@ describe('a VM that somebody had in their hands', () => {
     expect(await tried(domains.shutdown, spec)).toMatch(/^vm-1 is not defined on h1: .* A start defines it anew$/);
     expect(await start()).toBeUndefined();
     expect(drivers.sim.get(spec.uuid).power).toBe('running');
+  });
+
+  /** What is defined when the VM is wanted otherwise. */
+  async function redefined(over: Partial<DomainSpec>, edit: (text: string) => string): Promise<string> {
+    drivers.sim.domains.set(spec.uuid, { ...drivers.sim.get(spec.uuid), xml: edit(xml()) });
+    expect(await tried(domains.ensure, { ...spec, generation: 2, ...over })).toBeUndefined();
+    return xml();
+  }
+  const card = (n: number) => ({ mac: `52:54:00:00:00:0${n}`, bridge: 'br0', model: 'virtio' });
+
+  it('was given devices that no spec can say: they stay when it is defined anew', async () => {
+    const text = await redefined({ vcpus: 2 }, (t) =>
+      t.replace('<on_poweroff>', '<blkiotune><weight>500</weight></blkiotune><on_poweroff>').replace(
+        '</devices>',
+        `<filesystem type='mount'><source dir='/srv'/><target dir='a &amp; b'/></filesystem>
+          <disk type='file' device='disk'><source file='/srv/mine.img'/><target dev='vdc' bus='virtio'/><address type='pci' bus='0x09'/></disk>
+          <interface type='user'><mac address='52:54:00:00:00:09'/><alias name='net0'/></interface></devices>`,
+      ),
+    );
+    expect(text).toContain('<vcpu placement="static">2</vcpu>');
+    for (const kept of [
+      '<weight>500<',
+      '<source dir="/srv"/>',
+      'a &amp; b',
+      '/srv/mine.img',
+      '<interface type="user">',
+    ])
+      expect(text).toContain(kept);
+    expect(text).not.toMatch(/bus="0x09"|net0/);
+    // and the time after
+    const later = await redefined({ vcpus: 3, generation: 3 }, (t) => t);
+    expect(later.match(/mine\.img/g)).toHaveLength(1);
+  });
+
+  it('loses a card that is not wanted any more, unless somebody may have put it in', async () => {
+    expect(await redefined({ nics: [card(1), card(2)] }, (t) => t)).toContain(card(2).mac);
+    expect(await redefined({ nics: [card(1)], generation: 3 }, (t) => t)).not.toContain(card(2).mac);
+    const own = `<interface type='bridge'><mac address='${card(3).mac}'/><source bridge='br0'/><model type='virtio'/></interface></devices>`;
+    const text = await redefined({ nics: [], generation: 4 }, (t) => t.replace('</devices>', own));
+    expect(text).toContain(card(3).mac);
+  });
+
+  it('was turned into something that no spec can be read from: what is foreign in it stays all the same', async () => {
+    const text = await redefined({}, (t) =>
+      t.replace(/<vcpu[^>]*>1</, '<vcpu>many<').replace('</devices>', "<vsock model='virtio'/></devices>"),
+    );
+    expect(text).toContain('<vsock model="virtio"/>');
+    expect(text).toContain('<vcpu placement="static">1</vcpu>');
+  });
+
+  it('has a password that neither a log nor a refusal tells', async () => {
+    const { hypervisor } = drivers;
+    const lines: string[] = [];
+    const told = new Domains({
+      ...{ disks: drivers.disks, operations: new Operations(ledger, systemClock, log), ...host },
+      log: logTo({ write: (line: string) => void lines.push(line) }, 'test', 'trace'),
+      hypervisor: { ...hypervisor, define: () => Promise.reject(new Error('libvirt does not want it')) },
+    });
+    const secret: DomainSpec = {
+      ...spec,
+      generation: 2,
+      hardware: { graphics: [{ type: 'vnc', password: 'hunter2' }] },
+    };
+    const failure: unknown = await told.ensure.run(secret, undefined as never).then(
+      () => undefined,
+      (e: unknown) => e,
+    );
+    expect(String(failure)).toContain('does not want it');
+    expect(`${lines.join()}${inspect(failure, { depth: 9 })}`).not.toContain('hunter2');
   });
 
   it('was undefined at this very moment', async () => {

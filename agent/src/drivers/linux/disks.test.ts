@@ -320,6 +320,18 @@ describeReal('volumes', ['qemu-img', 'qemu-nbd'], () => {
     expect(litter(dataDir, 'volumes')).toEqual([]);
   });
 
+  it('can be raw: sparse, of the very size, and still there after a restart of the agent', async () => {
+    const { disks, dataDir } = start();
+    const spec = { volumeId: 'v', vmId: 'vm-1', imageDigest: undefined, sizeBytes: 2 ** 30, format: 'raw' as const };
+    await disks.ensureVolume(spec);
+    const file = statSync(disks.volumePath('v', false, 'raw'));
+    expect([file.size, file.blocks < 100, file.mode & 0o777]).toEqual([2 ** 30, true, 0o600]);
+    const again = createDisks({ dataDir, unprivilegedUser: 'nobody', clock: systemClock, log });
+    expect(await again.listVolumes()).toMatchObject([spec]);
+    await again.removeVolume('v');
+    expect(litter(dataDir, 'volumes')).toEqual([]);
+  });
+
   it('can be blank; removing twice is once', async () => {
     const { disks, dataDir } = start();
     await disks.ensureVolume({ volumeId: 'v', vmId: 'vm-1', imageDigest: undefined, sizeBytes: 2 ** 40 });
