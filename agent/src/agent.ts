@@ -158,7 +158,7 @@ class RunningAgent implements Agent {
     const live = new Live({ domains, hypervisor, disks, operations, hostName: identity.hostName });
     const screenshots = new Screenshots({ domains, hypervisor });
     const volumes = new Volumes({ hypervisor, disks, operations });
-    const images = new Images(disks, operations, this.peers.tunnels);
+    const images = new Images(disks, operations, this.peers.tunnels, hypervisor);
     const networks = new Networks(bridges, operations);
     const uploads = new Uploads(disks, ledger, log, (id) => images.isReading(id));
     const hub = new Hub({ drivers, operations, report, clock, log, observeEveryMs: config.observeInterval });

@@ -96,6 +96,22 @@ describe('a guest that runs', () => {
     expect(w.drivers.sim.get(UUID).xml).not.toContain('<link');
   });
 
+  it('keeps the image of its drive from being removed, until it is taken out of the definition', async () => {
+    const { image } = w.clients;
+    const remove = () => call(image, image.removeImage, { context: context(`job-3.${++operation}`), digest: IMAGE });
+    const { sim } = w.drivers;
+    const before = sim.get(UUID).xml;
+    const path = `/var/lib/berth/images/${'5f'.repeat(32)}.qcow2`;
+    sim.define({
+      uuid: UUID,
+      name: 'web',
+      xml: before.replace('<target dev="sda"', `<source file="${path}"/><target dev="sda"`),
+    });
+    expect(await refusal(remove())).toMatch(/^IN_USE: image \S+ is in use: it lies in drive sda of vm web$/);
+    sim.define({ uuid: UUID, name: 'web', xml: before });
+    await done(remove());
+  });
+
   it('is told what it has when something is asked of what it has not', async () => {
     expect(await refusal(medium({ target: 'hdc' }))).toBe(
       'NOT_FOUND: vm web runs without a CD-ROM drive hdc: it has sda',

@@ -1,6 +1,8 @@
 /** The operations behind ImageService: import of an upload, fetch from a peer, removal. Exports are given out by the peer port. */
-import { invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, invalidArgument, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Disks, ImageSeen } from '../drivers/disks.ts';
+import type { Hypervisor } from '../drivers/hypervisor.ts';
+import { drivesWith } from '../domain/xml/live.ts';
 import { checkBytes, checkDigest, checkUploadId } from '../ids.ts';
 import type { ImageOutcome } from '../operations/ledger.ts';
 import type { OperationKind, Work } from '../operations/operation.ts';
@@ -36,6 +38,12 @@ export function checkFetch(w: FetchWanted): FetchWanted {
   return w;
 }
 
+/** A domain that was removed at this moment has nothing in its drives. */
+function unlessGone(e: unknown): string {
+  if (isClusterError(e, 'NOT_FOUND')) return '';
+  throw e;
+}
+
 export class Images {
   readonly import: OperationKind<ImportWanted>;
   readonly fetch: OperationKind<FetchWanted>;
@@ -50,6 +58,7 @@ export class Images {
     private readonly disks: Disks,
     private readonly operations: Operations,
     private readonly peers: Pick<Tunnels, 'open'>,
+    private readonly hypervisor: Pick<Hypervisor, 'list' | 'getXml'>,
   ) {
     this.import = operations.define<ImportWanted>({
       name: 'image.import',
@@ -69,7 +78,7 @@ export class Images {
     this.remove = operations.define<string>({
       name: 'image.remove',
       lockKey: (digest) => `image/${digest}`,
-      run: (digest) => disks.removeImage(digest),
+      run: (digest) => this.doRemove(digest),
     });
   }
 
@@ -87,6 +96,18 @@ export class Images {
     const tunnel = this.tunnels.get(operationId);
     if (tunnel) tunnel.offer(peer);
     else this.early.set(operationId, peer);
+  }
+
+  /** What lies in a drive is in use as well as what a volume is based on: its VM would not start without. */
+  private async doRemove(digest: string): Promise<void> {
+    const path = this.disks.imagePath(digest);
+    for (const { uuid, name } of await this.hypervisor.list()) {
+      const xml = await this.hypervisor.getXml(uuid).catch(unlessGone);
+      const drive = drivesWith(xml, path)[0];
+      if (drive !== undefined)
+        throw new ClusterError('IN_USE', `image ${digest} is in use: it lies in drive ${drive} of vm ${name}`);
+    }
+    await this.disks.removeImage(digest);
   }
 
   private async doImport(w: ImportWanted, work: Work): Promise<ImageOutcome> {

@@ -48,6 +48,12 @@ export function driveWith(xml: string, target: string, imagePath: string | undef
   return printXml(withChildren(empty, ['driver', 'source', 'backingStore'], [leaf('driver', driver), ...medium]));
 }
 
+/** Targets of the drives that a file lies in. */
+export const drivesWith = (xml: string, path: string): readonly string[] =>
+  cdroms(parseXml(xml))
+    .filter((d) => attributeAt(d, 'file', 'source') === path)
+    .map(targetOf);
+
 /** The card with its cable in or out. Undefined when there is no such card. */
 export function cardWithLink(xml: string, mac: string, down: boolean): string | undefined {
   const card = cards(parseXml(xml)).find((c) => macOf(c) === mac);
