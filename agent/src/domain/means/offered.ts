@@ -68,7 +68,7 @@ function* screens({ hardware: h = {} }: Asked, { abilities: a, hostName }: Host)
   if (a === undefined) return;
   if (h.graphics?.some((g) => g.type === 'spice') && !a.graphics.includes('spice'))
     yield `asks for SPICE, which QEMU on ${hostName} was made without: choose vnc`;
-  if (!a.videos.includes(video))
+  if (video !== 'none' && !a.videos.includes(video))
     yield `asks for video card ${video}, which QEMU on ${hostName} does not have: choose one of ${a.videos.join(', ')}`;
 }
 

@@ -45,7 +45,8 @@ export function readMachineAbilities(xml: string): MachineAbilities {
   return {
     firmwares: valuesOf(os, 'firmware'),
     secureBoot: valuesOf(os?.loader, 'secure').includes('yes'),
-    tpms: valuesOf(devices?.tpm, 'backendModel'),
+    // older libvirts don't tell
+    tpms: devices?.['tpm'] === undefined ? ['emulator'] : valuesOf(devices['tpm'], 'backendModel'),
     cpuModels: (custom?.model ?? []).map((m) => (typeof m === 'string' ? m : (m['#text'] ?? ''))),
     graphics: valuesOf(devices?.graphics, 'type'),
     videos: valuesOf(devices?.video, 'modelType'),
