@@ -35,7 +35,6 @@ export default defineConfig({
           include: ['test/lab/**/*.test.ts'],
           testTimeout: 240_000,
           hookTimeout: 600_000,
-          poolOptions: { forks: { singleFork: true } },
         },
       },
     ],

@@ -27,6 +27,9 @@ function run(command, args) {
   });
 }
 
+/** Real hosts with guests under emulation take a CPU each. */
+const WORKERS = { lab: 2 };
+
 /** @returns the counts of one vitest project; a run that died without a report counts as one failure. */
 async function vitest(project) {
   const report = join(LOGS, `${project}.json`);
@@ -36,6 +39,7 @@ async function vitest(project) {
     '--project',
     project,
     '--passWithNoTests',
+    ...(WORKERS[project] ? [`--maxWorkers=${WORKERS[project]}`] : []),
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,

@@ -52,7 +52,7 @@ export const vmTop: Command = {
   async run(ctx, _args, flags) {
     const api = await ctx.api();
     const wanted = { selector: text(flags, 'selector') ?? '', host: text(flags, 'host') ?? '' };
-    const empty = 'no VM is on that fits';
+    const empty = 'no VM that fits is on and measured; the first figures come within 10 s of a start';
     await runTop(ctx, flags, {
       title: 'VMs',
       columns,
