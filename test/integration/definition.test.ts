@@ -205,6 +205,16 @@ describe('berth vm set', () => {
     expect((await c.berthWith({ env }, 'vm', 'set', 'db', '--vcpus', '1')).code).toBe(3);
     const out = write('out.yaml', 'kind: vm\nname: web\nlabels: {team: b}\n');
     expect((await c.berthWith({ env }, 'apply', '-f', out)).code).toBe(6);
+    // a device of the host is not theirs to give away: neither to a new VM nor to one of their own
+    const device = ['--host-device', '0000:03:00.0'];
+    const taken = await c.berthWith({ env }, 'vm', 'set', 'web', ...device);
+    expect([taken.code, taken.err]).toEqual([
+      6,
+      expect.stringMatching(/PCI device 0000:03:00.0 .* takes the role admin/),
+    ]);
+    const made = await c.berthWith({ env }, 'vm', 'create', 'thief', '--disk', '8MiB', '--label', 'team=a', ...device);
+    expect(made.code).toBe(6);
+    expect((await c.berthWith({ env }, 'vm', 'set', 'web', '--vcpus', '1')).code).toBe(0);
   });
 });
 

@@ -1,4 +1,5 @@
 /** VmService: VMs as people see them; their serial log and console are relayed from their host. */
+import { isDeepStrictEqual } from 'node:util';
 import {
   VmState,
   type CloneVmRequest,
@@ -25,7 +26,8 @@ import { relayConsole } from './console.ts';
 import { fromWire, toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
 import type { Handlers } from './call.ts';
-import { insistLabels, type Scope } from './scope.ts';
+import { insistDevices } from './devices.ts';
+import { insistLabels, type Asker, type Scope } from './scope.ts';
 
 export const vmHandlers = (
   vms: Vms,
@@ -36,9 +38,9 @@ export const vmHandlers = (
 ): Handlers<VmServiceService> => ({
   createVm: async (r, call) => {
     const { spec, ...wanted } = r;
-    return toAnswer(await vms.create({ ...wanted, ...sizesOf(r), ...definitionOf(r.name, spec) }, call.user));
+    return toAnswer(await vms.create({ ...wanted, ...sizesOf(r), ...definitionOf(r.name, spec, call) }, call.user));
   },
-  cloneVm: async (r, call) => toAnswer(await vms.clone(toClone(r), call.user)),
+  cloneVm: async (r, call) => toAnswer(await vms.clone(toClone(r, call), call.user)),
   getVm: async (r) => toVm(await vms.get(r.vm)),
   listVms: async (r, call) => {
     const fits = parseSelector(r.selector ?? '');
@@ -76,9 +78,10 @@ export const vmHandlers = (
       generation: fromWire('generation', generation),
       ...{ dryRun: r.dryRun, forceEject: r.forceEject === true },
     };
-    const { view, jobId, changes } = await updates.update(r.vm, wanted, call.user, (labels) =>
-      insistLabels(call, 'operator', labels),
-    );
+    const { view, jobId, changes } = await updates.update(r.vm, wanted, call.user, (after, before) => {
+      if (!isDeepStrictEqual(after.labels, before.labels)) insistLabels(call, 'operator', after.labels);
+      insistDevices(call, after.hardware?.hostDevices, before.hardware?.hostDevices);
+    });
     return { vm: toVm(view), jobId: jobId ?? '', changes: [...changes] };
   },
   listGuestSystems: async () => ({ guests: [...updates.guests()] }),
@@ -105,10 +108,17 @@ const sizesOf = (r: { memoryBytes: bigint; diskSizeBytes: bigint }) => ({
   diskSizeBytes: fromWire('disk_size_bytes', r.diskSizeBytes),
 });
 
-const toClone = ({ spec, ...r }: CloneVmRequest): CloneVm => ({ ...r, ...sizesOf(r), ...definitionOf(r.name, spec) });
+const toClone = ({ spec, ...r }: CloneVmRequest, call: Asker): CloneVm => ({
+  ...{ ...r, ...sizesOf(r) },
+  ...definitionOf(r.name, spec, call),
+});
 
-const definitionOf = (name: string, spec: VmSpec | undefined): Pick<CloneVm, 'definition'> =>
-  spec === undefined ? {} : { definition: definitionFromWire(`vm ${name}`, spec) };
+function definitionOf(name: string, spec: VmSpec | undefined, call: Asker): Pick<CloneVm, 'definition'> {
+  if (spec === undefined) return {};
+  const definition = definitionFromWire(`vm ${name}`, spec);
+  insistDevices(call, definition.hostDevices, []);
+  return { definition };
+}
 
 const toPiece = ({ data, position, gap }: LogPiece) => ({ data: Buffer.from(data), position, gap });
 

@@ -54,8 +54,8 @@ export class VmUpdates {
     return this.#guests.list();
   }
 
-  /** @param may throws unless the caller may have a VM with these labels. */
-  async update(nameOrId: string, wanted: UpdateVm, user: string, may: (labels: Labels) => void): Promise<Updated> {
+  /** @param may throws unless the caller may make this of that. */
+  async update(nameOrId: string, wanted: UpdateVm, user: string, may: May): Promise<Updated> {
     const { state } = this.deps;
     const plan = (): Planned => this.#plan(resolve('vm', state.tables.vms, nameOrId), wanted, may);
     if (wanted.dryRun) {
@@ -71,7 +71,7 @@ export class VmUpdates {
     return { view: this.#view(vm), jobId: done.jobId, changes: done.changes };
   }
 
-  #plan(vm: Vm, wanted: UpdateVm, may: (labels: Labels) => void): Planned {
+  #plan(vm: Vm, wanted: UpdateVm, may: May): Planned {
     const { tables } = this.deps.state;
     if (wanted.generation !== 0 && wanted.generation !== vm.generation)
       throw new ClusterError(
@@ -80,7 +80,7 @@ export class VmUpdates {
           `Look again, and change what it is now: berth vm show ${vm.name} -o yaml`,
       );
     const spec = this.#spec(vm, wanted);
-    if (JSON.stringify(spec.labels) !== JSON.stringify(vm.spec.labels)) may(spec.labels);
+    may(spec, vm.spec);
     const nameOf = (id: ImageId | undefined): string => (id && tables.images.get(id)?.name) ?? '';
     const changed = changesBetween(vm.spec, spec, nameOf);
     const view = this.#view(vm);
@@ -142,6 +142,9 @@ export class VmUpdates {
     return viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
   }
 }
+
+/** Of a caller, what may become of what. */
+export type May = (after: VmSpec, before: VmSpec) => void;
 
 interface Planned {
   readonly vm: Vm;

@@ -252,7 +252,7 @@ export interface VmGraphics {
 }
 
 /**
- * A device of the host that is given to the guest whole. It keeps the VM from being moved.
+ * A device of the host that is given to the guest whole. It keeps the VM from being moved, and takes the role admin everywhere.
  * Exactly one of its fields is set.
  */
 export interface VmHostDevice {
