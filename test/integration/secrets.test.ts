@@ -75,7 +75,7 @@ async function post(path: string, body: object, status = 200): Promise<Record<st
 /** All that has to do with secrets, once done well and once done badly: failures are told and logged in other ways. */
 it('secrets are made, used and refused in every way there is', { timeout: 180_000 }, async () => {
   writeFileSync(join(c.dir, 'base.img'), rawDisk(4 * 2 ** 20));
-  writeFileSync(join(c.dir, 'user-data'), `#cloud-config\npassword: ${MARKER}-data\n`);
+  writeFileSync(join(c.dir, 'user-data'), `#cloud-config\npackages: [qemu-guest-agent]\npassword: ${MARKER}-data\n`);
   secrets.add('password, user data, passphrase', MARKER);
   await c.ok('user', 'add', 'ann', '--role', 'operator');
   const set = await c.berthWith({ input: `${MARKER}-password\n` }, 'user', 'password', 'ann');
@@ -144,6 +144,17 @@ it('secrets are made, used and refused in every way there is', { timeout: 180_00
     { image: 'base', name: 'web-h1', vcpus: 1, memoryBytes: '67108864', userData: `${MARKER}-taken` },
     409,
   );
+  // of a guest, through its agent, and of a screen
+  await eventually(
+    'the guest agent answers',
+    async () => (await c.berth('vm', 'guest-info', 'web-h1')).code === 0,
+    30_000,
+  );
+  await c.berthWith({ input: `${MARKER}-root\n` }, 'vm', 'set-password', 'web-h1');
+  writeFileSync(join(c.dir, 'vnc'), `${MARKER.slice(0, 8)}\n`);
+  const screen = ['--graphics', 'vnc,listen=127.0.0.1', '--graphics-password-file', join(c.dir, 'vnc')];
+  await c.ok('vm', 'create', 'screen', '--disk', '1MiB', '--memory', '32MiB', ...screen, '--start');
+  secrets.add('password of a screen', MARKER.slice(0, 8));
   const console_ = await c.berthWith({ input: 'hello\u001d' }, 'vm', 'console', 'web-h1');
   expect(console_.code, console_.err).toBe(0);
 
