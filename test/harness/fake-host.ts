@@ -13,29 +13,12 @@ import type {
   OperationView,
   SeedWanted,
 } from '@berth/controller/hosts/agent-client.ts';
+import { noLogs, noMachine, unasked, type FakeDomain, type FakeImage, type FakeVolume } from './fake-host-parts.ts';
 import { bytesOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import { REASONS, type Reason } from '@berth/shared/errors/reasons.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
-
-export interface FakeDomain {
-  readonly wanted: DomainDefinition;
-  readonly power: VmPower;
-  readonly reason?: string;
-}
-
-export interface FakeVolume {
-  readonly vmId: string;
-  readonly sizeBytes: number;
-  readonly imageDigest: string | undefined;
-  readonly seed: boolean;
-}
-
-export interface FakeImage {
-  readonly virtualSizeBytes: number;
-  readonly fileBytes: number;
-}
 
 interface Operation {
   readonly id: string;
@@ -63,16 +46,6 @@ export interface FakeCluster {
   /** After some time, where there is time; else never: then operations end after some looks. */
   tick(fn: () => void): unknown;
 }
-
-const unasked = (): never => {
-  throw new ClusterError('UNSUPPORTED', 'this host has no machine');
-};
-const noMachine: AgentClient['machine'] = {
-  check: async () => unasked(),
-  inventory: async () => unasked(),
-  tuning: async () => unasked(),
-};
-const noLogs: AgentClient['logs'] = { read: unasked, configuration: async () => unasked() };
 
 export class FakeHost implements AgentClient {
   /** Nothing is asked of the machine by jobs. */
