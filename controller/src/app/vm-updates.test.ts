@@ -61,6 +61,15 @@ describe('a VM that is off', () => {
     expect(await update({})).toMatchObject({ ended: 'no job', changes: [] });
   });
 
+  it('becomes smaller on a host that takes no more, and no larger there', async () => {
+    const { state } = c.life;
+    await update({ memoryBytes: GIB });
+    await state.update((tx) => tx.hosts.put({ ...state.tables.hosts.byName('h1')!, maintenance: true }));
+    expect(await update({ memoryBytes: GIB / 2, machine: 'pc' })).toMatchObject({ ended: 'succeeded' });
+    expect(domain()?.wanted).toMatchObject({ memoryBytes: GIB / 2 });
+    expect(await refused({ memoryBytes: GIB })).toMatch(/^NO_CAPACITY .*maintenance/);
+  });
+
   it('changes labels and run policy without a job', async () => {
     const done = await update({ runPolicy: 'always' }, { labels: { team: 'a' } });
     expect(done).toMatchObject({ ended: 'no job', changes: [{ field: 'labels.team' }, { field: 'runPolicy' }] });

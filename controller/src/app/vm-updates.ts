@@ -17,6 +17,7 @@ import { needCapability } from '../hosts/capabilities.ts';
 import { imageLocks } from '../jobs/images-needed.ts';
 import { domainWanted } from '../jobs/wanted.ts';
 import { noCapacity } from '../jobs/refused.ts';
+import { whyNotChanged } from '../jobs/world.ts';
 import { sameMachine } from '../jobs/vm-live.ts';
 import { vmUpdate } from '../jobs/vm-update.ts';
 import type { Tx } from '../state/state.ts';
@@ -110,8 +111,8 @@ export class VmUpdates {
     const wanted = domainWanted(this.deps.state.tables, after);
     const { facts } = this.deps.hosts.status(hostId);
     if (needsHardware(wanted)) needCapability({ name: view.hostName }, facts, 'domain.hardware');
-    const refused = this.deps.world.whyNotThere(after, hostId);
-    if (refused && (grows(view.vm.spec, after.spec) || refused.filter === 'bridge')) throw noCapacity(after, [refused]);
+    const refused = whyNotChanged(this.deps.world, view.vm.spec, after, hostId);
+    if (refused) throw noCapacity(after, [refused]);
   }
 
   #begin(tx: Tx, { vm, spec, machine, changes }: Planned, forceEject: boolean, user: string): JobId | undefined {
@@ -155,7 +156,3 @@ interface Planned {
 }
 
 const isOn = ({ state }: VmView): boolean => ['running', 'paused', 'stopping', 'starting', 'saved'].includes(state);
-
-/** What fits already need not fit again to become smaller. */
-const grows = (before: VmSpec, after: VmSpec): boolean =>
-  after.vcpus > before.vcpus || after.memoryBytes > before.memoryBytes || after.disks.length > before.disks.length;

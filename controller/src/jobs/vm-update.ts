@@ -15,7 +15,7 @@ import { insist, settle } from './operate.ts';
 import { noCapacity } from './refused.ts';
 import { afterLive, livePlan, sameMachine, type LivePlan } from './vm-live.ts';
 import { hostOfVm } from './vm-start.ts';
-import { claimOf } from './world.ts';
+import { claimOf, whyNotChanged } from './world.ts';
 import { domainWanted, imagesOf } from './wanted.ts';
 
 export interface UpdateParams {
@@ -191,8 +191,8 @@ export const vmUpdate = defineJob<UpdateParams, JobDeps>('vm.update', 1)
     run(c) {
       const vm = getVm(c.tables, c.params.vmId);
       const hostId = hostOfVm(vm);
-      const grows = c.deps.world.whyNotThere(vm, hostId);
-      if (grows) throw noCapacity(vm, [grows]);
+      const refused = whyNotChanged(c.deps.world, beforeOf(vm).spec, vm, hostId);
+      if (refused) throw noCapacity(vm, [refused]);
       const on = isOn(c, vm);
       c.tx.claims.put(claimFor({ ...vm, live: runsWith(vm) }, hostId, c.tables.claims.get(vm.id)?.powered ?? on));
       return { hostId, host: c.tables.hosts.get(hostId)?.name ?? hostId, on };

@@ -144,3 +144,17 @@ function imagesWanted(tables: Tables, images: readonly ImageId[]): PlacementRequ
     fileBytes,
   };
 }
+
+/** Why a VM cannot become so where it is. What fits already need not fit again to become smaller, nor on a host that takes no more. */
+export function whyNotChanged(
+  world: Pick<WorldView, 'whyNotThere'>,
+  before: VmSpec,
+  after: Vm,
+  hostId: HostId,
+): Refusal | undefined {
+  const refused = world.whyNotThere(after, hostId);
+  return refused && (grows(before, after.spec) || refused.filter === 'bridge') ? refused : undefined;
+}
+
+const grows = (before: VmSpec, after: VmSpec): boolean =>
+  after.vcpus > before.vcpus || after.memoryBytes > before.memoryBytes || after.disks.length > before.disks.length;
