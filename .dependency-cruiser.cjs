@@ -15,8 +15,8 @@ module.exports = {
     no(
       'shared-model-is-pure',
       { path: '^shared/src/model/', pathNot: TESTS },
-      // the schema of hardware is model too: its types come from it
-      { path: ours, pathNot: '^shared/src/(model|runtime)/|^shared/src/hardware/schema\\.ts$' },
+      // the schemas of hardware and definitions are model too: its types come from them
+      { path: ours, pathNot: '^shared/src/(model|runtime)/|^shared/src/hardware/(schema|definition)\\.ts$' },
     ),
     no('agent-knows-no-controller', { path: '^agent/' }, { path: '^(controller|deploy)/' }),
     no('controller-knows-no-agent', { path: '^controller/' }, { path: '^(agent|deploy)/' }),

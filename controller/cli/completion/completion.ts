@@ -2,14 +2,21 @@
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Command, ObjectKind } from '../core/command.ts';
 import { print, type Context } from '../core/context.ts';
+import type { Image } from '@berth/proto/v1/image.ts';
+import { familyOf, LATEST } from '@berth/shared/model/image-name.ts';
 import { candidates } from './candidates.ts';
 
 const BASH = `_berth() {
   local IFS=$'\\n'
   local words
-  words=$(berth completion words "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null) || return
+  local line="\${COMP_LINE:0:COMP_POINT}" typed=() cur
+  IFS=$' \\t' read -ra typed <<< "$line"
+  [[ "$line" == *[[:space:]] ]] && typed+=("")
+  cur="\${typed[-1]}"
+  words=$(berth completion words "\${typed[@]:1}" 2>/dev/null) || return
   if [ "$words" = ":files" ]; then compopt -o default; COMPREPLY=(); return; fi
-  COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
+  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+  case "$cur" in *:*) COMPREPLY=("\${COMPREPLY[@]#"\${cur%"\${cur##*:}"}"}") ;; esac
 }
 complete -F _berth berth`;
 
@@ -51,6 +58,12 @@ export async function complete(
   else [...found.words, ...(found.kind ? await names(ctx, found.kind) : [])].forEach((w) => print(ctx, w));
 }
 
+/** Its name with its version, its tags, and its name alone. */
+const imageNames = (i: Pick<Image, 'name' | 'tags'>): string[] => {
+  const family = familyOf(i.name);
+  return [i.name, ...i.tags.map((t) => `${family}:${t}`), ...(i.tags.includes(LATEST) ? [family] : [])];
+};
+
 async function names(ctx: Context, kind: ObjectKind): Promise<string[]> {
   if (kind === 'context') return Object.keys(ctx.config.load().contexts);
   const api = await ctx.api();
@@ -61,7 +74,7 @@ async function names(ctx: Context, kind: ObjectKind): Promise<string[]> {
     case 'host':
       return (await api.call(api.hosts, (c) => c.listHosts, { page })).hosts.map((h) => h.name);
     case 'image':
-      return (await api.call(api.images, (c) => c.listImages, { page })).images.map((i) => i.name);
+      return (await api.call(api.images, (c) => c.listImages, { page })).images.flatMap(imageNames);
     case 'job':
       return (await api.call(api.jobs, (c) => c.listJobs, { page, openOnly: false })).jobs.map((j) => j.id);
     case 'token':

@@ -3,6 +3,17 @@ import type { Command } from '../core/command.ts';
 import { imageAdopt } from './adopt.ts';
 import { imageDelete } from './delete.ts';
 import { imageImport } from './import.ts';
+import { imageSet } from './set.ts';
+import { imageTag, imageUntag } from './tag.ts';
 import { imageList, imageShow } from './view.ts';
 
-export const imageCommands: readonly Command[] = [imageList, imageShow, imageImport, imageDelete, imageAdopt];
+export const imageCommands: readonly Command[] = [
+  imageList,
+  imageShow,
+  imageImport,
+  imageTag,
+  imageUntag,
+  imageSet,
+  imageDelete,
+  imageAdopt,
+];

@@ -7,11 +7,14 @@ import { lengthOf, piecesOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { formatBytes, formatFileBytes } from '@berth/shared/units/bytes.ts';
 import type { Api } from '../core/api.ts';
-import { text, type Command } from '../core/command.ts';
+import { list, text, type Command } from '../core/command.ts';
 import { unreadable } from '../core/files.ts';
 import { note, print, type Context } from '../core/context.ts';
 import { shortDigest } from '../core/words.ts';
 import { followJob } from '../job/follow.ts';
+import { definitionToWire } from '@berth/shared/hardware/definition-wire.ts';
+import type { VmDefinition } from '@berth/shared/hardware/definition.ts';
+import { DEFAULT_FLAGS, defaultsOf } from './set.ts';
 import { createLive, type Live } from '../output/live.ts';
 
 const CHUNK_BYTES = 256 * 1024;
@@ -35,6 +38,8 @@ table or file system. A raw image without either can be imported with --format r
       choices: ['raw', 'qcow2'],
     },
     { spec: '--host <host>', description: 'host that receives it', kind: 'host' },
+    { spec: '--tag <tag>', description: 'a tag that it gets when it is there: stable, latest', many: true },
+    ...DEFAULT_FLAGS,
   ],
   async run(ctx, [path = ''], flags) {
     const name = text(flags, 'name') ?? basename(path).replace(/\.(qcow2?|raw|img|iso)$/i, '');
@@ -61,6 +66,8 @@ table or file system. A raw image without either can be imported with --format r
         name,
         format,
         host: text(flags, 'host') ?? '',
+        defaults: defaultsOf(flags),
+        tags: list(flags, 'tag'),
       });
     } finally {
       live.end();
@@ -77,6 +84,8 @@ interface Transfer {
   readonly name: string;
   readonly format: string;
   readonly host: string;
+  readonly defaults: VmDefinition | undefined;
+  readonly tags: readonly string[];
 }
 
 async function transfer(ctx: Context, live: Live, t: Transfer): Promise<void> {
@@ -87,6 +96,7 @@ async function transfer(ctx: Context, live: Live, t: Transfer): Promise<void> {
     allocatedBytes: BigInt(t.allocated),
     format: t.format,
     host: t.host,
+    ...(t.defaults && { defaultSpec: definitionToWire(t.defaults) }),
   });
   // while it is sent, the line of the sending says as much
   const show = (p: string): void => live.set('job', p.startsWith('receive') ? undefined : `image ${t.name} ${p}`);
@@ -98,7 +108,9 @@ async function transfer(ctx: Context, live: Live, t: Transfer): Promise<void> {
   live.end();
   if (ctx.signal.aborted) await cancelled(ctx, api, r.jobId, t.name);
   if (job.status === 'rejected') throw named(telling(job.reason, upload), t.file.name);
-  const image = await api.call(api.images, (c) => c.getImage, { image: t.name });
+  if (t.tags.length > 0)
+    await api.call(api.images, (c) => c.tagImage, { image: t.name, tags: [...t.tags], removeTags: [] });
+  const image = await api.call(api.images, (c) => c.getImage, { image: r.image?.id ?? '' });
   const size = formatBytes(Number(image.virtualSizeBytes));
   const hosts = image.copies.map((c) => c.host).join(', ');
   print(ctx, `image ${t.name} imported to ${hosts}: ${shortDigest(image.digest)}, ${size} virtual`);

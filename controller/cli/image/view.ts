@@ -2,10 +2,12 @@
 import { formatBytes, formatFileBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import type { Image } from '@berth/proto/v1/image.ts';
-import { OUTPUT, type Command } from '../core/command.ts';
+import { stringify } from 'yaml';
+import { OUTPUT, yes, type Command } from '../core/command.ts';
 import { allPages } from '../core/pages.ts';
 import { imageStateWord, shortDigest } from '../core/words.ts';
-import { fields, remark, renderEach, renderList } from '../output/render.ts';
+import { imageDocument, imageSpecForm } from './document.ts';
+import { fields, format, remark, renderEach, renderList } from '../output/render.ts';
 import type { Column } from '../output/table.ts';
 
 interface ImageView extends Omit<Image, 'state'> {
@@ -20,6 +22,7 @@ const someHosts = (hosts: readonly string[]): string =>
 const columns = (nowMs: number): Column<ImageView>[] => [
   { title: 'NAME', cell: (i) => i.name },
   { title: 'STATE', cell: (i) => i.state },
+  { title: 'TAGS', cell: (i) => i.tags.join(','), wide: true },
   { title: 'KIND', cell: (i) => (i.medium ? 'CD-ROM' : 'disk'), wide: true },
   { title: 'SIZE', cell: (i) => (i.virtualSizeBytes ? formatBytes(Number(i.virtualSizeBytes)) : ''), right: true },
   { title: 'VMS', cell: (i) => String(i.vmCount), right: true },
@@ -33,16 +36,16 @@ export const imageList: Command = {
   verb: 'list',
   summary: 'list images and where copies are',
   args: [],
-  flags: [OUTPUT],
+  flags: [OUTPUT, { spec: '-a, --all', description: 'those that were made to clone VMs, too' }],
   async run(ctx, _args, flags) {
     const api = await ctx.api();
     const rows = await allPages(async (page) => {
-      const r = await api.call(api.images, (c) => c.listImages, { page });
+      const r = await api.call(api.images, (c) => c.listImages, { page, ...(yes(flags, 'all') && { hidden: true }) });
       return { items: r.images.map(imageView), next: r.nextPageToken };
     });
     renderList(ctx, flags, {
       rows,
-      columns: [...columns(ctx.clock.now()), ...remark(rows, (i) => (i.medium ? 'CD-ROM' : ''))],
+      columns: [...columns(ctx.clock.now()), ...remark(rows, remarkOf)],
       name: (i) => i.name,
       empty: 'no images yet. Bring one in with: berth image import FILE',
     });
@@ -57,26 +60,46 @@ export const imageShow: Command = {
   flags: [OUTPUT],
   async run(ctx, names, flags) {
     const api = await ctx.api();
+    const get = (image: string): Promise<Image> => api.call(api.images, (c) => c.getImage, { image });
+    if (format(flags) === 'yaml') {
+      for (const [i, name] of names.entries())
+        ctx.stdout.write(`${i > 0 ? '---\n' : ''}${stringify(imageDocument(await get(name)))}`);
+      return;
+    }
     await renderEach(ctx, flags, {
       names,
-      get: async (image) => imageView(await api.call(api.images, (c) => c.getImage, { image })),
+      get: async (image) => imageView(await get(image)),
       name: (i) => i.name,
       lines: (i) => lines(i, ctx.clock.now()),
     });
   },
 };
 
+/** Of those whose name does not say all. */
+const remarkOf = (i: ImageView): string =>
+  [i.medium ? 'CD-ROM' : '', i.tags.join(', '), i.hidden ? i.origin : ''].filter((w) => w !== '').join('; ');
+
 const lines = (i: ImageView, nowMs: number): string[] =>
   fields([
     ['name', i.name],
     ['id', i.id],
+    ['tags', i.tags.join(', ')],
     ['state', i.state],
     ['kind', i.medium ? `CD-ROM: berth vm create NAME --cdrom ${i.name} --disk 20GiB` : 'disk'],
     ['size', formatBytes(Number(i.virtualSizeBytes))],
     ['digest', i.digest],
     ['source', i.sourceDigest ? `sha256:${i.sourceDigest} (the uploaded file)` : ''],
     ...i.copies.map((c): [string, string] => [`copy on ${c.host}`, `${formatFileBytes(Number(c.fileBytes))} on disk`]),
+    ['from', i.origin],
     ['vms', String(i.vmCount)],
+    ['vms get', defaultsLine(i)],
+    ['copies kept', i.keepCopies > 1 ? `at least ${i.keepCopies}` : ''],
     ['age', formatAge(nowMs - Number(i.createdAtMs))],
     ['job', i.jobId],
   ]);
+
+/** `memory 1GiB, vcpus 2`; what has parts is told in the document. */
+const defaultsLine = (i: ImageView): string =>
+  Object.entries(imageSpecForm({ ...i, state: 0 }))
+    .map(([k, v]) => (typeof v === 'object' ? `${k} …` : `${k} ${String(v)}`))
+    .join(', ');

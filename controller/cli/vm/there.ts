@@ -1,4 +1,5 @@
 /** So that the same command finishes what it could not finish before: of many VMs, those that exist are left alone. */
+import { familyOf } from '@berth/shared/model/image-name.ts';
 import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Api } from '../core/api.ts';
 
@@ -14,7 +15,10 @@ export async function unlessThere(
   } catch (e) {
     if (names.length === 1 || !isClusterError(e, 'ALREADY_EXISTS')) throw e;
     const vm = await api.call(api.vms, (c) => c.getVm, { vm: wanted.name });
-    if (vm.spec?.disks[0]?.image !== wanted.image) throw e;
+    const from = vm.spec?.disks[0]?.image ?? '';
+    // a name that moves from version to version asks for none of them
+    const moves = from !== '' && !wanted.image.includes(':') && familyOf(from) === wanted.image;
+    if (from !== wanted.image && !moves) throw e;
     return { jobId: '' };
   }
 }

@@ -77,6 +77,8 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.ImageService/GetImage': ['viewer', 'visible'],
   '/berth.v1.ImageService/ListImages': ['viewer', 'visible'],
   '/berth.v1.ImageService/AdoptImage': 'admin',
+  '/berth.v1.ImageService/TagImage': 'operator',
+  '/berth.v1.ImageService/SetImage': 'operator',
   '/berth.v1.ImageService/DeleteImage': 'operator',
 
   '/berth.v1.JobService/GetJob': ['viewer', 'job'],

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { ImageState, type Image, type ImageServiceService, type UploadImageRequest } from '@berth/proto/v1/image.ts';
 import type { Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { definitionFromWire, definitionToWire } from '@berth/shared/hardware/definition-wire.ts';
 import type { Image as Stored } from '@berth/shared/model/image.ts';
 import type { Adoption } from '../app/adoption.ts';
 import type { Images, ImageView } from '../app/images.ts';
@@ -16,7 +17,9 @@ export const imageHandlers = (images: Images, adoption: Adoption): Handlers<Imag
     const { name, format, host } = r;
     const fileBytes = fromWire('file_bytes', r.fileBytes);
     const allocatedBytes = fromWire('allocated_bytes', r.allocatedBytes) || fileBytes;
-    const made = await images.import({ name, fileBytes, allocatedBytes, format, host }, call.user);
+    const defaults = r.defaultSpec && definitionFromWire(`image ${name}`, r.defaultSpec);
+    const wanted = { name, fileBytes, allocatedBytes, format, host, defaults };
+    const made = await images.import(wanted, call.user);
     return { image: toImage(made.view), jobId: made.jobId, uploadTicket: made.uploadTicket };
   },
   uploadImage: async (messages, call) => {
@@ -30,10 +33,15 @@ export const imageHandlers = (images: Images, adoption: Adoption): Handlers<Imag
   },
   getImage: async (r) => toImage(await images.get(r.image)),
   listImages: async (r) => {
-    const { items, nextPageToken } = await images.list(toQuery(r.page));
+    const { items, nextPageToken } = await images.list({ ...toQuery(r.page), hidden: r.hidden });
     return { images: items.map(toImage), nextPageToken };
   },
   adoptImage: async (r, call) => toImage(await images.get((await adoption.adoptImage(r.image, r.name, call.user)).id)),
+  tagImage: async (r) => toImage(await images.tag(r.image, { set: r.tags, remove: r.removeTags })),
+  setImage: async (r) => {
+    const defaults = r.defaultSpec && definitionFromWire(`image ${r.image}`, r.defaultSpec);
+    return toImage(await images.set(r.image, { defaults, keepCopies: r.keepCopies }));
+  },
   deleteImage: async (r, call) => {
     const { jobId } = await images.delete(r.image, call.user);
     return { jobId };
@@ -59,7 +67,7 @@ const STATE: Readonly<Record<Stored['state'], ImageState>> = {
   deleting: ImageState.DELETING,
 };
 
-const toImage = ({ image, copies, vmCount, jobId }: ImageView): Image => ({
+const toImage = ({ image, copies, vmCount, jobId, tags }: ImageView): Image => ({
   id: image.id,
   name: image.name,
   state: STATE[image.state],
@@ -71,4 +79,9 @@ const toImage = ({ image, copies, vmCount, jobId }: ImageView): Image => ({
   vmCount,
   jobId: jobId ?? '',
   ...(image.medium && { medium: true }),
+  tags: [...tags],
+  ...(image.defaults && { defaultSpec: definitionToWire(image.defaults) }),
+  hidden: image.hidden === true,
+  origin: image.origin ?? '',
+  keepCopies: image.keepCopies ?? 1,
 });

@@ -22,7 +22,7 @@ import { claimOf } from '../jobs/world.ts';
 import type { State, Tx } from '../state/state.ts';
 import { adoptedVm } from './adopted.ts';
 import { foundImageName, isFound, isOn } from './differences.ts';
-import { checkName, resolve } from './names.ts';
+import { checkImageName, resolve } from './names.ts';
 
 export interface FoundVm {
   readonly host: Host;
@@ -84,7 +84,7 @@ export class Adoption {
     if (digest === undefined)
       throw notFound(`no host has an unknown image ${image.slice(0, 80)}. See: berth host review`);
     if (matching.length > 1) throw invalidArgument(`${image} can be any of ${matching.join(', ')}: give the digest`);
-    const wanted = name === '' ? foundImageName(digest) : checkName('image', name);
+    const wanted = name === '' ? foundImageName(digest) : checkImageName(name);
     return this.deps.state.update((tx) => this.#takeImage(tx, { digest, name: wanted, user }));
   }
 

@@ -47,7 +47,7 @@ describe('an import', () => {
       await ask({ host: 'h9' }),
     ]).toMatchInlineSnapshot(`
       [
-        "ALREADY_EXISTS: image base exists already. Choose another name (--name)",
+        "ALREADY_EXISTS: image base exists already. Choose another name (--name), or say which version of it this is (--name base:2)",
         "INVALID_ARGUMENT: "../x" cannot be the name of an image: use up to 63 small letters, digits and hyphens, with a letter or digit at both ends (like web-01)",
         "INVALID_ARGUMENT: the file for image x is empty",
         "INVALID_ARGUMENT: the size of the file is not a number",

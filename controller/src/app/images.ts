@@ -2,13 +2,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { bytesOf } from '@berth/shared/disk/pieces.ts';
-import {
-  alreadyExists,
-  badState,
-  ClusterError,
-  invalidArgument,
-  notFound,
-} from '@berth/shared/errors/cluster-error.ts';
+import { badState, ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { VmDefinition } from '@berth/shared/hardware/definition.ts';
 import { newId, type HostId, type ImageId, type JobId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
 import { isEnded } from '@berth/shared/model/job.ts';
@@ -22,9 +17,12 @@ import { imageImport, uploadIdOf, type ImportParams } from '../jobs/image-import
 import { chooseReceiver } from '../jobs/image-place.ts';
 import type { Uploads } from '../jobs/uploads.ts';
 import type { State } from '../state/state.ts';
-import { checkName, resolve } from './names.ts';
+import { checkDefaults } from './image-defaults.ts';
+import { retag, shownTags, takeImageName, type TagChange } from './image-versions.ts';
+import { checkImageName, resolve } from './names.ts';
 import { pageByName, type Page, type PageQuery } from './pages.ts';
 import { PIECES_AHEAD, relay } from './relay.ts';
+import { usableImage } from './usable-image.ts';
 
 export interface ImageDeps {
   readonly state: State;
@@ -38,6 +36,8 @@ export interface ImageView {
   readonly image: Image;
   readonly copies: readonly { readonly host: string; readonly fileBytes: number }[];
   readonly vmCount: number;
+  /** With `latest`, where its name alone means it. */
+  readonly tags: readonly string[];
   readonly jobId: JobId | undefined;
 }
 
@@ -50,6 +50,8 @@ export interface ImportImage {
   readonly format: string;
   /** Empty: the host with most room. */
   readonly host: string;
+  /** What VMs made of it get where nothing else is said. */
+  readonly defaults?: VmDefinition | undefined;
 }
 
 /** Never more than the file. */
@@ -69,14 +71,14 @@ export class Images {
   ): Promise<{ readonly view: ImageView; readonly jobId: JobId; readonly uploadTicket: string }> {
     const { state, clock } = this.deps;
     const uploadTicket = newSecret();
-    const name = checkName('image', request.name);
+    const name = checkImageName(request.name);
     checkFile(request);
+    const defaults = request.defaults && checkDefaults(`image ${name}`, request.defaults);
     const made = await state.update((tx) => {
-      if (state.tables.images.byName(name))
-        throw alreadyExists(`image ${name} exists already. Choose another name (--name)`);
+      takeImageName(tx, name);
       const only = request.host === '' ? undefined : resolve('host', state.tables.hosts, request.host).id;
       const host = chooseReceiver(state.tables, this.deps, allocatedOf(request), only);
-      const image = emptyImage(name, clock.now());
+      const image = { ...emptyImage(name, clock.now()), ...(defaults && { defaults }) };
       tx.images.put(image);
       const { fileBytes, format } = request;
       const about = { imageId: image.id, hostId: host.id, fileBytes, allocatedBytes: allocatedOf(request) };
@@ -142,11 +144,43 @@ export class Images {
     return view;
   }
 
-  async list(query: PageQuery): Promise<Page<ImageView>> {
-    const page = pageByName(this.deps.state.tables.images, query);
+  /** @param query.hidden those that were made to clone VMs, too. */
+  async list(query: PageQuery & { readonly hidden?: boolean | undefined }): Promise<Page<ImageView>> {
+    const page = pageByName(this.deps.state.tables.images, query, (i) => query.hidden === true || i.hidden !== true);
     const items = page.items.map((i) => this.#view(i));
     await this.deps.state.settled();
     return { ...page, items };
+  }
+
+  async tag(nameOrId: string, change: TagChange): Promise<ImageView> {
+    const { state } = this.deps;
+    const { id } = await state.update((tx) => {
+      if (change.set.length + change.remove.length === 0) throw invalidArgument('which tags? Give one, like stable');
+      const image = usableImage(state.tables, nameOrId);
+      const after = retag(tx, image, change);
+      const message = `image ${image.name} has ${after.tags?.length ? `tags ${after.tags.join(', ')}` : 'no tags'} now`;
+      tx.event(changed(after, message));
+      return after;
+    });
+    return this.get(id);
+  }
+
+  /** @param defaults all of them. @param keepCopies 1 to 1000 */
+  async set(nameOrId: string, change: Pick<Image, 'defaults' | 'keepCopies'>): Promise<ImageView> {
+    const { state } = this.deps;
+    const { keepCopies } = change;
+    if (keepCopies !== undefined && !(Number.isInteger(keepCopies) && keepCopies >= 1 && keepCopies <= 1000))
+      throw invalidArgument(`between 1 and 1000 copies of an image can be kept, not ${keepCopies}`);
+    const { id } = await state.update((tx) => {
+      const { defaults: before, ...image } = usableImage(state.tables, nameOrId);
+      const said = change.defaults ? checkDefaults(`image ${image.name}`, change.defaults) : before;
+      const defaults = said && Object.keys(said).length > 0 ? { defaults: said } : {};
+      const after: Image = { ...image, ...defaults, ...(keepCopies !== undefined && { keepCopies }) };
+      tx.images.put(after);
+      tx.event(changed(after, `image ${image.name} changed: ${change.defaults ? 'default spec' : 'copies kept'}`));
+      return after;
+    });
+    return this.get(id);
   }
 
   delete(nameOrId: string, user: string): Promise<{ readonly jobId: JobId }> {
@@ -218,10 +252,16 @@ export class Images {
         .map((c) => ({ host: tables.hosts.get(c.hostId)?.name ?? c.hostId, fileBytes: c.fileBytes }))
         .sort((a, b) => (a.host < b.host ? -1 : 1)),
       vmCount: tables.vms.byImage(image.id).length,
+      tags: shownTags(tables, image),
       jobId: tables.jobs.holders(`image/${image.id}`).find((j) => j.kind.startsWith('image.'))?.id,
     };
   }
 }
+
+const changed = ({ name }: Image, message: string) => ({
+  ...{ type: 'image.changed', severity: 'info' as const, subjectKind: 'image' as const, subject: name, message },
+  jobId: undefined,
+});
 
 const hash = (ticket: string): string => createHash('sha256').update(ticket).digest('hex');
 

@@ -1,5 +1,6 @@
 /** Names of VMs and images: what is allowed, and finding an object by name or id. No state of its own. */
 import { invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { isVersion, LATEST, splitImageName } from '@berth/shared/model/image-name.ts';
 import { isId, type IdKind } from '@berth/shared/model/ids.ts';
 import type { NamedTable } from '../state/state.ts';
 
@@ -15,6 +16,25 @@ export function checkName(kind: IdKind, name: string): string {
     );
   if (isId(kind, name)) throw invalidArgument(`${name} cannot be the name of ${aOrAn(kind)}: it has the form of an id`);
   return name;
+}
+
+/** `debian`, or `debian:12.3`: a name as of a VM, and which version it is. */
+export function checkImageName(ref: string): string {
+  const { name, version } = splitImageName(ref);
+  checkName('image', name);
+  if (ref.includes(':')) checkVersion(version);
+  if (version === LATEST)
+    throw invalidArgument(`${ref}: ${LATEST} is no version but a tag, which the newest version has by itself`);
+  return ref;
+}
+
+/** Of a version or a tag. */
+export function checkVersion(version: string): string {
+  if (isVersion(version)) return version;
+  throw invalidArgument(
+    `${JSON.stringify(version.slice(0, 80))} cannot be the version of an image: use up to 63 letters, digits, dots, hyphens ` +
+      `and underscores, with a letter or digit first (like 12.3)`,
+  );
 }
 
 const aOrAn = (kind: string): string => `${/^[aeio]/.test(kind) ? 'an' : 'a'} ${kind}`;

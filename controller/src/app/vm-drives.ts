@@ -4,6 +4,7 @@ import { diskOptionsOf } from '@berth/shared/hardware/definition-wire.ts';
 import type { CdromDefinition, DiskDefinition } from '@berth/shared/hardware/definition.ts';
 import type { CdromBus, DiskBus } from '@berth/shared/hardware/schema.ts';
 import { busOf, freeTarget } from '@berth/shared/hardware/targets.ts';
+import { familyOf } from '@berth/shared/model/image-name.ts';
 import { newId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
 import type { VmCdrom, VmDisk } from '@berth/shared/model/vm.ts';
@@ -87,8 +88,16 @@ function insistSame(from: DriveMaker, d: DiskDefinition, was: VmDisk, at: string
     );
   if (d.format !== undefined && d.format !== (was.options?.format ?? 'qcow2'))
     throw invalidArgument(`${at}.format is ${d.format}, but ${was.target} was made otherwise, and stays`);
-  if (d.image !== undefined && from.imageOf(d.image).id !== was.imageId)
+  if (d.image !== undefined && !sameImage(from, d.image, was.imageId))
     throw invalidArgument(`${at}.image is ${d.image}, but ${was.target} was made from something else, and stays`);
+}
+
+/** A name that moves from version to version (`debian`, a tag) is no wish for another version below a disk that is there. */
+function sameImage(from: DriveMaker, said: string, imageId: VmDisk['imageId']): boolean {
+  const named = from.imageOf(said);
+  if (named.id === imageId) return true;
+  if (imageId === undefined || named.name === said || named.id === said) return false;
+  return familyOf(from.imageOf(imageId).name) === familyOf(named.name);
 }
 
 /** @param wanted 0: the image's, or the usual one. */

@@ -7,6 +7,7 @@ import { checkLabels } from '@berth/shared/labels/labels.ts';
 import { RUN_POLICIES, type RunPolicy, type Vm } from '@berth/shared/model/vm.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
+import { withDefaults } from './image-defaults.ts';
 import { checkName } from './names.ts';
 import { diskSize } from './vm-drives.ts';
 import { DEFAULT_BRIDGE } from './vm-nics.ts';
@@ -48,7 +49,7 @@ const TIB = 1024 ** 4;
 /** @param image below its first disk, or undefined for a blank one. */
 export function newVm(from: SpecMaker, r: CreateVm & Partial<CloneVm>, image: Image | undefined): Vm {
   const name = checkName('vm', r.name);
-  const spec = definedSpec(from, `vm ${name}`, wanted(r, image), undefined);
+  const spec = definedSpec(from, `vm ${name}`, wanted(r, image ?? imageSaid(from, r), image), undefined);
   const seeded = spec.disks.some((d) => d.imageId !== undefined);
   return {
     id: newId('vm', from.nowMs),
@@ -69,9 +70,24 @@ export function newVm(from: SpecMaker, r: CreateVm & Partial<CloneVm>, image: Im
   };
 }
 
-/** The definition with what the fields beside it say. */
-function wanted(r: CreateVm & Partial<CloneVm>, image: Image | undefined): VmDefinition {
-  const { definition: d = {} } = r;
+/** Of a definition: the image below its first disk. What is wrong with its name is told with all else. */
+function imageSaid(from: SpecMaker, { definition }: CreateVm): Image | undefined {
+  const name = definition?.disks?.[0]?.image;
+  try {
+    return name === undefined ? undefined : from.imageOf(name);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The definition with what the fields beside it say, over what its image says. */
+function wanted(
+  r: CreateVm & Partial<CloneVm>,
+  { defaults }: Partial<Image> = {},
+  image: Image | undefined,
+): VmDefinition {
+  const { nics: usual, ...others } = defaults ?? {};
+  const d = withDefaults(r.definition ?? {}, { ...others, ...(usual && r.noNics !== true && { nics: usual }) });
   if (r.vcpus) within('vCPUs', r.vcpus, 1, 1024, String);
   if (r.memoryBytes) within('memory', r.memoryBytes, 16 * MIB, 64 * TIB, formatBytes);
   const runPolicy = r.runPolicy ? checkRunPolicy(r.runPolicy) : d.runPolicy;

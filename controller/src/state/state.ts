@@ -46,7 +46,11 @@ export interface Tables {
     byImage(imageId: ImageId): readonly Vm[];
     byUuid(uuid: string): Vm | undefined;
   };
-  readonly images: NamedTable<Image> & { byDigest(digest: string): readonly Image[] };
+  readonly images: NamedTable<Image> & {
+    byDigest(digest: string): readonly Image[];
+    /** @param name without a version. */
+    versions(name: string): readonly Image[];
+  };
   /** Key: imageCopyKey. */
   readonly imageCopies: Table<ImageCopy> & {
     byImage(imageId: ImageId): readonly ImageCopy[];

@@ -166,7 +166,7 @@ export class NamedMemTable<V extends object & Named> extends MemTable<V> {
 
   afterName(name: string, limit: number): readonly V[] {
     this.#names ??= SortedKeys.from(this.indexed(0));
-    return this.#names.after(name, limit).map((n) => this.byName(n)!);
+    return this.#names.after(name, limit).map((n) => this.findOne(0, n)!);
   }
 
   protected override onChange(before: V | undefined, after: V | undefined): void {

@@ -5,7 +5,8 @@ import type { Alarm } from '@berth/shared/model/alarm.ts';
 import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
-import { imageCopyKey, type Image, type ImageCopy } from '@berth/shared/model/image.ts';
+import { imageCopyKey, latestOf, type Image, type ImageCopy } from '@berth/shared/model/image.ts';
+import { familyOf, LATEST, splitImageName } from '@berth/shared/model/image-name.ts';
 import type { Review } from '@berth/shared/model/review.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import { JobsTable } from './jobs-table.ts';
@@ -66,11 +67,23 @@ class ImagesTable extends NamedMemTable<Image> {
     super(
       'images',
       byId,
-      [{ of: (i) => [i.name], taken: (n) => `image ${n} already exists` }, { of: (i) => [i.digest] }],
+      [
+        { of: (i) => [i.name], taken: (n) => `image ${n} already exists` },
+        { of: (i) => [i.digest] },
+        { of: (i) => [familyOf(i.name)] },
+      ],
       journal,
     );
   }
   byDigest = (digest: string): readonly Image[] => this.find(1, digest);
+  /** All versions of it. @param name without a version. */
+  versions = (name: string): readonly Image[] => this.find(2, name);
+  /** By its name with its version, by a tag, or the version that its name alone means. */
+  override byName(ref: string): Image | undefined {
+    const { name, version } = splitImageName(ref);
+    if (version === '' || version === LATEST) return latestOf(this.versions(name));
+    return this.findOne(0, ref) ?? this.versions(name).find((i) => i.tags?.includes(version));
+  }
 }
 
 class UsersTable extends NamedMemTable<User> {

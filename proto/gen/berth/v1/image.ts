@@ -21,12 +21,16 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { PageRequest } from "./common.ts";
+import { VmSpec } from "./vm.ts";
 
 export const protobufPackage = "berth.v1";
 
 export const protobufFileName = "berth/v1/image.proto";
 
-/** Images: immutable disks that VMs are cloned from. Hosts cache copies. */
+/**
+ * Images: immutable disks that VMs are cloned from. Hosts cache copies. `debian:12.3` is a version of the image `debian`; wherever
+ * an image is named, `debian` means its version `latest`: the newest, unless a tag says which.
+ */
 
 export enum ImageState {
   UNSPECIFIED = 0,
@@ -50,7 +54,21 @@ export interface Image {
   vmCount: number;
   jobId: string;
   /** A CD-ROM's (ISO 9660 or UDF): for drives, not to make disks of. */
-  medium?: boolean | undefined;
+  medium?:
+    | boolean
+    | undefined;
+  /** Other names for this version: `stable`. `latest` is among them when the image's name alone means this version. */
+  tags: string[];
+  /** What VMs made of it get where nothing else is said. */
+  defaultSpec?:
+    | VmSpec
+    | undefined;
+  /** Made to clone a VM, and removed when nothing is based on it. Only listed when asked for. */
+  hidden: boolean;
+  /** Where it came from, when it was no upload. */
+  origin: string;
+  /** How many copies cleaning up leaves. At least 1. */
+  keepCopies: number;
 }
 
 export interface ImageCopy {
@@ -68,6 +86,8 @@ export interface ImportImageRequest {
   host: string;
   /** How much of the file is not holes; 0: all of it. Room is asked for so much. */
   allocatedBytes: bigint;
+  /** What VMs made of it get where nothing else is said. */
+  defaultSpec?: VmSpec | undefined;
 }
 
 export interface ImportImageResponse {
@@ -97,7 +117,11 @@ export interface GetImageRequest {
 }
 
 export interface ListImagesRequest {
-  page: PageRequest | undefined;
+  page:
+    | PageRequest
+    | undefined;
+  /** Those that were made to clone VMs, too. */
+  hidden?: boolean | undefined;
 }
 
 export interface ListImagesResponse {
@@ -120,6 +144,24 @@ export interface AdoptImageRequest {
   name: string;
 }
 
+export interface TagImageRequest {
+  image: string;
+  /** `stable`, or `debian:stable`. */
+  tags: string[];
+  /** Taken from it. One that it does not have is fine. */
+  removeTags: string[];
+}
+
+export interface SetImageRequest {
+  image: string;
+  /** All of it; absent: it stays. Disks, addresses and what belongs to one host or one VM can't be in it. */
+  defaultSpec?:
+    | VmSpec
+    | undefined;
+  /** 1 to 1000; absent: it stays. */
+  keepCopies?: number | undefined;
+}
+
 function createBaseImage(): Image {
   return {
     id: "",
@@ -133,6 +175,11 @@ function createBaseImage(): Image {
     vmCount: 0,
     jobId: "",
     medium: undefined,
+    tags: [],
+    defaultSpec: undefined,
+    hidden: false,
+    origin: "",
+    keepCopies: 0,
   };
 }
 
@@ -176,6 +223,21 @@ export const Image: MessageFns<Image> = {
     }
     if (message.medium !== undefined) {
       writer.uint32(88).bool(message.medium);
+    }
+    for (const v of message.tags) {
+      writer.uint32(162).string(v!);
+    }
+    if (message.defaultSpec !== undefined) {
+      VmSpec.encode(message.defaultSpec, writer.uint32(170).fork()).join();
+    }
+    if (message.hidden !== false) {
+      writer.uint32(176).bool(message.hidden);
+    }
+    if (message.origin !== "") {
+      writer.uint32(186).string(message.origin);
+    }
+    if (message.keepCopies !== 0) {
+      writer.uint32(192).uint32(message.keepCopies);
     }
     return writer;
   },
@@ -281,6 +343,46 @@ export const Image: MessageFns<Image> = {
             message.medium = reader.bool();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.tags.push(reader.string());
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.defaultSpec = VmSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 22: {
+            if (tag !== 176) {
+              break;
+            }
+
+            message.hidden = reader.bool();
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.origin = reader.string();
+            continue;
+          }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.keepCopies = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -313,6 +415,13 @@ export const Image: MessageFns<Image> = {
     message.vmCount = object.vmCount ?? 0;
     message.jobId = object.jobId ?? "";
     message.medium = object.medium ?? undefined;
+    message.tags = object.tags?.map((e) => e) || [];
+    message.defaultSpec = (object.defaultSpec !== undefined && object.defaultSpec !== null)
+      ? VmSpec.fromPartial(object.defaultSpec)
+      : undefined;
+    message.hidden = object.hidden ?? false;
+    message.origin = object.origin ?? "";
+    message.keepCopies = object.keepCopies ?? 0;
     return message;
   },
 };
@@ -388,7 +497,7 @@ export const ImageCopy: MessageFns<ImageCopy> = {
 };
 
 function createBaseImportImageRequest(): ImportImageRequest {
-  return { name: "", fileBytes: 0n, format: "", host: "", allocatedBytes: 0n };
+  return { name: "", fileBytes: 0n, format: "", host: "", allocatedBytes: 0n, defaultSpec: undefined };
 }
 
 export const ImportImageRequest: MessageFns<ImportImageRequest> = {
@@ -413,6 +522,9 @@ export const ImportImageRequest: MessageFns<ImportImageRequest> = {
         throw new globalThis.Error("value provided for field message.allocatedBytes of type uint64 too large");
       }
       writer.uint32(40).uint64(message.allocatedBytes);
+    }
+    if (message.defaultSpec !== undefined) {
+      VmSpec.encode(message.defaultSpec, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -470,6 +582,14 @@ export const ImportImageRequest: MessageFns<ImportImageRequest> = {
             message.allocatedBytes = reader.uint64() as bigint;
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.defaultSpec = VmSpec.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -494,6 +614,9 @@ export const ImportImageRequest: MessageFns<ImportImageRequest> = {
     message.allocatedBytes = (object.allocatedBytes !== undefined && object.allocatedBytes !== null)
       ? BigInt(object.allocatedBytes)
       : 0n;
+    message.defaultSpec = (object.defaultSpec !== undefined && object.defaultSpec !== null)
+      ? VmSpec.fromPartial(object.defaultSpec)
+      : undefined;
     return message;
   },
 };
@@ -861,13 +984,16 @@ export const GetImageRequest: MessageFns<GetImageRequest> = {
 };
 
 function createBaseListImagesRequest(): ListImagesRequest {
-  return { page: undefined };
+  return { page: undefined, hidden: undefined };
 }
 
 export const ListImagesRequest: MessageFns<ListImagesRequest> = {
   encode(message: ListImagesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.page !== undefined) {
       PageRequest.encode(message.page, writer.uint32(10).fork()).join();
+    }
+    if (message.hidden !== undefined) {
+      writer.uint32(160).bool(message.hidden);
     }
     return writer;
   },
@@ -893,6 +1019,14 @@ export const ListImagesRequest: MessageFns<ListImagesRequest> = {
             message.page = PageRequest.decode(reader, reader.uint32());
             continue;
           }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.hidden = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -913,6 +1047,7 @@ export const ListImagesRequest: MessageFns<ListImagesRequest> = {
     message.page = (object.page !== undefined && object.page !== null)
       ? PageRequest.fromPartial(object.page)
       : undefined;
+    message.hidden = object.hidden ?? undefined;
     return message;
   },
 };
@@ -1161,6 +1296,166 @@ export const AdoptImageRequest: MessageFns<AdoptImageRequest> = {
   },
 };
 
+function createBaseTagImageRequest(): TagImageRequest {
+  return { image: "", tags: [], removeTags: [] };
+}
+
+export const TagImageRequest: MessageFns<TagImageRequest> = {
+  encode(message: TagImageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.image !== "") {
+      writer.uint32(10).string(message.image);
+    }
+    for (const v of message.tags) {
+      writer.uint32(18).string(v!);
+    }
+    for (const v of message.removeTags) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TagImageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTagImageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tags.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.removeTags.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TagImageRequest>): TagImageRequest {
+    return TagImageRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TagImageRequest>): TagImageRequest {
+    const message = createBaseTagImageRequest();
+    message.image = object.image ?? "";
+    message.tags = object.tags?.map((e) => e) || [];
+    message.removeTags = object.removeTags?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseSetImageRequest(): SetImageRequest {
+  return { image: "", defaultSpec: undefined, keepCopies: undefined };
+}
+
+export const SetImageRequest: MessageFns<SetImageRequest> = {
+  encode(message: SetImageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.image !== "") {
+      writer.uint32(10).string(message.image);
+    }
+    if (message.defaultSpec !== undefined) {
+      VmSpec.encode(message.defaultSpec, writer.uint32(18).fork()).join();
+    }
+    if (message.keepCopies !== undefined) {
+      writer.uint32(24).uint32(message.keepCopies);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetImageRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetImageRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.image = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.defaultSpec = VmSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.keepCopies = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetImageRequest>): SetImageRequest {
+    return SetImageRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetImageRequest>): SetImageRequest {
+    const message = createBaseSetImageRequest();
+    message.image = object.image ?? "";
+    message.defaultSpec = (object.defaultSpec !== undefined && object.defaultSpec !== null)
+      ? VmSpec.fromPartial(object.defaultSpec)
+      : undefined;
+    message.keepCopies = object.keepCopies ?? undefined;
+    return message;
+  },
+};
+
 export type ImageServiceService = typeof ImageServiceService;
 export const ImageServiceService = {
   /** Starts job image.import; the bytes follow by UploadImage. ALREADY_EXISTS when the name is taken. */
@@ -1214,6 +1509,26 @@ export const ImageServiceService = {
     responseSerialize: (value: Image): Buffer => Buffer.from(Image.encode(value).finish()),
     responseDeserialize: (value: Buffer): Image => Image.decode(value),
   },
+  /** Tags of one version of an image: other names for it, which move. A tag that another version has moves to this one. */
+  tagImage: {
+    path: "/berth.v1.ImageService/TagImage" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TagImageRequest): Buffer => Buffer.from(TagImageRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TagImageRequest => TagImageRequest.decode(value),
+    responseSerialize: (value: Image): Buffer => Buffer.from(Image.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Image => Image.decode(value),
+  },
+  /** What VMs made of it get where nothing else is said, and how many copies cleaning up leaves. What is in it never changes. */
+  setImage: {
+    path: "/berth.v1.ImageService/SetImage" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetImageRequest): Buffer => Buffer.from(SetImageRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetImageRequest => SetImageRequest.decode(value),
+    responseSerialize: (value: Image): Buffer => Buffer.from(Image.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Image => Image.decode(value),
+  },
   /** IN_USE while a volume needs it. */
   deleteImage: {
     path: "/berth.v1.ImageService/DeleteImage" as const,
@@ -1238,6 +1553,10 @@ export interface ImageServiceServer extends UntypedServiceImplementation {
   listImages: handleUnaryCall<ListImagesRequest, ListImagesResponse>;
   /** Takes an image into the inventory that hosts have and the inventory does not know. */
   adoptImage: handleUnaryCall<AdoptImageRequest, Image>;
+  /** Tags of one version of an image: other names for it, which move. A tag that another version has moves to this one. */
+  tagImage: handleUnaryCall<TagImageRequest, Image>;
+  /** What VMs made of it get where nothing else is said, and how many copies cleaning up leaves. What is in it never changes. */
+  setImage: handleUnaryCall<SetImageRequest, Image>;
   /** IN_USE while a volume needs it. */
   deleteImage: handleUnaryCall<DeleteImageRequest, DeleteImageResponse>;
 }
@@ -1318,6 +1637,32 @@ export interface ImageServiceClient extends Client {
   ): ClientUnaryCall;
   adoptImage(
     request: AdoptImageRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Image) => void,
+  ): ClientUnaryCall;
+  /** Tags of one version of an image: other names for it, which move. A tag that another version has moves to this one. */
+  tagImage(request: TagImageRequest, callback: (error: ServiceError | null, response: Image) => void): ClientUnaryCall;
+  tagImage(
+    request: TagImageRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Image) => void,
+  ): ClientUnaryCall;
+  tagImage(
+    request: TagImageRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Image) => void,
+  ): ClientUnaryCall;
+  /** What VMs made of it get where nothing else is said, and how many copies cleaning up leaves. What is in it never changes. */
+  setImage(request: SetImageRequest, callback: (error: ServiceError | null, response: Image) => void): ClientUnaryCall;
+  setImage(
+    request: SetImageRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Image) => void,
+  ): ClientUnaryCall;
+  setImage(
+    request: SetImageRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Image) => void,
