@@ -16,6 +16,7 @@ import { MachineServiceService } from '@berth/proto/agent/v1/machine.ts';
 import { NetworkServiceService } from '@berth/proto/agent/v1/network.ts';
 import { OperationServiceService } from '@berth/proto/agent/v1/operation.ts';
 import { PowerServiceService } from '@berth/proto/agent/v1/power.ts';
+import { VolumeDataServiceService } from '@berth/proto/agent/v1/volumedata.ts';
 import { VolumeServiceService } from '@berth/proto/agent/v1/volume.ts';
 import { WatchServiceService } from '@berth/proto/agent/v1/watch.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
@@ -57,10 +58,12 @@ import { networkService } from './rpc/network.ts';
 import { operationService } from './rpc/operation.ts';
 import { powerService } from './rpc/power.ts';
 import { createRpcServer, type RpcServer } from './rpc/server.ts';
+import { volumeDataService } from './rpc/volume-data.ts';
 import { volumeService } from './rpc/volume.ts';
 import { watchService } from './rpc/watch.ts';
 import { Images } from './volume/images.ts';
 import { Uploads } from './volume/uploads.ts';
+import { VolumeData } from './volume/volume-data.ts';
 import { Volumes } from './volume/volumes.ts';
 import { Hub } from './watch/hub.ts';
 import { createSampler } from './watch/sampler.ts';
@@ -158,6 +161,7 @@ class RunningAgent implements Agent {
     const live = new Live({ domains, hypervisor, disks, operations, hostName: identity.hostName });
     const screenshots = new Screenshots({ domains, hypervisor });
     const volumes = new Volumes({ hypervisor, disks, operations });
+    const volumeData = new VolumeData({ hypervisor, disks, operations });
     const images = new Images(disks, operations, this.peers.tunnels, hypervisor);
     const networks = new Networks(bridges, operations);
     const uploads = new Uploads(disks, ledger, log, (id) => images.isReading(id));
@@ -189,6 +193,7 @@ class RunningAgent implements Agent {
         [HardwareServiceService, hardwareService(guard, operations, live)],
         [GuestServiceService, guestService(guard, operations, guest.verbs, guest.runs)],
         [VolumeServiceService, volumeService(guard, operations, volumes)],
+        [VolumeDataServiceService, volumeDataService(guard, operations, volumeData)],
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
         [NetworkServiceService, networkService(guard, operations, networks)],
         [WatchServiceService, watchService(guard, watch)],

@@ -21,6 +21,10 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
     summary: 'disk images that VMs are cloned from',
     load: async () => (await import('./image/commands.ts')).imageCommands,
   },
+  volume: {
+    summary: 'disks: those of VMs, and those that stand alone',
+    load: async () => (await import('./volume/commands.ts')).volumeCommands,
+  },
   host: { summary: 'machines that run VMs', load: async () => (await import('./host/commands.ts')).hostCommands },
   job: {
     summary: 'long work: what runs, what failed, what is stuck',

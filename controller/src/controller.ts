@@ -33,6 +33,7 @@ import { TuningApp } from './app/tuning.ts';
 import { Users } from './app/users.ts';
 import { VmUpdates } from './app/vm-updates.ts';
 import { Vms } from './app/vms.ts';
+import { Volumes } from './app/volumes.ts';
 import { Control } from './backup/control.ts';
 import { startGuests } from './guests/start.ts';
 import { httpAddressOf, lifetimesOf, type Config } from './config.ts';
@@ -238,6 +239,7 @@ class BuiltController implements Controller {
       tuning: new TuningApp({ state, hosts, clock, log, policy }),
       updates: new VmUpdates(vmDeps),
       images: new Images({ state, hosts, jobs, uploads, clock }),
+      volumes: new Volumes(vmDeps),
       jobs: new JobsApp({ state, jobs }),
       events: new Events(state),
       adoption: new Adoption({ state, hosts }),

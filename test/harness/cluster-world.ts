@@ -11,6 +11,7 @@ import type { Host } from '@berth/shared/model/host.ts';
 import type { Image } from '@berth/shared/model/image.ts';
 import { newId } from '@berth/shared/model/ids.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
+import type { Volume } from '@berth/shared/model/volume.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import type { FakeHost } from './fake-host.ts';
@@ -104,6 +105,21 @@ export class ClusterWorld {
       tx.claims.put(claimOf({ ...vm, spec: had }, this.hosts[0].id, power === 'running'));
     };
     return { vm, put };
+  }
+
+  volume(o: Pick<Volume, 'state' | 'hostId'> & { readonly withImage?: boolean }): Volume {
+    const { withImage, ...rest } = o;
+    const imageId = withImage === true ? this.image.id : undefined;
+    const about = { name: 'data', sizeBytes: 2 ** 34, format: 'qcow2', labels: {}, createdAtMs: 1 } as const;
+    return { id: newId('volume', 1_700_000_000_000), ...about, imageId, ...rest };
+  }
+
+  /** On the first host. */
+  volumeThere(): Volume {
+    const volume = this.volume({ state: 'ready', hostId: this.hosts[0].id });
+    const { sizeBytes } = volume;
+    this.fake(0).volumes.set(volume.id, { vmId: '', sizeBytes, imageDigest: undefined, seed: false });
+    return volume;
   }
 
   deps(state: State, clock: Clock): JobDeps {

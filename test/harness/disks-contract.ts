@@ -3,14 +3,15 @@
  * (conversion, modes, crashes, full file systems) is tested beside the real driver.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Disks, LongWork } from '@berth/agent/drivers/disks.ts';
+import type { LongWork } from '@berth/agent/drivers/disks.ts';
+import type { AllDisks } from '@berth/agent/drivers/volume-work.ts';
 import { piecesOf } from '@berth/shared/disk/pieces.ts';
 import { qcow2, rawDisk } from './disk-files.ts';
 
 export interface DisksFixture {
   /** Two hosts' disks; the second is fetched to. */
-  readonly disks: Disks;
-  readonly other: Disks;
+  readonly disks: AllDisks;
+  readonly other: AllDisks;
   dispose(): Promise<void>;
 }
 
@@ -25,28 +26,28 @@ function disk(mark: number): Buffer {
   return bytes;
 }
 
-async function upload(disks: Disks, id: string, bytes: Buffer): Promise<void> {
+async function upload(disks: AllDisks, id: string, bytes: Buffer): Promise<void> {
   const sink = await disks.openUpload(id, bytes.length);
   for (let at = 0; at < bytes.length; at += MIB) await sink.write(bytes.subarray(at, at + MIB));
   await sink.finish();
 }
 
-async function uploaded(disks: Disks, id: string, bytes: Buffer): Promise<string> {
+async function uploaded(disks: AllDisks, id: string, bytes: Buffer): Promise<string> {
   await upload(disks, id, bytes);
   return id;
 }
 
-async function imported(disks: Disks, mark = 1): Promise<string> {
+async function imported(disks: AllDisks, mark = 1): Promise<string> {
   await upload(disks, `u${mark}`, disk(mark));
   return (await disks.importImage(`u${mark}`, '', work)).digest;
 }
 
-type Shared = { readonly disks: Disks; readonly other: Disks };
+type Shared = { readonly disks: AllDisks; readonly other: AllDisks };
 
 /** Registers the cases that hold for every driver. */
 export function disksContract(name: string, make: () => Promise<DisksFixture>): void {
   describe(`${name} as disks`, () => {
-    const s = {} as { disks: Disks; other: Disks };
+    const s = {} as { disks: AllDisks; other: AllDisks };
     let fixture: DisksFixture;
     beforeEach(async () => {
       fixture = await make();
@@ -57,6 +58,7 @@ export function disksContract(name: string, make: () => Promise<DisksFixture>): 
     imports(s);
     volumes(s);
     seeds(s);
+    volumeWork(s);
     transfers(s);
   });
 }
@@ -236,6 +238,38 @@ function volumes(s: Shared): void {
     await s.disks.removeImage(imageDigest);
     expect(await s.disks.listVolumes()).toEqual([]);
     expect(await s.disks.listImages()).toEqual([]);
+  });
+}
+
+function volumeWork(s: Shared): void {
+  const usual = { preallocation: 'off', clusterBytes: 65_536, lazyRefcounts: false } as const;
+  const spec = { volumeId: 'volume-1', vmId: '', imageDigest: undefined, sizeBytes: 20 * MIB, ...usual };
+
+  it('makes a volume of nobody once, gives it to a vm and takes it back, and to nobody else', async () => {
+    await Promise.all([s.disks.work.make(spec, work), s.disks.work.make(spec, work)]);
+    expect(await s.disks.findVolume('volume-1')).toMatchObject({ vmId: '', sizeBytes: 20 * MIB });
+    for (const to of ['vm-1', 'vm-1']) await s.disks.work.assign('volume-1', { from: '', to });
+    expect(await s.disks.findVolume('volume-1')).toMatchObject({ vmId: 'vm-1' });
+    const stolen = s.disks.work.assign('volume-1', { from: '', to: 'vm-2' });
+    await expect(stolen).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    await s.disks.work.assign('volume-1', { from: 'vm-1', to: '' });
+    expect(await s.disks.findVolume('volume-1')).toMatchObject({ vmId: '' });
+    const absent = s.disks.work.assign('volume-2', { from: '', to: 'vm-1' });
+    await expect(absent).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  });
+
+  it('resizes a volume, down only when that is said, and refuses sizes that cannot be', async () => {
+    await s.disks.work.make(spec, work);
+    const resize = (bytes: number, shrink = false) => s.disks.work.resize('volume-1', bytes, { shrink }, work);
+    await resize(40 * MIB);
+    await resize(40 * MIB);
+    expect(await s.disks.findVolume('volume-1')).toMatchObject({ sizeBytes: 40 * MIB });
+    await expect(resize(20 * MIB)).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    await resize(20 * MIB, true);
+    for (const bytes of [0, -512, 1000, 2 ** 52])
+      await expect(resize(bytes)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    expect(await s.disks.findVolume('volume-1')).toMatchObject({ sizeBytes: 20 * MIB });
+    await s.disks.ensureVolume({ volumeId: 'volume-1', vmId: '', imageDigest: undefined, sizeBytes: 20 * MIB });
   });
 }
 

@@ -14,6 +14,7 @@ import type {
   SeedWanted,
 } from '@berth/controller/hosts/agent-client.ts';
 import { noLogs, noMachine, unasked, type FakeDomain, type FakeImage, type FakeVolume } from './fake-host-parts.ts';
+import { fakeVolumes } from './fake-volumes.ts';
 import { bytesOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
@@ -52,6 +53,7 @@ export class FakeHost implements AgentClient {
   readonly machine = noMachine;
   ensureTuning = async (): Promise<OperationView> => unasked();
   readonly logs = noLogs;
+  readonly volumeData = fakeVolumes(this, (id, what, effect) => this.#operate(id, what, effect));
   /** The machine runs and answers. */
   up = true;
   /** The controller has a connection to it, and has been paid what it owed. */

@@ -87,6 +87,7 @@ export function losing<T extends object>(api: T, f: Faults | undefined): T {
   return new Proxy(api, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target);
+      if (name === 'volumeData') return losing(value as object, f);
       if (typeof value !== 'function') return value;
       return (...args: unknown[]): unknown => {
         if (f.random() < f.probability / 4) return Promise.reject(lost('the call'));

@@ -33,6 +33,7 @@ export function facts(over: Partial<HostFacts> = {}): HostFacts {
       'guest.agent',
       'domain.hardware',
       'domain.live',
+      'volume.data',
     ],
     diskBytes: 100 * GIB,
     diskFreeBytes: 100 * GIB,

@@ -4,6 +4,7 @@
  * operators are the test's; what must always hold is invariants.ts.
  */
 import { Images } from '@berth/controller/app/images.ts';
+import { Volumes } from '@berth/controller/app/volumes.ts';
 import { VmUpdates } from '@berth/controller/app/vm-updates.ts';
 import { Vms } from '@berth/controller/app/vms.ts';
 import type { AgentClient } from '@berth/controller/hosts/agent-client.ts';
@@ -40,6 +41,7 @@ export interface Life {
   readonly vms: Vms;
   readonly updates: VmUpdates;
   readonly images: Images;
+  readonly volumes: Volumes;
   readonly debts: Debts;
 }
 
@@ -83,6 +85,7 @@ export class SimCluster {
       vms: new Vms(services),
       updates: new VmUpdates(services),
       images: new Images(services),
+      volumes: new Volumes(services),
       debts,
     });
     nudgeJobs({ hosts, state, jobs });

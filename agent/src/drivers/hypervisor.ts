@@ -5,6 +5,7 @@
  * BAD_STATE, INTERNAL with libvirt's own words.
  */
 import type { Duplex, Readable } from 'node:stream';
+import type { DeviceVerbs } from './device-verbs.ts';
 import type { GuestAgents } from './guest-agents.ts';
 
 export type DomainPower = 'running' | 'paused' | 'stopping' | 'stopped' | 'crashed' | 'suspended' | 'unknown';
@@ -164,6 +165,8 @@ export interface Hypervisor {
   stats(deadlineMs: number): Promise<readonly DomainStats[]>;
   /** Running domains whose QEMU did not answer `stats`, and for how long. Absent: never any. */
   silent?(): readonly SilentDomain[];
+  /** Devices that come and go under guests that run. */
+  readonly devices: DeviceVerbs;
   /** What is asked of guests through the agents in them. */
   readonly guests: GuestAgents;
   /** The first serial port, both ways. One reader at a time; `force` takes it over. */

@@ -89,7 +89,7 @@ export interface Bridges {
 export interface Drivers {
   readonly hypervisor: import('./hypervisor.ts').Hypervisor;
   readonly means: import('./means.ts').Means;
-  readonly disks: import('./disks.ts').Disks;
+  readonly disks: import('./volume-work.ts').AllDisks;
   readonly machine: Machine;
   readonly bridges: Bridges;
   readonly logs: import('./host-logs.ts').HostLogs;

@@ -27,6 +27,7 @@ export const CAPABILITIES = [
   'display',
   'host.tuning',
   'guest.agent',
+  'volume.data',
 ] as const;
 
 export interface ReportDeps {

@@ -6,6 +6,7 @@ import { checkBytes, checkDigest, checkId } from '../ids.ts';
 import { readMark } from '../domain/metadata.ts';
 import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
+import { insistUnused } from './using.ts';
 import { seedFiles, type Seed } from './seed-files.ts';
 
 export interface SeedWanted {
@@ -71,7 +72,8 @@ export class Volumes {
 
   private async doRemove(volumeId: string): Promise<void> {
     const volume = await this.deps.disks.findVolume(volumeId);
-    if (volume !== undefined) await this.refuseWhileRunning(volume);
+    if (volume?.vmId === '') await insistUnused(this.deps, volume);
+    else if (volume !== undefined) await this.refuseWhileRunning(volume);
     await this.deps.disks.removeVolume(volumeId);
   }
 

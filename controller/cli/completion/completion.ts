@@ -75,6 +75,10 @@ async function names(ctx: Context, kind: ObjectKind): Promise<string[]> {
       return (await api.call(api.hosts, (c) => c.listHosts, { page })).hosts.map((h) => h.name);
     case 'image':
       return (await api.call(api.images, (c) => c.listImages, { page })).images.flatMap(imageNames);
+    case 'volume': {
+      const asked = { page, host: '', selector: '', alone: false };
+      return (await api.call(api.volumes, (c) => c.listVolumes, asked)).volumes.map((v) => v.name);
+    }
     case 'job':
       return (await api.call(api.jobs, (c) => c.listJobs, { page, openOnly: false })).jobs.map((j) => j.id);
     case 'token':

@@ -29,6 +29,7 @@ import { SupportServiceClient } from '@berth/proto/v1/support.ts';
 import { TokenServiceClient } from '@berth/proto/v1/token.ts';
 import { UserServiceClient } from '@berth/proto/v1/user.ts';
 import { VmServiceClient, type VmConsoleInput, type VmConsoleOutput } from '@berth/proto/v1/vm.ts';
+import { VolumeServiceClient } from '@berth/proto/v1/volume.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
@@ -56,6 +57,7 @@ interface Clients {
   readonly displays: DisplayServiceClient;
   readonly guests: GuestServiceClient;
   readonly images: ImageServiceClient;
+  readonly volumes: VolumeServiceClient;
   readonly jobs: JobServiceClient;
   readonly alarms: AlarmServiceClient;
   readonly events: EventServiceClient;
@@ -178,6 +180,7 @@ function connect({ controller, ca, client }: Endpoint): Clients {
     displays: make(DisplayServiceClient, shared),
     guests: make(GuestServiceClient, shared),
     images: make(ImageServiceClient, shared),
+    volumes: make(VolumeServiceClient, shared),
     hosts: make(HostServiceClient, shared),
     hostLogs: make(HostLogServiceClient, shared),
     jobs: make(JobServiceClient, shared),

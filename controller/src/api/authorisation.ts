@@ -11,10 +11,11 @@ type Needed = Role | 'self' | 'anyone';
 /**
  * - `installation`: the role must hold everywhere.
  * - `vm`, `host`, `job`: the one that the field of this name names.
- * - `newVm`, `newHost`: one with the labels of the request.
+ * - `volume`: the one that the field of this name names, which is where its VM is, if it has one; and the VM that `vm` names.
+ * - `newVm`, `newHost`, `newVolume`: one with the labels of the request.
  * - `visible`: the role may hold anywhere; the handler shows what the caller may see, and no more.
  */
-export type Target = 'installation' | 'vm' | 'host' | 'job' | 'newVm' | 'newHost' | 'visible';
+export type Target = 'installation' | 'vm' | 'host' | 'job' | 'volume' | 'newVm' | 'newHost' | 'newVolume' | 'visible';
 
 export interface Rule {
   readonly needs: Needed;
@@ -137,6 +138,13 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.VmService/ReadVmScreenshot': ['operator', 'vm'],
   '/berth.v1.VmService/ReadVmLog': ['operator', 'vm'],
   '/berth.v1.VmService/OpenVmConsole': ['operator', 'vm'],
+
+  '/berth.v1.VolumeService/CreateVolume': ['operator', 'newVolume'],
+  '/berth.v1.VolumeService/GetVolume': ['viewer', 'volume'],
+  '/berth.v1.VolumeService/ListVolumes': ['viewer', 'visible'],
+  '/berth.v1.VolumeService/DeleteVolume': ['operator', 'volume'],
+  '/berth.v1.VolumeService/ResizeVolume': ['operator', 'volume'],
+  '/berth.v1.VolumeService/AdoptVolume': 'admin',
 
   '/grpc.health.v1.Health/Check': 'anyone',
   '/grpc.health.v1.Health/List': 'anyone',

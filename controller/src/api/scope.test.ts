@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { Client, credentials, Metadata, status as Status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { VmServiceService } from '@berth/proto/v1/vm.ts';
+import { newId } from '@berth/shared/model/ids.ts';
+import type { Volume } from '@berth/shared/model/volume.ts';
 import { createApi, type Api } from '@berth/controller/cli/core/api.ts';
 import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
@@ -28,6 +30,10 @@ let endpoint: { controller: string; ca: string };
 const apis: Api[] = [];
 const hidden = aVm({ name: 'hidden-vm' });
 const mine = aVm({ name: 'mine' });
+const hiddenVolume: Volume = {
+  ...{ id: newId('volume', 1), name: 'hidden-volume', state: 'ready', hostId: undefined, sizeBytes: 1, format: 'raw' },
+  ...{ imageId: undefined, labels: { team: 'b' }, createdAtMs: 1 },
+};
 const hiddenJob = aJob({ subject: 'hidden-vm', state: 'succeeded', user: 'admin' });
 
 beforeAll(async () => {
@@ -48,6 +54,7 @@ beforeAll(async () => {
     tx.vms.put(of({ team: 'b' }, hidden));
     tx.vms.put(of({ team: 'a' }, mine));
     tx.jobs.put({ ...hiddenJob, endedAtMs: tx.nowMs, params: { vmId: hidden.id } });
+    tx.volumes.put(hiddenVolume);
     for (const subject of ['hidden-vm', 'mine'])
       tx.event({ type: 'vm.x', severity: 'info', subjectKind: 'vm', subject, message: subject, jobId: undefined });
   });
@@ -73,7 +80,7 @@ async function userWith(name: string, role: string, selector = ''): Promise<{ ap
 
 const OUTSIDE: Readonly<Record<string, string>> = {
   ...{ vm: 'hidden-vm', host: 'hidden-host', job: hiddenJob.id, image: 'none', user: 'admin', token: 'token-0' },
-  ...{ name: 'new', imageId: 'image-0', address: '10.0.0.1:7444' },
+  ...{ volume: 'hidden-volume', name: 'new', imageId: 'image-0', address: '10.0.0.1:7444' },
 };
 
 /** One call of any method about what is out of reach: its status, and all that it answered. */
@@ -114,6 +121,8 @@ const EXPECTED: Readonly<Record<string, readonly number[]>> = {
   job: [Status.NOT_FOUND],
   newVm: [Status.PERMISSION_DENIED, Status.NOT_FOUND],
   newHost: [Status.PERMISSION_DENIED],
+  volume: [Status.NOT_FOUND],
+  newVolume: [Status.PERMISSION_DENIED, Status.NOT_FOUND],
   installation: [Status.PERMISSION_DENIED],
   visible: [Status.OK, Status.NOT_FOUND, Status.DEADLINE_EXCEEDED],
 };

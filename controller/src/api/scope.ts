@@ -11,6 +11,7 @@ import { isId } from '@berth/shared/model/ids.ts';
 import type { Job } from '@berth/shared/model/job.ts';
 import type { Labels } from '@berth/shared/labels/selector.ts';
 import type { Access } from '../app/access.ts';
+import { labelsOfVolume, volumesNamed } from '../app/volume-names.ts';
 import type { Tables } from '../state/state.ts';
 import { ruleOf, type Target } from './authorisation.ts';
 
@@ -84,8 +85,10 @@ export class Scope {
   async #target(on: Target, needs: Role, fields: Fields, asker: Asker): Promise<void> {
     if (on === 'vm') this.#vm(text(fields, 'vm'), needs, asker);
     else if (on === 'host') this.#host(text(fields, 'host'), needs, asker);
+    else if (on === 'volume') this.#volume(fields, needs, asker);
     else if (on === 'newVm') this.#newOne('vm', fields, needs, asker);
     else if (on === 'newHost') this.#newOne('host', fields, needs, asker);
+    else if (on === 'newVolume') this.#newOne('volume', fields, needs, asker);
     else if (on === 'job') await this.#job(text(fields, 'job'), needs, asker);
   }
 
@@ -104,7 +107,17 @@ export class Scope {
   }
 
   /** It must be in reach from its first moment. A name that is taken out of reach is taken, and no more is said. */
-  #newOne(kind: 'vm' | 'host', fields: Fields, needs: Role, asker: Asker): void {
+  #volume(fields: Fields, needs: Role, asker: Asker): void {
+    const name = text(fields, 'volume');
+    this.#vm(text(fields, 'vm'), needs, asker);
+    if (name === '') return;
+    const found = volumesNamed(this.tables, name);
+    if (found.length === 0) insist(asker, needs, { kind: 'volume', name, labels: undefined });
+    // a name that can be either of two is refused by what resolves it, which names both
+    for (const f of found) insist(asker, needs, { kind: 'volume', name, labels: labelsOfVolume(f) });
+  }
+
+  #newOne(kind: 'vm' | 'host' | 'volume', fields: Fields, needs: Role, asker: Asker): void {
     const labels = (fields['labels'] ?? {}) as Labels;
     if (!asker.access.on(needs, { labels }))
       throw new ClusterError(
@@ -112,7 +125,13 @@ export class Scope {
         `${asker.user} is not ${needs} for such a ${kind}: give it labels that your roles are bound to (--label; see: berth whoami)`,
       );
     const name = text(fields, 'name');
-    const there = kind === 'vm' ? this.tables.vms.byName(name)?.spec.labels : this.tables.hosts.byName(name)?.labels;
+    const [volume] = kind === 'volume' ? volumesNamed(this.tables, name) : [];
+    const there =
+      kind === 'vm'
+        ? this.tables.vms.byName(name)?.spec.labels
+        : kind === 'host'
+          ? this.tables.hosts.byName(name)?.labels
+          : volume && labelsOfVolume(volume);
     if (there && !asker.access.on('viewer', { labels: there })) throw alreadyExists(`the name ${name} is taken`);
   }
 
@@ -128,9 +147,10 @@ export class Scope {
   /** A job is where its VM is; where that is gone, it is where it was. */
   #mayJob(needs: Role, asker: Asker, job: Job): boolean {
     if (asker.access.everywhere(needs)) return true;
-    const vmId = (job.params as { vmId?: unknown } | null)?.vmId;
+    const { vmId, volumeId } = (job.params ?? {}) as { vmId?: unknown; volumeId?: unknown };
     const vm = typeof vmId === 'string' ? this.tables.vms.get(vmId) : undefined;
-    const labels = vm?.spec.labels ?? job.labels;
+    const volume = typeof volumeId === 'string' ? this.tables.volumes.get(volumeId) : undefined;
+    const labels = vm?.spec.labels ?? volume?.labels ?? job.labels;
     return labels !== undefined && asker.access.on(needs, { labels });
   }
 }
@@ -144,7 +164,7 @@ const unknown = (kind: string, name: string): ClusterError =>
   notFound(`${kind} ${name.slice(0, 80)} does not exist. See: berth ${kind} list`);
 
 interface Named {
-  readonly kind: 'vm' | 'host';
+  readonly kind: 'vm' | 'host' | 'volume';
   readonly name: string;
   /** Undefined: there is no such object. */
   readonly labels: Labels | undefined;

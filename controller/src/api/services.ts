@@ -17,6 +17,7 @@ import { SupportServiceService } from '@berth/proto/v1/support.ts';
 import { TokenServiceService } from '@berth/proto/v1/token.ts';
 import { UserServiceService } from '@berth/proto/v1/user.ts';
 import { VmServiceService } from '@berth/proto/v1/vm.ts';
+import { VolumeServiceService } from '@berth/proto/v1/volume.ts';
 import type { Adoption } from '../app/adoption.ts';
 import type { Audit } from '../app/audit.ts';
 import type { Certificates } from '../app/certificates.ts';
@@ -32,6 +33,7 @@ import type { Machines } from '../app/machines.ts';
 import type { Reviews } from '../app/reviews.ts';
 import type { VmUpdates } from '../app/vm-updates.ts';
 import type { Vms } from '../app/vms.ts';
+import type { Volumes } from '../app/volumes.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Logins } from '../app/logins.ts';
 import type { Tokens } from '../app/tokens.ts';
@@ -59,6 +61,7 @@ import { supportHandlers } from './support.ts';
 import { tokenHandlers } from './token.ts';
 import { userHandlers } from './user.ts';
 import { vmHandlers } from './vm.ts';
+import { volumeHandlers } from './volume.ts';
 import type { Handler, Handlers, Method } from './call.ts';
 import type { Identity } from '../trust/identity.ts';
 
@@ -74,6 +77,7 @@ export interface App {
   readonly displays: Displays;
   readonly updates: VmUpdates;
   readonly images: Images;
+  readonly volumes: Volumes;
   readonly jobs: JobsApp;
   readonly events: Events;
   readonly adoption: Adoption;
@@ -129,6 +133,7 @@ export function services(app: App): readonly PublicService[] {
     service(SupportServiceService, supportHandlers(app.support)),
     service(TokenServiceService, tokenHandlers(app.tokens)),
     service(UserServiceService, userHandlers(app.users, app.tokens, app.logins)),
+    service(VolumeServiceService, volumeHandlers(app.volumes)),
     service(VmServiceService, vmHandlers(app.vms, app.connections, scope, app.adoption, app.updates)),
   ];
 }

@@ -223,7 +223,14 @@ describe('the review of a host', () => {
     has(h1, found('new'));
     const s = said.get(h1)!;
     s.images.set(DIGEST, { virtualSizeBytes: 7, fileBytes: 5 });
-    s.volumes.set('volume-x', { vmId: 'vm-nobody', sizeBytes: 5, allocatedBytes: 5, imageDigest: '', seed: false });
+    s.volumes.set('volume-x', {
+      vmId: 'vm-nobody',
+      sizeBytes: 5,
+      allocatedBytes: 5,
+      imageDigest: '',
+      seed: false,
+      format: 'qcow2',
+    });
     expect(await differences()).toEqual([
       'vm found new',
       'vm gone gone',

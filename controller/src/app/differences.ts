@@ -6,7 +6,7 @@ import type { Host } from '@berth/shared/model/host.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
-import type { DomainRecord } from '../hosts/decode.ts';
+import type { DomainRecord, VolumeRecord } from '../hosts/decode.ts';
 import type { HostHas } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 
@@ -164,13 +164,30 @@ function foundVolumes({ host, has, tables }: About): Difference[] {
   const there = new Set([...has.domains.values()].map((d) => d.vmId));
   const owed = new Set(tables.debts.byHost(host.id).map((d) => d.target));
   return [...has.volumes]
-    .filter(([id, v]) => !there.has(v.vmId) && !owed.has(id) && !isBusy(tables, v.vmId) && !tables.vms.get(v.vmId))
+    .filter(
+      ([id, v]) =>
+        !isVolume(tables, id) &&
+        !there.has(v.vmId) &&
+        !owed.has(id) &&
+        !isBusy(tables, v.vmId) &&
+        !tables.vms.get(v.vmId),
+    )
     .map(([id, v]) => ({
       kind: 'volume',
       name: id,
       id,
       what: 'found',
-      detail: `${v.seed ? 'a seed' : `a disk of ${formatBytes(v.sizeBytes)}, ${formatBytes(v.allocatedBytes)} in use,`} of ${v.vmId}, of which nothing else is left`,
-      advice: 'it is left alone',
+      detail:
+        v.vmId === ''
+          ? foundAlone(v)
+          : `${v.seed ? 'a seed' : `a disk of ${formatBytes(v.sizeBytes)}, ${formatBytes(v.allocatedBytes)} in use,`} of ${v.vmId}, of which nothing else is left`,
+      advice: v.vmId === '' ? `berth volume adopt ${id} --name NAME; or leave it alone` : 'it is left alone',
     }));
 }
+
+const foundAlone = (v: VolumeRecord): string =>
+  `a volume of ${formatBytes(v.sizeBytes)}, ${formatBytes(v.allocatedBytes)} in use, that is nobody's; the inventory does not know it`;
+
+/** One that stands alone, or is being made, moved or given to a VM. */
+const isVolume = (tables: Tables, id: string): boolean =>
+  tables.volumes.get(id) !== undefined || tables.jobs.holders(`volume/${id}`).length > 0;

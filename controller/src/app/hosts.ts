@@ -122,6 +122,7 @@ export class HostsApp {
         if (job) throw busy(`vm ${vm.name}`, job.id);
         tx.vms.delete(vm.id);
       }
+      for (const volume of tx.volumes.byHost(host.id)) tx.volumes.delete(volume.id);
       tx.hosts.delete(host.id);
       revokeAllOf(tx, host.id, `host ${host.name} was removed`);
       const forgot = lost.length > 0 ? `; forgotten: ${lost.join('; ')}` : '';
@@ -154,6 +155,7 @@ export class HostsApp {
 
   private whatIsLost(tx: Tx, host: Host): string[] {
     const vms = tx.vms.byHost(host.id).map((vm) => vm.name);
+    const volumes = tx.volumes.byHost(host.id).map((v) => v.name);
     const images = tx.imageCopies
       .byHost(host.id)
       .filter((c) => tx.imageCopies.byImage(c.imageId).length === 1)
@@ -161,6 +163,7 @@ export class HostsApp {
     const debts = tx.debts.byHost(host.id).length;
     return [
       ...(vms.length > 0 ? [`vm ${some(vms)} on it`] : []),
+      ...(volumes.length > 0 ? [`volume ${some(volumes)} on it`] : []),
       ...(images.length > 0 ? [`the only copy of image ${some(images)}`] : []),
       ...(debts > 0 ? [`${debts} thing${debts === 1 ? '' : 's'} on it still to be removed`] : []),
     ];

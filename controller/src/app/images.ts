@@ -195,6 +195,12 @@ export class Images {
   }
 
   #checkUnused(image: Image): void {
+    const [volume] = this.deps.state.tables.volumes.byImage(image.id);
+    if (volume)
+      throw new ClusterError(
+        'IN_USE',
+        `image ${image.name} is in use: volume ${volume.name} is based on it. Delete that first (berth volume delete ${volume.name})`,
+      );
     const vms = this.deps.state.tables.vms
       .byImage(image.id)
       .map((vm) => vm.name)

@@ -9,6 +9,7 @@ import type { JobError } from '@berth/shared/model/job.ts';
 import type { Tuning } from '@berth/shared/model/tuning.ts';
 import type { LogClient } from './log-client.ts';
 import type { MachineClient } from './machine-client.ts';
+import type { VolumeClient } from './volume-client.ts';
 
 /** Bytes are written to it, messages are read from it; with back-pressure both ways. */
 export interface MessageDuplex<T> extends Duplex {
@@ -93,6 +94,8 @@ export interface AgentClient {
   /** Capability `host.tuning`. */
   ensureTuning(operationId: string, settings: Tuning): Promise<OperationView>;
   readonly logs: LogClient;
+  /** Capability `volume.data`. */
+  readonly volumeData: VolumeClient<OperationView>;
   /** Capability `domain.describe`. */
   describeDomain(domain: DomainRef): Promise<DomainDescription>;
   ensureDomain(operationId: string, spec: DomainDefinition): Promise<OperationView>;

@@ -22,6 +22,7 @@ const WORDS = {
   'host.tuning': 'tune its kernel',
   'guest.agent': 'speak with guest agents',
   'domain.describe': 'describe a vm that it has',
+  'volume.data': 'keep volumes that stand alone, or change their size',
 } as const;
 
 /** @param facts undefined: it has not reported, and whatever is asked of it will say so. UNSUPPORTED. */

@@ -33,6 +33,7 @@ export interface VolumeRecord {
   /** Empty: it stands alone. */
   readonly imageDigest: string;
   readonly seed: boolean;
+  readonly format: 'qcow2' | 'raw';
 }
 
 export interface ImageRecord {
@@ -115,6 +116,7 @@ export const toVolume = (v: VolumeStatus): VolumeRecord => ({
   allocatedBytes: bytes(v.allocatedBytes),
   imageDigest: clip(v.imageDigest, 128),
   seed: v.seed,
+  format: v.format === 'raw' ? 'raw' : 'qcow2',
 });
 
 export const toImage = (i: ImageStatus): ImageRecord => ({

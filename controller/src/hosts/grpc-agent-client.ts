@@ -34,6 +34,7 @@ import type { FenceSource } from './fence.ts';
 import { tame } from './limits.ts';
 import { logClient } from './grpc-log-client.ts';
 import { machineClient } from './grpc-machine-client.ts';
+import { volumeClient } from './grpc-volume-client.ts';
 
 const READ_MS = 10_000;
 const CHANGE_MS = 60_000;
@@ -58,6 +59,11 @@ export class GrpcAgentClient implements AgentClient {
     connection: () => this.connected(),
     call: (m, request, ms) => this.call(m, request, ms),
     translate: (e) => this.translate(e),
+  });
+
+  readonly volumeData = volumeClient({
+    change: (m, request, ms) => this.change(m, request, ms),
+    context: (id) => this.context(id),
   });
 
   constructor(private readonly o: AgentClientOptions) {}

@@ -20,6 +20,9 @@ import { vmSave } from './vm-save.ts';
 import { vmStart } from './vm-start.ts';
 import { vmStop } from './vm-stop.ts';
 import { vmUpdate } from './vm-update.ts';
+import { volumeCreate } from './volume-create.ts';
+import { volumeDelete } from './volume-delete.ts';
+import { volumeResize } from './volume-resize.ts';
 
 type Snapshot = {
   durable: Record<string, Record<string, Record<string, unknown>>>;
@@ -32,6 +35,7 @@ function withoutHalfMade(raw: unknown): unknown {
   for (const [table, half] of [
     ['vms', 'creating'],
     ['images', 'importing'],
+    ['volumes', 'creating'],
   ] as const) {
     const rows = Object.entries(s.durable[table] ?? {}).filter(([, r]) => r['phase'] !== half && r['state'] !== half);
     s.durable[table] = Object.fromEntries(rows);
@@ -52,6 +56,13 @@ function withoutCopies(raw: unknown): unknown {
   delete s.durable['imageCopies'];
   for (const host of s.hosts) host.images = [];
   return s;
+}
+
+/** A disk that has grown is not cut again. */
+function withoutSizes(raw: unknown): unknown {
+  for (const host of (raw as { hosts: { volumes: [string, { sizeBytes?: number }][] }[] }).hosts)
+    for (const [, v] of host.volumes) delete v.sizeBytes;
+  return raw;
 }
 
 /** The row was put when the job was started, with what it goes back to; a definition made anew tells a newer generation. */
@@ -233,6 +244,45 @@ describe('each job keeps the promises of jobs', () => {
       };
     };
     expect((await checkJob(caRotate, world)).runs).toBeGreaterThan(50);
+  });
+
+  it.each([
+    ['blank', 0, false],
+    ['over an image that its host has to fetch', 1, true],
+  ] as const)('volume.create, %s', async (_, at, withImage) => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const volume = cluster.volume({ state: 'creating', hostId: cluster.hosts[at].id, withImage });
+      const options = { preallocation: 'off', clusterBytes: 0, lazyRefcounts: false } as const;
+      const params = { volumeId: volume.id, hostId: cluster.hosts[at].id, ...options };
+      return worldOf(cluster, params, (tx) => tx.volumes.put(volume), withoutCopies);
+    };
+    expect((await checkJob(volumeCreate, world)).runs).toBeGreaterThan(50);
+  });
+
+  it('volume.delete', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const volume = cluster.volumeThere();
+      return worldOf(cluster, { volumeId: volume.id }, (tx) => tx.volumes.put(volume));
+    };
+    await checkJob(volumeDelete, world);
+  });
+
+  it('volume.resize of one that stands alone, and of the disk of a vm that runs', async () => {
+    const how = { sizeBytes: 2 ** 36, shrink: false };
+    const alone = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const volume = cluster.volumeThere();
+      return worldOf(cluster, { volumeId: volume.id, ...how }, (tx) => tx.volumes.put(volume), withoutSizes);
+    };
+    await checkJob(volumeResize, alone);
+    const ofVm = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const { vm, put } = cluster.vmThere('running');
+      return worldOf(cluster, { volumeId: vm.spec.disks[0]!.volumeId, vmId: vm.id, ...how }, put, withoutSizes);
+    };
+    await checkJob(volumeResize, ofVm);
   });
 
   it('image.delete', async () => {

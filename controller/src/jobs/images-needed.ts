@@ -2,7 +2,7 @@
  * The step that has a VM's images on its host before anything there needs them: those below its disks, and the media of its
  * CD-ROM drives. Each is copied by a keyed job that all who need it there share; one after the other.
  */
-import type { HostId, ImageId, VmId } from '@berth/shared/model/ids.ts';
+import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import { imageCopyKey } from '@berth/shared/model/image.ts';
 import type { VmSpec } from '@berth/shared/model/vm.ts';
 import type { Tables } from '../state/state.ts';
@@ -17,10 +17,7 @@ import { imagesOf } from './wanted.ts';
 interface Placed {
   readonly place: { readonly hostId: HostId; readonly host: string };
 }
-interface Params {
-  readonly vmId: VmId;
-}
-type Context = LocalContext<Params, Placed, JobDeps>;
+type Context<P> = LocalContext<P, Placed, JobDeps>;
 
 export interface ImagesHad {
   readonly fetched: boolean;
@@ -34,13 +31,13 @@ export const imageLocks = (spec: Pick<VmSpec, 'disks' | 'cdroms'>): LockName[] =
   imagesOf(spec).map((id) => `image/${id}:shared` as const);
 
 /** What a job waited for last, if it is a copy of this image. */
-function joinedFor(c: Context, imageId: ImageId): Context['memo'] {
+function joinedFor(c: Context<unknown>, imageId: ImageId): Context<unknown>['memo'] {
   const jobId = (c.memo as { joined?: string } | undefined)?.joined;
   const job = jobId === undefined ? undefined : c.tables.jobs.get(jobId);
   return (job?.params as Partial<FetchParams> | undefined)?.imageId === imageId ? c.memo : undefined;
 }
 
-function had(c: Context, imageId: ImageId, tables: Tables): ImagesHad | Wait {
+function had(c: Context<unknown>, imageId: ImageId, tables: Tables): ImagesHad | Wait {
   const copy = { imageId, hostId: c.outs.place.hostId };
   const memo = joinedFor(c, imageId);
   if (memo === undefined && tables.imageCopies.get(imageCopyKey(copy))) return { fetched: false };
@@ -57,9 +54,9 @@ function had(c: Context, imageId: ImageId, tables: Tables): ImagesHad | Wait {
 }
 
 /** @param needed of the VM; those that are there already cost nothing. */
-export const imagesStep = (
-  needed: (c: Context) => readonly ImageId[],
-): LocalStep<Params, Placed, JobDeps, ImagesHad> => ({
+export const imagesStep = <P>(
+  needed: (c: Context<P>) => readonly ImageId[],
+): LocalStep<P, Placed, JobDeps, ImagesHad> => ({
   run(c) {
     const images = needed(c);
     let all: ImagesHad = { fetched: false, needed: images.length };

@@ -5,7 +5,8 @@ import type { Refusal } from '../scheduler/world.ts';
 /** Hosts named in the line; the rest are counted, and all are in the meta. */
 const NAMED = 8;
 
-export function noCapacity(vm: { readonly name: string }, refusals: readonly Refusal[]): ClusterError {
+/** @param kind of what has no place: vm, volume. */
+export function noCapacity(vm: { readonly name: string }, refusals: readonly Refusal[], kind = 'vm'): ClusterError {
   const line = refusals.slice(0, NAMED).map((r) => `${r.host} ${sentence(r)}`);
   if (refusals.length > NAMED) line.push(`and ${refusals.length - NAMED} more`);
   const words =
@@ -14,8 +15,8 @@ export function noCapacity(vm: { readonly name: string }, refusals: readonly Ref
   const [only] = refusals;
   const message =
     refusals.length === 1 && only
-      ? `vm ${vm.name} cannot run on ${only.host}: ${sentence(only)}`
-      : `no host has room for vm ${vm.name}: ${words}`;
+      ? `${kind} ${vm.name} cannot ${kind === 'vm' ? 'run' : 'lie'} on ${only.host}: ${sentence(only)}`
+      : `no host has room for ${kind} ${vm.name}: ${words}`;
   return new ClusterError('NO_CAPACITY', message, meta);
 }
 

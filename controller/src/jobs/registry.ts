@@ -13,6 +13,9 @@ import { vmSave } from './vm-save.ts';
 import { vmStart } from './vm-start.ts';
 import { vmStop } from './vm-stop.ts';
 import { vmUpdate } from './vm-update.ts';
+import { volumeCreate } from './volume-create.ts';
+import { volumeDelete } from './volume-delete.ts';
+import { volumeResize } from './volume-resize.ts';
 
 export const JOBS: readonly AnyJobDef[] = [
   vmCreate,
@@ -31,4 +34,7 @@ export const JOBS: readonly AnyJobDef[] = [
   imageFetch,
   imageDelete,
   caRotate,
+  volumeCreate,
+  volumeDelete,
+  volumeResize,
 ];

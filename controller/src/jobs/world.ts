@@ -2,7 +2,7 @@
 import { needsHardware } from '@berth/shared/hardware/domain.ts';
 import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
 import type { Host } from '@berth/shared/model/host.ts';
-import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
+import type { HostId, ImageId, VolumeId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import type { ForeignDomain, Hosts } from '../hosts/hosts.ts';
 import { withLargePages } from '../scheduler/capacity.ts';
@@ -127,6 +127,19 @@ export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): Pla
       .filter(([k]) => k.startsWith(HOST_LABEL))
       .map(([k, v]) => [k.slice(HOST_LABEL.length), v]),
     hostId: only,
+  };
+}
+
+/** Of a volume that stands alone. @param only the one host that will do, when there is just one. */
+export function volumeRequest(
+  v: { readonly id: VolumeId | undefined; readonly sizeBytes: number; readonly imageId: ImageId | undefined },
+  tables: Tables,
+  only: HostId | undefined,
+): PlacementRequest {
+  return {
+    ...{ vmId: undefined, own: undefined, vcpus: 0, memoryBytes: 0, diskBytes: v.sizeBytes, bridges: [] },
+    image: imagesWanted(tables, v.imageId === undefined ? [] : [v.imageId]),
+    ...{ capabilities: ['volume.data'], hostLabels: [], hostId: only },
   };
 }
 

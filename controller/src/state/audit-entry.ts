@@ -15,6 +15,7 @@ const SHOWN: readonly (readonly [TableName, kind: string])[] = [
   ['tokens', 'token'],
   ['vms', 'vm'],
   ['images', 'image'],
+  ['volumes', 'volume'],
   ['hosts', 'host'],
   ['joinTokens', 'joinToken'],
   ['certificates', 'certificate'],

@@ -16,6 +16,7 @@ export function keepIntegrity(t: MemTables, touched: Touched): void {
   for (const id of touched.get('images') ?? []) if (!t.images.get(id)) imageGone(t, id as ImageId);
   for (const id of touched.get('vms') ?? []) checkVm(t, id);
   checkTokens(t, touched);
+  for (const id of touched.get('volumes') ?? []) checkVolume(t, id);
   for (const table of HOSTED) {
     for (const key of touched.get(table) ?? []) checkHosted(t, table, key);
   }
@@ -24,6 +25,8 @@ export function keepIntegrity(t: MemTables, touched: Touched): void {
 function hostGone(t: MemTables, id: HostId): void {
   const vm = t.vms.byHost(id)[0];
   if (vm) throw new ClusterError('IN_USE', `vm ${vm.name} still belongs to the host that would be removed`);
+  const volume = t.volumes.byHost(id)[0];
+  if (volume) throw new ClusterError('IN_USE', `volume ${volume.name} still lies on the host that would be removed`);
   for (const table of [t.claims, t.imageCopies, t.joinTokens, t.debts, t.reviews]) {
     for (const v of table.byHost(id)) table.delete((table as { keyOf(v: unknown): string }).keyOf(v));
   }
@@ -32,6 +35,8 @@ function hostGone(t: MemTables, id: HostId): void {
 function imageGone(t: MemTables, id: ImageId): void {
   const vm = t.vms.byImage(id)[0];
   if (vm) throw new ClusterError('IN_USE', `vm ${vm.name} still needs the image that would be removed`);
+  const volume = t.volumes.byImage(id)[0];
+  if (volume) throw new ClusterError('IN_USE', `volume ${volume.name} is based on the image that would be removed`);
   for (const c of t.imageCopies.byImage(id)) t.imageCopies.delete(t.imageCopies.keyOf(c));
 }
 
@@ -51,6 +56,12 @@ function checkVm(t: MemTables, id: string): void {
   if (vm.hostId && !t.hosts.get(vm.hostId)) missing(`vm ${vm.name}`, `host ${vm.hostId}`);
   for (const d of vm.spec.disks)
     if (d.imageId && !t.images.get(d.imageId)) missing(`vm ${vm.name}`, `image ${d.imageId}`);
+}
+
+function checkVolume(t: MemTables, id: string): void {
+  const volume = t.volumes.get(id);
+  if (volume?.hostId && !t.hosts.get(volume.hostId)) missing(`volume ${volume.name}`, `host ${volume.hostId}`);
+  if (volume?.imageId && !t.images.get(volume.imageId)) missing(`volume ${volume.name}`, `image ${volume.imageId}`);
 }
 
 function checkHosted(t: MemTables, table: (typeof HOSTED)[number], key: string): void {

@@ -14,6 +14,7 @@ import type { Image, ImageCopy } from '@berth/shared/model/image.ts';
 import type { Job, JobEvent } from '@berth/shared/model/job.ts';
 import type { Review } from '@berth/shared/model/review.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
+import type { Volume } from '@berth/shared/model/volume.ts';
 
 export type NotPromise<T> = T extends PromiseLike<unknown> ? never : T;
 
@@ -45,6 +46,8 @@ export interface Tables {
     byMac(mac: string): Vm | undefined;
     byImage(imageId: ImageId): readonly Vm[];
     byUuid(uuid: string): Vm | undefined;
+    /** Whose disk it is. */
+    byVolume(volumeId: string): Vm | undefined;
   };
   readonly images: NamedTable<Image> & {
     byDigest(digest: string): readonly Image[];
@@ -55,6 +58,11 @@ export interface Tables {
   readonly imageCopies: Table<ImageCopy> & {
     byImage(imageId: ImageId): readonly ImageCopy[];
     byHost(hostId: HostId): readonly ImageCopy[];
+  };
+  /** Those that stand alone. */
+  readonly volumes: NamedTable<Volume> & {
+    byHost(hostId: HostId): readonly Volume[];
+    byImage(imageId: ImageId): readonly Volume[];
   };
   /** Key: vm id. */
   readonly claims: Table<Claim> & {

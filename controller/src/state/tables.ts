@@ -9,6 +9,7 @@ import { imageCopyKey, latestOf, type Image, type ImageCopy } from '@berth/share
 import { familyOf, LATEST, splitImageName } from '@berth/shared/model/image-name.ts';
 import type { Review } from '@berth/shared/model/review.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
+import type { Volume } from '@berth/shared/model/volume.ts';
 import { JobsTable } from './jobs-table.ts';
 import type { Journal } from './journal.ts';
 import type { TableName, WritableTables } from './state.ts';
@@ -52,6 +53,7 @@ class VmsTable extends NamedMemTable<Vm> {
         { of: macsOf, taken: (m, by) => `mac address ${m} is taken by vm ${by.name}` },
         { of: (v) => [v.hostId] },
         { of: imagesOf },
+        { of: (v) => v.spec.disks.map((d) => d.volumeId) },
       ],
       journal,
     );
@@ -60,6 +62,7 @@ class VmsTable extends NamedMemTable<Vm> {
   byMac = (mac: string): Vm | undefined => this.findOne(2, mac);
   byHost = (hostId: HostId): readonly Vm[] => this.find(3, hostId);
   byImage = (imageId: ImageId): readonly Vm[] => this.find(4, imageId);
+  byVolume = (volumeId: string): Vm | undefined => this.findOne(5, volumeId);
 }
 
 class ImagesTable extends NamedMemTable<Image> {
@@ -84,6 +87,32 @@ class ImagesTable extends NamedMemTable<Image> {
     if (version === '' || version === LATEST) return latestOf(this.versions(name));
     return this.findOne(0, ref) ?? this.versions(name).find((i) => i.tags?.includes(version));
   }
+}
+
+/** What they may grow to is promised of their hosts, as the disks of VMs are. */
+class VolumesTable extends NamedMemTable<Volume> {
+  constructor(
+    journal: J,
+    private readonly claims: Pick<ClaimsTable, 'sums'>,
+  ) {
+    super(
+      'volumes',
+      byId,
+      [
+        { of: (v) => [v.name], taken: (n) => `volume ${n} already exists` },
+        { of: (v) => [v.hostId] },
+        { of: (v) => [v.imageId] },
+      ],
+      journal,
+    );
+  }
+  protected override onChange(before: Volume | undefined, after: Volume | undefined): void {
+    super.onChange(before, after);
+    if (before?.hostId) this.claims.sums(before.hostId).diskBytes -= before.sizeBytes;
+    if (after?.hostId) this.claims.sums(after.hostId).diskBytes += after.sizeBytes;
+  }
+  byHost = (hostId: HostId): readonly Volume[] => this.find(1, hostId);
+  byImage = (imageId: ImageId): readonly Volume[] => this.find(2, imageId);
 }
 
 class UsersTable extends NamedMemTable<User> {
@@ -148,12 +177,13 @@ class ClaimsTable extends HostedTable<Claim> {
   }
 }
 
-export const makeTables = (journal: J) => ({
+export const makeTables = (journal: J, claims = new ClaimsTable(journal)) => ({
   hosts: new HostsTable(journal),
   images: new ImagesTable(journal),
   vms: new VmsTable(journal),
+  volumes: new VolumesTable(journal, claims),
   imageCopies: new ImageCopiesTable(journal),
-  claims: new ClaimsTable(journal),
+  claims,
   jobs: new JobsTable(journal),
   users: new UsersTable(journal),
   tokens: new TokensTable(journal),

@@ -115,5 +115,6 @@ function labelsOf(t: MemTables, e: Omit<Event, 'revision' | 'atMs'>): Event['lab
   if (e.subjectKind === 'host') return t.hosts.byName(e.subject)?.labels;
   const job = () => t.jobs.get(e.jobId ?? e.subject);
   if (e.subjectKind === 'vm') return t.vms.byName(e.subject)?.spec.labels ?? job()?.labels;
+  if (e.subjectKind === 'volume') return t.volumes.byName(e.subject)?.labels ?? job()?.labels;
   return e.subjectKind === 'job' ? job()?.labels : undefined;
 }

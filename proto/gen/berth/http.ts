@@ -95,6 +95,12 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/users/{user}:disable', kind: 'json', rpc: '/berth.v1.UserService/DisableUser' },
   { verb: 'POST', path: '/v1/users/{user}:enable', kind: 'json', rpc: '/berth.v1.UserService/EnableUser' },
   { verb: 'POST', path: '/v1/users/{user}:setPassword', kind: 'json', rpc: '/berth.v1.UserService/SetPassword' },
+  { verb: 'POST', path: '/v1/volumes', kind: 'json', rpc: '/berth.v1.VolumeService/CreateVolume' },
+  { verb: 'GET', path: '/v1/volumes/{volume}', kind: 'json', rpc: '/berth.v1.VolumeService/GetVolume' },
+  { verb: 'GET', path: '/v1/volumes', kind: 'json', rpc: '/berth.v1.VolumeService/ListVolumes' },
+  { verb: 'DELETE', path: '/v1/volumes/{volume}', kind: 'json', rpc: '/berth.v1.VolumeService/DeleteVolume' },
+  { verb: 'POST', path: '/v1/volumes/{volume}:resize', kind: 'json', rpc: '/berth.v1.VolumeService/ResizeVolume' },
+  { verb: 'POST', path: '/v1/volumes/{volume}:adopt', kind: 'json', rpc: '/berth.v1.VolumeService/AdoptVolume' },
 ];
 
 /** Not served by HTTP, and why. */

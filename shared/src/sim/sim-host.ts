@@ -30,6 +30,8 @@ export interface SimVolume {
   readonly volumeId: string;
   readonly vmId: string;
   readonly sizeBytes: number;
+  /** Up to where it holds data, as far as tests say. */
+  readonly dataBytes?: number | undefined;
   readonly imageDigest: string | undefined;
   readonly format?: 'qcow2' | 'raw' | undefined;
   /** Of a seed: file name → content. */

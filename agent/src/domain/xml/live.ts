@@ -65,3 +65,16 @@ const cdroms = (domain: XmlElement): readonly XmlElement[] =>
 const cards = (domain: XmlElement): readonly XmlElement[] => findAll(find(domain, 'devices'), 'interface');
 const targetOf = (disk: XmlElement): string => attributeAt(disk, 'dev', 'target') ?? '';
 const macOf = (card: XmlElement): string => (attributeAt(card, 'address', 'mac') ?? '').toLowerCase();
+
+export interface RunningDisk {
+  readonly target: string;
+  /** Empty: none, or no file. */
+  readonly file: string;
+}
+
+/** Disks and drives of what runs. */
+export const disksIn = (xml: string): readonly RunningDisk[] =>
+  findAll(find(parseXml(xml), 'devices'), 'disk').map((d) => ({
+    target: targetOf(d),
+    file: attributeAt(d, 'file', 'source') ?? attributeAt(d, 'dev', 'source') ?? '',
+  }));

@@ -4,6 +4,7 @@ import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { GuestEvent } from '../guest-agents.ts';
 import type { Connection } from './connection.ts';
 import { EVENT, PROC } from './procedures.ts';
+import type { DeviceEvent } from './device-verbs.ts';
 import type { DomainRef } from './types.ts';
 import { decode } from './xdr.ts';
 
@@ -32,10 +33,11 @@ export interface EventSinks {
   readonly log: Log;
   readonly changed: OnDomainEvent;
   readonly guest: (e: GuestEvent) => void;
+  readonly device: (e: DeviceEvent) => void;
 }
 
 /** Handles one event message. */
-export function handleEvent(procedure: number, payload: Buffer, { log, changed, guest }: EventSinks): void {
+export function handleEvent(procedure: number, payload: Buffer, { log, changed, guest, device }: EventSinks): void {
   switch (procedure) {
     case EVENT.lifecycle.number: {
       const { dom, event } = decode(EVENT.lifecycle.payload, payload);
@@ -55,6 +57,11 @@ export function handleEvent(procedure: number, payload: Buffer, { log, changed, 
       log.info({ domain: dom.name, uuid: dom.uuid }, 'a guest rebooted');
       guest({ type: 'reset', uuid: dom.uuid });
       return changed(dom, false);
+    }
+    case EVENT.deviceRemoved.number:
+    case EVENT.deviceKept.number: {
+      const { dom, alias } = decode(EVENT.deviceRemoved.payload, payload);
+      return device({ uuid: dom.uuid, alias });
     }
     case EVENT.agentLifecycle.number: {
       const { dom, state } = decode(EVENT.agentLifecycle.payload, payload);

@@ -22,6 +22,7 @@ import type {
 import { readCapabilities, readMachineAbilities, versionText } from './capabilities.ts';
 import type { Connection } from './connection.ts';
 import { dial } from './dial.ts';
+import { LibvirtDevices } from './device-verbs.ts';
 import { DomainCache } from './domain-cache.ts';
 import { DomainVerbs } from './domain-verbs.ts';
 import { LibvirtGuestAgents } from './guest-agents.ts';
@@ -61,6 +62,7 @@ class LibvirtHypervisor implements Hypervisor {
   readonly #live: LiveVerbs;
   readonly #link: Link;
   readonly guests: LibvirtGuestAgents;
+  readonly devices: LibvirtDevices;
   #main: Connection | undefined;
   #info: Promise<HypervisorInfo> | undefined;
   #lastFailure: string | undefined;
@@ -94,6 +96,10 @@ class LibvirtHypervisor implements Hypervisor {
     this.#guests = new GuestVerbs({ ...this.#pools, ...opts, cache: this.#cache, saved, dialStream });
     this.guests = new LibvirtGuestAgents({
       ...{ agent: this.#pools.agent, quick: this.#pools.quick, cache: this.#cache, clock: opts.clock },
+      ready: (what) => this.#link.ready(what),
+    });
+    this.devices = new LibvirtDevices({
+      ...{ guest: this.#pools.guest, cache: this.#cache, clock: opts.clock },
       ready: (what) => this.#link.ready(what),
     });
     this.#link = this.#createLink();
@@ -312,6 +318,7 @@ class LibvirtHypervisor implements Hypervisor {
       changed: (dom, definitionChanged) =>
         this.#cache.refreshSoon(dom.uuid, definitionChanged || this.#cache.find(dom.uuid) === undefined),
       guest: (e) => this.guests.tell(e),
+      device: (e) => this.devices.tell(e),
     });
   }
 

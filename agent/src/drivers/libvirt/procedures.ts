@@ -106,6 +106,24 @@ export const PROC = {
     struct({ dom: domain, xml: string, flags: uint }),
     nothing,
   ),
+  attachDevice: procedure(
+    'DOMAIN_ATTACH_DEVICE_FLAGS',
+    160,
+    struct({ dom: domain, xml: string, flags: uint }),
+    nothing,
+  ),
+  detachDevice: procedure(
+    'DOMAIN_DETACH_DEVICE_FLAGS',
+    161,
+    struct({ dom: domain, xml: string, flags: uint }),
+    nothing,
+  ),
+  blockResize: procedure(
+    'DOMAIN_BLOCK_RESIZE',
+    251,
+    struct({ dom: domain, disk: string, size: uhyper, flags: uint }),
+    nothing,
+  ),
   screenshot: procedure(
     'DOMAIN_SCREENSHOT',
     211,
@@ -188,6 +206,8 @@ export const EVENT = {
     payload: struct({ callbackId: int, dom: domain, path: string, device: string, action: int, reason: string }),
   },
   balloon: { id: 13, number: 331, payload: struct({ callbackId: int, dom: domain, actualKib: uhyper }) },
+  deviceRemoved: { id: 15, number: 333, payload: struct({ callbackId: int, dom: domain, alias: string }) },
+  deviceKept: { id: 22, number: 367, payload: struct({ callbackId: int, dom: domain, alias: string }) },
   agentLifecycle: { id: 18, number: 348, payload: struct({ callbackId: int, dom: domain, state: int, reason: int }) },
   metadata: {
     id: 23,

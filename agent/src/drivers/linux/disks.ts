@@ -6,7 +6,7 @@ import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
-import type { Disks } from '../disks.ts';
+import type { AllDisks } from '../volume-work.ts';
 import { createDigestService } from './disks/digest-service.ts';
 import { createImageStore } from './disks/images.ts';
 import { importImage, type ImportParts } from './disks/import.ts';
@@ -20,6 +20,8 @@ import { spaceOf } from './disks/space.ts';
 import { openPool } from './disks/startup.ts';
 import { createUploads } from './disks/uploads.ts';
 import { ensureVolume, findVolume, listVolumes, removeVolume } from './disks/volumes.ts';
+import { takeBack } from './disks/work/own-file.ts';
+import { createVolumeWork } from './disks/work/volume-work.ts';
 import { createExec, type Exec } from './exec.ts';
 import { createFetcher, type Fetcher } from './fetch/fetcher.ts';
 import { createHelpers } from './helpers.ts';
@@ -35,11 +37,12 @@ export interface LinuxDisksOptions {
 interface Parts extends ImportParts {
   readonly servers: ImageServers;
   readonly fetcher: Fetcher;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
 /** Sweeps up after a crash and takes over running helpers; every call waits for that. One process per data directory. */
-export function createDisks(options: LinuxDisksOptions): Disks {
+export function createDisks(options: LinuxDisksOptions): AllDisks {
   const parts = assemble(options);
   const { pool } = parts;
   const locks = new KeyedTurns();
@@ -74,6 +77,10 @@ export function createDisks(options: LinuxDisksOptions): Disks {
       }),
     ),
     ensureSeed: ready((spec) => onVolume(spec.volumeId, () => ensureSeed(parts, spec))),
+    work: createVolumeWork(parts, {
+      onVolume: ready((id, fn) => onVolume(id, fn)) as typeof onVolume,
+      onImage,
+    }),
     removeVolume: ready((id) => onVolume(id, () => removeVolume(pool, id))),
     volumePath: (id, seed, format) => pool.volumePath(id, seed, format),
     imagePath: (digest) => pool.imagePath(digest),
@@ -92,11 +99,12 @@ function assemble({ dataDir, unprivilegedUser, clock, log }: LinuxDisksOptions):
   const helpers = createHelpers({ exec, pool, clock });
   const servers = createImageServers({ pool, helpers, images, clock, log });
   const fetcher = createFetcher({ pool, exec, helpers, images, digests, clock, log });
-  return { pool, exec, images, digests, servers, fetcher, log, uploads: createUploads(pool) };
+  return { pool, exec, images, digests, servers, fetcher, clock, log, uploads: createUploads(pool) };
 }
 
 async function open(parts: { pool: Pool; exec: Exec; servers: ImageServers }, clock: Clock): Promise<void> {
   await openPool(parts.pool, clock);
+  await takeBack(parts.pool, parts.exec);
   await parts.servers.adopt();
 }
 

@@ -7,8 +7,10 @@ import { inspectDiskImage } from '@berth/shared/disk/inspect.ts';
 import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { SimHost } from '@berth/shared/sim/sim-host.ts';
-import type { Disks, ImportedImage, LongWork, UploadSink } from '../disks.ts';
+import type { ImportedImage, LongWork, UploadSink } from '../disks.ts';
 import { fetchSimImage, SimImageServers } from './sim-transfer.ts';
+import type { AllDisks } from '../volume-work.ts';
+import { simVolumeWork } from './sim-volume-work.ts';
 import { readSimSerialLog } from './sim-serial.ts';
 import { checkFileName, ensureSeed, ensureVolume, listVolumes, removeImage } from './sim-volumes.ts';
 
@@ -22,7 +24,7 @@ export interface SimDisksOptions {
   readonly runDir: string;
 }
 
-export function createSimDisks({ host, clock, runDir }: SimDisksOptions): Disks & { close(): Promise<void> } {
+export function createSimDisks({ host, clock, runDir }: SimDisksOptions): AllDisks & { close(): Promise<void> } {
   const servers = new SimImageServers(host, runDir);
   return {
     capacity: async () => ({
@@ -48,6 +50,7 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): Disks 
         : undefined,
     ensureVolume: async (spec) => ensureVolume(host, spec),
     ensureSeed: async (spec) => ensureSeed(host, spec),
+    work: simVolumeWork(host),
     removeVolume: async (volumeId) => void host.volumes.delete(volumeId),
     volumePath: (volumeId, seed, format = 'qcow2') => `/var/lib/berth/volumes/${volumeId}.${seed ? 'iso' : format}`,
     imagePath: (digest) => `/var/lib/berth/images/${digest.slice('sha256:'.length)}.qcow2`,

@@ -13,6 +13,7 @@ import type {
 import { appendSimSerialLog } from './sim-serial.ts';
 import { openSimDisplay } from './sim-display.ts';
 import { simScreenshot } from './sim-screen.ts';
+import { simDevices } from './sim-devices.ts';
 import { SimGuestAgents } from './sim-guest-agents.ts';
 import { createSimConsoles } from './sim-consoles.ts';
 import { identityOf, metadataOf, serialLogOf, sizesOf } from './sim-domain-xml.ts';
@@ -63,6 +64,7 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     injectNmi: async (uuid) => host.poke(uuid, 'nmi'),
     sendKeys: async (uuid, codes) => host.poke(uuid, `keys ${codes.join('-')}`),
     guests,
+    devices: simDevices(host),
     screenshot: async (uuid) => simScreenshot(host.get(uuid)),
     getXml: async (uuid) => host.get(uuid).xml,
     getRunningXml: async (uuid) => host.getRunningXml(uuid),

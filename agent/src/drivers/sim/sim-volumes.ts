@@ -17,7 +17,7 @@ export function checkFileName(kind: string, id: string): string {
 }
 
 export const listVolumes = (host: SimHost): readonly VolumeSeen[] =>
-  [...host.volumes.values()].map(({ files, ...v }) => ({
+  [...host.volumes.values()].map(({ files, dataBytes: _, ...v }) => ({
     ...v,
     allocatedBytes: files === undefined ? OVERLAY_BYTES : SEED_BYTES,
     seed: files !== undefined,
@@ -36,9 +36,13 @@ export function ensureVolume(host: SimHost, spec: VolumeSpec): void {
   host.volumes.set(volumeId, { volumeId, vmId, sizeBytes, imageDigest, ...raw, files: undefined });
 }
 
-function checkSize(host: SimHost, { volumeId, sizeBytes, imageDigest, format }: VolumeSpec): void {
+export function checkSimSize(sizeBytes: number): void {
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % SECTOR !== 0 || sizeBytes > MAX_VIRTUAL_BYTES)
     throw invalidArgument(`a disk of ${sizeBytes} bytes cannot be made`);
+}
+
+function checkSize(host: SimHost, { volumeId, sizeBytes, imageDigest, format }: VolumeSpec): void {
+  checkSimSize(sizeBytes);
   if (imageDigest === undefined) return;
   if (format === 'raw') throw invalidArgument(`volume ${volumeId} cannot be raw: it is an overlay of an image`);
   const image = host.images.get(imageDigest);

@@ -54,9 +54,11 @@ function refuseTooMany(tx: Tx, { user, mostPerUser }: StartOptions): void {
 
 /** Known while the VM is there; a job that takes it away is still to be seen afterwards. */
 function labelsOf(tx: Tx, params: unknown): Pick<Job, 'labels'> {
-  const vmId = (params as { vmId?: unknown } | null)?.vmId;
+  const { vmId, volumeId } = (params ?? {}) as { vmId?: unknown; volumeId?: unknown };
   const vm = typeof vmId === 'string' ? tx.vms.get(vmId) : undefined;
-  return vm ? { labels: vm.spec.labels } : {};
+  const volume = typeof volumeId === 'string' ? tx.volumes.get(volumeId) : undefined;
+  const labels = vm?.spec.labels ?? volume?.labels;
+  return labels ? { labels } : {};
 }
 
 function refuseHeld(tx: Tx, lock: LockName, o: StartOptions): void {

@@ -33,6 +33,7 @@ export const CODECS: readonly Codec[] = [
   codec('hosts', 'id name address ?maintenance certificateFingerprint #createdAtMs #generation'),
   codec('images', 'id name state digest sourceDigest #virtualSizeBytes #createdAtMs'),
   codec('vms', 'id name uuid phase hostId desiredPower #generation #createdAtMs'),
+  codec('volumes', 'id name state hostId imageId #sizeBytes #createdAtMs'),
   codec('imageCopies', 'key imageId hostId #fileBytes', true),
   codec('claims', 'vmId hostId #vcpus #memoryBytes #diskBytes ?powered'),
   codec(

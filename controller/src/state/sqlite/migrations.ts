@@ -231,4 +231,20 @@ CREATE TABLE alarms (
     version: 7,
     sql: `ALTER TABLE events ADD COLUMN labels TEXT;`,
   },
+  {
+    // Those that stand alone.
+    version: 8,
+    sql: `
+CREATE TABLE volumes (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  state TEXT NOT NULL,
+  host_id TEXT REFERENCES hosts (id) DEFERRABLE INITIALLY DEFERRED,
+  image_id TEXT REFERENCES images (id) DEFERRABLE INITIALLY DEFERRED,
+  size_bytes INTEGER NOT NULL,
+  created_at_ms INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
+`,
+  },
 ];

@@ -21,8 +21,12 @@ export interface VolumeParts {
 const SECTOR = 512;
 const FORMATS = ['qcow2', 'raw'] as const;
 
-/** The caller holds the volume's and the image's locks. */
-export async function ensureVolume(parts: VolumeParts, spec: VolumeSpec): Promise<void> {
+/** @param make its file, under its final name as a whole. The caller holds the volume's and the image's locks. */
+export async function ensureVolume(
+  parts: VolumeParts,
+  spec: VolumeSpec,
+  make: (parts: VolumeParts, spec: VolumeSpec, path: string) => Promise<void> = create,
+): Promise<void> {
   const { pool } = parts;
   const path = pool.volumePath(spec.volumeId, false, spec.format);
   const there = await readSidecar(pool, spec.volumeId);
@@ -39,7 +43,7 @@ export async function ensureVolume(parts: VolumeParts, spec: VolumeSpec): Promis
     ...(spec.format === 'raw' ? { format: 'raw' } : {}),
   });
   try {
-    await tellingFull(`volume ${spec.volumeId}`, parts.pool.volumesDir, () => create(parts, spec, path));
+    await tellingFull(`volume ${spec.volumeId}`, parts.pool.volumesDir, () => make(parts, spec, path));
   } catch (e) {
     await removeSidecar(pool, spec.volumeId);
     throw e;

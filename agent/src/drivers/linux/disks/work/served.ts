@@ -1,0 +1,82 @@
+/** Runs something while a confined qemu-nbd serves a file of ours, which ends with it, or with the agent. */
+import { chown, mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Exec } from '../../exec.ts';
+import { accepts } from '../../helpers.ts';
+import type { Pool } from '../pool.ts';
+
+export interface ServedFile {
+  readonly path: string;
+  readonly format: 'qcow2' | 'raw';
+  /** More words for the program, before the file. */
+  readonly args?: readonly string[];
+  /** Of what it may write: the largest file. Absent: it only reads. */
+  readonly writesBytes?: number;
+}
+
+export interface ServeParts {
+  readonly exec: Exec;
+  readonly pool: Pick<Pool, 'runDir'>;
+  readonly clock: Clock;
+}
+
+const START_MS = 15_000;
+export const SERVED_EXPORT = 'disk';
+
+/** @param fn gets the socket; the export is SERVED_EXPORT. The unprivileged user must be able to reach the file. */
+export async function served<T>(
+  parts: ServeParts,
+  file: ServedFile,
+  signal: AbortSignal,
+  fn: (socketPath: string) => Promise<T>,
+): Promise<T> {
+  // under run/, where paths are short enough for a socket
+  const dir = await mkdtemp(join(parts.pool.runDir, 'digest-'));
+  try {
+    const user = await parts.exec.sandboxUser();
+    await chown(dir, user.uid, user.gid);
+    return await serving(parts, { ...file, socketPath: join(dir, 's') }, signal, fn);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+async function serving<T>(
+  { exec, clock }: ServeParts,
+  file: ServedFile & { readonly socketPath: string },
+  outer: AbortSignal,
+  fn: (socketPath: string) => Promise<T>,
+): Promise<T> {
+  const enough = new AbortController();
+  const signal = AbortSignal.any([enough.signal, outer]);
+  const { socketPath, format, path, writesBytes } = file;
+  const mode = writesBytes === undefined ? ['-r'] : ['--discard=unmap', '--detect-zeroes=unmap'];
+  const args = [
+    ...mode,
+    ...['-t', '-e', '0', '-x', SERVED_EXPORT, '-k', socketPath, '-f', format],
+    ...(file.args ?? []),
+  ];
+  const limits = writesBytes === undefined ? {} : { limits: { fileBytes: writesBytes } };
+  const what = `${writesBytes === undefined ? 'reading' : 'writing'} ${path}`;
+  const server = exec.runConfined('qemu-nbd', [...args, path], { signal, timeoutMs: 0, what, ...limits });
+  const ended = server.then(() => {
+    throw new ClusterError('INTERNAL', `${what}: qemu-nbd ended before its time`);
+  });
+  try {
+    await Promise.race([ended, listening(socketPath, clock, signal)]);
+    return await Promise.race([ended, fn(socketPath)]);
+  } finally {
+    enough.abort();
+    await server.catch(() => undefined);
+  }
+}
+
+async function listening(socketPath: string, clock: Clock, signal: AbortSignal): Promise<void> {
+  for (const deadline = clock.monotonic() + START_MS; !(await accepts(socketPath)); await clock.sleep(10)) {
+    if (signal.aborted) throw new ClusterError('CANCELLED', 'the check of the disk was cancelled');
+    if (clock.monotonic() > deadline)
+      throw new ClusterError('INTERNAL', `qemu-nbd was not ready within ${START_MS / 1_000} s`);
+  }
+}

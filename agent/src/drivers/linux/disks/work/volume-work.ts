@@ -1,0 +1,41 @@
+/** The work on volumes of a real host, put together: who must not do what at the same time, and which part does it. */
+import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { VolumeWork } from '../../../volume-work.ts';
+import type { Pool } from '../pool.ts';
+import { readSidecar, writeSidecar } from '../sidecars.ts';
+import { makeVolume } from './make.ts';
+import { resizeVolume, type ResizeParts } from './resize.ts';
+
+export interface Turns {
+  onVolume<T>(volumeId: string, fn: () => Promise<T>): Promise<T>;
+  onImage<T>(digest: string, fn: () => Promise<T>): Promise<T>;
+}
+
+export function createVolumeWork(parts: ResizeParts, { onVolume, onImage }: Turns): VolumeWork {
+  const { pool } = parts;
+  return {
+    make: (spec, work) =>
+      onVolume(spec.volumeId, () => {
+        const make = () => makeVolume(parts, spec, work);
+        return spec.imageDigest === undefined ? make() : onImage(spec.imageDigest, make);
+      }),
+    assign: (id, owners) => onVolume(id, () => assign(pool, id, owners)),
+    resize: (id, bytes, { shrink }, work) => onVolume(id, () => resizeVolume(parts, id, bytes, shrink, work)),
+    noteSize: (id, sizeBytes) =>
+      onVolume(id, async () => {
+        const sidecar = await readSidecar(pool, id);
+        if (sidecar && sidecar.sizeBytes !== sizeBytes) await writeSidecar(pool, { ...sidecar, sizeBytes });
+      }),
+  };
+}
+
+async function assign(pool: Pool, volumeId: string, { from, to }: { from: string; to: string }): Promise<void> {
+  const sidecar = await readSidecar(pool, volumeId);
+  if (sidecar === undefined) throw notFound(`volume ${volumeId} is not on this host`);
+  if (sidecar.vmId === to) return;
+  if (sidecar.vmId !== from || sidecar.seed)
+    throw badState(
+      `volume ${volumeId} belongs to ${sidecar.vmId || 'nobody'}, not to ${from || 'nobody'}; it stays so`,
+    );
+  await writeSidecar(pool, { ...sidecar, vmId: to });
+}

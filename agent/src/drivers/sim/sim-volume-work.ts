@@ -1,0 +1,38 @@
+/** Work on volumes of a simulated host: what is refused, and what an entry says afterwards. No bytes. */
+import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { SimHost, SimVolume } from '@berth/shared/sim/sim-host.ts';
+import type { VolumeWork } from '../volume-work.ts';
+import { checkSimSize, ensureVolume } from './sim-volumes.ts';
+
+export function simVolumeWork(host: SimHost): VolumeWork {
+  const need = (volumeId: string): SimVolume => {
+    const volume = host.volumes.get(volumeId);
+    if (volume === undefined || volume.files !== undefined) throw notFound(`volume ${volumeId} is not on this host`);
+    return volume;
+  };
+  return {
+    make: async ({ preallocation, clusterBytes, lazyRefcounts, ...spec }) => {
+      const { volumeId, vmId, imageDigest, sizeBytes, format } = spec;
+      if (preallocation === 'falloc' || preallocation === 'full') host.reserve(sizeBytes);
+      if (format === 'raw' && (lazyRefcounts || clusterBytes !== 65_536))
+        throw badState(`volume ${volumeId} is raw, which has no metadata`);
+      ensureVolume(host, { volumeId, vmId, imageDigest, sizeBytes, format });
+    },
+    assign: async (volumeId, { from, to }) => {
+      const volume = need(volumeId);
+      if (volume.vmId === to) return;
+      if (volume.vmId !== from)
+        throw badState(`volume ${volumeId} belongs to ${volume.vmId || 'nobody'}, not to ${from || 'nobody'}`);
+      host.volumes.set(volumeId, { ...volume, vmId: to });
+    },
+    resize: async (volumeId, sizeBytes, { shrink }) => {
+      const volume = need(volumeId);
+      checkSimSize(sizeBytes);
+      if (sizeBytes < volume.sizeBytes && !shrink)
+        throw badState(`volume ${volumeId} would become smaller: say so (--shrink)`);
+      if (sizeBytes < (volume.dataBytes ?? 0)) throw badState(`volume ${volumeId} has data that would be cut off`);
+      host.volumes.set(volumeId, { ...volume, sizeBytes });
+    },
+    noteSize: async (volumeId, sizeBytes) => void host.volumes.set(volumeId, { ...need(volumeId), sizeBytes }),
+  };
+}

@@ -1,0 +1,43 @@
+/** VolumeDataService on the wire. */
+import type * as wire from '@berth/proto/agent/v1/volumedata.ts';
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { DEFAULT_CLUSTER_BYTES, type MakeSpec } from '../drivers/volume-work.ts';
+import type { Operations } from '../operations/operations.ts';
+import { checkAssign, checkMakeSpec, checkResize, type VolumeData } from '../volume/volume-data.ts';
+import { operationIdOf, orUndefined, toNumber } from './decode.ts';
+import { encodeOperation } from './encode.ts';
+import type { Guard } from './guard.ts';
+
+export function volumeDataService(
+  guard: Guard,
+  operations: Operations,
+  data: VolumeData,
+): wire.VolumeDataServiceServer {
+  return {
+    makeVolume: guard.operation('MakeVolume', async (q) =>
+      encodeOperation(await operations.run(data.make, operationIdOf(q), checkMakeSpec(readMake(q)))),
+    ),
+    assignVolume: guard.operation('AssignVolume', async (q) => {
+      const wanted = { volumeId: q.volumeId, from: q.fromVmId, to: q.toVmId };
+      return encodeOperation(await operations.run(data.assign, operationIdOf(q), checkAssign(wanted)));
+    }),
+    resizeVolume: guard.operation('ResizeVolume', async (q) => {
+      const wanted = { volumeId: q.volumeId, sizeBytes: toNumber('the size', q.sizeBytes), shrink: q.shrink };
+      return encodeOperation(await operations.run(data.resize, operationIdOf(q), checkResize(wanted)));
+    }),
+  };
+}
+
+function readMake(q: wire.MakeVolumeRequest): MakeSpec {
+  if (q.format !== 'qcow2' && q.format !== 'raw')
+    throw invalidArgument(`a volume is qcow2 or raw, not ${JSON.stringify(q.format.slice(0, 20))}`);
+  return {
+    ...{ volumeId: q.volumeId, vmId: q.vmId, imageDigest: orUndefined(q.imageDigest) },
+    sizeBytes: toNumber('the size', q.sizeBytes),
+    ...(q.format === 'raw' && { format: q.format }),
+    // checked with the rest
+    preallocation: (q.preallocation || 'off') as MakeSpec['preallocation'],
+    clusterBytes: q.clusterBytes || DEFAULT_CLUSTER_BYTES,
+    lazyRefcounts: q.lazyRefcounts,
+  };
+}

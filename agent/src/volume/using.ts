@@ -1,0 +1,47 @@
+/** Which guest that runs has a file open: in its own XML, whosever domain it is, so that no two write to one disk. */
+import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Disks, VolumeSeen } from '../drivers/disks.ts';
+import type { Hypervisor } from '../drivers/hypervisor.ts';
+import { disksIn } from '../domain/xml/live.ts';
+
+export interface FileUser {
+  readonly uuid: string;
+  readonly name: string;
+  /** As the guest calls the disk. */
+  readonly target: string;
+}
+
+const OFF: ReadonlySet<string> = new Set(['stopped', 'crashed']);
+
+/** All that run have been looked at: one that cannot be asked fails the call. */
+export async function userOf(
+  hypervisor: Pick<Hypervisor, 'list' | 'getRunningXml'>,
+  path: string,
+): Promise<FileUser | undefined> {
+  for (const { uuid, name, power } of await hypervisor.list()) {
+    if (OFF.has(power)) continue;
+    const xml = await hypervisor.getRunningXml(uuid).catch(unlessOff);
+    const disk = disksIn(xml).find((d) => d.file === path);
+    if (disk) return { uuid, name, target: disk.target };
+  }
+  return undefined;
+}
+
+/** It has ended, or was removed, at this moment. */
+function unlessOff(e: unknown): string {
+  if (isClusterError(e, 'NOT_FOUND', 'BAD_STATE')) return '';
+  throw e;
+}
+
+/** @throws IN_USE while a guest runs with it. */
+export async function insistUnused(
+  deps: { readonly hypervisor: Pick<Hypervisor, 'list' | 'getRunningXml'>; readonly disks: Pick<Disks, 'volumePath'> },
+  v: Pick<VolumeSeen, 'volumeId' | 'seed' | 'format'>,
+): Promise<void> {
+  const user = await userOf(deps.hypervisor, deps.disks.volumePath(v.volumeId, v.seed, v.format));
+  if (user)
+    throw new ClusterError(
+      'IN_USE',
+      `volume ${v.volumeId} is in use: domain ${user.name} runs with it as ${user.target}. Stop it first`,
+    );
+}

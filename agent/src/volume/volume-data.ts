@@ -1,0 +1,106 @@
+/**
+ * The operations behind VolumeDataService: whose a volume is, its size. They take turns with the other operations of the volume.
+ * What becomes of the file is the driver's.
+ */
+import { badState, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { formatBytes } from '@berth/shared/units/bytes.ts';
+import type { VolumeSeen } from '../drivers/disks.ts';
+import type { Hypervisor } from '../drivers/hypervisor.ts';
+import { formatOf, type AllDisks, type MakeSpec } from '../drivers/volume-work.ts';
+import { checkBytes, checkDigest, checkId } from '../ids.ts';
+import type { OperationKind, Work } from '../operations/operation.ts';
+import type { Operations } from '../operations/operations.ts';
+import { insistUnused, userOf } from './using.ts';
+
+export interface VolumeDataDeps {
+  readonly hypervisor: Pick<Hypervisor, 'list' | 'getRunningXml' | 'devices'>;
+  readonly disks: AllDisks;
+  readonly operations: Operations;
+}
+
+export interface AssignWanted {
+  readonly volumeId: string;
+  /** Empty: nobody's. */
+  readonly from: string;
+  readonly to: string;
+}
+
+export interface ResizeWanted {
+  readonly volumeId: string;
+  readonly sizeBytes: number;
+  readonly shrink: boolean;
+}
+
+const SECTOR = 512;
+const MAX_DISK_BYTES = 2 ** 50 - SECTOR;
+/** Full preallocation writes all of a disk. */
+const MAKES_AT_ONCE = 4;
+const RESIZES_AT_ONCE = 8;
+
+export function checkMakeSpec(v: MakeSpec): MakeSpec {
+  checkId('volume', v.volumeId);
+  if (v.vmId !== '') checkId('vm', v.vmId);
+  if (v.imageDigest !== undefined) checkDigest(v.imageDigest);
+  checkBytes(`volume ${v.volumeId}: a size`, v.sizeBytes, SECTOR, MAX_DISK_BYTES);
+  if (!['off', 'metadata', 'falloc', 'full'].includes(v.preallocation))
+    throw invalidArgument(`volume ${v.volumeId}: preallocation must be off, metadata, falloc or full`);
+  return v;
+}
+
+export function checkAssign(w: AssignWanted): AssignWanted {
+  checkId('volume', w.volumeId);
+  for (const owner of [w.from, w.to]) if (owner !== '') checkId('vm', owner);
+  return w;
+}
+
+export function checkResize(w: ResizeWanted): ResizeWanted {
+  checkId('volume', w.volumeId);
+  checkBytes(`volume ${w.volumeId}: a size`, w.sizeBytes, SECTOR, MAX_DISK_BYTES);
+  return w;
+}
+
+export class VolumeData {
+  readonly make: OperationKind<MakeSpec>;
+  readonly assign: OperationKind<AssignWanted>;
+  readonly resize: OperationKind<ResizeWanted>;
+
+  constructor(private readonly deps: VolumeDataDeps) {
+    const { operations, disks } = deps;
+    const lockKey = (w: { readonly volumeId: string }): string => `volume/${w.volumeId}`;
+    this.make = operations.define<MakeSpec>({
+      ...{ name: 'volume.make', long: { atOnce: MAKES_AT_ONCE }, lockKey },
+      run: (spec, work) => disks.work.make(spec, work),
+    });
+    this.assign = operations.define<AssignWanted>({
+      ...{ name: 'volume.assign', lockKey },
+      run: async ({ volumeId, from, to }) => {
+        const volume = await disks.findVolume(volumeId);
+        if (volume && volume.vmId !== to) await insistUnused(deps, volume);
+        await disks.work.assign(volumeId, { from, to });
+      },
+    });
+    this.resize = operations.define<ResizeWanted>({
+      ...{ name: 'volume.resize', long: { atOnce: RESIZES_AT_ONCE }, lockKey },
+      run: (w, work) => this.doResize(w, work),
+    });
+  }
+
+  private async need(volumeId: string): Promise<VolumeSeen> {
+    const volume = await this.deps.disks.findVolume(volumeId);
+    if (volume === undefined || volume.seed) throw notFound(`volume ${volumeId} is not on this host`);
+    return volume;
+  }
+
+  private async doResize({ volumeId, sizeBytes, shrink }: ResizeWanted, work: Work): Promise<void> {
+    const { disks, hypervisor } = this.deps;
+    const volume = await this.need(volumeId);
+    const user = await userOf(hypervisor, disks.volumePath(volumeId, false, formatOf(volume)));
+    if (user === undefined) return disks.work.resize(volumeId, sizeBytes, { shrink }, work);
+    if (sizeBytes < volume.sizeBytes)
+      throw badState(
+        `disk ${user.target} of vm ${user.name} has ${formatBytes(volume.sizeBytes)}: it cannot become smaller while the vm runs. Stop it first`,
+      );
+    if (sizeBytes > volume.sizeBytes) await hypervisor.devices.resizeDisk(user.uuid, user.target, sizeBytes);
+    await disks.work.noteSize(volumeId, sizeBytes);
+  }
+}

@@ -1,0 +1,16 @@
+/** The verbs of `berth volume`, in the order in which help shows them. */
+import type { Command } from '../core/command.ts';
+import { volumeAdopt } from './adopt.ts';
+import { volumeCreate } from './create.ts';
+import { volumeDelete } from './delete.ts';
+import { volumeResize } from './resize.ts';
+import { volumeList, volumeShow } from './view.ts';
+
+export const volumeCommands: readonly Command[] = [
+  volumeList,
+  volumeShow,
+  volumeCreate,
+  volumeResize,
+  volumeDelete,
+  volumeAdopt,
+];

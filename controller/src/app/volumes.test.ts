@@ -1,0 +1,148 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { AppCluster } from '../../../test/harness/app-cluster.ts';
+import type { CreateVolume, VolumeAnswer } from './volumes.ts';
+
+const GIB = 2 ** 30;
+let c: AppCluster;
+const usual = { format: '', preallocation: '', clusterBytes: 0, lazyRefcounts: false, host: '', image: '', labels: {} };
+const create = (name: string, over: Partial<CreateVolume> = {}) =>
+  c.life.volumes.create({ name, sizeBytes: 2 * GIB, ...usual, ...over }, 'test');
+const done = async (answer: Promise<VolumeAnswer>) => c.ended((await c.timed(answer)).jobId);
+const get = (name: string) => c.timed(c.life.volumes.get(name));
+const said = async (answer: Promise<unknown>): Promise<string> => {
+  const e = (await c.timed(answer).catch((x: unknown) => x)) as { reason?: string; message?: string };
+  return `${e.reason}: ${e.message?.replace(/(job|volume)-\w+/g, '$1-x')}`;
+};
+const list = async (pageSize = 0, alone = false): Promise<string[]> => {
+  const names: string[] = [];
+  for (let pageToken = '', first = true; first || pageToken !== ''; first = false) {
+    const query = { pageSize, pageToken, host: '', alone };
+    const page = await c.timed(c.life.volumes.list(query, () => true));
+    names.push(...page.items.map((v) => v.name));
+    pageToken = page.nextPageToken;
+  }
+  return names;
+};
+
+beforeEach(async () => {
+  c = await AppCluster.make();
+});
+
+describe('a volume', () => {
+  it('is made on a host with room, shown, and deleted without a trace', async () => {
+    expect(await done(create('data', { labels: { team: 'a' } }))).toBe('succeeded');
+    const view = await get('data');
+    expect(view).toMatchObject({ state: 'ready', sizeBytes: 2 * GIB, format: 'qcow2', vm: '', labels: { team: 'a' } });
+    const host = c.sim.hosts.host(view.hostId!);
+    expect(host.volumes.get(view.id)).toMatchObject({ vmId: '', sizeBytes: 2 * GIB });
+    expect(await get(view.id)).toEqual(view);
+    expect(await done(c.life.volumes.delete('data', 'test'))).toBe('succeeded');
+    expect(host.volumes.size).toBe(0);
+    expect(await said(get('data'))).toMatch(/NOT_FOUND: volume data does not exist/);
+  });
+
+  it('of a vm is one too, under the name of both; in pages, those that stand alone come first', async () => {
+    await c.import('base');
+    await c.ended((await c.timed(c.clone('web'))).jobId);
+    for (const name of ['a', 'b', 'x']) await done(create(name));
+    expect(await list()).toEqual(['a', 'b', 'x', 'web-vda']);
+    expect(await list(2)).toEqual(['a', 'b', 'x', 'web-vda']);
+    expect(await list(0, true)).toEqual(['a', 'b', 'x']);
+    const disk = await get('web-vda');
+    expect(disk).toMatchObject({ vm: 'web', target: 'vda', backing: ['base'] });
+    expect(await get('web/vda')).toEqual(disk);
+    expect(await get(disk.id)).toEqual(disk);
+    expect([await said(create('web-vda')), await said(c.life.volumes.delete('web-vda', 'test'))])
+      .toMatchInlineSnapshot(`
+        [
+          "ALREADY_EXISTS: volume web-vda exists already: it is a disk of vm web",
+          "IN_USE: volume web-vda is disk vda of vm web. It goes with its vm (berth vm delete web)",
+        ]
+      `);
+  });
+
+  it('keeps the image that it is based on', async () => {
+    await c.import('base');
+    expect(await done(create('copy', { image: 'base', sizeBytes: 0 }))).toBe('succeeded');
+    expect(await get('copy')).toMatchObject({ sizeBytes: GIB, backing: ['base'] });
+    expect(await said(c.life.images.delete('base', 'test'))).toMatch(/IN_USE: image base is in use: volume copy/);
+    await done(c.life.volumes.delete('copy', 'test'));
+    expect(await c.ended((await c.timed(c.life.images.delete('base', 'test'))).jobId)).toBe('succeeded');
+  });
+
+  it('that cannot be is refused in words, and changes nothing', async () => {
+    await c.import('base');
+    await done(create('data'));
+    expect([
+      await said(create('data')),
+      await said(create('../x')),
+      await said(create('x', { sizeBytes: 0 })),
+      await said(create('x', { sizeBytes: 2 ** 50 })),
+      await said(create('x', { sizeBytes: 2 ** 45 })),
+      await said(create('x', { format: 'vmdk' })),
+      await said(create('x', { image: 'base', format: 'raw' })),
+      await said(create('x', { format: 'raw', lazyRefcounts: true })),
+      await said(create('x', { clusterBytes: 1000 })),
+      await said(create('x', { preallocation: 'some' })),
+      await said(create('x', { image: 'base', preallocation: 'full' })),
+      await said(create('x', { host: 'h9' })),
+    ]).toMatchInlineSnapshot(`
+      [
+        "ALREADY_EXISTS: volume data exists already. Choose another name",
+        "INVALID_ARGUMENT: "../x" cannot be the name of a volume: use up to 63 small letters, digits and hyphens, with a letter or digit at both ends (like web-01)",
+        "INVALID_ARGUMENT: how large shall volume x be? Say --size 20GiB",
+        "INVALID_ARGUMENT: the disk size must be between 1 MiB and 64 TiB, not 1 PiB",
+        "NO_CAPACITY: no host has room for volume x: h1 disk 98 GiB free of 32 TiB wanted; h2 disk 96 GiB free of 32 TiB wanted; h3 disk 98 GiB free of 32 TiB wanted",
+        "INVALID_ARGUMENT: a volume is qcow2 or raw, not "vmdk"",
+        "INVALID_ARGUMENT: volume x cannot be raw: what is based on an image is qcow2",
+        "INVALID_ARGUMENT: volume x is raw: it has no metadata, clusters or reference counts",
+        "INVALID_ARGUMENT: a cluster has 512 bytes to 2 MiB, a power of two, not 1000 bytes",
+        "INVALID_ARGUMENT: preallocation is off, metadata, falloc or full, not "some"",
+        "INVALID_ARGUMENT: volume x is based on an image: it is allocated as it is written to",
+        "NOT_FOUND: host h9 does not exist. Did you mean h1 or h2 or h3?",
+      ]
+    `);
+    expect(await list()).toEqual(['data']);
+  });
+
+  it('grows where there is room, becomes smaller only when that is said, and is left alone when it is so', async () => {
+    await done(create('data'));
+    const resize = (sizeBytes: number, shrink = false) => c.life.volumes.resize('data', { sizeBytes, shrink }, 'test');
+    expect(await done(resize(4 * GIB))).toBe('succeeded');
+    expect(await done(resize(4 * GIB))).toBe('no job');
+    expect([await said(resize(GIB)), await said(resize(2 ** 45)), await said(resize(0))]).toMatchInlineSnapshot(`
+      [
+        "INVALID_ARGUMENT: volume data has 4 GiB: to make it smaller, and only if nothing is cut off, say so with --shrink",
+        "NO_CAPACITY: volume data cannot lie on h3: disk 94 GiB free of 32 TiB wanted",
+        "INVALID_ARGUMENT: the disk size must be between 1 MiB and 64 TiB, not -1 B",
+      ]
+    `);
+    expect(await done(resize(GIB, true))).toBe('succeeded');
+    expect(await get('data')).toMatchObject({ sizeBytes: GIB });
+    const { hostId } = await get('data');
+    expect(c.life.state.tables.claims.sums(hostId!).diskBytes).toBe(GIB);
+  });
+
+  it('of a vm grows with what is promised of its host', async () => {
+    await c.import('base');
+    await c.ended((await c.timed(c.clone('web'))).jobId);
+    const vm = () => c.life.state.tables.vms.byName('web')!;
+    const before = c.life.state.tables.claims.get(vm().id)!.diskBytes;
+    expect(await done(c.life.volumes.resize('web-vda', { sizeBytes: 3 * GIB, shrink: false }, 'test'))).toBe(
+      'succeeded',
+    );
+    expect(vm().spec.disks[0]).toMatchObject({ sizeBytes: 3 * GIB });
+    expect(c.life.state.tables.claims.get(vm().id)!.diskBytes).toBe(before + 2 * GIB);
+  });
+
+  it('has one of two operators at the same time', async () => {
+    await done(create('data'));
+    const both = [
+      c.life.volumes.delete('data', 'ann'),
+      c.life.volumes.resize('data', { sizeBytes: 9 * GIB, shrink: false }, 'ben'),
+    ];
+    const ends = await c.timed(Promise.allSettled(both));
+    expect(ends.map((e) => e.status)).toEqual(['fulfilled', 'rejected']);
+    expect(await said(both[1]!)).toMatch(/RESOURCE_BUSY: data is busy|BAD_STATE/);
+  });
+});

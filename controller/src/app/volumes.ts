@@ -1,0 +1,266 @@
+/** What people may do with volumes: checks, writes intent, starts jobs. Talks to no host; the jobs do. */
+import { alreadyExists, badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { checkLabels } from '@berth/shared/labels/labels.ts';
+import type { Labels } from '@berth/shared/labels/selector.ts';
+import { whyNot } from '@berth/shared/model/actions.ts';
+import { newId, type HostId, type JobId } from '@berth/shared/model/ids.ts';
+import type { Vm } from '@berth/shared/model/vm.ts';
+import { PREALLOCATIONS, VOLUME_FORMATS, type Preallocation, type Volume } from '@berth/shared/model/volume.ts';
+import { formatBytes } from '@berth/shared/units/bytes.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { needCapability } from '../hosts/capabilities.ts';
+import type { Hosts } from '../hosts/hosts.ts';
+import type { JobDef } from '../jobs/engine/define.ts';
+import type { Jobs, LockName } from '../jobs/engine/jobs.ts';
+import { noCapacity } from '../jobs/refused.ts';
+import { volumeCreate } from '../jobs/volume-create.ts';
+import { volumeDelete } from '../jobs/volume-delete.ts';
+import { volumeResize } from '../jobs/volume-resize.ts';
+import { volumeRequest, type WorldView } from '../jobs/world.ts';
+import { place } from '../scheduler/place.ts';
+import type { State, Tx } from '../state/state.ts';
+import { checkName, resolve } from './names.ts';
+import { pageByName, type Page, type PageQuery } from './pages.ts';
+import { usableImage } from './usable-image.ts';
+import { diskSize } from './vm-drives.ts';
+import { viewVm } from './vm-view.ts';
+import { adoptVolume } from './volume-adoption.ts';
+import { resolveVolume, volumesNamed, type FoundVolume } from './volume-names.ts';
+import { viewVolume, type VolumeView } from './volume-view.ts';
+
+export interface VolumeDeps {
+  readonly state: State;
+  readonly hosts: Hosts;
+  readonly jobs: Jobs;
+  readonly clock: Clock;
+  readonly world: WorldView;
+}
+
+export interface CreateVolume {
+  readonly name: string;
+  /** 0: the image's. */
+  readonly sizeBytes: number;
+  /** Empty: qcow2. */
+  readonly format: string;
+  /** Empty: off. */
+  readonly preallocation: string;
+  /** 0: 64 KiB. */
+  readonly clusterBytes: number;
+  readonly lazyRefcounts: boolean;
+  /** Empty: whichever has room. */
+  readonly host: string;
+  /** Empty: blank. */
+  readonly image: string;
+  readonly labels: Labels;
+}
+
+export interface VolumeAnswer {
+  readonly view: VolumeView;
+  /** Undefined: there was nothing to do. */
+  readonly jobId: JobId | undefined;
+}
+
+export interface ListVolumes extends PageQuery {
+  /** Name or id; empty: all. */
+  readonly host: string;
+  /** Without those of VMs. */
+  readonly alone: boolean;
+}
+
+/** Where a page of volumes ends: among those that stand alone, or among VMs. */
+const PART = /^([av])(.*)$/;
+
+export class Volumes {
+  constructor(private readonly deps: VolumeDeps) {}
+
+  async create(r: CreateVolume, user: string): Promise<VolumeAnswer> {
+    const { state, jobs } = this.deps;
+    const made = await state.update((tx) => {
+      const only = r.host === '' ? undefined : resolve('host', state.tables.hosts, r.host).id;
+      const volume = this.#planned(r);
+      const { preallocation, clusterBytes } = optionsOf(r, volume);
+      const hostId = this.#choose(volume, only);
+      tx.volumes.put({ ...volume, hostId });
+      const locks: LockName[] = [`volume/${volume.id}:exclusive`];
+      if (volume.imageId) locks.push(`image/${volume.imageId}:shared`);
+      const params = { volumeId: volume.id, hostId, preallocation, clusterBytes, lazyRefcounts: r.lazyRefcounts };
+      return { volume, jobId: jobs.start(tx, volumeCreate, params, { subject: volume.name, locks, user }) };
+    });
+    return this.#answer(made.volume.id, made.jobId);
+  }
+
+  async get(nameOrId: string): Promise<VolumeView> {
+    const view = this.#view(resolveVolume(this.deps.state.tables, nameOrId));
+    await this.deps.state.settled();
+    return view;
+  }
+
+  /** Those that stand alone first, then those of VMs, each in the order of names. @param keep only these. */
+  async list(query: ListVolumes, keep: (labels: Labels) => boolean): Promise<Page<VolumeView>> {
+    const { tables } = this.deps.state;
+    const hostId = query.host === '' ? undefined : resolve('host', tables.hosts, query.host).id;
+    const there = (v: { readonly hostId: HostId | undefined }): boolean => hostId === undefined || v.hostId === hostId;
+    const [, part = 'a', pageToken = ''] = PART.exec(query.pageToken) ?? [];
+    const { pageSize } = query;
+    await this.deps.state.settled();
+    if (part === 'a') {
+      const page = pageByName(tables.volumes, { pageSize, pageToken }, (v) => there(v) && keep(v.labels));
+      const items = page.items.map((volume) => this.#view({ volume }));
+      const next = page.nextPageToken === '' ? (query.alone ? '' : 'v') : `a${page.nextPageToken}`;
+      return { items, nextPageToken: next };
+    }
+    const page = pageByName(tables.vms, { pageSize, pageToken }, (vm) => there(vm) && keep(vm.spec.labels));
+    const items = page.items.flatMap((vm) => vm.spec.disks.map((disk) => this.#view({ vm, disk })));
+    return { items, nextPageToken: page.nextPageToken === '' ? '' : `v${page.nextPageToken}` };
+  }
+
+  delete(nameOrId: string, user: string): Promise<VolumeAnswer> {
+    return this.#act(nameOrId, (tx, found) => {
+      if (found.vm)
+        throw new ClusterError(
+          'IN_USE',
+          `volume ${nameOrId} is disk ${found.disk.target} of vm ${found.vm.name}. It goes with its vm (berth vm delete ${found.vm.name})`,
+        );
+      return this.#start(tx, volumeDelete, { volumeId: found.volume.id }, found, user);
+    });
+  }
+
+  async resize(
+    nameOrId: string,
+    { sizeBytes, shrink }: { readonly sizeBytes: number; readonly shrink: boolean },
+    user: string,
+  ): Promise<VolumeAnswer> {
+    const wanted = diskSize(sizeBytes || -1, undefined);
+    return this.#act(nameOrId, (tx, found) => {
+      const { sizeBytes: now, name, id: volumeId, hostId } = this.#view(found);
+      if (wanted === now) return undefined;
+      if (wanted < now && !shrink)
+        throw invalidArgument(
+          `volume ${name} has ${formatBytes(now)}: to make it smaller, and only if nothing is cut off, say so with --shrink`,
+        );
+      if (wanted > now) this.#checkRoom(found, hostId, wanted - now);
+      const vmId = found.vm && { vmId: found.vm.id };
+      return this.#start(tx, volumeResize, { volumeId, ...vmId, sizeBytes: wanted, shrink }, found, user);
+    });
+  }
+
+  adopt(id: string, name: string, user: string): Promise<Volume> {
+    return adoptVolume(this.deps, id, name, user);
+  }
+
+  #planned(r: CreateVolume): Volume {
+    const { state, clock } = this.deps;
+    const { tables } = state;
+    const name = checkName('volume', r.name);
+    const [taken] = volumesNamed(tables, name);
+    if (taken?.vm) throw alreadyExists(`volume ${name} exists already: it is a disk of vm ${taken.vm.name}`);
+    if (taken) throw alreadyExists(`volume ${name} exists already. Choose another name`);
+    const image = r.image === '' ? undefined : usableImage(tables, r.image);
+    if (image === undefined && r.sizeBytes === 0)
+      throw invalidArgument(`how large shall volume ${name} be? Say --size 20GiB`);
+    const format = VOLUME_FORMATS.find((f) => f === (r.format || 'qcow2'));
+    if (format === undefined)
+      throw invalidArgument(`a volume is qcow2 or raw, not ${JSON.stringify(r.format.slice(0, 20))}`);
+    if (image && format === 'raw')
+      throw invalidArgument(`volume ${name} cannot be raw: what is based on an image is qcow2`);
+    const labels = checkLabels('a volume', r.labels);
+    const sizeBytes = diskSize(r.sizeBytes, image);
+    const id = newId('volume', clock.now());
+    const createdAtMs = clock.now();
+    return {
+      id,
+      name,
+      state: 'creating',
+      hostId: undefined,
+      sizeBytes,
+      format,
+      imageId: image?.id,
+      labels,
+      createdAtMs,
+    };
+  }
+
+  #choose(volume: Volume, only: HostId | undefined): HostId {
+    const { state, world } = this.deps;
+    const answer = place(world.now(), volumeRequest(volume, state.tables, only));
+    if ('hostId' in answer) return answer.hostId;
+    throw noCapacity(volume, answer.refusals, 'volume');
+  }
+
+  /** Of what is there already and grows. */
+  #checkRoom(found: FoundVolume, hostId: HostId | undefined, moreBytes: number): void {
+    const { state, world } = this.deps;
+    const name = this.#view(found).name;
+    const request = volumeRequest({ sizeBytes: moreBytes, imageId: undefined, id: undefined }, state.tables, hostId);
+    const answer = place(world.now(), request);
+    // a host that takes nothing new keeps what it has, which may grow
+    const full = 'hostId' in answer ? [] : answer.refusals.filter((r) => r.filter === 'disk');
+    if (full.length > 0) throw noCapacity({ name }, full, 'volume');
+  }
+
+  async #act(nameOrId: string, begin: (tx: Tx, found: FoundVolume) => JobId | undefined): Promise<VolumeAnswer> {
+    const { state } = this.deps;
+    const { id, jobId } = await state.update((tx) => {
+      const found = resolveVolume(state.tables, nameOrId);
+      this.#allow(found);
+      return { id: this.#view(found).id, jobId: begin(tx, found) };
+    });
+    return this.#answer(id, jobId);
+  }
+
+  /** It is there, its host can do such things, and its VM, if any, is in a state in which it may be changed. */
+  #allow(found: FoundVolume): void {
+    const { hosts } = this.deps;
+    const { hostId, hostName, name, state } = this.#view(found);
+    if (found.vm) this.#allowVm(found.vm, hostName);
+    if (state === 'creating' || state === 'deleting')
+      throw badState(`volume ${name} is being ${state === 'creating' ? 'made' : 'deleted'}`);
+    if (state === 'missing') throw badState(`volume ${name} is not on ${hostName} any more: somebody removed it there`);
+    if (hostId) needCapability({ name: hostName }, hosts.status(hostId).facts, 'volume.data');
+  }
+
+  #allowVm(vm: Vm, host: string): void {
+    const { state, hosts, clock } = this.deps;
+    const view = viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
+    const why = whyNot('update', { name: vm.name, state: view.state, host: host || undefined });
+    if (why !== undefined) throw view.state === 'unknown' ? new ClusterError('HOST_UNREACHABLE', why) : badState(why);
+  }
+
+  #start<P>(tx: Tx, def: JobDef<P, never>, params: P, found: FoundVolume, user: string): JobId {
+    const { id, name } = this.#view(found);
+    const locks: LockName[] = [`volume/${id}:exclusive`];
+    if (found.vm) locks.push(`vm/${found.vm.id}:exclusive`);
+    return this.deps.jobs.start(tx, def, params, { subject: name, locks, user });
+  }
+
+  #answer(id: string, jobId: JobId | undefined): VolumeAnswer {
+    return { view: this.#view(resolveVolume(this.deps.state.tables, id)), jobId };
+  }
+
+  #view(found: FoundVolume): VolumeView {
+    const { state, hosts } = this.deps;
+    return viewVolume(found, { tables: state.tables, hosts });
+  }
+}
+
+interface Options {
+  readonly preallocation: Preallocation;
+  readonly clusterBytes: number;
+}
+
+/** @throws INVALID_ARGUMENT for what the format has not. */
+function optionsOf(r: CreateVolume, { name, format, imageId }: Volume): Options {
+  const preallocation = PREALLOCATIONS.find((p) => p === (r.preallocation || 'off'));
+  if (preallocation === undefined)
+    throw invalidArgument(
+      `preallocation is off, metadata, falloc or full, not ${JSON.stringify(r.preallocation.slice(0, 20))}`,
+    );
+  if (imageId && preallocation !== 'off')
+    throw invalidArgument(`volume ${name} is based on an image: it is allocated as it is written to`);
+  if (format === 'raw' && (preallocation === 'metadata' || r.clusterBytes !== 0 || r.lazyRefcounts))
+    throw invalidArgument(`volume ${name} is raw: it has no metadata, clusters or reference counts`);
+  const { clusterBytes: c } = r;
+  if (c !== 0 && (!Number.isInteger(Math.log2(c)) || c < 512 || c > 2 ** 21))
+    throw invalidArgument(`a cluster has 512 bytes to 2 MiB, a power of two, not ${c} bytes`);
+  return { preallocation, clusterBytes: c };
+}

@@ -1,0 +1,23 @@
+/** What is asked of a host about the volumes that it has. Types only; grpc-volume-client.ts asks. Capability `volume.data`. */
+import type { Preallocation, VolumeFormat } from '@berth/shared/model/volume.ts';
+
+export interface MakeVolume {
+  readonly volumeId: string;
+  /** Empty: nobody's. */
+  readonly vmId: string;
+  readonly imageDigest: string | undefined;
+  readonly sizeBytes: number;
+  readonly format: VolumeFormat;
+  readonly preallocation: Preallocation;
+  /** 0: the usual. */
+  readonly clusterBytes: number;
+  readonly lazyRefcounts: boolean;
+}
+
+/** @typeParam Op what tells of an operation. */
+export interface VolumeClient<Op> {
+  make(operationId: string, v: MakeVolume): Promise<Op>;
+  /** @param v.from owners: ids of VMs; empty for nobody. */
+  assign(operationId: string, v: { volumeId: string; from: string; to: string }): Promise<Op>;
+  resize(operationId: string, v: { volumeId: string; sizeBytes: number; shrink: boolean }): Promise<Op>;
+}

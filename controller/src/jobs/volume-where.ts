@@ -1,0 +1,83 @@
+/** A volume as jobs work on it, whether it stands alone or is a disk of a VM: where it lies, and its row changed. */
+import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { HostId, VmId, VolumeId } from '@berth/shared/model/ids.ts';
+import type { Vm, VmDisk, VmSpec } from '@berth/shared/model/vm.ts';
+import { diskName, type Volume } from '@berth/shared/model/volume.ts';
+import type { Tables, Tx } from '../state/state.ts';
+import { getVm } from './making.ts';
+
+export interface WhichVolume {
+  readonly volumeId: VolumeId;
+  /** Whose disk it is; absent: it stands alone. */
+  readonly vmId?: VmId;
+}
+
+export interface Where {
+  readonly hostId: HostId;
+  readonly host: string;
+  /** Of the volume. */
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
+export function whereIs(tables: Tables, { volumeId, vmId }: WhichVolume): Where {
+  const found = vmId === undefined ? ofNobody(tables, volumeId) : ofVm(tables, vmId, volumeId);
+  const { hostId, name, sizeBytes } = found;
+  if (hostId === undefined) throw badState(`volume ${name} is on no host yet`);
+  return { hostId, host: tables.hosts.get(hostId)?.name ?? hostId, name, sizeBytes };
+}
+
+interface Found {
+  readonly hostId: HostId | undefined;
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
+function ofNobody(tables: Tables, id: VolumeId): Found {
+  const volume = tables.volumes.get(id);
+  if (!volume) throw new ClusterError('NOT_FOUND', `volume ${id} does not exist any more`);
+  return volume;
+}
+
+function ofVm(tables: Tables, vmId: VmId, volumeId: VolumeId): Found {
+  const vm = getVm(tables, vmId);
+  const disk = diskOf(vm, volumeId);
+  return { hostId: vm.hostId, name: diskName(vm.name, disk.target), sizeBytes: disk.sizeBytes };
+}
+
+export function diskOf(vm: Vm, volumeId: VolumeId): VmDisk {
+  const disk = vm.spec.disks.find((d) => d.volumeId === volumeId);
+  if (!disk) throw new ClusterError('NOT_FOUND', `vm ${vm.name} has no disk ${volumeId} any more`);
+  return disk;
+}
+
+/** In its row, or in all that is said of its VM. */
+export function changeVolume(
+  tx: Tx,
+  tables: Tables,
+  { volumeId, vmId }: WhichVolume,
+  change: { readonly sizeBytes?: number; readonly format?: Volume['format'] },
+): void {
+  if (vmId === undefined) {
+    const volume = tables.volumes.get(volumeId);
+    if (volume) tx.volumes.put({ ...volume, ...change });
+    return;
+  }
+  const vm = getVm(tables, vmId);
+  const disks = (spec: VmSpec): VmSpec => ({
+    ...spec,
+    disks: spec.disks.map((d) => (d.volumeId === volumeId ? changedDisk(d, change) : d)),
+  });
+  tx.vms.put({ ...vm, spec: disks(vm.spec), ...(vm.live && { live: disks(vm.live) }), generation: vm.generation + 1 });
+}
+
+function changedDisk(d: VmDisk, { sizeBytes, format }: { sizeBytes?: number; format?: Volume['format'] }): VmDisk {
+  const { format: was, ...options } = d.options ?? {};
+  const kept = format ?? was ?? 'qcow2';
+  const all = { ...options, ...(kept === 'raw' && { format: kept }) };
+  const { options: _, ...rest } = d;
+  return {
+    ...{ ...rest, sizeBytes: sizeBytes ?? d.sizeBytes },
+    ...(Object.keys(all).length > 0 && { options: all }),
+  };
+}
