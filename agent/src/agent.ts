@@ -10,6 +10,7 @@ import { DomainServiceService } from '@berth/proto/agent/v1/domain.ts';
 import { HardwareServiceService } from '@berth/proto/agent/v1/hardware.ts';
 import { GuestServiceService } from '@berth/proto/agent/v1/guest.ts';
 import { HostServiceService } from '@berth/proto/agent/v1/host.ts';
+import { CaptureServiceService } from '@berth/proto/agent/v1/capture.ts';
 import { ImageServiceService } from '@berth/proto/agent/v1/image.ts';
 import { LogServiceService } from '@berth/proto/agent/v1/log.ts';
 import { MachineServiceService } from '@berth/proto/agent/v1/machine.ts';
@@ -59,8 +60,10 @@ import { operationService } from './rpc/operation.ts';
 import { powerService } from './rpc/power.ts';
 import { createRpcServer, type RpcServer } from './rpc/server.ts';
 import { volumeDataService } from './rpc/volume-data.ts';
+import { captureService } from './rpc/capture.ts';
 import { volumeService } from './rpc/volume.ts';
 import { watchService } from './rpc/watch.ts';
+import { Capture } from './volume/capture.ts';
 import { Images } from './volume/images.ts';
 import { Uploads } from './volume/uploads.ts';
 import { VolumeData } from './volume/volume-data.ts';
@@ -169,6 +172,7 @@ class RunningAgent implements Agent {
     const sample = createSampler(drivers, clock);
     const publish = hub.setGuest.bind(hub);
     const guest = createGuestParts({ hypervisor, domains, operations, clock, log, dataDir: config.dataDir, publish });
+    const capture = new Capture({ domains, hypervisor, disks, guest: guest.verbs, uploads, operations });
     const open = (ms: number): WatchStream =>
       new WatchStream({ hub, sample, clock, statisticsEveryMs: ms || config.statisticsInterval });
     const bootId = async (): Promise<string> => (await drivers.machine.facts()).bootId;
@@ -195,6 +199,7 @@ class RunningAgent implements Agent {
         [VolumeServiceService, volumeService(guard, operations, volumes)],
         [VolumeDataServiceService, volumeDataService(guard, operations, volumeData)],
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
+        [CaptureServiceService, captureService(guard, operations, capture)],
         [NetworkServiceService, networkService(guard, operations, networks)],
         [WatchServiceService, watchService(guard, watch)],
         [CertificateServiceService, certificateService(guard, identity, clock)],

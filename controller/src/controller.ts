@@ -21,6 +21,7 @@ import { Enrollment } from './app/enrollment.ts';
 import { Events } from './app/events.ts';
 import { GuestsApp } from './app/guests.ts';
 import { HostsApp } from './app/hosts.ts';
+import { Captures } from './app/captures.ts';
 import { Images } from './app/images.ts';
 import { JobsApp } from './app/jobs.ts';
 import { Machines } from './app/machines.ts';
@@ -240,6 +241,7 @@ class BuiltController implements Controller {
       updates: new VmUpdates(vmDeps),
       images: new Images({ state, hosts, jobs, uploads, clock }),
       volumes: new Volumes(vmDeps),
+      captures: new Captures({ state, hosts, jobs, clock }),
       jobs: new JobsApp({ state, jobs }),
       events: new Events(state),
       adoption: new Adoption({ state, hosts }),

@@ -60,6 +60,7 @@ export function disksContract(name: string, make: () => Promise<DisksFixture>): 
     seeds(s);
     volumeWork(s);
     transfers(s);
+    captures(s);
   });
 }
 
@@ -314,5 +315,37 @@ function transfers(s: Shared): void {
     const wrong = s.other.fetchImage({ digest: ABSENT, virtualSizeBytes: 9 * MIB }, socket, work);
     await expect(wrong).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
     expect(await s.other.listImages()).toEqual([]);
+  });
+}
+
+function captures(s: Shared): void {
+  const spec = { volumeId: 'volume-a', vmId: 'vm-a', imageDigest: undefined, sizeBytes: 16 * MIB };
+
+  it('captures a volume into an upload, which becomes an image of its size; twice is once', async () => {
+    await s.disks.ensureVolume(spec);
+    await s.disks.captureVolume('job-1.copy.vda', 'volume-a', work);
+    await s.disks.captureVolume('job-1.copy.vda', 'volume-a', work);
+    expect(await s.disks.hasUpload('job-1.copy.vda')).toBe(true);
+    const image = await s.disks.importImage('job-1.copy.vda', 'qcow2', work);
+    expect(image).toMatchObject({ virtualSizeBytes: 16 * MIB });
+    expect(await s.disks.findVolume('volume-a')).toMatchObject({ sizeBytes: 16 * MIB });
+    await s.disks.removeUpload('job-1.copy.vda');
+    expect(await s.disks.hasUpload('job-1.copy.vda')).toBe(false);
+  });
+
+  it('captures nothing of a volume that is not there, and takes no copy that was not written', async () => {
+    await expect(s.disks.captureVolume('u', 'volume-b', work)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+    await expect(s.disks.captureDone('u')).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+    expect(await s.disks.hasUpload('u')).toBe(false);
+  });
+
+  it('takes what was written to the file it gave out, and forgets one that is given up', async () => {
+    await s.disks.captureTarget('job-2.copy.vda', 8 * MIB);
+    expect(await s.disks.hasUpload('job-2.copy.vda')).toBe(false);
+    await s.disks.captureDone('job-2.copy.vda');
+    expect(await s.disks.importImage('job-2.copy.vda', 'qcow2', work)).toMatchObject({ virtualSizeBytes: 8 * MIB });
+    await s.disks.captureTarget('job-3.copy.vda', 8 * MIB);
+    await s.disks.removeUpload('job-3.copy.vda');
+    expect(await s.disks.hasUpload('job-3.copy.vda')).toBe(false);
   });
 }

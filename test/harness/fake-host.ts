@@ -260,6 +260,22 @@ export class FakeHost implements AgentClient {
     });
   }
 
+  captureDisks(
+    operationId: string,
+    domain: DomainRef,
+    disks: readonly { target: string; volumeId: string; uploadId: string }[],
+  ): Promise<OperationView> {
+    return this.#operate(operationId, ['captureDisks', domain, disks], () => {
+      if (this.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
+      for (const d of disks) {
+        if (!this.volumes.has(d.volumeId)) throw new ClusterError('NOT_FOUND', `there is no disk ${d.volumeId}`);
+        this.uploads.set(d.uploadId, `disk ${d.volumeId}`);
+      }
+      const detail = this.domains.get(domain.uuid)?.power === 'running' ? 'crash-consistent' : 'stopped';
+      return { digest: '', virtualSizeBytes: 0, fileBytes: 0, sourceDigest: '', detail };
+    });
+  }
+
   importImage(operationId: string, v: { uploadId: string; format: string }): Promise<OperationView> {
     return this.#operate(operationId, ['importImage', v], () => {
       const text = this.uploads.get(v.uploadId);
@@ -334,7 +350,7 @@ export class FakeHost implements AgentClient {
 
   cancelOperation(operationId: string): Promise<OperationView> {
     return this.#call(() => {
-      this.uploads.delete(operationId);
+      for (const id of this.uploads.keys()) if (`${id}.`.startsWith(`${operationId}.`)) this.uploads.delete(id);
       const op = this.#operations.get(operationId) ?? this.#record(operationId, 'unknown');
       if (op.state === 'running') op.state = 'cancelled';
       return view(op);
@@ -345,6 +361,7 @@ export class FakeHost implements AgentClient {
     return this.#call(() => {
       for (const id of this.#operations.keys())
         if (idPrefixes.some((p) => id.startsWith(p))) this.#operations.delete(id);
+      for (const id of this.uploads.keys()) if (idPrefixes.some((p) => id.startsWith(p))) this.uploads.delete(id);
     });
   }
 

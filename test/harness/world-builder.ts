@@ -28,6 +28,7 @@ export function facts(over: Partial<HostFacts> = {}): HostFacts {
       'domain.describe',
       'domain.power',
       'domain.save',
+      'image.capture',
       'domain.input',
       'domain.screenshot',
       'guest.agent',

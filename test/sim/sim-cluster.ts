@@ -3,6 +3,7 @@
  * controller dies at chosen commits and comes back; a dead one touches nothing any more, as after kill -9. Faults and
  * operators are the test's; what must always hold is invariants.ts.
  */
+import { Captures } from '@berth/controller/app/captures.ts';
 import { Images } from '@berth/controller/app/images.ts';
 import { Volumes } from '@berth/controller/app/volumes.ts';
 import { VmUpdates } from '@berth/controller/app/vm-updates.ts';
@@ -42,6 +43,7 @@ export interface Life {
   readonly updates: VmUpdates;
   readonly images: Images;
   readonly volumes: Volumes;
+  readonly captures: Captures;
   readonly debts: Debts;
 }
 
@@ -86,6 +88,7 @@ export class SimCluster {
       updates: new VmUpdates(services),
       images: new Images(services),
       volumes: new Volumes(services),
+      captures: new Captures(services),
       debts,
     });
     nudgeJobs({ hosts, state, jobs });

@@ -72,7 +72,15 @@ export interface Disks {
   openUpload(uploadId: string, fileBytes: number, allocatedBytes?: number): Promise<UploadSink>;
   /** A finished upload. */
   hasUpload(uploadId: string): Promise<boolean>;
+  /** A copy that is being captured, too. */
   removeUpload(uploadId: string): Promise<void>;
+
+  /** Copies a volume, on top of its image, to a finished upload. The caller sees to it that nobody writes to it. Twice is once. */
+  captureVolume(uploadId: string, volumeId: string, work: LongWork): Promise<void>;
+  /** A file to which QEMU can write a copy of a disk of this size. Gives its path. */
+  captureTarget(uploadId: string, sizeBytes: number): Promise<string>;
+  /** It has, and the copy becomes a finished upload. */
+  captureDone(uploadId: string): Promise<void>;
 
   listImages(): Promise<readonly ImageSeen[]>;
   /**

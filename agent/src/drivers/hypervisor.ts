@@ -105,6 +105,12 @@ export type HypervisorEvent =
 export type DisplayKind = 'vnc' | 'spice';
 export type Progress = (doneBytes: number, totalBytes: number) => void;
 
+/** A disk of a guest, and the qcow2 file of its size that its copy goes to. */
+export interface BackupTarget {
+  readonly target: string;
+  readonly path: string;
+}
+
 export interface SilentDomain {
   readonly uuid: string;
   readonly silentMs: number;
@@ -142,6 +148,16 @@ export interface Hypervisor {
   save(uuid: string, signal: AbortSignal, progress?: Progress): Promise<void>;
   /** Removes what `save` wrote. None is fine. */
   discardSaved(uuid: string): Promise<void>;
+  /**
+   * Writes what disks hold at one moment to files, while the guest goes on. `begun` is called when that moment is over; resolves
+   * when the files are whole. Aborting ends it. BAD_STATE when it is off, or goes off meanwhile; RESOURCE_BUSY beside another job.
+   */
+  backup(
+    uuid: string,
+    disks: readonly BackupTarget[],
+    work: { readonly signal: AbortSignal; onProgress: Progress },
+    begun: () => Promise<void>,
+  ): Promise<void>;
   /** BAD_STATE unless it runs. */
   injectNmi(uuid: string): Promise<void>;
   /** Linux key codes, pressed together and let go. BAD_STATE unless it runs. */

@@ -28,6 +28,7 @@ export const CAPABILITIES = [
   'host.tuning',
   'guest.agent',
   'volume.data',
+  'image.capture',
 ] as const;
 
 export interface ReportDeps {

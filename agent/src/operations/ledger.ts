@@ -16,6 +16,8 @@ export interface ImageOutcome {
   readonly sourceDigest: string;
   /** Of an import: a CD-ROM's. */
   readonly medium?: boolean;
+  /** Of a capture: how the disks were when they were copied. */
+  readonly detail?: string;
 }
 
 export interface OperationFailure {

@@ -43,6 +43,7 @@ export const encodeOperation = (v: OperationView): Operation => ({
     fileBytes: toWire(v.image.fileBytes),
     sourceDigest: v.image.sourceDigest,
     ...(v.image.medium && { medium: true }),
+    ...(v.image.detail !== undefined && { detail: v.image.detail }),
   },
 });
 

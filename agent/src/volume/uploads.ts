@@ -53,6 +53,12 @@ export class Uploads {
     }
   }
 
+  /** Notes an upload that the host makes itself: it goes with its job, as one that somebody sent. */
+  async keep(uploadId: string): Promise<void> {
+    const entry = { id: keyOf(uploadId), kind: KIND, hash: '', request: undefined, failure: undefined, again: false };
+    await this.ledger.put({ ...entry, image: undefined, state: 'succeeded' });
+  }
+
   /** After a cancel of this id, and when its job is over: ends what runs and removes what is staged. */
   async discard(uploadId: string): Promise<void> {
     const running = this.active.get(uploadId);

@@ -14,6 +14,7 @@ import {
 } from '@grpc/grpc-js';
 import { AlarmServiceClient } from '@berth/proto/v1/alarm.ts';
 import { AuditServiceClient } from '@berth/proto/v1/audit.ts';
+import { CaptureServiceClient } from '@berth/proto/v1/capture.ts';
 import { CertificateServiceClient } from '@berth/proto/v1/certificate.ts';
 import { ControllerServiceClient } from '@berth/proto/v1/controller.ts';
 import { DisplayServiceClient, type VmDisplayInput, type VmDisplayOutput } from '@berth/proto/v1/display.ts';
@@ -58,6 +59,7 @@ interface Clients {
   readonly guests: GuestServiceClient;
   readonly images: ImageServiceClient;
   readonly volumes: VolumeServiceClient;
+  readonly captures: CaptureServiceClient;
   readonly jobs: JobServiceClient;
   readonly alarms: AlarmServiceClient;
   readonly events: EventServiceClient;
@@ -181,6 +183,7 @@ function connect({ controller, ca, client }: Endpoint): Clients {
     guests: make(GuestServiceClient, shared),
     images: make(ImageServiceClient, shared),
     volumes: make(VolumeServiceClient, shared),
+    captures: make(CaptureServiceClient, shared),
     hosts: make(HostServiceClient, shared),
     hostLogs: make(HostLogServiceClient, shared),
     jobs: make(JobServiceClient, shared),

@@ -1,6 +1,7 @@
 /** The verbs of `berth image`, in the order in which help shows them. */
 import type { Command } from '../core/command.ts';
 import { imageAdopt } from './adopt.ts';
+import { imageCapture } from './capture.ts';
 import { imageDelete } from './delete.ts';
 import { imageImport } from './import.ts';
 import { imageSet } from './set.ts';
@@ -11,6 +12,7 @@ export const imageCommands: readonly Command[] = [
   imageList,
   imageShow,
   imageImport,
+  imageCapture,
   imageTag,
   imageUntag,
   imageSet,

@@ -17,19 +17,21 @@ import {
 } from '../core/command.ts';
 import { print } from '../core/context.ts';
 import { runMany } from '../job/many.ts';
+import { cloneSource, SOURCE_FLAGS } from './clone-images.ts';
 import { unlessThere } from './there.ts';
 import { readText } from '../core/files.ts';
 
 export const vmClone: Command = {
   noun: 'vm',
   verb: 'clone',
-  summary: 'make VMs from an image',
+  summary: 'make VMs from an image, or from a VM',
   details: `Examples:
   berth vm clone base web db
   berth vm clone base web-{01..20} --memory 2GiB --vcpus 2
-  berth vm clone base big --disk-size 20GiB --host h2 --ip 10.0.0.5/24 --gateway 10.0.0.1`,
+  berth vm clone base big --disk-size 20GiB --host h2 --ip 10.0.0.5/24 --gateway 10.0.0.1
+  berth vm clone web web2 web3                  web is a VM: its disks are captured once, then cloned`,
   args: [
-    { name: 'image', description: 'image to clone', required: true, kind: 'image' },
+    { name: 'image', description: 'image to clone, or VM', required: true, kind: 'image' },
     { name: 'names', description: 'names of the new VMs', required: true, many: true },
   ],
   flags: [
@@ -48,11 +50,15 @@ export const vmClone: Command = {
     LABEL,
     { spec: '--start', description: 'start them when they are made' },
     { spec: '--dry-run', description: 'only say where they would go' },
+    ...SOURCE_FLAGS,
     NO_WAIT,
   ],
-  async run(ctx, [image = '', ...names], flags) {
-    if (names.length > 1 && (text(flags, 'mac') || text(flags, 'ip')))
+  async run(ctx, [said = '', ...all], flags) {
+    if (all.length > 1 && (text(flags, 'mac') || text(flags, 'ip')))
       throw invalidArgument('--mac and --ip belong to one VM; give one name');
+    cloneRequest(said, flags); // before anything is captured
+    const { image, names } = await cloneSource(ctx, said, all, flags);
+    if (image === undefined) return;
     const request = cloneRequest(image, flags);
     if (yes(flags, 'dryRun')) {
       const api = await ctx.api();

@@ -29,6 +29,9 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.AuditService/ListAudit': 'admin',
   '/berth.v1.AuditService/VerifyAudit': 'admin',
 
+  // an image of it shows all that its disks hold
+  '/berth.v1.CaptureService/CaptureImage': ['operator', 'vm'],
+
   '/berth.v1.CertificateService/ListCertificates': 'viewer',
   // their own; those of others are for administrators, which the handler sees to
   '/berth.v1.CertificateService/RevokeCertificates': 'self',

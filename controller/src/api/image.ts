@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream';
 import { ImageState, type Image, type ImageServiceService, type UploadImageRequest } from '@berth/proto/v1/image.ts';
 import type { Piece } from '@berth/shared/disk/pieces.ts';
-import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import { definitionFromWire, definitionToWire } from '@berth/shared/hardware/definition-wire.ts';
 import type { Image as Stored } from '@berth/shared/model/image.ts';
 import type { Adoption } from '../app/adoption.ts';
@@ -11,8 +11,9 @@ import { PIECES_AHEAD } from '../app/relay.ts';
 import { fromWire, toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
 import type { Handlers } from './call.ts';
+import type { Scope } from './scope.ts';
 
-export const imageHandlers = (images: Images, adoption: Adoption): Handlers<ImageServiceService> => ({
+export const imageHandlers = (images: Images, adoption: Adoption, scope: Scope): Handlers<ImageServiceService> => ({
   importImage: async (r, call) => {
     const { name, format, host } = r;
     const fileBytes = fromWire('file_bytes', r.fileBytes);
@@ -31,10 +32,14 @@ export const imageHandlers = (images: Images, adoption: Adoption): Handlers<Imag
     const { imageId, ticket } = begin.value;
     return { receivedBytes: toWire(await images.upload(imageId, ticket, data)) };
   },
-  getImage: async (r) => toImage(await images.get(r.image)),
-  listImages: async (r) => {
+  getImage: async (r, call) => {
+    const view = await images.get(r.image);
+    if (scope.seesImage(call, view.image)) return toImage(view);
+    throw notFound(`image ${r.image.slice(0, 80)} does not exist. See: berth image list`);
+  },
+  listImages: async (r, call) => {
     const { items, nextPageToken } = await images.list({ ...toQuery(r.page), hidden: r.hidden });
-    return { images: items.map(toImage), nextPageToken };
+    return { images: items.filter((v) => scope.seesImage(call, v.image)).map(toImage), nextPageToken };
   },
   adoptImage: async (r, call) => toImage(await images.get((await adoption.adoptImage(r.image, r.name, call.user)).id)),
   tagImage: async (r) => toImage(await images.tag(r.image, { set: r.tags, remove: r.removeTags })),
@@ -67,7 +72,7 @@ const STATE: Readonly<Record<Stored['state'], ImageState>> = {
   deleting: ImageState.DELETING,
 };
 
-const toImage = ({ image, copies, vmCount, jobId, tags }: ImageView): Image => ({
+export const toImage = ({ image, copies, vmCount, jobId, tags }: ImageView): Image => ({
   id: image.id,
   name: image.name,
   state: STATE[image.state],

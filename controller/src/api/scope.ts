@@ -7,6 +7,7 @@ import { alreadyExists, ClusterError, isClusterError, notFound } from '@berth/sh
 import { ROLES, type Role } from '@berth/shared/model/access.ts';
 import type { Alarm } from '@berth/shared/model/alarm.ts';
 import type { Event } from '@berth/shared/model/event.ts';
+import type { Image } from '@berth/shared/model/image.ts';
 import { isId } from '@berth/shared/model/ids.ts';
 import type { Job } from '@berth/shared/model/job.ts';
 import type { Labels } from '@berth/shared/labels/selector.ts';
@@ -46,11 +47,24 @@ export class Scope {
     const vm = this.tables.vms.byName(name);
     return vm !== undefined && this.seesVm(asker, vm);
   }
+  /** What was captured of a VM to clone it is for those who may operate such a VM. */
+  seesImage = (asker: Asker, i: Pick<Image, 'hidden' | 'ownerLabels'>, needs: Role = 'viewer'): boolean =>
+    i.hidden !== true || asker.access.on(needs, { labels: i.ownerLabels ?? {} });
+
+  /** @param names of images, as a request has them. @throws NOT_FOUND for those that the caller may not make VMs of */
+  insistImages(asker: Asker, names: readonly string[]): void {
+    for (const name of names) {
+      const image = isId('image', name) ? this.tables.images.get(name) : this.tables.images.byName(name);
+      if (image && !this.seesImage(asker, image, 'operator')) throw unknown('image', name);
+    }
+  }
+
   seesHost = (asker: Asker, host: { readonly labels: Labels }): boolean => asker.access.on('viewer', host);
 
   seesJob(asker: Asker, job: Job): boolean {
     if (job.user === asker.user && asker.user !== '') return true;
-    if (job.kind.startsWith('image.')) return asker.access.highest !== 'none';
+    // a capture is about a VM
+    if (job.kind.startsWith('image.') && job.kind !== 'image.capture') return asker.access.highest !== 'none';
     return this.#mayJob('viewer', asker, job);
   }
 

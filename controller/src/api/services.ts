@@ -1,6 +1,7 @@
 /** All services of the public API and what answers them: the one list from which gRPC and HTTP are both served. */
 import { AlarmServiceService } from '@berth/proto/v1/alarm.ts';
 import { AuditServiceService } from '@berth/proto/v1/audit.ts';
+import { CaptureServiceService } from '@berth/proto/v1/capture.ts';
 import { CertificateServiceService } from '@berth/proto/v1/certificate.ts';
 import { ControllerServiceService } from '@berth/proto/v1/controller.ts';
 import { DisplayServiceService } from '@berth/proto/v1/display.ts';
@@ -27,6 +28,7 @@ import type { Enrollment } from '../app/enrollment.ts';
 import type { Events } from '../app/events.ts';
 import type { GuestsApp } from '../app/guests.ts';
 import type { HostsApp } from '../app/hosts.ts';
+import type { Captures } from '../app/captures.ts';
 import type { Images } from '../app/images.ts';
 import type { JobsApp } from '../app/jobs.ts';
 import type { Machines } from '../app/machines.ts';
@@ -44,6 +46,7 @@ import type { Support } from '../support/bundle.ts';
 import { alarmHandlers } from './alarm.ts';
 import { attended } from './attended.ts';
 import { auditHandlers } from './audit.ts';
+import { captureHandlers } from './capture.ts';
 import { certificateHandlers } from './certificate.ts';
 import { controllerHandlers, type About } from './controller.ts';
 import { displayHandlers } from './display.ts';
@@ -78,6 +81,7 @@ export interface App {
   readonly updates: VmUpdates;
   readonly images: Images;
   readonly volumes: Volumes;
+  readonly captures: Captures;
   readonly jobs: JobsApp;
   readonly events: Events;
   readonly adoption: Adoption;
@@ -118,6 +122,7 @@ export function services(app: App): readonly PublicService[] {
   return [
     service(AlarmServiceService, alarmHandlers(about.state, scope)),
     service(AuditServiceService, auditHandlers(app.audit)),
+    service(CaptureServiceService, captureHandlers(app.captures, app.images)),
     service(CertificateServiceService, certificateHandlers(app.certificates, app.clients, app.trust)),
     service(ControllerServiceService, controllerHandlers(about)),
     service(DisplayServiceService, displayHandlers(app.displays)),
@@ -126,7 +131,7 @@ export function services(app: App): readonly PublicService[] {
     service(HostServiceService, hostHandlers(app.hosts, app.machines, app.tuning, scope)),
     service(HostLogServiceService, hostLogHandlers(app.connections, about.state.tables, scope)),
     service(GuestServiceService, guestHandlers(app.guests)),
-    service(ImageServiceService, imageHandlers(app.images, app.adoption)),
+    service(ImageServiceService, imageHandlers(app.images, app.adoption, scope)),
     service(JobServiceService, jobHandlers(app.jobs, scope)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),
     service(StatisticsServiceService, statisticsHandlers(app.statistics, about.state.tables, scope)),

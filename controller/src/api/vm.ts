@@ -38,9 +38,13 @@ export const vmHandlers = (
 ): Handlers<VmServiceService> => ({
   createVm: async (r, call) => {
     const { spec, ...wanted } = r;
+    scope.insistImages(call, imagesIn(spec));
     return toAnswer(await vms.create({ ...wanted, ...sizesOf(r), ...definitionOf(r.name, spec, call) }, call.user));
   },
-  cloneVm: async (r, call) => toAnswer(await vms.clone(toClone(r, call), call.user)),
+  cloneVm: async (r, call) => {
+    scope.insistImages(call, [r.image, ...imagesIn(r.spec)]);
+    return toAnswer(await vms.clone(toClone(r, call), call.user));
+  },
   getVm: async (r) => toVm(await vms.get(r.vm)),
   listVms: async (r, call) => {
     const fits = parseSelector(r.selector ?? '');
@@ -72,6 +76,7 @@ export const vmHandlers = (
   updateVm: async (r, call) => {
     const { spec, generation } = r;
     if (spec === undefined) throw invalidArgument('what shall it be? Give its whole definition (spec)');
+    scope.insistImages(call, imagesIn(spec));
     const wanted = {
       definition: definitionFromWire(`vm ${r.vm}`, spec),
       labels: spec.labels,
@@ -102,6 +107,9 @@ export const vmHandlers = (
   },
   openVmConsole: (messages, call) => relayConsole(vms, hosts, messages, call.signal),
 });
+
+const imagesIn = (spec: VmSpec | undefined): string[] =>
+  [...(spec?.disks ?? []), ...(spec?.cdroms ?? [])].map((d) => d.image).filter((name) => name !== '');
 
 const sizesOf = (r: { memoryBytes: bigint; diskSizeBytes: bigint }) => ({
   memoryBytes: fromWire('memory_bytes', r.memoryBytes),

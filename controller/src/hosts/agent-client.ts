@@ -53,6 +53,8 @@ export interface ImageOutcome {
   readonly sourceDigest: string;
   /** Of an import: a CD-ROM's. */
   readonly medium?: boolean;
+  /** Of a capture, which has no digest: stopped, frozen or crash-consistent. */
+  readonly detail?: string;
 }
 
 export interface SeedWanted {
@@ -127,6 +129,12 @@ export interface AgentClient {
   ): Promise<OperationView>;
   ensureSeed(operationId: string, v: { volumeId: string; vmId: string; seed: SeedWanted }): Promise<OperationView>;
   removeVolume(operationId: string, volumeId: string): Promise<OperationView>;
+  /** Makes uploads of disks. Capability `image.capture`. */
+  captureDisks(
+    operationId: string,
+    domain: DomainRef,
+    disks: readonly { readonly target: string; readonly volumeId: string; readonly uploadId: string }[],
+  ): Promise<OperationView>;
   importImage(operationId: string, v: { uploadId: string; format: string }): Promise<OperationView>;
   fetchImage(operationId: string, v: { digest: string; virtualSizeBytes: number }): Promise<OperationView>;
   removeImage(operationId: string, digest: string): Promise<OperationView>;

@@ -21,6 +21,7 @@ const WORDS = {
   'domain.live': 'change a vm that runs',
   'host.tuning': 'tune its kernel',
   'guest.agent': 'speak with guest agents',
+  'image.capture': 'make images of disks',
   'domain.describe': 'describe a vm that it has',
   'volume.data': 'keep volumes that stand alone, or change their size',
 } as const;

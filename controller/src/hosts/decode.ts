@@ -200,6 +200,7 @@ export function toOperation(o: Operation): OperationView {
           fileBytes: bytes(o.image.fileBytes),
           sourceDigest: clip(o.image.sourceDigest, 128),
           ...(o.image.medium && { medium: true }),
+          ...(o.image.detail !== undefined && { detail: clip(o.image.detail, 64) }),
         }
       : undefined,
   };

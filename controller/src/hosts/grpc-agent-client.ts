@@ -2,6 +2,7 @@
 import type { Readable } from 'node:stream';
 import type { ServiceError } from '@grpc/grpc-js';
 import { AdoptionServiceService as Adoption } from '@berth/proto/agent/v1/adopt.ts';
+import { CaptureServiceService as Captures } from '@berth/proto/agent/v1/capture.ts';
 import { DomainServiceService as Domains } from '@berth/proto/agent/v1/domain.ts';
 import { GuestPowerAction, GuestServiceService as Guests } from '@berth/proto/agent/v1/guest.ts';
 import { HardwareServiceService as Hardware } from '@berth/proto/agent/v1/hardware.ts';
@@ -142,6 +143,13 @@ export class GrpcAgentClient implements AgentClient {
   }
   removeVolume(id: string, volumeId: string): Promise<OperationView> {
     return this.change(Volumes.removeVolume, { context: this.context(id), volumeId });
+  }
+  captureDisks(
+    id: string,
+    domain: DomainRef,
+    disks: readonly { target: string; volumeId: string; uploadId: string }[],
+  ): Promise<OperationView> {
+    return this.change(Captures.captureDisks, { context: this.context(id), ...domain, disks: [...disks] });
   }
   importImage(id: string, v: { uploadId: string; format: string }): Promise<OperationView> {
     return this.change(Images.importImage, { context: this.context(id), ...v });

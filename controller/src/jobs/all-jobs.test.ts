@@ -8,6 +8,7 @@ import type { State, Tx } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { caRotate } from './ca-rotate.ts';
 import type { CaRotation } from './ca-rotation.ts';
+import { imageCapture } from './image-capture.ts';
 import { imageDelete } from './image-delete.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport, uploadIdOf } from './image-import.ts';
@@ -222,6 +223,21 @@ describe('each job keeps the promises of jobs', () => {
       return worldOf(cluster, params, (tx) => tx.images.put({ ...image, digest: undefined }), withoutHalfMade);
     };
     await checkJob(imageImport, world);
+  });
+
+  it.each(['stopped', 'running'] as const)('image.capture of a %s vm', async (power) => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const { vm, put } = cluster.vmThere(power);
+      const image = { ...cluster.image, id: newId('image', 1_700_000_000_000), name: 'new', digest: undefined };
+      const disks = vm.spec.disks.map((d) => ({ target: d.target, volumeId: d.volumeId, imageId: image.id }));
+      const seed = (tx: Tx) => {
+        put(tx);
+        tx.images.put({ ...image, state: 'importing' });
+      };
+      return worldOf(cluster, { vmId: vm.id, disks }, seed, withoutHalfMade);
+    };
+    expect((await checkJob(imageCapture, world)).runs).toBeGreaterThan(100);
   });
 
   it('image.fetch', async () => {

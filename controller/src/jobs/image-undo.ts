@@ -11,11 +11,12 @@ export async function removeCopy(
   c: RemoteContext<unknown, unknown, JobDeps>,
   hostId: HostId,
   digest: string,
+  opId = c.undoOpId,
 ): Promise<void | Wait> {
   if (sharesDigest(c.tables, digest, hostId)) return;
   try {
     const remove = (id: string) => c.deps.hosts.agent(hostId).removeImage(id, digest);
-    const op = await insist(c, c.undoOpId, remove, 'removing the copy');
+    const op = await insist(c, opId, remove, 'removing the copy');
     if (Wait.is(op)) return op;
   } catch (e) {
     if (!isClusterError(e, 'IN_USE')) throw e;

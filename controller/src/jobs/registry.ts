@@ -1,6 +1,7 @@
 /** All kinds of jobs that this controller can drive. A kind that open jobs still have must stay here. */
 import type { AnyJobDef } from './engine/define.ts';
 import { caRotate } from './ca-rotate.ts';
+import { imageCapture } from './image-capture.ts';
 import { imageDelete } from './image-delete.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport } from './image-import.ts';
@@ -31,6 +32,7 @@ export const JOBS: readonly AnyJobDef[] = [
   vmDelete,
   vmUpdate,
   imageImport,
+  imageCapture,
   imageFetch,
   imageDelete,
   caRotate,

@@ -61,6 +61,21 @@ export async function readOwnQcow2(source: DiskSource): Promise<Qcow2Header> {
   return readQcow2Header(reader);
 }
 
+/**
+ * An overlay that was made on this host, and written to by a guest since. @param base path of its image; undefined: none
+ * @throws UNSAFE_IMAGE when it refers to anything else
+ */
+export async function inspectOverlay(source: DiskSource, base: string | undefined): Promise<InspectedImage> {
+  const reader = new BoundedReader(source);
+  if (!isQcow2(await reader.peek(0, 8))) throw unsafe(source, 'is not a qcow2 file');
+  const { backingFile, ...header } = await readQcow2Header(reader);
+  const other = backingFile === base ? undefined : (backingFile ?? 'nothing');
+  checkStandsAlone(reader, { ...header, backingFile: other });
+  checkTables(reader, { ...header, backingFile });
+  await checkData(reader, { ...header, backingFile });
+  return { format: 'qcow2', virtualSizeBytes: header.virtualSizeBytes, snapshots: header.snapshots };
+}
+
 async function inspectQcow2(reader: BoundedReader): Promise<InspectedImage> {
   const header = await readQcow2Header(reader);
   checkStandsAlone(reader, header);

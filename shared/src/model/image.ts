@@ -22,6 +22,8 @@ export interface Image {
   readonly defaults?: VmDefinition | undefined;
   /** Made to clone a VM: not listed, and gone when nothing is based on it. */
   readonly hidden?: boolean | undefined;
+  /** Of a hidden one: labels of the VM when it was made. Who may operate such a VM may clone it. */
+  readonly ownerLabels?: Readonly<Record<string, string>> | undefined;
   /** Where it came from, for people, when it was no upload: `vm web, stopped`. */
   readonly origin?: string | undefined;
   /** What cleaning up leaves is never less; absent: 1. */

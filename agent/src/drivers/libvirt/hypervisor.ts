@@ -29,6 +29,7 @@ import { LibvirtGuestAgents } from './guest-agents.ts';
 import { GuestVerbs } from './guest-verbs.ts';
 import { handleEvent, registerEvents } from './events.ts';
 import { Link } from './link.ts';
+import { BackupVerbs } from './backup-verbs.ts';
 import { LiveVerbs } from './live-verbs.ts';
 import { beforeDeadline, Pool } from './pool.ts';
 import { PROC } from './procedures.ts';
@@ -60,6 +61,7 @@ class LibvirtHypervisor implements Hypervisor {
   readonly #verbs: DomainVerbs;
   readonly #guests: GuestVerbs;
   readonly #live: LiveVerbs;
+  readonly #backups: BackupVerbs;
   readonly #link: Link;
   readonly guests: LibvirtGuestAgents;
   readonly devices: LibvirtDevices;
@@ -92,6 +94,7 @@ class LibvirtHypervisor implements Hypervisor {
       saved,
       dialStream,
     });
+    this.#backups = new BackupVerbs({ ...this.#pools, ...opts, cache: this.#cache });
     this.#live = new LiveVerbs({ ...this.#pools, log: opts.log, cache: this.#cache });
     this.#guests = new GuestVerbs({ ...this.#pools, ...opts, cache: this.#cache, saved, dialStream });
     this.guests = new LibvirtGuestAgents({
@@ -175,6 +178,11 @@ class LibvirtHypervisor implements Hypervisor {
   async save(uuid: string, signal: AbortSignal, progress?: Progress): Promise<void> {
     await this.#link.ready(`save domain ${uuid}`);
     return this.#guests.save(uuid, signal, progress);
+  }
+
+  async backup(...args: Parameters<BackupVerbs['backup']>): Promise<void> {
+    await this.#link.ready(`copy the disks of domain ${args[0]}`);
+    return this.#backups.backup(...args);
   }
 
   async discardSaved(uuid: string): Promise<void> {

@@ -90,6 +90,12 @@ export const PROC = {
     domainAndFlags,
     struct({ type: int, params: array(typedParam, 64) }),
   ),
+  backupBegin: procedure(
+    'DOMAIN_BACKUP_BEGIN',
+    421,
+    struct({ dom: domain, backupXml: string, checkpointXml: optional(string), flags: uint }),
+    nothing,
+  ),
   abortJob: procedure('DOMAIN_ABORT_JOB', 164, ofDomain, nothing),
   injectNmi: procedure('DOMAIN_INJECT_NMI', 210, domainAndFlags, nothing),
   sendKey: procedure(

@@ -7,6 +7,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { AllDisks } from '../volume-work.ts';
+import { captureDone, captureTarget, captureVolume, dropCapture } from './disks/capture.ts';
 import { createDigestService } from './disks/digest-service.ts';
 import { createImageStore } from './disks/images.ts';
 import { importImage, type ImportParts } from './disks/import.ts';
@@ -61,7 +62,13 @@ export function createDisks(options: LinuxDisksOptions): AllDisks {
     capacity: ready(() => spaceOf(pool.dataDir)),
     openUpload: ready((id, bytes, allocated) => parts.uploads.open(id, bytes, allocated)),
     hasUpload: ready((id) => parts.uploads.has(id)),
-    removeUpload: ready((id) => parts.uploads.remove(id)),
+    removeUpload: ready(async (id) => {
+      await dropCapture(pool, id);
+      await parts.uploads.remove(id);
+    }),
+    captureVolume: ready((uploadId, id, work) => onVolume(id, () => captureVolume(parts, uploadId, id, work))),
+    captureTarget: ready((uploadId, bytes) => captureTarget(parts, uploadId, bytes)),
+    captureDone: ready((uploadId) => captureDone(parts, uploadId)),
     listImages: ready(() => parts.images.list()),
     importImage: ready((id, format, work) => locks.run(`upload ${id}`, () => importImage(parts, id, format, work))),
     fetchImage: ready((image, socket, work) => parts.fetcher.fetchImage(image, socket, work)),

@@ -11,6 +11,7 @@ import type { ImportedImage, LongWork, UploadSink } from '../disks.ts';
 import { fetchSimImage, SimImageServers } from './sim-transfer.ts';
 import type { AllDisks } from '../volume-work.ts';
 import { simVolumeWork } from './sim-volume-work.ts';
+import { createSimCaptures } from './sim-capture.ts';
 import { readSimSerialLog } from './sim-serial.ts';
 import { checkFileName, ensureSeed, ensureVolume, listVolumes, removeImage } from './sim-volumes.ts';
 
@@ -34,6 +35,7 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): AllDis
     openUpload: async (uploadId, fileBytes, allocatedBytes) => openUpload(host, uploadId, fileBytes, allocatedBytes),
     hasUpload: async (uploadId) => host.uploads.has(uploadId),
     removeUpload: async (uploadId) => void host.uploads.delete(uploadId),
+    ...createSimCaptures(host),
     listImages: async () => [...host.images.values()],
     importImage: (uploadId, format, work) => importImage(host, uploadId, format, work),
     fetchImage: ({ digest }, socket, work) => fetchSimImage(host, clock, { digest, socket }, work),

@@ -14,6 +14,7 @@ import { appendSimSerialLog } from './sim-serial.ts';
 import { openSimDisplay } from './sim-display.ts';
 import { simScreenshot } from './sim-screen.ts';
 import { simDevices } from './sim-devices.ts';
+import { simBackup } from './sim-capture.ts';
 import { SimGuestAgents } from './sim-guest-agents.ts';
 import { createSimConsoles } from './sim-consoles.ts';
 import { identityOf, metadataOf, serialLogOf, sizesOf } from './sim-domain-xml.ts';
@@ -60,6 +61,7 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     suspend: async (uuid) => host.suspend(uuid),
     resume: async (uuid) => host.resume(uuid),
     save: async (uuid) => host.save(uuid),
+    backup: (uuid, _disks, _work, begun) => simBackup(host, uuid, begun),
     discardSaved: async (uuid) => host.discardSaved(uuid),
     injectNmi: async (uuid) => host.poke(uuid, 'nmi'),
     sendKeys: async (uuid, codes) => host.poke(uuid, `keys ${codes.join('-')}`),

@@ -12,6 +12,8 @@ export interface Conversion {
   readonly format: 'qcow2' | 'raw';
   readonly target: string;
   readonly virtualSizeBytes: number;
+  /** Image of this host that the source is an overlay of. */
+  readonly base?: string;
   /** Folder on whose file system the target lies, for words about room. */
   readonly poolDir: string;
 }
@@ -35,7 +37,7 @@ export async function convert(
   const { diskFreeBytes } = await spaceOf(c.poolDir);
   if (needed > diskFreeBytes) throw diskFull(c.poolDir, needed, diskFreeBytes, 'the image');
   // the target is synced when it is installed, not by qemu-img; internal snapshots stay behind
-  const args = ['convert', '-p', '-m', '8', '-f', c.format, '-O', 'qcow2', c.source, c.target];
+  const args = ['convert', '-p', '-m', '8', '-O', 'qcow2', ...sourceOf(c), c.target];
   let done = 0;
   try {
     await exec.runConfined('qemu-img', args, {
@@ -56,9 +58,18 @@ export async function convert(
   }
 }
 
+/** What is below an overlay is said here too: what its own header says of that is not followed. */
+function sourceOf({ source, format, base }: Conversion): string[] {
+  if (base === undefined) return ['-f', format, source];
+  const of = (filename: string, backing: object | null) => ({
+    ...{ driver: 'qcow2', file: { driver: 'file', filename }, backing },
+  });
+  return [`json:${JSON.stringify(of(source, of(base, null)))}`];
+}
+
 /** Bytes that the qcow2 will take. Reads allocation, not data. */
 async function measure(exec: Exec, c: Conversion, signal: AbortSignal): Promise<number> {
-  const args = ['measure', '--output=json', '-f', c.format, '-O', 'qcow2', c.source];
+  const args = ['measure', '--output=json', '-O', 'qcow2', ...sourceOf(c)];
   const options = { signal, timeoutMs: MEASURE_MS, what: 'measuring the image' };
   try {
     const { stdout } = await exec.runConfined('qemu-img', args, options);

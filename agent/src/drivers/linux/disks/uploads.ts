@@ -5,11 +5,11 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
+import { chmod, chown, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
 import { z } from 'zod';
 import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { UploadSink } from '../../disks.ts';
-import { codeOf, sizeOf, syncDir, tellingFull, writeAtomic } from './files.ts';
+import { codeOf, sizeOf, syncDir, syncFile, tellingFull, writeAtomic } from './files.ts';
 import type { Pool } from './pool.ts';
 import { requireRoom } from './space.ts';
 
@@ -18,12 +18,21 @@ export interface Uploads {
   has(uploadId: string): Promise<boolean>;
   /** Hex SHA-256 of a finished upload. NOT_FOUND; CANCELLED. */
   sourceDigest(uploadId: string, signal: AbortSignal): Promise<string>;
+  /** What is known of a finished upload that nobody sent. */
+  captured(uploadId: string): Promise<Captured | undefined>;
+  /** Makes a file on the pool's file system a finished upload. */
+  take(uploadId: string, path: string, captured: Captured): Promise<void>;
   /** Absent is fine. */
   remove(uploadId: string): Promise<void>;
 }
 
+/** A copy of a volume of this host: its format, and the image that it is an overlay of. */
+const Captured = z.object({ format: z.enum(['qcow2', 'raw']), base: z.string().optional() });
+export type Captured = z.infer<typeof Captured>;
+
 /** Without a digest: it has holes, and nobody has asked yet. */
 const Facts = z.object({
+  captured: Captured.optional(),
   sha256: z
     .string()
     .regex(/^[0-9a-f]{64}$/)
@@ -57,11 +66,20 @@ export function createUploads(pool: Pool): Uploads {
     async sourceDigest(uploadId, signal) {
       if (!(await has(uploadId)))
         throw notFound(`there is no finished upload ${uploadId} on this host; upload it again`);
-      const known = Facts.parse(JSON.parse(await readFile(factsPath(pool, uploadId), 'utf8'))).sha256;
-      if (known !== undefined) return known;
+      const known = await readFacts(pool, uploadId);
+      if (known.sha256 !== undefined) return known.sha256;
       const sha256 = await hashOf(pool.uploadPath(uploadId), signal);
-      await writeFacts(pool, uploadId, { sha256 });
+      await writeFacts(pool, uploadId, { ...known, sha256 });
       return sha256;
+    },
+    captured: async (uploadId) => ((await has(uploadId)) ? (await readFacts(pool, uploadId)).captured : undefined),
+    async take(uploadId, path, captured) {
+      await chown(path, 0, 0);
+      await chmod(path, 0o600);
+      await syncFile(path);
+      await tellingFull('the copy of the disk', pool.uploadsDir, () => writeFacts(pool, uploadId, { captured }));
+      await rename(path, pool.uploadPath(uploadId));
+      await syncDir(pool.uploadsDir);
     },
     async remove(uploadId) {
       await rm(pool.uploadPath(uploadId), { force: true });
@@ -69,6 +87,9 @@ export function createUploads(pool: Pool): Uploads {
     },
   };
 }
+
+const readFacts = async (pool: Pool, uploadId: string): Promise<z.infer<typeof Facts>> =>
+  Facts.parse(JSON.parse(await readFile(factsPath(pool, uploadId), 'utf8')));
 
 const writeFacts = (pool: Pool, uploadId: string, facts: z.infer<typeof Facts>): Promise<void> =>
   writeAtomic(factsPath(pool, uploadId), JSON.stringify(facts), 0o600);

@@ -87,7 +87,11 @@ export interface ImageResult {
   /** SHA-256 (hex) of the uploaded file; empty for fetches. */
   sourceDigest: string;
   /** Of an import: it is a CD-ROM's (ISO 9660 or UDF), to boot from or read, not to make disks of. */
-  medium?: boolean | undefined;
+  medium?:
+    | boolean
+    | undefined;
+  /** Of a capture, which has no digest: how the disks were when they were copied. */
+  detail?: string | undefined;
 }
 
 export interface GetOperationRequest {
@@ -449,7 +453,7 @@ export const Operation: MessageFns<Operation> = {
 };
 
 function createBaseImageResult(): ImageResult {
-  return { digest: "", virtualSizeBytes: 0n, fileBytes: 0n, sourceDigest: "", medium: undefined };
+  return { digest: "", virtualSizeBytes: 0n, fileBytes: 0n, sourceDigest: "", medium: undefined, detail: undefined };
 }
 
 export const ImageResult: MessageFns<ImageResult> = {
@@ -474,6 +478,9 @@ export const ImageResult: MessageFns<ImageResult> = {
     }
     if (message.medium !== undefined) {
       writer.uint32(40).bool(message.medium);
+    }
+    if (message.detail !== undefined) {
+      writer.uint32(50).string(message.detail);
     }
     return writer;
   },
@@ -531,6 +538,14 @@ export const ImageResult: MessageFns<ImageResult> = {
             message.medium = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.detail = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -555,6 +570,7 @@ export const ImageResult: MessageFns<ImageResult> = {
     message.fileBytes = (object.fileBytes !== undefined && object.fileBytes !== null) ? BigInt(object.fileBytes) : 0n;
     message.sourceDigest = object.sourceDigest ?? "";
     message.medium = object.medium ?? undefined;
+    message.detail = object.detail ?? undefined;
     return message;
   },
 };

@@ -1,0 +1,39 @@
+/** Captures on a simulated host: what is on a disk is its size, and which one it is. */
+import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
+import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { SimHost } from '@berth/shared/sim/sim-host.ts';
+import type { Disks } from '../disks.ts';
+
+export type SimCaptures = Pick<Disks, 'captureVolume' | 'captureTarget' | 'captureDone'>;
+
+export function createSimCaptures(host: SimHost): SimCaptures {
+  const wanted = new Map<string, number>();
+  return {
+    async captureVolume(uploadId, volumeId) {
+      const volume = host.volumes.get(volumeId);
+      if (!volume || volume.files) throw notFound(`there is no disk ${volumeId} on this host`);
+      host.uploads.set(uploadId, diskOf(volume.sizeBytes, volumeId));
+    },
+    async captureTarget(uploadId, sizeBytes) {
+      wanted.set(uploadId, sizeBytes);
+      return `/var/lib/berth/staging/capture-${uploadId}/disk`;
+    },
+    async captureDone(uploadId) {
+      const sizeBytes = wanted.get(uploadId);
+      if (sizeBytes === undefined) throw notFound(`the copy ${uploadId} of a disk is not on this host`);
+      host.uploads.set(uploadId, diskOf(sizeBytes, uploadId));
+      wanted.delete(uploadId);
+    },
+  };
+}
+
+/** Two disks differ in what no table points to. */
+const diskOf = (sizeBytes: number, what: string): Buffer =>
+  Buffer.concat([emptyQcow2(sizeBytes), Buffer.alloc(512, what)]);
+
+/** Takes no time. */
+export async function simBackup(host: SimHost, uuid: string, begun: () => Promise<void>): Promise<void> {
+  const { power, name } = host.get(uuid);
+  if (power !== 'running' && power !== 'paused') throw badState(`domain ${name} is ${power}`);
+  await begun();
+}

@@ -1,0 +1,92 @@
+/** What `berth vm clone` is to clone: an image, or a VM, whose disks are captured first into images that nobody lists. */
+import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Api } from '../core/api.ts';
+import { yes, type Flag, type Flags } from '../core/command.ts';
+import { note, type Context } from '../core/context.ts';
+import { runMany } from '../job/many.ts';
+
+export const SOURCE_FLAGS: readonly Flag[] = [
+  { spec: '--from-vm', description: 'what is cloned is a VM, running or not (also: vm/web)' },
+  { spec: '--from-image', description: 'what is cloned is an image (also: image/web)' },
+];
+
+export interface Source {
+  /** Undefined for a dry run of a VM: there is none yet. */
+  readonly image: string | undefined;
+  /** Those that are left to be made. */
+  readonly names: readonly string[];
+}
+
+/** @throws INVALID_ARGUMENT when the name is that of an image and of a VM, and nothing says which is meant */
+export async function cloneSource(ctx: Context, said: string, names: readonly string[], flags: Flags): Promise<Source> {
+  const { kind, name } = asked(said, flags);
+  if (kind === 'image') return { image: name, names };
+  const api = await ctx.api();
+  const vm = await orNothing(api.call(api.vms, (c) => c.getVm, { vm: name }));
+  if (kind === undefined) {
+    const image = vm && (await orNothing(api.call(api.images, (c) => c.getImage, { image: name })));
+    if (vm && image)
+      throw invalidArgument(`${name} is an image and a vm. Say which: --from-image, or --from-vm (vm/${name})`);
+    if (!vm) return { image: name, names };
+  }
+  return captured(ctx, api, vm?.name ?? name, names, yes(flags, 'dryRun'));
+}
+
+interface Asked {
+  readonly kind: 'vm' | 'image' | undefined;
+  readonly name: string;
+}
+
+function asked(said: string, flags: Flags): Asked {
+  const [, prefix, rest] = /^(vm|image)\/(.*)$/.exec(said) ?? [];
+  const byFlag = yes(flags, 'fromVm') ? 'vm' : yes(flags, 'fromImage') ? 'image' : undefined;
+  if (yes(flags, 'fromVm') && yes(flags, 'fromImage')) throw invalidArgument('--from-vm and --from-image: choose');
+  if (prefix && byFlag && prefix !== byFlag) throw invalidArgument(`${said} and --from-${byFlag} contradict`);
+  return { kind: (prefix as Asked['kind']) ?? byFlag, name: rest ?? said };
+}
+
+async function orNothing<T>(asking: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asking;
+  } catch (e) {
+    if (isClusterError(e, 'NOT_FOUND', 'PERMISSION_DENIED')) return undefined;
+    throw e;
+  }
+}
+
+/** Once for all clones. Those that an earlier try has made are left alone, and nothing is captured when none is left. */
+async function captured(
+  ctx: Context,
+  api: Api,
+  vm: string,
+  names: readonly string[],
+  dryRun: boolean,
+): Promise<Source> {
+  const left: string[] = [];
+  for (const name of names) if (!(names.length > 1 && (await isCloneOf(api, name, vm)))) left.push(name);
+  if (left.length < names.length) note(ctx, `${names.length - left.length} of ${names.length} are there already.`);
+  if (left.length === 0) return { image: undefined, names: [] };
+  if (dryRun) {
+    note(ctx, `vm ${vm} would be captured first (berth image capture); where its clones go is known then.`);
+    return { image: undefined, names: [] };
+  }
+  let image = '';
+  await runMany(ctx, {
+    ...{ noun: 'vm', names: [vm], wait: true },
+    start: async () => {
+      const made = await api.call(api.captures, (c) => c.captureImage, { vm, name: '', disks: [], hidden: true });
+      image = made.images[0]?.id ?? '';
+      return made;
+    },
+    done: async () => 'captured',
+  });
+  return { image, names: left };
+}
+
+async function isCloneOf(api: Api, name: string, vm: string): Promise<boolean> {
+  const there = await orNothing(api.call(api.vms, (c) => c.getVm, { vm: name }));
+  const image = there?.spec?.disks[0]?.image;
+  if (!image) return false;
+  const from = await orNothing(api.call(api.images, (c) => c.getImage, { image }));
+  return from?.hidden === true && new RegExp(`^vm ${vm}(,|$)`).test(from.origin);
+}

@@ -1,0 +1,137 @@
+/** Images of VMs: what people may capture, what it is called, and what is made of it gets. Starts jobs; talks to no host. */
+import { badState, ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { DiskDefinition, VmDefinition } from '@berth/shared/hardware/definition.ts';
+import { joinImageName, splitImageName } from '@berth/shared/model/image-name.ts';
+import type { Image } from '@berth/shared/model/image.ts';
+import { newId, type JobId } from '@berth/shared/model/ids.ts';
+import type { Vm, VmDisk } from '@berth/shared/model/vm.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { needCapability } from '../hosts/capabilities.ts';
+import type { Hosts } from '../hosts/hosts.ts';
+import type { Jobs } from '../jobs/engine/jobs.ts';
+import { imageCapture } from '../jobs/image-capture.ts';
+import { imageLocks } from '../jobs/images-needed.ts';
+import type { State, Tx } from '../state/state.ts';
+import { takeImageName } from './image-versions.ts';
+import { checkImageName, resolve } from './names.ts';
+import { viewVm, type VmView } from './vm-view.ts';
+
+export interface CaptureDeps {
+  readonly state: State;
+  readonly hosts: Hosts;
+  readonly jobs: Jobs;
+  readonly clock: Clock;
+}
+
+export interface CaptureVm {
+  readonly vm: string;
+  /** Empty: the VM's. */
+  readonly name: string;
+  /** Targets; empty: the first, or all of a hidden one. */
+  readonly disks: readonly string[];
+  /** To clone the VM from: not listed, and gone when nothing is based on it. */
+  readonly hidden: boolean;
+}
+
+export interface Captured {
+  readonly images: readonly Image[];
+  readonly jobId: JobId;
+}
+
+const STATES: readonly string[] = ['stopped', 'crashed', 'running', 'paused'];
+
+export class Captures {
+  constructor(private readonly deps: CaptureDeps) {}
+
+  capture(request: CaptureVm, user: string): Promise<Captured> {
+    const { state, hosts, clock, jobs } = this.deps;
+    return state.update((tx) => {
+      const vm = resolve('vm', state.tables.vms, request.vm);
+      const view = viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
+      this.#allow(view);
+      const disks = chosen(vm, request);
+      const images = this.#images(tx, view, disks, request);
+      for (const image of images) tx.images.put(image);
+      const params = {
+        vmId: vm.id,
+        disks: disks.map((d, i) => ({ target: d.target, volumeId: d.volumeId, imageId: images[i]!.id })),
+      };
+      const locks = [
+        `vm/${vm.id}:exclusive` as const,
+        ...imageLocks(vm.spec),
+        ...images.map((i) => `image/${i.id}:exclusive` as const),
+      ];
+      return { images, jobId: jobs.start(tx, imageCapture, params, { subject: vm.name, locks, user }) };
+    });
+  }
+
+  #allow({ vm, state, hostName }: VmView): void {
+    if (state === 'unknown')
+      throw new ClusterError('HOST_UNREACHABLE', `vm ${vm.name} is on ${hostName}, which does not answer now`);
+    if (!STATES.includes(state) || vm.hostId === undefined)
+      throw badState(
+        state === 'saved'
+          ? `vm ${vm.name} is saved: what it holds in memory is not on its disks. Start it first (berth vm start ${vm.name})`
+          : `vm ${vm.name} is ${state}. Its disks can be captured when it is off, runs or is paused`,
+      );
+    needCapability({ name: hostName }, this.deps.hosts.status(vm.hostId).facts, 'image.capture');
+  }
+
+  #images(tx: Tx, view: VmView, disks: readonly VmDisk[], request: CaptureVm): readonly Image[] {
+    const { vm } = view;
+    const nowMs = this.deps.clock.now();
+    const ids = disks.map(() => newId('image', nowMs));
+    const origin = `vm ${vm.name}${disks.length > 1 || vm.spec.disks.length > 1 ? `, disk ` : ''}`;
+    return disks.map((d, i) => {
+      const id = ids[i]!;
+      const name = request.hidden ? `${vm.name.slice(0, 32)}-${d.target}-${id.slice(-12)}` : nameOf(vm, request, i, d);
+      if (!request.hidden) takeImageName(tx, name);
+      const more = disks.slice(1).map((x, n) => ({ ...x.options, sizeBytes: x.sizeBytes, image: ids[n + 1]! }));
+      const defaults = i > 0 ? {} : { defaults: defaultsOf(vm, d, request.hidden ? more : []) };
+      return {
+        ...{ id, name, state: 'importing' as const, digest: undefined, sourceDigest: undefined },
+        ...{ virtualSizeBytes: d.sizeBytes, createdAtMs: nowMs, ...defaults },
+        ...(request.hidden && { hidden: true, ownerLabels: vm.spec.labels }),
+        origin: origin.endsWith(' ') && origin.includes('disk') ? origin + d.target : origin,
+      };
+    });
+  }
+}
+
+/** `debian:12.4`, and of a second disk `debian-vdb:12.4`. */
+function nameOf(vm: Vm, request: CaptureVm, i: number, d: VmDisk): string {
+  const said = checkImageName(request.name || vm.name);
+  if (i === 0) return said;
+  const { name, version } = splitImageName(said);
+  return checkImageName(joinImageName({ name: `${name}-${d.target}`, version }));
+}
+
+function chosen(vm: Vm, { disks, hidden }: CaptureVm): readonly VmDisk[] {
+  const all = vm.spec.disks;
+  const [first] = all;
+  if (!first) throw badState(`vm ${vm.name} has no disk to make an image of`);
+  if (new Set(disks).size !== disks.length) throw invalidArgument('the same disk was named twice');
+  if (disks.length === 0) return hidden ? all : [first];
+  return disks.map((target) => {
+    const found = all.find((d) => d.target === target);
+    if (found) return found;
+    throw notFound(`vm ${vm.name} has no disk ${target}: it has ${all.map((d) => d.target).join(', ')}`);
+  });
+}
+
+/** What a clone gets of the VM: what it is made of, and nothing that is its alone or its host's. */
+function defaultsOf(vm: Vm, first: VmDisk, more: readonly DiskDefinition[]): VmDefinition {
+  const { vcpus, memoryBytes, osVariant, nics, hardware = {} } = vm.spec;
+  const { hostDevices: _, kernel: __, graphics, ...rest } = hardware;
+  const screens = graphics?.map(({ password: ___, port: ____, ...g }) => g);
+  const { format: _____, ...options } = first.options ?? {};
+  return {
+    ...{ vcpus, memoryBytes, ...(osVariant !== undefined && { osVariant }) },
+    ...rest,
+    ...(screens && { graphics: screens }),
+    nics: nics.map(({ bridge, model, options: o }) => ({ bridge, model: model as 'virtio', ...o })),
+    ...((more.length > 0 || Object.keys(options).length > 0) && {
+      disks: [options, ...more.map(({ format: ______, ...d }) => d)],
+    }),
+  };
+}

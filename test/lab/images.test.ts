@@ -1,0 +1,65 @@
+/** Images of VMs, with real libvirt and QEMU: what is captured boots, and says who it is. */
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { guestImagePath } from '@berth/deploy/lab/recipe.js';
+import { Cluster } from '../harness/cluster.ts';
+import { describeLab } from '../harness/lab.ts';
+import { machineAddress } from '../harness/lab-address.ts';
+
+interface Vm {
+  readonly name: string;
+  readonly state: string;
+  readonly host: string;
+}
+interface Image {
+  readonly name: string;
+  readonly state: string;
+  readonly hidden: boolean;
+  readonly digest: string;
+  readonly copies: readonly { readonly host: string }[];
+}
+
+describeLab('images', { hosts: ['h1', 'h2'] }, (lab) => {
+  let c: Cluster;
+  beforeAll(async () => {
+    c = await Cluster.start(await machineAddress(lab()));
+    await Promise.all(lab().hosts.map((h) => c.addLabHost(h)));
+    await c.waitUp('h1', 'h2');
+    await c.ok('image', 'import', guestImagePath(), '--name', 'base:1', '--memory', '128MiB');
+    await c.ok('vm', 'clone', 'base', 'web', '--host', 'h1', '--start');
+    await c.serial('web', /^berth-facts: .* boots 1 /m);
+  }, 180_000);
+  afterAll(() => c?.stop());
+
+  const vm = async (name: string) => (await c.json<Vm[]>('vm', 'list')).find((v) => v.name === name);
+  const image = async (name: string) => c.json<Image>('image', 'show', name);
+  const left = async (host: string) =>
+    (
+      await lab().host(host).run(['sh', '-c', 'cd /var/lib/berth && find uploads staging -type f 2>/dev/null || true'])
+    ).trim();
+
+  it('captures a guest that runs, with its file systems frozen for a moment; a clone of that boots where it was', async () => {
+    const said = await c.ok('image', 'capture', 'web', '--name', 'base:2');
+    expect(said).toMatch(/^vm web captured as image base:2 sha256:\S+ \(while it runs, with its file systems frozen\)/);
+    expect(await vm('web')).toMatchObject({ state: 'running' });
+    expect((await image('base')).name).toBe('base:2');
+    await c.ok('vm', 'clone', 'base', 'live', '--host', 'h2', '--start');
+    expect(await c.serial('live', /^berth-guest: live /m)).toBeTruthy();
+    expect(await c.serial('live', /^berth-facts: .* boots 2 /m)).toBeTruthy();
+    expect(await left('h1')).toBe('');
+  });
+
+  it('clones a VM that is off: its disk, what it is made of, and a name of its own', async () => {
+    await c.ok('vm', 'stop', 'web');
+    const said = await c.ok('vm', 'clone', 'web', 'web2', 'web3', '--start');
+    expect(said).toMatch(/^vm web +captured/m);
+    for (const name of ['web2', 'web3']) {
+      expect(await c.serial(name, new RegExp(`^berth-guest: ${name} `, 'm'))).toBeTruthy();
+      expect(await c.serial(name, /^berth-facts: .* boots 2 /m)).toBeTruthy();
+    }
+    const hidden = (await c.json<Image[]>('image', 'list', '--all')).filter((i) => i.hidden);
+    expect(hidden).toHaveLength(1);
+    expect(await c.json<Image[]>('image', 'list')).toHaveLength(2);
+    await c.ok('vm', 'start', 'web');
+    expect(await c.serial('web', /^berth-facts: .* boots 2 /m)).toBeTruthy();
+  });
+});
