@@ -1,0 +1,114 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { HostId } from '@berth/shared/model/ids.ts';
+import { betterSource, sourcesFor, type Member, type Swarm } from './swarm.ts';
+
+const id = (name: string): HostId => name as HostId;
+const member = (hostId: string, from: string | undefined, more: Partial<Member> = {}): Member => ({
+  ...{ hostId: id(hostId), from: from === undefined ? undefined : id(from) },
+  ...{ doneBytes: 0, bytesPerSecond: undefined, relays: true },
+  ...more,
+});
+const swarm = (holders: readonly string[], ...members: readonly Member[]): Swarm => ({
+  holders: new Set(holders.map(id)),
+  members: new Map(members.map((m) => [m.hostId, m])),
+});
+
+describe('whom a host reads an image from', () => {
+  it('is the holder when nobody else copies', () => {
+    expect(sourcesFor(swarm(['src']), id('a'))).toEqual(['src']);
+  });
+
+  it('is the end of the chain, so that each host feeds one other', () => {
+    const s = swarm(['src'], member('a', 'src'), member('b', 'a'));
+    expect(sourcesFor(s, id('c'))[0]).toBe('b');
+  });
+
+  it('is a second holder before the end of a chain', () => {
+    expect(sourcesFor(swarm(['src', 'other'], member('a', 'src')), id('b'))[0]).toBe('other');
+  });
+
+  it('is no host that cannot pass on what it is copying', () => {
+    expect(sourcesFor(swarm(['src'], member('a', 'src', { relays: false })), id('b'))).toEqual(['src']);
+  });
+
+  it('is no host that reads from it, and none that has nobody to read from', () => {
+    const s = swarm(['src'], member('a', undefined), member('b', 'a'), member('c', 'b'));
+    expect(sourcesFor(s, id('a'))).toEqual(['src']);
+  });
+
+  it('is no host that has less than it has itself', () => {
+    const s = swarm(['src'], member('a', 'src', { doneBytes: 10 }), member('b', undefined, { doneBytes: 20 }));
+    expect(sourcesFor(s, id('b'))).toEqual(['src']);
+  });
+
+  it('never makes a circle, whatever is chosen in whatever order', () => {
+    const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.constantFrom(...names), fc.nat(9)), { maxLength: 60 }), (choices) => {
+        const members = new Map(names.map((n) => [id(n), member(n, undefined)]));
+        for (const [name, nth] of choices) {
+          const s: Swarm = { holders: new Set([id('src')]), members };
+          const sources = sourcesFor(s, id(name));
+          members.set(id(name), member(name, sources[nth % sources.length]));
+        }
+        for (const m of members.values()) expect(endsAtSource(members, m)).toBe(true);
+      }),
+    );
+  });
+});
+
+function endsAtSource(members: ReadonlyMap<HostId, Member>, from: Member): boolean {
+  let at: Member | undefined = from;
+  for (let i = 0; at && i < 10; i++) {
+    if (at.from === undefined || at.from === 'src') return true;
+    at = members.get(at.from);
+  }
+  return false;
+}
+
+describe('a host that is held back by its source', () => {
+  const PIECE = 1;
+  const chain = (rates: readonly (number | undefined)[], done: readonly number[]): Swarm =>
+    swarm(
+      ['src'],
+      ...['a', 'b', 'c'].map((n, i) =>
+        member(n, ['src', 'a', 'b'][i], { bytesPerSecond: rates[i], doneBytes: done[i] ?? 0 }),
+      ),
+    );
+
+  it('goes to what feeds that source', () => {
+    expect(betterSource(chain([100, 20, 20], [500, 100, 99]), id('c'), PIECE)).toBe('a');
+  });
+
+  it('stays when its source is as fast as the others', () => {
+    expect(betterSource(chain([100, 90, 90], [500, 490, 489]), id('c'), PIECE)).toBeUndefined();
+  });
+
+  it('stays when it is itself what is slow', () => {
+    expect(betterSource(chain([100, 20, 20], [500, 400, 99]), id('c'), PIECE)).toBeUndefined();
+  });
+
+  it('stays when the source has just not been given anything', () => {
+    expect(betterSource(chain([100, 20, 20], [100, 100, 99]), id('c'), PIECE)).toBeUndefined();
+  });
+
+  it('stays when its source has only just been given another source', () => {
+    expect(betterSource(chain([100, undefined, 20], [500, 100, 99]), id('c'), PIECE)).toBeUndefined();
+  });
+
+  it('leaves a source that it shares to one that is ahead of it, when there is one that feeds nobody', () => {
+    const s = swarm(
+      ['src'],
+      member('slow', 'src', { doneBytes: 10 }),
+      member('fast', 'src', { doneBytes: 90 }),
+      member('end', 'fast', { doneBytes: 80 }),
+    );
+    expect(betterSource(s, id('slow'), PIECE)).toBe('end');
+    expect(betterSource(s, id('fast'), PIECE)).toBeUndefined();
+  });
+
+  it('stays with a holder', () => {
+    expect(betterSource(chain([20, 100, 100], [100, 100, 100]), id('a'), PIECE)).toBeUndefined();
+  });
+});

@@ -1,0 +1,124 @@
+/**
+ * Who should read an image from whom while several hosts are copying it. A host that is still copying can pass on what it
+ * has, so those that copy at the same time form a chain in which each sends every byte about once (the optimum for equal
+ * links is one image over one link plus one piece per hop: Mundinger, Weber, Weiss 2008). Pure; moves nothing itself.
+ */
+import type { HostId } from '@berth/shared/model/ids.ts';
+
+/** A host that is copying the image now. */
+export interface Member {
+  readonly hostId: HostId;
+  /** Whom it reads from; undefined while it has nobody. */
+  readonly from: HostId | undefined;
+  readonly doneBytes: number;
+  /** Of late, and from the source it has now; undefined when it is too early to say. */
+  readonly bytesPerSecond: number | undefined;
+  /** It can pass on what it has while it copies. */
+  readonly relays: boolean;
+}
+
+export interface Swarm {
+  /** Hosts that have the whole image and can be reached. */
+  readonly holders: ReadonlySet<HostId>;
+  readonly members: ReadonlyMap<HostId, Member>;
+}
+
+/** A source that gets less than this share of what links carry here holds back those who read from it. */
+const SLOW = 0.5;
+/** Loads that differ by less are the same. */
+const STEPS = 5;
+/** One that stands still may go on at any time. */
+const LEAST = 0.2;
+/** Changing is worth it for so many times the speed. */
+const WORTH = 1.3;
+/** So many pieces lie between a host that is held back and one that is not; in a chain that flows it is one or two. */
+const GAP_PIECES = 16;
+
+/**
+ * Hosts that `target` may read from, best first: those whose link others use least, then those that have the most. A host
+ * that is fed by `target`, by way of however many others, is none of them, nor is one that has nobody to read from.
+ */
+export function sourcesFor(swarm: Swarm, target: HostId): readonly HostId[] {
+  const loads = loadsOf(swarm, target);
+  const own = swarm.members.get(target)?.doneBytes ?? 0;
+  const relays = fedBesides(swarm, target).filter((m) => m.relays && m.doneBytes >= own);
+  const whole = [...swarm.holders].filter((id) => id !== target);
+  const candidates = [
+    ...whole.map((hostId) => ({ hostId, doneBytes: Infinity })),
+    ...relays.filter((m) => !swarm.holders.has(m.hostId)),
+  ];
+  const load = (id: HostId): number => Math.round((loads.get(id) ?? 0) * STEPS);
+  candidates.sort(
+    (a, b) => load(a.hostId) - load(b.hostId) || order(b.doneBytes, a.doneBytes) || (a.hostId < b.hostId ? -1 : 1),
+  );
+  return candidates.map((c) => c.hostId);
+}
+
+/**
+ * The source that `target` should change to, though the one it has answers: one that holds it back less, or one that need
+ * not be shared. @param pieceBytes in which the image is copied
+ */
+export function betterSource(swarm: Swarm, target: HostId, pieceBytes: number): HostId | undefined {
+  const member = swarm.members.get(target);
+  if (member?.from === undefined) return undefined;
+  const gapBytes = GAP_PIECES * pieceBytes;
+  return pastSlowSource(swarm, member, member.from, gapBytes) ?? unsharedSource(swarm, member, member.from, gapBytes);
+}
+
+/** Its source is much slower than others are here, it is close behind that, and what feeds its source has speed to spare. */
+function pastSlowSource(swarm: Swarm, { hostId, doneBytes }: Member, from: HostId, gapBytes: number): HostId | undefined {
+  const source = swarm.members.get(from);
+  if (source?.from === undefined || source.bytesPerSecond === undefined || swarm.holders.has(from)) return undefined;
+  const share = source.bytesPerSecond / bestOf(swarm);
+  const near = source.doneBytes - doneBytes < gapBytes;
+  const above = swarm.holders.has(source.from) ? Infinity : (swarm.members.get(source.from)?.doneBytes ?? 0);
+  const spare = 1 - (loadsOf(swarm, hostId).get(source.from) ?? 0);
+  const worth = share < SLOW && spare >= share * WORTH;
+  return worth && near && above - source.doneBytes >= gapBytes ? source.from : undefined;
+}
+
+/** Its source feeds another that is ahead of it, and there is one that feeds nobody. */
+function unsharedSource(swarm: Swarm, member: Member, from: HostId, gapBytes: number): HostId | undefined {
+  const ahead = [...swarm.members.values()].some((m) => m.from === from && m.doneBytes - member.doneBytes >= gapBytes);
+  if (!ahead) return undefined;
+  const [first] = sourcesFor(swarm, member.hostId);
+  if (first === undefined || first === from || loadsOf(swarm, member.hostId).has(first)) return undefined;
+  const has = swarm.holders.has(first) ? Infinity : (swarm.members.get(first)?.doneBytes ?? 0);
+  return has - member.doneBytes >= gapBytes ? first : undefined;
+}
+
+/**
+ * What share of its link each host that feeds others gives to them, by what links carry here; a link of which nothing is known
+ * yet counts as given away. What `target` takes is not counted, for it is `target` that chooses.
+ */
+function loadsOf(swarm: Swarm, target: HostId): ReadonlyMap<HostId, number> {
+  const best = bestOf(swarm);
+  const loads = new Map<HostId, number>();
+  for (const { hostId, from, bytesPerSecond } of swarm.members.values()) {
+    if (from === undefined || hostId === target) continue;
+    const share = bytesPerSecond === undefined ? 1 : Math.max(LEAST, bytesPerSecond / best);
+    loads.set(from, (loads.get(from) ?? 0) + share);
+  }
+  return loads;
+}
+
+/** What a link carries: the fastest of them tells. */
+const bestOf = (swarm: Swarm): number => Math.max(1, ...[...swarm.members.values()].map((m) => m.bytesPerSecond ?? 0));
+
+/** The members that a holder feeds, by way of whomever but `target`. */
+function fedBesides(swarm: Swarm, target: HostId): readonly Member[] {
+  const fedBy = new Map<HostId, Member[]>();
+  for (const m of swarm.members.values()) {
+    if (m.from === undefined || m.hostId === target) continue;
+    const others = fedBy.get(m.from);
+    if (others) others.push(m);
+    else fedBy.set(m.from, [m]);
+  }
+  const found = [...swarm.holders].flatMap((id) => fedBy.get(id) ?? []);
+  // grows while it is walked: who is found leads to those that it feeds
+  for (const m of found) if (!swarm.holders.has(m.hostId)) found.push(...(fedBy.get(m.hostId) ?? []));
+  return found;
+}
+
+/** Infinity is as much as Infinity. */
+const order = (a: number, b: number): number => (a === b ? 0 : a - b);

@@ -1,0 +1,225 @@
+/**
+ * Many hosts that copy one image at the same time, piece by piece over links of limited speed, each from whom the controller's
+ * own choice (controller/src/distribution) sends it to. Virtual time; no agents, no jobs. Told afterwards: when each host had
+ * it all, and what the source has sent.
+ */
+import { betterSource, sourcesFor, type Member } from '@berth/controller/distribution/swarm.ts';
+import type { HostId } from '@berth/shared/model/ids.ts';
+
+export interface FanOutOptions {
+  readonly hosts: number;
+  /** Hosts beside these that have the image; default 1. */
+  readonly holders?: number;
+  readonly imageBytes: number;
+  readonly pieceBytes: number;
+  /** Of every link, each way. */
+  readonly bytesPerSecond: number;
+  /** From being given a source that has something to being able to pass it on. */
+  readonly hopMs: number;
+  /** Until a host that has lost its source, or is held back by it, is given another. */
+  readonly lookMs: number;
+  /** A source that says nothing for so long is lost. */
+  readonly silentMs: number;
+  /** Share of the usual speed of links, by number of the host (from 0). */
+  readonly slow?: ReadonlyMap<number, number>;
+  /** When hosts die without a word, by number. */
+  readonly deaths?: ReadonlyMap<number, number>;
+}
+
+export interface FanOutResult {
+  /** When each host that lived had it all, in order. */
+  readonly doneMs: readonly number[];
+  /** By the holder that sent most. */
+  readonly sourceSentBytes: number;
+}
+
+interface SimHost {
+  readonly id: HostId;
+  readonly speed: number;
+  from: SimHost | undefined;
+  /** Pieces that it has: it reads in order, so a number says it all. */
+  pieces: number;
+  /** Can pass on from then on. */
+  readyMs: number;
+  dead: boolean;
+  doneMs: number | undefined;
+  sentBytes: number;
+  /** Reads that are under way from it. */
+  sending: number;
+  usedSpeed: number;
+  waiting: SimHost[];
+  /** Of the read under way: another source makes it void. */
+  turn: number;
+  recent: { readonly atMs: number; readonly pieces: number };
+  rate: number | undefined;
+}
+
+export class FanOut {
+  private nowMs = 0;
+  private readonly queue = new Heap();
+  private readonly sources: readonly SimHost[];
+  private readonly hosts: SimHost[];
+  private readonly total: number;
+  private readonly members = new Map<HostId, Member>();
+
+  constructor(private readonly options: FanOutOptions) {
+    this.total = Math.ceil(options.imageBytes / options.pieceBytes);
+    this.sources = Array.from({ length: options.holders ?? 1 }, (_, i) => this.host(`s${i}`, 1, this.total, 0));
+    this.hosts = Array.from({ length: options.hosts }, (_, i) =>
+      this.host(`h${String(i).padStart(5, '0')}`, options.slow?.get(i) ?? 1, 0, Infinity),
+    );
+  }
+
+  run(): FanOutResult {
+    for (const [i, atMs] of this.options.deaths ?? []) this.queue.push(atMs, () => this.die(this.hosts[i]));
+    for (const h of this.hosts) this.choose(h);
+    for (const h of this.hosts) this.look(h);
+    for (let next = this.queue.pop(); next; next = this.queue.pop()) {
+      this.nowMs = next.atMs;
+      next.run();
+    }
+    const doneMs = this.hosts.filter((h) => !h.dead).map((h) => h.doneMs ?? Infinity);
+    return { doneMs: doneMs.sort((a, b) => a - b), sourceSentBytes: Math.max(...this.sources.map((s) => s.sentBytes)) };
+  }
+
+  private host(id: string, speed: number, pieces: number, readyMs: number): SimHost {
+    return {
+      ...{ id: id as HostId, speed, from: undefined, pieces, readyMs, dead: false, doneMs: undefined, sentBytes: 0 },
+      ...{ sending: 0, usedSpeed: 0, waiting: [], turn: 0, recent: { atMs: 0, pieces: 0 }, rate: undefined },
+    };
+  }
+
+  private tell(h: SimHost): void {
+    if (h.dead || h.doneMs !== undefined) return void this.members.delete(h.id);
+    const { pieceBytes } = this.options;
+    const told = { hostId: h.id, from: h.from?.id, doneBytes: h.pieces * pieceBytes, relays: true };
+    this.members.set(h.id, { ...told, bytesPerSecond: h.rate });
+  }
+
+  private swarm() {
+    const whole = this.hosts.filter((h) => h.doneMs !== undefined && !h.dead).map((h) => h.id);
+    return { holders: new Set([...this.sources.map((s) => s.id), ...whole]), members: this.members };
+  }
+
+  private find = (id: HostId | undefined): SimHost | undefined =>
+    (id?.startsWith('s') ? this.sources : this.hosts)[Number(id?.slice(1))];
+
+  private choose(h: SimHost, wanted = sourcesFor(this.swarm(), h.id)[0]): void {
+    h.from = this.find(wanted);
+    h.turn++;
+    h.rate = undefined;
+    h.recent = { atMs: this.nowMs, pieces: h.pieces };
+    this.tell(h);
+    if (h.readyMs === Infinity) this.connect(h, h.turn);
+    else this.read(h, h.turn);
+  }
+
+  /** The greeting of an export comes through the chain, one host after the other. */
+  private connect(h: SimHost, turn: number): void {
+    if (h.turn !== turn || h.dead || !h.from) return;
+    if (h.from.readyMs > this.nowMs) return void h.from.waiting.push(h);
+    this.queue.push(this.nowMs + this.options.hopMs, () => {
+      if (h.turn !== turn || h.dead) return;
+      h.readyMs = this.nowMs;
+      this.read(h, turn);
+      this.wake(h);
+    });
+  }
+
+  private wake(h: SimHost): void {
+    for (const w of h.waiting.splice(0)) {
+      if (w.readyMs === Infinity) this.connect(w, w.turn);
+      else this.read(w, w.turn);
+    }
+  }
+
+  private read(h: SimHost, turn: number): void {
+    const { from } = h;
+    if (!from || h.turn !== turn || h.dead || h.doneMs !== undefined) return;
+    if (from.dead || from.pieces <= h.pieces || from.readyMs > this.nowMs) return void from.waiting.push(h);
+    from.sending++;
+    const { pieceBytes, bytesPerSecond } = this.options;
+    const left = from.speed - from.usedSpeed;
+    // what others leave, at least a fair part
+    const speed = Math.min(h.speed, Math.max(left, from.speed / from.sending));
+    from.usedSpeed += speed;
+    this.queue.push(this.nowMs + (pieceBytes / (speed * bytesPerSecond)) * 1_000, () => {
+      from.sending--;
+      from.usedSpeed -= speed;
+      if (h.dead || h.turn !== turn || from.dead) return h.turn === turn ? void from.waiting.push(h) : undefined;
+      from.sentBytes += pieceBytes;
+      this.got(h);
+      this.read(h, turn);
+    });
+  }
+
+  private got(h: SimHost): void {
+    h.pieces++;
+    if (h.pieces === this.total) {
+      h.doneMs = this.nowMs;
+      this.tell(h);
+    }
+    this.wake(h);
+  }
+
+  private die(h: SimHost | undefined): void {
+    if (!h || h.doneMs !== undefined) return;
+    h.dead = true;
+    this.tell(h);
+    this.queue.push(this.nowMs + this.options.silentMs, () => {
+      for (const other of this.hosts) if (other.from === h && other.doneMs === undefined && !other.dead) this.choose(other);
+    });
+  }
+
+  /** As a job of the controller looks at its operation now and then. */
+  private look(h: SimHost): void {
+    this.queue.push(this.nowMs + this.options.lookMs, () => {
+      if (h.dead || h.doneMs !== undefined) return;
+      const { pieceBytes } = this.options;
+      const seconds = (this.nowMs - h.recent.atMs) / 1_000;
+      if (seconds >= this.options.lookMs / 1_000) h.rate = ((h.pieces - h.recent.pieces) * pieceBytes) / seconds;
+      if (h.rate !== undefined) h.recent = { atMs: this.nowMs, pieces: h.pieces };
+      this.tell(h);
+      const better = betterSource(this.swarm(), h.id, pieceBytes);
+      if (better !== undefined) this.choose(h, better);
+      this.look(h);
+    });
+  }
+}
+
+interface Due {
+  readonly atMs: number;
+  readonly order: number;
+  readonly run: () => void;
+}
+
+/** What is due, soonest first; what is due at the same time in the order in which it came. */
+class Heap {
+  private readonly items: Due[] = [];
+  private order = 0;
+
+  push(atMs: number, run: () => void): void {
+    const { items } = this;
+    let i = items.push({ atMs, order: this.order++, run }) - 1;
+    for (let up = (i - 1) >> 1; i > 0 && before(items[i]!, items[up]!); i = up, up = (i - 1) >> 1) swap(items, i, up);
+  }
+
+  pop(): Due | undefined {
+    const { items } = this;
+    const first = items[0];
+    const last = items.pop();
+    if (first === undefined || last === undefined || items.length === 0) return first;
+    items[0] = last;
+    for (let i = 0; ; ) {
+      const least = [2 * i + 1, 2 * i + 2].reduce((l, c) => (c < items.length && before(items[c]!, items[l]!) ? c : l), i);
+      if (least === i) return first;
+      swap(items, i, least);
+      i = least;
+    }
+  }
+}
+
+const before = (a: Due, b: Due): boolean => a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
+function swap(items: Due[], a: number, b: number): void {
+  [items[a], items[b]] = [items[b]!, items[a]!];
+}
