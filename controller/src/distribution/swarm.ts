@@ -69,22 +69,25 @@ export function betterSource(swarm: Swarm, target: HostId, pieceBytes: number): 
 function pastSlowSource(swarm: Swarm, { hostId, doneBytes }: Member, from: HostId, gapBytes: number): HostId | undefined {
   const source = swarm.members.get(from);
   if (source?.from === undefined || source.bytesPerSecond === undefined || swarm.holders.has(from)) return undefined;
-  const share = source.bytesPerSecond / bestOf(swarm);
-  const near = source.doneBytes - doneBytes < gapBytes;
   const above = swarm.holders.has(source.from) ? Infinity : (swarm.members.get(source.from)?.doneBytes ?? 0);
+  if (source.doneBytes - doneBytes >= gapBytes || above - source.doneBytes < gapBytes) return undefined;
+  const share = source.bytesPerSecond / bestOf(swarm);
   const spare = 1 - (loadsOf(swarm, hostId).get(source.from) ?? 0);
-  const worth = share < SLOW && spare >= share * WORTH;
-  return worth && near && above - source.doneBytes >= gapBytes ? source.from : undefined;
+  return share < SLOW && spare >= share * WORTH ? source.from : undefined;
 }
 
 /** Its source feeds another that is ahead of it, and there is one that feeds nobody. */
 function unsharedSource(swarm: Swarm, member: Member, from: HostId, gapBytes: number): HostId | undefined {
-  const ahead = [...swarm.members.values()].some((m) => m.from === from && m.doneBytes - member.doneBytes >= gapBytes);
-  if (!ahead) return undefined;
+  if (!isOutrun(swarm, member, from, gapBytes)) return undefined;
   const [first] = sourcesFor(swarm, member.hostId);
   if (first === undefined || first === from || loadsOf(swarm, member.hostId).has(first)) return undefined;
   const has = swarm.holders.has(first) ? Infinity : (swarm.members.get(first)?.doneBytes ?? 0);
   return has - member.doneBytes >= gapBytes ? first : undefined;
+}
+
+function isOutrun(swarm: Swarm, { doneBytes }: Member, from: HostId, gapBytes: number): boolean {
+  for (const m of swarm.members.values()) if (m.from === from && m.doneBytes - doneBytes >= gapBytes) return true;
+  return false;
 }
 
 /**
@@ -103,7 +106,11 @@ function loadsOf(swarm: Swarm, target: HostId): ReadonlyMap<HostId, number> {
 }
 
 /** What a link carries: the fastest of them tells. */
-const bestOf = (swarm: Swarm): number => Math.max(1, ...[...swarm.members.values()].map((m) => m.bytesPerSecond ?? 0));
+function bestOf(swarm: Swarm): number {
+  let best = 1;
+  for (const m of swarm.members.values()) best = Math.max(best, m.bytesPerSecond ?? 0);
+  return best;
+}
 
 /** The members that a holder feeds, by way of whomever but `target`. */
 function fedBesides(swarm: Swarm, target: HostId): readonly Member[] {
