@@ -22,6 +22,7 @@ import { Events } from './app/events.ts';
 import { GuestsApp } from './app/guests.ts';
 import { HostsApp } from './app/hosts.ts';
 import { Captures } from './app/captures.ts';
+import { ImagePushes } from './app/image-push.ts';
 import { Images } from './app/images.ts';
 import { JobsApp } from './app/jobs.ts';
 import { Machines } from './app/machines.ts';
@@ -242,6 +243,7 @@ class BuiltController implements Controller {
       images: new Images({ state, hosts, jobs, uploads, clock }),
       volumes: new Volumes(vmDeps),
       captures: new Captures({ state, hosts, jobs, clock }),
+      pushes: new ImagePushes({ state, hosts, jobs }),
       jobs: new JobsApp({ state, jobs }),
       events: new Events(state),
       adoption: new Adoption({ state, hosts }),

@@ -15,24 +15,11 @@ import type {
 } from '@berth/controller/hosts/agent-client.ts';
 import { noLogs, noMachine, unasked, type FakeDomain, type FakeImage, type FakeVolume } from './fake-host-parts.ts';
 import { fakeVolumes } from './fake-volumes.ts';
+import { fetches, mayTryAgain, view, type Operation } from './fake-operation.ts';
 import { bytesOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
-import { REASONS, type Reason } from '@berth/shared/errors/reasons.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
-
-interface Operation {
-  readonly id: string;
-  readonly request: string;
-  state: OperationView['state'];
-  error: OperationView['error'];
-  image: ImageOutcome | undefined;
-  /** Looks until it ends; a fetch without a source does not count them. */
-  looks: number;
-  needsSource: boolean;
-  peer: string | undefined;
-  effect: (() => ImageOutcome | undefined) | undefined;
-}
 
 /** What the host asks of the cluster around it. */
 export interface FakeCluster {
@@ -329,7 +316,8 @@ export class FakeHost implements AgentClient {
 
   openExport(v: { digest: string; peerHostId: string }): Promise<{ ticket: string; address: string }> {
     return this.#call(() => {
-      if (!this.images.has(v.digest)) throw new ClusterError('NOT_FOUND', 'the image is not here');
+      if (!this.images.has(v.digest) && !fetches(this.#operations.values(), v.digest))
+        throw new ClusterError('NOT_FOUND', 'the image is not here');
       const ticket = `ticket-${this.cluster.random()}`;
       this.#tickets.add(ticket);
       return { ticket, address: `${this.name}:7445` };
@@ -497,19 +485,3 @@ export class FakeHost implements AgentClient {
     return op;
   }
 }
-
-/** As the agent does with long operations that failed for something that may pass. */
-const mayTryAgain = (op: Operation): boolean =>
-  op.state === 'failed' &&
-  /^\["(import|fetch)Image/.test(op.request) &&
-  REASONS[op.error?.reason as Reason].retry !== 'never';
-
-const view = (op: Operation): OperationView => ({
-  id: op.id,
-  state: op.state,
-  error: op.state === 'failed' ? op.error : undefined,
-  doneBytes: 0,
-  totalBytes: 0,
-  needsSource: op.needsSource,
-  image: op.state === 'succeeded' ? op.image : undefined,
-});

@@ -23,6 +23,7 @@ export function facts(over: Partial<HostFacts> = {}): HostFacts {
     checks: [],
     capabilities: [
       'image.fetch',
+      'image.relay',
       'serial-log',
       'console',
       'domain.describe',

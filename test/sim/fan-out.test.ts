@@ -27,9 +27,9 @@ describe('an image on its way to many hosts', () => {
     expect(r.egress).toBeLessThan(1.1);
   }, 120_000);
 
-  it('passes every host of a chain of a thousand, a piece at a time: one piece later with each of them', () => {
-    const r = fanOut({ hosts: 1_000, imageBytes: 10 * GB });
-    expect(r.at(0.99)).toBeLessThan(1 + (1.1 * 1_000) / ((10 * GB) / CHUNK_BYTES));
+  it('comes one piece later to each further host of one chain', () => {
+    const r = fanOut({ hosts: 300, imageBytes: 10 * GB });
+    expect(r.at(0.99)).toBeLessThan(1 + (1.1 * 300) / ((10 * GB) / CHUNK_BYTES));
     expect(r.egress).toBeLessThan(1.1);
   }, 120_000);
 

@@ -167,7 +167,8 @@ export class FanOut {
     h.dead = true;
     this.tell(h);
     this.queue.push(this.nowMs + this.options.silentMs, () => {
-      for (const other of this.hosts) if (other.from === h && other.doneMs === undefined && !other.dead) this.choose(other);
+      for (const other of this.hosts)
+        if (other.from === h && other.doneMs === undefined && !other.dead) this.choose(other);
     });
   }
 
@@ -210,8 +211,11 @@ class Heap {
     const last = items.pop();
     if (first === undefined || last === undefined || items.length === 0) return first;
     items[0] = last;
-    for (let i = 0; ; ) {
-      const least = [2 * i + 1, 2 * i + 2].reduce((l, c) => (c < items.length && before(items[c]!, items[l]!) ? c : l), i);
+    for (let i = 0; ;) {
+      const least = [2 * i + 1, 2 * i + 2].reduce(
+        (l, c) => (c < items.length && before(items[c]!, items[l]!) ? c : l),
+        i,
+      );
       if (least === i) return first;
       swap(items, i, least);
       i = least;

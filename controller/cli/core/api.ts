@@ -24,6 +24,7 @@ import { GuestServiceClient } from '@berth/proto/v1/guest.ts';
 import { HostServiceClient } from '@berth/proto/v1/host.ts';
 import { ImageServiceClient, type UploadImageRequest, type UploadImageResponse } from '@berth/proto/v1/image.ts';
 import { JobServiceClient } from '@berth/proto/v1/job.ts';
+import { PushServiceClient } from '@berth/proto/v1/push.ts';
 import { ReviewServiceClient } from '@berth/proto/v1/review.ts';
 import { StatisticsServiceClient } from '@berth/proto/v1/statistics.ts';
 import { SupportServiceClient } from '@berth/proto/v1/support.ts';
@@ -63,6 +64,7 @@ interface Clients {
   readonly jobs: JobServiceClient;
   readonly alarms: AlarmServiceClient;
   readonly events: EventServiceClient;
+  readonly push: PushServiceClient;
   readonly reviews: ReviewServiceClient;
   readonly statistics: StatisticsServiceClient;
   readonly support: SupportServiceClient;
@@ -189,6 +191,7 @@ function connect({ controller, ca, client }: Endpoint): Clients {
     jobs: make(JobServiceClient, shared),
     alarms: make(AlarmServiceClient, shared),
     events: make(EventServiceClient, shared),
+    push: make(PushServiceClient, shared),
     reviews: make(ReviewServiceClient, shared),
     statistics: make(StatisticsServiceClient, shared),
     support: make(SupportServiceClient, shared),

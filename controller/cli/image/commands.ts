@@ -4,6 +4,7 @@ import { imageAdopt } from './adopt.ts';
 import { imageCapture } from './capture.ts';
 import { imageDelete } from './delete.ts';
 import { imageImport } from './import.ts';
+import { imagePush } from './push.ts';
 import { imageSet } from './set.ts';
 import { imageTag, imageUntag } from './tag.ts';
 import { imageList, imageShow } from './view.ts';
@@ -13,6 +14,7 @@ export const imageCommands: readonly Command[] = [
   imageShow,
   imageImport,
   imageCapture,
+  imagePush,
   imageTag,
   imageUntag,
   imageSet,

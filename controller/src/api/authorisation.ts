@@ -85,6 +85,9 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.ImageService/SetImage': 'operator',
   '/berth.v1.ImageService/DeleteImage': 'operator',
 
+  // to all hosts, also such as the caller does not see: a copy of an image takes nothing that is theirs but room
+  '/berth.v1.PushService/PushImage': 'operator',
+
   '/berth.v1.JobService/GetJob': ['viewer', 'job'],
   '/berth.v1.JobService/ListJobs': ['viewer', 'visible'],
   '/berth.v1.JobService/WatchJob': ['viewer', 'job'],

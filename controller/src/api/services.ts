@@ -12,6 +12,7 @@ import { GuestServiceService } from '@berth/proto/v1/guest.ts';
 import { HostServiceService } from '@berth/proto/v1/host.ts';
 import { ImageServiceService } from '@berth/proto/v1/image.ts';
 import { JobServiceService } from '@berth/proto/v1/job.ts';
+import { PushServiceService } from '@berth/proto/v1/push.ts';
 import { ReviewServiceService } from '@berth/proto/v1/review.ts';
 import { StatisticsServiceService } from '@berth/proto/v1/statistics.ts';
 import { SupportServiceService } from '@berth/proto/v1/support.ts';
@@ -29,6 +30,7 @@ import type { Events } from '../app/events.ts';
 import type { GuestsApp } from '../app/guests.ts';
 import type { HostsApp } from '../app/hosts.ts';
 import type { Captures } from '../app/captures.ts';
+import type { ImagePushes } from '../app/image-push.ts';
 import type { Images } from '../app/images.ts';
 import type { JobsApp } from '../app/jobs.ts';
 import type { Machines } from '../app/machines.ts';
@@ -57,6 +59,7 @@ import { guestHandlers } from './guest.ts';
 import { hostHandlers } from './host.ts';
 import { imageHandlers } from './image.ts';
 import { jobHandlers } from './job.ts';
+import { pushHandlers } from './push.ts';
 import { reviewHandlers } from './review.ts';
 import { Scope } from './scope.ts';
 import { statisticsHandlers } from './statistics.ts';
@@ -85,6 +88,7 @@ export interface App {
   readonly jobs: JobsApp;
   readonly events: Events;
   readonly adoption: Adoption;
+  readonly pushes: ImagePushes;
   readonly reviews: Reviews;
   readonly statistics: Statistics;
   readonly support: Support;
@@ -133,6 +137,7 @@ export function services(app: App): readonly PublicService[] {
     service(GuestServiceService, guestHandlers(app.guests)),
     service(ImageServiceService, imageHandlers(app.images, app.adoption, scope)),
     service(JobServiceService, jobHandlers(app.jobs, scope)),
+    service(PushServiceService, pushHandlers(app.pushes)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),
     service(StatisticsServiceService, statisticsHandlers(app.statistics, about.state.tables, scope)),
     service(SupportServiceService, supportHandlers(app.support)),

@@ -18,7 +18,7 @@ export interface Member {
 }
 
 export interface Swarm {
-  /** Hosts that have the whole image and can be reached. */
+  /** Hosts that have the whole image and can be reached, the least busy first. */
   readonly holders: ReadonlySet<HostId>;
   readonly members: ReadonlyMap<HostId, Member>;
 }
@@ -48,9 +48,8 @@ export function sourcesFor(swarm: Swarm, target: HostId): readonly HostId[] {
     ...relays.filter((m) => !swarm.holders.has(m.hostId)),
   ];
   const load = (id: HostId): number => Math.round((loads.get(id) ?? 0) * STEPS);
-  candidates.sort(
-    (a, b) => load(a.hostId) - load(b.hostId) || order(b.doneBytes, a.doneBytes) || (a.hostId < b.hostId ? -1 : 1),
-  );
+  // stable: otherwise as they were named
+  candidates.sort((a, b) => load(a.hostId) - load(b.hostId) || order(b.doneBytes, a.doneBytes));
   return candidates.map((c) => c.hostId);
 }
 
@@ -66,7 +65,12 @@ export function betterSource(swarm: Swarm, target: HostId, pieceBytes: number): 
 }
 
 /** Its source is much slower than others are here, it is close behind that, and what feeds its source has speed to spare. */
-function pastSlowSource(swarm: Swarm, { hostId, doneBytes }: Member, from: HostId, gapBytes: number): HostId | undefined {
+function pastSlowSource(
+  swarm: Swarm,
+  { hostId, doneBytes }: Member,
+  from: HostId,
+  gapBytes: number,
+): HostId | undefined {
   const source = swarm.members.get(from);
   if (source?.from === undefined || source.bytesPerSecond === undefined || swarm.holders.has(from)) return undefined;
   const above = swarm.holders.has(source.from) ? Infinity : (swarm.members.get(source.from)?.doneBytes ?? 0);

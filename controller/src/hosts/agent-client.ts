@@ -141,7 +141,14 @@ export interface AgentClient {
   ensureBridge(operationId: string, v: { name: string; addresses: readonly string[] }): Promise<OperationView>;
   removeBridge(operationId: string, name: string): Promise<OperationView>;
 
-  offerSource(v: { operationId: string; peerHostId: string; peerAddress: string; ticket: string }): Promise<void>;
+  offerSource(v: {
+    operationId: string;
+    peerHostId: string;
+    peerAddress: string;
+    ticket: string;
+    /** Left for this one at once, though it answers. Capability `image.relay`. */
+    replace?: boolean;
+  }): Promise<void>;
   openExport(v: { digest: string; peerHostId: string }): Promise<{ readonly ticket: string; readonly address: string }>;
   /** Undefined when the agent has no record of it. */
   findOperation(operationId: string): Promise<OperationView | undefined>;

@@ -188,6 +188,7 @@ export class GrpcAgentClient implements AgentClient {
     peerHostId: string;
     peerAddress: string;
     ticket: string;
+    replace?: boolean;
   }): Promise<void> {
     await this.call(Images.offerSource, { fence: this.o.fence(), ...v }, CHANGE_MS);
   }

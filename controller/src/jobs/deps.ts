@@ -1,5 +1,6 @@
 /** What the steps of jobs may use beside their transaction: the hosts, the picture for placements, uploads. */
 import type { HostId } from '@berth/shared/model/ids.ts';
+import { Swarms } from '../distribution/swarms.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 import type { CaRotation } from './ca-rotation.ts';
@@ -12,6 +13,7 @@ export interface JobDeps extends EngineDeps {
   readonly world: WorldView;
   readonly uploads: Pick<Uploads, 'seen' | 'sinceMs'>;
   readonly ca: CaRotation;
+  readonly swarms: Swarms;
 }
 
 const never = (): never => {
@@ -36,6 +38,7 @@ export function makeJobDeps(from: {
     world,
     uploads,
     ca,
+    swarms: new Swarms(),
     cancelOperation: async (hostId, operationId) => hosts.agent(hostId).cancelOperation(operationId),
     acknowledgeOperations: async (hostId, prefixes) => hosts.agent(hostId).acknowledgeOperations(prefixes),
     // a host that was removed from the cluster will never answer again

@@ -76,6 +76,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/jobs/{job}:cancel', kind: 'json', rpc: '/berth.v1.JobService/CancelJob' },
   { verb: 'POST', path: '/v1/jobs/{job}:retry', kind: 'json', rpc: '/berth.v1.JobService/RetryJob' },
   { verb: 'POST', path: '/v1/jobs/{job}:accept', kind: 'json', rpc: '/berth.v1.JobService/AcceptJob' },
+  { verb: 'POST', path: '/v1/pushes:pushImage', kind: 'json', rpc: '/berth.v1.PushService/PushImage' },
   { verb: 'GET', path: '/v1/reviews', kind: 'json', rpc: '/berth.v1.ReviewService/ListReviews' },
   { verb: 'POST', path: '/v1/reviews:acceptHost', kind: 'json', rpc: '/berth.v1.ReviewService/AcceptHost' },
   { verb: 'GET', path: '/v1/vmStatistics', kind: 'json', rpc: '/berth.v1.StatisticsService/ListVmStatistics' },

@@ -69,6 +69,8 @@ export interface OfferSourceRequest {
   peerHostId: string;
   peerAddress: string;
   ticket: string;
+  /** Extension `image.relay`: read from it at once; else a source that still answers is read from as long as it does. */
+  replace?: boolean | undefined;
 }
 
 export interface OfferSourceResponse {
@@ -531,7 +533,7 @@ export const FetchImageRequest: MessageFns<FetchImageRequest> = {
 };
 
 function createBaseOfferSourceRequest(): OfferSourceRequest {
-  return { fence: undefined, operationId: "", peerHostId: "", peerAddress: "", ticket: "" };
+  return { fence: undefined, operationId: "", peerHostId: "", peerAddress: "", ticket: "", replace: undefined };
 }
 
 export const OfferSourceRequest: MessageFns<OfferSourceRequest> = {
@@ -550,6 +552,9 @@ export const OfferSourceRequest: MessageFns<OfferSourceRequest> = {
     }
     if (message.ticket !== "") {
       writer.uint32(42).string(message.ticket);
+    }
+    if (message.replace !== undefined) {
+      writer.uint32(104).bool(message.replace);
     }
     return writer;
   },
@@ -607,6 +612,14 @@ export const OfferSourceRequest: MessageFns<OfferSourceRequest> = {
             message.ticket = reader.string();
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.replace = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -629,6 +642,7 @@ export const OfferSourceRequest: MessageFns<OfferSourceRequest> = {
     message.peerHostId = object.peerHostId ?? "";
     message.peerAddress = object.peerAddress ?? "";
     message.ticket = object.ticket ?? "";
+    message.replace = object.replace ?? undefined;
     return message;
   },
 };

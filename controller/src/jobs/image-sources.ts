@@ -1,0 +1,180 @@
+/**
+ * Whom a copy of an image is read from: hosts that have it, or are just copying it and pass on what they have, chosen by
+ * distribution/swarm.ts. One that falls silent is followed by the next, and so is one that served something else than the
+ * image; one that holds a copy back is left for a better one. Part of the job image.fetch, whose steps are image-fetch.ts's.
+ */
+import { CHUNK_BYTES } from '@berth/shared/disk/digest.ts';
+import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
+import { betterSource, sourcesFor, type Swarm } from '../distribution/swarm.ts';
+import type { OperationView } from '../hosts/agent-client.ts';
+import type { JobDeps } from './deps.ts';
+import { wait, type RemoteContext, type StepContext, type Wait } from './engine/define.ts';
+import { pollMs } from './operate.ts';
+
+export interface FetchParams {
+  readonly imageId: ImageId;
+  readonly hostId: HostId;
+}
+
+type Context<Outs = object> = StepContext<FetchParams, Outs, JobDeps>;
+export type FetchContext<Outs = object> = RemoteContext<FetchParams, Outs, JobDeps>;
+
+/** Nobody who has the image can be reached: look again this often, give up after so long. */
+const NO_SOURCE_MS = 5_000;
+/** A host that turns sources down as fast as they come gets another this often: tickets cost those who give them. */
+const NEXT_OFFER_MS = 500;
+
+export const nameOf = (c: Context, hostId: HostId): string => c.tables.hosts.get(hostId)?.name ?? hostId;
+
+/** What is remembered of the sources while the process lives. */
+export interface Sources {
+  /** Offered since the operation began, or began anew. */
+  offered: Set<HostId>;
+  /** Something else came while these were the source. */
+  readonly suspects: Set<HostId>;
+  /** How often each was asked. */
+  readonly asked: Map<HostId, number>;
+  /** When the next one may be offered. */
+  nextAtMs: number;
+  /** The last that was offered, and how far the copy was then. */
+  last?: { readonly hostId: HostId; readonly doneBytes: number };
+}
+
+export function sourcesOf(c: FetchContext): Sources {
+  const noted = c.notes.get('sources') as Sources | undefined;
+  const sources = noted ?? { offered: new Set(), suspects: new Set(), asked: new Map(), nextAtMs: 0 };
+  c.notes.set('sources', sources);
+  return sources;
+}
+
+const BAD_SOURCE: ReadonlySet<string> = new Set(['DIGEST_MISMATCH', 'PEER_UNAVAILABLE']);
+
+/** True when another holder may do better: asked again, the host begins anew. */
+export function turnAway(c: FetchContext, sources: Sources, op: OperationView): boolean {
+  if (!BAD_SOURCE.has(op.error?.reason ?? '')) return false;
+  for (const id of sources.offered) sources.suspects.add(id);
+  sources.offered = new Set();
+  if (holdersOf(c).some((id) => !sources.suspects.has(id))) return true;
+  sources.suspects.clear();
+  return false;
+}
+
+const holdersOf = (c: Context): readonly HostId[] =>
+  c.tables.imageCopies
+    .byImage(c.params.imageId)
+    .map((copy) => copy.hostId)
+    .filter((id) => id !== c.params.hostId);
+
+interface Wanted {
+  readonly name: string;
+  readonly digest: string;
+}
+
+/** Tells the others how far this copy is; gives it a source when it has none, or when there is a better one. */
+export async function feed(
+  c: FetchContext,
+  sources: Sources,
+  op: OperationView,
+  wanted: Wanted,
+): Promise<Wait | undefined> {
+  const { imageId, hostId } = c.params;
+  const { swarms } = c.deps;
+  swarms.progress(imageId, hostId, op.doneBytes, c.nowMs);
+  if (op.needsSource) {
+    // one that has given us something may be asked again as if for the first time
+    const { last } = sources;
+    if (last && op.doneBytes > last.doneBytes) sources.asked.delete(last.hostId);
+    swarms.feed(imageId, hostId, undefined, c.nowMs);
+    return offer(c, sources, op, wanted);
+  }
+  const better = canRelay(c, hostId) ? betterSource(swarmOf(c, sources), hostId, CHUNK_BYTES) : undefined;
+  if (better !== undefined) await tryOne(c, sources, { peer: better, replace: true }, op, wanted);
+  return undefined;
+}
+
+const canRelay = (c: Context, id: HostId): boolean =>
+  c.deps.hosts.status(id).facts?.capabilities.includes('image.relay') ?? false;
+
+/** Who could serve now, and who is fed by whom. */
+function swarmOf(c: FetchContext, sources: Sources): Swarm {
+  const able = (id: HostId): boolean => !sources.suspects.has(id);
+  return {
+    holders: new Set(byLoad(c, holdersOf(c).filter(able))),
+    members: c.deps.swarms.members(c.params.imageId, c.nowMs, (id) => able(id) && canRelay(c, id) && isUp(c, id)),
+  };
+}
+
+const isUp = (c: Context, id: HostId): boolean => ['up', 'maintenance'].includes(c.deps.hosts.status(id).state);
+
+/** Offers it; until it is known not to be able to, others see that it is taken. */
+async function tryOne(
+  c: FetchContext,
+  sources: Sources,
+  { peer, replace }: { readonly peer: HostId; readonly replace: boolean },
+  op: OperationView,
+  { digest }: Wanted,
+): Promise<boolean> {
+  const { imageId, hostId } = c.params;
+  c.deps.swarms.feed(imageId, hostId, peer, c.nowMs);
+  sources.last = { hostId: peer, doneBytes: op.doneBytes };
+  if (await offered(c, peer, digest, replace)) {
+    sources.offered.add(peer);
+    return true;
+  }
+  c.deps.swarms.feed(imageId, hostId, undefined, c.nowMs);
+  return false;
+}
+
+/** Asks one source after another, first those that were asked least, so that one that fails us is not asked for ever. */
+async function offer(c: FetchContext, sources: Sources, op: OperationView, wanted: Wanted): Promise<Wait> {
+  const { name } = wanted;
+  const { hostId } = c.params;
+  const why = `copying image ${name} to ${nameOf(c, hostId)}`;
+  const early = sources.nextAtMs - c.nowMs;
+  if (early > 0 && early <= NEXT_OFFER_MS) return wait(early, why);
+  sources.nextAtMs = c.nowMs + NEXT_OFFER_MS;
+  const holders = holdersOf(c);
+  const asked = (id: HostId): number => sources.asked.get(id) ?? 0;
+  for (const peer of [...sourcesFor(swarmOf(c, sources), hostId)].sort((x, y) => asked(x) - asked(y))) {
+    sources.asked.set(peer, asked(peer) + 1);
+    if (await tryOne(c, sources, { peer, replace: false }, op, wanted)) return wait(pollMs(c.attempt), why);
+  }
+  const names = holders.map((id) => nameOf(c, id)).join(', ');
+  return wait(NO_SOURCE_MS, `no host that has image ${name} can serve it now (${names || 'there is none'})`);
+}
+
+/** Reachable holders, the least busy first. */
+function byLoad(c: Context, holders: readonly HostId[]): readonly HostId[] {
+  const busy = (id: HostId): number => c.deps.hosts.status(id).statistics?.cpuUsed ?? 0;
+  return holders
+    .filter((id) => isUp(c, id))
+    .sort((a, b) => Math.round(busy(a) * 10) - Math.round(busy(b) * 10) || (a < b ? -1 : 1));
+}
+
+async function offered(c: FetchContext, peer: HostId, digest: string, replace: boolean): Promise<boolean> {
+  const { ticket, address } = await exported(c, peer, digest);
+  if (ticket === undefined) return false;
+  const source = { operationId: c.opId, peerHostId: peer, peerAddress: address, ticket, ...(replace && { replace }) };
+  try {
+    await c.deps.hosts.agent(c.params.hostId).offerSource(source);
+  } catch (e) {
+    // RACE: it got what it needed from an earlier offer, or ended, since we looked; the next look tells which.
+    if (!isClusterError(e, 'NOT_FOUND')) throw e;
+  }
+  return true;
+}
+
+/** A holder that cannot serve is no failure of the fetch: the next one is asked. */
+async function exported(
+  c: FetchContext,
+  peer: HostId,
+  digest: string,
+): Promise<{ ticket: string | undefined; address: string }> {
+  try {
+    return await c.deps.hosts.agent(peer).openExport({ digest, peerHostId: c.params.hostId });
+  } catch (e) {
+    if (isClusterError(e)) return { ticket: undefined, address: '' };
+    throw e;
+  }
+}
