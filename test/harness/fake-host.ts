@@ -33,6 +33,7 @@ export interface FakeCluster {
   later(fn: () => void): void;
   /** After some time, where there is time; else never: then operations end after some looks. */
   tick(fn: () => void): unknown;
+  readonly timed: boolean;
 }
 
 export class FakeHost implements AgentClient {
@@ -332,7 +333,7 @@ export class FakeHost implements AgentClient {
   findOperation(operationId: string): Promise<OperationView | undefined> {
     return this.#call(() => {
       const op = this.#operations.get(operationId);
-      return op && view(op);
+      return op && view(this.cluster.timed ? op : this.#look(op));
     });
   }
 

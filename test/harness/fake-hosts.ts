@@ -45,6 +45,7 @@ export class FakeHosts implements Hosts {
       changed: (h, what) => this.#changed(h, what),
       later: (fn) => this.#later(fn),
       tick: (fn) => this.options.timed && this.#later(fn),
+      timed: this.options.timed,
     });
     this.#hosts.set(id, host);
     this.#sinceMs.set(id, this.options.clock.now());

@@ -115,11 +115,12 @@ function stepLines(steps: JobView['steps']): string[] {
       .filter(Boolean)
       .join(', '),
   );
-  const names = Math.max(4, ...steps.map((s) => s.name.length));
+  const titles = steps.map((s) => (s.partOf === undefined ? s.name : `  ${s.name}`));
+  const names = Math.max(4, ...titles.map((t) => t.length));
   const width = Math.min(DETAIL_WIDTH, Math.max(...details.map((d) => d.length)));
   return steps.map((s, i) => {
     const ms = s.endedAtMs > 0n && s.startedAtMs > 0n ? formatDuration(Number(s.endedAtMs - s.startedAtMs)) : '';
-    return `  ${MARK[s.state] ?? '?'} ${s.name.padEnd(names)}  ${(details[i] ?? '').padEnd(width)}  ${ms.padStart(6)}`.trimEnd();
+    return `  ${MARK[s.state] ?? '?'} ${(titles[i] ?? '').padEnd(names)}  ${(details[i] ?? '').padEnd(width)}  ${ms.padStart(6)}`.trimEnd();
   });
 }
 

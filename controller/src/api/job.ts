@@ -51,6 +51,8 @@ const toStep = (s: StepView): JobStep => ({
   endedAtMs: toWire(s.endedAtMs),
   progressDoneBytes: toWire(s.progressDoneBytes),
   progressTotalBytes: toWire(s.progressTotalBytes),
+  ...(s.partOf !== undefined && { partOf: s.partOf }),
+  ...(s.jobId !== undefined && { job: s.jobId }),
 });
 
 const toJob = (j: JobView): Job => ({

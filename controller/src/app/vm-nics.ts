@@ -1,5 +1,4 @@
 /** Network cards of a VM's definition: which is which, what each gets that was not said. Reads tables; writes nothing. */
-import { isIP } from 'node:net';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { nicOptionsOf } from '@berth/shared/hardware/definition-wire.ts';
 import type { NicDefinition } from '@berth/shared/hardware/definition.ts';
@@ -10,6 +9,7 @@ import type { Tables } from '../state/state.ts';
 import type { Faults } from './faults.ts';
 import { freeMac, givenMac, normaliseMac } from './macs.ts';
 import { paired } from './paired.ts';
+import { checkAddresses, freeAddress, type Addresses } from './vm-addresses.ts';
 
 export const DEFAULT_BRIDGE = 'br0';
 
@@ -20,6 +20,8 @@ export interface NicMaker {
   readonly model: string;
   /** The VM that they are for, when it is there already. */
   readonly own?: VmId;
+  /** An address may be another VM's too. */
+  readonly sharesAddresses?: boolean;
 }
 
 /** @param before undefined: the VM is made. */
@@ -47,22 +49,16 @@ function nic(from: NicMaker, n: NicDefinition, was: VmNic | undefined, late: boo
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/.test(bridge))
     throw invalidArgument(`${JSON.stringify(bridge.slice(0, 40))} is not the name of a bridge`);
   const options = nicOptionsOf(n);
+  const told = late ? kept(n, was) : checkAddresses(n);
+  if (told.address !== undefined && bridge !== was?.bridge) freeAddress(from, bridge, told.address);
   return {
     mac: was?.mac ?? (n.mac ? givenMac(from.tables, n.mac, from.own) : freeMac(from.tables, from.random)),
     bridge,
     model: n.model ?? from.model,
-    ...(late ? kept(n, was) : addresses(n)),
+    ...told,
     ...(options && { options }),
   };
 }
-
-type Addresses = Pick<VmNic, 'address' | 'gateway' | 'dns'>;
-
-const addresses = (n: NicDefinition): Addresses => ({
-  address: checkAddress(n.address ?? ''),
-  gateway: n.gateway ? checkIp('the gateway', n.gateway) : undefined,
-  dns: (n.dns ?? []).map((d) => checkIp('a DNS server', d)),
-});
 
 /** The guest got its addresses when it was made; nothing tells it of others. */
 function kept(n: NicDefinition, was: VmNic | undefined): Addresses {
@@ -74,20 +70,4 @@ function kept(n: NicDefinition, was: VmNic | undefined): Addresses {
   throw invalidArgument(
     `${card} cannot be given an address: guests are told theirs once, when they are made. Set it inside the guest`,
   );
-}
-
-function checkAddress(address: string): string | undefined {
-  if (address === '') return undefined;
-  const [ip = '', prefix = '', more] = address.split('/');
-  const bits = isIP(ip) === 6 ? 128 : 32;
-  if (isIP(ip) === 0 || more !== undefined || !/^\d{1,3}$/.test(prefix) || Number(prefix) > bits)
-    throw invalidArgument(
-      `${JSON.stringify(address.slice(0, 60))} is not an address with a prefix: write it like 10.0.0.11/24`,
-    );
-  return address;
-}
-
-function checkIp(what: string, ip: string): string {
-  if (isIP(ip) === 0) throw invalidArgument(`${what} must be an IP address, not ${JSON.stringify(ip.slice(0, 60))}`);
-  return ip;
 }

@@ -34,6 +34,8 @@ export interface CreateVm {
   readonly userData?: string | undefined;
   /** When it is made; room to run is kept for it. */
   readonly start?: boolean | undefined;
+  /** Its addresses may be another VM's too. */
+  readonly allowTakenAddress?: boolean | undefined;
 }
 
 export interface CloneVm extends CreateVm {
@@ -49,7 +51,8 @@ const TIB = 1024 ** 4;
 /** @param image below its first disk, or undefined for a blank one. */
 export function newVm(from: SpecMaker, r: CreateVm & Partial<CloneVm>, image: Image | undefined): Vm {
   const name = checkName('vm', r.name);
-  const spec = definedSpec(from, `vm ${name}`, wanted(r, image ?? imageSaid(from, r), image), undefined);
+  const maker = { ...from, sharesAddresses: r.allowTakenAddress === true };
+  const spec = definedSpec(maker, `vm ${name}`, wanted(r, image ?? imageSaid(from, r), image), undefined);
   const seeded = spec.disks.some((d) => d.imageId !== undefined);
   return {
     id: newId('vm', from.nowMs),

@@ -27,6 +27,8 @@ export interface SpecMaker {
   readonly guests: Pick<Guests, 'devices'>;
   /** The VM, when it is there already. */
   readonly own?: VmId;
+  /** An address may be another VM's too. */
+  readonly sharesAddresses?: boolean;
   /** @throws NOT_FOUND or BAD_STATE when it can't be had. */
   imageOf(name: string): Image;
 }

@@ -23,6 +23,7 @@ import { vmUpdate } from '../jobs/vm-update.ts';
 import type { Tx } from '../state/state.ts';
 import { resolve } from './names.ts';
 import { usableImage } from './usable-image.ts';
+import { freePorts } from './vm-addresses.ts';
 import { changesBetween, waiting, type VmChange } from './vm-changes.ts';
 import { definedSpec } from './vm-spec.ts';
 import { viewVm, type VmView } from './vm-view.ts';
@@ -108,6 +109,7 @@ export class VmUpdates {
     const why = whyNot('update', { name, state: view.state, host: view.hostName || undefined });
     if (why !== undefined) throw view.state === 'unknown' ? new ClusterError('HOST_UNREACHABLE', why) : badState(why);
     if (hostId === undefined) throw badState(`vm ${name} is on no host yet`);
+    freePorts(this.deps.state.tables, view.vm, { ...after, hostId });
     const wanted = domainWanted(this.deps.state.tables, after);
     const { facts } = this.deps.hosts.status(hostId);
     if (needsHardware(wanted)) needCapability({ name: view.hostName }, facts, 'domain.hardware');

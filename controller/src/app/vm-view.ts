@@ -54,7 +54,7 @@ export function viewVm(vm: Vm, seen: Seen): VmView {
     hostName: (vm.hostId && tables.hosts.get(vm.hostId)?.name) ?? '',
     imageNames: vm.spec.disks.map(nameOfImage),
     mediumNames: (vm.spec.cdroms ?? []).map(nameOfImage),
-    jobId: job?.id,
+    jobId: job?.id ?? vm.batchId,
     statistics: running ? hosts.vmStatistics(vm.id) : undefined,
     lastSeenAtMs: observed?.seenAtMs,
     guest: running ? hosts.guest(vm.id) : undefined,

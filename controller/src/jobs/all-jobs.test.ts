@@ -6,12 +6,14 @@ import { checkJob, type Adversary, type JobWorld } from '../../../test/harness/j
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { State, Tx } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
+import { claimOf } from './world.ts';
 import { caRotate } from './ca-rotate.ts';
 import type { CaRotation } from './ca-rotation.ts';
 import { imageCapture } from './image-capture.ts';
 import { imageDelete } from './image-delete.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport, uploadIdOf } from './image-import.ts';
+import { vmBatch } from './vm-batch.ts';
 import { vmClone } from './vm-clone.ts';
 import { vmCreate } from './vm-create.ts';
 import { vmDelete } from './vm-delete.ts';
@@ -49,6 +51,15 @@ function withoutPower(raw: unknown): unknown {
   for (const host of (raw as Snapshot).hosts)
     for (const [, d] of host.domains) for (const key of ['power', 'reason'] as const) delete d[key];
   return raw;
+}
+
+/** The room for VMs that are being made together was claimed with their rows. */
+function withoutPromised(raw: unknown): unknown {
+  const s = raw as Snapshot;
+  for (const [id, row] of Object.entries(s.durable['vms'] ?? {}))
+    if (row['phase'] === 'creating') delete s.durable['claims']?.[id];
+  s.durable['claims'] ??= {};
+  return withoutCopies(s);
 }
 
 /** Copies that were fetched on the way are kept: the next VM there needs them. */
@@ -140,6 +151,35 @@ describe('each job keeps the promises of jobs', () => {
 
   it('vm.clone on a host that has to fetch the image', async () => {
     expect((await checkJob(vmClone, making(true, 1))).runs).toBeGreaterThan(100);
+  });
+
+  it('vm.batch that makes all or none, one of them on a host that has to fetch the image', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      // what hosts tell is in the order of ids, which are told apart by that alone
+      const made = ([0, 1, 0] as const).map((at, i) => {
+        const vm = cluster.vmToMake(true);
+        const volume = (n: number) => newId('volume', 1_700_000_000_000 + 10 * i + n);
+        const nics = vm.spec.nics.map((n) => ({ ...n, mac: `52:54:00:00:00:0${i}` }));
+        const disks = vm.spec.disks.map((d) => ({ ...d, volumeId: volume(1) }));
+        const ids = { id: newId('vm', 1_700_000_000_000 + i), uuid: `00000000-0000-4000-8000-00000000000${i}` };
+        const spec = { ...vm.spec, nics, disks, seedVolumeId: volume(2) };
+        return { ...vm, ...ids, name: `web-${i}`, hostId: cluster.hosts[at].id, spec };
+      });
+      const rows = made.map((vm) => ({
+        name: vm.name,
+        clone: { vmId: vm.id, hostId: vm.hostId, imageId: cluster.image.id },
+      }));
+      const put = (tx: Tx) => {
+        for (const vm of made) {
+          tx.vms.put(vm);
+          tx.claims.put(claimOf(vm, vm.hostId, false));
+        }
+      };
+      const base = worldOf(cluster, { rows, atomic: true }, put, withoutPromised);
+      return { ...base, defs: [imageFetch, vmClone, vmDelete] };
+    };
+    expect((await checkJob(vmBatch, world)).runs).toBeGreaterThan(100);
   });
 
   it('vm.start', async () => {

@@ -3,14 +3,23 @@
  * the VM. Each is undone by its own kind of removal. Builders only; the jobs are vm-create.ts and vm-clone.ts.
  */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { parseSelector } from '@berth/shared/labels/selector.ts';
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import type { DomainRef, SeedWanted } from '../hosts/agent-client.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { place } from '../scheduler/place.ts';
+import type { PlacementRequest } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
-import { Wait, type LocalStep, type RemoteContext, type RemoteStep, type StepContext } from './engine/define.ts';
+import {
+  Wait,
+  type LocalContext,
+  type LocalStep,
+  type RemoteContext,
+  type RemoteStep,
+  type StepContext,
+} from './engine/define.ts';
 import { insist, settle, untilSeen } from './operate.ts';
 import { noCapacity } from './refused.ts';
 import { domainWanted } from './wanted.ts';
@@ -20,6 +29,10 @@ export interface MakeParams {
   readonly vmId: VmId;
   /** The one host that was asked for. */
   readonly hostId: HostId | null;
+  /** Labels of the hosts that will do, as a selector. */
+  readonly hosts?: string;
+  /** One of many that are shown together, by the job that makes them all. */
+  readonly hidden?: boolean;
   /** It is started when it is made (reconcilers/first-starts.ts), so it takes CPU and memory from now on. */
   readonly start?: boolean;
 }
@@ -46,10 +59,26 @@ export const reserve: Local<null> = {
   },
 };
 
+/** What is asked of a host for it. */
+export function wishOf(
+  vm: Vm,
+  tables: Tables,
+  { hostId, hosts }: Pick<MakeParams, 'hostId' | 'hosts'>,
+): PlacementRequest {
+  const request = requestOf(vm, tables, hostId ?? undefined);
+  return hosts === undefined ? request : { ...request, fits: parseSelector(hosts) };
+}
+
+/** The host that it was promised with others, while it fits there. */
+function stays(vm: Vm, { world }: JobDeps): { readonly hostId: HostId } | undefined {
+  const { hostId } = vm;
+  return hostId === undefined || world.whyNotThere(vm, hostId) ? undefined : { hostId };
+}
+
 export const choose: Local<{ hostId: HostId; host: string }> = {
   run({ tx, tables, params, deps }) {
     const vm = getVm(tables, params.vmId);
-    const answer = place(deps.world.now(), requestOf(vm, tables, params.hostId ?? undefined));
+    const answer = stays(vm, deps) ?? place(deps.world.now(), wishOf(vm, tables, params));
     if (!('hostId' in answer)) throw noCapacity(vm, answer.refusals);
     tx.vms.put({ ...vm, hostId: answer.hostId });
     tx.claims.put(claimOf(vm, answer.hostId, params.start === true));
@@ -135,15 +164,19 @@ export const define: Remote<Told> = {
 };
 
 export const publish: Local<null> = {
-  run({ tx, tables, params, jobId }) {
-    const vm = getVm(tables, params.vmId);
-    tx.vms.put({ ...vm, phase: 'ready' });
-    const host = vm.hostId && tables.hosts.get(vm.hostId)?.name;
-    const message = `vm ${vm.name} created on ${host ?? 'no host'}`;
-    tx.event({ type: 'vm.created', severity: 'info', subjectKind: 'vm', subject: vm.name, message, jobId });
+  run(c) {
+    if (c.params.hidden !== true) tellMade(c, getVm(c.tables, c.params.vmId));
     return null;
   },
 };
+
+export function tellMade({ tx, tables, jobId }: Pick<LocalContext, 'tx' | 'tables' | 'jobId'>, vm: Vm): void {
+  const { batchId: _, ...made } = vm;
+  tx.vms.put({ ...made, phase: 'ready' });
+  const host = vm.hostId && tables.hosts.get(vm.hostId)?.name;
+  const message = `vm ${vm.name} created on ${host ?? 'no host'}`;
+  tx.event({ type: 'vm.created', severity: 'info', subjectKind: 'vm', subject: vm.name, message, jobId });
+}
 
 /** What the guest is told beside its name. */
 const seedParts = ({ spec: { nics, sshKeys, userData } }: Vm): string[] => [

@@ -26,6 +26,7 @@ const sentence = (r: Refusal): string =>
   r.filter === 'review' ||
   r.filter === 'maintenance' ||
   r.filter === 'capability' ||
+  r.filter === 'port' ||
   r.filter === 'bridge'
     ? r.detail
     : `${r.filter} ${r.detail}`;

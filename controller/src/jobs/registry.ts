@@ -5,6 +5,7 @@ import { imageCapture } from './image-capture.ts';
 import { imageDelete } from './image-delete.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport } from './image-import.ts';
+import { vmBatch } from './vm-batch.ts';
 import { vmClone } from './vm-clone.ts';
 import { vmCreate, vmCreateV1 } from './vm-create.ts';
 import { vmDelete } from './vm-delete.ts';
@@ -22,6 +23,7 @@ export const JOBS: readonly AnyJobDef[] = [
   vmCreate,
   vmCreateV1,
   vmClone,
+  vmBatch,
   vmStart,
   vmStop,
   vmReboot,

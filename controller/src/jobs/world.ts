@@ -10,6 +10,7 @@ import { refusals } from '../scheduler/place.ts';
 import { saltOf } from '../scheduler/score.ts';
 import type { PlacementRequest, Policy, Refusal, World, WorldHost } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
+import { portsOf } from '../state/tables.ts';
 import { copiesOfDigest } from './image-digests.ts';
 import { domainWanted, imagesOf } from './wanted.ts';
 
@@ -127,6 +128,7 @@ export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): Pla
       .filter(([k]) => k.startsWith(HOST_LABEL))
       .map(([k, v]) => [k.slice(HOST_LABEL.length), v]),
     hostId: only,
+    ...portsWanted(vm, tables),
   };
 }
 
@@ -141,6 +143,14 @@ export function volumeRequest(
     image: imagesWanted(tables, v.imageId === undefined ? [] : [v.imageId]),
     ...{ capabilities: ['volume.data'], hostLabels: [], hostId: only },
   };
+}
+
+function portsWanted(vm: Vm, { vms }: Tables): Pick<PlacementRequest, 'ports'> {
+  const ports = portsOf(vm.spec);
+  if (ports.length === 0) return {};
+  const taken = (port: number) =>
+    new Map(vms.byPort(port).flatMap((v) => (v.id === vm.id || v.hostId === undefined ? [] : [[v.hostId, v.name]])));
+  return { ports: ports.map((port) => ({ port, taken: taken(port) })) };
 }
 
 /** A host that has the same content under another name has it too. Of several images, the hosts that have all of them. */

@@ -8,6 +8,7 @@ import type { VmId } from '@berth/shared/model/ids.ts';
 import { isEnded } from '@berth/shared/model/job.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
+import type { BatchParams } from '../jobs/vm-batch.ts';
 import type { VmParams } from '../jobs/vm-start.ts';
 import { vmStart } from '../jobs/vm-start.ts';
 import type { State, Tx } from '../state/state.ts';
@@ -46,6 +47,8 @@ export class FirstStarts {
         if (job === undefined || !isEnded(job.state)) continue;
         const { vmId } = job.params as unknown as VmParams;
         if (job.kind === 'vm.clone' || job.kind === 'vm.create') this.look(vmId, job.user);
+        if (job.kind === 'vm.batch')
+          for (const { clone } of (job.params as unknown as BatchParams).rows) this.look(clone.vmId, job.user);
         if (job.kind === 'vm.start' && job.state !== 'succeeded') this.release(vmId);
       }
     });

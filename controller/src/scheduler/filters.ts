@@ -42,9 +42,10 @@ const FILTERS: readonly Filter[] = [
   { name: 'check', whyNot: check },
   {
     name: 'host',
-    whyNot: (h, r) => (r.hostId === undefined || r.hostId === h.id ? undefined : 'another host was asked for'),
+    whyNot: (h, r) => (wantsIt(h, r) ? undefined : 'another host was asked for'),
   },
   { name: 'label', whyNot: label },
+  { name: 'port', whyNot: port },
   { name: 'bridge', whyNot: bridge },
   { name: 'capability', whyNot: capability },
   { name: 'cpu', whyNot: cpu },
@@ -61,6 +62,10 @@ export function firstRefusal(host: WorldHost, request: PlacementRequest, policy:
   }
   return undefined;
 }
+
+/** Whether it is one of the hosts that were asked for, if any were. */
+export const wantsIt = (h: WorldHost, { hostId, fits }: Pick<PlacementRequest, 'hostId' | 'fits'>): boolean =>
+  (hostId === undefined || hostId === h.id) && (fits?.(h.labels) ?? true);
 
 interface Refused {
   readonly name: FilterName;
@@ -90,6 +95,13 @@ function check(host: WorldHost): string | undefined {
 function label(host: WorldHost, request: PlacementRequest): string | undefined {
   const missing = request.hostLabels.find(([k, v]) => host.labels[k] !== v);
   return missing && `${missing[0]}=${missing[1]} required`;
+}
+
+/** Where it lives already, its ports are a matter between it and its neighbours: not all of them run. */
+function port(host: WorldHost, { ports, own }: PlacementRequest): Why | undefined {
+  if (ports === undefined || own?.hostId === host.id) return undefined;
+  const found = ports.find((p) => p.taken.has(host.id));
+  return found && `port ${found.port} is taken by vm ${found.taken.get(host.id)}`;
 }
 
 function bridge(host: WorldHost, request: PlacementRequest): string | undefined {

@@ -3,7 +3,7 @@
  * same answer. Takes no claim; the caller does that in the transaction in which it asked.
  */
 import type { HostId } from '@berth/shared/model/ids.ts';
-import { firstRefusal } from './filters.ts';
+import { firstRefusal, wantsIt } from './filters.ts';
 import { better, cost, saltOf } from './score.ts';
 import type { PlacementRequest, Policy, Refusal, World, WorldHost } from './world.ts';
 
@@ -28,7 +28,7 @@ export function place(world: World, request: PlacementRequest): Placement {
 /** Why each host will not do, in the order of their names. Hosts that were not asked for are left out. */
 export function refusals(world: World, request: PlacementRequest): readonly Refusal[] {
   return world.hosts
-    .filter((h) => request.hostId === undefined || h.id === request.hostId)
+    .filter((h) => wantsIt(h, request))
     .map((h) => refusal(h, request, world.policy))
     .filter((r) => r !== undefined)
     .sort((a, b) => (a.host < b.host ? -1 : a.host > b.host ? 1 : a.hostId < b.hostId ? -1 : 1));

@@ -79,6 +79,10 @@ export interface PlacementRequest {
   readonly hostLabels: readonly (readonly [key: string, value: string])[];
   /** Only this host will do. */
   readonly hostId: HostId | undefined;
+  /** Only hosts with such labels will do. */
+  readonly fits?: ((labels: Readonly<Record<string, string>>) => boolean) | undefined;
+  /** Ports of its host that it listens on, and where each is taken, by the name of the VM that has it. */
+  readonly ports?: readonly { readonly port: number; readonly taken: ReadonlyMap<HostId, string> }[];
 }
 
 export interface Refusal {
@@ -95,6 +99,7 @@ export type FilterName =
   | 'check'
   | 'host'
   | 'label'
+  | 'port'
   | 'bridge'
   | 'capability'
   | 'cpu'

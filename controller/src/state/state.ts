@@ -48,6 +48,10 @@ export interface Tables {
     byUuid(uuid: string): Vm | undefined;
     /** Whose disk it is. */
     byVolume(volumeId: string): Vm | undefined;
+    /** Those whose guests were given this address on a bridge of this name. */
+    byAddress(bridge: string, address: string): readonly Vm[];
+    /** Those with a screen that listens on this port of their host. */
+    byPort(port: number): readonly Vm[];
   };
   readonly images: NamedTable<Image> & {
     byDigest(digest: string): readonly Image[];

@@ -8,8 +8,9 @@ import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import { imageCopyKey, latestOf, type Image, type ImageCopy } from '@berth/shared/model/image.ts';
 import { familyOf, LATEST, splitImageName } from '@berth/shared/model/image-name.ts';
 import type { Review } from '@berth/shared/model/review.ts';
-import type { Vm } from '@berth/shared/model/vm.ts';
+import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import type { Volume } from '@berth/shared/model/volume.ts';
+import { formatIp, parseIp } from '@berth/shared/net/ip.ts';
 import { JobsTable } from './jobs-table.ts';
 import type { Journal } from './journal.ts';
 import type { TableName, WritableTables } from './state.ts';
@@ -42,6 +43,21 @@ const imagesOf = ({ spec, live, before }: Vm): (ImageId | undefined)[] => [
   ),
 ];
 
+/** `br0 10.0.0.5`: an address belongs to its network, and a bridge is all that is known of that. */
+export const addressKey = (bridge: string, address: string): string | undefined => {
+  const ip = parseIp(address.split('/')[0] ?? '');
+  return ip && `${bridge} ${formatIp(ip)}`;
+};
+const addressesOf = ({ spec }: Vm): (string | undefined)[] =>
+  spec.nics.map((n) => (n.address === undefined ? undefined : addressKey(n.bridge, n.address)));
+
+/** Of its host, which its screens listen on. */
+export const portsOf = ({ hardware }: Pick<VmSpec, 'hardware'>): number[] =>
+  (hardware?.graphics ?? []).flatMap((g) => g.port ?? []);
+const allPortsOf = ({ spec, live }: Vm): string[] => [
+  ...new Set([...portsOf(spec), ...(live ? portsOf(live) : [])].map(String)),
+];
+
 class VmsTable extends NamedMemTable<Vm> {
   constructor(journal: J) {
     super(
@@ -54,6 +70,8 @@ class VmsTable extends NamedMemTable<Vm> {
         { of: (v) => [v.hostId] },
         { of: imagesOf },
         { of: (v) => v.spec.disks.map((d) => d.volumeId) },
+        { of: addressesOf },
+        { of: allPortsOf },
       ],
       journal,
     );
@@ -63,6 +81,11 @@ class VmsTable extends NamedMemTable<Vm> {
   byHost = (hostId: HostId): readonly Vm[] => this.find(3, hostId);
   byImage = (imageId: ImageId): readonly Vm[] => this.find(4, imageId);
   byVolume = (volumeId: string): Vm | undefined => this.findOne(5, volumeId);
+  byAddress(bridge: string, address: string): readonly Vm[] {
+    const key = addressKey(bridge, address);
+    return key === undefined ? [] : this.find(6, key);
+  }
+  byPort = (port: number): readonly Vm[] => this.find(7, String(port));
 }
 
 class ImagesTable extends NamedMemTable<Image> {

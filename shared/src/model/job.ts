@@ -61,6 +61,9 @@ export interface StepView {
   readonly endedAtMs: number | undefined;
   readonly progressDoneBytes: number;
   readonly progressTotalBytes: number;
+  /** Of a part: the step that it belongs to, and the job that does it. */
+  readonly partOf?: string;
+  readonly jobId?: JobId | undefined;
 }
 
 /** A job as people see it: the row, its steps and live progress. */

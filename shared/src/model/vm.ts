@@ -61,6 +61,8 @@ export interface Vm {
   readonly spec: VmSpec;
   /** What it runs with until its next start, where that is other than its spec. */
   readonly live?: VmSpec | undefined;
+  /** While it is made with others: the job that makes them all. */
+  readonly batchId?: JobId | undefined;
   /** While a job changes its spec: what to go back to. */
   readonly before?: Pick<Vm, 'spec' | 'live'> | undefined;
   readonly generation: number;

@@ -6,9 +6,18 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
 import type { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import type { State, Tx } from '../../state/state.ts';
-import type { AnyJobDef, AnyStep, EngineDeps, LocalContext, RemoteContext, StepContext, Wait } from './define.ts';
+import type {
+  AnyJobDef,
+  AnyStep,
+  EngineDeps,
+  LocalContext,
+  PartRecord,
+  RemoteContext,
+  StepContext,
+  Wait,
+} from './define.ts';
 import type { LiveJob } from './live.ts';
-import { readLog, type JobRecord, type StepRecord } from './log.ts';
+import { append, jobOfPart, readLog, type JobRecord, type StepRecord } from './log.ts';
 
 export interface DriveEnv {
   readonly state: State;
@@ -61,7 +70,21 @@ export const localContext = (at: At, attempt: number, tx: Tx): LocalContext => (
   tx,
   memo: at.record?.started.memo,
   outsOf: (jobId) => readLog(at.env.state.jobLog(jobId)).outs,
+  parts: () => partsOf(at),
+  logPart(part, type, data) {
+    const log = at.env.state.jobLog(at.job.id);
+    append(tx, at.job.id, log, { step: `${at.step.name}/${part}`, type, data });
+  },
 });
+
+/** As the transaction has them by now. */
+function partsOf(at: At): ReadonlyMap<string, PartRecord> {
+  const start = `${at.step.name}/`;
+  const all = [...readLog(at.env.state.jobLog(at.job.id)).parts].filter(([name]) => name.startsWith(start));
+  return new Map(
+    all.map(([name, r]) => [name.slice(start.length), { last: r.last, jobId: jobOfPart(r), error: r.error }]),
+  );
+}
 
 export const remoteContext = (at: At, attempt: number): RemoteContext => ({
   ...stepContext(at, attempt),

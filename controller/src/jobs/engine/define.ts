@@ -11,7 +11,7 @@
 import type { Reason } from '@berth/shared/errors/reasons.ts';
 import type { CleanupDebt } from '@berth/shared/model/access.ts';
 import type { HostId, JobId } from '@berth/shared/model/ids.ts';
-import type { Json } from '@berth/shared/model/job.ts';
+import type { JobError, JobEventType, Json } from '@berth/shared/model/job.ts';
 import type { NotPromise, Tables, Tx } from '../../state/state.ts';
 
 /** What a step hands back instead of an output: "come back later". It holds nothing meanwhile. */
@@ -62,6 +62,21 @@ export interface LocalContext<P = unknown, Outs = unknown, Deps = unknown> exten
   readonly memo: Json | undefined;
   /** Outputs of the steps of another job, by step name. */
   outsOf(jobId: JobId): Readonly<Record<string, unknown>>;
+  /** What is logged of the parts of this step, by their names. */
+  parts(): ReadonlyMap<string, PartRecord>;
+  /** Logs what became of one part, in this transaction; in the order that holds for steps. Say with `jobId` which job does it. */
+  logPart(part: string, type: JobEventType, data?: PartStarted | JobError | { readonly what: string }): void;
+}
+
+/** Of a part of a step: what was logged last, the job that does it, and what it failed with. */
+export interface PartRecord {
+  readonly last: JobEventType;
+  readonly jobId: JobId | undefined;
+  readonly error: JobError | undefined;
+}
+
+export interface PartStarted {
+  readonly jobId: JobId;
 }
 
 export interface RemoteContext<P = unknown, Outs = unknown, Deps = unknown> extends StepContext<P, Outs, Deps> {

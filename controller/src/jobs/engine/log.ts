@@ -44,21 +44,28 @@ export interface StepRecord {
 
 export interface JobRecord {
   readonly steps: ReadonlyMap<string, StepRecord>;
+  /** Of steps that come in parts: by `step/part`, in the order in which they began. */
+  readonly parts: ReadonlyMap<string, StepRecord>;
   readonly outs: Readonly<Record<string, unknown>>;
   readonly failed: boolean;
 }
 
+/** `rows/web-01`: no step has such a name. What becomes of a part fails no job by itself: its step decides. */
+const isPart = (step: string): boolean => step.includes('/');
+
 /** Throws when an event follows one that it may not follow. */
 export function readLog(events: readonly JobEvent[]): JobRecord {
   const steps = new Map<string, StepRecord>();
+  const parts = new Map<string, StepRecord>();
   const outs: Record<string, unknown> = {};
   for (const e of events) {
-    const before = steps.get(e.step);
+    const all = isPart(e.step) ? parts : steps;
+    const before = all.get(e.step);
     refuseDisorder(before?.last ?? 'none', e);
-    steps.set(e.step, extend(before, e));
-    if (e.type === 'succeeded') outs[e.step] = e.data;
+    all.set(e.step, extend(before, e));
+    if (e.type === 'succeeded' && all === steps) outs[e.step] = e.data;
   }
-  return { steps, outs, failed: [...steps.values()].some((s) => s.error !== undefined) };
+  return { steps, parts, outs, failed: [...steps.values()].some((s) => s.error !== undefined) };
 }
 
 function refuseDisorder(last: JobEventType | 'none', e: Pick<JobEvent, 'step' | 'type'>): void {
@@ -92,6 +99,9 @@ function extend(r: StepRecord | undefined, e: JobEvent): StepRecord {
       return base;
   }
 }
+
+/** The job that does a part. */
+export const jobOfPart = (r: StepRecord): JobId | undefined => (r.started as { readonly jobId?: JobId }).jobId;
 
 export type Move =
   | { readonly type: 'run' | 'undo'; readonly step: AnyStep; readonly record: StepRecord | undefined }

@@ -14,7 +14,7 @@ import type { Jobs } from './jobs.ts';
 import type { Progress } from './live.ts';
 import { Runner } from './runner.ts';
 import { joinedIn, startJob } from './start.ts';
-import { viewOf } from './view.ts';
+import { viewOf, type LiveView } from './view.ts';
 import { Watchers } from './watchers.ts';
 
 export interface OpenJobsOptions<Deps extends EngineDeps> {
@@ -158,8 +158,20 @@ class OpenJobs implements Jobs {
 
   #view(job: Job, log: readonly JobEvent[]): JobView {
     const live = this.#runner.live.find(job.id);
-    const progress = (step: string) => live?.progress.get(step) ?? this.#awaited(joinedIn(log, step));
-    return viewOf(job, log, this.#runner.def(job), this.#deps, progress);
+    return viewOf(job, log, this.#runner.def(job), this.#deps, {
+      progress: (step) => live?.progress.get(step) ?? this.#awaited(joinedIn(log, step)),
+      doing: (jobId) => this.#doing(jobId),
+    });
+  }
+
+  /** The step that a job is at, or what it waits for. */
+  #doing(jobId: JobId): ReturnType<LiveView['doing']> {
+    const job = this.#state.tables.jobs.get(jobId);
+    const log = this.#state.jobLog(jobId);
+    const step = log.at(-1)?.step ?? '';
+    const progress = this.#runner.live.find(jobId)?.progress.get(step) ?? this.#awaited(joinedIn(log, step));
+    const back = job?.state === 'unwinding' ? 'undoing ' : '';
+    return { words: `${back}${job?.waitReason ?? step}`, progress };
   }
 
   /** Those who wait for a job show how far it is. */

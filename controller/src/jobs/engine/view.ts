@@ -1,4 +1,5 @@
 /** A job as people see it: its row, its steps with states, times and one short phrase each. Pure. */
+import type { JobId } from '@berth/shared/model/ids.ts';
 import {
   isEnded,
   type Job,
@@ -9,7 +10,7 @@ import {
 } from '@berth/shared/model/job.ts';
 import type { AnyJobDef, AnyStep } from './define.ts';
 import type { Progress } from './live.ts';
-import { readLog, type JobRecord, type StepRecord } from './log.ts';
+import { jobOfPart, readLog, type JobRecord, type StepRecord } from './log.ts';
 
 const STATES = {
   started: 'running',
@@ -20,38 +21,48 @@ const STATES = {
   undo_failed: 'undo_failed',
 } as const satisfies Record<JobEvent['type'], StepState>;
 
+/** What is known of others while they run. */
+export interface LiveView {
+  progress(step: string): Progress | undefined;
+  /** What the job of a part does just now: `volume`, or why it waits. */
+  doing(jobId: JobId): { readonly words: string; readonly progress: Progress | undefined };
+}
+
 /** @param def undefined when this version does not know the kind: then the log alone tells. */
 export function viewOf(
   job: Job,
   log: readonly JobEvent[],
   def: AnyJobDef | undefined,
   deps: unknown,
-  progress: (step: string) => Progress | undefined,
+  live: LiveView,
 ): JobView {
   const record = readLog(log);
   const names = def ? def.steps.map((s) => s.name) : [...record.steps.keys()];
-  const steps = names.map((name): StepView => {
+  const parts = [...record.parts].map(([name, r]) => partView(name, r, job, live));
+  const steps = names.flatMap((name): StepView[] => {
     const r = record.steps.get(name);
-    const p = isEnded(job.state) ? undefined : progress(name);
-    return {
-      name,
-      state: r ? STATES[r.last] : 'pending',
-      detail: r
-        ? detail(
-            job,
-            record,
-            r,
-            deps,
-            def?.steps.find((s) => s.name === name),
-          )
-        : '',
-      startedAtMs: r?.startedAtMs,
-      endedAtMs: r?.endedAtMs,
-      progressDoneBytes: p?.doneBytes ?? 0,
-      progressTotalBytes: p?.totalBytes ?? 0,
-    };
+    const step = def?.steps.find((s) => s.name === name);
+    const p = isEnded(job.state) ? undefined : live.progress(name);
+    const words = r ? detail(job, record, r, deps, step) : '';
+    return [stepView(name, r, words, p), ...parts.filter((x) => x.partOf === name)];
   });
   return { ...job, steps };
+}
+
+function stepView(name: string, r: StepRecord | undefined, detail: string, p: Progress | undefined): StepView {
+  return {
+    ...{ name, detail, state: r ? STATES[r.last] : 'pending' },
+    ...{ startedAtMs: r?.startedAtMs, endedAtMs: r?.endedAtMs },
+    ...{ progressDoneBytes: p?.doneBytes ?? 0, progressTotalBytes: p?.totalBytes ?? 0 },
+  };
+}
+
+function partView(name: string, r: StepRecord, job: Job, live: LiveView): StepView & { readonly partOf: string } {
+  const cut = name.indexOf('/');
+  const jobId = jobOfPart(r);
+  const now = r.last === 'started' && jobId && !isEnded(job.state) ? live.doing(jobId) : undefined;
+  const words = now?.words ?? r.error?.message ?? (r.out as { readonly what?: string } | undefined)?.what ?? '';
+  return { ...stepView(name.slice(cut + 1), r, words, now?.progress), partOf: name.slice(0, cut), jobId };
 }
 
 function detail(job: Job, record: JobRecord, r: StepRecord, deps: unknown, step: AnyStep | undefined): string {

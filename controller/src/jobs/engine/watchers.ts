@@ -15,8 +15,12 @@ export class Watchers {
   constructor(state: State) {
     this.#unsubscribe = state.subscribe((change) => {
       if (this.#watchers.size === 0) return;
-      for (const id of change.touched.get('jobs') ?? []) this.changed(id as JobId);
-      for (const id of change.jobLogs) this.changed(id);
+      const ids = new Set([...(change.touched.get('jobs') ?? []), ...change.jobLogs] as JobId[]);
+      for (const id of ids) {
+        this.changed(id);
+        // those who wait for it show how far it is
+        for (const waiter of state.tables.jobs.get(id)?.waiters ?? []) this.changed(waiter);
+      }
     });
   }
 

@@ -88,6 +88,9 @@ export interface JobStep {
   endedAtMs: bigint;
   progressDoneBytes: bigint;
   progressTotalBytes: bigint;
+  /** Of a part of a step (one VM of many): that step's name, which it follows, and the job that does the part. */
+  partOf?: string | undefined;
+  job?: string | undefined;
 }
 
 export interface GetJobRequest {
@@ -428,6 +431,8 @@ function createBaseJobStep(): JobStep {
     endedAtMs: 0n,
     progressDoneBytes: 0n,
     progressTotalBytes: 0n,
+    partOf: undefined,
+    job: undefined,
   };
 }
 
@@ -465,6 +470,12 @@ export const JobStep: MessageFns<JobStep> = {
         throw new globalThis.Error("value provided for field message.progressTotalBytes of type uint64 too large");
       }
       writer.uint32(56).uint64(message.progressTotalBytes);
+    }
+    if (message.partOf !== undefined) {
+      writer.uint32(66).string(message.partOf);
+    }
+    if (message.job !== undefined) {
+      writer.uint32(74).string(message.job);
     }
     return writer;
   },
@@ -538,6 +549,22 @@ export const JobStep: MessageFns<JobStep> = {
             message.progressTotalBytes = reader.uint64() as bigint;
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.partOf = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -568,6 +595,8 @@ export const JobStep: MessageFns<JobStep> = {
     message.progressTotalBytes = (object.progressTotalBytes !== undefined && object.progressTotalBytes !== null)
       ? BigInt(object.progressTotalBytes)
       : 0n;
+    message.partOf = object.partOf ?? undefined;
+    message.job = object.job ?? undefined;
     return message;
   },
 };

@@ -174,7 +174,11 @@ export interface CreateVmRequest {
     | string
     | undefined;
   /** As of CloneVmRequest. */
-  start?: boolean | undefined;
+  start?:
+    | boolean
+    | undefined;
+  /** As of CloneVmRequest. */
+  allowTakenAddress?: boolean | undefined;
 }
 
 export interface CreateVmRequest_LabelsEntry {
@@ -255,7 +259,11 @@ export interface CloneVmRequest {
     | undefined;
   /** As of CreateVmRequest; the image is below its first disk. */
   spec?: VmSpec | undefined;
-  noNics?: boolean | undefined;
+  noNics?:
+    | boolean
+    | undefined;
+  /** Its addresses may be those of another VM on a bridge of the same name; otherwise that is ALREADY_EXISTS. */
+  allowTakenAddress?: boolean | undefined;
 }
 
 export interface CloneVmRequest_LabelsEntry {
@@ -1381,6 +1389,7 @@ function createBaseCreateVmRequest(): CreateVmRequest {
     sshKeys: [],
     userData: undefined,
     start: undefined,
+    allowTakenAddress: undefined,
   };
 }
 
@@ -1439,6 +1448,9 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
     }
     if (message.start !== undefined) {
       writer.uint32(128).bool(message.start);
+    }
+    if (message.allowTakenAddress !== undefined) {
+      writer.uint32(240).bool(message.allowTakenAddress);
     }
     return writer;
   },
@@ -1587,6 +1599,14 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
             message.start = reader.bool();
             continue;
           }
+          case 30: {
+            if (tag !== 240) {
+              break;
+            }
+
+            message.allowTakenAddress = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1632,6 +1652,7 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
     message.sshKeys = object.sshKeys?.map((e) => e) || [];
     message.userData = object.userData ?? undefined;
     message.start = object.start ?? undefined;
+    message.allowTakenAddress = object.allowTakenAddress ?? undefined;
     return message;
   },
 };
@@ -2088,6 +2109,7 @@ function createBaseCloneVmRequest(): CloneVmRequest {
     start: undefined,
     spec: undefined,
     noNics: undefined,
+    allowTakenAddress: undefined,
   };
 }
 
@@ -2155,6 +2177,9 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
     }
     if (message.noNics !== undefined) {
       writer.uint32(152).bool(message.noNics);
+    }
+    if (message.allowTakenAddress !== undefined) {
+      writer.uint32(240).bool(message.allowTakenAddress);
     }
     return writer;
   },
@@ -2327,6 +2352,14 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
             message.noNics = reader.bool();
             continue;
           }
+          case 30: {
+            if (tag !== 240) {
+              break;
+            }
+
+            message.allowTakenAddress = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2375,6 +2408,7 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
     message.start = object.start ?? undefined;
     message.spec = (object.spec !== undefined && object.spec !== null) ? VmSpec.fromPartial(object.spec) : undefined;
     message.noNics = object.noNics ?? undefined;
+    message.allowTakenAddress = object.allowTakenAddress ?? undefined;
     return message;
   },
 };
