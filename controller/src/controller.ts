@@ -14,6 +14,7 @@ import { Adoption } from './app/adoption.ts';
 import { Audit } from './app/audit.ts';
 import { Authentication } from './app/authentication.ts';
 import { HeadFile } from './app/audit-head.ts';
+import { Batches } from './app/batches.ts';
 import { Certificates } from './app/certificates.ts';
 import { ClientCertificates } from './app/client-certificates.ts';
 import { Displays } from './app/displays.ts';
@@ -237,6 +238,7 @@ class BuiltController implements Controller {
       hosts: new HostsApp({ state, hosts, clock, policy, trust: identity, advertised }),
       machines: new Machines({ state, hosts, clock }),
       vms,
+      batches: new Batches({ ...vmDeps, vms }),
       displays: new Displays({ state, vms, hosts, clock }),
       tuning: new TuningApp({ state, hosts, clock, log, policy }),
       updates: new VmUpdates(vmDeps),

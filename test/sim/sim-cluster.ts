@@ -7,6 +7,7 @@ import { Captures } from '@berth/controller/app/captures.ts';
 import { Images } from '@berth/controller/app/images.ts';
 import { Volumes } from '@berth/controller/app/volumes.ts';
 import { VmUpdates } from '@berth/controller/app/vm-updates.ts';
+import { Batches } from '@berth/controller/app/batches.ts';
 import { Vms } from '@berth/controller/app/vms.ts';
 import type { AgentClient } from '@berth/controller/hosts/agent-client.ts';
 import type { Hosts } from '@berth/controller/hosts/hosts.ts';
@@ -40,6 +41,7 @@ export interface Life {
   readonly state: State;
   readonly jobs: Jobs;
   readonly vms: Vms;
+  readonly batches: Batches;
   readonly updates: VmUpdates;
   readonly images: Images;
   readonly volumes: Volumes;
@@ -81,10 +83,12 @@ export class SimCluster {
     const jobs = openJobs({ state, defs: JOBS, deps, clock, random, log, giveUpMs: 60_000 });
     const services = { state, hosts, jobs, clock, random, world, uploads };
     const debts = new Debts({ state, clock, log, runId: `run${++this.lives}` });
+    const vms = new Vms(services);
     this.life = Object.assign(life, {
       state,
       jobs,
-      vms: new Vms(services),
+      vms,
+      batches: new Batches({ ...services, vms }),
       updates: new VmUpdates(services),
       images: new Images(services),
       volumes: new Volumes(services),

@@ -15,6 +15,7 @@ import {
 import { AlarmServiceClient } from '@berth/proto/v1/alarm.ts';
 import { AuditServiceClient } from '@berth/proto/v1/audit.ts';
 import { CaptureServiceClient } from '@berth/proto/v1/capture.ts';
+import { BatchServiceClient } from '@berth/proto/v1/batch.ts';
 import { CertificateServiceClient } from '@berth/proto/v1/certificate.ts';
 import { ControllerServiceClient } from '@berth/proto/v1/controller.ts';
 import { DisplayServiceClient, type VmDisplayInput, type VmDisplayOutput } from '@berth/proto/v1/display.ts';
@@ -56,6 +57,7 @@ interface Clients {
   readonly hosts: HostServiceClient;
   readonly hostLogs: HostLogServiceClient;
   readonly vms: VmServiceClient;
+  readonly batches: BatchServiceClient;
   readonly displays: DisplayServiceClient;
   readonly guests: GuestServiceClient;
   readonly images: ImageServiceClient;
@@ -181,6 +183,7 @@ function connect({ controller, ca, client }: Endpoint): Clients {
   const shared = { channelOverride: vms.getChannel() };
   return {
     vms,
+    batches: make(BatchServiceClient, shared),
     displays: make(DisplayServiceClient, shared),
     guests: make(GuestServiceClient, shared),
     images: make(ImageServiceClient, shared),

@@ -16,6 +16,7 @@ import {
   type Flags,
 } from '../core/command.ts';
 import { print } from '../core/context.ts';
+import { ALLOW_TAKEN_IP } from './definition-flags.ts';
 import { runMany } from '../job/many.ts';
 import { cloneSource, SOURCE_FLAGS } from './clone-images.ts';
 import { unlessThere } from './there.ts';
@@ -42,6 +43,7 @@ export const vmClone: Command = {
     { spec: '--bridge <name>', description: 'bridge of the network card (default br0)' },
     { spec: '--mac <mac>', description: 'MAC address; only with one name' },
     { spec: '--ip <cidr>', description: 'address given to the guest, 10.0.0.5/24; only with one name' },
+    ALLOW_TAKEN_IP,
     { spec: '--gateway <ip>', description: 'default gateway given to the guest' },
     { spec: '--dns <ip>', description: 'name server given to the guest', many: true },
     { spec: '--ssh-key <file>', description: 'public key that may log in', kind: 'file', many: true },
@@ -110,5 +112,6 @@ function cloneRequest(image: string, flags: Flags): CloneVmRequest {
     runPolicy: text(flags, 'runPolicy'),
     dryRun: false,
     start: yes(flags, 'start'),
+    ...(yes(flags, 'allowTakenIp') && { allowTakenAddress: true }),
   };
 }

@@ -5,7 +5,7 @@ import { definitionToWire } from '@berth/shared/hardware/definition-wire.ts';
 import { labels, LABEL, list, NO_WAIT, RUN_POLICY, text, yes, type Command, type Flags } from '../core/command.ts';
 import { runMany } from '../job/many.ts';
 import { applyFile } from '../manifest/create-file.ts';
-import { DEFINITION_FLAGS, definitionOf, fillForm, parts, type Form } from './definition-flags.ts';
+import { ALLOW_TAKEN_IP, DEFINITION_FLAGS, definitionOf, fillForm, parts, type Form } from './definition-flags.ts';
 import { unlessThere } from './there.ts';
 
 const flags: Command['flags'] = [
@@ -25,6 +25,7 @@ const flags: Command['flags'] = [
   },
   { spec: '--bridge <name>', description: 'bridge of the first network card (default br0)' },
   { spec: '--mac <mac>', description: 'MAC address; only with one name' },
+  ALLOW_TAKEN_IP,
   ...DEFINITION_FLAGS,
   RUN_POLICY,
   LABEL,
@@ -85,6 +86,7 @@ function createRequest(given: Flags): CreateVmRequest {
     noNics: nics.includes('none'),
     ...{ host: text(given, 'host') ?? '', bridge: text(given, 'bridge') ?? '', mac: text(given, 'mac') ?? '' },
     ...{ labels: labels(given), dryRun: yes(given, 'dryRun'), start: yes(given, 'start') },
+    ...(yes(given, 'allowTakenIp') && { allowTakenAddress: true }),
   });
 }
 

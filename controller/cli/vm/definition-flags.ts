@@ -50,6 +50,11 @@ export const DEFINITION_FLAGS: readonly Flag[] = [
   },
 ];
 
+export const ALLOW_TAKEN_IP: Flag = {
+  spec: '--allow-taken-ip',
+  description: "its address may be another VM's too",
+};
+
 /** @param form is filled: one that is empty, or one of a VM that is there. */
 export function fillForm(form: Form, flags: Flags): void {
   const word = (flag: string, fill: (value: string) => void): void => {

@@ -12,10 +12,11 @@ type Needed = Role | 'self' | 'anyone';
  * - `installation`: the role must hold everywhere.
  * - `vm`, `host`, `job`: the one that the field of this name names.
  * - `volume`: the one that the field of this name names, which is where its VM is, if it has one; and the VM that `vm` names.
- * - `newVm`, `newHost`, `newVolume`: one with the labels of the request.
+ * - `newVm`, `newHost`, `newVolume`: one with the labels of the request; `newVms`: each of its rows.
  * - `visible`: the role may hold anywhere; the handler shows what the caller may see, and no more.
  */
-export type Target = 'installation' | 'vm' | 'host' | 'job' | 'volume' | 'newVm' | 'newHost' | 'newVolume' | 'visible';
+export type Target =
+  'installation' | 'vm' | 'host' | 'job' | 'volume' | 'newVm' | 'newVms' | 'newHost' | 'newVolume' | 'visible';
 
 export interface Rule {
   readonly needs: Needed;
@@ -38,6 +39,8 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.CertificateService/RotateCa': 'admin',
   '/berth.v1.CertificateService/IssueCertificate': 'self',
   '/berth.v1.CertificateService/GetTrust': 'self',
+
+  '/berth.v1.BatchService/CloneVms': ['operator', 'newVms'],
 
   '/berth.v1.ControllerService/GetController': 'self',
 

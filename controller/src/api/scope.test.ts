@@ -1,4 +1,5 @@
 /** What a user reaches whose roles are bound to labels: every method of the API is tried on objects out of reach. */
+import { CloneVmsRequest } from '@berth/proto/v1/batch.ts';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -120,6 +121,7 @@ const EXPECTED: Readonly<Record<string, readonly number[]>> = {
   host: [Status.NOT_FOUND],
   job: [Status.NOT_FOUND],
   newVm: [Status.PERMISSION_DENIED, Status.NOT_FOUND],
+  newVms: [Status.PERMISSION_DENIED, Status.NOT_FOUND],
   newHost: [Status.PERMISSION_DENIED],
   volume: [Status.NOT_FOUND],
   newVolume: [Status.PERMISSION_DENIED, Status.NOT_FOUND],
@@ -149,6 +151,20 @@ describe('a caller whose role is bound to labels', () => {
       expect([method.path, said]).toEqual([method.path, expect.not.stringMatching(/hidden/) as string]);
     }
     client.close();
+  });
+
+  it('makes many at once where each of them is in reach, and names the row that is not', async () => {
+    const { api } = await userWith('uma', 'operator', 'team=a');
+    const rows = [{ name: 'one' }, { name: 'two', line: 3 }, { name: 'hidden-vm', line: 4 }];
+    const clone = (some: typeof rows, labels: Record<string, string>) =>
+      api.call(
+        api.batches,
+        (c) => c.cloneVms,
+        CloneVmsRequest.fromPartial({ all: { image: 'none', labels }, rows: some, dryRun: true }),
+      );
+    await expect(clone(rows, { team: 'b' })).rejects.toMatchObject({ reason: 'PERMISSION_DENIED' });
+    await expect(clone(rows, { team: 'a' })).rejects.toThrow('line 4 (hidden-vm): the name hidden-vm is taken');
+    await expect(clone(rows.slice(0, 2), { team: 'a' })).rejects.toThrow('image none does not exist');
   });
 
   it('has what is in reach: lists, events, watches, labels', async () => {

@@ -12,6 +12,7 @@ import { isId } from '@berth/shared/model/ids.ts';
 import type { Job } from '@berth/shared/model/job.ts';
 import type { Labels } from '@berth/shared/labels/selector.ts';
 import type { Access } from '../app/access.ts';
+import { rowWords } from '../app/batch-conflicts.ts';
 import { labelsOfVolume, volumesNamed } from '../app/volume-names.ts';
 import type { Tables } from '../state/state.ts';
 import { ruleOf, type Target } from './authorisation.ts';
@@ -101,6 +102,7 @@ export class Scope {
     else if (on === 'host') this.#host(text(fields, 'host'), needs, asker);
     else if (on === 'volume') this.#volume(fields, needs, asker);
     else if (on === 'newVm') this.#newOne('vm', fields, needs, asker);
+    else if (on === 'newVms') this.#newOnes(fields as NewVms, needs, asker);
     else if (on === 'newHost') this.#newOne('host', fields, needs, asker);
     else if (on === 'newVolume') this.#newOne('volume', fields, needs, asker);
     else if (on === 'job') await this.#job(text(fields, 'job'), needs, asker);
@@ -149,6 +151,22 @@ export class Scope {
     if (there && !asker.access.on('viewer', { labels: there })) throw alreadyExists(`the name ${name} is taken`);
   }
 
+  /** All from one request, each with a name and perhaps a host of its own. */
+  #newOnes({ all, rows = [] }: NewVms, needs: Role, asker: Asker): void {
+    const { labels = {}, host = '' } = all ?? {};
+    if (host !== '') this.#host(host, 'viewer', asker);
+    this.#newOne('vm', { labels }, needs, asker);
+    for (const [at, row] of rows.entries()) {
+      try {
+        this.#newOne('vm', { labels, name: row.name }, needs, asker);
+        if (row.host !== '') this.#host(row.host, 'viewer', asker);
+      } catch (e) {
+        if (!isClusterError(e)) throw e;
+        throw new ClusterError(e.reason, `${rowWords(rows, at)}: ${e.message}`, e.meta, e);
+      }
+    }
+  }
+
   async #job(id: string, needs: Role, asker: Asker): Promise<void> {
     if (seesAll(asker) && asker.access.everywhere(needs)) return;
     const job = await this.findJob(id).catch((e: unknown) => {
@@ -167,6 +185,12 @@ export class Scope {
     const labels = vm?.spec.labels ?? volume?.labels ?? job.labels;
     return labels !== undefined && asker.access.on(needs, { labels });
   }
+}
+
+/** What of BatchService.CloneVms says who may. */
+interface NewVms {
+  readonly all?: { readonly labels?: Labels; readonly host?: string };
+  readonly rows?: readonly { readonly name: string; readonly host: string; readonly line: number }[];
 }
 
 const seesAll = (asker: Asker): boolean => asker.access.everywhere('viewer');

@@ -2,6 +2,7 @@
 import { AlarmServiceService } from '@berth/proto/v1/alarm.ts';
 import { AuditServiceService } from '@berth/proto/v1/audit.ts';
 import { CaptureServiceService } from '@berth/proto/v1/capture.ts';
+import { BatchServiceService } from '@berth/proto/v1/batch.ts';
 import { CertificateServiceService } from '@berth/proto/v1/certificate.ts';
 import { ControllerServiceService } from '@berth/proto/v1/controller.ts';
 import { DisplayServiceService } from '@berth/proto/v1/display.ts';
@@ -22,6 +23,7 @@ import { VmServiceService } from '@berth/proto/v1/vm.ts';
 import { VolumeServiceService } from '@berth/proto/v1/volume.ts';
 import type { Adoption } from '../app/adoption.ts';
 import type { Audit } from '../app/audit.ts';
+import type { Batches } from '../app/batches.ts';
 import type { Certificates } from '../app/certificates.ts';
 import type { ClientCertificates } from '../app/client-certificates.ts';
 import type { Displays } from '../app/displays.ts';
@@ -49,6 +51,7 @@ import { alarmHandlers } from './alarm.ts';
 import { attended } from './attended.ts';
 import { auditHandlers } from './audit.ts';
 import { captureHandlers } from './capture.ts';
+import { batchHandlers } from './batch.ts';
 import { certificateHandlers } from './certificate.ts';
 import { controllerHandlers, type About } from './controller.ts';
 import { displayHandlers } from './display.ts';
@@ -80,6 +83,7 @@ export interface App {
   readonly machines: Machines;
   readonly tuning: TuningApp;
   readonly vms: Vms;
+  readonly batches: Batches;
   readonly displays: Displays;
   readonly updates: VmUpdates;
   readonly images: Images;
@@ -127,6 +131,7 @@ export function services(app: App): readonly PublicService[] {
     service(AlarmServiceService, alarmHandlers(about.state, scope)),
     service(AuditServiceService, auditHandlers(app.audit)),
     service(CaptureServiceService, captureHandlers(app.captures, app.images)),
+    service(BatchServiceService, batchHandlers(app.batches, scope)),
     service(CertificateServiceService, certificateHandlers(app.certificates, app.clients, app.trust)),
     service(ControllerServiceService, controllerHandlers(about)),
     service(DisplayServiceService, displayHandlers(app.displays)),

@@ -116,7 +116,7 @@ const sizesOf = (r: { memoryBytes: bigint; diskSizeBytes: bigint }) => ({
   diskSizeBytes: fromWire('disk_size_bytes', r.diskSizeBytes),
 });
 
-const toClone = ({ spec, ...r }: CloneVmRequest, call: Asker): CloneVm => ({
+export const toClone = ({ spec, ...r }: CloneVmRequest, call: Asker): CloneVm => ({
   ...{ ...r, ...sizesOf(r) },
   ...definitionOf(r.name, spec, call),
 });

@@ -13,7 +13,7 @@ import type { Jobs, LockName } from '../jobs/engine/jobs.ts';
 import { checkMode, checkThen } from '../jobs/ask-guest.ts';
 import type { JobDef } from '../jobs/engine/define.ts';
 import { noCapacity } from '../jobs/refused.ts';
-import { vmClone } from '../jobs/vm-clone.ts';
+import { vmClone, type CloneParams } from '../jobs/vm-clone.ts';
 import { vmCreate } from '../jobs/vm-create.ts';
 import { vmDelete } from '../jobs/vm-delete.ts';
 import { vmReset, vmResume, vmSuspend } from '../jobs/vm-power.ts';
@@ -111,14 +111,18 @@ export class Vms {
   }
 
   async clone(request: CloneVm, user: string): Promise<VmAnswer> {
-    const { tables } = this.deps.state;
-    const image = usableImage(tables, request.image);
-    if (image.medium)
-      throw invalidArgument(
-        `image ${image.name} is a CD-ROM, which no disk boots from. To install from it: ` +
-          `berth vm create ${request.name || 'NAME'} --cdrom ${image.name} --disk 20GiB`,
-      );
+    this.bootable(request);
     return this.#make(request, request.image, user);
+  }
+
+  /** The image that disks are to be made from. */
+  bootable(request: Pick<CloneVm, 'image' | 'name'>): Image {
+    const image = usableImage(this.deps.state.tables, request.image);
+    if (!image.medium) return image;
+    throw invalidArgument(
+      `image ${image.name} is a CD-ROM, which no disk boots from. To install from it: ` +
+        `berth vm create ${request.name || 'NAME'} --cdrom ${image.name} --disk 20GiB`,
+    );
   }
 
   /** A VM that runs or starts is left as it is. */
@@ -258,16 +262,16 @@ export class Vms {
     const only = request.host === '' ? undefined : resolve('host', state.tables.hosts, request.host).id;
     if (request.dryRun) return this.#dryRun(request, imageName, only);
     const made = await state.update((tx) => {
-      const vm = this.#planned(request, imageName);
+      const vm = this.planned(request, imageName);
       this.#choose(vm, only);
       tx.vms.put(vm);
       const hostId = only ?? null;
       const start = request.start === true;
       const locks: LockName[] = [`vm/${vm.id}:exclusive`, ...imageLocks(vm.spec)];
-      const imageId = vm.spec.disks.find((d) => d.imageId !== undefined)?.imageId;
+      const clone = cloneParams(vm, request, hostId);
       const options = { subject: vm.name, locks, user };
-      const jobId = imageId
-        ? this.deps.jobs.start(tx, vmClone, { vmId: vm.id, hostId, imageId, start }, options)
+      const jobId = clone
+        ? this.deps.jobs.start(tx, vmClone, clone, options)
         : this.deps.jobs.start(tx, vmCreate, { vmId: vm.id, hostId, start }, options);
       return { vm, jobId };
     });
@@ -279,14 +283,15 @@ export class Vms {
     imageName: string | undefined,
     only: HostId | undefined,
   ): Promise<VmAnswer> {
-    const vm = this.#planned(request, imageName);
+    const vm = this.planned(request, imageName);
     const view = this.#view({ ...vm, hostId: this.#choose(vm, only) });
     await this.deps.state.settled();
     return { view, jobId: undefined };
   }
 
-  #planned(r: CreateVm & Partial<CloneVm>, imageName: string | undefined): Vm {
-    const { state, random, clock, guests } = this.deps;
+  /** A VM as it would be made: its row, which nobody has written yet. */
+  planned(r: CreateVm & Partial<CloneVm>, imageName: string | undefined, random = this.deps.random): Vm {
+    const { state, clock, guests } = this.deps;
     const { tables } = state;
     const imageOf = (name: string): Image => usableImage(tables, name);
     const image = imageName === undefined ? undefined : imageOf(imageName);
@@ -359,6 +364,12 @@ export class Vms {
     const { state, hosts, clock } = this.deps;
     return viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
   }
+}
+
+/** What vm.clone has to know; undefined: no disk of it has an image. */
+export function cloneParams(vm: Vm, request: Pick<CreateVm, 'start'>, hostId: HostId | null): CloneParams | undefined {
+  const imageId = vm.spec.disks.find((d) => d.imageId !== undefined)?.imageId;
+  return imageId && { vmId: vm.id, hostId, imageId, start: request.start === true };
 }
 
 function checkBootOnce(wanted: string | undefined, { vm, state, hostName }: VmView): StartParams['bootOnce'] {

@@ -7,10 +7,8 @@ const NAMED = 8;
 
 /** @param kind of what has no place: vm, volume. */
 export function noCapacity(vm: { readonly name: string }, refusals: readonly Refusal[], kind = 'vm'): ClusterError {
-  const line = refusals.slice(0, NAMED).map((r) => `${r.host} ${sentence(r)}`);
-  if (refusals.length > NAMED) line.push(`and ${refusals.length - NAMED} more`);
   const words =
-    refusals.length === 0 ? 'the cluster has no hosts. Add one with: berth host add NAME ADDRESS' : line.join('; ');
+    refusals.length === 0 ? 'the cluster has no hosts. Add one with: berth host add NAME ADDRESS' : hostWords(refusals);
   const meta = Object.fromEntries(refusals.map((r) => [r.host, `${r.filter}: ${r.detail}`]));
   const [only] = refusals;
   const message =
@@ -18,6 +16,13 @@ export function noCapacity(vm: { readonly name: string }, refusals: readonly Ref
       ? `${kind} ${vm.name} cannot ${kind === 'vm' ? 'run' : 'lie'} on ${only.host}: ${sentence(only)}`
       : `no host has room for ${kind} ${vm.name}: ${words}`;
   return new ClusterError('NO_CAPACITY', message, meta);
+}
+
+/** `h1 memory 1 GiB free of 2 GiB wanted; h2 in maintenance; and 3 more` */
+export function hostWords(refusals: readonly Refusal[]): string {
+  const line = refusals.slice(0, NAMED).map((r) => `${r.host} ${sentence(r)}`);
+  if (refusals.length > NAMED) line.push(`and ${refusals.length - NAMED} more`);
+  return line.join('; ');
 }
 
 /** Some details say all there is to say; others need the name of what they are about. */

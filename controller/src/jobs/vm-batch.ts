@@ -5,7 +5,7 @@
  */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { isReason } from '@berth/shared/errors/reasons.ts';
-import { isEnded, type Job, type JobError } from '@berth/shared/model/job.ts';
+import { isEnded, type Job } from '@berth/shared/model/job.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, wait, type LocalContext, type LocalStep, type PartRecord, type Wait } from './engine/define.ts';
 import { startJob } from './engine/start.ts';
@@ -142,14 +142,18 @@ function removed(c: Context, name: string, { vmId }: CloneParams, part: PartReco
   return false;
 }
 
-/** `2 of 20 VMs failed: web-04: no host …; web-07: …` */
-function summary(c: Context, failed: readonly (readonly [string, PartRecord])[]): ClusterError {
+/** `2 of 20 VMs failed: web-04: no host …; web-07: …`; those that were cancelled because of these are not counted. */
+function summary(c: Context, all: readonly (readonly [string, PartRecord])[]): ClusterError {
+  const own = all.filter(([, p]) => p.error?.reason !== 'CANCELLED');
+  const failed = own.length > 0 ? own : all;
   const lines = failed.slice(0, TOLD).map(([name, p]) => `${name}: ${p.error?.message ?? 'it was cancelled'}`);
   if (failed.length > TOLD) lines.push(`and ${failed.length - TOLD} more`);
-  const all = c.params.atomic ? ', so none was made' : '';
-  const error = failed[0]?.[1].error satisfies JobError | undefined;
-  const reason = error && isReason(error.reason) ? error.reason : 'INTERNAL';
-  return new ClusterError(reason, `${failed.length} of ${c.params.rows.length} VMs failed${all}: ${lines.join('; ')}`);
+  const none = c.params.atomic ? ', so none was made' : '';
+  const reason = failed[0]?.[1].error?.reason ?? '';
+  return new ClusterError(
+    isReason(reason) ? reason : 'INTERNAL',
+    `${failed.length} of ${c.params.rows.length} VMs failed${none}: ${lines.join('; ')}`,
+  );
 }
 
 export const vmBatch = defineJob<BatchParams, JobDeps>('vm.batch', 1)

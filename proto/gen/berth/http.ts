@@ -39,6 +39,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/vms/{vm}:label', kind: 'json', rpc: '/berth.v1.VmService/LabelVm' },
   { verb: 'GET', path: '/v1/vms/{vm}/log', kind: 'bytes', rpc: '/berth.v1.VmService/ReadVmLog' },
   { verb: 'GET', path: '/v1/vms/{vm}/screenshot', kind: 'bytes', rpc: '/berth.v1.VmService/ReadVmScreenshot' },
+  { verb: 'POST', path: '/v1/batches:cloneVms', kind: 'json', rpc: '/berth.v1.BatchService/CloneVms' },
   { verb: 'POST', path: '/v1/images:import', kind: 'json', rpc: '/berth.v1.ImageService/ImportImage' },
   { verb: 'PUT', path: '/v1/images/{imageId}:upload', kind: 'upload', rpc: '/berth.v1.ImageService/UploadImage' },
   { verb: 'GET', path: '/v1/images/{image}', kind: 'json', rpc: '/berth.v1.ImageService/GetImage' },

@@ -16,7 +16,9 @@ export interface StartOptions {
   readonly user: string;
   /** RATE_LIMITED when the user has as many jobs under way; the engine's own limit unless said otherwise. */
   readonly mostPerUser?: number;
-  /** The job that waits for this keyed job; without it a person does, who never leaves. */
+  /** Of what it works on, where that is not one VM: who may see it. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** The job that waits for this one; without it a person does, who never leaves. */
   readonly waiterOf?: JobId;
 }
 

@@ -27,7 +27,7 @@ export function startJob<P, D>(tx: Tx, def: JobDef<P, D>, params: P, o: StartOpt
     // A keyed job that a person started has itself as waiter: it stays when jobs that joined it leave.
     waiters: o.waiterOf ? [o.waiterOf] : o.key === undefined ? [] : [id],
     user: o.user,
-    ...labelsOf(tx, params),
+    ...(o.labels ? { labels: o.labels } : labelsOf(tx, params)),
     createdAtMs: tx.nowMs,
     endedAtMs: undefined,
     deadlineAtMs: def.deadlineMs === undefined ? undefined : tx.nowMs + def.deadlineMs,
