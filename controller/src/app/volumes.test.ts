@@ -73,7 +73,7 @@ describe('a volume', () => {
 
   it('that cannot be is refused in words, and changes nothing', async () => {
     await c.import('base');
-    await done(create('data'));
+    await done(create('data', { host: 'h2' }));
     expect([
       await said(create('data')),
       await said(create('../x')),
