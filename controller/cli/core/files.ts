@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 
 const LIMIT_BYTES = 1 << 20;
+const INPUT_LIMIT_BYTES = 4 << 20;
 const WORDS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file or folder',
   EISDIR: 'it is a directory',
@@ -20,6 +21,18 @@ export function readText(path: string | undefined): string {
   } catch (e) {
     throw unreadable(path, e as NodeJS.ErrnoException);
   }
+}
+
+/** What somebody pipes in, at most 4 MiB. */
+export async function readStandardInput(stdin: AsyncIterable<unknown>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stdin) {
+    const bytes = Buffer.from(chunk as Uint8Array);
+    chunks.push(bytes);
+    if ((size += bytes.length) > INPUT_LIMIT_BYTES) throw invalidArgument('standard input is longer than 4 MiB');
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** Throws before anything is begun whose outcome could then not be written. */

@@ -1,7 +1,8 @@
 /** berth vm clone: many VMs from one image, each on the host that the scheduler chose. */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
-import type { CloneVmRequest } from '@berth/proto/v1/vm.ts';
+import { VmSpec, type CloneVmRequest } from '@berth/proto/v1/vm.ts';
+import { definitionToWire } from '@berth/shared/hardware/definition-wire.ts';
 import {
   bytes,
   count,
@@ -16,7 +17,10 @@ import {
   type Flags,
 } from '../core/command.ts';
 import { print } from '../core/context.ts';
-import { ALLOW_TAKEN_IP } from './definition-flags.ts';
+import { BATCH_DETAILS, BATCH_FLAGS, cloneMany, isBatch } from './clone-batch.ts';
+import { fillDrives } from './create.ts';
+import { ALLOW_TAKEN_IP, DEFINITION_FLAGS, definitionOf, fillForm, type Form } from './definition-flags.ts';
+import { expandNames } from './expand-names.ts';
 import { runMany } from '../job/many.ts';
 import { cloneSource, SOURCE_FLAGS } from './clone-images.ts';
 import { unlessThere } from './there.ts';
@@ -30,16 +34,21 @@ export const vmClone: Command = {
   berth vm clone base web db
   berth vm clone base web-{01..20} --memory 2GiB --vcpus 2
   berth vm clone base big --disk-size 20GiB --host h2 --ip 10.0.0.5/24 --gateway 10.0.0.1
-  berth vm clone web web2 web3                  web is a VM: its disks are captured once, then cloned`,
+  berth vm clone web web2 web3                  web is a VM: its disks are captured once, then cloned
+  berth vm clone template test02 --ip 192.168.174.13/16 --vnc-port 5902
+  berth vm clone base web-{01..20} --ip-range 10.0.0.10-10.0.0.40/24 --gateway 10.0.0.1 --start
+  berth vm clone base --from hosts.csv --atomic
+${BATCH_DETAILS}`,
   args: [
     { name: 'image', description: 'image to clone, or VM', required: true, kind: 'image' },
-    { name: 'names', description: 'names of the new VMs', required: true, many: true },
+    { name: 'names', description: 'names of the new VMs: web db, web-{01..20}', required: false, many: true },
   ],
   flags: [
     { spec: '--disk-size <size>', description: "size of the disk, at least the image's (20GiB)" },
-    { spec: '--memory <size>', description: 'memory (default 512MiB)' },
-    { spec: '--vcpus <n>', description: 'virtual CPUs (default 1)' },
+    { spec: '--memory <size>', description: 'memory (default 512MiB): 1GiB,max=2GiB' },
+    { spec: '--vcpus <n>', description: 'virtual CPUs (default 1): 2,max=4' },
     { spec: '--host <host>', description: 'put them on this host', kind: 'host' },
+    ...BATCH_FLAGS,
     { spec: '--bridge <name>', description: 'bridge of the network card (default br0)' },
     { spec: '--mac <mac>', description: 'MAC address; only with one name' },
     { spec: '--ip <cidr>', description: 'address given to the guest, 10.0.0.5/24; only with one name' },
@@ -48,6 +57,7 @@ export const vmClone: Command = {
     { spec: '--dns <ip>', description: 'name server given to the guest', many: true },
     { spec: '--ssh-key <file>', description: 'public key that may log in', kind: 'file', many: true },
     { spec: '--user-data <file>', description: 'cloud-init user-data for the guest', kind: 'file' },
+    ...DEFINITION_FLAGS,
     RUN_POLICY,
     LABEL,
     { spec: '--start', description: 'start them when they are made' },
@@ -55,9 +65,12 @@ export const vmClone: Command = {
     ...SOURCE_FLAGS,
     NO_WAIT,
   ],
-  async run(ctx, [said = '', ...all], flags) {
+  async run(ctx, [said = '', ...given], flags) {
+    const all = expandNames(given);
+    if (isBatch(all, flags)) return cloneMany(ctx, { said, names: all, flags, requestOf: cloneRequest });
+    if (all.length === 0) throw invalidArgument('what shall they be called? Give names, or a table with --from FILE');
     if (all.length > 1 && (text(flags, 'mac') || text(flags, 'ip')))
-      throw invalidArgument('--mac and --ip belong to one VM; give one name');
+      throw invalidArgument('--mac and --ip belong to one VM; give one name, or a table (--from)');
     cloneRequest(said, flags); // before anything is captured
     const { image, names } = await cloneSource(ctx, said, all, flags);
     if (image === undefined) return;
@@ -94,12 +107,13 @@ export const vmClone: Command = {
 };
 
 function cloneRequest(image: string, flags: Flags): CloneVmRequest {
+  const spec = specOf(flags);
   return {
     image,
     name: '',
     diskSizeBytes: bytes(flags, 'diskSize', '--disk-size'),
-    memoryBytes: bytes(flags, 'memory', '--memory'),
-    vcpus: count(flags, 'vcpus', 0),
+    memoryBytes: plain(flags, 'memory') ? bytes(flags, 'memory', '--memory') : 0n,
+    vcpus: plain(flags, 'vcpus') ? count(flags, 'vcpus', 0) : 0,
     host: text(flags, 'host') ?? '',
     bridge: text(flags, 'bridge') ?? '',
     mac: text(flags, 'mac') ?? '',
@@ -113,5 +127,18 @@ function cloneRequest(image: string, flags: Flags): CloneVmRequest {
     dryRun: false,
     start: yes(flags, 'start'),
     ...(yes(flags, 'allowTakenIp') && { allowTakenAddress: true }),
+    ...(spec && { spec }),
   };
+}
+
+/** `2GiB`, and not `2GiB,max=4GiB`. */
+const plain = (flags: Flags, name: string): boolean => !(text(flags, name) ?? '').includes(',');
+
+/** What was said beyond the fields of the request. */
+function specOf(flags: Flags): VmSpec | undefined {
+  const form: Form = {};
+  const said = ['runPolicy', ...['memory', 'vcpus'].filter((name) => plain(flags, name))];
+  fillForm(form, Object.fromEntries(Object.entries(flags).filter(([name]) => !said.includes(name))));
+  fillDrives(form, { disks: [], nics: [], cdroms: list(flags, 'cdrom') });
+  return Object.keys(form).length === 0 ? undefined : VmSpec.fromPartial(definitionToWire(definitionOf(form)));
 }
