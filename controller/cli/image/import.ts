@@ -1,86 +1,118 @@
-/** berth image import: streams a file from here to a host's pool. The file is looked at here first, so that a mistake costs nothing. */
-import { open, type FileHandle } from 'node:fs/promises';
+/**
+ * berth image import: streams a disk from here to a host's pool: of a file, of an archive, of a URL, of standard input. It is looked
+ * at here first, so that a mistake costs nothing. Where the bytes come from is source/'s, what an OVA holds ova.ts's.
+ */
 import { basename } from 'node:path';
 import type { UploadImageRequest } from '@berth/proto/v1/image.ts';
 import { inspectDiskImage } from '@berth/shared/disk/inspect.ts';
 import { lengthOf, piecesOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { definitionToWire } from '@berth/shared/hardware/definition-wire.ts';
+import type { VmDefinition } from '@berth/shared/hardware/definition.ts';
+import { joinImageName, splitImageName } from '@berth/shared/model/image-name.ts';
 import { formatBytes, formatFileBytes } from '@berth/shared/units/bytes.ts';
 import type { Api } from '../core/api.ts';
-import { list, text, type Command } from '../core/command.ts';
-import { unreadable } from '../core/files.ts';
+import { list, text, type Command, type Flags } from '../core/command.ts';
 import { note, print, type Context } from '../core/context.ts';
 import { shortDigest } from '../core/words.ts';
 import { followJob } from '../job/follow.ts';
-import { definitionToWire } from '@berth/shared/hardware/definition-wire.ts';
-import type { VmDefinition } from '@berth/shared/hardware/definition.ts';
-import { DEFAULT_FLAGS, defaultsOf } from './set.ts';
 import { createLive, type Live } from '../output/live.ts';
+import { readAppliance } from './ova.ts';
+import { DEFAULT_FLAGS, defaultsOf } from './set.ts';
+import { httpSource, isUrl, nameOfUrl } from './source/http.ts';
+import { fileSource, verified, type ByteSource } from './source/source.ts';
+import { spooled } from './source/spool.ts';
 
-const CHUNK_BYTES = 256 * 1024;
 /** Runs of zeros are told at least so often, so that it is seen that something moves. */
 const LONGEST_RUN = 1024 ** 3;
-/** What `stat` counts in. */
-const SECTOR_BYTES = 512;
+const ENDING = /\.(qcow2?|raw|img|iso|vmdk|vdi|vhdx?|vpc|ova|ovf)$/i;
 
 export const imageImport: Command = {
   noun: 'image',
   verb: 'import',
-  summary: 'bring a disk image from this machine into Berth',
-  details: `The image is named after the file unless --name says otherwise. Known formats: qcow2, and raw with a partition
-table or file system. A raw image without either can be imported with --format raw.`,
-  args: [{ name: 'file', description: 'the image file', required: true, kind: 'file' }],
+  summary: 'bring a disk image into Berth, from this machine or from a URL',
+  details: `Examples:
+  berth image import debian-12.qcow2 --name debian:12.3 --memory 1GiB
+  berth image import https://example.org/debian-12.qcow2 --sha256 9f2c…
+  berth image import appliance.ova
+  xz -dc disk.raw.xz | berth image import - --name disk
+The image is named after the file unless --name says otherwise. Known formats: qcow2, vmdk, vdi, vhdx, vpc, and raw with a partition
+table or file system; a raw image without either can be imported with --format raw. A URL is fetched by this command, not by a host, and
+gone on with after a break. Of an OVA, memory, vCPUs, firmware and network cards become what VMs made of it get, unless flags say
+otherwise; each of its disks becomes an image.`,
+  args: [{ name: 'file', description: 'the image file, a URL, or - for standard input', required: true, kind: 'file' }],
   flags: [
     { spec: '--name <name>', description: 'name of the image (default: the name of the file without its ending)' },
     {
       spec: '--format <format>',
-      description: 'raw: accept a raw image that can not be recognised',
-      choices: ['raw', 'qcow2'],
+      description: 'raw: accept a raw image that can not be recognised; another: take nothing else',
+      choices: ['raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc'],
     },
+    { spec: '--sha256 <digest>', description: 'what the file must hash to' },
     { spec: '--host <host>', description: 'host that receives it', kind: 'host' },
     { spec: '--tag <tag>', description: 'a tag that it gets when it is there: stable, latest', many: true },
     ...DEFAULT_FLAGS,
   ],
   async run(ctx, [path = ''], flags) {
-    const name = text(flags, 'name') ?? basename(path).replace(/\.(qcow2?|raw|img|iso)$/i, '');
-    const format = text(flags, 'format') ?? '';
-    const file = await open(path, 'r').catch((e: Error) => {
-      throw unreadable(path, e);
-    });
+    const said = text(flags, 'name');
+    if (path === '-' && said === undefined) throw invalidArgument('what shall it be called? Give --name');
+    const name = said ?? (isUrl(path) ? nameOfUrl(path) : basename(path)).replace(ENDING, '');
+    const defaults = defaultsOf(flags);
+    const source = await opened(ctx, path, flags);
     ctx.finishUnread();
     const live = createLive(ctx);
     try {
-      const stat = await file.stat();
-      if (!stat.isFile()) throw invalidArgument(`can't read ${path}: it is not a file`);
-      const { size } = stat;
-      const allocated = Math.min(size, Math.max(SECTOR_BYTES, stat.blocks * SECTOR_BYTES));
-      const read = async (offset: number, length: number) => {
-        const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset);
-        return buffer.subarray(0, bytesRead);
-      };
-      await inspectDiskImage({ name: basename(path), sizeBytes: size, read }, format);
-      await transfer(ctx, live, {
-        file: { handle: file, name: basename(path) },
-        size,
-        allocated,
-        name,
-        format,
-        host: text(flags, 'host') ?? '',
-        defaults: defaultsOf(flags),
-        tags: list(flags, 'tag'),
-      });
+      const local = path === '-' || isUrl(path) ? undefined : path;
+      for (const t of await transfers(source, { name, local, defaults, flags })) await transfer(ctx, live, t);
     } finally {
       live.end();
-      await file.close();
+      await source.close();
     }
   },
 };
 
+async function opened(ctx: Context, path: string, flags: Flags): Promise<ByteSource> {
+  const digest = text(flags, 'sha256');
+  if (digest !== undefined && !/^[0-9a-fA-F]{64}$/.test(digest))
+    throw invalidArgument(`--sha256 ${digest.slice(0, 80)} is no SHA-256: 64 hexadecimal digits`);
+  const source = await (path === '-'
+    ? spooled(ctx.stdin, 'standard input', ctx.signal)
+    : isUrl(path)
+      ? httpSource(path, ctx)
+      : fileSource(path));
+  return digest === undefined ? source : verified(source, { algorithm: 'sha256', digest }, '--sha256');
+}
+
+interface Asked {
+  readonly name: string;
+  /** Path of a file here. */
+  readonly local: string | undefined;
+  readonly defaults: VmDefinition | undefined;
+  readonly flags: Flags;
+}
+
+/** All are looked at before the first is sent. */
+async function transfers(source: ByteSource, { name, local, defaults, flags }: Asked): Promise<readonly Transfer[]> {
+  const format = text(flags, 'format') ?? '';
+  const about = { host: text(flags, 'host') ?? '', tags: list(flags, 'tag') };
+  const appliance = format === '' ? await readAppliance(source, local) : undefined;
+  const disks = appliance?.disks ?? [source];
+  for (const disk of disks) await inspectDiskImage(disk, format);
+  if (appliance && text(flags, 'sha256') !== undefined) for await (const _ of source.stream());
+  return disks.map((disk, i) => {
+    const all = i > 0 ? undefined : appliance ? { ...appliance.defaults, ...defaults } : defaults;
+    return { ...about, source: disk, format, name: i === 0 ? name : nameOfDisk(name, i + 1), defaults: all };
+  });
+}
+
+/** `debian-disk2:12` */
+function nameOfDisk(said: string, n: number): string {
+  const { name, version } = splitImageName(said);
+  return joinImageName({ name: `${name}-disk${n}`, version });
+}
+
 interface Transfer {
-  readonly file: { readonly handle: FileHandle; readonly name: string };
-  readonly size: number;
-  /** Without holes, as far as the file system says. */
-  readonly allocated: number;
+  readonly source: ByteSource;
   readonly name: string;
   readonly format: string;
   readonly host: string;
@@ -92,8 +124,8 @@ async function transfer(ctx: Context, live: Live, t: Transfer): Promise<void> {
   const api = await ctx.api();
   const r = await api.call(api.images, (c) => c.importImage, {
     name: t.name,
-    fileBytes: BigInt(t.size),
-    allocatedBytes: BigInt(t.allocated),
+    fileBytes: BigInt(t.source.sizeBytes),
+    allocatedBytes: BigInt(t.source.allocatedBytes),
     format: t.format,
     host: t.host,
     ...(t.defaults && { defaultSpec: definitionToWire(t.defaults) }),
@@ -107,7 +139,7 @@ async function transfer(ctx: Context, live: Live, t: Transfer): Promise<void> {
   const [job, upload] = await Promise.allSettled([followed, sent]);
   live.end();
   if (ctx.signal.aborted) await cancelled(ctx, api, r.jobId, t.name);
-  if (job.status === 'rejected') throw named(telling(job.reason, upload), t.file.name);
+  if (job.status === 'rejected') throw named(telling(job.reason, upload), t.source.name);
   if (t.tags.length > 0)
     await api.call(api.images, (c) => c.tagImage, { image: t.name, tags: [...t.tags], removeTags: [] });
   const image = await api.call(api.images, (c) => c.getImage, { image: r.image?.id ?? '' });
@@ -147,12 +179,17 @@ async function send(
   ended.catch(() => {});
   sink.write({ message: { $case: 'begin', value: { imageId: t.imageId, ticket: t.ticket } } });
   let sentBytes = 0;
-  for await (const piece of piecesOfFile(t)) {
-    if (over) break;
-    const flowing = sink.write({ message: messageOf(piece) });
-    sentBytes += lengthOf(piece);
-    live.set('upload', `sending ${formatFileBytes(sentBytes)} of ${formatFileBytes(t.size)}`);
-    if (!flowing) await Promise.race([new Promise((resolve) => sink.once('drain', resolve)), ended.catch(() => {})]);
+  try {
+    for await (const piece of piecesOfSource(t.source)) {
+      if (over) break;
+      const flowing = sink.write({ message: messageOf(piece) });
+      sentBytes += lengthOf(piece);
+      live.set('upload', `sending ${formatFileBytes(sentBytes)} of ${formatFileBytes(t.source.sizeBytes)}`);
+      if (!flowing) await Promise.race([new Promise((resolve) => sink.once('drain', resolve)), ended.catch(() => {})]);
+    }
+  } catch (e) {
+    sink.destroy(e as Error); // what could not be read whole must not look whole there
+    throw e;
   }
   sink.end();
   await ended;
@@ -160,15 +197,10 @@ async function send(
 }
 
 /** Holes can't be asked for, so they are read, which is cheap; what is sent of them is their length. */
-async function* piecesOfFile({ file, size }: Transfer): AsyncGenerator<Piece> {
+async function* piecesOfSource(source: ByteSource): AsyncGenerator<Piece> {
   let zeros = 0;
-  let buffer = Buffer.allocUnsafe(CHUNK_BYTES);
-  for (let offset = 0; offset < size;) {
-    const { bytesRead } = await file.handle.read(buffer, 0, CHUNK_BYTES, offset);
-    if (bytesRead === 0) break;
-    offset += bytesRead;
-    const pieces = [...piecesOf(buffer.subarray(0, bytesRead))];
-    for (const piece of pieces) {
+  for await (const bytes of source.stream())
+    for (const piece of piecesOf(bytes)) {
       if (typeof piece === 'number') zeros += piece;
       if (zeros > 0 && (typeof piece !== 'number' || zeros >= LONGEST_RUN)) {
         yield zeros;
@@ -176,8 +208,6 @@ async function* piecesOfFile({ file, size }: Transfer): AsyncGenerator<Piece> {
       }
       if (typeof piece !== 'number') yield piece;
     }
-    if (pieces.some((p) => typeof p !== 'number')) buffer = Buffer.allocUnsafe(CHUNK_BYTES); // it is on its way
-  }
   if (zeros > 0) yield zeros;
 }
 

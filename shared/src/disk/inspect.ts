@@ -3,6 +3,7 @@
  * tools. Bounded in bytes and time; fails with UNSAFE_IMAGE in words for people, never otherwise. Converting is the agent's.
  */
 import { invalidArgument } from '../errors/cluster-error.ts';
+import { CONTAINER_FORMATS, inspectContainer, type ContainerFormat } from './containers.ts';
 import { checkPartitions } from './raw.ts';
 import { isQcow2, MAX_VIRTUAL_BYTES, readQcow2Header, type Qcow2Header } from './qcow2-header.ts';
 import { checkStandsAlone, checkTables } from './qcow2-policy.ts';
@@ -12,7 +13,7 @@ import { BoundedReader, unsafe, type DiskSource } from './source.ts';
 
 export interface InspectedImage {
   /** To be given to qemu-img; nothing is ever probed. */
-  readonly format: 'qcow2' | 'raw';
+  readonly format: 'qcow2' | 'raw' | ContainerFormat;
   readonly virtualSizeBytes: number;
   /** Internal snapshots that a conversion drops. */
   readonly snapshots: number;
@@ -24,18 +25,23 @@ const SECTOR = 512;
 /** Where those of a CD-ROM begin: the first sixteen sectors of 2 KiB are the boot loader's. */
 const VOLUME_DESCRIPTORS = 0x8000;
 const KNOWN =
-  'Known: qcow2, raw with a partition table or file system. A raw image without either can be imported with --format raw.';
+  'Known: qcow2, vmdk, vdi, vhdx, vpc, raw with a partition table or file system. ' +
+  'A raw image without either can be imported with --format raw.';
 
-/** @param format empty: find out; `raw`: accept without partition table; `qcow2`: nothing else will do. */
+/** @param format empty: find out; `raw`: accept without partition table; another: nothing else will do. */
 export async function inspectDiskImage(source: DiskSource, format: string): Promise<InspectedImage> {
-  if (!['', 'raw', 'qcow2'].includes(format))
-    throw invalidArgument(
-      `images of the format ${JSON.stringify(format.slice(0, 40))} cannot be imported: use qcow2 or raw, and convert others first with qemu-img convert -O qcow2`,
-    );
+  if (!['', 'raw', 'qcow2', ...CONTAINER_FORMATS].includes(format))
+    throw invalidArgument(`${JSON.stringify(format.slice(0, 40))} is no format of images that Berth knows. ${KNOWN}`);
   const reader = new BoundedReader(source);
   const found = await sniff(reader);
-  if (found.kind === 'qcow2' && format !== 'raw') return inspectQcow2(reader);
-  if (format === 'qcow2') throw unsafe(source, `is not a qcow2 image (it ${describe(found)})`);
+  if (found.kind === 'qcow2' && ['', 'qcow2'].includes(format)) return inspectQcow2(reader);
+  if (found.kind === 'container' && isContainer(found.qemuFormat) && ['', found.qemuFormat].includes(format))
+    return {
+      format: found.qemuFormat,
+      virtualSizeBytes: await inspectContainer(reader, found.qemuFormat),
+      snapshots: 0,
+    };
+  if (format !== '' && format !== 'raw') throw unsafe(source, `is not a ${format} image (it ${describe(found)})`);
   refuse(source, found, format === 'raw');
   if (format === '' && found.kind === 'raw') await checkPartitions(reader, found.label);
   if (source.sizeBytes > MAX_VIRTUAL_BYTES) throw unsafe(source, 'is larger than 64 TiB, the most that Berth takes');
@@ -46,6 +52,8 @@ export async function inspectDiskImage(source: DiskSource, format: string): Prom
     ...((await isMedium(reader)) && { medium: true }),
   };
 }
+
+const isContainer = (format: string): format is ContainerFormat => CONTAINER_FORMATS.includes(format);
 
 /** ISO 9660 or UDF. Most can be written to a USB stick too, and have a partition table before that. */
 async function isMedium(reader: BoundedReader): Promise<boolean> {
@@ -94,7 +102,9 @@ function refuse(source: DiskSource, found: FileKind, forced: boolean): void {
     case 'container':
       throw unsafe(
         source,
-        `is ${found.label}. Convert it first: qemu-img convert -f ${found.qemuFormat} -O qcow2 FILE NEW.`,
+        isContainer(found.qemuFormat)
+          ? `is ${found.label}: leave --format raw out`
+          : `is ${found.label}. Convert it first: qemu-img convert -f ${found.qemuFormat} -O qcow2 FILE NEW.`,
       );
     case 'encrypted':
       throw unsafe(source, `is encrypted (${found.label}). Decrypt it first, where it was made.`);

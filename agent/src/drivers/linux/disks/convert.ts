@@ -4,12 +4,13 @@
  */
 import { z } from 'zod';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { InspectedImage } from '@berth/shared/disk/inspect.ts';
 import type { Exec } from '../exec.ts';
 import { diskFull, spaceOf } from './space.ts';
 
 export interface Conversion {
   readonly source: string;
-  readonly format: 'qcow2' | 'raw';
+  readonly format: InspectedImage['format'];
   readonly target: string;
   readonly virtualSizeBytes: number;
   /** Image of this host that the source is an overlay of. */

@@ -1,0 +1,110 @@
+/** An OVA, or an OVF with its files beside it: which disks are to be imported, what they must hash to, and what machine they are of. */
+import { dirname, join } from 'node:path';
+import type { VmDefinition } from '@berth/shared/hardware/definition.ts';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { listTar } from '@berth/shared/disk/tar.ts';
+import { readOvf, type Ovf } from './ovf.ts';
+import { fileSource, slice, verified, type ByteSource, type Wanted } from './source/source.ts';
+
+export interface Appliance {
+  readonly name: string;
+  readonly disks: readonly ByteSource[];
+  readonly defaults: VmDefinition;
+}
+
+const TAR_MAGIC_AT = 257;
+const LONGEST_TEXT = 4 * 2 ** 20;
+
+/** Undefined when it is neither. @param path of a local file, where its files may lie beside it */
+export async function readAppliance(source: ByteSource, path: string | undefined): Promise<Appliance | undefined> {
+  const start = Buffer.from(await source.read(0, 64 * 1024));
+  if (start.subarray(TAR_MAGIC_AT, TAR_MAGIC_AT + 5).toString('latin1') === 'ustar') return readOva(source);
+  const text = start.toString('utf8');
+  if (!/^\uFEFF?\s*<(\?xml|([\w-]+:)?Envelope)/.test(text) || !/<([\w-]+:)?Envelope[\s>]/.test(text)) return undefined;
+  if (path === undefined)
+    throw refuse(
+      source,
+      'is an OVF, whose disks are other files. Fetch them all, and import the .ovf from there; or take an .ova',
+    );
+  const ovf = readOvf(source.name, await textOf(source));
+  return appliance(
+    source.name,
+    ovf,
+    (name) => fileSource(join(dirname(path), name)),
+    async () => undefined,
+  );
+}
+
+const refuse = (source: ByteSource, why: string): ClusterError =>
+  new ClusterError('UNSAFE_IMAGE', `${source.name} ${why}`, { subject: source.name });
+
+async function textOf(source: ByteSource): Promise<string> {
+  if (source.sizeBytes > LONGEST_TEXT) throw refuse(source, 'is too long to be a description');
+  return Buffer.from(await source.read(0, source.sizeBytes)).toString('utf8');
+}
+
+async function readOva(source: ByteSource): Promise<Appliance> {
+  const members = await listTar(source);
+  const member = (name: string): ByteSource | undefined => {
+    const found = members.find((m) => m.name === name);
+    return found && slice(source, name, found.offset, found.sizeBytes);
+  };
+  const [first] = members.filter((m) => /\.ovf$/i.test(m.name));
+  const description = first && member(first.name);
+  if (!description) throw refuse(source, 'is a tar archive without an OVF in it. Unpack it first: tar -xf');
+  const manifest = member(first.name.replace(/\.ovf$/i, '.mf'));
+  const sums = manifest ? readManifest(source, await textOf(manifest)) : new Map<string, Wanted>();
+  const checked = (part: ByteSource): ByteSource => {
+    const wanted = sums.get(part.name);
+    return wanted ? verified(part, wanted, 'its manifest') : part;
+  };
+  let text = Buffer.alloc(0);
+  for await (const bytes of checked(description).stream()) {
+    text = Buffer.concat([text, bytes]);
+    if (text.length > LONGEST_TEXT) throw refuse(source, 'has a description that is too long');
+  }
+  const open = async (name: string): Promise<ByteSource> => {
+    const found = member(name);
+    if (!found) throw refuse(source, `lacks ${name}, which its description names. Copy it again, whole`);
+    return checked(found);
+  };
+  return appliance(source.name, readOvf(source.name, text.toString('utf8')), open, () => source.close());
+}
+
+async function appliance(
+  file: string,
+  ovf: Ovf,
+  open: (name: string) => Promise<ByteSource>,
+  onFault: () => Promise<void>,
+): Promise<Appliance> {
+  try {
+    if (ovf.disks.length === 0)
+      throw new ClusterError('UNSAFE_IMAGE', `${file} describes a machine without a disk in it`, { subject: file });
+    const disks = [];
+    for (const d of ovf.disks) disks.push(await open(d.file));
+    return { name: ovf.name, disks, defaults: ovf.defaults };
+  } catch (e) {
+    await onFault();
+    throw e;
+  }
+}
+
+/** `SHA256(disk.vmdk)= 9f2c…`, one line each. @throws UNSAFE_IMAGE for what can't be read: nobody could say what it vouches for */
+export function readManifest(source: Pick<ByteSource, 'name'>, text: string): Map<string, Wanted> {
+  const sums = new Map<string, Wanted>();
+  for (const line of text.split(/\r?\n/).filter((l) => l.trim() !== '')) {
+    const [, name = '', file = '', digest = ''] =
+      /^(SHA1|SHA256|SHA512)\s*\((.+)\)\s*=\s*([0-9a-fA-F]+)\s*$/i.exec(line) ?? [];
+    const algorithm = name.toLowerCase() as Wanted['algorithm'];
+    if (digest.length !== ({ sha1: 40, sha256: 64, sha512: 128 } as Record<string, number>)[algorithm])
+      throw new ClusterError(
+        'UNSAFE_IMAGE',
+        `${source.name} has a manifest that cannot be read: ${line.slice(0, 80)}`,
+        {
+          subject: source.name,
+        },
+      );
+    sums.set(file, { algorithm, digest });
+  }
+  return sums;
+}
