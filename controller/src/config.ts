@@ -60,6 +60,14 @@ const Schema = z.strictObject({
   statisticsInterval: duration.default(10_000),
   /** Whether administrators may run programs in guests, through the agents in them. */
   guestExec: z.enum(['allowed', 'denied']).default('denied'),
+  /** Copies of images that nothing on their host needs: `7d`, or `never`. The last copy always stays. */
+  imageCopies: z
+    .strictObject({
+      unusedFor: z
+        .union([z.literal('never'), quantity(parseDuration).pipe(z.number().min(60_000))])
+        .default(7 * DAY_MS),
+    })
+    .prefault({}),
   /** How fast hosts are dialled after a restart. */
   dial: z
     .strictObject({

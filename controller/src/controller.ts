@@ -22,6 +22,7 @@ import { Enrollment } from './app/enrollment.ts';
 import { Events } from './app/events.ts';
 import { GuestsApp } from './app/guests.ts';
 import { HostsApp } from './app/hosts.ts';
+import { Prune } from './app/prune.ts';
 import { Captures } from './app/captures.ts';
 import { ImagePushes } from './app/image-push.ts';
 import { Images } from './app/images.ts';
@@ -201,7 +202,9 @@ class BuiltController implements Controller {
       );
     const { policy } = config;
     const runId = newId('run', clock.now());
-    const reconcilers = new Reconcilers({ state, clock, log, runId });
+    const { unusedFor } = config.imageCopies;
+    const unusedCopiesMs = unusedFor === 'never' ? Infinity : unusedFor;
+    const reconcilers = new Reconcilers({ state, clock, log, runId, unusedCopiesMs });
     const fence = createFence(state, runId, recordRun(paths(this.o.dataDir).runs, runId));
     const hosts = this.buildHosts(identity, state, fence, reconcilers);
     const uploads = new Uploads(clock);
@@ -245,6 +248,7 @@ class BuiltController implements Controller {
       images: new Images({ state, hosts, jobs, uploads, clock }),
       volumes: new Volumes(vmDeps),
       captures: new Captures({ state, hosts, jobs, clock }),
+      prune: new Prune({ state, hosts, jobs, clock }),
       pushes: new ImagePushes({ state, hosts, jobs }),
       jobs: new JobsApp({ state, jobs }),
       events: new Events(state),

@@ -149,7 +149,7 @@ function imports(s: Shared): void {
   it('cannot import what was not uploaded, nor a format that it does not know', async () => {
     await expect(s.disks.importImage('nothing', '', work)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
     await upload(s.disks, 'u', disk(1));
-    await expect(s.disks.importImage('u', 'vmdk', work)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    await expect(s.disks.importImage('u', 'iso', work)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
   });
 
   it('tells of the image that it has installed, also to who cancels', async () => {

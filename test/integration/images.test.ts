@@ -146,6 +146,19 @@ describe('images', () => {
     expect((await c.berth('image', 'show', 'bad')).code).toBe(3);
   });
 
+  it('go from hosts where nothing needs them, and it is told why the others stay', async () => {
+    for (const h of ['h1', 'h2']) await c.ok('vm', 'clone', 'piped', `piped-${h}`, '--host', h);
+    await c.ok('vm', 'delete', 'piped-h1');
+    const plan = await c.ok('image', 'prune', '--dry-run');
+    expect(plan).toMatch(/^piped +h1 .*goes +nothing there needs it$/m);
+    expect(plan).toMatch(/^piped +h2 .*stays +a VM, a volume or a drive there needs it$/m);
+    expect(plan).toMatch(/^app .*stays/m);
+    expect(await c.ok('image', 'prune', '--unused-for', '7d')).toBe('');
+    await c.ok('image', 'prune');
+    const { copies } = await c.json<{ copies: { host: string }[] }>('image', 'show', 'piped');
+    expect(copies.map((k) => k.host)).toEqual(['h2']);
+  });
+
   it('are captured of VMs, running or not, which are cloned so', async () => {
     await c.ok('vm', 'start', 'sized');
     expect(await c.ok('image', 'capture', 'sized', '--name', 'golden:1')).toMatch(/captured as image golden:1 sha256:/);

@@ -5,6 +5,7 @@ import { imageCapture } from './capture.ts';
 import { imageDelete } from './delete.ts';
 import { imageImport } from './import.ts';
 import { imagePush } from './push.ts';
+import { imagePrune } from './prune.ts';
 import { imageSet } from './set.ts';
 import { imageTag, imageUntag } from './tag.ts';
 import { imageList, imageShow } from './view.ts';
@@ -18,6 +19,7 @@ export const imageCommands: readonly Command[] = [
   imageTag,
   imageUntag,
   imageSet,
+  imagePrune,
   imageDelete,
   imageAdopt,
 ];

@@ -86,6 +86,7 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.ImageService/AdoptImage': 'admin',
   '/berth.v1.ImageService/TagImage': 'operator',
   '/berth.v1.ImageService/SetImage': 'operator',
+  '/berth.v1.ImageService/PruneImages': 'operator',
   '/berth.v1.ImageService/DeleteImage': 'operator',
 
   // to all hosts, also such as the caller does not see: a copy of an image takes nothing that is theirs but room

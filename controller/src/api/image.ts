@@ -7,13 +7,19 @@ import { definitionFromWire, definitionToWire } from '@berth/shared/hardware/def
 import type { Image as Stored } from '@berth/shared/model/image.ts';
 import type { Adoption } from '../app/adoption.ts';
 import type { Images, ImageView } from '../app/images.ts';
+import type { Prune } from '../app/prune.ts';
 import { PIECES_AHEAD } from '../app/relay.ts';
 import { fromWire, toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
 import type { Handlers } from './call.ts';
 import type { Scope } from './scope.ts';
 
-export const imageHandlers = (images: Images, adoption: Adoption, scope: Scope): Handlers<ImageServiceService> => ({
+export const imageHandlers = (
+  images: Images,
+  adoption: Adoption,
+  scope: Scope,
+  prune: Prune,
+): Handlers<ImageServiceService> => ({
   importImage: async (r, call) => {
     const { name, format, host } = r;
     const fileBytes = fromWire('file_bytes', r.fileBytes);
@@ -46,6 +52,15 @@ export const imageHandlers = (images: Images, adoption: Adoption, scope: Scope):
   setImage: async (r) => {
     const defaults = r.defaultSpec && definitionFromWire(`image ${r.image}`, r.defaultSpec);
     return toImage(await images.set(r.image, { defaults, keepCopies: r.keepCopies }));
+  },
+  pruneImages: async (r, call) => {
+    const wanted = { unusedMs: fromWire('unused_for_ms', r.unusedForMs), dryRun: r.dryRun };
+    const copies = await prune.run(wanted, call.user);
+    return {
+      copies: copies.map(({ images: names, host, fileBytes, verdict, jobId }) => ({
+        ...{ images: [...names], host, fileBytes: toWire(fileBytes), verdict, jobId: jobId ?? '' },
+      })),
+    };
   },
   deleteImage: async (r, call) => {
     const { jobId } = await images.delete(r.image, call.user);

@@ -31,6 +31,7 @@ import type { Enrollment } from '../app/enrollment.ts';
 import type { Events } from '../app/events.ts';
 import type { GuestsApp } from '../app/guests.ts';
 import type { HostsApp } from '../app/hosts.ts';
+import type { Prune } from '../app/prune.ts';
 import type { Captures } from '../app/captures.ts';
 import type { ImagePushes } from '../app/image-push.ts';
 import type { Images } from '../app/images.ts';
@@ -89,6 +90,7 @@ export interface App {
   readonly images: Images;
   readonly volumes: Volumes;
   readonly captures: Captures;
+  readonly prune: Prune;
   readonly jobs: JobsApp;
   readonly events: Events;
   readonly adoption: Adoption;
@@ -140,7 +142,7 @@ export function services(app: App): readonly PublicService[] {
     service(HostServiceService, hostHandlers(app.hosts, app.machines, app.tuning, scope)),
     service(HostLogServiceService, hostLogHandlers(app.connections, about.state.tables, scope)),
     service(GuestServiceService, guestHandlers(app.guests)),
-    service(ImageServiceService, imageHandlers(app.images, app.adoption, scope)),
+    service(ImageServiceService, imageHandlers(app.images, app.adoption, scope, app.prune)),
     service(JobServiceService, jobHandlers(app.jobs, scope)),
     service(PushServiceService, pushHandlers(app.pushes)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),

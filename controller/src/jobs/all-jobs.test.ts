@@ -11,6 +11,7 @@ import { caRotate } from './ca-rotate.ts';
 import type { CaRotation } from './ca-rotation.ts';
 import { imageCapture } from './image-capture.ts';
 import { imageDelete } from './image-delete.ts';
+import { imageEvict } from './image-evict.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport, uploadIdOf } from './image-import.ts';
 import { vmBatch } from './vm-batch.ts';
@@ -339,6 +340,17 @@ describe('each job keeps the promises of jobs', () => {
       return worldOf(cluster, { volumeId: vm.spec.disks[0]!.volumeId, vmId: vm.id, ...how }, put, withoutSizes);
     };
     await checkJob(volumeResize, ofVm);
+  });
+
+  it('image.evict', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      cluster.fake(1).images.set('sha256:base', { virtualSizeBytes: 2 ** 30, fileBytes: 2 ** 24 });
+      const copy = { imageId: cluster.image.id, hostId: cluster.hosts[1].id, fileBytes: 2 ** 24 };
+      const params = { digest: 'sha256:base', hostIds: [copy.hostId], imageIds: [copy.imageId] };
+      return worldOf(cluster, params, (tx) => tx.imageCopies.put(copy));
+    };
+    await checkJob(imageEvict, world);
   });
 
   it('image.delete', async () => {

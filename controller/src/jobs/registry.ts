@@ -3,6 +3,7 @@ import type { AnyJobDef } from './engine/define.ts';
 import { caRotate } from './ca-rotate.ts';
 import { imageCapture } from './image-capture.ts';
 import { imageDelete } from './image-delete.ts';
+import { imageEvict } from './image-evict.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport } from './image-import.ts';
 import { vmBatch } from './vm-batch.ts';
@@ -37,6 +38,7 @@ export const JOBS: readonly AnyJobDef[] = [
   imageCapture,
   imageFetch,
   imageDelete,
+  imageEvict,
   caRotate,
   volumeCreate,
   volumeDelete,

@@ -150,7 +150,7 @@ export class Debts {
   /** An import that had ended before it could be cancelled made an image whose digest nobody could note. */
   private async cancel(debt: CleanupDebt, id: string, agent: AgentClient): Promise<void> {
     const { image } = await agent.cancelOperation(debt.target);
-    if (!image || sharesDigest(this.deps.state.tables, image.digest, debt.hostId)) return;
+    if (!image?.digest || sharesDigest(this.deps.state.tables, image.digest, debt.hostId)) return;
     try {
       await this.finish(await agent.removeImage(`${id}.remove`, image.digest), agent);
     } catch (e) {

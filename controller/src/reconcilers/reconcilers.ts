@@ -11,6 +11,7 @@ import type { State } from '../state/state.ts';
 import { acknowledgeEnded } from './acknowledge.ts';
 import { Debts } from './debts.ts';
 import { FirstStarts } from './first-starts.ts';
+import { ImageCopiesKeeper } from './image-copies.ts';
 import { PowerFollower } from './power.ts';
 import { Restarts } from './restarts.ts';
 import { TuningKeeper } from './tuning.ts';
@@ -21,6 +22,8 @@ export interface ReconcilerDeps {
   readonly log: Log;
   /** One process life. */
   readonly runId: string;
+  /** How long copies of images stay that nothing needs. Infinity: as long as there is room. */
+  readonly unusedCopiesMs?: number;
 }
 
 export class Reconcilers {
@@ -108,6 +111,7 @@ export class Reconcilers {
       this.power.follow(hosts),
       first.follow(hosts),
       () => restarts.stop(),
+      new ImageCopiesKeeper({ ...this.deps, hosts, jobs, unusedMs: this.deps.unusedCopiesMs ?? Infinity }).start(),
       this.deps.state.subscribe((change) => change.touched.has('reviews') && this.catchUp(hosts)),
     ];
   }

@@ -47,6 +47,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/images/{image}:adopt', kind: 'json', rpc: '/berth.v1.ImageService/AdoptImage' },
   { verb: 'POST', path: '/v1/images/{image}:tag', kind: 'json', rpc: '/berth.v1.ImageService/TagImage' },
   { verb: 'POST', path: '/v1/images/{image}:set', kind: 'json', rpc: '/berth.v1.ImageService/SetImage' },
+  { verb: 'POST', path: '/v1/images:prune', kind: 'json', rpc: '/berth.v1.ImageService/PruneImages' },
   { verb: 'DELETE', path: '/v1/images/{image}', kind: 'json', rpc: '/berth.v1.ImageService/DeleteImage' },
   { verb: 'POST', path: '/v1/captures:captureImage', kind: 'json', rpc: '/berth.v1.CaptureService/CaptureImage' },
   { verb: 'GET', path: '/v1/certificates', kind: 'json', rpc: '/berth.v1.CertificateService/ListCertificates' },

@@ -35,6 +35,8 @@ export interface ImageCopy {
   readonly imageId: ImageId;
   readonly hostId: HostId;
   readonly fileBytes: number;
+  /** Since when nothing on the host needs it, as far as anybody has looked; absent: it was needed. */
+  readonly unusedSinceMs?: number | undefined;
 }
 
 export const imageCopyKey = (c: { imageId: ImageId; hostId: HostId }): string => `${c.imageId}/${c.hostId}`;

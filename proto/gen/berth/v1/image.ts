@@ -162,6 +162,27 @@ export interface SetImageRequest {
   keepCopies?: number | undefined;
 }
 
+export interface PruneImagesRequest {
+  /** What was not needed for so long. */
+  unusedForMs: bigint;
+  dryRun: boolean;
+}
+
+export interface PruneImagesResponse {
+  copies: PrunedCopy[];
+}
+
+export interface PrunedCopy {
+  /** All that have this content. */
+  images: string[];
+  host: string;
+  fileBytes: bigint;
+  /** remove; or why it stays: used, busy, young, away, kept. */
+  verdict: string;
+  /** Empty when it stays, and for a dry run. */
+  jobId: string;
+}
+
 function createBaseImage(): Image {
   return {
     id: "",
@@ -1456,6 +1477,239 @@ export const SetImageRequest: MessageFns<SetImageRequest> = {
   },
 };
 
+function createBasePruneImagesRequest(): PruneImagesRequest {
+  return { unusedForMs: 0n, dryRun: false };
+}
+
+export const PruneImagesRequest: MessageFns<PruneImagesRequest> = {
+  encode(message: PruneImagesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.unusedForMs !== 0n) {
+      if (BigInt.asUintN(64, message.unusedForMs) !== message.unusedForMs) {
+        throw new globalThis.Error("value provided for field message.unusedForMs of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.unusedForMs);
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(16).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PruneImagesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePruneImagesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.unusedForMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PruneImagesRequest>): PruneImagesRequest {
+    return PruneImagesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PruneImagesRequest>): PruneImagesRequest {
+    const message = createBasePruneImagesRequest();
+    message.unusedForMs = (object.unusedForMs !== undefined && object.unusedForMs !== null)
+      ? BigInt(object.unusedForMs)
+      : 0n;
+    message.dryRun = object.dryRun ?? false;
+    return message;
+  },
+};
+
+function createBasePruneImagesResponse(): PruneImagesResponse {
+  return { copies: [] };
+}
+
+export const PruneImagesResponse: MessageFns<PruneImagesResponse> = {
+  encode(message: PruneImagesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.copies) {
+      PrunedCopy.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PruneImagesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePruneImagesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.copies.push(PrunedCopy.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PruneImagesResponse>): PruneImagesResponse {
+    return PruneImagesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PruneImagesResponse>): PruneImagesResponse {
+    const message = createBasePruneImagesResponse();
+    message.copies = object.copies?.map((e) => PrunedCopy.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePrunedCopy(): PrunedCopy {
+  return { images: [], host: "", fileBytes: 0n, verdict: "", jobId: "" };
+}
+
+export const PrunedCopy: MessageFns<PrunedCopy> = {
+  encode(message: PrunedCopy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.images) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.host !== "") {
+      writer.uint32(18).string(message.host);
+    }
+    if (message.fileBytes !== 0n) {
+      if (BigInt.asUintN(64, message.fileBytes) !== message.fileBytes) {
+        throw new globalThis.Error("value provided for field message.fileBytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.fileBytes);
+    }
+    if (message.verdict !== "") {
+      writer.uint32(34).string(message.verdict);
+    }
+    if (message.jobId !== "") {
+      writer.uint32(42).string(message.jobId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PrunedCopy {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrunedCopy();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.images.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fileBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.verdict = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.jobId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PrunedCopy>): PrunedCopy {
+    return PrunedCopy.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PrunedCopy>): PrunedCopy {
+    const message = createBasePrunedCopy();
+    message.images = object.images?.map((e) => e) || [];
+    message.host = object.host ?? "";
+    message.fileBytes = (object.fileBytes !== undefined && object.fileBytes !== null) ? BigInt(object.fileBytes) : 0n;
+    message.verdict = object.verdict ?? "";
+    message.jobId = object.jobId ?? "";
+    return message;
+  },
+};
+
 export type ImageServiceService = typeof ImageServiceService;
 export const ImageServiceService = {
   /** Starts job image.import; the bytes follow by UploadImage. ALREADY_EXISTS when the name is taken. */
@@ -1529,6 +1783,19 @@ export const ImageServiceService = {
     responseSerialize: (value: Image): Buffer => Buffer.from(Image.encode(value).finish()),
     responseDeserialize: (value: Buffer): Image => Image.decode(value),
   },
+  /**
+   * Removes copies that nothing on their hosts needs; never the last one that can be reached, and never fewer than are to be kept.
+   * Starts a job image.evict for each. The answer tells of all copies what becomes of them, and why.
+   */
+  pruneImages: {
+    path: "/berth.v1.ImageService/PruneImages" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PruneImagesRequest): Buffer => Buffer.from(PruneImagesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PruneImagesRequest => PruneImagesRequest.decode(value),
+    responseSerialize: (value: PruneImagesResponse): Buffer => Buffer.from(PruneImagesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PruneImagesResponse => PruneImagesResponse.decode(value),
+  },
   /** IN_USE while a volume needs it. */
   deleteImage: {
     path: "/berth.v1.ImageService/DeleteImage" as const,
@@ -1557,6 +1824,11 @@ export interface ImageServiceServer extends UntypedServiceImplementation {
   tagImage: handleUnaryCall<TagImageRequest, Image>;
   /** What VMs made of it get where nothing else is said, and how many copies cleaning up leaves. What is in it never changes. */
   setImage: handleUnaryCall<SetImageRequest, Image>;
+  /**
+   * Removes copies that nothing on their hosts needs; never the last one that can be reached, and never fewer than are to be kept.
+   * Starts a job image.evict for each. The answer tells of all copies what becomes of them, and why.
+   */
+  pruneImages: handleUnaryCall<PruneImagesRequest, PruneImagesResponse>;
   /** IN_USE while a volume needs it. */
   deleteImage: handleUnaryCall<DeleteImageRequest, DeleteImageResponse>;
 }
@@ -1666,6 +1938,25 @@ export interface ImageServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Image) => void,
+  ): ClientUnaryCall;
+  /**
+   * Removes copies that nothing on their hosts needs; never the last one that can be reached, and never fewer than are to be kept.
+   * Starts a job image.evict for each. The answer tells of all copies what becomes of them, and why.
+   */
+  pruneImages(
+    request: PruneImagesRequest,
+    callback: (error: ServiceError | null, response: PruneImagesResponse) => void,
+  ): ClientUnaryCall;
+  pruneImages(
+    request: PruneImagesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PruneImagesResponse) => void,
+  ): ClientUnaryCall;
+  pruneImages(
+    request: PruneImagesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PruneImagesResponse) => void,
   ): ClientUnaryCall;
   /** IN_USE while a volume needs it. */
   deleteImage(
