@@ -420,7 +420,9 @@ describe('a watch', () => {
     expect(snapshot[0]).toBe('begin');
     expect(new Set(snapshot)).toEqual(new Set(['begin', 'host', 'domain', 'volume', 'bridge', 'operation', 'end']));
     const end = seen.find((m) => m.message?.$case === 'end');
-    expect(end?.message?.value).toMatchObject({ sources: { complete: ['domains', 'volumes', 'images', 'bridges'] } });
+    expect(end?.message?.value).toMatchObject({
+      sources: { complete: ['domains', 'volumes', 'images', 'bridges', 'pools'] },
+    });
     await call(w.clients.domain, w.clients.domain.startDomain, { context: context('job-2.start'), ...ref });
     await until('the start', () =>
       seen.some(
@@ -462,7 +464,7 @@ describe('a watch', () => {
     const { seen, cases } = watchInto(w.clients);
     await until('the snapshot', () => cases().includes('end'));
     expect(seen.find((m) => m.message?.$case === 'end')?.message?.value).toMatchObject({
-      sources: { complete: ['volumes', 'images', 'bridges'] },
+      sources: { complete: ['volumes', 'images', 'bridges', 'pools'] },
     });
   });
 

@@ -16,6 +16,7 @@ import { LogServiceService } from '@berth/proto/agent/v1/log.ts';
 import { MachineServiceService } from '@berth/proto/agent/v1/machine.ts';
 import { NetworkServiceService } from '@berth/proto/agent/v1/network.ts';
 import { OperationServiceService } from '@berth/proto/agent/v1/operation.ts';
+import { PoolServiceService } from '@berth/proto/agent/v1/pool.ts';
 import { PowerServiceService } from '@berth/proto/agent/v1/power.ts';
 import { VolumeDataServiceService } from '@berth/proto/agent/v1/volumedata.ts';
 import { VolumeServiceService } from '@berth/proto/agent/v1/volume.ts';
@@ -42,6 +43,7 @@ import { Networks } from './network/networks.ts';
 import { FenceKeeper } from './operations/fence.ts';
 import { Ledger } from './operations/ledger.ts';
 import { Operations } from './operations/operations.ts';
+import { createPoolParts } from './pool/parts.ts';
 import { createPeerPort, type PeerPort } from './peer/port.ts';
 import { createTunnels, type Tunnels } from './peer/tunnels.ts';
 import { adoptionService } from './rpc/adopt.ts';
@@ -57,6 +59,7 @@ import { logService } from './rpc/log.ts';
 import { machineService } from './rpc/machine.ts';
 import { networkService } from './rpc/network.ts';
 import { operationService } from './rpc/operation.ts';
+import { poolService } from './rpc/pool.ts';
 import { powerService } from './rpc/power.ts';
 import { createRpcServer, type RpcServer } from './rpc/server.ts';
 import { volumeDataService } from './rpc/volume-data.ts';
@@ -114,7 +117,8 @@ class RunningAgent implements Agent {
     const { config, clock, log } = this.o;
     const ledger = await Ledger.open(config.dataDir, { clock, log });
     const operations = new Operations(ledger, clock, log);
-    const { server, hub, uploads, guest } = this.assemble(ledger, operations);
+    const { server, hub, uploads, guest, pool } = this.assemble(ledger, operations);
+    await pool.store.load();
     this.parts = { server, operations, ledger, hub, guest };
     // before anything is taken up again: a port that is taken ends the start
     this.peerPort = await this.openPeerPort();
@@ -145,7 +149,14 @@ class RunningAgent implements Agent {
   }
 
   private assemble(ledger: Ledger, operations: Operations) {
-    const { drivers, identity, clock, log, config } = this.o;
+    const { identity, clock, log, config } = this.o;
+    const { hostId, hostName } = identity;
+    const pool = createPoolParts({
+      ...{ operations, clock, log, hostId, hostName },
+      drivers: this.o.drivers,
+      dataDir: config.dataDir,
+    });
+    const drivers = { ...this.o.drivers, disks: pool.disks };
     const { hypervisor, disks, bridges } = drivers;
     const abilities = createAbilities(drivers, config.domainType);
     const report = createHostReport({ drivers, abilities, peerAddress: () => this.peerAddress() });
@@ -168,7 +179,8 @@ class RunningAgent implements Agent {
     const images = new Images(disks, operations, this.peers.tunnels, hypervisor);
     const networks = new Networks(bridges, operations);
     const uploads = new Uploads(disks, ledger, log, (id) => images.isReading(id));
-    const hub = new Hub({ drivers, operations, report, clock, log, observeEveryMs: config.observeInterval });
+    const observed = { observeEveryMs: config.observeInterval, pools: () => pool.watch.observe() };
+    const hub = new Hub({ drivers, operations, report, clock, log, ...observed });
     const sample = createSampler(drivers, clock);
     const publish = hub.setGuest.bind(hub);
     const guest = createGuestParts({ hypervisor, domains, operations, clock, log, dataDir: config.dataDir, publish });
@@ -198,6 +210,7 @@ class RunningAgent implements Agent {
         [GuestServiceService, guestService(guard, operations, guest.verbs, guest.runs)],
         [VolumeServiceService, volumeService(guard, operations, volumes)],
         [VolumeDataServiceService, volumeDataService(guard, operations, volumeData)],
+        [PoolServiceService, poolService(guard, operations, pool)],
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
         [CaptureServiceService, captureService(guard, operations, capture)],
         [NetworkServiceService, networkService(guard, operations, networks)],
@@ -205,7 +218,7 @@ class RunningAgent implements Agent {
         [CertificateServiceService, certificateService(guard, identity, clock)],
       ],
     });
-    return { server, hub, uploads, guest };
+    return { server, hub, uploads, guest, pool };
   }
 
   private async openPeerPort(): Promise<number> {

@@ -98,6 +98,18 @@ export const libvirtSockets = (c: AgentConfig): readonly string[] =>
 export const findLibvirtSocket = (c: AgentConfig): string =>
   libvirtSockets(c).find((path) => existsSync(path)) ?? (libvirtSockets(c)[0] as string);
 
+/** Where libvirt's daemons are apart, storage has one of its own beside that of QEMU; the other asks it too, but waits for it. */
+export function storageSocket(c: AgentConfig): { readonly socketPath: () => string; readonly uri: () => string } {
+  const find = (): { socketPath: string; uri: string } => {
+    const main = findLibvirtSocket(c);
+    const own = main.replace(/virtqemud-sock$/, 'virtstoraged-sock');
+    return own !== main && existsSync(own)
+      ? { socketPath: own, uri: 'storage:///system' }
+      : { socketPath: main, uri: 'qemu:///system' };
+  };
+  return { socketPath: () => find().socketPath, uri: () => find().uri };
+}
+
 /** The address and port of a `host:port` value; brackets of an IPv6 address are taken off. */
 export function splitHostPort(address: string): { readonly host: string; readonly port: number } {
   const cut = address.lastIndexOf(':');

@@ -13,11 +13,13 @@ import { createAgent } from './agent.ts';
 import {
   DEFAULT_CONFIG_FILE,
   findLibvirtSocket,
+  storageSocket,
   libvirtSockets,
   loadConfig,
   printConfig,
   type AgentConfig,
 } from './config.ts';
+import { createLibvirtStorage } from './drivers/libvirt/storage.ts';
 import { createLibvirtHypervisor } from './drivers/libvirt/hypervisor.ts';
 import { createBridges } from './drivers/linux/bridges.ts';
 import { claimDataDir } from './drivers/linux/data-dir.ts';
@@ -65,6 +67,7 @@ function realDrivers(config: AgentConfig, log: Log, ring: LogRing): Drivers {
     machine,
     bridges: createBridges({ exec: createExec(config) }),
     logs: createHostLogs({ exec: createExec(config), clock, ring }),
+    storage: createLibvirtStorage({ ...storageSocket(config), clock }),
   };
 }
 

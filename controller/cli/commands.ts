@@ -25,6 +25,7 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
     summary: 'disks: those of VMs, and those that stand alone',
     load: async () => (await import('./volume/commands.ts')).volumeCommands,
   },
+  pool: { summary: 'storage that disks lie in', load: async () => (await import('./pool/commands.ts')).poolCommands },
   host: { summary: 'machines that run VMs', load: async () => (await import('./host/commands.ts')).hostCommands },
   job: {
     summary: 'long work: what runs, what failed, what is stuck',

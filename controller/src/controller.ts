@@ -28,6 +28,7 @@ import { ImagePushes } from './app/image-push.ts';
 import { Images } from './app/images.ts';
 import { JobsApp } from './app/jobs.ts';
 import { Machines } from './app/machines.ts';
+import { PoolsApp } from './app/pools.ts';
 import { Reviews } from './app/reviews.ts';
 import { LastUse } from './app/last-use.ts';
 import { Limits } from './app/limits.ts';
@@ -250,6 +251,7 @@ class BuiltController implements Controller {
       captures: new Captures({ state, hosts, jobs, clock }),
       prune: new Prune({ state, hosts, jobs, clock }),
       pushes: new ImagePushes({ state, hosts, jobs }),
+      pools: new PoolsApp({ state, hosts, jobs, clock }),
       jobs: new JobsApp({ state, jobs }),
       events: new Events(state),
       adoption: new Adoption({ state, hosts }),

@@ -13,6 +13,8 @@ export interface HostSpec {
   readonly bridgeAddress: string;
   /** Puts a file system of this size at `path` (default /var/lib/berth), to be filled up. Lost when the host reboots. */
   readonly disk?: { readonly limitBytes: number; readonly path?: string } | undefined;
+  /** A folder of this machine that every host has at `target`: what a mounted server is elsewhere. */
+  readonly share?: { readonly source: string; readonly target: string } | undefined;
   /** Process 1; default tini, which only reaps. With systemd, units run as on a real host. */
   readonly init?: 'tini' | 'systemd' | undefined;
 }
@@ -63,6 +65,7 @@ export async function startHostContainer(spec: HostSpec): Promise<string> {
     .withBindMounts([
       { source: findRoot(), target: '/opt/berth', mode: 'ro' },
       { source: nodeBinary, target: '/usr/local/bin/node', mode: 'ro' },
+      ...(spec.share === undefined ? [] : [{ ...spec.share, mode: 'rw' as const }]),
     ])
     .withTmpFs(tmpfs(spec))
     .withAutoCleanup(false)

@@ -15,6 +15,7 @@ export interface LabOptions {
   readonly label: string;
   /** For tests of a full disk: every host gets its disk directory as a file system of this size. */
   readonly disk?: HostSpec['disk'];
+  readonly share?: HostSpec['share'];
   /** What process 1 of every host is. */
   readonly init?: HostSpec['init'];
 }
@@ -43,6 +44,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
           label,
           bridgeAddress: bridgeAddress(index),
           disk: options.disk,
+          share: options.share,
           init: options.init,
         });
         return new LabHost(engine, engine.getContainer(id), identity);

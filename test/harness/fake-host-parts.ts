@@ -1,5 +1,5 @@
 /** What a fake host has: its domains, volumes and images as plain records, and the parts of a host that no job asks for. */
-import type { AgentClient } from '@berth/controller/hosts/agent-client.ts';
+import type { AgentClient, OperationView } from '@berth/controller/hosts/agent-client.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
@@ -30,4 +30,20 @@ export const noMachine: AgentClient['machine'] = {
   inventory: async () => unasked(),
   tuning: async () => unasked(),
 };
+/** The pools of a fake host, by id: `up` or `down`. */
+export type FakePools = Map<string, string>;
+type Operate = (id: string, what: unknown, effect: () => void) => Promise<OperationView>;
+
+export const fakePools = (pools: FakePools, operate: Operate): AgentClient['pools'] => ({
+  ensure: (id, w) => operate(id, ['ensurePool', w], () => void pools.set(w.poolId, 'up')),
+  stop: (id, poolId) => operate(id, ['stopPool', poolId], () => void (pools.has(poolId) && pools.set(poolId, 'down'))),
+  remove: (id, poolId) => operate(id, ['removePool', poolId], () => void pools.delete(poolId)),
+  refresh: (id, poolId) =>
+    operate(id, ['refreshPool', poolId], () => {
+      if (!pools.has(poolId)) throw new ClusterError('NOT_FOUND', `pool ${poolId} is not here`);
+    }),
+  ensureImage: (id, v) => operate(id, ['ensurePoolImage', v], () => void pools.set(`${v.poolId}/${v.digest}`, 'image')),
+  removeImage: (id, v) => operate(id, ['removePoolImage', v], () => void pools.delete(`${v.poolId}/${v.digest}`)),
+});
+
 export const noLogs: AgentClient['logs'] = { read: unasked, configuration: async () => unasked() };

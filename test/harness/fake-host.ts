@@ -13,7 +13,16 @@ import type {
   OperationView,
   SeedWanted,
 } from '@berth/controller/hosts/agent-client.ts';
-import { noLogs, noMachine, unasked, type FakeDomain, type FakeImage, type FakeVolume } from './fake-host-parts.ts';
+import {
+  fakePools,
+  noLogs,
+  noMachine,
+  unasked,
+  type FakePools,
+  type FakeDomain,
+  type FakeImage,
+  type FakeVolume,
+} from './fake-host-parts.ts';
 import { fakeVolumes } from './fake-volumes.ts';
 import { fetches, mayTryAgain, view, type Operation } from './fake-operation.ts';
 import { bytesOf, type Piece } from '@berth/shared/disk/pieces.ts';
@@ -42,6 +51,8 @@ export class FakeHost implements AgentClient {
   ensureTuning = async (): Promise<OperationView> => unasked();
   readonly logs = noLogs;
   readonly volumeData = fakeVolumes(this, (id, what, effect) => this.#operate(id, what, effect));
+  readonly poolsHere: FakePools = new Map();
+  readonly pools = fakePools(this.poolsHere, (id, what, effect) => this.#operate(id, what, effect));
   /** The machine runs and answers. */
   up = true;
   /** The controller has a connection to it, and has been paid what it owed. */
@@ -82,6 +93,7 @@ export class FakeHost implements AgentClient {
       volumes: sorted(this.volumes),
       images: sorted(this.images),
       uploads: sorted(this.uploads),
+      ...(this.poolsHere.size > 0 && { pools: sorted(this.poolsHere) }),
       running: [...this.#operations.values()].filter((o) => o.state === 'running').map((o) => o.id),
     });
   }

@@ -152,15 +152,18 @@ export class Domains {
 
   private async hostOf(vmId: string, volumes: ReadonlyMap<string, VolumeSeen>): Promise<DomainHost> {
     const { disks, bootDir, abilities } = this.deps;
+    const host = await abilities();
     return {
-      ...(await abilities()),
+      ...host,
       bootDir,
       serialLogPath: disks.serialLogPath(vmId),
       volumePath: (id, seed) => disks.volumePath(id, seed, volumes.get(id)?.format),
+      volumeDirectIo: (id) => volumes.get(id)?.directIo ?? host.directIo,
       volumeFormat: (id) => volumes.get(id)?.format ?? 'qcow2',
       imagePath: (id) => {
-        const digest = volumes.get(id)?.imageDigest;
-        return digest === undefined ? undefined : disks.imagePath(digest);
+        const volume = volumes.get(id);
+        const digest = volume?.imageDigest;
+        return digest === undefined ? undefined : (volume?.backingPath ?? disks.imagePath(digest));
       },
       mediumPath: (digest) => disks.imagePath(digest),
     };

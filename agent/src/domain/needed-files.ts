@@ -30,7 +30,7 @@ async function needImages(
   disks: Needed,
   hostName: string,
 ): Promise<void> {
-  const images = volumes.flatMap((v) => v.imageDigest ?? []);
+  const images = volumes.flatMap((v) => (v.backingPath === undefined ? (v.imageDigest ?? []) : []));
   const media = (spec.cdroms ?? []).flatMap(({ target, imageDigest }) =>
     imageDigest ? [{ target, imageDigest }] : [],
   );

@@ -28,6 +28,12 @@ export interface VolumeSeen {
   readonly seed: boolean;
   /** Of the file of a disk. Absent: qcow2. */
   readonly format?: VolumeFormat | undefined;
+  /** Where it lies. Absent: in the host's own folder, as pool `local`. */
+  readonly poolId?: string | undefined;
+  /** Its pool takes no O_DIRECT. */
+  readonly directIo?: false;
+  /** File of its image, where that is not the host's own copy. */
+  readonly backingPath?: string;
 }
 
 export type VolumeFormat = 'qcow2' | 'raw';
@@ -39,6 +45,8 @@ export interface VolumeSpec {
   readonly sizeBytes: number;
   /** Absent: qcow2. `raw` for blank disks only. */
   readonly format?: VolumeFormat | undefined;
+  /** Where it shall lie. Absent: in the host's own folder. */
+  readonly poolId?: string | undefined;
 }
 
 export interface SeedSpec {

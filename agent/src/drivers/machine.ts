@@ -93,4 +93,5 @@ export interface Drivers {
   readonly machine: Machine;
   readonly bridges: Bridges;
   readonly logs: import('./host-logs.ts').HostLogs;
+  readonly storage: import('./storage.ts').Storage;
 }

@@ -29,6 +29,7 @@ export const CAPABILITIES = [
   'guest.agent',
   'volume.data',
   'image.capture',
+  'pool',
 ] as const;
 
 export interface ReportDeps {

@@ -61,6 +61,7 @@ export const encodeVolume = (v: VolumeSeen): VolumeStatus => ({
   imageDigest: v.imageDigest ?? '',
   seed: v.seed,
   ...(v.format === 'raw' && { format: v.format }),
+  ...(v.poolId !== undefined && { poolId: v.poolId }),
 });
 
 export const encodeImage = (i: ImageSeen): ImageStatus => ({

@@ -19,6 +19,7 @@ export function volumeService(guard: Guard, operations: Operations, volumes: Vol
         imageDigest: orUndefined(q.imageDigest),
         sizeBytes: toNumber('the size', q.sizeBytes),
         format: readFormat(q.volumeId, q.format),
+        ...(q.poolId && { poolId: checkId('pool', q.poolId) }),
       });
       return encodeOperation(await operations.run(volumes.ensure, operationIdOf(q), spec));
     }),

@@ -15,6 +15,7 @@ import {
 } from './encode.ts';
 import type { Guard } from './guard.ts';
 import { encodeGuest } from './guest.ts';
+import { encodePool } from './pool.ts';
 
 export interface WatchServiceDeps {
   readonly hostId: string;
@@ -64,6 +65,8 @@ function encode(i: Exclude<WatchItem, { type: 'begin' }>): NonNullable<WatchMess
       return { $case: 'image', value: encodeImage(i.image) };
     case 'bridge':
       return { $case: 'bridge', value: encodeBridge(i.bridge) };
+    case 'pool':
+      return { $case: 'pool', value: encodePool(i.pool) };
     case 'operation':
       return { $case: 'operation', value: encodeOperation(i.operation) };
     case 'guest':

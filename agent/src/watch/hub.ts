@@ -3,6 +3,7 @@
  * and bridges at an interval and after own operations. Listeners get each change once. Queues are the streams' own.
  */
 import type { HostFacts } from '@berth/shared/model/host.ts';
+import type { PoolSeen } from '@berth/shared/model/pool.ts';
 import type { GuestSeen } from '@berth/shared/model/guest.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Log } from '@berth/shared/log/log.ts';
@@ -22,6 +23,8 @@ export interface HubDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly observeEveryMs: number;
+  /** Absent: it has none. */
+  readonly pools?: () => Promise<readonly PoolSeen[]>;
 }
 
 /** Facts and checks change rarely and cost most. */
@@ -36,6 +39,7 @@ const sourceOf: Readonly<Partial<Record<ObjectKind, SourceName>>> = {
   volume: 'volumes',
   image: 'images',
   bridge: 'bridges',
+  pool: 'pools',
 };
 
 export class Hub {
@@ -61,6 +65,7 @@ export class Hub {
       volumes: async () => (await disks.listVolumes()).map((volume) => ({ type: 'volume', volume })),
       images: async () => (await disks.listImages()).map((image) => ({ type: 'image', image })),
       bridges: async () => (await bridges.list()).map((bridge) => ({ type: 'bridge', bridge })),
+      pools: async () => ((await deps.pools?.()) ?? []).map((pool) => ({ type: 'pool', pool })),
     };
     const source = (name: SourceName) => new Refresher(() => this.refreshSource(name, lists[name]));
     this.refreshers = {
@@ -68,6 +73,7 @@ export class Hub {
       volumes: source('volumes'),
       images: source('images'),
       bridges: source('bridges'),
+      pools: source('pools'),
       host: new Refresher(() => this.refreshHost()),
     };
   }
@@ -216,6 +222,7 @@ function keyOf(item: WatchItem): string {
   if (item.type === 'volume') return `volume/${item.volume.volumeId}`;
   if (item.type === 'guest') return `guest/${item.uuid}`;
   if (item.type === 'image') return `image/${item.image.digest}`;
+  if (item.type === 'pool') return `pool/${item.pool.uuid}`;
   return item.type === 'bridge' ? `bridge/${item.bridge.name}` : item.type;
 }
 

@@ -1,5 +1,6 @@
 /** What a watch tells, in our own types. rpc/watch.ts puts it on the wire. */
 import type { GuestSeen } from '@berth/shared/model/guest.ts';
+import type { PoolSeen } from '@berth/shared/model/pool.ts';
 import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
 import type { DomainFigures } from '@berth/shared/model/statistics.ts';
 import type { DomainSeen, SilentDomain } from '../drivers/hypervisor.ts';
@@ -37,10 +38,10 @@ export interface Sample extends HostStatistics {
   readonly silent?: readonly SilentDomain[];
 }
 
-export type SourceName = 'domains' | 'volumes' | 'images' | 'bridges';
-export const SOURCES: readonly SourceName[] = ['domains', 'volumes', 'images', 'bridges'];
+export type SourceName = 'domains' | 'volumes' | 'images' | 'bridges' | 'pools';
+export const SOURCES: readonly SourceName[] = ['domains', 'volumes', 'images', 'bridges', 'pools'];
 
-export type ObjectKind = 'domain' | 'volume' | 'image' | 'bridge' | 'guest';
+export type ObjectKind = 'domain' | 'volume' | 'image' | 'bridge' | 'guest' | 'pool';
 
 export type WatchItem =
   | { readonly type: 'host'; readonly host: HostFacts }
@@ -48,6 +49,7 @@ export type WatchItem =
   | { readonly type: 'volume'; readonly volume: VolumeSeen }
   | { readonly type: 'image'; readonly image: ImageSeen }
   | { readonly type: 'bridge'; readonly bridge: Bridge }
+  | { readonly type: 'pool'; readonly pool: PoolSeen }
   | { readonly type: 'guest'; readonly uuid: string; readonly guest: GuestSeen }
   | { readonly type: 'operation'; readonly operation: OperationView }
   | { readonly type: 'removed'; readonly kind: ObjectKind; readonly id: string }

@@ -79,6 +79,8 @@ async function names(ctx: Context, kind: ObjectKind): Promise<string[]> {
       const asked = { page, host: '', selector: '', alone: false };
       return (await api.call(api.volumes, (c) => c.listVolumes, asked)).volumes.map((v) => v.name);
     }
+    case 'pool':
+      return (await api.call(api.pools, (c) => c.listPools, { page, foreign: false })).pools.map((p) => p.name);
     case 'job':
       return (await api.call(api.jobs, (c) => c.listJobs, { page, openOnly: false })).jobs.map((j) => j.id);
     case 'token':

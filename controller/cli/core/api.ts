@@ -26,6 +26,7 @@ import { HostServiceClient } from '@berth/proto/v1/host.ts';
 import { ImageServiceClient, type UploadImageRequest, type UploadImageResponse } from '@berth/proto/v1/image.ts';
 import { JobServiceClient } from '@berth/proto/v1/job.ts';
 import { PushServiceClient } from '@berth/proto/v1/push.ts';
+import { PoolServiceClient } from '@berth/proto/v1/pool.ts';
 import { ReviewServiceClient } from '@berth/proto/v1/review.ts';
 import { StatisticsServiceClient } from '@berth/proto/v1/statistics.ts';
 import { SupportServiceClient } from '@berth/proto/v1/support.ts';
@@ -63,6 +64,7 @@ interface Clients {
   readonly images: ImageServiceClient;
   readonly volumes: VolumeServiceClient;
   readonly captures: CaptureServiceClient;
+  readonly pools: PoolServiceClient;
   readonly jobs: JobServiceClient;
   readonly alarms: AlarmServiceClient;
   readonly events: EventServiceClient;
@@ -189,6 +191,7 @@ function connect({ controller, ca, client }: Endpoint): Clients {
     images: make(ImageServiceClient, shared),
     volumes: make(VolumeServiceClient, shared),
     captures: make(CaptureServiceClient, shared),
+    pools: make(PoolServiceClient, shared),
     hosts: make(HostServiceClient, shared),
     hostLogs: make(HostLogServiceClient, shared),
     jobs: make(JobServiceClient, shared),

@@ -6,7 +6,7 @@ import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { parseBytes } from '@berth/shared/units/bytes.ts';
 import type { Context } from './context.ts';
 
-export type ObjectKind = 'host' | 'vm' | 'image' | 'volume' | 'job' | 'token' | 'user' | 'context' | 'file';
+export type ObjectKind = 'host' | 'vm' | 'image' | 'volume' | 'pool' | 'job' | 'token' | 'user' | 'context' | 'file';
 
 export interface Argument {
   readonly name: string;

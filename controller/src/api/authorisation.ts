@@ -99,6 +99,16 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.JobService/RetryJob': ['operator', 'job'],
   '/berth.v1.JobService/AcceptJob': ['operator', 'job'],
 
+  // where disks lie is the administrators' to say; everybody with a role may see it, and put disks there
+  '/berth.v1.PoolService/CreatePool': 'admin',
+  '/berth.v1.PoolService/GetPool': ['viewer', 'visible'],
+  '/berth.v1.PoolService/ListPools': ['viewer', 'visible'],
+  '/berth.v1.PoolService/UpdatePool': 'admin',
+  '/berth.v1.PoolService/StartPool': 'admin',
+  '/berth.v1.PoolService/StopPool': 'admin',
+  '/berth.v1.PoolService/RefreshPool': 'operator',
+  '/berth.v1.PoolService/DeletePool': 'admin',
+
   '/berth.v1.ReviewService/ListReviews': 'viewer',
   '/berth.v1.ReviewService/AcceptHost': 'admin',
 

@@ -81,7 +81,7 @@ async function userWith(name: string, role: string, selector = ''): Promise<{ ap
 
 const OUTSIDE: Readonly<Record<string, string>> = {
   ...{ vm: 'hidden-vm', host: 'hidden-host', job: hiddenJob.id, image: 'none', user: 'admin', token: 'token-0' },
-  ...{ volume: 'hidden-volume', name: 'new', imageId: 'image-0', address: '10.0.0.1:7444' },
+  ...{ pool: 'none', volume: 'hidden-volume', name: 'new', imageId: 'image-0', address: '10.0.0.1:7444' },
 };
 
 /** One call of any method about what is out of reach: its status, and all that it answered. */

@@ -71,7 +71,7 @@ export class Scope {
 
   seesEvent(asker: Asker, e: Event): boolean {
     if (seesAll(asker)) return true;
-    if (e.subjectKind === 'image') return asker.access.highest !== 'none';
+    if (e.subjectKind === 'image' || e.subjectKind === 'pool') return asker.access.highest !== 'none';
     return e.labels !== undefined && asker.access.on('viewer', { labels: e.labels });
   }
 

@@ -14,6 +14,7 @@ import { HostServiceService } from '@berth/proto/v1/host.ts';
 import { ImageServiceService } from '@berth/proto/v1/image.ts';
 import { JobServiceService } from '@berth/proto/v1/job.ts';
 import { PushServiceService } from '@berth/proto/v1/push.ts';
+import { PoolServiceService } from '@berth/proto/v1/pool.ts';
 import { ReviewServiceService } from '@berth/proto/v1/review.ts';
 import { StatisticsServiceService } from '@berth/proto/v1/statistics.ts';
 import { SupportServiceService } from '@berth/proto/v1/support.ts';
@@ -37,6 +38,7 @@ import type { ImagePushes } from '../app/image-push.ts';
 import type { Images } from '../app/images.ts';
 import type { JobsApp } from '../app/jobs.ts';
 import type { Machines } from '../app/machines.ts';
+import type { PoolsApp } from '../app/pools.ts';
 import type { Reviews } from '../app/reviews.ts';
 import type { VmUpdates } from '../app/vm-updates.ts';
 import type { Vms } from '../app/vms.ts';
@@ -64,6 +66,7 @@ import { hostHandlers } from './host.ts';
 import { imageHandlers } from './image.ts';
 import { jobHandlers } from './job.ts';
 import { pushHandlers } from './push.ts';
+import { poolHandlers } from './pool.ts';
 import { reviewHandlers } from './review.ts';
 import { Scope } from './scope.ts';
 import { statisticsHandlers } from './statistics.ts';
@@ -91,6 +94,7 @@ export interface App {
   readonly volumes: Volumes;
   readonly captures: Captures;
   readonly prune: Prune;
+  readonly pools: PoolsApp;
   readonly jobs: JobsApp;
   readonly events: Events;
   readonly adoption: Adoption;
@@ -145,6 +149,7 @@ export function services(app: App): readonly PublicService[] {
     service(ImageServiceService, imageHandlers(app.images, app.adoption, scope, app.prune)),
     service(JobServiceService, jobHandlers(app.jobs, scope)),
     service(PushServiceService, pushHandlers(app.pushes)),
+    service(PoolServiceService, poolHandlers(app.pools, about.state.tables, scope)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),
     service(StatisticsServiceService, statisticsHandlers(app.statistics, about.state.tables, scope)),
     service(SupportServiceService, supportHandlers(app.support)),

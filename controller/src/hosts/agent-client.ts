@@ -8,6 +8,7 @@ import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import type { JobError } from '@berth/shared/model/job.ts';
 import type { Tuning } from '@berth/shared/model/tuning.ts';
 import type { LogClient } from './log-client.ts';
+import type { PoolClient } from './pool-client.ts';
 import type { MachineClient } from './machine-client.ts';
 import type { VolumeClient } from './volume-client.ts';
 
@@ -98,6 +99,8 @@ export interface AgentClient {
   readonly logs: LogClient;
   /** Capability `volume.data`. */
   readonly volumeData: VolumeClient<OperationView>;
+  /** Capability `pool`. */
+  readonly pools: PoolClient<OperationView>;
   /** Capability `domain.describe`. */
   describeDomain(domain: DomainRef): Promise<DomainDescription>;
   ensureDomain(operationId: string, spec: DomainDefinition): Promise<OperationView>;
@@ -125,7 +128,14 @@ export interface AgentClient {
   changeLive(operationId: string, domain: DomainRef, change: LiveChange): Promise<OperationView>;
   ensureVolume(
     operationId: string,
-    v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number; format?: 'raw' },
+    v: {
+      volumeId: string;
+      vmId: string;
+      imageDigest: string | undefined;
+      sizeBytes: number;
+      format?: 'raw';
+      poolId?: string;
+    },
   ): Promise<OperationView>;
   ensureSeed(operationId: string, v: { volumeId: string; vmId: string; seed: SeedWanted }): Promise<OperationView>;
   removeVolume(operationId: string, volumeId: string): Promise<OperationView>;

@@ -22,6 +22,7 @@ const WORDS = {
   'host.tuning': 'tune its kernel',
   'guest.agent': 'speak with guest agents',
   'image.capture': 'make images of disks',
+  pool: 'have storage pools',
   'domain.describe': 'describe a vm that it has',
   'volume.data': 'keep volumes that stand alone, or change their size',
 } as const;

@@ -34,6 +34,8 @@ export interface VolumeRecord {
   readonly imageDigest: string;
   readonly seed: boolean;
   readonly format: 'qcow2' | 'raw';
+  /** Absent: in pool `local`. */
+  readonly poolId?: string;
 }
 
 export interface ImageRecord {
@@ -51,7 +53,7 @@ const POWER: Readonly<Record<number, VmPower>> = {
 };
 
 /** Bytes, as a number that can be counted with. */
-const bytes = (n: bigint): number => Number(n > MOST_BYTES ? MOST_BYTES : n);
+export const bytes = (n: bigint): number => Number(n > MOST_BYTES ? MOST_BYTES : n);
 const MOST_BYTES = BigInt(Number.MAX_SAFE_INTEGER);
 
 export const toDomain = (d: DomainStatus, nowMs: number): DomainRecord => ({
@@ -117,6 +119,7 @@ export const toVolume = (v: VolumeStatus): VolumeRecord => ({
   imageDigest: clip(v.imageDigest, 128),
   seed: v.seed,
   format: v.format === 'raw' ? 'raw' : 'qcow2',
+  ...(v.poolId && { poolId: clip(v.poolId, 64) }),
 });
 
 export const toImage = (i: ImageStatus): ImageRecord => ({

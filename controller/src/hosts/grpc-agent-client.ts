@@ -34,6 +34,7 @@ import { toDescription, toOperation } from './decode.ts';
 import type { FenceSource } from './fence.ts';
 import { tame } from './limits.ts';
 import { logClient } from './grpc-log-client.ts';
+import { poolClient } from './grpc-pool-client.ts';
 import { machineClient } from './grpc-machine-client.ts';
 import { volumeClient } from './grpc-volume-client.ts';
 
@@ -66,6 +67,10 @@ export class GrpcAgentClient implements AgentClient {
     change: (m, request, ms) => this.change(m, request, ms),
     context: (id) => this.context(id),
   });
+  readonly pools = poolClient(
+    (m, request) => this.change(m, request, SLOW_MS),
+    (id) => this.context(id),
+  );
 
   constructor(private readonly o: AgentClientOptions) {}
 
@@ -122,7 +127,14 @@ export class GrpcAgentClient implements AgentClient {
   }
   ensureVolume(
     id: string,
-    v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number; format?: 'raw' },
+    v: {
+      volumeId: string;
+      vmId: string;
+      imageDigest: string | undefined;
+      sizeBytes: number;
+      format?: 'raw';
+      poolId?: string;
+    },
   ): Promise<OperationView> {
     return this.change(Volumes.ensureVolume, {
       context: this.context(id),
@@ -131,6 +143,7 @@ export class GrpcAgentClient implements AgentClient {
       imageDigest: v.imageDigest ?? '',
       sizeBytes: BigInt(v.sizeBytes),
       ...(v.format && { format: v.format }),
+      ...(v.poolId && { poolId: v.poolId }),
     });
   }
   ensureSeed(id: string, v: { volumeId: string; vmId: string; seed: SeedWanted }): Promise<OperationView> {

@@ -4,6 +4,7 @@
  */
 import type { GuestSeen } from '@berth/shared/model/guest.ts';
 import type { Bridge, HostFacts, HostState, HostStatistics } from '@berth/shared/model/host.ts';
+import type { PoolSeen } from '@berth/shared/model/pool.ts';
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { HostView, VmObserved } from '@berth/shared/model/vm.ts';
 import type { AgentClient, OperationView } from './agent-client.ts';
@@ -36,6 +37,8 @@ export interface HostStatus {
   readonly volumeIds: ReadonlySet<string>;
   /** What our volumes take in the pool now; their thin growth up to that costs no free space. Absent: not known, 0. */
   readonly volumesAllocatedBytes?: number;
+  /** Storage pools, those that Berth did not make too. Absent: none. */
+  readonly pools?: readonly PoolSeen[];
   /** Sources whose absence counts. */
   readonly complete: ReadonlySet<string>;
 }

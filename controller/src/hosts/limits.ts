@@ -6,6 +6,7 @@ export const LIMITS = {
   volumes: 16_384,
   images: 4_096,
   bridges: 512,
+  pools: 256,
   operations: 2_048,
   checks: 64,
   pageSizes: 16,

@@ -6,6 +6,7 @@ import type { GuestStatus } from '@berth/proto/agent/v1/guest.ts';
 import type { WatchMessage } from '@berth/proto/agent/v1/watch.ts';
 import type { GuestSeen } from '@berth/shared/model/guest.ts';
 import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
+import type { PoolSeen } from '@berth/shared/model/pool.ts';
 import type { OperationView } from './agent-client.ts';
 import {
   toBridge,
@@ -22,6 +23,7 @@ import {
 } from './decode.ts';
 import { DomainFiguresTable } from './figures.ts';
 import { toGuest } from './guest-decode.ts';
+import { toPool } from './pool-decode.ts';
 import { clip, LIMITS } from './limits.ts';
 
 /** What a message changed, for those who follow along. */
@@ -47,6 +49,7 @@ export interface RecordViews {
   readonly imageDigests: ReadonlySet<string>;
   readonly volumeIds: ReadonlySet<string>;
   readonly volumesAllocatedBytes: number;
+  readonly pools: readonly PoolSeen[];
 }
 
 class Objects {
@@ -55,6 +58,8 @@ class Objects {
   readonly volumes = new Map<string, VolumeRecord>();
   readonly images = new Map<string, ImageRecord>();
   readonly bridges = new Map<string, Bridge>();
+  /** By libvirt's UUID. */
+  readonly pools = new Map<string, PoolSeen>();
   /** By UUID. */
   readonly guests = new Map<string, GuestSeen>();
   complete: ReadonlySet<string> = new Set();
@@ -93,13 +98,15 @@ export class HostRecord {
     return this.current.guests;
   }
   get views(): RecordViews {
-    const { domains, volumes, images, bridges } = this.current;
+    const { domains, volumes, images, bridges, pools } = this.current;
     this.cached ??= {
       bridges: [...bridges.values()],
       foreign: [...domains.values()].filter((d) => d.vmId === ''),
       imageDigests: new Set(images.keys()),
       volumeIds: new Set(volumes.keys()),
-      volumesAllocatedBytes: [...volumes.values()].reduce((sum, v) => sum + v.allocatedBytes, 0),
+      // those in other pools are counted there
+      volumesAllocatedBytes: [...volumes.values()].reduce((sum, v) => sum + (v.poolId ? 0 : v.allocatedBytes), 0),
+      pools: [...pools.values()],
     };
     return this.cached;
   }
@@ -195,6 +202,8 @@ export class HostRecord {
         return this.set('images', into.images, toDigest(m.value), toImage(m.value));
       case 'bridge':
         return this.set('bridges', into.bridges, clip(m.value.name, 64), toBridge(m.value));
+      case 'pool':
+        return this.set('pools', into.pools, clip(m.value.uuid, 64), toPool(m.value));
       case 'removed':
         return this.removed(into, m.value, live ? nowMs : undefined);
       default:
@@ -216,7 +225,12 @@ export class HostRecord {
     return live ? { ...NOTHING, guests: [uuid] } : NOTHING;
   }
 
-  private set<V>(kind: 'volumes' | 'images' | 'bridges', map: Map<string, V>, key: string, value: V): Applied {
+  private set<V>(
+    kind: 'volumes' | 'images' | 'bridges' | 'pools',
+    map: Map<string, V>,
+    key: string,
+    value: V,
+  ): Applied {
     if (!map.has(key) && map.size >= LIMITS[kind]) return this.overflow(kind);
     map.set(key, value);
     return NOTHING;
@@ -236,6 +250,7 @@ export class HostRecord {
     if (kind === 'volume') from.volumes.delete(id);
     if (kind === 'image') from.images.delete(id);
     if (kind === 'bridge') from.bridges.delete(id);
+    if (kind === 'pool') from.pools.delete(id);
     if (kind === 'guest' || kind === 'domain') from.guests.delete(id);
     if (kind !== 'domain') return NOTHING;
     const before = from.domains.get(id);
@@ -247,7 +262,7 @@ export class HostRecord {
   }
 
   /** Each kind is told of once. */
-  private overflow(kind: 'domains' | 'volumes' | 'images' | 'bridges'): Applied {
+  private overflow(kind: 'domains' | 'volumes' | 'images' | 'bridges' | 'pools'): Applied {
     if (this.full.has(kind)) return NOTHING;
     this.full.add(kind);
     const objects = this.next ?? this.current;

@@ -47,6 +47,7 @@ function neverSeen(hostId: HostId, host: Host | undefined): HostStatus {
     facts: undefined,
     statistics: undefined,
     bridges: [],
+    pools: [],
     foreign: [],
     imageDigests: NONE,
     volumeIds: NONE,

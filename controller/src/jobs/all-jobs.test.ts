@@ -4,6 +4,7 @@ import { newId } from '@berth/shared/model/ids.ts';
 import { ClusterWorld } from '../../../test/harness/cluster-world.ts';
 import { checkJob, type Adversary, type JobWorld } from '../../../test/harness/job-harness.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { aPool } from '../state/samples.ts';
 import type { State, Tx } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { claimOf } from './world.ts';
@@ -15,6 +16,7 @@ import { imageEvict } from './image-evict.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport, uploadIdOf } from './image-import.ts';
 import { vmBatch } from './vm-batch.ts';
+import { poolChange, poolCreate, poolRemove } from './pools.ts';
 import { vmClone } from './vm-clone.ts';
 import { vmCreate } from './vm-create.ts';
 import { vmDelete } from './vm-delete.ts';
@@ -40,6 +42,7 @@ function withoutHalfMade(raw: unknown): unknown {
     ['vms', 'creating'],
     ['images', 'importing'],
     ['volumes', 'creating'],
+    ['pools', 'creating'],
   ] as const) {
     const rows = Object.entries(s.durable[table] ?? {}).filter(([, r]) => r['phase'] !== half && r['state'] !== half);
     s.durable[table] = Object.fromEntries(rows);
@@ -141,7 +144,34 @@ const making = (withImage: boolean, at: 0 | 1) => (adversary: Adversary) => {
   return worldOf(cluster, params, (tx) => tx.vms.put(vm), at === 0 ? withoutHalfMade : withoutCopies);
 };
 
+/** What was made on some hosts stays, until the same command does the rest; looked at without that. */
+function withoutPools(raw: unknown): unknown {
+  const s = raw as Snapshot;
+  for (const host of s.hosts) delete (host as { pools?: unknown }).pools;
+  return s;
+}
+
+const onPool = (state: 'creating' | 'ready', there: boolean, more: object) => (adversary: Adversary) => {
+  const cluster = new ClusterWorld(adversary);
+  const pool = aPool({ name: 'fast', state, shared: true });
+  if (there) for (const i of [0, 1] as const) cluster.fake(i).poolsHere.set(pool.id, 'up');
+  const params = { poolId: pool.id, hostIds: [cluster.hosts[0].id, cluster.hosts[1].id], ...more } as never;
+  return worldOf(cluster, params, (tx) => tx.pools.put(pool), there ? withoutPools : withoutHalfMade);
+};
+
 describe('each job keeps the promises of jobs', () => {
+  it('pool.create', async () => {
+    expect((await checkJob(poolCreate, onPool('creating', false, {}))).runs).toBeGreaterThan(50);
+  });
+
+  it.each(['start', 'stop', 'refresh'])('pool.change, to %s', async (verb) => {
+    await checkJob(poolChange, onPool('ready', true, { verb }));
+  });
+
+  it('pool.remove', async () => {
+    await checkJob(poolRemove, onPool('ready', true, {}));
+  });
+
   it('vm.create', async () => {
     expect((await checkJob(vmCreate, making(false, 0))).runs).toBeGreaterThan(100);
   });

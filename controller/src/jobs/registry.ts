@@ -7,6 +7,7 @@ import { imageEvict } from './image-evict.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport } from './image-import.ts';
 import { vmBatch } from './vm-batch.ts';
+import { poolChange, poolCreate, poolRemove } from './pools.ts';
 import { vmClone } from './vm-clone.ts';
 import { vmCreate, vmCreateV1 } from './vm-create.ts';
 import { vmDelete } from './vm-delete.ts';
@@ -39,6 +40,9 @@ export const JOBS: readonly AnyJobDef[] = [
   imageFetch,
   imageDelete,
   imageEvict,
+  poolCreate,
+  poolChange,
+  poolRemove,
   caRotate,
   volumeCreate,
   volumeDelete,

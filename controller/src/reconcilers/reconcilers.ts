@@ -12,6 +12,7 @@ import { acknowledgeEnded } from './acknowledge.ts';
 import { Debts } from './debts.ts';
 import { FirstStarts } from './first-starts.ts';
 import { ImageCopiesKeeper } from './image-copies.ts';
+import { PoolKeeper } from './pools.ts';
 import { PowerFollower } from './power.ts';
 import { Restarts } from './restarts.ts';
 import { TuningKeeper } from './tuning.ts';
@@ -110,6 +111,7 @@ export class Reconcilers {
       this.debts.follow(hosts),
       this.power.follow(hosts),
       first.follow(hosts),
+      new PoolKeeper({ ...this.deps, hosts, jobs }).follow(),
       () => restarts.stop(),
       new ImageCopiesKeeper({ ...this.deps, hosts, jobs, unusedMs: this.deps.unusedCopiesMs ?? Infinity }).start(),
       this.deps.state.subscribe((change) => change.touched.has('reviews') && this.catchUp(hosts)),

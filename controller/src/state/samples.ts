@@ -3,6 +3,7 @@ import type { Host } from '@berth/shared/model/host.ts';
 import { newId, type HostId, type ImageId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
 import type { Job } from '@berth/shared/model/job.ts';
+import { POOL_DEFAULTS, type Pool } from '@berth/shared/model/pool.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
 
@@ -85,4 +86,19 @@ export const aJob = (o: Partial<Job>): Job => ({
   cancelRequested: false,
   error: undefined,
   ...o,
+});
+
+export const aPool = (over: Partial<Pool> = {}): Pool => ({
+  id: newId('pool', 1),
+  name: 'fast',
+  state: 'ready',
+  source: {
+    ...{ type: 'dir', targetPath: '/kvm/vdisks', hosts: [], path: '', name: '', devices: [] },
+    ...{ format: '', initiator: '', adapter: '', authUser: '' },
+  },
+  shared: false,
+  hosts: { all: true, ids: [], selector: '' },
+  ...{ started: true, autostart: true, marked: false, generation: 1, createdAtMs: 1 },
+  ...POOL_DEFAULTS,
+  ...over,
 });

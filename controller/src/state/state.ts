@@ -12,6 +12,7 @@ import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId, JobId } from '@berth/shared/model/ids.ts';
 import type { Image, ImageCopy } from '@berth/shared/model/image.ts';
 import type { Job, JobEvent } from '@berth/shared/model/job.ts';
+import type { Pool } from '@berth/shared/model/pool.ts';
 import type { Review } from '@berth/shared/model/review.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import type { Volume } from '@berth/shared/model/volume.ts';
@@ -52,12 +53,15 @@ export interface Tables {
     byAddress(bridge: string, address: string): readonly Vm[];
     /** Those with a screen that listens on this port of their host. */
     byPort(port: number): readonly Vm[];
+    /** With a disk in this pool. */
+    byPool(poolId: string): readonly Vm[];
   };
   readonly images: NamedTable<Image> & {
     byDigest(digest: string): readonly Image[];
     /** @param name without a version. */
     versions(name: string): readonly Image[];
   };
+  readonly pools: NamedTable<Pool>;
   /** Key: imageCopyKey. */
   readonly imageCopies: Table<ImageCopy> & {
     byImage(imageId: ImageId): readonly ImageCopy[];
@@ -73,6 +77,8 @@ export interface Tables {
     byHost(hostId: HostId): readonly Claim[];
     /** The same object for as long as the controller lives, always up to date. */
     sums(hostId: HostId): ClaimSums;
+    /** What disks in this pool may grow to, on all hosts. */
+    poolBytes(poolId: string): number;
   };
   readonly jobs: Table<Job> & {
     open(): readonly Job[];

@@ -7,6 +7,7 @@ import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import { imageCopyKey, latestOf, type Image, type ImageCopy } from '@berth/shared/model/image.ts';
 import { familyOf, LATEST, splitImageName } from '@berth/shared/model/image-name.ts';
+import type { Pool } from '@berth/shared/model/pool.ts';
 import type { Review } from '@berth/shared/model/review.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import type { Volume } from '@berth/shared/model/volume.ts';
@@ -58,6 +59,11 @@ const allPortsOf = ({ spec, live }: Vm): string[] => [
   ...new Set([...portsOf(spec), ...(live ? portsOf(live) : [])].map(String)),
 ];
 
+/** Where its disks lie, of what it shall have and of what it may go back to; pool `local` aside. */
+const poolsOf = ({ spec, live, before }: Vm): (string | undefined)[] => [
+  ...new Set([spec, live, before?.spec, before?.live].flatMap((s) => (s?.disks ?? []).map((d) => d.poolId))),
+];
+
 class VmsTable extends NamedMemTable<Vm> {
   constructor(journal: J) {
     super(
@@ -72,6 +78,7 @@ class VmsTable extends NamedMemTable<Vm> {
         { of: (v) => v.spec.disks.map((d) => d.volumeId) },
         { of: addressesOf },
         { of: allPortsOf },
+        { of: poolsOf },
       ],
       journal,
     );
@@ -86,6 +93,7 @@ class VmsTable extends NamedMemTable<Vm> {
     return key === undefined ? [] : this.find(6, key);
   }
   byPort = (port: number): readonly Vm[] => this.find(7, String(port));
+  byPool = (poolId: string): readonly Vm[] => this.find(8, poolId);
 }
 
 class ImagesTable extends NamedMemTable<Image> {
@@ -138,6 +146,12 @@ class VolumesTable extends NamedMemTable<Volume> {
   byImage = (imageId: ImageId): readonly Volume[] => this.find(2, imageId);
 }
 
+class PoolsTable extends NamedMemTable<Pool> {
+  constructor(journal: J) {
+    super('pools', byId, [{ of: (p) => [p.name], taken: (n) => `pool ${n} already exists` }], journal);
+  }
+}
+
 class UsersTable extends NamedMemTable<User> {
   constructor(journal: J) {
     super('users', byId, [{ of: (u) => [u.name], taken: (n) => `user ${n} already exists` }], journal);
@@ -183,6 +197,7 @@ class CertificatesTable extends MemTable<Certificate> {
 /** Keeps the sums of each host with every change, also with those that an update takes back. */
 class ClaimsTable extends HostedTable<Claim> {
   readonly #sums = new Map<HostId, ClaimSums>();
+  readonly #everywhere = new ClaimSums();
 
   constructor(journal: J) {
     super('claims', (c) => c.vmId, journal);
@@ -194,7 +209,10 @@ class ClaimsTable extends HostedTable<Claim> {
     this.#sums.set(hostId, made);
     return made;
   }
+  poolBytes = (poolId: string): number => this.#everywhere.poolBytes.get(poolId) ?? 0;
   protected override onChange(before: Claim | undefined, after: Claim | undefined): void {
+    if (before?.poolBytes) this.#everywhere.add(before, -1);
+    if (after?.poolBytes) this.#everywhere.add(after, 1);
     if (before) this.sums(before.hostId).add(before, -1);
     if (after) this.sums(after.hostId).add(after, 1);
   }
@@ -203,6 +221,7 @@ class ClaimsTable extends HostedTable<Claim> {
 export const makeTables = (journal: J, claims = new ClaimsTable(journal)) => ({
   hosts: new HostsTable(journal),
   images: new ImagesTable(journal),
+  pools: new PoolsTable(journal),
   vms: new VmsTable(journal),
   volumes: new VolumesTable(journal, claims),
   imageCopies: new ImageCopiesTable(journal),

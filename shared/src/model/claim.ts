@@ -6,8 +6,10 @@ export interface Claim {
   readonly hostId: HostId;
   readonly vcpus: number;
   readonly memoryBytes: number;
-  /** What its thin disks may grow to. */
+  /** What its thin disks in pool `local` may grow to. */
   readonly diskBytes: number;
+  /** The same in other pools, by their ids. */
+  readonly poolBytes?: Readonly<Record<string, number>> | undefined;
   /** Size of the large pages that its memory is made of; absent: it is not. */
   readonly pageBytes?: number | undefined;
   /** CPU and memory count only while it runs, starts or stops; disk always. */
@@ -33,7 +35,9 @@ export class ClaimSums {
   readonly powered = { guests: 0, vcpus: 0, memoryBytes: 0 };
   /** Of those that run, start or stop: memory in large pages, by their size. */
   readonly poweredLarge = new Map<number, number>();
+  /** In pool `local`. */
   diskBytes = 0;
+  readonly poolBytes = new Map<string, number>();
 
   static of(claims: Iterable<Summed>): ClaimSums {
     const sums = new ClaimSums();
@@ -51,7 +55,9 @@ export class ClaimSums {
     if (c.powered && c.pageBytes !== undefined)
       this.poweredLarge.set(c.pageBytes, (this.poweredLarge.get(c.pageBytes) ?? 0) + sign * c.memoryBytes);
     this.diskBytes += sign * c.diskBytes;
+    for (const [pool, bytes] of Object.entries(c.poolBytes ?? {}))
+      this.poolBytes.set(pool, (this.poolBytes.get(pool) ?? 0) + sign * bytes);
   }
 }
 
-type Summed = Pick<Claim, 'vcpus' | 'memoryBytes' | 'pageBytes' | 'diskBytes' | 'powered'>;
+type Summed = Pick<Claim, 'vcpus' | 'memoryBytes' | 'pageBytes' | 'diskBytes' | 'poolBytes' | 'powered'>;

@@ -14,6 +14,7 @@ export type IdKind =
   | 'image'
   | 'volume'
   | 'network'
+  | 'pool'
   | 'job'
   | 'event'
   | 'token'
@@ -25,6 +26,7 @@ export type VmId = Id<'vm'>;
 export type ImageId = Id<'image'>;
 export type VolumeId = Id<'volume'>;
 export type NetworkId = Id<'network'>;
+export type PoolId = Id<'pool'>;
 export type JobId = Id<'job'>;
 export type TokenId = Id<'token'>;
 export type UserId = Id<'user'>;

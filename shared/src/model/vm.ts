@@ -1,6 +1,6 @@
 /** A VM: what people asked for (spec), what its host says (observed), and the one word that we show. Plain data; no I/O. */
 import type { CdromBus, DiskOptions, Hardware, NicOptions } from '../hardware/schema.ts';
-import type { HostId, ImageId, JobId, VmId, VolumeId } from './ids.ts';
+import type { HostId, ImageId, JobId, PoolId, VmId, VolumeId } from './ids.ts';
 
 export interface VmDisk {
   /** vda, vdb, … on virtio; sda or hda, … on other buses. */
@@ -10,6 +10,8 @@ export interface VmDisk {
   /** Image below it, or undefined for a blank disk. */
   readonly imageId: ImageId | undefined;
   readonly options?: DiskOptions | undefined;
+  /** Where it lies. Absent: in pool `local` of its host. */
+  readonly poolId?: PoolId | undefined;
 }
 
 /** A CD-ROM drive; the image in it is its medium. */

@@ -25,7 +25,7 @@ export function diskXml(s: DomainSpec, d: Disk, index: number, host: DomainHost)
   return el(
     'disk',
     { type: 'file', device: 'disk' },
-    driver(o, host.volumeFormat(d.volumeId), host),
+    driver(o, host.volumeFormat(d.volumeId), { directIo: host.volumeDirectIo?.(d.volumeId) ?? host.directIo }),
     el('source', { file: host.volumePath(d.volumeId, false) }),
     backing(host.imagePath(d.volumeId)),
     el('target', { dev: d.target, bus: o.bus ?? busOf(d.target) }),
@@ -37,7 +37,7 @@ export function diskXml(s: DomainSpec, d: Disk, index: number, host: DomainHost)
   );
 }
 
-const driver = (o: DiskOptions, type: string, host: DomainHost): string =>
+const driver = (o: DiskOptions, type: string, host: Pick<DomainHost, 'directIo'>): string =>
   el('driver', {
     ...{ name: 'qemu', type, cache: o.cache ?? usualCache(host), discard: o.discard ?? 'unmap' },
     io: o.io === 'threads' ? undefined : o.io,

@@ -9,6 +9,8 @@ export interface DomainHost {
   /** Where kernels for direct boot lie. */
   readonly bootDir: string;
   volumePath(volumeId: string, seed: boolean): string;
+  /** The pool of this volume takes O_DIRECT, whatever the host's own folder does. Absent: as that. */
+  volumeDirectIo?(volumeId: string): boolean;
   /** Of the file itself, whatever the spec says. */
   volumeFormat(volumeId: string): 'qcow2' | 'raw';
   /** File of the image that a volume is an overlay of. */

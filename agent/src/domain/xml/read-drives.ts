@@ -29,7 +29,11 @@ export function readDiskOptions(
   const serial = textAt(e, 'serial');
   return said({
     bus: oneOf(['virtio', 'scsi', 'sata', 'ide', 'usb'], attributeAt(e, 'bus', 'target'), usualBus),
-    cache: oneOf(['none', 'writeback', 'writethrough', 'directsync', 'unsafe'], driver['cache'], usualCache(host)),
+    cache: oneOf(
+      ['none', 'writeback', 'writethrough', 'directsync', 'unsafe'],
+      driver['cache'],
+      usualCache({ directIo: volume.directIo ?? host.directIo }),
+    ),
     io: oneOf(['threads', 'native', 'io_uring'], driver['io'], 'threads'),
     discard: oneOf(['unmap', 'ignore'], driver['discard'], 'unmap'),
     detectZeroes: oneOf(['off', 'on', 'unmap'], driver['detect_zeroes'], 'off'),

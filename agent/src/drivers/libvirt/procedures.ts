@@ -13,7 +13,7 @@ export interface Procedure<A, R> {
   readonly program?: number;
 }
 
-const procedure = <A, R>(name: string, number: number, args: Codec<A>, result: Codec<R>): Procedure<A, R> => ({
+export const procedure = <A, R>(name: string, number: number, args: Codec<A>, result: Codec<R>): Procedure<A, R> => ({
   name,
   number,
   args,

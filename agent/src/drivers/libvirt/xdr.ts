@@ -165,6 +165,21 @@ export const opaque = (length: number): Codec<Buffer> => ({
   read: (r) => Buffer.from(r.bytes(length)),
 });
 
+/** Raw bytes of any length up to `max`. */
+export const data = (max: number): Codec<Buffer> => ({
+  minBytes: 4,
+  write(w, value) {
+    if (value.length > max) throw new XdrError(`${value.length} bytes; at most ${max}`);
+    uint.write(w, value.length);
+    w.bytes(value);
+  },
+  read(r) {
+    const length = uint.read(r);
+    if (length > max) throw new XdrError(`${length} bytes; at most ${max}`);
+    return Buffer.from(r.bytes(length));
+  },
+});
+
 export const optional = <T>(item: Codec<T>): Codec<T | undefined> => ({
   minBytes: 4,
   write(w, value) {

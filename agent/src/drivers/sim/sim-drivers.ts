@@ -9,12 +9,14 @@ import type { Means } from '../means.ts';
 import { createSimDisks } from './sim-disks.ts';
 import { createSimLogs } from './sim-logs.ts';
 import { createSimHypervisor } from './sim-hypervisor.ts';
+import { createSimStorage, type SimStorage } from './sim-storage.ts';
 import { createSimTuning } from './sim-tuning.ts';
 import { simInventory } from './sim-inventory.ts';
 
 export interface SimDrivers extends Drivers {
   /** The host behind the drivers, for tests that look or break. */
   readonly sim: SimHost;
+  readonly storage: SimStorage;
   close(): Promise<void>;
 }
 
@@ -39,6 +41,7 @@ export function createSimDrivers(
     machine: createSimMachine(sim, clock),
     bridges: createSimBridges(sim),
     logs: createSimLogs(sim, ring),
+    storage: createSimStorage(),
     close: () => disks.close(),
   };
 }

@@ -247,4 +247,18 @@ CREATE TABLE volumes (
 ) STRICT;
 `,
   },
+  {
+    // Storage pools.
+    version: 9,
+    sql: `
+CREATE TABLE pools (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  state TEXT NOT NULL,
+  created_at_ms INTEGER NOT NULL,
+  generation INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
+`,
+  },
 ];

@@ -34,7 +34,11 @@ export interface EnsureVolumeRequest {
   imageDigest: string;
   sizeBytes: bigint;
   /** qcow2 (default), or raw for a blank disk: capability `domain.hardware`. */
-  format?: string | undefined;
+  format?:
+    | string
+    | undefined;
+  /** Where it lies: capability `pool`. Empty: in the folder of the agent's own data. */
+  poolId?: string | undefined;
 }
 
 export interface EnsureSeedRequest {
@@ -82,11 +86,23 @@ export interface VolumeStatus {
   imageDigest: string;
   seed: boolean;
   /** Of a disk that is not qcow2: raw. */
-  format?: string | undefined;
+  format?:
+    | string
+    | undefined;
+  /** Empty: the folder of the agent's own data. */
+  poolId?: string | undefined;
 }
 
 function createBaseEnsureVolumeRequest(): EnsureVolumeRequest {
-  return { context: undefined, volumeId: "", vmId: "", imageDigest: "", sizeBytes: 0n, format: undefined };
+  return {
+    context: undefined,
+    volumeId: "",
+    vmId: "",
+    imageDigest: "",
+    sizeBytes: 0n,
+    format: undefined,
+    poolId: undefined,
+  };
 }
 
 export const EnsureVolumeRequest: MessageFns<EnsureVolumeRequest> = {
@@ -111,6 +127,9 @@ export const EnsureVolumeRequest: MessageFns<EnsureVolumeRequest> = {
     }
     if (message.format !== undefined) {
       writer.uint32(50).string(message.format);
+    }
+    if (message.poolId !== undefined) {
+      writer.uint32(82).string(message.poolId);
     }
     return writer;
   },
@@ -176,6 +195,14 @@ export const EnsureVolumeRequest: MessageFns<EnsureVolumeRequest> = {
             message.format = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.poolId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -201,6 +228,7 @@ export const EnsureVolumeRequest: MessageFns<EnsureVolumeRequest> = {
     message.imageDigest = object.imageDigest ?? "";
     message.sizeBytes = (object.sizeBytes !== undefined && object.sizeBytes !== null) ? BigInt(object.sizeBytes) : 0n;
     message.format = object.format ?? undefined;
+    message.poolId = object.poolId ?? undefined;
     return message;
   },
 };
@@ -660,7 +688,16 @@ export const ListVolumesResponse: MessageFns<ListVolumesResponse> = {
 };
 
 function createBaseVolumeStatus(): VolumeStatus {
-  return { volumeId: "", vmId: "", sizeBytes: 0n, allocatedBytes: 0n, imageDigest: "", seed: false, format: undefined };
+  return {
+    volumeId: "",
+    vmId: "",
+    sizeBytes: 0n,
+    allocatedBytes: 0n,
+    imageDigest: "",
+    seed: false,
+    format: undefined,
+    poolId: undefined,
+  };
 }
 
 export const VolumeStatus: MessageFns<VolumeStatus> = {
@@ -691,6 +728,9 @@ export const VolumeStatus: MessageFns<VolumeStatus> = {
     }
     if (message.format !== undefined) {
       writer.uint32(58).string(message.format);
+    }
+    if (message.poolId !== undefined) {
+      writer.uint32(82).string(message.poolId);
     }
     return writer;
   },
@@ -764,6 +804,14 @@ export const VolumeStatus: MessageFns<VolumeStatus> = {
             message.format = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.poolId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -790,6 +838,7 @@ export const VolumeStatus: MessageFns<VolumeStatus> = {
     message.imageDigest = object.imageDigest ?? "";
     message.seed = object.seed ?? false;
     message.format = object.format ?? undefined;
+    message.poolId = object.poolId ?? undefined;
     return message;
   },
 };

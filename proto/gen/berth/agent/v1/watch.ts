@@ -22,6 +22,7 @@ import { GuestStatus } from "./guest.ts";
 import { BridgeStatus, HostReport } from "./host.ts";
 import { ImageStatus } from "./image.ts";
 import { Fence, Operation } from "./operation.ts";
+import { PoolStatus } from "./pool.ts";
 import { VolumeStatus } from "./volume.ts";
 
 export const protobufPackage = "berth.agent.v1";
@@ -64,6 +65,9 @@ export interface WatchMessage {
     | //
     /** Of a VM of Berth's that is on; gone when its domain is off or removed. Capability `guest.agent`. */
     { $case: "guest"; value: GuestStatus }
+    | //
+    /** Pools, foreign ones too. Capability `pool`. */
+    { $case: "pool"; value: PoolStatus }
     | undefined;
 }
 
@@ -79,12 +83,12 @@ export interface SnapshotEnd {
 }
 
 export interface Sources {
-  /** Of: domains, volumes, images, bridges. */
+  /** Of: domains, volumes, images, bridges, pools. */
   complete: string[];
 }
 
 export interface Removed {
-  /** domain, volume, image, bridge, guest (by UUID). */
+  /** domain, volume, image, bridge, guest (by UUID), pool (by libvirt's UUID). */
   kind: string;
   /** UUID, volume id, digest, name. */
   id: string;
@@ -317,6 +321,9 @@ export const WatchMessage: MessageFns<WatchMessage> = {
       case "guest":
         GuestStatus.encode(message.message.value, writer.uint32(162).fork()).join();
         break;
+      case "pool":
+        PoolStatus.encode(message.message.value, writer.uint32(170).fork()).join();
+        break;
     }
     return writer;
   },
@@ -446,6 +453,14 @@ export const WatchMessage: MessageFns<WatchMessage> = {
             message.message = { $case: "guest", value: GuestStatus.decode(reader, reader.uint32()) };
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.message = { $case: "pool", value: PoolStatus.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -540,6 +555,12 @@ export const WatchMessage: MessageFns<WatchMessage> = {
       case "guest": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "guest", value: GuestStatus.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "pool": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "pool", value: PoolStatus.fromPartial(object.message.value) };
         }
         break;
       }

@@ -1,0 +1,265 @@
+/**
+ * The Storage interface over libvirt's RPC: each call goes the way of its pool (storage-lane.ts); lists and secrets have one of
+ * their own. What pools shall be is decided elsewhere; only volumes get their XML here.
+ */
+import type { Writable } from 'node:stream';
+import { alreadyExists, chain, ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { el, textEl } from '../../domain/xml/text.ts';
+import { parseXml, textAt } from '../../domain/xml/tree.ts';
+import type { Storage, StoragePoolSeen, StorageRef, StorageVolumeSeen, StorageVolumeWanted } from '../storage.ts';
+import { dial } from './dial.ts';
+import { CODE, hasCode } from './errors.ts';
+import type { Procedure } from './procedures.ts';
+import { poolRef, STORAGE } from './procedures-storage.ts';
+import { StorageLane } from './storage-lane.ts';
+import { openStream } from './stream.ts';
+
+export interface LibvirtStorageOptions {
+  /** Asked for every connection: `libvirt-sock`, or `virtstoraged-sock` where libvirt's daemons are apart. */
+  readonly socketPath: () => string;
+  readonly uri: () => string;
+  readonly clock: Clock;
+}
+
+const QUICK_MS = 10_000;
+/** Mounting, logging in to targets, looking through a large folder. */
+const SLOW_MS = 30_000;
+const NO_POOL = 49;
+const NO_VOLUME = 50;
+const VOLUME_EXISTS = 90;
+const NO_SECRET = 66;
+const GENERAL = '';
+/** More are counted by nobody: a pool with so many volumes is not one of ours. */
+const MOST_VOLUMES = 10_000;
+
+export const createLibvirtStorage = (o: LibvirtStorageOptions): Storage => new LibvirtStorage(o);
+
+class LibvirtStorage implements Storage {
+  readonly #lanes = new Map<string, StorageLane>();
+  readonly #names = new Map<string, string>();
+
+  constructor(readonly o: LibvirtStorageOptions) {}
+
+  async list(): Promise<readonly StorageRef[]> {
+    const { pools } = await this.#general(STORAGE.listPools, { needResults: 1, flags: 0 }, 'list storage pools');
+    for (const p of pools) this.#names.set(p.uuid, p.name);
+    return pools;
+  }
+
+  async look(uuid: string): Promise<StoragePoolSeen | undefined> {
+    const pool = poolRef(uuid);
+    try {
+      const { xml } = await this.#call(uuid, STORAGE.xml, { pool, flags: 0 }, 'describe a storage pool');
+      const info = await this.#call(uuid, STORAGE.info, { pool }, 'look at a storage pool');
+      const root = parseXml(xml);
+      const name = textAt(root, 'name');
+      this.#names.set(uuid, name);
+      return {
+        ...{ uuid, name, type: root.attributes['type'] ?? '', targetPath: textAt(root, 'target', 'path') },
+        active: info.state !== 0,
+        capacityBytes: Number(info.capacity),
+        allocationBytes: Number(info.allocation),
+        availableBytes: Number(info.available),
+      };
+    } catch (e) {
+      if (hasCode(e, NO_POOL)) return undefined;
+      throw e;
+    }
+  }
+
+  async define(uuid: string, xml: string): Promise<void> {
+    await this.#call(uuid, STORAGE.define, { xml, flags: 0 }, 'define the pool');
+  }
+
+  async build(uuid: string): Promise<void> {
+    await this.#call(uuid, STORAGE.build, { pool: poolRef(uuid), flags: 0 }, 'make the folder of the pool', SLOW_MS);
+  }
+
+  async start(uuid: string): Promise<void> {
+    const pool = poolRef(uuid);
+    try {
+      await this.#call(uuid, STORAGE.create, { pool, flags: 0 }, 'start the pool', SLOW_MS);
+    } catch (e) {
+      // it is up already
+      if (!hasCode(e, CODE.operationInvalid) || (await this.look(uuid))?.active !== true) throw e;
+    }
+  }
+
+  async stop(uuid: string): Promise<void> {
+    try {
+      await this.#call(uuid, STORAGE.destroy, { pool: poolRef(uuid) }, 'stop the pool', SLOW_MS);
+    } catch (e) {
+      if (!hasCode(e, CODE.operationInvalid, NO_POOL) || (await this.look(uuid))?.active === true) throw e;
+    }
+  }
+
+  async undefine(uuid: string): Promise<void> {
+    try {
+      await this.#call(uuid, STORAGE.undefine, { pool: poolRef(uuid) }, 'forget the pool');
+    } catch (e) {
+      if (!hasCode(e, NO_POOL)) throw e;
+    }
+    this.#lanes.get(uuid)?.close('the pool is gone');
+    this.#lanes.delete(uuid);
+  }
+
+  async refresh(uuid: string): Promise<void> {
+    await this.#call(uuid, STORAGE.refresh, { pool: poolRef(uuid), flags: 0 }, 'look at what is in the pool', SLOW_MS);
+  }
+
+  async listVolumes(uuid: string): Promise<readonly StorageVolumeSeen[]> {
+    const what = 'list the volumes of the pool';
+    const args = { pool: poolRef(uuid), needResults: 1, flags: 0 };
+    const { volumes } = await this.#call(uuid, STORAGE.listVolumes, args, what);
+    const seen: StorageVolumeSeen[] = [];
+    for (const volume of volumes.slice(0, MOST_VOLUMES)) {
+      try {
+        const { capacity, allocation } = await this.#call(uuid, STORAGE.volumeInfo, { volume }, what);
+        seen.push({ name: volume.name, capacityBytes: Number(capacity), allocationBytes: Number(allocation) });
+      } catch (e) {
+        // removed meanwhile
+        if (!hasCode(e, NO_VOLUME, CODE.systemError, CODE.internal)) throw e;
+      }
+    }
+    return seen;
+  }
+
+  async hasVolume(uuid: string, name: string): Promise<boolean> {
+    return (await this.#find(uuid, name)) !== undefined;
+  }
+
+  async createVolume(uuid: string, wanted: StorageVolumeWanted): Promise<void> {
+    const args = { pool: poolRef(uuid), xml: volumeXml(wanted), flags: 0 };
+    try {
+      await this.#call(uuid, STORAGE.createVolume, args, `make ${wanted.name} in the pool`, SLOW_MS);
+    } catch (e) {
+      if (!hasCode(e, VOLUME_EXISTS) && !(await this.#thereNow(uuid, wanted.name, e))) throw e;
+      throw alreadyExists(`${wanted.name} is in the pool already`);
+    }
+  }
+
+  async resizeVolume(uuid: string, name: string, capacityBytes: number): Promise<void> {
+    const volume = await this.#find(uuid, name);
+    if (volume === undefined) throw new ClusterError('NOT_FOUND', `there is no ${name} in the pool`);
+    const args = { volume, capacity: BigInt(capacityBytes), flags: 0 };
+    await this.#call(uuid, STORAGE.resizeVolume, args, `make ${name} larger`, SLOW_MS);
+  }
+
+  async removeVolume(uuid: string, name: string): Promise<void> {
+    const volume = await this.#find(uuid, name);
+    if (volume === undefined) return;
+    try {
+      await this.#call(uuid, STORAGE.deleteVolume, { volume, flags: 0 }, `remove ${name} from the pool`, SLOW_MS);
+    } catch (e) {
+      if (!hasCode(e, NO_VOLUME)) throw e;
+    }
+  }
+
+  async upload(uuid: string, name: string, bytes: number): Promise<Writable> {
+    const volume = await this.#find(uuid, name);
+    if (volume === undefined) throw new ClusterError('NOT_FOUND', `there is no ${name} in the pool`);
+    const args = { volume, offset: 0n, length: BigInt(bytes), flags: 0 };
+    const stream = await openStream(await this.#dial(), STORAGE.upload, args, `write ${name} into the pool`);
+    stream.resume();
+    return stream;
+  }
+
+  async setSecret(s: StorageRef & { readonly usage: 'ceph' | 'iscsi'; readonly value: Uint8Array }): Promise<void> {
+    const usage = s.usage === 'ceph' ? textEl('name', {}, s.name) : textEl('target', {}, s.name);
+    const xml = el(
+      'secret',
+      { ephemeral: 'no', private: 'yes' },
+      textEl('uuid', {}, s.uuid),
+      textEl('description', {}, `of storage pool ${s.name}`),
+      el('usage', { type: s.usage }, usage),
+    );
+    const { secret } = await this.#general(STORAGE.defineSecret, { xml, flags: 0 }, 'keep a secret of a pool');
+    const value = Buffer.from(s.value);
+    await this.#general(STORAGE.setSecretValue, { secret, value, flags: 0 }, 'keep a secret of a pool');
+  }
+
+  async removeSecret(uuid: string): Promise<void> {
+    try {
+      const { secret } = await this.#general(STORAGE.findSecret, { uuid }, 'look for a secret');
+      await this.#general(STORAGE.undefineSecret, { secret }, 'forget a secret');
+    } catch (e) {
+      if (!hasCode(e, NO_SECRET)) throw e;
+    }
+  }
+
+  silentMs(uuid: string): number | undefined {
+    return this.#lanes.get(uuid)?.silentMs;
+  }
+
+  close(): Promise<void> {
+    for (const lane of this.#lanes.values()) lane.close('the driver is closed');
+    this.#lanes.clear();
+    return Promise.resolve();
+  }
+
+  /** libvirt knows what it made itself; what another host made, after a look. */
+  async #thereNow(uuid: string, name: string, e: unknown): Promise<boolean> {
+    if (!hasCode(e, CODE.operationFailed, CODE.systemError)) return false;
+    await this.refresh(uuid);
+    return this.hasVolume(uuid, name);
+  }
+
+  async #find(uuid: string, name: string) {
+    try {
+      const args = { pool: poolRef(uuid), name };
+      return (await this.#call(uuid, STORAGE.findVolume, args, `look for ${name} in the pool`)).volume;
+    } catch (e) {
+      if (hasCode(e, NO_VOLUME)) return undefined;
+      throw e;
+    }
+  }
+
+  #general<A, R>(procedure: Procedure<A, R>, args: A, what: string): Promise<R> {
+    return this.#lane(GENERAL).call(procedure, args, what, QUICK_MS);
+  }
+
+  #call<A, R>(uuid: string, procedure: Procedure<A, R>, args: A, what: string, ms = QUICK_MS): Promise<R> {
+    return this.#lane(uuid).call(procedure, args, what, ms);
+  }
+
+  #lane(uuid: string): StorageLane {
+    const known = this.#lanes.get(uuid);
+    if (known) return known;
+    const name = (): string => this.#names.get(uuid) ?? 'of this host';
+    const made = new StorageLane({ clock: this.o.clock, dial: () => this.#dial(), name });
+    this.#lanes.set(uuid, made);
+    return made;
+  }
+
+  async #dial() {
+    const { socketPath, uri, clock } = this.o;
+    try {
+      return await dial({ socketPath: socketPath(), uri: uri(), clock });
+    } catch (e) {
+      throw new ClusterError('HYPERVISOR_UNAVAILABLE', `libvirt's storage does not answer: ${chain(e)}`);
+    }
+  }
+}
+
+/** Nothing of it is allocated, whatever its format. */
+function volumeXml(w: StorageVolumeWanted): string {
+  const qcow2 = w.format === 'qcow2' ? [textEl('compat', {}, '1.1')] : [];
+  return el(
+    'volume',
+    {},
+    textEl('name', {}, w.name),
+    textEl('capacity', { unit: 'bytes' }, w.capacityBytes),
+    textEl('allocation', { unit: 'bytes' }, 0),
+    el(
+      'target',
+      {},
+      el('format', { type: w.format }),
+      el('permissions', {}, textEl('mode', {}, w.readable === true ? '0644' : '0600')),
+      ...qcow2,
+    ),
+    w.backingPath === undefined
+      ? undefined
+      : el('backingStore', {}, textEl('path', {}, w.backingPath), el('format', { type: 'qcow2' })),
+  );
+}

@@ -1,0 +1,72 @@
+/**
+ * The storage driver: pools and their volumes, as libvirt has them, by libvirt's uuids. Whose they are, and what they shall be,
+ * is agent/src/pool's. A pool whose server does not answer holds up nothing but what is asked of itself: a call that passes its
+ * deadline is BAD_STATE, and so is every other of that pool, at once, until it is answered after all.
+ * Other errors: NOT_FOUND, ALREADY_EXISTS, HYPERVISOR_UNAVAILABLE, DISK_FULL, INTERNAL with libvirt's own words.
+ */
+import type { Writable } from 'node:stream';
+
+export interface StorageRef {
+  readonly uuid: string;
+  readonly name: string;
+}
+
+export interface StoragePoolSeen extends StorageRef {
+  readonly type: string;
+  readonly targetPath: string;
+  readonly active: boolean;
+  readonly capacityBytes: number;
+  readonly allocationBytes: number;
+  readonly availableBytes: number;
+}
+
+export interface StorageVolumeSeen {
+  readonly name: string;
+  readonly capacityBytes: number;
+  readonly allocationBytes: number;
+}
+
+/** What a volume shall be, in a pool of files. */
+export interface StorageVolumeWanted {
+  readonly name: string;
+  readonly format: 'qcow2' | 'raw';
+  readonly capacityBytes: number;
+  /** A qcow2 file below it. */
+  readonly backingPath?: string | undefined;
+  /** Everybody may read it. Default: root alone, until libvirt gives it to QEMU. */
+  readonly readable?: boolean;
+}
+
+export interface Storage {
+  /** Foreign ones too. */
+  list(): Promise<readonly StorageRef[]>;
+  /** Undefined when there is none. */
+  look(uuid: string): Promise<StoragePoolSeen | undefined>;
+  /** Defines or redefines it. */
+  define(uuid: string, xml: string): Promise<void>;
+  /** Makes the folder where it is to appear; nothing is formatted. */
+  build(uuid: string): Promise<void>;
+  start(uuid: string): Promise<void>;
+  /** Stopped or absent is fine. */
+  stop(uuid: string): Promise<void>;
+  /** Absent is fine. */
+  undefine(uuid: string): Promise<void>;
+  /** Looks anew at what is in it and how much room there is. One that can't be looked at becomes inactive. */
+  refresh(uuid: string): Promise<void>;
+  listVolumes(uuid: string): Promise<readonly StorageVolumeSeen[]>;
+  hasVolume(uuid: string, name: string): Promise<boolean>;
+  /** ALREADY_EXISTS, also where another host made it. */
+  createVolume(uuid: string, wanted: StorageVolumeWanted): Promise<void>;
+  /** Larger only. */
+  resizeVolume(uuid: string, name: string, capacityBytes: number): Promise<void>;
+  /** Absent is fine. */
+  removeVolume(uuid: string, name: string): Promise<void>;
+  /** Writes over a volume from its beginning; ended in order when libvirt has it all. */
+  upload(uuid: string, name: string, bytes: number): Promise<Writable>;
+  /** Keeps a secret for pools, under this uuid. @param usage ceph or iscsi. */
+  setSecret(secret: StorageRef & { readonly usage: 'ceph' | 'iscsi'; readonly value: Uint8Array }): Promise<void>;
+  removeSecret(uuid: string): Promise<void>;
+  /** For how long a pool does not answer; undefined: it does. */
+  silentMs(uuid: string): number | undefined;
+  close(): Promise<void>;
+}

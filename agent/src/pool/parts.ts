@@ -1,0 +1,35 @@
+/** The parts of an agent that have to do with pools, put together. What each does is in the files beside this one. */
+import type { Log } from '@berth/shared/log/log.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Drivers } from '../drivers/machine.ts';
+import { takesDirectIo } from '../host/abilities.ts';
+import type { Operations } from '../operations/operations.ts';
+import { PoolImages } from './pool-images.ts';
+import { PoolStore } from './pool-store.ts';
+import { withPools } from './pool-volumes.ts';
+import { PoolWatch } from './pool-watch.ts';
+import { Pools } from './pools.ts';
+
+export interface PoolPartsFrom {
+  readonly drivers: Drivers;
+  readonly operations: Operations;
+  readonly dataDir: string;
+  readonly hostId: string;
+  readonly hostName: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export function createPoolParts(from: PoolPartsFrom) {
+  const { drivers, clock, log, dataDir, hostName } = from;
+  const { storage } = drivers;
+  const store = new PoolStore(dataDir, log);
+  const bootId = async (): Promise<string> => (await drivers.machine.facts()).bootId;
+  const watch = new PoolWatch({ store, storage, clock, log, bootId });
+  const pools = new Pools({
+    ...{ store, storage, bootId, dataDir, log, hostName },
+    ...{ hypervisor: drivers.hypervisor, operations: from.operations, hostId: from.hostId, directIo: takesDirectIo },
+  });
+  const images = new PoolImages({ store, storage, disks: drivers.disks, operations: from.operations, hostName });
+  return { store, watch, pools, images, disks: withPools(drivers.disks, { store, storage, watch, hostName }) };
+}

@@ -1,0 +1,56 @@
+/**
+ * The marks that say whose storage it is: an empty volume with a name. A shared pool has one, which every host must find; another's
+ * mark, or that of the same pool on another host where nothing is shared, means that this is other storage than was meant.
+ */
+import { badState, ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Storage } from '../drivers/storage.ts';
+import { poolUuid, type PoolSpec } from './pool-spec.ts';
+
+const MARK = /^berth\.(pool-[a-z0-9-]+)(?:\.(host-[a-z0-9-]+))?\.mark$/;
+const MARK_BYTES = 512;
+
+export interface MarkCheck {
+  readonly storage: Storage;
+  readonly hostId: string;
+  readonly hostName: string;
+}
+
+const markOf = ({ poolId, shared }: PoolSpec, hostId: string): string =>
+  `berth.${poolId}${shared ? '' : `.${hostId}`}.mark`;
+
+/** @param marked another host has put the mark there. @throws BAD_STATE, IN_USE: it is other storage than is meant. */
+export async function ensureMark(at: MarkCheck, spec: PoolSpec, marked: boolean): Promise<void> {
+  const uuid = poolUuid(spec.poolId);
+  const own = markOf(spec, at.hostId);
+  const names = (await at.storage.listVolumes(uuid)).map((v) => v.name);
+  for (const name of names) if (name !== own) refuseOther(at, spec, MARK.exec(name));
+  if (names.includes(own)) return;
+  if (marked)
+    throw badState(
+      `pool ${spec.name}: ${spec.source.targetPath} on ${at.hostName} is not the storage that the other hosts of this pool have ` +
+        `(it bears no mark of it). Mount the same storage there, then start the pool again: berth pool start ${spec.name}`,
+    );
+  try {
+    await at.storage.createVolume(uuid, { name: own, format: 'raw', capacityBytes: MARK_BYTES, readable: true });
+  } catch (e) {
+    if (!isClusterError(e, 'ALREADY_EXISTS')) throw e;
+  }
+}
+
+function refuseOther({ hostName }: MarkCheck, spec: PoolSpec, mark: RegExpExecArray | null): void {
+  if (mark === null) return;
+  const [, poolId, hostId] = mark;
+  const where = `${spec.source.targetPath} on ${hostName}`;
+  if (poolId !== spec.poolId)
+    throw new ClusterError('IN_USE', `pool ${spec.name}: ${where} belongs to another pool already (${poolId})`);
+  if (spec.shared)
+    throw badState(`pool ${spec.name}: ${where} was made as a pool of one host; a shared one needs storage of its own`);
+  throw badState(
+    `pool ${spec.name}: ${where} is the same storage as on another host (${hostId}): if hosts shall share it, say so: --shared`,
+  );
+}
+
+/** Takes back the mark of this pool, where it can. */
+export async function removeMark(at: MarkCheck, spec: PoolSpec): Promise<void> {
+  await at.storage.removeVolume(poolUuid(spec.poolId), markOf(spec, at.hostId));
+}

@@ -1,0 +1,122 @@
+/**
+ * What this host remembers of its pools, and of the volumes of ours in them: one small file each, below the data directory, written
+ * before what they speak of is made and removed after it is gone. libvirt has the rest.
+ *
+ *   pools/<pool id>.json            what it shall be
+ *   pools/volumes/<volume id>.json  whose a volume is, and in which pool
+ */
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { Log } from '@berth/shared/log/log.ts';
+import { POOL_TYPES } from '@berth/shared/model/pool.ts';
+import { checkId } from '../ids.ts';
+
+const Source = z.object({
+  type: z.enum(POOL_TYPES),
+  ...{ targetPath: z.string(), path: z.string(), name: z.string(), format: z.string() },
+  ...{ hosts: z.array(z.string()).readonly(), devices: z.array(z.string()).readonly() },
+  ...{ initiator: z.string(), adapter: z.string(), authUser: z.string() },
+});
+
+const KeptPool = z.object({
+  version: z.literal(1),
+  spec: z.object({
+    ...{ poolId: z.string(), name: z.string(), source: Source },
+    ...{ shared: z.boolean(), autostart: z.boolean(), generation: z.number() },
+  }),
+  /** It shall be up: a person started it, and did not stop it since. */
+  started: z.boolean(),
+  /** Boot of the host in which it was started by a person. */
+  bootId: z.string(),
+  /** Its file system takes O_DIRECT; absent: not known. */
+  directIo: z.boolean().optional(),
+});
+export type KeptPool = z.output<typeof KeptPool>;
+
+const KeptVolume = z.object({
+  version: z.literal(1),
+  ...{ volumeId: z.string(), vmId: z.string(), poolId: z.string(), sizeBytes: z.number() },
+  imageDigest: z.string().optional(),
+  /** Absent: qcow2. */
+  format: z.literal('raw').optional(),
+});
+export type KeptVolume = z.output<typeof KeptVolume>;
+
+export class PoolStore {
+  readonly #pools = new Map<string, KeptPool>();
+  readonly #volumes = new Map<string, KeptVolume>();
+  readonly #dir: string;
+  readonly #volumesDir: string;
+
+  constructor(
+    dataDir: string,
+    private readonly log: Log,
+  ) {
+    this.#dir = join(dataDir, 'pools');
+    this.#volumesDir = join(this.#dir, 'volumes');
+  }
+
+  /** Before anything else is asked. A file that makes no sense is passed over, and told of. */
+  async load(): Promise<void> {
+    await mkdir(this.#volumesDir, { recursive: true, mode: 0o700 });
+    for (const p of await this.#readAll(this.#dir, KeptPool)) this.#pools.set(p.spec.poolId, p);
+    for (const v of await this.#readAll(this.#volumesDir, KeptVolume)) this.#volumes.set(v.volumeId, v);
+  }
+
+  pools = (): readonly KeptPool[] => [...this.#pools.values()];
+  pool = (poolId: string): KeptPool | undefined => this.#pools.get(poolId);
+  volumes = (): readonly KeptVolume[] => [...this.#volumes.values()];
+  volume = (volumeId: string): KeptVolume | undefined => this.#volumes.get(volumeId);
+  volumesIn = (poolId: string): readonly KeptVolume[] => this.volumes().filter((v) => v.poolId === poolId);
+
+  async putPool(p: KeptPool): Promise<void> {
+    await this.#write(this.#dir, p.spec.poolId, p);
+    this.#pools.set(p.spec.poolId, p);
+  }
+
+  async dropPool(poolId: string): Promise<void> {
+    this.#pools.delete(poolId);
+    await rm(join(this.#dir, `${checkId('pool', poolId)}.json`), { force: true });
+  }
+
+  async putVolume(v: KeptVolume): Promise<void> {
+    await this.#write(this.#volumesDir, v.volumeId, v);
+    this.#volumes.set(v.volumeId, v);
+  }
+
+  async dropVolume(volumeId: string): Promise<void> {
+    this.#volumes.delete(volumeId);
+    await rm(join(this.#volumesDir, `${checkId('volume', volumeId)}.json`), { force: true });
+  }
+
+  /** Whole or not at all, also after a power cut. */
+  async #write(dir: string, id: string, value: object): Promise<void> {
+    const half = join(dir, `.${id}.half`);
+    const file = await open(half, 'w', 0o600);
+    try {
+      await file.writeFile(`${JSON.stringify(value)}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(half, join(dir, `${id}.json`));
+    const folder = await open(dir, 'r');
+    await folder.sync().finally(() => folder.close());
+  }
+
+  async #readAll<T>(dir: string, schema: z.ZodType<T>): Promise<T[]> {
+    const names = (await readdir(dir)).filter((n) => n.endsWith('.json') && !n.startsWith('.'));
+    const all = await Promise.all(names.map((n) => this.#read(join(dir, n), schema)));
+    return all.filter((v) => v !== undefined);
+  }
+
+  async #read<T>(file: string, schema: z.ZodType<T>): Promise<T | undefined> {
+    try {
+      return schema.parse(JSON.parse(await readFile(file, 'utf8')));
+    } catch (e) {
+      this.log.warn({ err: e, file }, 'what is remembered of a pool makes no sense, and is passed over');
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,203 @@
+/** Pools of an agent over simulated storage: twice is once, marks, what is refused, volumes, and a pool that hangs. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createLog } from '@berth/shared/log/log.ts';
+import type { PoolSource } from '@berth/shared/model/pool.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { createSimDrivers, type SimDrivers } from '../drivers/sim/sim-drivers.ts';
+import { Ledger } from '../operations/ledger.ts';
+import { Operations } from '../operations/operations.ts';
+import { createPoolParts } from './parts.ts';
+import { imageFile } from './pool-images.ts';
+import { poolUuid, type PoolSpec } from './pool-spec.ts';
+
+const log = createLog('test', 'silent');
+const DIGEST = `sha256:${'ab'.repeat(32)}`;
+const source = (targetPath: string): PoolSource => ({
+  ...{ type: 'dir', targetPath, hosts: [], path: '', name: '', devices: [] },
+  ...{ format: '', initiator: '', adapter: '', authUser: '' },
+});
+const spec = (over: Partial<PoolSpec> = {}): PoolSpec => ({
+  ...{ poolId: 'pool-1', name: 'fast', source: source('/kvm/fast'), shared: false, autostart: true, generation: 1 },
+  ...over,
+});
+
+class Host {
+  ops = 0;
+  ledger!: Ledger;
+  parts!: ReturnType<typeof createPoolParts>;
+  operations!: Operations;
+  constructor(
+    readonly name: string,
+    readonly dir: string,
+    readonly drivers: SimDrivers,
+  ) {}
+
+  /** Also after a restart: what it remembers is on its disk. */
+  async open(): Promise<this> {
+    await this.ledger?.close();
+    this.ledger = await Ledger.open(this.dir, { clock: systemClock, log });
+    this.operations = new Operations(this.ledger, systemClock, log);
+    const about = { drivers: this.drivers, operations: this.operations, dataDir: this.dir, clock: systemClock, log };
+    this.parts = createPoolParts({ ...about, hostId: `host-${this.name}`, hostName: this.name });
+    await this.parts.store.load();
+    return this;
+  }
+
+  id = (): string => `job-${this.name}.${++this.ops}`;
+  async ensure(s: PoolSpec, marked = false, secret = ''): Promise<void> {
+    const view = await this.operations.run(this.parts.pools.ensure, this.id(), { spec: s, marked, secret });
+    if (view.failure) throw Object.assign(new Error(view.failure.message), { reason: view.failure.reason });
+  }
+  async run(kind: 'stop' | 'remove' | 'refresh', poolId = 'pool-1'): Promise<void> {
+    const view = await this.operations.run(this.parts.pools[kind], this.id(), poolId);
+    if (view.failure) throw Object.assign(new Error(view.failure.message), { reason: view.failure.reason });
+  }
+  files = (path = '/kvm/fast'): string[] => [...this.drivers.storage.folders.at(path).keys()].sort();
+}
+
+let dir: string;
+const hosts: Host[] = [];
+beforeEach(async () => void (dir = await mkdtemp(join(tmpdir(), 'pools-'))));
+afterEach(async () => {
+  for (const h of hosts.splice(0)) await h.ledger.close();
+  await rm(dir, { recursive: true, force: true });
+});
+async function host(name: string): Promise<Host> {
+  const own = await mkdtemp(join(dir, name));
+  const h = new Host(name, own, createSimDrivers({ name, runDir: own, clock: systemClock }));
+  hosts.push(h);
+  return h.open();
+}
+
+describe('a pool of a host', () => {
+  it('is made once, however often it is asked for, and comes back when the agent does', async () => {
+    const h = await host('h1');
+    await h.ensure(spec());
+    await h.ensure(spec({ generation: 2 }));
+    expect([...h.drivers.storage.pools.keys()]).toEqual([poolUuid('pool-1')]);
+    expect(h.files()).toEqual(['berth.pool-1.host-h1.mark']);
+    await h.open();
+    expect(await h.parts.watch.observe()).toMatchObject([{ poolId: 'pool-1', state: 'active', generation: 2 }]);
+  });
+
+  it('is started again when it is down and shall be up, and stays down when a person stopped it', async () => {
+    const h = await host('h1');
+    await h.ensure(spec());
+    await h.drivers.storage.stop(poolUuid('pool-1'));
+    expect(await h.parts.watch.observe()).toMatchObject([{ state: 'active' }]);
+    await h.drivers.storage.undefine(poolUuid('pool-1'));
+    expect(await h.parts.watch.observe()).toMatchObject([{ state: 'active' }]);
+    await h.run('stop');
+    await h.open();
+    expect(await h.parts.watch.observe()).toMatchObject([{ state: 'inactive' }]);
+  });
+
+  it('is refused under a name that libvirt has already, and nothing is changed', async () => {
+    const h = await host('h1');
+    h.drivers.storage.pools.set('foreign', { name: 'fast', xml: '<pool type="dir"/>', active: true });
+    await expect(h.ensure(spec())).rejects.toMatchObject({ reason: 'ALREADY_EXISTS' });
+    expect(await h.parts.watch.observe()).toMatchObject([{ poolId: '', name: 'fast', uuid: 'foreign' }]);
+    await h.open();
+    expect(h.parts.store.pools()).toEqual([]);
+  });
+
+  it('keeps its secret with libvirt and nowhere else', async () => {
+    const h = await host('h1');
+    const s = { ...source(''), type: 'rbd' as const, hosts: ['m'], name: 'vms', authUser: 'u' };
+    await h.ensure(spec({ source: s }), false, Buffer.from('QSecretQ').toString('base64'));
+    expect([...h.drivers.storage.secrets.values()]).toEqual(['QSecretQ']);
+    expect(JSON.stringify([h.parts.store.pools(), [...h.ledger.entries()]])).not.toMatch(
+      new RegExp(`QSecretQ|${Buffer.from('QSecretQ').toString('base64')}`),
+    );
+    await h.run('remove');
+    expect(h.drivers.storage.secrets.size).toBe(0);
+  });
+
+  it('is told of as silent while its server does not answer, and then neither it nor another waits', async () => {
+    const h = await host('h1');
+    await h.ensure(spec());
+    await h.ensure(spec({ poolId: 'pool-2', name: 'other', source: source('/kvm/other') }));
+    await h.parts.watch.observe();
+    h.drivers.storage.silent.add(poolUuid('pool-1'));
+    expect(await h.parts.watch.observe()).toMatchObject([
+      { poolId: 'pool-1', state: 'silent', capacityBytes: 100 * 2 ** 30 },
+      { poolId: 'pool-2', state: 'active' },
+    ]);
+  });
+});
+
+describe('marks', () => {
+  it('tell one storage from another that bears the same path', async () => {
+    const [a, b] = [await host('h1'), await host('h2')];
+    await a.ensure(spec({ shared: true }));
+    await expect(b.ensure(spec({ shared: true }), true)).rejects.toThrow('is not the storage that the other hosts');
+    expect(b.drivers.storage.pools.size).toBe(0);
+    b.drivers.storage.folders = a.drivers.storage.folders;
+    await b.ensure(spec({ shared: true }), true);
+    expect(b.files()).toEqual(['berth.pool-1.mark']);
+  });
+
+  it('tell storage that is shared though nobody said so, and that of another pool', async () => {
+    const [a, b] = [await host('h1'), await host('h2')];
+    b.drivers.storage.folders = a.drivers.storage.folders;
+    await a.ensure(spec());
+    await expect(b.ensure(spec())).rejects.toThrow('--shared');
+    await expect(b.ensure(spec({ poolId: 'pool-9', name: 'nine' }))).rejects.toMatchObject({ reason: 'IN_USE' });
+    expect(b.drivers.storage.pools.size).toBe(0);
+  });
+});
+
+describe('a volume in a pool', () => {
+  const volume = { volumeId: 'volume-1', vmId: 'vm-1', imageDigest: undefined, sizeBytes: 2 ** 30, poolId: 'pool-1' };
+
+  it('is made, found, counted and removed there, and keeps its pool from being removed', async () => {
+    const h = await host('h1');
+    await h.ensure(spec());
+    await h.parts.disks.ensureVolume(volume);
+    await h.parts.disks.ensureVolume(volume);
+    expect(h.files()).toContain('volume-1.qcow2');
+    expect(h.parts.disks.volumePath('volume-1', false)).toBe('/kvm/fast/volume-1.qcow2');
+    await expect(h.parts.disks.ensureVolume({ ...volume, sizeBytes: 2 ** 31 })).rejects.toThrow('another sizeBytes');
+    await expect(h.run('remove')).rejects.toMatchObject({ reason: 'IN_USE' });
+    const [pool] = await h.parts.watch.observe();
+    expect(pool?.volumesAllocatedBytes).toBeGreaterThan(0);
+    await h.open();
+    expect(await h.parts.disks.listVolumes()).toMatchObject([{ volumeId: 'volume-1', poolId: 'pool-1' }]);
+    await h.parts.disks.removeVolume('volume-1');
+    await h.run('remove');
+    expect(h.files()).toEqual([]);
+  });
+
+  it('is still there while its pool does not answer, and is not taken for gone', async () => {
+    const h = await host('h1');
+    await h.ensure(spec());
+    await h.parts.disks.ensureVolume(volume);
+    h.drivers.storage.silent.add(poolUuid('pool-1'));
+    expect(await h.parts.disks.findVolume('volume-1')).toMatchObject({ volumeId: 'volume-1' });
+    await expect(h.parts.disks.removeVolume('volume-1')).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    expect(await h.parts.disks.listVolumes()).toHaveLength(1);
+  });
+
+  it("lies over the host's copy of an image, which then does not go; or over the one in a pool that is shared", async () => {
+    const h = await host('h1');
+    h.drivers.sim.images.set(DIGEST, { digest: DIGEST, virtualSizeBytes: 2 ** 20, fileBytes: 1_000 });
+    await h.ensure(spec());
+    await h.parts.disks.ensureVolume({ ...volume, imageDigest: DIGEST });
+    await expect(h.parts.disks.removeImage(DIGEST)).rejects.toMatchObject({ reason: 'IN_USE' });
+    const shared = spec({ poolId: 'pool-2', name: 'nfs', source: source('/kvm/nfs'), shared: true });
+    await h.ensure(shared);
+    const there = { ...volume, volumeId: 'volume-2', imageDigest: DIGEST, poolId: 'pool-2' };
+    await expect(h.parts.disks.ensureVolume(there)).rejects.toThrow('no copy of image');
+    const { storage } = h.drivers;
+    const half = { name: imageFile(DIGEST), format: 'raw', capacityBytes: 1_000 } as const;
+    await storage.createVolume(poolUuid('pool-2'), half);
+    await expect(h.parts.disks.ensureVolume(there)).rejects.toThrow('no copy of image');
+    await storage.createVolume(poolUuid('pool-2'), { ...half, name: half.name.replace('qcow2', 'whole') });
+    await h.parts.disks.ensureVolume(there);
+    expect(await h.parts.disks.findVolume('volume-2')).toMatchObject({ backingPath: `/kvm/nfs/${imageFile(DIGEST)}` });
+    expect(await h.parts.watch.observe()).toMatchObject([{}, { imageDigests: [DIGEST] }]);
+  });
+});

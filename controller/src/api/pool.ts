@@ -1,0 +1,82 @@
+/** PoolService: storage pools. Decides nothing. */
+import {
+  PoolSource,
+  type CreatePoolRequest,
+  type Pool as PoolOnWire,
+  type PoolServiceService,
+} from '@berth/proto/v1/pool.ts';
+import type { PoolType } from '@berth/shared/model/pool.ts';
+import type { PoolJob, PoolsApp } from '../app/pools.ts';
+import type { PoolView } from '../app/pool-view.ts';
+import type { Tables } from '../state/state.ts';
+import type { Call, Handlers } from './call.ts';
+import { toWire } from './numbers.ts';
+import { toQuery } from './page.ts';
+import type { Scope } from './scope.ts';
+
+export const poolHandlers = (pools: PoolsApp, tables: Tables, scope: Scope): Handlers<PoolServiceService> => {
+  const sees = (call: Call, name: string): boolean => {
+    const host = tables.hosts.byName(name);
+    return host !== undefined && scope.seesHost(call, host);
+  };
+  /** Of its hosts, those that the caller may see. */
+  const seenBy = (call: Call, v: PoolView): PoolView => ({
+    ...v,
+    hosts: v.hosts.filter((h) => sees(call, h)),
+    onHosts: v.onHosts.filter((h) => sees(call, h.host)),
+  });
+  return {
+    createPool: async (r, call) => {
+      const source = PoolSource.fromPartial(r.source ?? {});
+      const { name, shared, allHosts, hosts, selector, autostart } = r;
+      const secret = Buffer.from(r.secret, 'utf8').toString('base64');
+      const wanted = { name, shared, allHosts, hosts, selector, autostart, secret, ...settingsOf(r) };
+      return toJob(await pools.create({ ...wanted, source: { ...source, type: source.type as PoolType } }, call.user));
+    },
+    getPool: async (r, call) => toPool(seenBy(call, await pools.get(r.pool))),
+    listPools: async (r, call) => {
+      const { items, nextPageToken } = await pools.list(toQuery(r.page));
+      const foreign = r.foreign ? pools.foreign().filter((f) => sees(call, f.host)) : [];
+      return {
+        ...{ pools: items.map((p) => toPool(seenBy(call, p))), nextPageToken },
+        foreign: foreign.map((f) => ({
+          ...{ host: f.host, name: f.name, uuid: f.uuid, type: f.type, state: f.state, targetPath: f.targetPath },
+          ...{ capacityBytes: toWire(f.capacityBytes), availableBytes: toWire(f.availableBytes) },
+        })),
+      };
+    },
+    updatePool: async (r) => toPool(await pools.update(r.pool, r)),
+    startPool: async (r, call) => toJob(await pools.start(r.pool, call.user)),
+    stopPool: async (r, call) => toJob(await pools.stop(r.pool, call.user)),
+    refreshPool: async (r, call) => toJob(await pools.refresh(r.pool, call.user)),
+    deletePool: async (r, call) => toJob(await pools.delete(r.pool, call.user)),
+  };
+};
+
+/** 0 is the usual. */
+const settingsOf = (r: CreatePoolRequest) => ({
+  warnPercent: r.warnPercent || undefined,
+  stopPercent: r.stopPercent || undefined,
+  overcommit: r.overcommit || undefined,
+});
+
+const toJob = ({ view, jobId }: PoolJob) => ({ pool: toPool(view), jobId });
+
+function toPool(v: PoolView): PoolOnWire {
+  const { pool } = v;
+  const { source: s } = pool;
+  return {
+    ...{ id: pool.id, name: pool.name, state: pool.state, shared: pool.shared, hosts: [...v.hosts] },
+    source: { ...s, hosts: [...s.hosts], devices: [...s.devices] },
+    ...{ allHosts: pool.hosts.all, selector: pool.hosts.selector, started: pool.started, autostart: pool.autostart },
+    ...{ warnPercent: pool.warnPercent, stopPercent: pool.stopPercent, overcommit: pool.overcommit },
+    createdAtMs: toWire(pool.createdAtMs),
+    onHosts: v.onHosts.map((h) => ({
+      ...h,
+      capacityBytes: toWire(h.capacityBytes),
+      allocationBytes: toWire(h.allocationBytes),
+      availableBytes: toWire(h.availableBytes),
+    })),
+    ...{ jobId: v.jobId ?? '', diskCount: v.diskCount, promisedBytes: toWire(v.promisedBytes) },
+  };
+}
