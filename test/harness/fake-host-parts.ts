@@ -2,6 +2,7 @@
 import type { AgentClient, OperationView } from '@berth/controller/hosts/agent-client.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
+import type { PoolSeen } from '@berth/shared/model/pool.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
 
 export interface FakeDomain {
@@ -47,3 +48,16 @@ export const fakePools = (pools: FakePools, operate: Operate): AgentClient['pool
 });
 
 export const noLogs: AgentClient['logs'] = { read: unasked, configuration: async () => unasked() };
+
+const GIB = 2 ** 30;
+
+/** As a host tells of them: 100 GiB each, half of it free. */
+export const poolsSeen = (pools: FakePools): readonly PoolSeen[] =>
+  [...pools]
+    .filter(([, state]) => state !== 'image')
+    .map(([poolId, state]) => ({
+      ...{ poolId, name: poolId, uuid: poolId, type: 'dir', reason: '', targetPath: '/kvm/vdisks', generation: 1 },
+      state: state === 'up' ? 'active' : 'inactive',
+      ...{ capacityBytes: 100 * GIB, allocationBytes: 50 * GIB, availableBytes: 50 * GIB, volumesAllocatedBytes: 0 },
+      imageDigests: [...pools.keys()].flatMap((k) => (k.startsWith(`${poolId}/`) ? k.slice(poolId.length + 1) : [])),
+    }));

@@ -233,11 +233,12 @@ export class FakeHost implements AgentClient {
 
   ensureVolume(
     operationId: string,
-    v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number },
+    v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number; poolId?: string },
   ): Promise<OperationView> {
     return this.#operate(operationId, ['ensureVolume', v], () => {
       if (this.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
-      if (v.imageDigest !== undefined && !this.images.has(v.imageDigest))
+      const own = v.poolId === undefined || !this.poolsHere.has(`${v.poolId}/${v.imageDigest}`);
+      if (v.imageDigest !== undefined && own && !this.images.has(v.imageDigest))
         throw new ClusterError('NOT_FOUND', `image ${v.imageDigest} is not on ${this.name}`);
       const { vmId, sizeBytes, imageDigest } = v;
       this.volumes.set(v.volumeId, { vmId, sizeBytes, imageDigest, seed: false });

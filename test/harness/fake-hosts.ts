@@ -7,6 +7,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { AgentClient, OperationView } from '@berth/controller/hosts/agent-client.ts';
 import type { Hosts, HostsEvent, HostStatus } from '@berth/controller/hosts/hosts.ts';
 import { FakeHost } from './fake-host.ts';
+import { poolsSeen } from './fake-host-parts.ts';
 import { facts } from './world-builder.ts';
 
 export interface FakeHostsOptions {
@@ -104,8 +105,9 @@ export class FakeHosts implements Hosts {
       bridges: [{ name: 'br0', up: true, ports: [], addresses: [], owned: true }],
       foreign: [],
       imageDigests: new Set(host?.images.keys()),
+      pools: host ? poolsSeen(host.poolsHere) : [],
       volumeIds: new Set(host?.volumes.keys()),
-      complete: new Set(up ? ['domains', 'volumes', 'images', 'bridges'] : []),
+      complete: new Set(up ? ['domains', 'volumes', 'images', 'bridges', 'pools'] : []),
     };
   }
 

@@ -36,6 +36,7 @@ export function facts(over: Partial<HostFacts> = {}): HostFacts {
       'domain.hardware',
       'domain.live',
       'volume.data',
+      'pool',
     ],
     diskBytes: 100 * GIB,
     diskFreeBytes: 100 * GIB,

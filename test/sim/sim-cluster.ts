@@ -4,6 +4,7 @@
  * operators are the test's; what must always hold is invariants.ts.
  */
 import { Captures } from '@berth/controller/app/captures.ts';
+import { PoolsApp } from '@berth/controller/app/pools.ts';
 import { Images } from '@berth/controller/app/images.ts';
 import { Volumes } from '@berth/controller/app/volumes.ts';
 import { VmUpdates } from '@berth/controller/app/vm-updates.ts';
@@ -44,6 +45,7 @@ export interface Life {
   readonly batches: Batches;
   readonly updates: VmUpdates;
   readonly images: Images;
+  readonly pools: PoolsApp;
   readonly volumes: Volumes;
   readonly captures: Captures;
   readonly debts: Debts;
@@ -91,6 +93,7 @@ export class SimCluster {
       batches: new Batches({ ...services, vms }),
       updates: new VmUpdates(services),
       images: new Images(services),
+      pools: new PoolsApp(services),
       volumes: new Volumes(services),
       captures: new Captures(services),
       debts,

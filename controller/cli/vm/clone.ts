@@ -23,6 +23,7 @@ import { ALLOW_TAKEN_IP, DEFINITION_FLAGS, definitionOf, fillForm, type Form } f
 import { expandNames } from './expand-names.ts';
 import { runMany } from '../job/many.ts';
 import { cloneSource, SOURCE_FLAGS } from './clone-images.ts';
+import { POOL } from './pool-flag.ts';
 import { unlessThere } from './there.ts';
 import { readText } from '../core/files.ts';
 
@@ -49,6 +50,7 @@ ${BATCH_DETAILS}`,
     { spec: '--vcpus <n>', description: 'virtual CPUs (default 1): 2,max=4' },
     { spec: '--host <host>', description: 'put them on this host', kind: 'host' },
     ...BATCH_FLAGS,
+    POOL,
     { spec: '--bridge <name>', description: 'bridge of the network card (default br0)' },
     { spec: '--mac <mac>', description: 'MAC address; only with one name' },
     { spec: '--ip <cidr>', description: 'address given to the guest, 10.0.0.5/24; only with one name' },
@@ -128,6 +130,7 @@ function cloneRequest(image: string, flags: Flags): CloneVmRequest {
     start: yes(flags, 'start'),
     ...(yes(flags, 'allowTakenIp') && { allowTakenAddress: true }),
     ...(spec && { spec }),
+    pool: text(flags, 'pool'),
   };
 }
 

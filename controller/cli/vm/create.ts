@@ -6,6 +6,7 @@ import { labels, LABEL, list, NO_WAIT, RUN_POLICY, text, yes, type Command, type
 import { runMany } from '../job/many.ts';
 import { applyFile } from '../manifest/create-file.ts';
 import { ALLOW_TAKEN_IP, DEFINITION_FLAGS, definitionOf, fillForm, parts, type Form } from './definition-flags.ts';
+import { POOL } from './pool-flag.ts';
 import { unlessThere } from './there.ts';
 
 const flags: Command['flags'] = [
@@ -14,10 +15,15 @@ const flags: Command['flags'] = [
     description: 'what is in this file (- is standard input); no other flags then',
     kind: 'file',
   },
-  { spec: '--disk <size>', description: 'a disk: 20GiB,bus=scsi,cache=none,image=base; none: no disk', many: true },
+  {
+    spec: '--disk <size>',
+    description: 'a disk: 20GiB,bus=scsi,cache=none,image=base,pool=fast; none: no disk',
+    many: true,
+  },
   { spec: '--memory <size>', description: 'memory (default 512MiB): 1GiB,max=2GiB' },
   { spec: '--vcpus <n>', description: 'virtual CPUs (default 1): 2,max=4' },
   { spec: '--host <host>', description: 'put them on this host', kind: 'host' },
+  POOL,
   {
     spec: '--nic <bridge>',
     description: 'a network card: br0,model=e1000,mac=52:54:00:00:00:01; none: no card',
@@ -87,6 +93,7 @@ function createRequest(given: Flags): CreateVmRequest {
     ...{ host: text(given, 'host') ?? '', bridge: text(given, 'bridge') ?? '', mac: text(given, 'mac') ?? '' },
     ...{ labels: labels(given), dryRun: yes(given, 'dryRun'), start: yes(given, 'start') },
     ...(yes(given, 'allowTakenIp') && { allowTakenAddress: true }),
+    pool: text(given, 'pool'),
   });
 }
 

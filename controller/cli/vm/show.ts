@@ -92,6 +92,11 @@ const hardwareLines = ({ spec }: VmView): [string, string][] => {
 };
 
 const diskWords = (d: VmDisk): string =>
-  [formatBytes(Number(d.sizeBytes)), d.image && `overlay on image ${d.image}`, d.options?.bus]
+  [
+    formatBytes(Number(d.sizeBytes)),
+    d.image && `overlay on image ${d.image}`,
+    d.pool && `in pool ${d.pool}`,
+    d.options?.bus,
+  ]
     .filter(Boolean)
     .join(', ') + ` (${d.volumeId})`;

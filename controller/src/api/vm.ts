@@ -177,7 +177,7 @@ function toVm(v: VmView): Vm {
   };
 }
 
-function toSpec({ vm: { spec }, imageNames, mediumNames }: VmView): Vm['spec'] {
+function toSpec({ vm: { spec }, imageNames, mediumNames, poolNames }: VmView): Vm['spec'] {
   return {
     vcpus: spec.vcpus,
     memoryBytes: toWire(spec.memoryBytes),
@@ -186,6 +186,7 @@ function toSpec({ vm: { spec }, imageNames, mediumNames }: VmView): Vm['spec'] {
       sizeBytes: toWire(d.sizeBytes),
       image: imageNames[i] ?? '',
       volumeId: d.volumeId,
+      ...(poolNames[i] && { pool: poolNames[i] }),
       ...(d.options && { options: VmDiskOptions.fromPartial(diskOptionsToWire(d.options)) }),
     })),
     cdroms: (spec.cdroms ?? []).map(({ target, bus }, i) => ({ target, bus, image: mediumNames[i] ?? '' })),

@@ -2,7 +2,7 @@
 import { badState } from '@berth/shared/errors/cluster-error.ts';
 import type { DefinedCdrom, DefinedNic } from '@berth/shared/hardware/domain.ts';
 import { TARGET } from '@berth/shared/hardware/targets.ts';
-import { isId, timeOfId, type HostId, type ImageId } from '@berth/shared/model/ids.ts';
+import { isId, timeOfId, type HostId, type ImageId, type PoolId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmCdrom, VmDisk, VmNic, VmSpec } from '@berth/shared/model/vm.ts';
 import type { DomainDescription } from '../hosts/agent-client.ts';
 import { normaliseMac } from './macs.ts';
@@ -21,6 +21,8 @@ export interface Adopting {
   /** As the inventory has it, where it knows the VM on another host: what no domain holds is kept from it. */
   readonly known: Vm | undefined;
   imageOf(digest: string): ImageId;
+  /** Of a volume, as its host tells; undefined: local, or none that is known. */
+  poolOf(volumeId: string): PoolId | undefined;
 }
 
 /** BAD_STATE when it is nothing that Berth could have made. */
@@ -42,7 +44,7 @@ export function adoptedVm(a: Adopting): Vm {
   };
 }
 
-function specOf({ description, known, imageOf }: Adopting): VmSpec {
+function specOf({ description, known, imageOf, poolOf }: Adopting): VmSpec {
   const { vcpus, memoryBytes, seedVolumeId, disks, nics, hardware, cdroms } = description.wanted;
   if (!within(vcpus, 1, 1024) || !within(memoryBytes, MIB, 64 * TIB))
     throw badState(`its host says that it has ${vcpus} vCPU and ${memoryBytes} bytes of memory: that cannot be`);
@@ -52,7 +54,7 @@ function specOf({ description, known, imageOf }: Adopting): VmSpec {
   return {
     vcpus,
     memoryBytes,
-    disks: disks.map((d) => disk(d, description, imageOf)),
+    disks: disks.map((d) => disk(d, description, { imageOf, poolOf })),
     nics: nics.map((n) => nic(n, known)),
     seedVolumeId,
     sshKeys,
@@ -72,14 +74,16 @@ const within = (n: number, least: number, most: number): boolean => Number.isSaf
 function disk(
   d: DomainDescription['wanted']['disks'][number],
   { volumes }: DomainDescription,
-  imageOf: Adopting['imageOf'],
+  { imageOf, poolOf }: Pick<Adopting, 'imageOf' | 'poolOf'>,
 ): VmDisk {
   const volume = volumes.get(d.volumeId);
   if (!isId('volume', d.volumeId) || !TARGET.test(d.target) || !volume || !within(volume.sizeBytes, 0, 64 * TIB))
     throw badState(`its disk ${d.target} is not a volume of Berth's`);
   const imageId = volume.imageDigest === undefined ? undefined : imageOf(volume.imageDigest);
+  const pool = poolOf(d.volumeId);
   return {
     ...{ target: d.target, volumeId: d.volumeId, sizeBytes: volume.sizeBytes, imageId },
+    ...(pool && { poolId: pool }),
     ...(d.options && { options: d.options }),
   };
 }

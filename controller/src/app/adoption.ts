@@ -10,7 +10,7 @@ import {
   notFound,
 } from '@berth/shared/errors/cluster-error.ts';
 import type { Host } from '@berth/shared/model/host.ts';
-import { newId, type HostId, type ImageId } from '@berth/shared/model/ids.ts';
+import { newId, type HostId, type ImageId, type PoolId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
@@ -143,7 +143,12 @@ export class Adoption {
     if (wanted.vmId !== domain.vmId || wanted.uuid !== domain.uuid) throw badState('its host speaks of another domain');
     const known = tx.vms.get(domain.vmId);
     const imageOf = (digest: string): ImageId => this.#imageOf(tx, { digest, user, from: host.id }).id;
-    const vm = adoptedVm({ description: o.description, hostId: host.id, on: isOn(domain), known, imageOf });
+    const poolOf = (volumeId: string): PoolId | undefined => {
+      const poolId = this.deps.hosts.has(host.id)?.volumes.get(volumeId)?.poolId ?? '';
+      return tx.pools.get(poolId)?.id;
+    };
+    const about = { description: o.description, hostId: host.id, on: isOn(domain), known };
+    const vm = adoptedVm({ ...about, imageOf, poolOf });
     refuseShared(tx, vm, host);
     tx.vms.put(vm);
     tx.claims.put(claimOf(vm, host.id, isOn(domain)));

@@ -1,7 +1,7 @@
 /** What is other in one spec than in another, field by field and as people write it. Pure; passwords are compared, not told. */
 import { definitionSchema, type VmDefinition } from '@berth/shared/hardware/definition.ts';
 import { writeForm } from '@berth/shared/hardware/form.ts';
-import type { ImageId } from '@berth/shared/model/ids.ts';
+import type { ImageId, PoolId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import { afterLive, livePlan } from '../jobs/vm-live.ts';
 
@@ -13,7 +13,7 @@ export interface VmChange {
   readonly after: string;
 }
 
-type NameOf = (id: ImageId | undefined) => string;
+type NameOf = (id: ImageId | PoolId | undefined) => string;
 
 /** The definition that a spec came from, with everything that it came to. Its passwords are in it. */
 export function definitionOf(spec: VmSpec, nameOf: NameOf): VmDefinition {
@@ -22,7 +22,12 @@ export function definitionOf(spec: VmSpec, nameOf: NameOf): VmDefinition {
   return {
     ...{ vcpus, memoryBytes, runPolicy },
     ...(osVariant !== undefined && { osVariant }),
-    disks: spec.disks.map((d) => ({ target: d.target, sizeBytes: d.sizeBytes, ...image(d.imageId), ...d.options })),
+    disks: spec.disks.map((d) => ({
+      ...{ target: d.target, sizeBytes: d.sizeBytes },
+      ...(d.poolId && { pool: nameOf(d.poolId) }),
+      ...image(d.imageId),
+      ...d.options,
+    })),
     cdroms: (spec.cdroms ?? []).map((c) => ({ target: c.target, bus: c.bus, ...image(c.imageId) })),
     nics: spec.nics.map(({ mac, bridge, model, options }) => ({ mac, bridge, model: model as 'virtio', ...options })),
     ...spec.hardware,

@@ -11,6 +11,8 @@ import type { VmCdrom, VmDisk } from '@berth/shared/model/vm.ts';
 import { formatBytes, unitBytes } from '@berth/shared/units/bytes.ts';
 import type { Faults } from './faults.ts';
 import { paired } from './paired.ts';
+import { diskPool } from './vm-pools.ts';
+import type { Tables } from '../state/state.ts';
 
 const MIB = 1024 ** 2;
 const TIB = 1024 ** 4;
@@ -21,6 +23,7 @@ export interface DriveMaker {
   readonly faults: Faults;
   /** @throws NOT_FOUND or BAD_STATE when it can't be had. */
   imageOf(name: string): Image;
+  readonly tables: Pick<Tables, 'pools'>;
 }
 
 /** @param before of a VM that is there: its disks stay what they are. */
@@ -73,11 +76,13 @@ function disk(from: DriveMaker, d: DiskDefinition, was: VmDisk | undefined, { ta
   const kept = Object.keys(all).length > 0 ? { options: all } : {};
   if (was) {
     from.faults.of(undefined, () => insistSame(from, d, was, `disks.${i}`));
-    return { target, volumeId: was.volumeId, sizeBytes: was.sizeBytes, imageId: was.imageId, ...kept };
+    const lies = was.poolId && { poolId: was.poolId };
+    return { target, volumeId: was.volumeId, sizeBytes: was.sizeBytes, imageId: was.imageId, ...lies, ...kept };
   }
   const image = d.image === undefined ? undefined : from.imageOf(d.image);
   const sizeBytes = from.faults.of(0, () => diskSize(d.sizeBytes ?? 0, image));
-  return { target, volumeId: newId('volume', from.nowMs), sizeBytes, imageId: image?.id, ...kept };
+  const pool = from.faults.of({}, () => diskPool(from.tables, d.pool, `disks.${i}`));
+  return { target, volumeId: newId('volume', from.nowMs), sizeBytes, imageId: image?.id, ...pool, ...kept };
 }
 
 function insistSame(from: DriveMaker, d: DiskDefinition, was: VmDisk, at: string): void {
@@ -88,6 +93,8 @@ function insistSame(from: DriveMaker, d: DiskDefinition, was: VmDisk, at: string
     );
   if (d.format !== undefined && d.format !== (was.options?.format ?? 'qcow2'))
     throw invalidArgument(`${at}.format is ${d.format}, but ${was.target} was made otherwise, and stays`);
+  if (d.pool !== undefined && diskPool(from.tables, d.pool, at).poolId !== was.poolId)
+    throw invalidArgument(`${at}.pool is ${d.pool}, but ${was.target} lies in another pool, and stays there`);
   if (d.image !== undefined && !sameImage(from, d.image, was.imageId))
     throw invalidArgument(`${at}.image is ${d.image}, but ${was.target} was made from something else, and stays`);
 }

@@ -32,6 +32,8 @@ export interface CreateVm {
   readonly noNics?: boolean | undefined;
   readonly sshKeys?: readonly string[] | undefined;
   readonly userData?: string | undefined;
+  /** Of its disks of which none is said. */
+  readonly pool?: string | undefined;
   /** When it is made; room to run is kept for it. */
   readonly start?: boolean | undefined;
   /** Its addresses may be another VM's too. */
@@ -99,7 +101,7 @@ function wanted(
     ...(r.vcpus && { vcpus: r.vcpus }),
     ...(r.memoryBytes && { memoryBytes: r.memoryBytes }),
     ...(runPolicy && { runPolicy }),
-    disks: disks(r, d, image),
+    disks: disks(r, d, image).map((x) => (r.pool && x.pool === undefined ? { ...x, pool: r.pool } : x)),
     nics: nics(r, d),
   };
 }

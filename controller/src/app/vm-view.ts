@@ -9,6 +9,7 @@ import { goneSince } from './differences.ts';
 import type { VmStatistics } from '../hosts/figures.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
+import { nameIn, poolName } from './vm-pools.ts';
 
 export interface VmView {
   readonly vm: Vm;
@@ -19,6 +20,8 @@ export interface VmView {
   readonly hostName: string;
   /** Of each disk, in order; empty for a blank one. */
   readonly imageNames: readonly string[];
+  /** Of its disks; empty: local. */
+  readonly poolNames: readonly string[];
   /** Of each CD-ROM drive, in order; empty for one without a medium. */
   readonly mediumNames: readonly string[];
   readonly jobId: JobId | undefined;
@@ -44,7 +47,7 @@ export function viewVm(vm: Vm, seen: Seen): VmView {
   const job = jobOfVm(tables, vm.id);
   const observed = hosts.vm(vm.id);
   const state = vmState(vm, observed, job, vm.hostId && hosts.view(vm.hostId));
-  const nameOf = (id: ImageId | undefined): string => (id && tables.images.get(id)?.name) ?? '';
+  const nameOf = nameIn(tables);
   const nameOfImage = ({ imageId }: { readonly imageId: ImageId | undefined }): string => nameOf(imageId);
   const running = state === 'running' || state === 'paused' || state === 'stopping';
   return {
@@ -53,6 +56,7 @@ export function viewVm(vm: Vm, seen: Seen): VmView {
     reason: reasonOf(vm, state, seen),
     hostName: (vm.hostId && tables.hosts.get(vm.hostId)?.name) ?? '',
     imageNames: vm.spec.disks.map(nameOfImage),
+    poolNames: vm.spec.disks.map((d) => poolName(tables, d.poolId)),
     mediumNames: (vm.spec.cdroms ?? []).map(nameOfImage),
     jobId: job?.id ?? vm.batchId,
     statistics: running ? hosts.vmStatistics(vm.id) : undefined,

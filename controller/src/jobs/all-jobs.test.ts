@@ -16,6 +16,7 @@ import { imageEvict } from './image-evict.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport, uploadIdOf } from './image-import.ts';
 import { vmBatch } from './vm-batch.ts';
+import { poolImage } from './pool-image.ts';
 import { poolChange, poolCreate, poolRemove } from './pools.ts';
 import { vmClone } from './vm-clone.ts';
 import { vmCreate } from './vm-create.ts';
@@ -166,6 +167,33 @@ describe('each job keeps the promises of jobs', () => {
 
   it.each(['start', 'stop', 'refresh'])('pool.change, to %s', async (verb) => {
     await checkJob(poolChange, onPool('ready', true, { verb }));
+  });
+
+  it('pool.image', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const pool = aPool({ name: 'nfs', shared: true });
+      cluster.fake(0).poolsHere.set(pool.id, 'up');
+      const params = { poolId: pool.id, imageId: cluster.image.id, hostId: cluster.hosts[0].id };
+      return worldOf(cluster, params, (tx) => tx.pools.put(pool), withoutPools);
+    };
+    await checkJob(poolImage, world);
+  });
+
+  it('vm.clone into a shared pool that lacks the image', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const pool = aPool({ name: 'nfs', shared: true });
+      for (const i of [0, 1, 2] as const) cluster.fake(i).poolsHere.set(pool.id, 'up');
+      const made = cluster.vmToMake(true);
+      const disks = made.spec.disks.map((d) => ({ ...d, poolId: pool.id }));
+      const vm = { ...made, spec: { ...made.spec, disks } };
+      const params = { vmId: vm.id, hostId: cluster.hosts[1].id, imageId: cluster.image.id };
+      const put = (tx: Tx): void => (tx.pools.put(pool), tx.vms.put(vm));
+      const canonical = (raw: unknown) => withoutPools(withoutCopies(raw));
+      return { ...worldOf(cluster, params, put, canonical), defs: [imageFetch, poolImage] };
+    };
+    await checkJob(vmClone, world);
   });
 
   it('pool.remove', async () => {

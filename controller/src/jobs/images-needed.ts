@@ -12,6 +12,7 @@ import type { LockName } from './engine/jobs.ts';
 import { joinJob, leaveJoined } from './engine/start.ts';
 import { getImage } from './image-digests.ts';
 import { describeFetch, fetchKey, imageFetch, type FetchParams } from './image-fetch.ts';
+import { copiedToPool, type PoolCopy } from './pool-image.ts';
 import { imagesOf } from './wanted.ts';
 
 interface Placed {
@@ -26,15 +27,18 @@ export interface ImagesHad {
   readonly needed?: number;
 }
 
-/** So that none of them is deleted meanwhile. */
-export const imageLocks = (spec: Pick<VmSpec, 'disks' | 'cdroms'>): LockName[] =>
-  imagesOf(spec).map((id) => `image/${id}:shared` as const);
+/** So that none of them is deleted meanwhile, nor the pools of its disks. */
+export const imageLocks = (spec: Pick<VmSpec, 'disks' | 'cdroms'>): LockName[] => [
+  ...imagesOf(spec).map((id) => `image/${id}:shared` as const),
+  ...[...new Set(spec.disks.flatMap((d) => d.poolId ?? []))].map((id) => `pool/${id}:shared` as const),
+];
 
 /** What a job waited for last, if it is a copy of this image. */
 function joinedFor(c: Context<unknown>, imageId: ImageId): Context<unknown>['memo'] {
   const jobId = (c.memo as { joined?: string } | undefined)?.joined;
   const job = jobId === undefined ? undefined : c.tables.jobs.get(jobId);
-  return (job?.params as Partial<FetchParams> | undefined)?.imageId === imageId ? c.memo : undefined;
+  const ofThis = (job?.params as Partial<FetchParams> | undefined)?.imageId === imageId;
+  return job?.kind === imageFetch.kind && ofThis ? c.memo : undefined;
 }
 
 function had(c: Context<unknown>, imageId: ImageId, tables: Tables): ImagesHad | Wait {
@@ -53,9 +57,13 @@ function had(c: Context<unknown>, imageId: ImageId, tables: Tables): ImagesHad |
   return { fetched: true, ...(fetched && { how: describeFetch(fetched) }) };
 }
 
-/** @param needed of the VM; those that are there already cost nothing. */
+/**
+ * @param needed of the VM; those that are there already cost nothing.
+ * @param copies that must be in pools which hosts share
+ */
 export const imagesStep = <P>(
   needed: (c: Context<P>) => readonly ImageId[],
+  copies: (c: Context<P>) => readonly PoolCopy[] = () => [],
 ): LocalStep<P, Placed, JobDeps, ImagesHad> => ({
   run(c) {
     const images = needed(c);
@@ -64,6 +72,10 @@ export const imagesStep = <P>(
       const one = had(c, id, c.tables);
       if (Wait.is(one)) return one;
       if (one.fetched) all = { ...one, needed: images.length };
+    }
+    for (const copy of copies(c)) {
+      const waits = copiedToPool(c, copy);
+      if (waits) return waits;
     }
     return all;
   },

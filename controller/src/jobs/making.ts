@@ -103,7 +103,8 @@ const told = (out: Told): string => out?.what ?? '';
 export function volumeWanted(tables: Tables, vmId: VmId, d: VmSpec['disks'][number]) {
   const imageDigest = d.imageId && tables.images.get(d.imageId)?.digest;
   const format = d.options?.format === 'raw' ? { format: d.options.format } : {};
-  return { volumeId: d.volumeId, vmId, imageDigest, sizeBytes: d.sizeBytes, ...format };
+  const pool = d.poolId === undefined ? {} : { poolId: d.poolId };
+  return { volumeId: d.volumeId, vmId, imageDigest, sizeBytes: d.sizeBytes, ...format, ...pool };
 }
 
 /** Its disks, each under an operation of its own. */

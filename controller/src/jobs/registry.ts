@@ -7,6 +7,7 @@ import { imageEvict } from './image-evict.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport } from './image-import.ts';
 import { vmBatch } from './vm-batch.ts';
+import { poolImage } from './pool-image.ts';
 import { poolChange, poolCreate, poolRemove } from './pools.ts';
 import { vmClone } from './vm-clone.ts';
 import { vmCreate, vmCreateV1 } from './vm-create.ts';
@@ -41,6 +42,7 @@ export const JOBS: readonly AnyJobDef[] = [
   imageDelete,
   imageEvict,
   poolCreate,
+  poolImage,
   poolChange,
   poolRemove,
   caRotate,

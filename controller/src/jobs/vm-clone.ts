@@ -6,8 +6,8 @@ import type { ImageId } from '@berth/shared/model/ids.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob } from './engine/define.ts';
 import { imagesStep } from './images-needed.ts';
-import { choose, define, getVm, publish, reserve, seed, volume, type MakeParams } from './making.ts';
-import { imagesOf } from './wanted.ts';
+import { imagesOnHost, poolCopies } from './pool-image.ts';
+import { choose, define, publish, reserve, seed, volume, type MakeParams } from './making.ts';
 
 export interface CloneParams extends MakeParams {
   readonly imageId: ImageId;
@@ -16,10 +16,7 @@ export interface CloneParams extends MakeParams {
 export const vmClone = defineJob<CloneParams, JobDeps>('vm.clone', 1)
   .local('reserve', reserve)
   .local('place', choose)
-  .local(
-    'image',
-    imagesStep((c) => imagesOf(getVm(c.tables, c.params.vmId).spec)),
-  )
+  .local('image', imagesStep(imagesOnHost, poolCopies))
   .remote('volume', volume)
   .remote('seed', seed)
   .remote('define', define)

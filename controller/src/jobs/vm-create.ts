@@ -2,16 +2,13 @@
 import type { JobDeps } from './deps.ts';
 import { defineJob } from './engine/define.ts';
 import { imagesStep } from './images-needed.ts';
-import { choose, define, getVm, publish, reserve, seed, volume, type MakeParams } from './making.ts';
-import { imagesOf } from './wanted.ts';
+import { imagesOnHost, poolCopies } from './pool-image.ts';
+import { choose, define, publish, reserve, seed, volume, type MakeParams } from './making.ts';
 
 export const vmCreate = defineJob<MakeParams, JobDeps>('vm.create', 2)
   .local('reserve', reserve)
   .local('place', choose)
-  .local(
-    'image',
-    imagesStep((c) => imagesOf(getVm(c.tables, c.params.vmId).spec)),
-  )
+  .local('image', imagesStep(imagesOnHost, poolCopies))
   .remote('volume', volume)
   .remote('seed', seed)
   .remote('define', define)

@@ -10,13 +10,14 @@ import type { LiveChange } from '../hosts/agent-client.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type RemoteContext, type StepContext } from './engine/define.ts';
 import { imagesStep } from './images-needed.ts';
+import { imagesOnHost, poolCopies } from './pool-image.ts';
 import { domainRef, getVm, volumeWanted } from './making.ts';
 import { insist, settle } from './operate.ts';
 import { noCapacity } from './refused.ts';
 import { afterLive, livePlan, sameMachine, type LivePlan } from './vm-live.ts';
 import { hostOfVm } from './vm-start.ts';
 import { claimOf, whyNotChanged } from './world.ts';
-import { domainWanted, imagesOf } from './wanted.ts';
+import { domainWanted } from './wanted.ts';
 
 export interface UpdateParams {
   readonly vmId: VmId;
@@ -199,10 +200,7 @@ export const vmUpdate = defineJob<UpdateParams, JobDeps>('vm.update', 1)
     },
     describe: (out) => out.host,
   })
-  .local(
-    'image',
-    imagesStep((c) => imagesOf(getVm(c.tables, c.params.vmId).spec)),
-  )
+  .local('image', imagesStep(imagesOnHost, poolCopies))
   .remote('volume', {
     host: (c) => c.outs.place.hostId,
     operations: (c) => newDisks(getVm(c.tables, c.params.vmId)).map((d) => `${c.opId}.${d.target}`),

@@ -13,6 +13,7 @@ import type { Tables } from '../state/state.ts';
 import { portsOf } from '../state/tables.ts';
 import { copiesOfDigest } from './image-digests.ts';
 import { domainWanted, imagesOf } from './wanted.ts';
+import { poolBytes, poolRequests, withLocalPool, worldPools } from './world-pools.ts';
 
 /** A seed is an ISO of a few small files. */
 const SEED_BYTES = 1024 * 1024;
@@ -40,12 +41,12 @@ export class WorldView {
   /** Good until something changes: for one decision. */
   now(): World {
     const { hosts } = this.tables;
-    const version = hosts.version + this.tables.reviews.version;
+    const version = hosts.version + this.tables.reviews.version + this.tables.pools.version;
     if (version !== this.hostsVersion) this.look([...hosts.values()]);
     else for (const id of this.stale) this.lookAgain(hosts.get(id));
     this.hostsVersion = version;
     this.stale.clear();
-    return { policy: this.policy, hosts: this.all };
+    return { policy: withLocalPool(this.policy, this.tables), hosts: this.all };
   }
 
   private look(rows: readonly Host[]): void {
@@ -81,6 +82,7 @@ function worldHost(host: Host, tables: Tables, hosts: Hosts): WorldHost {
     claims: tables.claims.sums(host.id),
     allocatedBytes: status.volumesAllocatedBytes ?? 0,
     diskFreeBytes: status.statistics?.diskFreeBytes ?? status.facts?.diskFreeBytes ?? 0,
+    pools: worldPools(host.id, tables, hosts),
     salt: saltOf(host.id),
   };
 }
@@ -100,6 +102,7 @@ export const claimOf = (vm: Vm, hostId: HostId, powered: boolean): Claim => ({
   memoryBytes: vm.spec.memoryBytes,
   ...pagesOf(vm.spec),
   diskBytes: diskBytes(vm.spec),
+  ...poolBytes(vm.spec),
   powered,
 });
 
@@ -110,7 +113,10 @@ const pagesOf = ({ hardware }: VmSpec): { readonly pageBytes?: number } => {
 };
 
 const diskBytes = (spec: VmSpec): number =>
-  spec.disks.reduce((n, d) => n + d.sizeBytes, spec.seedVolumeId === undefined ? 0 : SEED_BYTES);
+  spec.disks.reduce(
+    (n, d) => n + (d.poolId === undefined ? d.sizeBytes : 0),
+    spec.seedVolumeId === undefined ? 0 : SEED_BYTES,
+  );
 
 /** @param only the one host that will do, when there is just one. */
 export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): PlacementRequest {
@@ -121,6 +127,7 @@ export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): Pla
     memoryBytes: vm.spec.memoryBytes,
     ...pagesOf(vm.spec),
     diskBytes: diskBytes(vm.spec),
+    pools: poolRequests(vm.spec, tables),
     image: imagesWanted(tables, imagesOf(vm.spec)),
     bridges: [...new Set(vm.spec.nics.map((n) => n.bridge))],
     capabilities: needsHardware(domainWanted(tables, vm)) ? ['domain.hardware'] : [],

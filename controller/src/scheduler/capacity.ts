@@ -2,7 +2,7 @@
 import { plainBytes, type Claim, type GuestSum } from '@berth/shared/model/claim.ts';
 import type { HostFacts } from '@berth/shared/model/host.ts';
 import { hugePagesOf, type Tuning } from '@berth/shared/model/tuning.ts';
-import type { PlacementRequest, Policy, WorldHost } from './world.ts';
+import type { PlacementRequest, Policy, WorldHost, WorldPool } from './world.ts';
 
 const MIB = 1024 * 1024;
 
@@ -93,3 +93,11 @@ export function diskRoomBytes(host: WorldHost, facts: HostFacts, policy: Policy,
   const claimed = host.claims.diskBytes - (own?.hostId === host.id ? own.diskBytes : 0);
   return Math.floor(theirs * policy.diskOvercommit) - claimed;
 }
+
+/** The same of a pool, without reserve: its own threshold keeps one. */
+export const poolRoomBytes = (p: WorldPool): number =>
+  Math.floor((p.availableBytes + p.held()) * p.overcommit) - p.promised();
+
+/** Of what is not known, nothing. */
+export const usedShare = (allBytes: number, freeBytes: number): number =>
+  allBytes <= 0 ? 0 : Math.max(0, 1 - freeBytes / allBytes);

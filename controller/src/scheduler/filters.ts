@@ -10,9 +10,11 @@ import {
   largePagesBytes,
   memoryOf,
   oneGuest,
+  poolRoomBytes,
   qemuOverheadBytes,
   takenMemoryBytes,
   takenVcpus,
+  usedShare,
 } from './capacity.ts';
 import { formatBytes as size } from '@berth/shared/units/bytes.ts';
 import type { HostFacts } from '@berth/shared/model/host.ts';
@@ -51,6 +53,7 @@ const FILTERS: readonly Filter[] = [
   { name: 'cpu', whyNot: cpu },
   { name: 'memory', whyNot: memory },
   { name: 'hugepages', whyNot: largePages },
+  { name: 'pool', whyNot: pool },
   { name: 'disk', whyNot: disk },
 ];
 
@@ -175,6 +178,26 @@ function largePages(host: WorldHost, { pageBytes, memoryBytes, own }: PlacementR
   };
 }
 
+function pool(host: WorldHost, { pools, own }: PlacementRequest): Why | undefined {
+  for (const wanted of pools ?? []) {
+    const there = host.pools?.get(wanted.poolId);
+    if (there === undefined) return `has no pool ${wanted.name}`;
+    if (there.state !== 'active') return `its pool ${wanted.name} is ${there.state}`;
+    const counts = own !== undefined && (wanted.shared || own.hostId === host.id);
+    const mine = counts ? (own.poolBytes?.[wanted.poolId] ?? 0) : 0;
+    const grows = wanted.bytes > mine;
+    const used = usedShare(there.capacityBytes, there.availableBytes);
+    if (grows && used * 100 >= there.stopPercent) return () => full(wanted.name, used, there.stopPercent);
+    const room = poolRoomBytes(there) + mine;
+    if (grows && wanted.bytes > room)
+      return () => `pool ${wanted.name}: ${size(Math.max(0, room))} free of ${size(wanted.bytes)} wanted`;
+  }
+  return undefined;
+}
+
+const full = (name: string, used: number, stopPercent: number): string =>
+  `pool ${name} is ${Math.floor(used * 100)} % full, and takes nothing more from ${stopPercent} % on`;
+
 /** The image counts where it is not yet. */
 function imageBytes(host: WorldHost, { image }: PlacementRequest): number {
   return image === undefined || image.hosts.has(host.id) ? 0 : image.fileBytes;
@@ -183,6 +206,11 @@ function imageBytes(host: WorldHost, { image }: PlacementRequest): number {
 function disk(host: WorldHost, request: PlacementRequest, policy: Policy): Why | undefined {
   const { facts } = host;
   if (!facts) return reported(host);
+  const used = usedShare(facts.diskBytes, host.diskFreeBytes);
+  const { diskStopShare = Infinity } = policy;
+  const mine = request.own?.hostId === host.id ? request.own.diskBytes : 0;
+  if (used >= diskStopShare && request.diskBytes > mine)
+    return () => full('local', used, Math.round(diskStopShare * 100));
   const room = diskRoomBytes(host, facts, policy, request.own) - request.diskBytes;
   return room >= 0 && room >= imageBytes(host, request) ? undefined : diskWords;
 }

@@ -18,6 +18,8 @@ export interface Policy {
   readonly memoryReserveShare: number;
   /** Share of a pool that is never promised. */
   readonly diskReserveShare: number;
+  /** From this share in use on, nothing more is placed in pool `local`. Absent: never. */
+  readonly diskStopShare?: number;
 }
 
 const MIB = 1024 * 1024;
@@ -31,6 +33,28 @@ export const DEFAULT_POLICY: Policy = {
   memoryReserveShare: 0.01,
   diskReserveShare: 0.02,
 };
+
+/** A storage pool as one host has it. */
+export interface WorldPool {
+  readonly name: string;
+  /** active, or what it is instead, in words. */
+  readonly state: string;
+  readonly capacityBytes: number;
+  readonly availableBytes: number;
+  readonly stopPercent: number;
+  readonly overcommit: number;
+  /** What disks of ours in it take now, and may grow to: on all hosts of one that is shared. Asked when it is needed. */
+  readonly held: () => number;
+  readonly promised: () => number;
+}
+
+/** What disks in a pool may grow to. */
+export interface PoolRequest {
+  readonly poolId: string;
+  readonly name: string;
+  readonly bytes: number;
+  readonly shared: boolean;
+}
 
 export interface WorldHost {
   readonly id: HostId;
@@ -52,6 +76,8 @@ export interface WorldHost {
   /** What our volumes take in the pool now: thin growth up to here costs no free space. */
   readonly allocatedBytes: number;
   readonly diskFreeBytes: number;
+  /** By their ids. Absent: none. */
+  readonly pools?: ReadonlyMap<string, WorldPool>;
   /** Any number that is always the same for this host: spreads equal choices. */
   readonly salt: number;
 }
@@ -70,8 +96,10 @@ export interface PlacementRequest {
   readonly memoryBytes: number;
   /** Its memory shall be made of large pages of this size. */
   readonly pageBytes?: number | undefined;
-  /** What its disks may grow to. */
+  /** What its disks in pool `local` may grow to. */
   readonly diskBytes: number;
+  /** The same of other pools. Absent: none. */
+  readonly pools?: readonly PoolRequest[];
   /** Who has the image, and the file that any other host has to receive first. */
   readonly image: { readonly hosts: ReadonlySet<HostId>; readonly fileBytes: number } | undefined;
   readonly bridges: readonly string[];
@@ -105,4 +133,5 @@ export type FilterName =
   | 'cpu'
   | 'memory'
   | 'hugepages'
+  | 'pool'
   | 'disk';

@@ -78,6 +78,7 @@ const readDisk = (d: VmDisk, i: number): object =>
     target: d.target || undefined,
     sizeBytes: size(`disks.${i}.size`, d.sizeBytes),
     image: d.image || undefined,
+    pool: d.pool || undefined,
     ...(d.options && (fromWire(d.options) as object)),
   });
 
@@ -96,6 +97,7 @@ function writeDisk(d: DiskDefinition) {
   const options = diskOptionsOf(d);
   return {
     ...{ target: d.target ?? '', sizeBytes: BigInt(d.sizeBytes ?? 0), image: d.image ?? '' },
+    ...(d.pool && { pool: d.pool }),
     ...(options && { options: diskOptionsToWire(options) }),
   };
 }

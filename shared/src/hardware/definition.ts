@@ -17,6 +17,7 @@ const diskSchema = z.strictObject({
   target,
   sizeBytes: bytes(MIB, 64 * TIB).optional(),
   image: name.optional(),
+  pool: name.optional(),
   ...diskOptionsSchema.shape,
 });
 const nicSchema = z.strictObject({

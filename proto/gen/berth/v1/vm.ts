@@ -115,7 +115,11 @@ export interface VmDisk {
   /** Name of the image below it; empty for a blank disk. */
   image: string;
   volumeId: string;
-  options?: VmDiskOptions | undefined;
+  options?:
+    | VmDiskOptions
+    | undefined;
+  /** Name of the pool that it lies in; absent: local. */
+  pool?: string | undefined;
 }
 
 /** A CD-ROM drive. */
@@ -178,7 +182,11 @@ export interface CreateVmRequest {
     | boolean
     | undefined;
   /** As of CloneVmRequest. */
-  allowTakenAddress?: boolean | undefined;
+  allowTakenAddress?:
+    | boolean
+    | undefined;
+  /** Name of the pool of its disks of which none is said; absent: local. */
+  pool?: string | undefined;
 }
 
 export interface CreateVmRequest_LabelsEntry {
@@ -263,7 +271,11 @@ export interface CloneVmRequest {
     | boolean
     | undefined;
   /** Its addresses may be those of another VM on a bridge of the same name; otherwise that is ALREADY_EXISTS. */
-  allowTakenAddress?: boolean | undefined;
+  allowTakenAddress?:
+    | boolean
+    | undefined;
+  /** As of CreateVmRequest. */
+  pool?: string | undefined;
 }
 
 export interface CloneVmRequest_LabelsEntry {
@@ -1056,7 +1068,7 @@ export const VmSpec_LabelsEntry: MessageFns<VmSpec_LabelsEntry> = {
 };
 
 function createBaseVmDisk(): VmDisk {
-  return { target: "", sizeBytes: 0n, image: "", volumeId: "", options: undefined };
+  return { target: "", sizeBytes: 0n, image: "", volumeId: "", options: undefined, pool: undefined };
 }
 
 export const VmDisk: MessageFns<VmDisk> = {
@@ -1078,6 +1090,9 @@ export const VmDisk: MessageFns<VmDisk> = {
     }
     if (message.options !== undefined) {
       VmDiskOptions.encode(message.options, writer.uint32(42).fork()).join();
+    }
+    if (message.pool !== undefined) {
+      writer.uint32(82).string(message.pool);
     }
     return writer;
   },
@@ -1135,6 +1150,14 @@ export const VmDisk: MessageFns<VmDisk> = {
             message.options = VmDiskOptions.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1159,6 +1182,7 @@ export const VmDisk: MessageFns<VmDisk> = {
     message.options = (object.options !== undefined && object.options !== null)
       ? VmDiskOptions.fromPartial(object.options)
       : undefined;
+    message.pool = object.pool ?? undefined;
     return message;
   },
 };
@@ -1390,6 +1414,7 @@ function createBaseCreateVmRequest(): CreateVmRequest {
     userData: undefined,
     start: undefined,
     allowTakenAddress: undefined,
+    pool: undefined,
   };
 }
 
@@ -1451,6 +1476,9 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
     }
     if (message.allowTakenAddress !== undefined) {
       writer.uint32(240).bool(message.allowTakenAddress);
+    }
+    if (message.pool !== undefined) {
+      writer.uint32(362).string(message.pool);
     }
     return writer;
   },
@@ -1607,6 +1635,14 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
             message.allowTakenAddress = reader.bool();
             continue;
           }
+          case 45: {
+            if (tag !== 362) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1653,6 +1689,7 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
     message.userData = object.userData ?? undefined;
     message.start = object.start ?? undefined;
     message.allowTakenAddress = object.allowTakenAddress ?? undefined;
+    message.pool = object.pool ?? undefined;
     return message;
   },
 };
@@ -2110,6 +2147,7 @@ function createBaseCloneVmRequest(): CloneVmRequest {
     spec: undefined,
     noNics: undefined,
     allowTakenAddress: undefined,
+    pool: undefined,
   };
 }
 
@@ -2180,6 +2218,9 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
     }
     if (message.allowTakenAddress !== undefined) {
       writer.uint32(240).bool(message.allowTakenAddress);
+    }
+    if (message.pool !== undefined) {
+      writer.uint32(362).string(message.pool);
     }
     return writer;
   },
@@ -2360,6 +2401,14 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
             message.allowTakenAddress = reader.bool();
             continue;
           }
+          case 45: {
+            if (tag !== 362) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2409,6 +2458,7 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
     message.spec = (object.spec !== undefined && object.spec !== null) ? VmSpec.fromPartial(object.spec) : undefined;
     message.noNics = object.noNics ?? undefined;
     message.allowTakenAddress = object.allowTakenAddress ?? undefined;
+    message.pool = object.pool ?? undefined;
     return message;
   },
 };

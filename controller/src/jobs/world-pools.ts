@@ -1,0 +1,66 @@
+/** The scheduler's picture of storage pools, and what a VM asks of them. Decides nothing. */
+import type { HostId } from '@berth/shared/model/ids.ts';
+import { LOCAL_POOL, type PoolSeen } from '@berth/shared/model/pool.ts';
+import type { VmSpec } from '@berth/shared/model/vm.ts';
+import type { Hosts } from '../hosts/hosts.ts';
+import type { Policy, PoolRequest, WorldPool } from '../scheduler/world.ts';
+import type { Tables } from '../state/state.ts';
+
+/** Those that Berth made. Sums are looked up when a placement asks for them: they change with every claim. */
+export function worldPools(
+  hostId: HostId,
+  tables: Tables,
+  hosts: Pick<Hosts, 'status'>,
+): ReadonlyMap<string, WorldPool> {
+  const pools = new Map<string, WorldPool>();
+  const status = hosts.status(hostId);
+  for (const seen of status.pools ?? []) {
+    const row = tables.pools.get(seen.poolId);
+    if (row === undefined) continue;
+    pools.set(row.id, {
+      name: row.name,
+      state: stateOf(seen, row.state, status.complete.has('pools')),
+      ...{ capacityBytes: seen.capacityBytes, availableBytes: seen.availableBytes },
+      ...{ stopPercent: row.stopPercent, overcommit: row.overcommit },
+      held: row.shared ? () => heldOnAll(row.id, tables, hosts) : () => seen.volumesAllocatedBytes,
+      promised: row.shared
+        ? () => tables.claims.poolBytes(row.id)
+        : () => tables.claims.sums(hostId).poolBytes.get(row.id) ?? 0,
+    });
+  }
+  return pools;
+}
+
+function stateOf(seen: PoolSeen, row: string, known: boolean): string {
+  if (row !== 'ready') return row;
+  if (!known) return 'unknown';
+  return seen.reason === '' ? seen.state : `${seen.state}: ${seen.reason.split('\n')[0]}`;
+}
+
+function heldOnAll(poolId: string, tables: Tables, hosts: Pick<Hosts, 'status'>): number {
+  let sum = 0;
+  for (const { id } of tables.hosts.values())
+    sum += hosts.status(id).pools?.find((p) => p.poolId === poolId)?.volumesAllocatedBytes ?? 0;
+  return sum;
+}
+
+/** The settings of pool `local`, once somebody has set them, go before those of the cluster. */
+export function withLocalPool(policy: Policy, tables: Pick<Tables, 'pools'>): Policy {
+  const row = tables.pools.byName(LOCAL_POOL);
+  return row === undefined
+    ? policy
+    : { ...policy, diskOvercommit: row.overcommit, diskStopShare: row.stopPercent / 100 };
+}
+
+/** What the disks of a spec may grow to in pools other than local, for its claim. */
+export function poolBytes({ disks }: Pick<VmSpec, 'disks'>): { readonly poolBytes?: Readonly<Record<string, number>> } {
+  const sums: Record<string, number> = {};
+  for (const { poolId, sizeBytes } of disks) if (poolId !== undefined) sums[poolId] = (sums[poolId] ?? 0) + sizeBytes;
+  return Object.keys(sums).length === 0 ? {} : { poolBytes: sums };
+}
+
+export const poolRequests = (spec: Pick<VmSpec, 'disks'>, tables: Pick<Tables, 'pools'>): readonly PoolRequest[] =>
+  Object.entries(poolBytes(spec).poolBytes ?? {}).map(([poolId, bytes]) => {
+    const row = tables.pools.get(poolId);
+    return { poolId, bytes, name: row?.name ?? poolId, shared: row?.shared === true };
+  });
