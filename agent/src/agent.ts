@@ -44,6 +44,7 @@ import { FenceKeeper } from './operations/fence.ts';
 import { Ledger } from './operations/ledger.ts';
 import { Operations } from './operations/operations.ts';
 import { createPoolParts } from './pool/parts.ts';
+import type { SpaceKeeper } from './pool/space.ts';
 import { createPeerPort, type PeerPort } from './peer/port.ts';
 import { createTunnels, type Tunnels } from './peer/tunnels.ts';
 import { adoptionService } from './rpc/adopt.ts';
@@ -107,7 +108,9 @@ class RunningAgent implements Agent {
   private readonly stopping = new AbortController();
   private reachedAt = '';
   private peerPort = 0;
-  private parts: { server: RpcServer; operations: Operations; ledger: Ledger; hub: Hub; guest: GuestParts } | undefined;
+  private parts:
+    | { server: RpcServer; operations: Operations; ledger: Ledger; hub: Hub; guest: GuestParts; space: SpaceKeeper }
+    | undefined;
 
   constructor(private readonly o: AgentOptions) {
     this.peers = o.peers ?? createPeers(o);
@@ -119,12 +122,13 @@ class RunningAgent implements Agent {
     const operations = new Operations(ledger, clock, log);
     const { server, hub, uploads, guest, pool } = this.assemble(ledger, operations);
     await pool.store.load();
-    this.parts = { server, operations, ledger, hub, guest };
+    this.parts = { server, operations, ledger, hub, guest, space: pool.space };
     // before anything is taken up again: a port that is taken ends the start
     this.peerPort = await this.openPeerPort();
     await uploads.recover();
     await operations.recover();
     hub.start();
+    pool.space.start();
     const unbounded = (e: unknown): void => log.warn({ err: e }, 'serial logs could not be looked at');
     void boundSerialLogs({ disks: this.o.drivers.disks, clock }, unbounded, this.stopping.signal);
     await guest.start();
@@ -138,6 +142,7 @@ class RunningAgent implements Agent {
     this.parts = undefined;
     if (parts === undefined) return;
     const { server, operations, ledger, hub, guest } = parts;
+    parts.space.stop();
     hub.stop();
     guest.stop();
     const timer = this.o.clock.after(STOP_GRACE_MS, () => server.kill());

@@ -1,4 +1,4 @@
-/** Storage pools with real libvirt and QEMU: a folder of one host, and one that two hosts share. */
+/** Storage pools with real libvirt and QEMU: a folder of one host, one that two hosts share, and one that fills up under a guest. */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -6,8 +6,9 @@ import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { findRoot } from '@berth/deploy/setup/root.js';
 import { Cluster } from '../harness/cluster.ts';
 import { describeLab } from '../harness/lab.ts';
+import { execa } from 'execa';
 import { machineAddress } from '../harness/lab-address.ts';
-import { eventually } from '../harness/processes.ts';
+import { eventually, PROGRAMS } from '../harness/processes.ts';
 
 interface Pool {
   readonly name: string;
@@ -55,5 +56,83 @@ describeLab('pools', { hosts: ['h1', 'h2'], share: { source: share, target: '/kv
     const other = await c.berth('pool', 'create', 'apart', '--path', '/kvm/apart', '--all-hosts', '--shared');
     expect(other.err).toMatch(/is not the storage that the other hosts of this pool have/);
     expect(await h1().virsh(['pool-list', '--all', '--name'])).not.toContain('apart');
+  });
+
+  interface Vm {
+    readonly state: string;
+    readonly stateReason: string;
+    readonly spec: { readonly disks: readonly { readonly volumeId: string; readonly pool?: string }[] };
+  }
+  const vm = (name: string): Promise<Vm> => c.json<Vm>('vm', 'show', name);
+
+  it('runs VMs on a shared pool from one copy of their image, and QEMU keeps a second writer out', async () => {
+    await c.ok('vm', 'clone', 'base', 'web', '--host', 'h1', '--pool', 'nfs', '--memory', '128MiB', '--start');
+    await c.ok('vm', 'clone', 'base', 'db', '--host', 'h2', '--pool', 'nfs', '--memory', '128MiB', '--start');
+    await c.serial('web', /^berth-facts: /m);
+    await c.serial('db', /^berth-facts: /m);
+    const [disk] = (await vm('web')).spec.disks;
+    expect(disk?.pool).toBe('nfs');
+    const file = `/kvm/shared/vms/${disk?.volumeId}.qcow2`;
+    const info = await h1().run(['qemu-img', 'info', '-U', '--output=json', file]);
+    expect(info).toMatch(/"full-backing-filename": "\/kvm\/shared\/vms\/berth\.[0-9a-f]{64}\.qcow2"/);
+    // h2 never had a copy of its own
+    expect((await c.ok('image', 'show', 'base')).match(/copy on h\d/g)).toEqual(['copy on h1']);
+    const second = await lab().host('h2').exec(['qemu-io', '-f', 'qcow2', '-c', 'write 0 512', file]);
+    expect(second.stdout + second.stderr).toMatch(/Failed to get "write" lock/);
+    expect((await c.berth('pool', 'remove', 'nfs')).err).toMatch(/pool nfs is in use: disks of vms db, web lie in it/);
+    expect((await c.berth('pool', 'stop', 'nfs')).err).toMatch(/vms db, web run with disks in it/);
+    await c.ok('vm', 'delete', 'web', 'db', '--force');
+    expect(await h1().run(['ls', '/kvm/shared/vms'])).not.toContain(disk?.volumeId);
+  });
+
+  /** Types a line at the guest's shell, and waits until it says something. */
+  async function type(name: string, line: string): Promise<void> {
+    const console = execa(process.execPath, [PROGRAMS.berth, 'vm', 'console', name], {
+      env: { BERTH_CONFIG: c.configFile },
+      reject: false,
+    });
+    let heard = '';
+    console.stdout.on('data', (d: Buffer) => (heard += d.toString()));
+    await eventually('the guest answers', async () => {
+      console.stdin.write('\n');
+      return heard.includes(`${name}#`);
+    });
+    console.stdin.write(`${line}\n`);
+    await eventually('the guest has it', async () => heard.includes(line.slice(-12)));
+    console.kill('SIGINT');
+    await console;
+  }
+
+  it('pauses a guest whose disk can not grow, says so, and lets it go on when there is room: nothing is lost', async () => {
+    await h1().run(['mkdir', '-p', '/kvm/small']);
+    await h1().run(['mount', '-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', '/kvm/small']);
+    await c.ok('pool', 'create', 'small', '--path', '/kvm/small', '--host', 'h1', '--overcommit', '4');
+    const big = await c.berth('vm', 'create', 'big', '--disk', '1GiB', '--pool', 'small');
+    expect(big.err).toMatch(/h1 +pool +pool small: \d+ MiB free of 1 GiB wanted/);
+    const disks = ['--disk', 'image=base', '--disk', '48MiB,pool=small'];
+    await c.ok('vm', 'create', 'full', ...disks, '--host', 'h1', '--memory', '128MiB', '--start');
+    await c.serial('full', /^berth-facts: /m);
+    const pattern = "head -c 33554432 /dev/zero | tr '\\0' b";
+    await type(
+      'full',
+      `${pattern} >/dev/vdb; sync; echo sums $(head -c 33554432 /dev/vdb | md5sum) $(${pattern} | md5sum)`,
+    );
+    await eventually('it is paused', async () => (await vm('full')).state === 'paused', 90_000);
+    expect((await vm('full')).stateReason).toBe(
+      'no space left in pool small on h1: it goes on by itself when there is room',
+    );
+    await eventually('it is alarmed', async () => {
+      const alarms = await c.ok('alarm', 'list');
+      return (
+        /vm full is paused: no space left in pool small on h1/.test(alarms) && /pool small.* is \d+ % full/.test(alarms)
+      );
+    });
+    expect(await h1().virsh(['domstate', '--reason', 'full'])).toMatch(/paused \(I\/O error\)/);
+    await h1().run(['mount', '-o', 'remount,size=64m', '/kvm/small']);
+    await eventually('it goes on', async () => (await vm('full')).state === 'running', 60_000);
+    const said = await c.serial('full', /^sums [0-9a-f]{32} .*[0-9a-f]{32}/m);
+    const [, written, wanted] = /^sums ([0-9a-f]{32})\s+\S+\s+([0-9a-f]{32})/m.exec(said) ?? [];
+    expect(written).toBe(wanted);
+    await eventually('the alarm is over', async () => !/vm full is paused/.test(await c.ok('alarm', 'list')));
   });
 });

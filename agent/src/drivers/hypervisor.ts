@@ -21,6 +21,8 @@ export type PowerReason =
   | 'failed'
   | 'saved'
   | 'io-error'
+  /** Paused, because a disk could not grow: it goes on where it was once there is room. */
+  | 'no-space'
   | 'user'
   | 'other';
 

@@ -9,6 +9,7 @@ import { PoolStore } from './pool-store.ts';
 import { withPools } from './pool-volumes.ts';
 import { PoolWatch } from './pool-watch.ts';
 import { Pools } from './pools.ts';
+import { SpaceKeeper } from './space.ts';
 
 export interface PoolPartsFrom {
   readonly drivers: Drivers;
@@ -31,5 +32,7 @@ export function createPoolParts(from: PoolPartsFrom) {
     ...{ hypervisor: drivers.hypervisor, operations: from.operations, hostId: from.hostId, directIo: takesDirectIo },
   });
   const images = new PoolImages({ store, storage, disks: drivers.disks, operations: from.operations, hostName });
-  return { store, watch, pools, images, disks: withPools(drivers.disks, { store, storage, watch, hostName }) };
+  const disks = withPools(drivers.disks, { store, storage, watch, hostName });
+  const space = new SpaceKeeper({ hypervisor: drivers.hypervisor, disks, watch, clock, log });
+  return { store, watch, pools, images, disks, space };
 }

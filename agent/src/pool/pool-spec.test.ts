@@ -17,7 +17,7 @@ const ALL: readonly Partial<PoolSource>[] = [
   { type: 'iscsi', hosts: ['san:3260'], path: 'iqn.2020-01.org.example:t1', authUser: 'berth' },
   { type: 'iscsi-direct', hosts: ['san'], path: 'iqn.2020-01.org.example:t1', initiator: 'iqn.2020-01.org.berth:h1' },
   { type: 'scsi', adapter: 'scsi_host3' },
-  { type: 'scsi', adapter: '500277a4100c4e21' },
+  { type: 'scsi', adapter: '20000000c9831b4b:10000000c9831b4b' },
   { type: 'mpath' },
   { type: 'rbd', hosts: ['mon1:6789', 'mon2'], name: 'vms', authUser: 'berth' },
   { type: 'gluster', hosts: ['g1', 'g2:24007'], name: 'volume', path: '/vms' },

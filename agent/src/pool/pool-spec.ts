@@ -74,7 +74,7 @@ function placeXml({ type, path }: PoolSource): readonly Node[] {
 const adapterXml = (adapter: string): string =>
   adapter.startsWith('scsi_host')
     ? el('adapter', { type: 'scsi_host', name: adapter })
-    : el('adapter', { type: 'fc_host', wwpn: adapter });
+    : el('adapter', { type: 'fc_host', wwnn: adapter.split(':')[0], wwpn: adapter.split(':')[1] });
 
 function authXml(poolId: string, { type, authUser }: PoolSource): readonly Node[] {
   if (authUser === '') return [];

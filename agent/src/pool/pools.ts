@@ -34,6 +34,15 @@ export interface PoolDeps extends MarkCheck {
   readonly log: Log;
 }
 
+/** Types that libvirt knows only with a package of their own. */
+const APART: ReadonlySet<string> = new Set(['rbd', 'gluster', 'iscsi-direct']);
+
+/** libvirt says of a type that it lacks only that something went wrong. */
+function withPackage(e: unknown, { source: { type } }: PoolSpec): unknown {
+  if (!isClusterError(e, 'INTERNAL') || !APART.has(type)) return e;
+  return badState(`${e.message}. Is libvirt-daemon-driver-storage-${type} installed on this host?`, {}, e);
+}
+
 const OFF: ReadonlySet<string> = new Set(['stopped', 'crashed']);
 
 export class Pools {
@@ -79,7 +88,9 @@ export class Pools {
     const uuid = poolUuid(spec.poolId);
     const seen = await storage.look(uuid);
     // what runs is redefined at its next start, as libvirt has it
-    await storage.define(uuid, poolXml(spec));
+    await storage.define(uuid, poolXml(spec)).catch((e: unknown) => {
+      throw withPackage(e, spec);
+    });
     if (hasFiles(spec.source.type) && seen?.active !== true) await storage.build(uuid);
     await storage.start(uuid);
     if (!hasFiles(spec.source.type)) return;

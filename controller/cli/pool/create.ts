@@ -49,7 +49,7 @@ Examples:
     { spec: '--device <device>', description: 'the device: /dev/sdb1', many: true },
     { spec: '--format <format>', description: 'of the file system: ext4, xfs, nfs, glusterfs; default: as it is' },
     { spec: '--initiator <iqn>', description: 'IQN with which iscsi-direct logs in' },
-    { spec: '--adapter <adapter>', description: 'scsi_host3, or the WWPN of a host bus adapter' },
+    { spec: '--adapter <adapter>', description: 'scsi_host3, or WWNN:WWPN of a host bus adapter' },
     { spec: '--auth-user <user>', description: 'as whom its server is asked (rbd, iscsi)' },
     { spec: '--auth-secret-file <file>', description: 'with what; a file', kind: 'file' },
     { spec: '--no-autostart', description: 'not by itself when a host boots' },

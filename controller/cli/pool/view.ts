@@ -1,5 +1,6 @@
 /** berth pool list, show. */
 import type { Pool, PoolOnHost } from '@berth/proto/v1/pool.ts';
+import { isOfDevices, type PoolType } from '@berth/shared/model/pool.ts';
 import { formatFileBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { OUTPUT, yes, type Command } from '../core/command.ts';
@@ -41,6 +42,7 @@ function remarkOf(r: Row): string {
   const [first] = silent;
   if (r.shared && first && r.on?.state === 'active') return `${first.state} on ${first.host}`;
   if (r.on?.reason) return r.on.reason.split('\n')[0] ?? '';
+  if (isOfDevices(r.source?.type as PoolType)) return '';
   const full = Math.round(100 * used(r.on));
   if (full >= r.stopPercent) return 'full: nothing more is placed there';
   return full >= r.warnPercent ? 'nearly full' : '';

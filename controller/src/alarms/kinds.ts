@@ -7,9 +7,11 @@ import type { Certificate } from '@berth/shared/model/certificate.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
 import type { Job } from '@berth/shared/model/job.ts';
+import type { Pool } from '@berth/shared/model/pool.ts';
 import { vmState, type Vm } from '@berth/shared/model/vm.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
+import { localPool } from '../app/pool-hosts.ts';
 import type { Hosts, HostStatus } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 
@@ -138,16 +140,16 @@ function libvirtAway(host: Host, { hosts }: Look): Answer {
   };
 }
 
-function poolFull(host: Host, { hosts }: Look, raised: boolean): Answer {
+function poolFull(host: Host, { tables, hosts }: Look, raised: boolean): Answer {
   const status = hosts.status(host.id);
   const { statistics } = status;
   if (!isKnown(status) || statistics === undefined) return 'unknown';
   const space = { totalBytes: statistics.diskBytes, freeBytes: statistics.diskFreeBytes };
-  const severity = fullness(space, raised);
+  const severity = fullness(space, raised, localPool(tables));
   if (severity === undefined) return undefined;
   return {
     severity,
-    message: `the pool of host ${host.name} is nearly full: ${left(space)}`,
+    message: `pool local of host ${host.name} is nearly full: ${left(space)}`,
     advice: 'Delete VMs or images there, or give it more room: guests stop when they can not write',
   };
 }
@@ -254,10 +256,17 @@ function ownDisk(_controller: null, { ownDisk: space, dataDir }: Look, raised: b
 const nameOf = (id: HostId, tables: Tables): string => tables.hosts.get(id)?.name ?? id;
 const left = (s: Space): string => `${formatBytes(s.freeBytes)} of ${formatBytes(s.totalBytes)} free`;
 
-/** Of what is left: critical below 3 %, a warning below 10 %, which stands until there is 12 % again. */
-function fullness({ totalBytes, freeBytes }: Space, raised: boolean): AlarmSeverity | undefined {
+type Thresholds = Pick<Pool, 'warnPercent' | 'stopPercent'>;
+const USUAL: Thresholds = { warnPercent: 90, stopPercent: 97 };
+
+/** Of what is in use: critical from the second threshold on, a warning from the first, which stands until it is 2 % less again. */
+function fullness(
+  { totalBytes, freeBytes }: Space,
+  raised: boolean,
+  { warnPercent, stopPercent }: Thresholds = USUAL,
+): AlarmSeverity | undefined {
   if (totalBytes <= 0) return undefined;
-  const share = freeBytes / totalBytes;
-  if (share < 0.03) return 'critical';
-  return share < (raised ? 0.12 : 0.1) ? 'warning' : undefined;
+  const used = 100 * (1 - freeBytes / totalBytes);
+  if (used > stopPercent) return 'critical';
+  return used > warnPercent - (raised ? 2 : 0) ? 'warning' : undefined;
 }

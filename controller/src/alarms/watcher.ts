@@ -20,6 +20,7 @@ import {
   type Look,
   type Space,
 } from './kinds.ts';
+import { POOL_KINDS, SPACE_KINDS } from './pool-kinds.ts';
 
 const EVERY_MS = 2_000;
 /** Objects looked at before others get their turn: an inventory of 300,000 VMs must not hold the event loop up. */
@@ -121,8 +122,9 @@ export class AlarmWatcher {
       }
     };
     await each(tables.hosts.values(), (h) => ask(HOST_KINDS, h, ['host', h.id, h.name]));
-    await each(tables.vms.values(), (v) => ask(VM_KINDS, v, ['vm', v.id, v.name]));
+    await each(tables.vms.values(), (v) => ask([...VM_KINDS, ...SPACE_KINDS], v, ['vm', v.id, v.name]));
     await each(tables.jobs.open(), (j) => ask(JOB_KINDS, j, ['job', j.id, j.id]));
+    for (const p of tables.pools.values()) ask(POOL_KINDS, p, ['pool', p.id, p.name]);
     ask(CONTROLLER_KINDS, null, ['controller', 'controller', 'controller']);
     return { found, unknown };
   }

@@ -2,6 +2,8 @@
 import { badState, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import type { ImageId, PoolId } from '@berth/shared/model/ids.ts';
 import { LOCAL_POOL, takesDisks } from '@berth/shared/model/pool.ts';
+import type { Vm } from '@berth/shared/model/vm.ts';
+import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 import { resolve } from './names.ts';
 
@@ -27,3 +29,18 @@ export const nameIn =
   (tables: Pick<Tables, 'images' | 'pools'>) =>
   (id: ImageId | PoolId | undefined): string =>
     id === undefined ? '' : (tables.images.get(id)?.name ?? tables.pools.get(id)?.name ?? '');
+
+/** Where its disks can not grow, as far as is known: `pool fast on h1`. */
+export function fullPlace(
+  { spec, hostId }: Pick<Vm, 'spec' | 'hostId'>,
+  { tables, hosts }: { readonly tables: Pick<Tables, 'pools' | 'hosts'>; readonly hosts: Pick<Hosts, 'status'> },
+): string {
+  const status = hostId && hosts.status(hostId);
+  const free = (poolId: PoolId | undefined): number =>
+    poolId === undefined
+      ? (status?.statistics?.diskFreeBytes ?? Infinity)
+      : (status?.pools?.find((p) => p.poolId === poolId)?.availableBytes ?? Infinity);
+  const [fullest] = [...new Set(spec.disks.map((d) => d.poolId))].sort((a, b) => free(a) - free(b));
+  const host = hostId && tables.hosts.get(hostId)?.name;
+  return `pool ${poolName(tables, fullest) || LOCAL_POOL}${host ? ` on ${host}` : ''}`;
+}

@@ -9,7 +9,7 @@ import { goneSince } from './differences.ts';
 import type { VmStatistics } from '../hosts/figures.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
-import { nameIn, poolName } from './vm-pools.ts';
+import { fullPlace, nameIn, poolName } from './vm-pools.ts';
 
 export interface VmView {
   readonly vm: Vm;
@@ -83,10 +83,12 @@ function troubleOf(vm: Vm, seen: VmObserved | undefined, guest: GuestSeen | unde
 }
 
 /** By whom, and the way out. libvirt says the same of a VM that somebody suspended on its host by hand. */
-function whyPaused(vm: Vm, seen: VmObserved | undefined): string {
+function whyPaused(vm: Vm, seen: VmObserved | undefined, at: Pick<Seen, 'tables' | 'hosts'>): string {
   const resume = `berth vm resume ${vm.name}`;
   if (seen?.power === 'suspended') return `its guest sleeps: wake it with ${resume}`;
   if (seen?.reason === 'user') return `suspended: go on with ${resume}`;
+  if (seen?.reason === 'no-space')
+    return `no space left in ${fullPlace(vm, at)}: it goes on by itself when there is room`;
   if (seen?.reason === 'io-error') return `a disk failed: mend that, then ${resume}`;
   return seen?.reason ?? '';
 }
@@ -106,6 +108,6 @@ function reasonOf(vm: Vm, state: VmState, { tables, hosts, nowMs }: Seen): strin
   if (state === 'missing')
     return `${goneSince(host, hosts.has(host.id), vm, nowMs)}: forget it with berth vm delete ${vm.name}`;
   if (state === 'saved') return `its memory is in a file on ${host.name}: go on with berth vm start ${vm.name}`;
-  if (state === 'paused') return whyPaused(vm, seen);
+  if (state === 'paused') return whyPaused(vm, seen, { tables, hosts });
   return state === 'crashed' ? (seen?.reason ?? '') : '';
 }

@@ -1,6 +1,6 @@
 /** The scheduler's picture of storage pools, and what a VM asks of them. Decides nothing. */
 import type { HostId } from '@berth/shared/model/ids.ts';
-import { LOCAL_POOL, type PoolSeen } from '@berth/shared/model/pool.ts';
+import { LOCAL_POOL, POOL_DEFAULTS, type PoolSeen } from '@berth/shared/model/pool.ts';
 import type { VmSpec } from '@berth/shared/model/vm.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Policy, PoolRequest, WorldPool } from '../scheduler/world.ts';
@@ -47,9 +47,8 @@ function heldOnAll(poolId: string, tables: Tables, hosts: Pick<Hosts, 'status'>)
 /** The settings of pool `local`, once somebody has set them, go before those of the cluster. */
 export function withLocalPool(policy: Policy, tables: Pick<Tables, 'pools'>): Policy {
   const row = tables.pools.byName(LOCAL_POOL);
-  return row === undefined
-    ? policy
-    : { ...policy, diskOvercommit: row.overcommit, diskStopShare: row.stopPercent / 100 };
+  const { stopPercent } = row ?? POOL_DEFAULTS;
+  return { ...policy, ...(row && { diskOvercommit: row.overcommit }), diskStopShare: stopPercent / 100 };
 }
 
 /** What the disks of a spec may grow to in pools other than local, for its claim. */

@@ -1,6 +1,6 @@
 /** A condition that is so now and wants somebody's attention. What makes one is controller/src/alarms. Plain data. */
 export type AlarmSeverity = 'warning' | 'critical';
-export type AlarmSubject = 'host' | 'vm' | 'job' | 'controller';
+export type AlarmSubject = 'host' | 'vm' | 'job' | 'controller' | 'pool';
 
 export interface Alarm {
   /** `<kind>/<id of the object>`. */

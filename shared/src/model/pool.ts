@@ -44,6 +44,10 @@ export const hasFiles = (type: PoolType): boolean => type === 'dir' || type === 
 /** Types in which Berth makes disks of VMs. The others are watched, and hold what others make in them. */
 export const takesDisks = (type: PoolType): boolean => hasFiles(type);
 
+/** Types whose room is that of their devices, all of which are always taken: it fills up by nobody's writing. */
+export const isOfDevices = (type: PoolType): boolean =>
+  type === 'iscsi' || type === 'iscsi-direct' || type === 'scsi' || type === 'mpath';
+
 /** Which hosts have it: all, those that are named, or those with labels. */
 export interface PoolHosts {
   readonly all: boolean;

@@ -50,7 +50,7 @@ export const FIELD_FLAGS: Readonly<Record<Field, string>> = {
 const HOST = /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?)(:\d{1,5})?$/;
 const SOURCE_NAME = /^[A-Za-z0-9_.][A-Za-z0-9_.+-]{0,126}$/;
 const IQN = /^(iqn|eui|naa)\.[A-Za-z0-9][A-Za-z0-9.:_-]{0,220}$/;
-const ADAPTER = /^(scsi_host\d{1,4}|[0-9a-fA-F]{16})$/;
+const ADAPTER = /^(scsi_host\d{1,4}|[0-9a-fA-F]{16}:[0-9a-fA-F]{16})$/;
 const USER = /^[A-Za-z0-9_.@-]{1,128}$/;
 const MOST = 32;
 
@@ -103,7 +103,7 @@ const VALUES: readonly ValueRule[] = [
   {
     values: (s) => [s.adapter],
     fits: (v) => ADAPTER.test(v),
-    why: 'is no adapter (scsi_host3, or 16 digits of a WWPN)',
+    why: 'is no adapter (scsi_host3, or WWNN:WWPN with 16 digits each)',
   },
   { values: (s) => [s.authUser], fits: (v) => USER.test(v), why: 'cannot be the name of a user of storage' },
 ];

@@ -16,7 +16,7 @@ export interface SimDomain {
   /** What runs, made from an earlier definition perhaps, and changed since. Of a saved one: what was saved. */
   readonly runningXml?: string | undefined;
   readonly power: SimPower;
-  readonly reason: 'none' | 'booted' | 'user' | 'shutdown' | 'destroyed' | 'crashed' | 'saved';
+  readonly reason: 'none' | 'booted' | 'user' | 'shutdown' | 'destroyed' | 'crashed' | 'saved' | 'no-space';
   readonly startedAtMs: number;
 }
 

@@ -66,6 +66,12 @@ export const PROC = {
     struct({ metadata: string }),
   ),
   getState: procedure('DOMAIN_GET_STATE', 212, domainAndFlags, struct({ state: int, reason: int })),
+  diskErrors: procedure(
+    'DOMAIN_GET_DISK_ERRORS',
+    263,
+    struct({ dom: domain, most: uint, flags: uint }),
+    struct({ errors: array(struct({ disk: string, error: int }), 256), count: int }),
+  ),
   getInfo: procedure(
     'DOMAIN_GET_INFO',
     16,

@@ -39,7 +39,7 @@ export async function readDomain(
     return {
       uuid,
       name: found.dom.name,
-      ...(await withSaved(pool, dom, powerOf(state.state, state.reason), what)),
+      ...(await withCause(pool, dom, powerOf(state.state, state.reason), what)),
       persistent: definition.persistent,
       metadataXml: definition.metadataXml,
       memoryBytes: Number(info.memoryKib) * 1024,
@@ -48,6 +48,24 @@ export async function readDomain(
   } catch (e) {
     if (hasCode(e, CODE.noDomain)) return undefined;
     throw e;
+  }
+}
+
+/** VIR_DOMAIN_DISK_ERROR_NO_SPACE */
+const NO_SPACE = 2;
+const MOST_DISKS = 64;
+/** It asks QEMU, which may be frozen. */
+const DISKS_DEADLINE_MS = 5_000;
+
+/** libvirt says of a pause only that a disk failed; which one and how is asked of QEMU, so it is known after any restart. */
+async function withCause(pool: Pool, dom: DomainRef, seen: Power, what: string): Promise<Power> {
+  if (seen.power !== 'paused' || seen.reason !== 'io-error') return withSaved(pool, dom, seen, what);
+  try {
+    const args = { dom, most: MOST_DISKS, flags: 0 };
+    const { errors } = await pool.call(PROC.diskErrors, args, what, DISKS_DEADLINE_MS);
+    return errors.some((e) => e.error === NO_SPACE) ? { power: 'paused', reason: 'no-space' } : seen;
+  } catch {
+    return seen;
   }
 }
 

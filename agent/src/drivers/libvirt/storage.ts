@@ -20,6 +20,8 @@ export interface LibvirtStorageOptions {
   readonly socketPath: () => string;
   readonly uri: () => string;
   readonly clock: Clock;
+  /** Of quick calls; tests are impatient. */
+  readonly deadlineMs?: number;
 }
 
 const QUICK_MS = 10_000;
@@ -216,10 +218,16 @@ class LibvirtStorage implements Storage {
   }
 
   #general<A, R>(procedure: Procedure<A, R>, args: A, what: string): Promise<R> {
-    return this.#lane(GENERAL).call(procedure, args, what, QUICK_MS);
+    return this.#lane(GENERAL).call(procedure, args, what, this.o.deadlineMs ?? QUICK_MS);
   }
 
-  #call<A, R>(uuid: string, procedure: Procedure<A, R>, args: A, what: string, ms = QUICK_MS): Promise<R> {
+  #call<A, R>(
+    uuid: string,
+    procedure: Procedure<A, R>,
+    args: A,
+    what: string,
+    ms = this.o.deadlineMs ?? QUICK_MS,
+  ): Promise<R> {
     return this.#lane(uuid).call(procedure, args, what, ms);
   }
 

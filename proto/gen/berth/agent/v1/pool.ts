@@ -46,7 +46,7 @@ export interface PoolSpec {
   format: string;
   /** IQN with which iscsi-direct logs in. */
   initiator: string;
-  /** Of scsi: the host bus adapter, as scsi_hostN or by its WWPN. */
+  /** Of scsi: the host bus adapter, as scsi_hostN or WWNN:WWPN. */
   adapter: string;
   /** Several hosts have the same storage. */
   shared: boolean;

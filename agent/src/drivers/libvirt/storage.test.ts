@@ -1,0 +1,91 @@
+/** The storage driver over a fake libvirtd: a pool that swallows calls holds up itself alone, and is well again when it answers. */
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { createLibvirtStorage } from './storage.ts';
+import type { Storage } from '../storage.ts';
+import { FakeLibvirtd, Refusal } from './fake-libvirtd.ts';
+import { STORAGE } from './procedures-storage.ts';
+
+const A = '11111111-1111-1111-1111-111111111111';
+const B = '22222222-2222-2222-2222-222222222222';
+const xml = (name: string): string =>
+  `<pool type='netfs'><name>${name}</name><target><path>/kvm/${name}</path></target></pool>`;
+
+let fake: FakeLibvirtd;
+let storage: Storage;
+let hang: Promise<void> | undefined;
+let asked: string[];
+beforeEach(async () => {
+  asked = [];
+  hang = undefined;
+  fake = await new FakeLibvirtd().listen();
+  fake.on(STORAGE.xml, async ({ pool }) => {
+    asked.push(pool.uuid);
+    if (pool.uuid === A) await hang;
+    return { xml: xml(pool.uuid === A ? 'a' : 'b') };
+  });
+  fake.on(STORAGE.info, () => ({ state: 2, capacity: 100n, allocation: 40n, available: 60n }));
+  const socketPath = (): string => fake.socketPath;
+  storage = createLibvirtStorage({ socketPath, uri: () => 'storage:///system', clock: systemClock, deadlineMs: 100 });
+});
+afterEach(async () => {
+  await storage.close();
+  await fake.dispose();
+});
+
+it('reads a pool, and tells one that is not there', async () => {
+  expect(await storage.look(A)).toEqual({
+    ...{ uuid: A, name: 'a', type: 'netfs', targetPath: '/kvm/a', active: true },
+    ...{ capacityBytes: 100, allocationBytes: 40, availableBytes: 60 },
+  });
+  fake.on(STORAGE.xml, () => {
+    throw new Refusal(49, 'no storage pool with matching uuid');
+  });
+  expect(await storage.look(B)).toBeUndefined();
+});
+
+it('waits for a pool that hangs no longer than its deadline, asks it nothing more, and asks others as ever', async () => {
+  let answer: () => void = () => undefined;
+  hang = new Promise<void>((resolve) => (answer = resolve));
+  await expect(storage.look(A)).rejects.toMatchObject({ reason: 'BAD_STATE', meta: { silent: 'true' } });
+  expect(storage.silentMs(A)).toBeGreaterThanOrEqual(0);
+  const before = asked.length;
+  await expect(storage.refresh(A)).rejects.toThrow('does not answer');
+  await expect(storage.look(A)).rejects.toThrow('does not answer');
+  expect(asked).toHaveLength(before);
+  expect(await storage.look(B)).toMatchObject({ name: 'b' });
+  expect(storage.silentMs(B)).toBeUndefined();
+  answer();
+  await expect.poll(() => storage.silentMs(A), { timeout: 10_000 }).toBeUndefined();
+  expect(await storage.look(A)).toMatchObject({ name: 'a', active: true });
+});
+
+it('makes volumes with the format, the owner and the file below that were said, and none twice', async () => {
+  let made = '';
+  fake.on(STORAGE.createVolume, ({ xml: text }) => {
+    made = text;
+    return { volume: { pool: 'a', name: 'v', key: '/kvm/a/v' } };
+  });
+  const wanted = { name: 'v.qcow2', format: 'qcow2', capacityBytes: 4096, backingPath: '/i & j.qcow2' } as const;
+  await storage.createVolume(A, wanted);
+  expect(made).toContain('<format type="qcow2"/>');
+  expect(made).toContain('<mode>0600</mode>');
+  expect(made).toContain('<path>/i &amp; j.qcow2</path>');
+  fake.on(STORAGE.createVolume, () => {
+    throw new Refusal(90, 'storage volume exists already');
+  });
+  await expect(storage.createVolume(A, wanted)).rejects.toMatchObject({ reason: 'ALREADY_EXISTS' });
+});
+
+it('gives a secret to libvirt as bytes, and never as text', async () => {
+  const values: Buffer[] = [];
+  let text = '';
+  fake.on(STORAGE.defineSecret, ({ xml: x }) => {
+    text = x;
+    return { secret: { uuid: B, usageType: 3, usageId: 'pool a' } };
+  });
+  fake.on(STORAGE.setSecretValue, ({ value }) => void values.push(value));
+  await storage.setSecret({ uuid: B, name: 'pool a', usage: 'iscsi', value: Buffer.from('hush') });
+  expect(values.map(String)).toEqual(['hush']);
+  expect(text).not.toContain('hush');
+});
