@@ -47,7 +47,7 @@ describeLab('clones from a table', { hosts: ['h1', 'h2'] }, (lab) => {
       await c.serial(`web-${n}`, new RegExp(`^berth-guest: web-${n} 10\\.77\\.0\\.2${n} `, 'm'), BOOT_MS);
     expect(await lab().host('h1').virsh(['domdisplay', 'web-1'])).toBe('vnc://127.0.0.1:1');
     expect(await lab().host('h2').run(['ls', '/var/lib/berth/volumes'])).toMatch(/^(\S+\n){4}$/); // of web-2 alone: disk, seed, and what is said of each
-  });
+  }, 300_000);
 
   it('finishes with the same command, and leaves the others running as they are', async () => {
     await lab().host('h2').virsh(['undefine', 'web-4']);
@@ -58,5 +58,5 @@ describeLab('clones from a table', { hosts: ['h1', 'h2'] }, (lab) => {
     expect(out).toMatch(/^vm web-4 created on h2, started +\[ {2}OK {2}\]$/m);
     await c.serial('web-4', /^berth-guest: web-4 10\.77\.0\.24 /m, BOOT_MS);
     expect(await lab().host('h1').pids('guest=web-1,')).toEqual(before);
-  });
+  }, 300_000);
 });

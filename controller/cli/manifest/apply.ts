@@ -2,7 +2,7 @@
 import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Api } from '../core/api.ts';
 import { NO_WAIT, text, yes, type Command } from '../core/command.ts';
-import { print, type Context } from '../core/context.ts';
+import { note, print, type Context } from '../core/context.ts';
 import { EXIT } from '../core/exit.ts';
 import { runMany } from '../job/many.ts';
 import { faultAt, readSources } from './files.ts';
@@ -44,6 +44,7 @@ With --dry-run the exit code is 1 when there are differences, as of diff.`,
     if (documents.length === 0) throw invalidArgument(`${paths.join(', ')}: there is nothing in it`);
     const plans = await planAll(await ctx.api(), documents, (api, d) => KINDS[d.kind]!.plan(api, d.value as never));
     for (const plan of plans) for (const line of planLines(plan)) print(ctx, line);
+    for (const plan of plans) for (const line of plan.notes ?? []) note(ctx, line);
     const open = plans.filter((p) => p.what !== 'nothing');
     if (yes(flags, 'dryRun')) return open.length > 0 ? ctx.fail(EXIT.failed) : undefined;
     await carryOut(ctx, open, flags['wait'] !== false);

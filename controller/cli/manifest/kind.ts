@@ -18,6 +18,8 @@ export interface Plan {
   /** Where it would be made; for people. */
   readonly where?: string;
   readonly changes: readonly Change[];
+  /** What the document says that changes nothing. */
+  readonly notes?: readonly string[];
   /** Makes it so; an empty job id: done. @returns what to say then, too. */
   apply(api: Api): Promise<{ readonly jobId: string; readonly said: string }>;
 }

@@ -36,9 +36,9 @@ export async function find(api: Api, name: string): Promise<Vm | undefined> {
 
 export async function planUpdate(api: Api, d: VmDocument, vm: Vm): Promise<Plan> {
   const request = updateRequest(d, vm);
-  const { changes } = await api.call(api.vms, (c) => c.updateVm, { ...request, dryRun: true });
+  const { changes, notes } = await api.call(api.vms, (c) => c.updateVm, { ...request, dryRun: true });
   return {
-    ...{ noun: 'vm', name: d.name, what: changes.length === 0 ? 'nothing' : 'update', changes },
+    ...{ noun: 'vm', name: d.name, what: changes.length === 0 ? 'nothing' : 'update', changes, notes },
     apply: async (to) => {
       const { jobId } = await to.call(to.vms, (c) => c.updateVm, request);
       return { jobId, said: 'changed' };
@@ -54,6 +54,8 @@ export function updateRequest(d: VmDocument, vm: Vm): UpdateVmRequest {
   return UpdateVmRequest.fromPartial({
     ...{ vm: vm.name, generation: vm.generation },
     spec: { ...definitionToWire(spec), labels },
+    sshKeys: [...(d.spec?.sshKeys ?? [])],
+    userData: d.spec?.userData,
   });
 }
 

@@ -81,13 +81,13 @@ export const vmHandlers = (
       definition: definitionFromWire(`vm ${r.vm}`, spec),
       labels: spec.labels,
       generation: fromWire('generation', generation),
-      ...{ dryRun: r.dryRun, forceEject: r.forceEject === true },
+      ...{ dryRun: r.dryRun, forceEject: r.forceEject === true, sshKeys: r.sshKeys, userData: r.userData },
     };
-    const { view, jobId, changes } = await updates.update(r.vm, wanted, call.user, (after, before) => {
+    const { view, jobId, changes, notes } = await updates.update(r.vm, wanted, call.user, (after, before) => {
       if (!isDeepStrictEqual(after.labels, before.labels)) insistLabels(call, 'operator', after.labels);
       insistDevices(call, after.hardware?.hostDevices, before.hardware?.hostDevices);
     });
-    return { vm: toVm(view), jobId: jobId ?? '', changes: [...changes] };
+    return { vm: toVm(view), jobId: jobId ?? '', changes: [...changes], notes: [...notes] };
   },
   listGuestSystems: async () => ({ guests: [...updates.guests()] }),
   deleteVm: async (r, call) => toAnswer(await vms.delete(r.vm, { force: r.force }, call.user)),

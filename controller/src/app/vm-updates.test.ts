@@ -25,6 +25,8 @@ interface Over {
   readonly generation?: number;
   readonly dryRun?: boolean;
   readonly labels?: Record<string, string>;
+  readonly sshKeys?: readonly string[];
+  readonly userData?: string;
 }
 const update = async (change: Partial<VmDefinition>, over: Over = {}): Promise<Updated & { ended: string }> => {
   const wanted = {
@@ -38,6 +40,20 @@ const refused = async (change: Partial<VmDefinition>, over: Over = {}): Promise<
   const e = (await update(change, over).catch((x: unknown) => x)) as { reason?: string; message: string };
   return `${e.reason} ${e.message}`;
 };
+
+it('says what a guest was told when it was made, and is not told again', async () => {
+  const key = 'ssh-ed25519 AAAA me';
+  await c.done(c.clone('web', { sshKeys: [key], userData: '#cloud-config\n' }));
+  expect((await update({}, { sshKeys: [`${key}\n`], userData: '#cloud-config\n' })).notes).toEqual([]);
+  const { notes, changes } = await update({}, { sshKeys: [key, 'ssh-rsa BBBB you'], userData: '#!/bin/sh\n' });
+  expect([changes, notes]).toEqual([
+    [],
+    ['sshKeys', 'userData'].map(
+      (x) =>
+        `vm web: ${x} is told to a guest once, when its VM is made, and was other then. Change it inside the guest`,
+    ),
+  ]);
+});
 
 describe('a VM that is off', () => {
   beforeEach(() => make());

@@ -38,12 +38,17 @@ export interface UpdateVm {
   readonly dryRun: boolean;
   /** Also out of a drive that the guest has locked. */
   readonly forceEject: boolean;
+  /** What its guest shall have been told when it was made. */
+  readonly sshKeys?: readonly string[] | undefined;
+  readonly userData?: string | undefined;
 }
 
 export interface Updated {
   readonly view: VmView;
   readonly jobId: JobId | undefined;
   readonly changes: readonly (VmChange & { readonly atNextStart: boolean })[];
+  /** What was asked for and changes nothing. */
+  readonly notes: readonly string[];
 }
 
 export class VmUpdates {
@@ -64,14 +69,14 @@ export class VmUpdates {
     if (wanted.dryRun) {
       const { vm, changes } = plan();
       await state.settled();
-      return { view: this.#view(vm), jobId: undefined, changes };
+      return { view: this.#view(vm), jobId: undefined, changes, notes: untold(vm, wanted) };
     }
     const done = await state.update((tx) => {
       const planned = plan();
       return { ...planned, jobId: this.#begin(tx, planned, wanted.forceEject, user) };
     });
     const vm = state.tables.vms.get(done.vm.id) ?? done.vm;
-    return { view: this.#view(vm), jobId: done.jobId, changes: done.changes };
+    return { view: this.#view(vm), jobId: done.jobId, changes: done.changes, notes: untold(vm, wanted) };
   }
 
   #plan(vm: Vm, wanted: UpdateVm, may: May): Planned {
@@ -145,6 +150,22 @@ export class VmUpdates {
     const { state, hosts, clock } = this.deps;
     return viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
   }
+}
+
+/** A guest reads its keys and its user-data once. */
+function untold(
+  { name, spec }: Vm,
+  { sshKeys = [], userData }: Pick<UpdateVm, 'sshKeys' | 'userData'>,
+): readonly string[] {
+  const keys = sshKeys.map((k) => k.trim()).join('\n');
+  const other = [
+    ...(keys !== '' && keys !== spec.sshKeys.join('\n') ? ['sshKeys'] : []),
+    ...(userData !== undefined && userData !== '' && userData !== spec.userData ? ['userData'] : []),
+  ];
+  return other.map(
+    (field) =>
+      `vm ${name}: ${field} is told to a guest once, when its VM is made, and was other then. Change it inside the guest`,
+  );
 }
 
 /** Of a caller, what may become of what. */

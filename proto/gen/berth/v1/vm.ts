@@ -208,13 +208,20 @@ export interface UpdateVmRequest {
   /** Only says what would change. */
   dryRun: boolean;
   /** Also takes a medium out of a drive that the guest has locked. */
-  forceEject?: boolean | undefined;
+  forceEject?:
+    | boolean
+    | undefined;
+  /** What its guest shall have been told when it was made; nothing is done with it, but `notes` says where that was other. */
+  sshKeys: string[];
+  userData?: string | undefined;
 }
 
 export interface UpdateVmResponse {
   vm: Vm | undefined;
   jobId: string;
   changes: VmChange[];
+  /** What the request says, and what changes nothing: a line for each. */
+  notes: string[];
 }
 
 export interface ListGuestSystemsRequest {
@@ -1762,7 +1769,15 @@ export const CreateVmRequest_LabelsEntry: MessageFns<CreateVmRequest_LabelsEntry
 };
 
 function createBaseUpdateVmRequest(): UpdateVmRequest {
-  return { vm: "", spec: undefined, generation: 0n, dryRun: false, forceEject: undefined };
+  return {
+    vm: "",
+    spec: undefined,
+    generation: 0n,
+    dryRun: false,
+    forceEject: undefined,
+    sshKeys: [],
+    userData: undefined,
+  };
 }
 
 export const UpdateVmRequest: MessageFns<UpdateVmRequest> = {
@@ -1784,6 +1799,12 @@ export const UpdateVmRequest: MessageFns<UpdateVmRequest> = {
     }
     if (message.forceEject !== undefined) {
       writer.uint32(40).bool(message.forceEject);
+    }
+    for (const v of message.sshKeys) {
+      writer.uint32(242).string(v!);
+    }
+    if (message.userData !== undefined) {
+      writer.uint32(250).string(message.userData);
     }
     return writer;
   },
@@ -1841,6 +1862,22 @@ export const UpdateVmRequest: MessageFns<UpdateVmRequest> = {
             message.forceEject = reader.bool();
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.sshKeys.push(reader.string());
+            continue;
+          }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.userData = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1865,12 +1902,14 @@ export const UpdateVmRequest: MessageFns<UpdateVmRequest> = {
       : 0n;
     message.dryRun = object.dryRun ?? false;
     message.forceEject = object.forceEject ?? undefined;
+    message.sshKeys = object.sshKeys?.map((e) => e) || [];
+    message.userData = object.userData ?? undefined;
     return message;
   },
 };
 
 function createBaseUpdateVmResponse(): UpdateVmResponse {
-  return { vm: undefined, jobId: "", changes: [] };
+  return { vm: undefined, jobId: "", changes: [], notes: [] };
 }
 
 export const UpdateVmResponse: MessageFns<UpdateVmResponse> = {
@@ -1883,6 +1922,9 @@ export const UpdateVmResponse: MessageFns<UpdateVmResponse> = {
     }
     for (const v of message.changes) {
       VmChange.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.notes) {
+      writer.uint32(242).string(v!);
     }
     return writer;
   },
@@ -1924,6 +1966,14 @@ export const UpdateVmResponse: MessageFns<UpdateVmResponse> = {
             message.changes.push(VmChange.decode(reader, reader.uint32()));
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.notes.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1944,6 +1994,7 @@ export const UpdateVmResponse: MessageFns<UpdateVmResponse> = {
     message.vm = (object.vm !== undefined && object.vm !== null) ? Vm.fromPartial(object.vm) : undefined;
     message.jobId = object.jobId ?? "";
     message.changes = object.changes?.map((e) => VmChange.fromPartial(e)) || [];
+    message.notes = object.notes?.map((e) => e) || [];
     return message;
   },
 };
