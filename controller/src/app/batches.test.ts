@@ -297,6 +297,17 @@ describe('when one fails', () => {
 });
 
 describe('a cancelled batch', () => {
+  it('leaves nothing when it had not begun, and so does a single clone', async () => {
+    for (const begin of [() => c.life.batches.clone(many(named(3)), 'test', SEES), () => c.clone('web')]) {
+      const begun = begin();
+      const [job] = c.life.state.tables.jobs.open();
+      const cancelled = c.life.jobs.cancel(job!.id);
+      await c.timed(Promise.all([begun, cancelled]));
+      expect(await c.ended(job!.id)).toBe('cancelled');
+      nothingThere();
+    }
+  });
+
   it('keeps what is made, and takes back what is not', async () => {
     c.sim.hosts.host(c.hostId('h2')).up = false;
     const { jobId } = await clone([{ name: 'a', host: 'h1' }, ...named(20).map((r) => ({ ...r, host: 'h1' }))]);

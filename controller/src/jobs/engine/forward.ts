@@ -13,7 +13,7 @@ import { alarm, NOT_WAITING, record, sayWaiting, waiting, type NewJobEvent } fro
 export async function stepForward(at: At): Promise<Outcome | undefined> {
   let stop: ClusterError | undefined;
   try {
-    stop = interruption(at);
+    stop = isFirst(at) ? undefined : interruption(at);
   } catch (e) {
     return onError(at, e);
   }
@@ -26,6 +26,12 @@ export async function stepForward(at: At): Promise<Outcome | undefined> {
     );
   return at.step.local ? runLocal(at) : runRemote(at);
 }
+
+/**
+ * What is put when a job is started is taken back by its first step, if that has run: so a job that is cancelled before it
+ * began begins, and goes back at once.
+ */
+const isFirst = (at: At): boolean => at.step.local && at.record === undefined && at.step === at.def.steps[0];
 
 /** Why the job must not go on: cancelled, too late, or its host is gone for good. */
 function interruption(at: At): ClusterError | undefined {
