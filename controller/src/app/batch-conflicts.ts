@@ -84,7 +84,8 @@ export class Conflicts {
       if (lines.join().length + line.length < MOST_LETTERS) lines.push(line);
     if (all.length > lines.length) lines.push(`and ${all.length - lines.length} more, which a dry run tells`);
     const reason = WORST.find((r) => all.some((c) => c.reason === r)) ?? all[0]?.reason ?? 'INTERNAL';
-    throw new ClusterError(reason, `nothing was made:\n${lines.join('\n')}`, { conflicts: String(all.length) });
+    // hosts are named in words alone, and only those that the caller may see: what is meta of a refused placement is filtered
+    throw new ClusterError(reason, `nothing was made:\n${lines.join('\n')}`);
   }
 }
 

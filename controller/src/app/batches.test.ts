@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
 import type { BatchAnswer, BatchRow, CloneMany } from './batch-request.ts';
 
@@ -122,6 +123,14 @@ describe('a batch', () => {
     const late = await c.clone('late', { memoryBytes: 7 * 2 ** 30, start: true }).catch((e: unknown) => e);
     expect(late).toMatchObject({ reason: 'NO_CAPACITY' });
     expect(await c.ended(fits.jobId)).toBe('succeeded');
+  });
+
+  it('tells nobody of hosts that they may not see', async () => {
+    const wanted = many(named(1), { all: { memoryBytes: 64 * 2 ** 30 } });
+    const sees = { vm: () => true, host: (h: { name: string }) => h.name === 'h2' };
+    const e = (await c.timed(c.life.batches.clone(wanted, 'test', sees).catch((x: unknown) => x))) as ClusterError;
+    expect(e.message).toMatch(/no host has room: h2 memory [^;]*; 2 that you may not see$/);
+    expect(e.meta).toEqual({});
   });
 
   it('gives a row that can only go to one host its room before rows that can go anywhere', async () => {

@@ -53,7 +53,7 @@ export class Batches {
 
   /**
    * @throws INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, RESOURCE_BUSY, NO_CAPACITY: the worst of what stands in the way, a line for
-   *   each; `meta.conflicts` counts them.
+   *   each of the first.
    */
   async clone(request: CloneMany, user: string, sees: Sees): Promise<BatchAnswer> {
     const { state, vms } = this.deps;
