@@ -155,6 +155,13 @@ it('secrets are made, used and refused in every way there is', { timeout: 180_00
   const screen = ['--graphics', 'vnc,listen=127.0.0.1', '--graphics-password-file', join(c.dir, 'vnc')];
   await c.ok('vm', 'create', 'screen', '--disk', '1MiB', '--memory', '32MiB', ...screen, '--start');
   secrets.add('password of a screen', MARKER.slice(0, 8));
+  // of the server of a storage pool
+  writeFileSync(join(c.dir, 'ceph'), `${MARKER}-ceph\n`);
+  const source = ['--type', 'rbd', '--source-host', 'mon1', '--source-name', 'vms', '--auth-user', 'berth'];
+  await c.ok('pool', 'create', 'ceph', '--all-hosts', ...source, '--auth-secret-file', join(c.dir, 'ceph'));
+  await c.berth('pool', 'create', 'ceph', '--all-hosts', ...source, '--auth-secret-file', join(c.dir, 'ceph'));
+  secrets.add('secret of a pool', Buffer.from(`${MARKER}-ceph`).toString('base64'));
+  await c.ok('volume', 'create', 'data', '--size', '1MiB');
   const console_ = await c.berthWith({ input: 'hello\u001d' }, 'vm', 'console', 'web-h1');
   expect(console_.code, console_.err).toBe(0);
 
@@ -198,6 +205,8 @@ it('no reading command shows one, in any format', { timeout: 240_000 }, async ()
     vm: 'web-h1',
     host: 'h1',
     image: 'base',
+    pool: 'ceph',
+    volume: 'data',
     job: job?.id ?? '',
     user: 'ann',
     context: 'default',
@@ -224,6 +233,8 @@ it('no path of the JSON API answers one', async () => {
     vm: 'web-h1',
     host: 'h1',
     image: 'base',
+    pool: 'ceph',
+    volume: 'data',
     job: job?.id ?? '',
     user: 'ann',
     token: token?.id ?? '',
@@ -302,8 +313,9 @@ it('and the logs, the history, and the command lines of all processes hold none'
   const db = new Sqlite(join(c.dir, 'copy.db'));
   const tables = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all() as string[];
   for (const t of tables)
-    // a VM's row is where its user data is kept
-    if (t !== 'vms') secrets.said(`table ${t}`, JSON.stringify(db.prepare(`SELECT * FROM ${t}`).all()));
+    // a VM's row is where its user data is kept, a pool's where the secret of its server is
+    if (t !== 'vms' && t !== 'pools')
+      secrets.said(`table ${t}`, JSON.stringify(db.prepare(`SELECT * FROM ${t}`).all()));
   expect(tables).toEqual(expect.arrayContaining(['events', 'audit', 'jobs', 'job_events', 'tokens', 'users']));
   db.close();
   expect(secrets.kinds()).toBeGreaterThan(20);

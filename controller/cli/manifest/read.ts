@@ -6,6 +6,7 @@ import { faultAt, type Source } from './files.ts';
 import { hostKind } from './host-kind.ts';
 import { imageKind } from './image-kind.ts';
 import type { Kind } from './kind.ts';
+import { poolKind } from './pool-kind.ts';
 import { userKind } from './user-kind.ts';
 import { vmKind } from './vm-kind.ts';
 
@@ -14,6 +15,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   user: userKind,
   host: hostKind,
   image: imageKind,
+  pool: poolKind,
   vm: vmKind,
 };
 

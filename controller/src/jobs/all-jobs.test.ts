@@ -239,7 +239,7 @@ describe('each job keeps the promises of jobs', () => {
       return { ...base, defs: [imageFetch, vmClone, vmDelete] };
     };
     expect((await checkJob(vmBatch, world)).runs).toBeGreaterThan(100);
-  });
+  }, 60_000);
 
   it('vm.start', async () => {
     const world = (adversary: Adversary) => {

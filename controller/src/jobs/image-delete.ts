@@ -6,6 +6,7 @@ import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type RemoteContext } from './engine/define.ts';
 import { sharesDigest } from './image-digests.ts';
 import { insist } from './operate.ts';
+import { poolsWith } from './pool-image.ts';
 
 export interface ImageParams {
   readonly imageId: ImageId;
@@ -28,7 +29,18 @@ async function removeCopies(c: Remote): Promise<{ left: readonly HostId[] } | Wa
     if (Wait.is(one)) running = one;
     else if (one === 'left') left.push(hostId);
   }
-  return running ?? { left };
+  return running ?? (await removeFromPools(c, digest)) ?? { left };
+}
+
+/** From pools that hosts share, by one that has them; where none is up, it stays as all does that lies in a pool. */
+async function removeFromPools(c: Remote, digest: string): Promise<Wait | undefined> {
+  if (c.tables.images.byDigest(digest).some((i) => i.id !== c.params.imageId)) return undefined;
+  for (const { poolId, hostId } of poolsWith(c.deps.hosts, c.tables, digest)) {
+    const remove = (id: string) => c.deps.hosts.agent(hostId).pools.removeImage(id, { poolId, digest });
+    const op = await insist(c, `${c.opId}.${poolId}`, remove, `removing copies of image ${c.outs.intent.name}`);
+    if (Wait.is(op)) return op;
+  }
+  return undefined;
 }
 
 async function removeOne(c: Remote, hostId: HostId, digest: string): Promise<'removed' | 'left' | Wait> {
@@ -58,7 +70,10 @@ export const imageDelete = defineJob<ImageParams, JobDeps>('image.delete', 1)
   })
   .pointOfNoReturn()
   .remote('copies', {
-    operations: (c) => c.tables.imageCopies.byImage(c.params.imageId).map((copy) => `${c.opId}.${copy.hostId}`),
+    operations: (c) => [
+      ...c.tables.imageCopies.byImage(c.params.imageId).map((copy) => `${c.opId}.${copy.hostId}`),
+      ...[...c.tables.pools.values()].flatMap((p) => (p.shared ? [`${c.opId}.${p.id}`] : [])),
+    ],
     run: removeCopies,
     describe: (out) => (out.left.length > 0 ? `${out.left.length} left on hosts that do not answer` : ''),
   })

@@ -58,6 +58,23 @@ export function poolHas(hosts: Pick<Hosts, 'status'>, tables: Tables, { poolId, 
   return false;
 }
 
+/** Shared pools that have a copy of this content, each with a host that is up and has the pool. */
+export function poolsWith(
+  hosts: Pick<Hosts, 'status'>,
+  tables: Tables,
+  digest: string,
+): readonly { readonly poolId: PoolId; readonly hostId: HostId }[] {
+  const all = [...tables.pools.values()].filter((p) => p.shared && p.state === 'ready');
+  return all.flatMap(({ id: poolId }) => {
+    const host = [...tables.hosts.values()].find((h) => {
+      const { complete, pools } = hosts.status(h.id);
+      const seen = complete.has('pools') ? pools?.find((p) => p.poolId === poolId) : undefined;
+      return seen?.state === 'active' && seen.imageDigests.includes(digest);
+    });
+    return host === undefined ? [] : [{ poolId, hostId: host.id }];
+  });
+}
+
 const isShared = (tables: Tables, poolId: PoolId | undefined): poolId is PoolId =>
   poolId !== undefined && tables.pools.get(poolId)?.shared === true;
 
