@@ -27,6 +27,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
 import { splitHostPort, type AgentConfig } from './config.ts';
 import { Consoles } from './domain/consoles.ts';
+import { Devices } from './domain/devices.ts';
 import { Displays } from './domain/displays.ts';
 import { Domains } from './domain/domains.ts';
 import { Live } from './domain/live.ts';
@@ -180,6 +181,7 @@ class RunningAgent implements Agent {
     const live = new Live({ domains, hypervisor, disks, operations, hostName: identity.hostName });
     const screenshots = new Screenshots({ domains, hypervisor });
     const volumes = new Volumes({ hypervisor, disks, operations });
+    const devices = new Devices({ domains, hypervisor, disks, operations });
     const volumeData = new VolumeData({ hypervisor, disks, operations });
     const images = new Images(disks, operations, this.peers.tunnels, hypervisor);
     const networks = new Networks(bridges, operations);
@@ -214,7 +216,7 @@ class RunningAgent implements Agent {
         [HardwareServiceService, hardwareService(guard, operations, live)],
         [GuestServiceService, guestService(guard, operations, guest.verbs, guest.runs)],
         [VolumeServiceService, volumeService(guard, operations, volumes)],
-        [VolumeDataServiceService, volumeDataService(guard, operations, volumeData)],
+        [VolumeDataServiceService, volumeDataService(guard, operations, volumeData, devices)],
         [PoolServiceService, poolService(guard, operations, pool)],
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
         [CaptureServiceService, captureService(guard, operations, capture)],

@@ -7,6 +7,10 @@ import type { FakeDomain, FakeImage, FakeVolume } from './fake-host-parts.ts';
 export interface FakeParts {
   readonly name: string;
   readonly diskFull: boolean;
+  readonly deaf: boolean;
+  readonly refusesLive: boolean;
+  /** What was changed of guests that run. */
+  readonly live: Map<string, string>;
   readonly volumes: Map<string, FakeVolume>;
   readonly images: ReadonlyMap<string, FakeImage>;
   readonly domains: ReadonlyMap<string, FakeDomain>;
@@ -18,6 +22,10 @@ export function fakeVolumes(host: FakeParts, operate: Operate): VolumeClient<Ope
     const volume = host.volumes.get(volumeId);
     if (!volume) throw new ClusterError('NOT_FOUND', `volume ${volumeId} is not on ${host.name}`);
     return volume;
+  };
+  const needOn = (uuid: string): void => {
+    const power = host.domains.get(uuid)?.power;
+    if (power !== 'running' && power !== 'paused') throw new ClusterError('BAD_STATE', `the domain is ${power}`);
   };
   return {
     make: (id, v) =>
@@ -34,6 +42,18 @@ export function fakeVolumes(host: FakeParts, operate: Operate): VolumeClient<Ope
         if (volume.vmId === v.to) return;
         if (volume.vmId !== v.from) throw new ClusterError('BAD_STATE', `volume ${v.volumeId} is ${volume.vmId}'s`);
         host.volumes.set(v.volumeId, { ...volume, vmId: v.to });
+      }),
+    attachDevice: (id, spec, device) =>
+      operate(id, ['attachDevice', spec, device], () => {
+        needOn(spec.uuid);
+        if (host.refusesLive) throw new ClusterError('BAD_STATE', 'the guest will not have it');
+        host.live.set(`${spec.uuid} ${device}`, 'there');
+      }),
+    detachDevice: (id, { uuid }, device) =>
+      operate(id, ['detachDevice', uuid, device], () => {
+        needOn(uuid);
+        if (host.deaf) throw new ClusterError('BAD_STATE', 'the guest does not let go');
+        host.live.delete(`${uuid} ${device}`);
       }),
     resize: (id, v) =>
       operate(id, ['resizeVolume', v], () => {

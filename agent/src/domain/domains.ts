@@ -16,7 +16,7 @@ import { keptOf } from './kept.ts';
 import { readMark } from './metadata.ts';
 import { needFiles } from './needed-files.ts';
 import { checkDomainSpec, specHash, type DomainSpec } from './spec.ts';
-import { definitionHash, domainXml, type Kept } from './xml/definition.ts';
+import { definitionHash, deviceOf, domainXml, type Kept } from './xml/definition.ts';
 import type { DomainHost } from './xml/host.ts';
 
 export interface DomainRef {
@@ -103,6 +103,18 @@ export class Domains {
   /** The spec that a domain of ours was made from, read back from what libvirt has stored. */
   async describe(ref: DomainRef): Promise<DomainDescription> {
     return describeDomain(await this.asItIs(ref));
+  }
+
+  /**
+   * One device of a definition, as a guest that runs gets it: without a place in the boot order, which is taken. @param device
+   * target of a disk, or MAC address of a card @throws INVALID_ARGUMENT: there is none such in the spec
+   */
+  async deviceXml(
+    wanted: DomainSpec,
+    device: string,
+  ): Promise<{ readonly xml: string; readonly controllers: readonly string[] }> {
+    const spec = checkDomainSpec(wanted);
+    return deviceOf(spec, device, await this.hostFor(spec));
   }
 
   private async asItIs(ref: DomainRef): Promise<DescribeFrom> {

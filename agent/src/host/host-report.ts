@@ -30,6 +30,7 @@ export const CAPABILITIES = [
   'volume.data',
   'image.capture',
   'pool',
+  'domain.devices',
 ] as const;
 
 export interface ReportDeps {

@@ -52,7 +52,7 @@ export function domainService(guard: Guard, d: DomainServiceDeps): wire.DomainSe
   };
 }
 
-const readSpec = (s: wire.DomainSpec): DomainSpec => ({
+export const readSpec = (s: wire.DomainSpec): DomainSpec => ({
   vmId: s.vmId,
   uuid: s.uuid,
   name: s.name,

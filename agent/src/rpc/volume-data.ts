@@ -2,9 +2,13 @@
 import type * as wire from '@berth/proto/agent/v1/volumedata.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { DEFAULT_CLUSTER_BYTES, type MakeSpec } from '../drivers/volume-work.ts';
+import { checkDevice, type Devices } from '../domain/devices.ts';
+import { checkDomainRef } from '../domain/domains.ts';
+import { checkDomainSpec } from '../domain/spec.ts';
 import type { Operations } from '../operations/operations.ts';
 import { checkAssign, checkMakeSpec, checkResize, type VolumeData } from '../volume/volume-data.ts';
-import { operationIdOf, orUndefined, toNumber } from './decode.ts';
+import { operationIdOf, orUndefined, present, toNumber } from './decode.ts';
+import { readSpec } from './domain.ts';
 import { encodeOperation } from './encode.ts';
 import type { Guard } from './guard.ts';
 
@@ -12,6 +16,7 @@ export function volumeDataService(
   guard: Guard,
   operations: Operations,
   data: VolumeData,
+  devices: Devices,
 ): wire.VolumeDataServiceServer {
   return {
     makeVolume: guard.operation('MakeVolume', async (q) =>
@@ -24,6 +29,15 @@ export function volumeDataService(
     resizeVolume: guard.operation('ResizeVolume', async (q) => {
       const wanted = { volumeId: q.volumeId, sizeBytes: toNumber('the size', q.sizeBytes), shrink: q.shrink };
       return encodeOperation(await operations.run(data.resize, operationIdOf(q), checkResize(wanted)));
+    }),
+    attachDevice: guard.operation('AttachDevice', async (q) => {
+      const spec = checkDomainSpec(readSpec(present('domain spec', q.spec)));
+      const wanted = { spec, device: checkDevice(q.device) };
+      return encodeOperation(await operations.run(devices.attach, operationIdOf(q), wanted));
+    }),
+    detachDevice: guard.operation('DetachDevice', async (q) => {
+      const wanted = { ...checkDomainRef({ uuid: q.uuid, vmId: q.vmId }), device: checkDevice(q.device) };
+      return encodeOperation(await operations.run(devices.detach, operationIdOf(q), wanted));
     }),
   };
 }

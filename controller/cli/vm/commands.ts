@@ -10,6 +10,7 @@ import { vmEdit } from './edit.ts';
 import { vmDelete } from './delete.ts';
 import { vmSpice, vmVnc } from './display.ts';
 import { vmGuests } from './guests.ts';
+import { vmAttach, vmDetach } from './devices.ts';
 import { vmEject, vmInsert } from './media.ts';
 import { vmLabel } from '../label/label.ts';
 import { vmNmi, vmSendKeys } from './keys.ts';
@@ -37,6 +38,8 @@ export const vmCommands: readonly Command[] = [
   vmEdit,
   vmInsert,
   vmEject,
+  vmAttach,
+  vmDetach,
   vmStart,
   vmStop,
   vmReboot,

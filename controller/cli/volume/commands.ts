@@ -1,6 +1,7 @@
 /** The verbs of `berth volume`, in the order in which help shows them. */
 import type { Command } from '../core/command.ts';
 import { volumeAdopt } from './adopt.ts';
+import { volumeAttach, volumeDetach } from './attach.ts';
 import { volumeCreate } from './create.ts';
 import { volumeDelete } from './delete.ts';
 import { volumeResize } from './resize.ts';
@@ -11,6 +12,8 @@ export const volumeCommands: readonly Command[] = [
   volumeShow,
   volumeCreate,
   volumeResize,
+  volumeAttach,
+  volumeDetach,
   volumeDelete,
   volumeAdopt,
 ];

@@ -164,6 +164,8 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.VolumeService/ListVolumes': ['viewer', 'visible'],
   '/berth.v1.VolumeService/DeleteVolume': ['operator', 'volume'],
   '/berth.v1.VolumeService/ResizeVolume': ['operator', 'volume'],
+  '/berth.v1.VolumeService/AttachVolume': ['operator', 'volume'],
+  '/berth.v1.VolumeService/DetachVolume': ['operator', 'volume'],
   '/berth.v1.VolumeService/AdoptVolume': 'admin',
 
   '/grpc.health.v1.Health/Check': 'anyone',

@@ -36,8 +36,12 @@ export function volumesNamed({ volumes, vms }: Known, nameOrId: string): readonl
   return [...(volume ? [{ volume }] : []), ...ofVm];
 }
 
-const diskOf = (vm: Vm | undefined, is: (d: VmDisk) => boolean): readonly FoundVolume[] =>
-  (vm?.spec.disks ?? []).filter(is).map((disk) => ({ vm: vm as Vm, disk }));
+/** One that is being detached too. */
+function diskOf(vm: Vm | undefined, is: (d: VmDisk) => boolean): readonly FoundVolume[] {
+  if (vm === undefined) return [];
+  const disk = vm.spec.disks.find(is) ?? vm.before?.spec.disks.find(is);
+  return disk ? [{ vm, disk }] : [];
+}
 
 function both(name: string, ...found: readonly FoundVolume[]): Error {
   const words = found.map((f) =>

@@ -136,6 +136,53 @@ describe('a volume', () => {
     expect(c.life.state.tables.claims.get(vm().id)!.diskBytes).toBe(before + 2 * GIB);
   });
 
+  it('becomes a disk of a vm that runs, at once, and of no other; and stands alone again', async () => {
+    await c.import('base');
+    for (const name of ['web', 'db']) await c.ended((await c.timed(c.clone(name, { host: 'h1' }))).jobId);
+    await c.done(c.life.vms.start('web', 'test'));
+    await done(create('data', { host: 'h1', labels: { team: 'a' } }));
+    const { id } = await get('data');
+    const attach = (vm: string, over: object = {}) =>
+      c.life.volumes.attach('data', { vm, bus: '', target: '', ...over }, 'test');
+    const refused = [
+      await said(attach('web', { target: 'vda' })),
+      await said(attach('web', { target: 'sda', bus: 'virtio' })),
+      await said(attach('web', { bus: 'floppy' })),
+      await said(attach('web', { target: '../x' })),
+    ];
+    expect(await done(attach('web'))).toBe('succeeded');
+    const vm = () => c.life.state.tables.vms.byName('web')!;
+    expect([vm().before, vm().live]).toEqual([undefined, undefined]);
+    expect(vm().spec.disks.map((d) => d.target)).toEqual(['vda', 'vdb']);
+    const host = c.sim.hosts.host(c.hostId('h1'));
+    expect(host.live.get(`${vm().uuid} vdb`)).toBe('there');
+    expect(host.volumes.get(id)).toMatchObject({ vmId: vm().id });
+    expect(await list()).toEqual(['db-vda', 'web-vda', 'web-vdb']);
+    refused.push(await said(c.life.volumes.attach('web-vdb', { vm: 'db', bus: '', target: '' }, 'test')));
+    expect(refused).toMatchInlineSnapshot(`
+      [
+        "BAD_STATE: vm web has a disk vda already: it has vda",
+        "INVALID_ARGUMENT: a disk on bus virtio is called vda and so on, not sda",
+        "INVALID_ARGUMENT: "floppy" is no bus: virtio, scsi, sata, ide, usb",
+        "INVALID_ARGUMENT: "../x" is no name of a disk: vda to vdy, sda to sdy, or hda to hdd",
+        "IN_USE: volume web-vdb is a disk of vm web: one vm has it at a time. Detach it there first (berth volume detach web/vdb)",
+      ]
+    `);
+    host.deaf = true;
+    expect(await done(c.life.volumes.detach('web-vdb', '', 'test'))).toBe('failed');
+    expect(vm().spec.disks).toHaveLength(2);
+    host.deaf = false;
+    expect(await done(c.life.volumes.detach(id, '', 'test'))).toBe('succeeded');
+    expect(await get('web-vdb')).toMatchObject({ id, vm: '', labels: vm().spec.labels, state: 'ready' });
+    expect(host.volumes.get(id)).toMatchObject({ vmId: '' });
+    expect(host.live.get(`${vm().uuid} vdb`)).toBeUndefined();
+    expect(await done(create('more', { host: 'h1' }))).toBe('succeeded');
+    await done(c.life.volumes.attach('more', { vm: 'web', bus: '', target: '' }, 'test'));
+    expect(await said(get('web-vdb'))).toMatch(/can be either of two volumes: volume-x \(alone\), web\/vdb/);
+    expect(await done(c.life.volumes.detach('web/vdb', '', 'test'))).toBe('succeeded');
+    expect(await list(0, true)).toEqual(['web-vdb', 'web-vdb-2']);
+  });
+
   it('has one of two operators at the same time', async () => {
     await done(create('data'));
     const both = [

@@ -13,6 +13,7 @@ import type { Hosts } from '../hosts/hosts.ts';
 import type { JobDef } from '../jobs/engine/define.ts';
 import type { Jobs, LockName } from '../jobs/engine/jobs.ts';
 import { noCapacity } from '../jobs/refused.ts';
+import { volumeAttach, volumeDetach } from '../jobs/volume-attach.ts';
 import { volumeCreate } from '../jobs/volume-create.ts';
 import { volumeDelete } from '../jobs/volume-delete.ts';
 import { volumeResize } from '../jobs/volume-resize.ts';
@@ -24,6 +25,7 @@ import { pageByName, type Page, type PageQuery } from './pages.ts';
 import { usableImage } from './usable-image.ts';
 import { diskSize } from './vm-drives.ts';
 import { viewVm } from './vm-view.ts';
+import { takesHardware, withoutVolume, withVolume, type AttachVolume } from './volume-attaching.ts';
 import { adoptVolume } from './volume-adoption.ts';
 import { resolveVolume, volumesNamed, type FoundVolume } from './volume-names.ts';
 import { viewVolume, type VolumeView } from './volume-view.ts';
@@ -144,6 +146,32 @@ export class Volumes {
     });
   }
 
+  attach(nameOrId: string, r: AttachVolume, user: string): Promise<VolumeAnswer> {
+    return this.#act(nameOrId, (tx, found) => {
+      const { tables } = this.deps.state;
+      const vm = resolve('vm', tables.vms, r.vm);
+      const wanted = withVolume(tables, found, vm, r);
+      this.#allowDevices(wanted.vm);
+      tx.vms.put(wanted.vm);
+      const params = { volumeId: wanted.disk.volumeId, vmId: vm.id, target: wanted.disk.target };
+      const locks: LockName[] = [`volume/${params.volumeId}:exclusive`, `vm/${vm.id}:exclusive`];
+      return this.deps.jobs.start(tx, volumeAttach, params, { subject: this.#view(found).name, locks, user });
+    });
+  }
+
+  /** @param name what it shall be called; empty: as it was. */
+  detach(nameOrId: string, name: string, user: string): Promise<VolumeAnswer> {
+    return this.#act(nameOrId, (tx, found) => {
+      if (!found.vm) throw badState(`volume ${nameOrId} stands alone: there is nothing to detach it from`);
+      const { vm, disk } = found;
+      const wanted = withoutVolume(this.deps.state.tables, vm, disk, name);
+      this.#allowDevices(wanted.vm);
+      tx.vms.put(wanted.vm);
+      const params = { volumeId: disk.volumeId, vmId: vm.id, target: disk.target, name: wanted.name };
+      return this.#start(tx, volumeDetach, params, found, user);
+    });
+  }
+
   adopt(id: string, name: string, user: string): Promise<Volume> {
     return adoptVolume(this.deps, id, name, user);
   }
@@ -215,7 +243,6 @@ export class Volumes {
     if (found.vm) this.#allowVm(found.vm, hostName);
     if (state === 'creating' || state === 'deleting')
       throw badState(`volume ${name} is being ${state === 'creating' ? 'made' : 'deleted'}`);
-    if (state === 'missing') throw badState(`volume ${name} is not on ${hostName} any more: somebody removed it there`);
     if (hostId) needCapability({ name: hostName }, hosts.status(hostId).facts, 'volume.data');
   }
 
@@ -224,6 +251,16 @@ export class Volumes {
     const view = viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
     const why = whyNot('update', { name: vm.name, state: view.state, host: host || undefined });
     if (why !== undefined) throw view.state === 'unknown' ? new ClusterError('HOST_UNREACHABLE', why) : badState(why);
+  }
+
+  /** Of a VM whose disks are to be others. */
+  #allowDevices(vm: Vm): void {
+    const { hosts, state } = this.deps;
+    const name = (vm.hostId && state.tables.hosts.get(vm.hostId)?.name) ?? '';
+    this.#allowVm(vm, name);
+    const facts = vm.hostId && hosts.status(vm.hostId).facts;
+    if (facts) needCapability({ name }, facts, 'domain.devices');
+    if (facts && takesHardware(state.tables, vm)) needCapability({ name }, facts, 'domain.hardware');
   }
 
   #start<P>(tx: Tx, def: JobDef<P, never>, params: P, found: FoundVolume, user: string): JobId {

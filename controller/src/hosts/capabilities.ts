@@ -24,6 +24,7 @@ const WORDS = {
   'image.capture': 'make images of disks',
   pool: 'have storage pools',
   'domain.describe': 'describe a vm that it has',
+  'domain.devices': 'attach disks and network cards to a vm, or take them away',
   'volume.data': 'keep volumes that stand alone, or change their size',
 } as const;
 

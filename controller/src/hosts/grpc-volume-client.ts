@@ -1,6 +1,7 @@
 /** VolumeClient over gRPC: encode, call, decode. No decisions. */
 import type { Operation, OperationContext } from '@berth/proto/agent/v1/operation.ts';
 import { VolumeDataServiceService as Data } from '@berth/proto/agent/v1/volumedata.ts';
+import { domainToWire } from '@berth/shared/hardware/domain.ts';
 import type { OperationView } from './agent-client.ts';
 import type { Method } from './connection.ts';
 import type { VolumeClient } from './volume-client.ts';
@@ -18,6 +19,9 @@ export const volumeClient = ({ change, context }: VolumeCalls): VolumeClient<Ope
     }),
   assign: (id, { volumeId, from, to }) =>
     change(Data.assignVolume, { context: context(id), volumeId, fromVmId: from, toVmId: to }),
+  attachDevice: (id, spec, device) =>
+    change(Data.attachDevice, { context: context(id), spec: domainToWire(spec), device }),
+  detachDevice: (id, { uuid, vmId }, device) => change(Data.detachDevice, { context: context(id), uuid, vmId, device }),
   resize: (id, { sizeBytes, ...v }) =>
     change(Data.resizeVolume, { context: context(id), ...v, sizeBytes: BigInt(sizeBytes) }),
 });

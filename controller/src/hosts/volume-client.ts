@@ -1,4 +1,5 @@
 /** What is asked of a host about the volumes that it has. Types only; grpc-volume-client.ts asks. Capability `volume.data`. */
+import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import type { Preallocation, VolumeFormat } from '@berth/shared/model/volume.ts';
 
 export interface MakeVolume {
@@ -19,5 +20,8 @@ export interface VolumeClient<Op> {
   make(operationId: string, v: MakeVolume): Promise<Op>;
   /** @param v.from owners: ids of VMs; empty for nobody. */
   assign(operationId: string, v: { volumeId: string; from: string; to: string }): Promise<Op>;
+  /** These two: capability `domain.devices`. @param device target of a disk, or MAC address of a card */
+  attachDevice(operationId: string, spec: DomainDefinition, device: string): Promise<Op>;
+  detachDevice(operationId: string, domain: { uuid: string; vmId: string }, device: string): Promise<Op>;
   resize(operationId: string, v: { volumeId: string; sizeBytes: number; shrink: boolean }): Promise<Op>;
 }

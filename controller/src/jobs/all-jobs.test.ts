@@ -27,6 +27,7 @@ import { vmSave } from './vm-save.ts';
 import { vmStart } from './vm-start.ts';
 import { vmStop } from './vm-stop.ts';
 import { vmUpdate } from './vm-update.ts';
+import { volumeAttach, volumeDetach } from './volume-attach.ts';
 import { volumeCreate } from './volume-create.ts';
 import { volumeDelete } from './volume-delete.ts';
 import { volumeResize } from './volume-resize.ts';
@@ -73,6 +74,12 @@ function withoutCopies(raw: unknown): unknown {
   delete s.durable['imageCopies'];
   for (const host of s.hosts) host.images = [];
   return s;
+}
+
+/** It is made by the job's last step, at that moment. */
+function detached(raw: unknown): unknown {
+  for (const row of Object.values((raw as Snapshot).durable['volumes'] ?? {})) delete row['createdAtMs'];
+  return asItWas(raw);
 }
 
 /** A disk that has grown is not cut again. */
@@ -409,6 +416,29 @@ describe('each job keeps the promises of jobs', () => {
       return worldOf(cluster, params, (tx) => tx.imageCopies.put(copy));
     };
     await checkJob(imageEvict, world);
+  });
+
+  it.each(['running', 'stopped'] as const)('volume.attach to a %s vm, and volume.detach', async (power) => {
+    const attach = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const volume = cluster.volumeThere();
+      const { vm, put } = cluster.vmThere(power);
+      const disk = { target: 'vdb', volumeId: volume.id, sizeBytes: volume.sizeBytes, imageId: undefined };
+      const after = { ...vm, before: { spec: vm.spec }, spec: { ...vm.spec, disks: [...vm.spec.disks, disk] } };
+      const params = { volumeId: volume.id, vmId: vm.id, target: 'vdb' };
+      const all = (tx: Tx) => (put(tx), tx.volumes.put(volume), tx.vms.put(after));
+      return worldOf(cluster, params, all, asItWas);
+    };
+    expect((await checkJob(volumeAttach, attach)).runs).toBeGreaterThan(100);
+    const detach = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const { vm, put } = cluster.vmThere(power);
+      const [disk] = vm.spec.disks;
+      const after = { ...vm, before: { spec: vm.spec }, spec: { ...vm.spec, disks: [] } };
+      const params = { volumeId: disk!.volumeId, vmId: vm.id, target: 'vda', name: 'web-vda' };
+      return worldOf(cluster, params, (tx) => (put(tx), tx.vms.put(after)), detached);
+    };
+    expect((await checkJob(volumeDetach, detach)).runs).toBeGreaterThan(100);
   });
 
   it('image.delete', async () => {

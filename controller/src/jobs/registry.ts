@@ -18,6 +18,7 @@ import { vmSave } from './vm-save.ts';
 import { vmStart } from './vm-start.ts';
 import { vmStop } from './vm-stop.ts';
 import { vmUpdate } from './vm-update.ts';
+import { volumeAttach, volumeDetach } from './volume-attach.ts';
 import { volumeCreate } from './volume-create.ts';
 import { volumeDelete } from './volume-delete.ts';
 import { volumeResize } from './volume-resize.ts';
@@ -46,6 +47,8 @@ export const JOBS: readonly AnyJobDef[] = [
   poolChange,
   poolRemove,
   caRotate,
+  volumeAttach,
+  volumeDetach,
   volumeCreate,
   volumeDelete,
   volumeResize,

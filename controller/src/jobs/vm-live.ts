@@ -7,6 +7,9 @@ export interface LivePlan {
   readonly memoryBytes?: number;
   readonly media: readonly { readonly target: string; readonly imageId: ImageId | undefined }[];
   readonly links: readonly { readonly mac: string; readonly linkDown: boolean }[];
+  /** Targets of disks and MAC addresses of cards that come, and that go. */
+  readonly come: readonly string[];
+  readonly go: readonly string[];
 }
 
 /** The machine, without what only Berth looks at. */
@@ -41,8 +44,19 @@ export function livePlan(runs: VmSpec, spec: VmSpec): LivePlan {
     ...(otherMemory && h.balloon?.model !== 'none' && { memoryBytes: spec.memoryBytes }),
     media,
     links: linksOf(runs, spec),
+    come: onlyIn(spec, runs),
+    go: onlyIn(runs, spec),
   };
 }
+
+/**
+ * Disks and cards of one that the other has not at all, as a guest calls them. A disk that goes to another bus stays under its guest
+ * until the next start: to a guest that is just using it, it would be torn away.
+ */
+const onlyIn = (a: VmSpec, b: VmSpec): readonly string[] => [
+  ...a.disks.filter((d) => b.disks.every((x) => x.volumeId !== d.volumeId)).map((d) => d.target),
+  ...a.nics.filter((n) => b.nics.every((x) => x.mac !== n.mac)).map((n) => n.mac),
+];
 
 const linksOf = (runs: VmSpec, spec: VmSpec): LivePlan['links'] =>
   spec.nics.flatMap(({ mac, options }) => {
@@ -59,7 +73,10 @@ export function afterLive(runs: VmSpec, done: LivePlan, spec: VmSpec): VmSpec {
     ...{ labels, runPolicy },
     vcpus: done.vcpus ?? runs.vcpus,
     memoryBytes: done.memoryBytes ?? runs.memoryBytes,
-    nics: runs.nics.map((n) => relinked(n, done.links.find((l) => l.mac === n.mac)?.linkDown)),
+    disks: together(runs.disks, spec.disks, (d) => d.target, done),
+    nics: together(runs.nics, spec.nics, (n) => n.mac, done).map((n) =>
+      relinked(n, done.links.find((l) => l.mac === n.mac)?.linkDown),
+    ),
     ...(runs.cdroms && {
       cdroms: runs.cdroms.map((c) => {
         const changed = done.media.find((m) => m.target === c.target);
@@ -67,6 +84,15 @@ export function afterLive(runs: VmSpec, done: LivePlan, spec: VmSpec): VmSpec {
       }),
     }),
   };
+}
+
+/** What stays is as it runs, and in the order of the definition. */
+function together<T>(runs: readonly T[], spec: readonly T[], key: (t: T) => string, done: LivePlan): readonly T[] {
+  const kept = runs.filter((t) => !done.go.includes(key(t)));
+  const all = [...kept, ...spec.filter((t) => done.come.includes(key(t)))];
+  const order = spec.map(key);
+  const at = (t: T): number => (order.includes(key(t)) ? order.indexOf(key(t)) : order.length);
+  return all.sort((a, b) => at(a) - at(b));
 }
 
 /** Down is said, up is not: as definitions have it that say no more than they must. */

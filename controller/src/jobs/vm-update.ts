@@ -6,7 +6,7 @@
 import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
-import type { LiveChange } from '../hosts/agent-client.ts';
+import type { LiveChange, OperationView } from '../hosts/agent-client.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type RemoteContext, type StepContext } from './engine/define.ts';
 import { imagesStep } from './images-needed.ts';
@@ -39,7 +39,7 @@ const beforeOf = (vm: Vm): NonNullable<Vm['before']> => vm.before ?? vm;
 const runsWith = (vm: Vm): VmSpec => beforeOf(vm).live ?? beforeOf(vm).spec;
 const agentOf = (c: Context): ReturnType<JobDeps['hosts']['agent']> => c.deps.hosts.agent(c.outs.place.hostId);
 
-function isOn(c: Pick<Context, 'deps'>, vm: Vm): boolean {
+export function isOn(c: Pick<Context, 'deps'>, vm: Vm): boolean {
   const power = c.deps.hosts.vm(vm.id)?.power;
   return power === undefined || power === 'unknown'
     ? vm.desiredPower === 'on'
@@ -47,7 +47,7 @@ function isOn(c: Pick<Context, 'deps'>, vm: Vm): boolean {
 }
 
 /** As much as it runs with, or as it shall have: whichever is more. */
-function claimFor(vm: Vm, hostId: HostId, powered: boolean): ReturnType<typeof claimOf> {
+export function claimFor(vm: Vm, hostId: HostId, powered: boolean): ReturnType<typeof claimOf> {
   const { spec, live } = vm;
   const most = {
     ...spec,
@@ -87,17 +87,19 @@ interface Live {
   readonly refused: readonly string[];
 }
 
-const NOTHING: LivePlan = { media: [], links: [] };
+const NOTHING: LivePlan = { media: [], links: [], come: [], go: [] };
 
 interface Step {
   readonly name: string;
-  readonly change: LiveChange;
+  /** Or a device that comes or goes. */
+  readonly change: LiveChange | { readonly come: string } | { readonly go: string };
   readonly done: Partial<LivePlan>;
 }
 
 function stepsOf(c: Context, plan: LivePlan, force: boolean): readonly Step[] {
   const digest = (id: Parameters<typeof c.tables.images.get>[0] | undefined) => id && c.tables.images.get(id)?.digest;
-  const { vcpus, memoryBytes, media, links } = plan;
+  const { vcpus, memoryBytes, media, links, come, go } = plan;
+  const devices = canAttach(c);
   return [
     ...(memoryBytes === undefined ? [] : [{ name: 'memory', change: { memoryBytes }, done: { memoryBytes } }]),
     ...media.map((m) => ({
@@ -106,6 +108,8 @@ function stepsOf(c: Context, plan: LivePlan, force: boolean): readonly Step[] {
       done: { media: [m] },
     })),
     ...links.map((l, i) => ({ name: `link${i}`, change: l, done: { links: [l] } })),
+    ...(devices ? go : []).map((d) => ({ name: `go.${plain(d)}`, change: { go: d }, done: { go: [d] } })),
+    ...(devices ? come : []).map((d) => ({ name: `come.${plain(d)}`, change: { come: d }, done: { come: [d] } })),
     ...(vcpus === undefined ? [] : [{ name: 'vcpus', change: { vcpus }, done: { vcpus } }]),
   ];
 }
@@ -115,6 +119,8 @@ const together = (a: LivePlan, b: Partial<LivePlan>): LivePlan => ({
   ...b,
   media: [...a.media, ...(b.media ?? [])],
   links: [...a.links, ...(b.links ?? [])],
+  come: [...a.come, ...(b.come ?? [])],
+  go: [...a.go, ...(b.go ?? [])],
 });
 
 /** What the guest itself refuses is no failure: its next start brings it. */
@@ -135,9 +141,8 @@ async function makeLive(c: Remote): Promise<Live | Wait> {
 
 /** Empty when the guest has taken it on; else why it has not. */
 async function changed(c: Remote, { change }: Step, opId: string): Promise<string | Wait> {
-  const ref = domainRef(getVm(c.tables, c.params.vmId));
   try {
-    const op = await settle(c, agentOf(c).changeLive(opId, ref, change), 'changing the guest');
+    const op = await settle(c, ask(c, change, opId, getVm(c.tables, c.params.vmId)), 'changing the guest');
     return Wait.is(op) ? op : '';
   } catch (e) {
     if (!isClusterError(e, ...REFUSED)) throw e;
@@ -145,10 +150,23 @@ async function changed(c: Remote, { change }: Step, opId: string): Promise<strin
   }
 }
 
+/** @param vm what it shall be: what comes is in its spec. */
+function ask(c: Remote, change: Step['change'], opId: string, vm: Vm): Promise<OperationView> {
+  const agent = agentOf(c);
+  if ('come' in change) return agent.volumeData.attachDevice(opId, domainWanted(c.tables, vm), change.come);
+  if ('go' in change) return agent.volumeData.detachDevice(opId, domainRef(vm), change.go);
+  return agent.changeLive(opId, domainRef(vm), change);
+}
+
+/** An operation id takes no colons. */
+const plain = (device: string): string => device.replaceAll(':', '');
+
 const REFUSED = ['BAD_STATE', 'UNSUPPORTED', 'INVALID_ARGUMENT', 'NOT_FOUND'] as const;
 
-const canLive = (c: Context): boolean =>
-  c.deps.hosts.status(c.outs.place.hostId).facts?.capabilities.includes('domain.live') ?? false;
+const can = (c: Context, name: string): boolean =>
+  c.deps.hosts.status(c.outs.place.hostId).facts?.capabilities.includes(name) ?? false;
+const canLive = (c: Context): boolean => can(c, 'domain.live');
+const canAttach = (c: Context): boolean => can(c, 'domain.devices');
 
 /** Puts back what may have been changed. A guest that refuses that too keeps it until it is off. */
 async function unmakeLive(c: Remote): Promise<void | Wait> {
@@ -158,9 +176,9 @@ async function unmakeLive(c: Remote): Promise<void | Wait> {
   const { vcpus: _, ...back } = livePlan(then, runsWith(vm));
   const fewer = { ...back, ...(then.vcpus > runsWith(vm).vcpus && { vcpus: runsWith(vm).vcpus }) };
   for (const s of stepsOf(c, fewer, true)) {
-    const ask = (id: string) => agentOf(c).changeLive(id, domainRef(vm), s.change);
+    const back = (id: string) => ask(c, s.change, id, { ...vm, ...vm.before });
     try {
-      const op = await insist(c, `${c.undoOpId}.${s.name}`, ask, 'changing the guest back');
+      const op = await insist(c, `${c.undoOpId}.${s.name}`, back, 'changing the guest back');
       if (Wait.is(op)) return op;
     } catch (e) {
       if (!isClusterError(e, ...REFUSED)) throw e;

@@ -8,7 +8,7 @@ import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type StepContext } from './engine/define.ts';
 import { imagesStep } from './images-needed.ts';
-import { insist, settle } from './operate.ts';
+import { insist, settle, untilSeen } from './operate.ts';
 
 export interface CreateVolumeParams {
   readonly volumeId: VolumeId;
@@ -64,7 +64,9 @@ export const volumeCreate = defineJob<CreateVolumeParams, JobDeps>('volume.creat
     async run(c) {
       const { volumeData } = c.deps.hosts.agent(c.outs.place.hostId);
       const op = await settle(c, volumeData.make(c.opId, wanted(c)), 'making the volume');
-      return Wait.is(op) ? op : null;
+      if (Wait.is(op)) return op;
+      const seen = c.deps.hosts.status(c.outs.place.hostId).volumeIds.has(c.params.volumeId);
+      return untilSeen(c, seen, 'making the volume');
     },
     async undo(c) {
       const agent = c.deps.hosts.agent(c.outs.place.hostId);

@@ -64,6 +64,11 @@ const poolsOf = ({ spec, live, before }: Vm): (string | undefined)[] => [
   ...new Set([spec, live, before?.spec, before?.live].flatMap((s) => (s?.disks ?? []).map((d) => d.poolId))),
 ];
 
+/** One that is being detached is its, until that is done. */
+const volumesOf = ({ spec, before }: Vm): string[] => [
+  ...new Set([...spec.disks, ...(before?.spec.disks ?? [])].map((d) => d.volumeId)),
+];
+
 class VmsTable extends NamedMemTable<Vm> {
   constructor(journal: J) {
     super(
@@ -75,7 +80,7 @@ class VmsTable extends NamedMemTable<Vm> {
         { of: macsOf, taken: (m, by) => `mac address ${m} is taken by vm ${by.name}` },
         { of: (v) => [v.hostId] },
         { of: imagesOf },
-        { of: (v) => v.spec.disks.map((d) => d.volumeId) },
+        { of: volumesOf },
         { of: addressesOf },
         { of: allPortsOf },
         { of: poolsOf },

@@ -112,6 +112,8 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'GET', path: '/v1/volumes', kind: 'json', rpc: '/berth.v1.VolumeService/ListVolumes' },
   { verb: 'DELETE', path: '/v1/volumes/{volume}', kind: 'json', rpc: '/berth.v1.VolumeService/DeleteVolume' },
   { verb: 'POST', path: '/v1/volumes/{volume}:resize', kind: 'json', rpc: '/berth.v1.VolumeService/ResizeVolume' },
+  { verb: 'POST', path: '/v1/volumes/{volume}:attach', kind: 'json', rpc: '/berth.v1.VolumeService/AttachVolume' },
+  { verb: 'POST', path: '/v1/volumes/{volume}:detach', kind: 'json', rpc: '/berth.v1.VolumeService/DetachVolume' },
   { verb: 'POST', path: '/v1/volumes/{volume}:adopt', kind: 'json', rpc: '/berth.v1.VolumeService/AdoptVolume' },
 ];
 

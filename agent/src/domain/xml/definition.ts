@@ -3,10 +3,21 @@
  * (domain type, direct I/O) and where its files lie comes in `host`.
  */
 import { createHash } from 'node:crypto';
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { metadataXml } from '../metadata.ts';
 import { specHash, type DomainSpec } from '../spec.ts';
 import { cpuTuneXml, cpuXml, numaTuneXml, vcpuXml } from './cpu.ts';
-import { balloonXml, channelsXml, hostDevicesXml, rngXml, serialXml, tpmXml, usbXml, watchdogXml } from './devices.ts';
+import {
+  balloonXml,
+  channelsXml,
+  hostDevicesXml,
+  rngXml,
+  rootPortsXml,
+  serialXml,
+  tpmXml,
+  usbXml,
+  watchdogXml,
+} from './devices.ts';
 import { cdromXml, diskXml, scsiXml, seedXml } from './disk.ts';
 import { graphicsXml, inputXml, soundXml, videoXml } from './display.ts';
 import type { DomainHost } from './host.ts';
@@ -31,10 +42,11 @@ export function domainXml(s: DomainSpec, host: DomainHost, kept: Kept = NOTHING)
     definitionHash: definitionHash(s, host),
     fixed: fixedDevices(s),
   };
-  return definition(s, host, metadataXml(mark), kept);
+  const ports = rootPortsXml(s.hardware ?? {});
+  return definition(s, host, metadataXml(mark), { ...kept, devices: [...ports, ...kept.devices] });
 }
 
-/** Equal as long as this spec becomes the same definition on this host. Passwords are not in it. */
+/** Equal as long as this spec becomes the same definition on this host. Neither passwords nor free ports are in it. */
 export const definitionHash = (s: DomainSpec, host: DomainHost): string =>
   createHash('sha256')
     .update(definition(s, host, '', NOTHING).replace(/ passwd="[^"]*"/g, ' passwd=""'))
@@ -78,6 +90,25 @@ function definition(s: DomainSpec, host: DomainHost, metadata: string, kept: Kep
       ...kept.domain,
     ) + '\n'
   );
+}
+
+/** @param device target of a disk, or MAC address of a card */
+export function deviceOf(
+  s: DomainSpec,
+  device: string,
+  host: DomainHost,
+): { readonly xml: string; readonly controllers: readonly string[] } {
+  // a place in the boot order is only given out when a machine starts
+  const { boot: _, ...hardware } = s.hardware ?? {};
+  const unordered = { ...s, hardware };
+  const disk = s.disks.find((d) => d.target === device);
+  const nic = s.nics.find((n) => n.mac === device);
+  if (disk) {
+    const controllers = disk.options?.bus === 'scsi' ? scsiXml(s) : [];
+    return { xml: diskXml(unordered, disk, 0, host), controllers };
+  }
+  if (nic) return { xml: nicXml(unordered, nic, 0), controllers: [] };
+  throw invalidArgument(`vm ${s.name} has no device ${JSON.stringify(device.slice(0, 40))}`);
 }
 
 function devices(s: DomainSpec, host: DomainHost): readonly Node[] {

@@ -54,6 +54,19 @@ export function usbXml(s: DomainSpec): Node {
   return model === undefined ? undefined : el('controller', { type: 'usb', index: 0, model });
 }
 
+/**
+ * A machine of PCI Express takes a device while it runs only at a port that is free, and libvirt leaves just one. As many as
+ * virt-install makes; what the machine has from the beginning takes the first ones.
+ */
+const ROOT_PORTS = 14;
+
+export const rootPortsXml = (h: Hardware): readonly string[] =>
+  isQ35({ hardware: h })
+    ? Array.from({ length: ROOT_PORTS }, (_, i) =>
+        el('controller', { type: 'pci', index: i + 1, model: 'pcie-root-port' }),
+      )
+    : [];
+
 export const hostDevicesXml = ({ hostDevices = [] }: Hardware): readonly string[] =>
   hostDevices.map((d) =>
     'pci' in d

@@ -78,3 +78,22 @@ export const disksIn = (xml: string): readonly RunningDisk[] =>
     target: targetOf(d),
     file: attributeAt(d, 'file', 'source') ?? attributeAt(d, 'dev', 'source') ?? '',
   }));
+
+/** A disk by its target, or a card by its MAC address, as it runs. */
+export function deviceIn(xml: string, device: string): { readonly xml: string; readonly alias: string } | undefined {
+  const domain = parseXml(xml);
+  const found =
+    findAll(find(domain, 'devices'), 'disk').find((d) => targetOf(d) === device) ??
+    cards(domain).find((c) => macOf(c) === device);
+  return found && { xml: printXml(found), alias: attributeAt(found, 'name', 'alias') ?? '' };
+}
+
+/** Of SCSI controllers that a device needs, those that do not run. */
+export function missingScsi(xml: string, wanted: readonly string[]): readonly string[] {
+  const there = new Set(
+    findAll(find(parseXml(xml), 'devices'), 'controller')
+      .filter((c) => c.attributes['type'] === 'scsi')
+      .map((c) => c.attributes['index'] ?? '0'),
+  );
+  return wanted.filter((w) => !there.has(parseXml(w).attributes['index'] ?? '0'));
+}

@@ -131,6 +131,22 @@ export interface AdoptVolumeRequest {
   name: string;
 }
 
+export interface AttachVolumeRequest {
+  volume: string;
+  vm: string;
+  /** virtio (default), scsi, sata, ide, usb. A guest that runs takes virtio and scsi. */
+  bus: string;
+  /** vdb, sda, …; empty: the first that is free on the bus. */
+  target: string;
+}
+
+export interface DetachVolumeRequest {
+  /** VM-TARGET, VM/TARGET, or its id. */
+  volume: string;
+  /** What it shall be called; empty: VM-TARGET, with a number behind it where that is taken. */
+  name: string;
+}
+
 function createBaseVolume(): Volume {
   return {
     id: "",
@@ -1178,6 +1194,164 @@ export const AdoptVolumeRequest: MessageFns<AdoptVolumeRequest> = {
   },
 };
 
+function createBaseAttachVolumeRequest(): AttachVolumeRequest {
+  return { volume: "", vm: "", bus: "", target: "" };
+}
+
+export const AttachVolumeRequest: MessageFns<AttachVolumeRequest> = {
+  encode(message: AttachVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.vm !== "") {
+      writer.uint32(18).string(message.vm);
+    }
+    if (message.bus !== "") {
+      writer.uint32(26).string(message.bus);
+    }
+    if (message.target !== "") {
+      writer.uint32(34).string(message.target);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AttachVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAttachVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.vm = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.bus = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AttachVolumeRequest>): AttachVolumeRequest {
+    return AttachVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AttachVolumeRequest>): AttachVolumeRequest {
+    const message = createBaseAttachVolumeRequest();
+    message.volume = object.volume ?? "";
+    message.vm = object.vm ?? "";
+    message.bus = object.bus ?? "";
+    message.target = object.target ?? "";
+    return message;
+  },
+};
+
+function createBaseDetachVolumeRequest(): DetachVolumeRequest {
+  return { volume: "", name: "" };
+}
+
+export const DetachVolumeRequest: MessageFns<DetachVolumeRequest> = {
+  encode(message: DetachVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DetachVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDetachVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DetachVolumeRequest>): DetachVolumeRequest {
+    return DetachVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DetachVolumeRequest>): DetachVolumeRequest {
+    const message = createBaseDetachVolumeRequest();
+    message.volume = object.volume ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
 export type VolumeServiceService = typeof VolumeServiceService;
 export const VolumeServiceService = {
   /** Starts job volume.create. ALREADY_EXISTS when the name is taken. */
@@ -1229,6 +1403,26 @@ export const VolumeServiceService = {
     responseSerialize: (value: VolumeAnswer): Buffer => Buffer.from(VolumeAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): VolumeAnswer => VolumeAnswer.decode(value),
   },
+  /** Starts job volume.attach: a volume that stands alone becomes a disk of a VM, at once when that runs. One VM has it, and no other. */
+  attachVolume: {
+    path: "/berth.v1.VolumeService/AttachVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AttachVolumeRequest): Buffer => Buffer.from(AttachVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AttachVolumeRequest => AttachVolumeRequest.decode(value),
+    responseSerialize: (value: VolumeAnswer): Buffer => Buffer.from(VolumeAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VolumeAnswer => VolumeAnswer.decode(value),
+  },
+  /** Starts job volume.detach: a disk of a VM stands alone from then on, as VM-TARGET. A guest that runs must let go of it. */
+  detachVolume: {
+    path: "/berth.v1.VolumeService/DetachVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DetachVolumeRequest): Buffer => Buffer.from(DetachVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DetachVolumeRequest => DetachVolumeRequest.decode(value),
+    responseSerialize: (value: VolumeAnswer): Buffer => Buffer.from(VolumeAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VolumeAnswer => VolumeAnswer.decode(value),
+  },
   /** Takes a volume into the inventory that a host has, that is nobody's, and that the inventory does not know. */
   adoptVolume: {
     path: "/berth.v1.VolumeService/AdoptVolume" as const,
@@ -1251,6 +1445,10 @@ export interface VolumeServiceServer extends UntypedServiceImplementation {
   deleteVolume: handleUnaryCall<DeleteVolumeRequest, VolumeAnswer>;
   /** Starts job volume.resize; of a VM that runs, its guest sees it at once. */
   resizeVolume: handleUnaryCall<ResizeVolumeRequest, VolumeAnswer>;
+  /** Starts job volume.attach: a volume that stands alone becomes a disk of a VM, at once when that runs. One VM has it, and no other. */
+  attachVolume: handleUnaryCall<AttachVolumeRequest, VolumeAnswer>;
+  /** Starts job volume.detach: a disk of a VM stands alone from then on, as VM-TARGET. A guest that runs must let go of it. */
+  detachVolume: handleUnaryCall<DetachVolumeRequest, VolumeAnswer>;
   /** Takes a volume into the inventory that a host has, that is nobody's, and that the inventory does not know. */
   adoptVolume: handleUnaryCall<AdoptVolumeRequest, Volume>;
 }
@@ -1331,6 +1529,38 @@ export interface VolumeServiceClient extends Client {
   ): ClientUnaryCall;
   resizeVolume(
     request: ResizeVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  /** Starts job volume.attach: a volume that stands alone becomes a disk of a VM, at once when that runs. One VM has it, and no other. */
+  attachVolume(
+    request: AttachVolumeRequest,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  attachVolume(
+    request: AttachVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  attachVolume(
+    request: AttachVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  /** Starts job volume.detach: a disk of a VM stands alone from then on, as VM-TARGET. A guest that runs must let go of it. */
+  detachVolume(
+    request: DetachVolumeRequest,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  detachVolume(
+    request: DetachVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  detachVolume(
+    request: DetachVolumeRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VolumeAnswer) => void,

@@ -18,6 +18,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { DomainSpec } from "./domain.ts";
 import { Operation, OperationContext } from "./operation.ts";
 
 export const protobufPackage = "berth.agent.v1";
@@ -58,6 +59,22 @@ export interface ResizeVolumeRequest {
   volumeId: string;
   sizeBytes: bigint;
   shrink: boolean;
+}
+
+export interface AttachDeviceRequest {
+  context: OperationContext | undefined;
+  spec:
+    | DomainSpec
+    | undefined;
+  /** Target of a disk (vdb), or the MAC address of a card, in `spec`. */
+  device: string;
+}
+
+export interface DetachDeviceRequest {
+  context: OperationContext | undefined;
+  uuid: string;
+  vmId: string;
+  device: string;
 }
 
 function createBaseMakeVolumeRequest(): MakeVolumeRequest {
@@ -415,6 +432,182 @@ export const ResizeVolumeRequest: MessageFns<ResizeVolumeRequest> = {
   },
 };
 
+function createBaseAttachDeviceRequest(): AttachDeviceRequest {
+  return { context: undefined, spec: undefined, device: "" };
+}
+
+export const AttachDeviceRequest: MessageFns<AttachDeviceRequest> = {
+  encode(message: AttachDeviceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.context !== undefined) {
+      OperationContext.encode(message.context, writer.uint32(10).fork()).join();
+    }
+    if (message.spec !== undefined) {
+      DomainSpec.encode(message.spec, writer.uint32(18).fork()).join();
+    }
+    if (message.device !== "") {
+      writer.uint32(26).string(message.device);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AttachDeviceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAttachDeviceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.context = OperationContext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.spec = DomainSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AttachDeviceRequest>): AttachDeviceRequest {
+    return AttachDeviceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AttachDeviceRequest>): AttachDeviceRequest {
+    const message = createBaseAttachDeviceRequest();
+    message.context = (object.context !== undefined && object.context !== null)
+      ? OperationContext.fromPartial(object.context)
+      : undefined;
+    message.spec = (object.spec !== undefined && object.spec !== null)
+      ? DomainSpec.fromPartial(object.spec)
+      : undefined;
+    message.device = object.device ?? "";
+    return message;
+  },
+};
+
+function createBaseDetachDeviceRequest(): DetachDeviceRequest {
+  return { context: undefined, uuid: "", vmId: "", device: "" };
+}
+
+export const DetachDeviceRequest: MessageFns<DetachDeviceRequest> = {
+  encode(message: DetachDeviceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.context !== undefined) {
+      OperationContext.encode(message.context, writer.uint32(10).fork()).join();
+    }
+    if (message.uuid !== "") {
+      writer.uint32(18).string(message.uuid);
+    }
+    if (message.vmId !== "") {
+      writer.uint32(26).string(message.vmId);
+    }
+    if (message.device !== "") {
+      writer.uint32(34).string(message.device);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DetachDeviceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDetachDeviceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.context = OperationContext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.uuid = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.vmId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DetachDeviceRequest>): DetachDeviceRequest {
+    return DetachDeviceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DetachDeviceRequest>): DetachDeviceRequest {
+    const message = createBaseDetachDeviceRequest();
+    message.context = (object.context !== undefined && object.context !== null)
+      ? OperationContext.fromPartial(object.context)
+      : undefined;
+    message.uuid = object.uuid ?? "";
+    message.vmId = object.vmId ?? "";
+    message.device = object.device ?? "";
+    return message;
+  },
+};
+
 /** Capability `volume.data`. What changes a volume's data is refused with IN_USE while a domain that runs has it. */
 export type VolumeDataServiceService = typeof VolumeDataServiceService;
 export const VolumeDataServiceService = {
@@ -448,6 +641,29 @@ export const VolumeDataServiceService = {
     responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
     responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
   },
+  /**
+   * These two: capability `domain.devices`. A disk or a network card of the definition comes under the guest that runs. It has it
+   * already: fine. BAD_STATE unless it runs, or when it has no place for it.
+   */
+  attachDevice: {
+    path: "/berth.agent.v1.VolumeDataService/AttachDevice" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AttachDeviceRequest): Buffer => Buffer.from(AttachDeviceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AttachDeviceRequest => AttachDeviceRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
+  /** The guest lets go of a disk or a network card. It has it not: fine. BAD_STATE when it does not let go. */
+  detachDevice: {
+    path: "/berth.agent.v1.VolumeDataService/DetachDevice" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DetachDeviceRequest): Buffer => Buffer.from(DetachDeviceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DetachDeviceRequest => DetachDeviceRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
 } as const;
 
 export interface VolumeDataServiceServer extends UntypedServiceImplementation {
@@ -457,6 +673,13 @@ export interface VolumeDataServiceServer extends UntypedServiceImplementation {
   assignVolume: handleUnaryCall<AssignVolumeRequest, Operation>;
   /** Of a domain that runs: at once, up only. Down only with `shrink`, and only where nothing is cut off. Long. */
   resizeVolume: handleUnaryCall<ResizeVolumeRequest, Operation>;
+  /**
+   * These two: capability `domain.devices`. A disk or a network card of the definition comes under the guest that runs. It has it
+   * already: fine. BAD_STATE unless it runs, or when it has no place for it.
+   */
+  attachDevice: handleUnaryCall<AttachDeviceRequest, Operation>;
+  /** The guest lets go of a disk or a network card. It has it not: fine. BAD_STATE when it does not let go. */
+  detachDevice: handleUnaryCall<DetachDeviceRequest, Operation>;
 }
 
 export interface VolumeDataServiceClient extends Client {
@@ -504,6 +727,41 @@ export interface VolumeDataServiceClient extends Client {
   ): ClientUnaryCall;
   resizeVolume(
     request: ResizeVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /**
+   * These two: capability `domain.devices`. A disk or a network card of the definition comes under the guest that runs. It has it
+   * already: fine. BAD_STATE unless it runs, or when it has no place for it.
+   */
+  attachDevice(
+    request: AttachDeviceRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  attachDevice(
+    request: AttachDeviceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  attachDevice(
+    request: AttachDeviceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /** The guest lets go of a disk or a network card. It has it not: fine. BAD_STATE when it does not let go. */
+  detachDevice(
+    request: DetachDeviceRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  detachDevice(
+    request: DetachDeviceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  detachDevice(
+    request: DetachDeviceRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Operation) => void,
