@@ -59,6 +59,7 @@ export function disksContract(name: string, make: () => Promise<DisksFixture>): 
     volumes(s);
     seeds(s);
     volumeWork(s);
+    rewrites(s);
     transfers(s);
     captures(s);
   });
@@ -271,6 +272,40 @@ function volumeWork(s: Shared): void {
       await expect(resize(bytes)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
     expect(await s.disks.findVolume('volume-1')).toMatchObject({ sizeBytes: 20 * MIB });
     await s.disks.ensureVolume({ volumeId: 'volume-1', vmId: '', imageDigest: undefined, sizeBytes: 20 * MIB });
+  });
+}
+
+function rewrites(s: Shared): void {
+  const usual = { preallocation: 'off', clusterBytes: 65_536, lazyRefcounts: false } as const;
+  const spec = { volumeId: 'volume-1', vmId: '', imageDigest: undefined, sizeBytes: 20 * MIB, ...usual };
+
+  it('writes a volume anew in either format, with and without its image, and wipes it', async () => {
+    const imageDigest = await imported(s.disks);
+    await s.disks.work.make({ ...spec, imageDigest }, work);
+    const found = () => s.disks.findVolume('volume-1');
+    const rewrite = (format: 'qcow2' | 'raw', base?: string, ifOther = false) =>
+      s.disks.work.rewrite('volume-1', { format, imageDigest: base, ifOther }, work);
+    for (const [format, base] of [
+      ['qcow2', imageDigest],
+      ['raw', undefined],
+      ['raw', undefined],
+      ['qcow2', undefined],
+      ['raw', undefined],
+      ['qcow2', imageDigest],
+    ] as const) {
+      await rewrite(format, base);
+      await rewrite(format, base, true);
+      expect(await found()).toMatchObject({ sizeBytes: 20 * MIB });
+      expect([(await found())?.format ?? 'qcow2', (await found())?.imageDigest]).toEqual([format, base]);
+    }
+    await expect(rewrite('qcow2')).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    await s.disks.work.wipe('volume-1', work);
+    expect(await found()).toMatchObject({ sizeBytes: 20 * MIB, vmId: '' });
+    const absent = { reason: 'NOT_FOUND' };
+    await expect(
+      s.disks.work.rewrite('volume-2', { format: 'raw', imageDigest: undefined, ifOther: false }, work),
+    ).rejects.toMatchObject(absent);
+    await expect(s.disks.work.wipe('volume-2', work)).rejects.toMatchObject(absent);
   });
 }
 

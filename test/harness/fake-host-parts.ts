@@ -16,6 +16,8 @@ export interface FakeVolume {
   readonly sizeBytes: number;
   readonly imageDigest: string | undefined;
   readonly seed: boolean;
+  /** Absent: not looked at. */
+  readonly format?: string;
 }
 
 export interface FakeImage {

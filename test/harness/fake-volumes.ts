@@ -55,6 +55,17 @@ export function fakeVolumes(host: FakeParts, operate: Operate): VolumeClient<Ope
         if (host.deaf) throw new ClusterError('BAD_STATE', 'the guest does not let go');
         host.live.delete(`${uuid} ${device}`);
       }),
+    rewrite: (id, v) =>
+      operate(id, ['rewriteVolume', v], () => {
+        const volume = need(v.volumeId);
+        const same = v.imageDigest === volume.imageDigest && v.format === (volume.format ?? 'qcow2');
+        if (v.ifOther && same) return;
+        if (host.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
+        const { format: _, ...rest } = volume;
+        const format = v.format === 'raw' && { format: v.format };
+        host.volumes.set(v.volumeId, { ...rest, imageDigest: v.imageDigest, ...format });
+      }),
+    wipe: (id, volumeId) => operate(id, ['wipeVolume', volumeId], () => void need(volumeId)),
     resize: (id, v) =>
       operate(id, ['resizeVolume', v], () => {
         const volume = need(v.volumeId);

@@ -37,6 +37,7 @@ export function facts(over: Partial<HostFacts> = {}): HostFacts {
       'domain.live',
       'volume.data',
       'pool',
+      'volume.rewrite',
       'domain.devices',
     ],
     diskBytes: 100 * GIB,

@@ -82,6 +82,24 @@ describeLab('volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     expect(await lab().host('h1').run(['head', '-c', '14', '/tmp/first'])).toBe('hello-from-web');
   });
 
+  it('are converted, made sparse and wiped while nobody uses them', async () => {
+    expect((await c.berth('volume', 'convert', 'web-vda', '--format', 'raw')).err).toMatch(/which is running. Stop it/);
+    await c.ok('vm', 'stop', 'web');
+    const image = (await c.json<{ backing: string[] }>('volume', 'show', 'web-vda')).backing;
+    expect(image).toEqual(['base']);
+    expect(await c.ok('volume', 'sparsify', 'web-vda')).toMatch(/written anew/);
+    expect(await c.ok('volume', 'convert', 'web-vda', '--format', 'raw')).toMatch(/^volume web-vda is raw /);
+    expect(await c.json('volume', 'show', 'web-vda')).toMatchObject({ format: 'raw', backing: [] });
+    await c.ok('vm', 'start', 'web');
+    await c.serial('web', /^berth-facts: .* boots 2 /m);
+    const { id } = await volume('kept');
+    await c.ok('volume', 'wipe', 'kept');
+    const grep = ['sh', '-c', `grep -c hello-from-web /var/lib/berth/volumes/${id}.qcow2 || true`];
+    expect((await lab().host('h1').run(grep)).trim()).toBe('0');
+    await c.ok('volume', 'wipe', 'kept', '--delete');
+    await eventually('it is gone', async () => (await c.berth('volume', 'show', 'kept')).code !== 0);
+  });
+
   it('and network cards come and go as well', async () => {
     const attached = await c.ok('vm', 'attach', 'web', 'nic', 'br0', '--mac', '52:54:00:aa:bb:01');
     expect(attached).toMatch(/^vm web changed +\[/);

@@ -53,6 +53,8 @@ export function checkDomainRef(ref: DomainRef): DomainRef {
   return ref;
 }
 
+const FORMATS = ['qcow2', 'raw'] as const;
+
 export class Domains {
   readonly ensure: OperationKind<DomainSpec>;
   readonly start: OperationKind<DomainRef>;
@@ -127,7 +129,8 @@ export class Domains {
     ];
     return {
       ...{ xml, mark },
-      volumes: new Map(list.map((v) => [disks.volumePath(v.volumeId, v.seed, v.format), v])),
+      // a definition may still name the file that a volume had before it was converted
+      volumes: new Map(list.flatMap((v) => FORMATS.map((f) => [disks.volumePath(v.volumeId, v.seed, f), v] as const))),
       images: new Map(images.map(({ digest }) => [disks.imagePath(digest), digest])),
       host: await this.hostOf(ref.vmId, new Map(list.map((v) => [v.volumeId, v]))),
     };

@@ -11,6 +11,14 @@ export interface MakeSpec extends VolumeSpec {
   readonly lazyRefcounts: boolean;
 }
 
+export interface RewriteSpec {
+  readonly format: VolumeFormat;
+  /** What it shall be based on: its image, or one when it has none. */
+  readonly imageDigest: string | undefined;
+  /** Left alone when it is so already. */
+  readonly ifOther: boolean;
+}
+
 export interface VolumeWork {
   /** As `ensureVolume`, with what can be chosen besides; an empty vm id makes a volume of nobody. */
   make(spec: MakeSpec, work: LongWork): Promise<void>;
@@ -21,6 +29,10 @@ export interface VolumeWork {
    * off.
    */
   resize(volumeId: string, sizeBytes: number, how: { readonly shrink: boolean }, work: LongWork): Promise<void>;
+  /** Writes it anew, without what is zero. With no image below it, it has all that was in its former one. */
+  rewrite(volumeId: string, wanted: RewriteSpec, work: LongWork): Promise<void>;
+  /** Overwrites all that it holds. It is blank afterwards, or its image again. */
+  wipe(volumeId: string, work: LongWork): Promise<void>;
   /** Of a disk that grew under a guest. */
   noteSize(volumeId: string, sizeBytes: number): Promise<void>;
 }

@@ -30,6 +30,7 @@ export const CAPABILITIES = [
   'volume.data',
   'image.capture',
   'pool',
+  'volume.rewrite',
   'domain.devices',
 ] as const;
 

@@ -62,6 +62,9 @@ export function withPools(own: AllDisks, deps: PoolVolumeDeps): AllDisks {
       assign: (id, to) => onVolume(id, () => (store.volume(id) ? inPools.assign(id, to) : own.work.assign(id, to))),
       resize: (id, bytes, how, work) =>
         onVolume(id, () => (store.volume(id) ? inPools.resize(id, bytes) : own.work.resize(id, bytes, how, work))),
+      rewrite: (id, wanted, work) =>
+        onVolume(id, async () => (store.volume(id) ? inPools.cannot(id) : own.work.rewrite(id, wanted, work))),
+      wipe: (id, work) => onVolume(id, async () => (store.volume(id) ? inPools.cannot(id) : own.work.wipe(id, work))),
       noteSize: (id, bytes) =>
         onVolume(id, () => (store.volume(id) ? inPools.noteSize(id, bytes) : own.work.noteSize(id, bytes))),
     },
@@ -132,6 +135,10 @@ class PoolVolumes {
     if (sizeBytes > kept.sizeBytes)
       await this.deps.storage.resizeVolume(poolUuid(kept.poolId), fileOf(kept), sizeBytes);
     await this.noteSize(volumeId, sizeBytes);
+  }
+
+  cannot(volumeId: string): never {
+    throw new ClusterError('UNSUPPORTED', `volume ${volumeId} lies in a pool: there it stays as it is`);
   }
 
   noteSize(volumeId: string, sizeBytes: number): Promise<void> {

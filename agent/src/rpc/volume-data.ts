@@ -6,7 +6,14 @@ import { checkDevice, type Devices } from '../domain/devices.ts';
 import { checkDomainRef } from '../domain/domains.ts';
 import { checkDomainSpec } from '../domain/spec.ts';
 import type { Operations } from '../operations/operations.ts';
-import { checkAssign, checkMakeSpec, checkResize, type VolumeData } from '../volume/volume-data.ts';
+import {
+  checkAssign,
+  checkMakeSpec,
+  checkResize,
+  checkRewrite,
+  checkVolumeId,
+  type VolumeData,
+} from '../volume/volume-data.ts';
 import { operationIdOf, orUndefined, present, toNumber } from './decode.ts';
 import { readSpec } from './domain.ts';
 import { encodeOperation } from './encode.ts';
@@ -30,6 +37,14 @@ export function volumeDataService(
       const wanted = { volumeId: q.volumeId, sizeBytes: toNumber('the size', q.sizeBytes), shrink: q.shrink };
       return encodeOperation(await operations.run(data.resize, operationIdOf(q), checkResize(wanted)));
     }),
+    rewriteVolume: guard.operation('RewriteVolume', async (q) => {
+      const { volumeId, ifOther } = q;
+      const wanted = { volumeId, format: readFormat(q.format), imageDigest: orUndefined(q.imageDigest), ifOther };
+      return encodeOperation(await operations.run(data.rewrite, operationIdOf(q), checkRewrite(wanted)));
+    }),
+    wipeVolume: guard.operation('WipeVolume', async (q) =>
+      encodeOperation(await operations.run(data.wipe, operationIdOf(q), checkVolumeId({ volumeId: q.volumeId }))),
+    ),
     attachDevice: guard.operation('AttachDevice', async (q) => {
       const spec = checkDomainSpec(readSpec(present('domain spec', q.spec)));
       const wanted = { spec, device: checkDevice(q.device) };
@@ -42,13 +57,17 @@ export function volumeDataService(
   };
 }
 
+function readFormat(format: string): 'qcow2' | 'raw' {
+  if (format === 'qcow2' || format === 'raw') return format;
+  throw invalidArgument(`a volume is qcow2 or raw, not ${JSON.stringify(format.slice(0, 20))}`);
+}
+
 function readMake(q: wire.MakeVolumeRequest): MakeSpec {
-  if (q.format !== 'qcow2' && q.format !== 'raw')
-    throw invalidArgument(`a volume is qcow2 or raw, not ${JSON.stringify(q.format.slice(0, 20))}`);
+  const format = readFormat(q.format);
   return {
     ...{ volumeId: q.volumeId, vmId: q.vmId, imageDigest: orUndefined(q.imageDigest) },
     sizeBytes: toNumber('the size', q.sizeBytes),
-    ...(q.format === 'raw' && { format: q.format }),
+    ...(format === 'raw' && { format }),
     // checked with the rest
     preallocation: (q.preallocation || 'off') as MakeSpec['preallocation'],
     clusterBytes: q.clusterBytes || DEFAULT_CLUSTER_BYTES,

@@ -6,7 +6,7 @@ import { badState, invalidArgument, notFound } from '@berth/shared/errors/cluste
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { VolumeSeen } from '../drivers/disks.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
-import { formatOf, type AllDisks, type MakeSpec } from '../drivers/volume-work.ts';
+import { formatOf, type AllDisks, type MakeSpec, type RewriteSpec } from '../drivers/volume-work.ts';
 import { checkBytes, checkDigest, checkId } from '../ids.ts';
 import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
@@ -31,11 +31,21 @@ export interface ResizeWanted {
   readonly shrink: boolean;
 }
 
+export interface RewriteWanted extends RewriteSpec {
+  readonly volumeId: string;
+}
+
+export interface WipeWanted {
+  readonly volumeId: string;
+}
+
 const SECTOR = 512;
 const MAX_DISK_BYTES = 2 ** 50 - SECTOR;
 /** Full preallocation writes all of a disk. */
 const MAKES_AT_ONCE = 4;
 const RESIZES_AT_ONCE = 8;
+/** Each reads and writes a whole disk. */
+const REWRITES_AT_ONCE = 2;
 
 export function checkMakeSpec(v: MakeSpec): MakeSpec {
   checkId('volume', v.volumeId);
@@ -59,10 +69,22 @@ export function checkResize(w: ResizeWanted): ResizeWanted {
   return w;
 }
 
+export function checkRewrite(w: RewriteWanted): RewriteWanted {
+  if (w.imageDigest !== undefined) checkDigest(w.imageDigest);
+  return checkVolumeId(w);
+}
+
+export function checkVolumeId<W extends { readonly volumeId: string }>(w: W): W {
+  checkId('volume', w.volumeId);
+  return w;
+}
+
 export class VolumeData {
   readonly make: OperationKind<MakeSpec>;
   readonly assign: OperationKind<AssignWanted>;
   readonly resize: OperationKind<ResizeWanted>;
+  readonly rewrite: OperationKind<RewriteWanted>;
+  readonly wipe: OperationKind<WipeWanted>;
 
   constructor(private readonly deps: VolumeDataDeps) {
     const { operations, disks } = deps;
@@ -82,6 +104,21 @@ export class VolumeData {
     this.resize = operations.define<ResizeWanted>({
       ...{ name: 'volume.resize', long: { atOnce: RESIZES_AT_ONCE }, lockKey },
       run: (w, work) => this.doResize(w, work),
+    });
+    const whole = { long: { atOnce: REWRITES_AT_ONCE }, lockKey };
+    this.rewrite = operations.define<RewriteWanted>({
+      ...{ name: 'volume.rewrite', ...whole },
+      run: async ({ volumeId, ...wanted }, work) => {
+        await insistUnused(deps, await this.need(volumeId));
+        await disks.work.rewrite(volumeId, wanted, work);
+      },
+    });
+    this.wipe = operations.define<WipeWanted>({
+      ...{ name: 'volume.wipe', ...whole },
+      run: async ({ volumeId }, work) => {
+        await insistUnused(deps, await this.need(volumeId));
+        await disks.work.wipe(volumeId, work);
+      },
     });
   }
 

@@ -5,6 +5,7 @@ import { volumeAttach, volumeDetach } from './attach.ts';
 import { volumeCreate } from './create.ts';
 import { volumeDelete } from './delete.ts';
 import { volumeResize } from './resize.ts';
+import { volumeConvert, volumeSparsify, volumeWipe } from './rewrite.ts';
 import { volumeList, volumeShow } from './view.ts';
 
 export const volumeCommands: readonly Command[] = [
@@ -12,6 +13,9 @@ export const volumeCommands: readonly Command[] = [
   volumeShow,
   volumeCreate,
   volumeResize,
+  volumeConvert,
+  volumeSparsify,
+  volumeWipe,
   volumeAttach,
   volumeDetach,
   volumeDelete,

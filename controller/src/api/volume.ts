@@ -22,6 +22,9 @@ export const volumeHandlers = (volumes: Volumes): Handlers<VolumeServiceService>
     const wanted = { sizeBytes: fromWire('size_bytes', r.sizeBytes), shrink: r.shrink };
     return toAnswer(await volumes.resize(r.volume, wanted, call.user));
   },
+  convertVolume: async (r, call) => toAnswer(await volumes.convert(r.volume, r.format, call.user)),
+  sparsifyVolume: async (r, call) => toAnswer(await volumes.sparsify(r.volume, call.user)),
+  wipeVolume: async (r, call) => toAnswer(await volumes.wipe(r.volume, call.user)),
   attachVolume: async (r, call) => toAnswer(await volumes.attach(r.volume, r, call.user)),
   detachVolume: async (r, call) => toAnswer(await volumes.detach(r.volume, r.name, call.user)),
   adoptVolume: async (r, call) => toVolume(await volumes.get((await volumes.adopt(r.volume, r.name, call.user)).id)),

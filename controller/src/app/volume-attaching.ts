@@ -48,7 +48,7 @@ export const takesHardware = (tables: Tables, vm: Vm): boolean => needsHardware(
 function elsewhere(tables: Tables, volume: Volume, vm: Vm): Error {
   const [at, there] = [volume.hostId, vm.hostId].map((id) => (id && tables.hosts.get(id)?.name) || 'no host');
   return badState(
-    `volume ${volume.name} lies on ${at}, and vm ${vm.name} on ${there}. Move it there first (berth volume move ${volume.name} --host ${there})`,
+    `volume ${volume.name} lies on ${at}, and vm ${vm.name} on ${there}: a vm's disks lie on its own host`,
   );
 }
 
@@ -70,6 +70,11 @@ function placeOf(vm: Vm, r: AttachVolume): { target: string; bus: DiskBus } {
 
 /** The VM as it shall be, and what the volume shall be called. */
 export function withoutVolume(tables: Tables, vm: Vm, disk: VmDisk, name: string): { vm: Vm; name: string } {
+  if (disk.poolId !== undefined)
+    throw new ClusterError(
+      'UNSUPPORTED',
+      `disk ${disk.target} of vm ${vm.name} lies in a pool: volumes that stand alone are in pool local only`,
+    );
   const disks = vm.spec.disks.filter((d) => d.volumeId !== disk.volumeId);
   return {
     vm: changing(vm, { ...vm.spec, disks }),

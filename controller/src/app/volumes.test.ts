@@ -183,6 +183,38 @@ describe('a volume', () => {
     expect(await list(0, true)).toEqual(['web-vdb', 'web-vdb-2']);
   });
 
+  it('gets another format, loses its zeros or all that it holds, while no guest has it', async () => {
+    await c.import('base');
+    await c.ended((await c.timed(c.clone('web', { host: 'h1' }))).jobId);
+    const vm = () => c.life.state.tables.vms.byName('web')!;
+    const { volumes } = c.life;
+    await c.done(c.life.vms.start('web', 'test'));
+    expect([
+      await said(volumes.convert('web-vda', 'raw', 'test')),
+      await said(volumes.wipe('web-vda', 'test')),
+      await said(volumes.convert('web-vda', 'vmdk', 'test')),
+      await said(volumes.convert('web-vda', '', 'test')),
+    ]).toMatchInlineSnapshot(`
+      [
+        "BAD_STATE: disk vda is one of vm web, which is running. Stop it first (berth vm stop web)",
+        "BAD_STATE: disk vda is one of vm web, which is running. Stop it first (berth vm stop web)",
+        "UNSUPPORTED: a volume is qcow2 or raw, which VMs run with, not "vmdk": that is a format for files that are taken elsewhere",
+        "INVALID_ARGUMENT: a volume is qcow2 or raw, not """,
+      ]
+    `);
+    await c.done(c.life.vms.stop('web', { force: true, timeoutMs: 0, thenForce: false }, 'test'));
+    expect(await done(volumes.convert('web-vda', 'qcow2', 'test'))).toBe('no job');
+    expect(await done(volumes.sparsify('web-vda', 'test'))).toBe('succeeded');
+    expect(await get('web-vda')).toMatchObject({ format: 'qcow2', backing: ['base'] });
+    expect(await done(volumes.convert('web-vda', 'raw', 'test'))).toBe('succeeded');
+    expect(await get('web-vda')).toMatchObject({ format: 'raw', backing: [] });
+    expect(vm().spec.disks[0]).toMatchObject({ imageId: undefined, options: { format: 'raw' } });
+    expect(await done(volumes.wipe('web-vda', 'test'))).toBe('succeeded');
+    c.sim.hosts.host(c.hostId('h1')).diskFull = true;
+    expect(await done(volumes.convert('web-vda', 'qcow2', 'test'))).toBe('failed');
+    expect(await get('web-vda')).toMatchObject({ format: 'raw' });
+  });
+
   it('has one of two operators at the same time', async () => {
     await done(create('data'));
     const both = [

@@ -17,6 +17,8 @@ import { volumeAttach, volumeDetach } from '../jobs/volume-attach.ts';
 import { volumeCreate } from '../jobs/volume-create.ts';
 import { volumeDelete } from '../jobs/volume-delete.ts';
 import { volumeResize } from '../jobs/volume-resize.ts';
+import { volumeRewrite, volumeWipe } from '../jobs/volume-rewrite.ts';
+import type { WhichVolume } from '../jobs/volume-where.ts';
 import { volumeRequest, type WorldView } from '../jobs/world.ts';
 import { place } from '../scheduler/place.ts';
 import type { State, Tx } from '../state/state.ts';
@@ -28,6 +30,7 @@ import { viewVm } from './vm-view.ts';
 import { takesHardware, withoutVolume, withVolume, type AttachVolume } from './volume-attaching.ts';
 import { adoptVolume } from './volume-adoption.ts';
 import { resolveVolume, volumesNamed, type FoundVolume } from './volume-names.ts';
+import { formatWanted, insistOff } from './volume-rewriting.ts';
 import { viewVolume, type VolumeView } from './volume-view.ts';
 
 export interface VolumeDeps {
@@ -146,6 +149,26 @@ export class Volumes {
     });
   }
 
+  /** Undefined job: it has that format. */
+  async convert(nameOrId: string, format: string, user: string): Promise<VolumeAnswer> {
+    const wanted = formatWanted(format);
+    return this.#actOff(nameOrId, (tx, found, which) => {
+      if (this.#view(found).format === wanted) return undefined;
+      return this.#start(tx, volumeRewrite, { ...which, format: wanted }, found, user);
+    });
+  }
+
+  sparsify(nameOrId: string, user: string): Promise<VolumeAnswer> {
+    return this.#actOff(nameOrId, (tx, found, which) => {
+      const format = (found.vm ? found.disk.options?.format : found.volume.format) ?? 'qcow2';
+      return this.#start(tx, volumeRewrite, { ...which, format }, found, user);
+    });
+  }
+
+  wipe(nameOrId: string, user: string): Promise<VolumeAnswer> {
+    return this.#actOff(nameOrId, (tx, found, which) => this.#start(tx, volumeWipe, which, found, user));
+  }
+
   attach(nameOrId: string, r: AttachVolume, user: string): Promise<VolumeAnswer> {
     return this.#act(nameOrId, (tx, found) => {
       const { tables } = this.deps.state;
@@ -234,6 +257,20 @@ export class Volumes {
       return { id: this.#view(found).id, jobId: begin(tx, found) };
     });
     return this.#answer(id, jobId);
+  }
+
+  /** With one that no guest has, or will have when it goes on. */
+  #actOff(
+    nameOrId: string,
+    begin: (tx: Tx, found: FoundVolume, which: WhichVolume) => JobId | undefined,
+  ): Promise<VolumeAnswer> {
+    const { state, hosts, clock } = this.deps;
+    return this.#act(nameOrId, (tx, found) => {
+      insistOff(found, { tables: state.tables, hosts, nowMs: clock.now() });
+      const { hostId, hostName: name, id: volumeId } = this.#view(found);
+      if (hostId) needCapability({ name }, hosts.status(hostId).facts, 'volume.rewrite');
+      return begin(tx, found, { volumeId, ...(found.vm && { vmId: found.vm.id }) });
+    });
   }
 
   /** It is there, its host can do such things, and its VM, if any, is in a state in which it may be changed. */

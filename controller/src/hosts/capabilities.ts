@@ -25,6 +25,7 @@ const WORDS = {
   pool: 'have storage pools',
   'domain.describe': 'describe a vm that it has',
   'domain.devices': 'attach disks and network cards to a vm, or take them away',
+  'volume.rewrite': 'convert, sparsify or wipe a volume',
   'volume.data': 'keep volumes that stand alone, or change their size',
 } as const;
 

@@ -22,6 +22,8 @@ export const volumeClient = ({ change, context }: VolumeCalls): VolumeClient<Ope
   attachDevice: (id, spec, device) =>
     change(Data.attachDevice, { context: context(id), spec: domainToWire(spec), device }),
   detachDevice: (id, { uuid, vmId }, device) => change(Data.detachDevice, { context: context(id), uuid, vmId, device }),
+  rewrite: (id, { imageDigest = '', ...v }) => change(Data.rewriteVolume, { context: context(id), ...v, imageDigest }),
+  wipe: (id, volumeId) => change(Data.wipeVolume, { context: context(id), volumeId }),
   resize: (id, { sizeBytes, ...v }) =>
     change(Data.resizeVolume, { context: context(id), ...v, sizeBytes: BigInt(sizeBytes) }),
 });

@@ -15,6 +15,15 @@ export interface MakeVolume {
   readonly lazyRefcounts: boolean;
 }
 
+export interface RewriteVolume {
+  readonly volumeId: string;
+  readonly format: VolumeFormat;
+  /** That it shall be based on. */
+  readonly imageDigest: string | undefined;
+  /** Left alone when it is so already. */
+  readonly ifOther: boolean;
+}
+
 /** @typeParam Op what tells of an operation. */
 export interface VolumeClient<Op> {
   make(operationId: string, v: MakeVolume): Promise<Op>;
@@ -23,5 +32,8 @@ export interface VolumeClient<Op> {
   /** These two: capability `domain.devices`. @param device target of a disk, or MAC address of a card */
   attachDevice(operationId: string, spec: DomainDefinition, device: string): Promise<Op>;
   detachDevice(operationId: string, domain: { uuid: string; vmId: string }, device: string): Promise<Op>;
+  /** These two: capability `volume.rewrite`. */
+  rewrite(operationId: string, v: RewriteVolume): Promise<Op>;
+  wipe(operationId: string, volumeId: string): Promise<Op>;
   resize(operationId: string, v: { volumeId: string; sizeBytes: number; shrink: boolean }): Promise<Op>;
 }

@@ -31,6 +31,7 @@ import { volumeAttach, volumeDetach } from './volume-attach.ts';
 import { volumeCreate } from './volume-create.ts';
 import { volumeDelete } from './volume-delete.ts';
 import { volumeResize } from './volume-resize.ts';
+import { volumeRewrite, volumeWipe } from './volume-rewrite.ts';
 
 type Snapshot = {
   durable: Record<string, Record<string, Record<string, unknown>>>;
@@ -418,28 +419,50 @@ describe('each job keeps the promises of jobs', () => {
     await checkJob(imageEvict, world);
   });
 
-  it.each(['running', 'stopped'] as const)('volume.attach to a %s vm, and volume.detach', async (power) => {
-    const attach = (adversary: Adversary) => {
+  it('volume.rewrite and volume.wipe of one that stands alone, and of the disk of a vm that is off', async () => {
+    const alone = (adversary: Adversary) => {
       const cluster = new ClusterWorld(adversary);
       const volume = cluster.volumeThere();
-      const { vm, put } = cluster.vmThere(power);
-      const disk = { target: 'vdb', volumeId: volume.id, sizeBytes: volume.sizeBytes, imageId: undefined };
-      const after = { ...vm, before: { spec: vm.spec }, spec: { ...vm.spec, disks: [...vm.spec.disks, disk] } };
-      const params = { volumeId: volume.id, vmId: vm.id, target: 'vdb' };
-      const all = (tx: Tx) => (put(tx), tx.volumes.put(volume), tx.vms.put(after));
-      return worldOf(cluster, params, all, asItWas);
+      return worldOf(cluster, { volumeId: volume.id, format: 'raw' }, (tx) => tx.volumes.put(volume), withoutSizes);
     };
-    expect((await checkJob(volumeAttach, attach)).runs).toBeGreaterThan(100);
-    const detach = (adversary: Adversary) => {
+    const ofVm = (adversary: Adversary) => {
       const cluster = new ClusterWorld(adversary);
-      const { vm, put } = cluster.vmThere(power);
-      const [disk] = vm.spec.disks;
-      const after = { ...vm, before: { spec: vm.spec }, spec: { ...vm.spec, disks: [] } };
-      const params = { volumeId: disk!.volumeId, vmId: vm.id, target: 'vda', name: 'web-vda' };
-      return worldOf(cluster, params, (tx) => (put(tx), tx.vms.put(after)), detached);
+      const { vm, put } = cluster.vmThere('stopped');
+      const params = { volumeId: vm.spec.disks[0]!.volumeId, vmId: vm.id, format: 'raw' };
+      return worldOf(cluster, params, put, withoutSizes);
     };
-    expect((await checkJob(volumeDetach, detach)).runs).toBeGreaterThan(100);
+    for (const world of [alone, ofVm]) {
+      await checkJob(volumeRewrite, world as never);
+      await checkJob(volumeWipe, world as never);
+    }
   });
+
+  it.each(['running', 'stopped'] as const)(
+    'volume.attach to a %s vm, and volume.detach',
+    async (power) => {
+      const attach = (adversary: Adversary) => {
+        const cluster = new ClusterWorld(adversary);
+        const volume = cluster.volumeThere();
+        const { vm, put } = cluster.vmThere(power);
+        const disk = { target: 'vdb', volumeId: volume.id, sizeBytes: volume.sizeBytes, imageId: undefined };
+        const after = { ...vm, before: { spec: vm.spec }, spec: { ...vm.spec, disks: [...vm.spec.disks, disk] } };
+        const params = { volumeId: volume.id, vmId: vm.id, target: 'vdb' };
+        const all = (tx: Tx) => (put(tx), tx.volumes.put(volume), tx.vms.put(after));
+        return worldOf(cluster, params, all, asItWas);
+      };
+      expect((await checkJob(volumeAttach, attach)).runs).toBeGreaterThan(100);
+      const detach = (adversary: Adversary) => {
+        const cluster = new ClusterWorld(adversary);
+        const { vm, put } = cluster.vmThere(power);
+        const [disk] = vm.spec.disks;
+        const after = { ...vm, before: { spec: vm.spec }, spec: { ...vm.spec, disks: [] } };
+        const params = { volumeId: disk!.volumeId, vmId: vm.id, target: 'vda', name: 'web-vda' };
+        return worldOf(cluster, params, (tx) => (put(tx), tx.vms.put(after)), detached);
+      };
+      expect((await checkJob(volumeDetach, detach)).runs).toBeGreaterThan(100);
+    },
+    60_000,
+  );
 
   it('image.delete', async () => {
     const world = (adversary: Adversary) => {

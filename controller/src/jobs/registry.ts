@@ -22,6 +22,7 @@ import { volumeAttach, volumeDetach } from './volume-attach.ts';
 import { volumeCreate } from './volume-create.ts';
 import { volumeDelete } from './volume-delete.ts';
 import { volumeResize } from './volume-resize.ts';
+import { volumeRewrite, volumeWipe } from './volume-rewrite.ts';
 
 export const JOBS: readonly AnyJobDef[] = [
   vmCreate,
@@ -52,4 +53,6 @@ export const JOBS: readonly AnyJobDef[] = [
   volumeCreate,
   volumeDelete,
   volumeResize,
+  volumeRewrite,
+  volumeWipe,
 ];

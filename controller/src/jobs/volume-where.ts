@@ -13,6 +13,9 @@ export interface WhichVolume {
 }
 
 export interface Where {
+  readonly format: Volume['format'];
+  /** Of the image that it is based on; null: none. */
+  readonly imageDigest: string | null;
   readonly hostId: HostId;
   readonly host: string;
   /** Of the volume. */
@@ -22,12 +25,15 @@ export interface Where {
 
 export function whereIs(tables: Tables, { volumeId, vmId }: WhichVolume): Where {
   const found = vmId === undefined ? ofNobody(tables, volumeId) : ofVm(tables, vmId, volumeId);
-  const { hostId, name, sizeBytes } = found;
+  const { hostId, name, sizeBytes, format, imageId } = found;
   if (hostId === undefined) throw badState(`volume ${name} is on no host yet`);
-  return { hostId, host: tables.hosts.get(hostId)?.name ?? hostId, name, sizeBytes };
+  const imageDigest = (imageId && tables.images.get(imageId)?.digest) ?? null;
+  return { hostId, host: tables.hosts.get(hostId)?.name ?? hostId, name, sizeBytes, format, imageDigest };
 }
 
 interface Found {
+  readonly format: Volume['format'];
+  readonly imageId: Volume['imageId'];
   readonly hostId: HostId | undefined;
   readonly name: string;
   readonly sizeBytes: number;
@@ -42,7 +48,9 @@ function ofNobody(tables: Tables, id: VolumeId): Found {
 function ofVm(tables: Tables, vmId: VmId, volumeId: VolumeId): Found {
   const vm = getVm(tables, vmId);
   const disk = diskOf(vm, volumeId);
-  return { hostId: vm.hostId, name: diskName(vm.name, disk.target), sizeBytes: disk.sizeBytes };
+  const { sizeBytes, imageId, options } = disk;
+  const name = diskName(vm.name, disk.target);
+  return { hostId: vm.hostId, name, sizeBytes, format: options?.format ?? 'qcow2', imageId };
 }
 
 export function diskOf(vm: Vm, volumeId: VolumeId): VmDisk {
@@ -60,7 +68,8 @@ export function changeVolume(
 ): void {
   if (vmId === undefined) {
     const volume = tables.volumes.get(volumeId);
-    if (volume) tx.volumes.put({ ...volume, ...change });
+    const flat = change.format === 'raw' && { imageId: undefined };
+    if (volume) tx.volumes.put({ ...volume, ...change, ...flat });
     return;
   }
   const vm = getVm(tables, vmId);
@@ -77,7 +86,7 @@ function changedDisk(d: VmDisk, { sizeBytes, format }: { sizeBytes?: number; for
   const all = { ...options, ...(kept === 'raw' && { format: kept }) };
   const { options: _, ...rest } = d;
   return {
-    ...{ ...rest, sizeBytes: sizeBytes ?? d.sizeBytes },
+    ...{ ...rest, sizeBytes: sizeBytes ?? d.sizeBytes, imageId: kept === 'raw' ? undefined : d.imageId },
     ...(Object.keys(all).length > 0 && { options: all }),
   };
 }

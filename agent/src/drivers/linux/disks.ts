@@ -22,6 +22,7 @@ import { openPool } from './disks/startup.ts';
 import { createUploads } from './disks/uploads.ts';
 import { ensureVolume, findVolume, listVolumes, removeVolume } from './disks/volumes.ts';
 import { takeBack } from './disks/work/own-file.ts';
+import { removeOtherFormats } from './disks/work/rewrite.ts';
 import { createVolumeWork } from './disks/work/volume-work.ts';
 import { createExec, type Exec } from './exec.ts';
 import { createFetcher, type Fetcher } from './fetch/fetcher.ts';
@@ -111,6 +112,7 @@ function assemble({ dataDir, unprivilegedUser, clock, log }: LinuxDisksOptions):
 
 async function open(parts: { pool: Pool; exec: Exec; servers: ImageServers }, clock: Clock): Promise<void> {
   await openPool(parts.pool, clock);
+  await removeOtherFormats(parts.pool);
   await takeBack(parts.pool, parts.exec);
   await parts.servers.adopt();
 }

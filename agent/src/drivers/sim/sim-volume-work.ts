@@ -1,7 +1,7 @@
 /** Work on volumes of a simulated host: what is refused, and what an entry says afterwards. No bytes. */
 import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { SimHost, SimVolume } from '@berth/shared/sim/sim-host.ts';
-import type { VolumeWork } from '../volume-work.ts';
+import { formatOf, type VolumeWork } from '../volume-work.ts';
 import { checkSimSize, ensureVolume } from './sim-volumes.ts';
 
 export function simVolumeWork(host: SimHost): VolumeWork {
@@ -33,6 +33,13 @@ export function simVolumeWork(host: SimHost): VolumeWork {
       if (sizeBytes < (volume.dataBytes ?? 0)) throw badState(`volume ${volumeId} has data that would be cut off`);
       host.volumes.set(volumeId, { ...volume, sizeBytes });
     },
+    rewrite: async (volumeId, { format, imageDigest }) => {
+      const { format: was, ...volume } = need(volumeId);
+      if (format === formatOf({ format: was }) && imageDigest !== volume.imageDigest)
+        throw badState(`volume ${volumeId} stays on what it is based on`);
+      host.volumes.set(volumeId, { ...volume, imageDigest, ...(format === 'raw' && { format }) });
+    },
+    wipe: async (volumeId) => void host.volumes.set(volumeId, { ...need(volumeId), dataBytes: 0 }),
     noteSize: async (volumeId, sizeBytes) => void host.volumes.set(volumeId, { ...need(volumeId), sizeBytes }),
   };
 }

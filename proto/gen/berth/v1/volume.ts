@@ -124,6 +124,20 @@ export interface ResizeVolumeRequest {
   shrink: boolean;
 }
 
+export interface ConvertVolumeRequest {
+  volume: string;
+  /** qcow2 or raw. A raw one is based on no image. */
+  format: string;
+}
+
+export interface SparsifyVolumeRequest {
+  volume: string;
+}
+
+export interface WipeVolumeRequest {
+  volume: string;
+}
+
 export interface AdoptVolumeRequest {
   /** Its id on the host. */
   volume: string;
@@ -1127,6 +1141,183 @@ export const ResizeVolumeRequest: MessageFns<ResizeVolumeRequest> = {
   },
 };
 
+function createBaseConvertVolumeRequest(): ConvertVolumeRequest {
+  return { volume: "", format: "" };
+}
+
+export const ConvertVolumeRequest: MessageFns<ConvertVolumeRequest> = {
+  encode(message: ConvertVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.format !== "") {
+      writer.uint32(18).string(message.format);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConvertVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConvertVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.format = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ConvertVolumeRequest>): ConvertVolumeRequest {
+    return ConvertVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ConvertVolumeRequest>): ConvertVolumeRequest {
+    const message = createBaseConvertVolumeRequest();
+    message.volume = object.volume ?? "";
+    message.format = object.format ?? "";
+    return message;
+  },
+};
+
+function createBaseSparsifyVolumeRequest(): SparsifyVolumeRequest {
+  return { volume: "" };
+}
+
+export const SparsifyVolumeRequest: MessageFns<SparsifyVolumeRequest> = {
+  encode(message: SparsifyVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SparsifyVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSparsifyVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SparsifyVolumeRequest>): SparsifyVolumeRequest {
+    return SparsifyVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SparsifyVolumeRequest>): SparsifyVolumeRequest {
+    const message = createBaseSparsifyVolumeRequest();
+    message.volume = object.volume ?? "";
+    return message;
+  },
+};
+
+function createBaseWipeVolumeRequest(): WipeVolumeRequest {
+  return { volume: "" };
+}
+
+export const WipeVolumeRequest: MessageFns<WipeVolumeRequest> = {
+  encode(message: WipeVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WipeVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWipeVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WipeVolumeRequest>): WipeVolumeRequest {
+    return WipeVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WipeVolumeRequest>): WipeVolumeRequest {
+    const message = createBaseWipeVolumeRequest();
+    message.volume = object.volume ?? "";
+    return message;
+  },
+};
+
 function createBaseAdoptVolumeRequest(): AdoptVolumeRequest {
   return { volume: "", name: "" };
 }
@@ -1403,6 +1594,37 @@ export const VolumeServiceService = {
     responseSerialize: (value: VolumeAnswer): Buffer => Buffer.from(VolumeAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): VolumeAnswer => VolumeAnswer.decode(value),
   },
+  /** These three, of a VM's disk: only while the VM is off. Starts job volume.rewrite: the same in another format. */
+  convertVolume: {
+    path: "/berth.v1.VolumeService/ConvertVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ConvertVolumeRequest): Buffer => Buffer.from(ConvertVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ConvertVolumeRequest => ConvertVolumeRequest.decode(value),
+    responseSerialize: (value: VolumeAnswer): Buffer => Buffer.from(VolumeAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VolumeAnswer => VolumeAnswer.decode(value),
+  },
+  /** Starts job volume.rewrite: what is zero takes no room on its host afterwards. */
+  sparsifyVolume: {
+    path: "/berth.v1.VolumeService/SparsifyVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SparsifyVolumeRequest): Buffer =>
+      Buffer.from(SparsifyVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SparsifyVolumeRequest => SparsifyVolumeRequest.decode(value),
+    responseSerialize: (value: VolumeAnswer): Buffer => Buffer.from(VolumeAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VolumeAnswer => VolumeAnswer.decode(value),
+  },
+  /** Starts job volume.wipe: all that it holds is overwritten. It is blank then, or its image again. */
+  wipeVolume: {
+    path: "/berth.v1.VolumeService/WipeVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: WipeVolumeRequest): Buffer => Buffer.from(WipeVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WipeVolumeRequest => WipeVolumeRequest.decode(value),
+    responseSerialize: (value: VolumeAnswer): Buffer => Buffer.from(VolumeAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VolumeAnswer => VolumeAnswer.decode(value),
+  },
   /** Starts job volume.attach: a volume that stands alone becomes a disk of a VM, at once when that runs. One VM has it, and no other. */
   attachVolume: {
     path: "/berth.v1.VolumeService/AttachVolume" as const,
@@ -1445,6 +1667,12 @@ export interface VolumeServiceServer extends UntypedServiceImplementation {
   deleteVolume: handleUnaryCall<DeleteVolumeRequest, VolumeAnswer>;
   /** Starts job volume.resize; of a VM that runs, its guest sees it at once. */
   resizeVolume: handleUnaryCall<ResizeVolumeRequest, VolumeAnswer>;
+  /** These three, of a VM's disk: only while the VM is off. Starts job volume.rewrite: the same in another format. */
+  convertVolume: handleUnaryCall<ConvertVolumeRequest, VolumeAnswer>;
+  /** Starts job volume.rewrite: what is zero takes no room on its host afterwards. */
+  sparsifyVolume: handleUnaryCall<SparsifyVolumeRequest, VolumeAnswer>;
+  /** Starts job volume.wipe: all that it holds is overwritten. It is blank then, or its image again. */
+  wipeVolume: handleUnaryCall<WipeVolumeRequest, VolumeAnswer>;
   /** Starts job volume.attach: a volume that stands alone becomes a disk of a VM, at once when that runs. One VM has it, and no other. */
   attachVolume: handleUnaryCall<AttachVolumeRequest, VolumeAnswer>;
   /** Starts job volume.detach: a disk of a VM stands alone from then on, as VM-TARGET. A guest that runs must let go of it. */
@@ -1529,6 +1757,54 @@ export interface VolumeServiceClient extends Client {
   ): ClientUnaryCall;
   resizeVolume(
     request: ResizeVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  /** These three, of a VM's disk: only while the VM is off. Starts job volume.rewrite: the same in another format. */
+  convertVolume(
+    request: ConvertVolumeRequest,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  convertVolume(
+    request: ConvertVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  convertVolume(
+    request: ConvertVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  /** Starts job volume.rewrite: what is zero takes no room on its host afterwards. */
+  sparsifyVolume(
+    request: SparsifyVolumeRequest,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  sparsifyVolume(
+    request: SparsifyVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  sparsifyVolume(
+    request: SparsifyVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  /** Starts job volume.wipe: all that it holds is overwritten. It is blank then, or its image again. */
+  wipeVolume(
+    request: WipeVolumeRequest,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  wipeVolume(
+    request: WipeVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  wipeVolume(
+    request: WipeVolumeRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VolumeAnswer) => void,

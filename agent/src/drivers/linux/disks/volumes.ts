@@ -11,6 +11,7 @@ import { FileCache } from './file-cache.ts';
 import { sizeOf, syncDir, syncFile, tellingFull, withSource } from './files.ts';
 import type { ImageStore } from './images.ts';
 import type { Pool } from './pool.ts';
+import { forgetWiping } from './work/wipe.ts';
 import { listSidecars, readSidecar, removeSidecar, writeSidecar, type Sidecar } from './sidecars.ts';
 
 export interface VolumeParts {
@@ -100,6 +101,7 @@ async function create({ pool }: VolumeParts, spec: VolumeSpec, path: string): Pr
 export async function removeVolume(pool: Pool, volumeId: string): Promise<void> {
   const paths = [pool.volumePath(volumeId, true), ...FORMATS.map((f) => pool.volumePath(volumeId, false, f))];
   for (const path of paths) await rm(path, { force: true });
+  await forgetWiping(pool, volumeId);
   await syncDir(pool.volumesDir);
   await removeSidecar(pool, volumeId);
 }

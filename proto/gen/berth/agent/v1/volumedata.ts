@@ -61,6 +61,22 @@ export interface ResizeVolumeRequest {
   shrink: boolean;
 }
 
+export interface RewriteVolumeRequest {
+  context: OperationContext | undefined;
+  volumeId: string;
+  /** qcow2 or raw. */
+  format: string;
+  /** That it shall be based on: its image, or one when it is on none; empty: on none. Changes only with the format. */
+  imageDigest: string;
+  /** Left alone when it is so already. */
+  ifOther: boolean;
+}
+
+export interface WipeVolumeRequest {
+  context: OperationContext | undefined;
+  volumeId: string;
+}
+
 export interface AttachDeviceRequest {
   context: OperationContext | undefined;
   spec:
@@ -432,6 +448,180 @@ export const ResizeVolumeRequest: MessageFns<ResizeVolumeRequest> = {
   },
 };
 
+function createBaseRewriteVolumeRequest(): RewriteVolumeRequest {
+  return { context: undefined, volumeId: "", format: "", imageDigest: "", ifOther: false };
+}
+
+export const RewriteVolumeRequest: MessageFns<RewriteVolumeRequest> = {
+  encode(message: RewriteVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.context !== undefined) {
+      OperationContext.encode(message.context, writer.uint32(10).fork()).join();
+    }
+    if (message.volumeId !== "") {
+      writer.uint32(18).string(message.volumeId);
+    }
+    if (message.format !== "") {
+      writer.uint32(26).string(message.format);
+    }
+    if (message.imageDigest !== "") {
+      writer.uint32(34).string(message.imageDigest);
+    }
+    if (message.ifOther !== false) {
+      writer.uint32(40).bool(message.ifOther);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RewriteVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRewriteVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.context = OperationContext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volumeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.format = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.imageDigest = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.ifOther = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RewriteVolumeRequest>): RewriteVolumeRequest {
+    return RewriteVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RewriteVolumeRequest>): RewriteVolumeRequest {
+    const message = createBaseRewriteVolumeRequest();
+    message.context = (object.context !== undefined && object.context !== null)
+      ? OperationContext.fromPartial(object.context)
+      : undefined;
+    message.volumeId = object.volumeId ?? "";
+    message.format = object.format ?? "";
+    message.imageDigest = object.imageDigest ?? "";
+    message.ifOther = object.ifOther ?? false;
+    return message;
+  },
+};
+
+function createBaseWipeVolumeRequest(): WipeVolumeRequest {
+  return { context: undefined, volumeId: "" };
+}
+
+export const WipeVolumeRequest: MessageFns<WipeVolumeRequest> = {
+  encode(message: WipeVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.context !== undefined) {
+      OperationContext.encode(message.context, writer.uint32(10).fork()).join();
+    }
+    if (message.volumeId !== "") {
+      writer.uint32(18).string(message.volumeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WipeVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWipeVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.context = OperationContext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volumeId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WipeVolumeRequest>): WipeVolumeRequest {
+    return WipeVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WipeVolumeRequest>): WipeVolumeRequest {
+    const message = createBaseWipeVolumeRequest();
+    message.context = (object.context !== undefined && object.context !== null)
+      ? OperationContext.fromPartial(object.context)
+      : undefined;
+    message.volumeId = object.volumeId ?? "";
+    return message;
+  },
+};
+
 function createBaseAttachDeviceRequest(): AttachDeviceRequest {
   return { context: undefined, spec: undefined, device: "" };
 }
@@ -642,6 +832,29 @@ export const VolumeDataServiceService = {
     responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
   },
   /**
+   * These two: capability `volume.rewrite`. Writes it anew, without what is zero. Based on no image any more, it has in itself what
+   * was in that. A crash leaves the old one whole. Long.
+   */
+  rewriteVolume: {
+    path: "/berth.agent.v1.VolumeDataService/RewriteVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RewriteVolumeRequest): Buffer => Buffer.from(RewriteVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RewriteVolumeRequest => RewriteVolumeRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
+  /** Overwrites all that it holds; it is blank afterwards, or its image again. Long. */
+  wipeVolume: {
+    path: "/berth.agent.v1.VolumeDataService/WipeVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: WipeVolumeRequest): Buffer => Buffer.from(WipeVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WipeVolumeRequest => WipeVolumeRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
+  /**
    * These two: capability `domain.devices`. A disk or a network card of the definition comes under the guest that runs. It has it
    * already: fine. BAD_STATE unless it runs, or when it has no place for it.
    */
@@ -673,6 +886,13 @@ export interface VolumeDataServiceServer extends UntypedServiceImplementation {
   assignVolume: handleUnaryCall<AssignVolumeRequest, Operation>;
   /** Of a domain that runs: at once, up only. Down only with `shrink`, and only where nothing is cut off. Long. */
   resizeVolume: handleUnaryCall<ResizeVolumeRequest, Operation>;
+  /**
+   * These two: capability `volume.rewrite`. Writes it anew, without what is zero. Based on no image any more, it has in itself what
+   * was in that. A crash leaves the old one whole. Long.
+   */
+  rewriteVolume: handleUnaryCall<RewriteVolumeRequest, Operation>;
+  /** Overwrites all that it holds; it is blank afterwards, or its image again. Long. */
+  wipeVolume: handleUnaryCall<WipeVolumeRequest, Operation>;
   /**
    * These two: capability `domain.devices`. A disk or a network card of the definition comes under the guest that runs. It has it
    * already: fine. BAD_STATE unless it runs, or when it has no place for it.
@@ -727,6 +947,41 @@ export interface VolumeDataServiceClient extends Client {
   ): ClientUnaryCall;
   resizeVolume(
     request: ResizeVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /**
+   * These two: capability `volume.rewrite`. Writes it anew, without what is zero. Based on no image any more, it has in itself what
+   * was in that. A crash leaves the old one whole. Long.
+   */
+  rewriteVolume(
+    request: RewriteVolumeRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  rewriteVolume(
+    request: RewriteVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  rewriteVolume(
+    request: RewriteVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /** Overwrites all that it holds; it is blank afterwards, or its image again. Long. */
+  wipeVolume(
+    request: WipeVolumeRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  wipeVolume(
+    request: WipeVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  wipeVolume(
+    request: WipeVolumeRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Operation) => void,

@@ -5,6 +5,8 @@ import type { Pool } from '../pool.ts';
 import { readSidecar, writeSidecar } from '../sidecars.ts';
 import { makeVolume } from './make.ts';
 import { resizeVolume, type ResizeParts } from './resize.ts';
+import { rewriteVolume } from './rewrite.ts';
+import { wipeVolume } from './wipe.ts';
 
 export interface Turns {
   onVolume<T>(volumeId: string, fn: () => Promise<T>): Promise<T>;
@@ -21,6 +23,12 @@ export function createVolumeWork(parts: ResizeParts, { onVolume, onImage }: Turn
       }),
     assign: (id, owners) => onVolume(id, () => assign(pool, id, owners)),
     resize: (id, bytes, { shrink }, work) => onVolume(id, () => resizeVolume(parts, id, bytes, shrink, work)),
+    rewrite: (id, wanted, work) =>
+      onVolume(id, () => {
+        const rewrite = () => rewriteVolume(parts, id, wanted, work);
+        return wanted.imageDigest === undefined ? rewrite() : onImage(wanted.imageDigest, rewrite);
+      }),
+    wipe: (id, work) => onVolume(id, () => wipeVolume(parts, id, work)),
     noteSize: (id, sizeBytes) =>
       onVolume(id, async () => {
         const sidecar = await readSidecar(pool, id);

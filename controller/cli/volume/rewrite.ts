@@ -1,0 +1,67 @@
+/** berth volume convert, sparsify, wipe: of volumes that no guest runs with. */
+import { NO_WAIT, text, yes, type Command } from '../core/command.ts';
+import { runMany } from '../job/many.ts';
+
+const VOLUMES = { name: 'volumes', description: 'which: names, or VM-TARGET', required: true, many: true } as const;
+
+export const volumeConvert: Command = {
+  noun: 'volume',
+  verb: 'convert',
+  summary: 'write volumes anew in another format',
+  details: `A disk of a VM only while that is off. The old one is gone when the new one is whole, so there must be room for both. A raw volume is based
+on no image: what was in that is in the volume then. Example:
+  berth volume convert data --format raw`,
+  args: [{ ...VOLUMES, kind: 'volume' }],
+  flags: [{ spec: '--format <format>', description: 'qcow2 or raw' }, NO_WAIT],
+  run: (ctx, names, flags) =>
+    runMany(ctx, {
+      ...{ noun: 'volume', names, wait: flags['wait'] !== false },
+      start: (api, volume) =>
+        api.call(api.volumes, (c) => c.convertVolume, { volume, format: text(flags, 'format') ?? '' }),
+      done: async (api, volume, job) => {
+        const { format } = await api.call(api.volumes, (c) => c.getVolume, { volume });
+        return `is ${format}${job ? '' : ' already'}`;
+      },
+    }),
+};
+
+export const volumeSparsify: Command = {
+  noun: 'volume',
+  verb: 'sparsify',
+  summary: 'give the room back that zeros take in volumes',
+  details: `A disk of a VM only while that is off. What a guest deleted is seldom zero: have it trim (fstrim) or fill its free room with zeros first.
+What the volume is based on stays below it. Example:
+  berth volume sparsify web-vda`,
+  args: [{ ...VOLUMES, kind: 'volume' }],
+  flags: [NO_WAIT],
+  run: (ctx, names, flags) =>
+    runMany(ctx, {
+      ...{ noun: 'volume', names, wait: flags['wait'] !== false },
+      start: (api, volume) => api.call(api.volumes, (c) => c.sparsifyVolume, { volume }),
+      done: async () => 'written anew',
+    }),
+};
+
+export const volumeWipe: Command = {
+  noun: 'volume',
+  verb: 'wipe',
+  summary: 'overwrite all that volumes hold',
+  details: `A disk of a VM only while that is off. It is blank afterwards, or its image again. SSDs, and file systems that copy on write, may keep
+what was overwritten all the same: against who can take the disk out, encrypt it. Examples:
+  berth volume wipe data
+  berth volume wipe data --delete`,
+  args: [{ ...VOLUMES, kind: 'volume' }],
+  flags: [{ spec: '--delete', description: 'and remove them then' }, NO_WAIT],
+  async run(ctx, names, flags) {
+    const remove = yes(flags, 'delete');
+    await runMany(ctx, {
+      // what is deleted must have been wiped
+      ...{ noun: 'volume', names, wait: remove || flags['wait'] !== false },
+      start: (api, volume) => api.call(api.volumes, (c) => c.wipeVolume, { volume }),
+      done: async (api, volume) => {
+        if (remove) await api.call(api.volumes, (c) => c.deleteVolume, { volume });
+        return remove ? 'wiped; it is being deleted' : 'wiped';
+      },
+    });
+  },
+};

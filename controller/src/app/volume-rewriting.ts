@@ -1,0 +1,36 @@
+/** What volumes that nobody uses may become: another format, or blank. Talks to no host. */
+import { badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { VOLUME_FORMATS, type VolumeFormat } from '@berth/shared/model/volume.ts';
+import type { Hosts } from '../hosts/hosts.ts';
+import type { Tables } from '../state/state.ts';
+import type { FoundVolume } from './volume-names.ts';
+import { viewVm } from './vm-view.ts';
+
+const ONLY_FILES = ['vmdk', 'vdi', 'vhdx', 'vhd', 'vpc'];
+
+export function formatWanted(format: string): VolumeFormat {
+  const found = VOLUME_FORMATS.find((f) => f === format);
+  if (found) return found;
+  const given = JSON.stringify(format.slice(0, 20));
+  if (ONLY_FILES.includes(format))
+    throw new ClusterError(
+      'UNSUPPORTED',
+      `a volume is qcow2 or raw, which VMs run with, not ${given}: that is a format for files that are taken elsewhere`,
+    );
+  throw invalidArgument(`a volume is qcow2 or raw, not ${given}`);
+}
+
+/** A guest would go on with a disk that is not as it knows it. @throws BAD_STATE */
+export function insistOff(found: FoundVolume, seen: { tables: Tables; hosts: Hosts; nowMs: number }): void {
+  if (!found.vm) return;
+  const { name } = found.vm;
+  if (found.disk.poolId !== undefined)
+    throw new ClusterError(
+      'UNSUPPORTED',
+      `disk ${found.disk.target} of vm ${name} lies in a pool: there it stays as it is`,
+    );
+  const { state } = viewVm(found.vm, seen);
+  if (state === 'stopped' || state === 'crashed') return;
+  const way = state === 'saved' ? 'Start it, then stop it' : `Stop it first (berth vm stop ${name})`;
+  throw badState(`disk ${found.disk.target} is one of vm ${name}, which is ${state}. ${way}`);
+}

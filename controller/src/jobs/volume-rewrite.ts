@@ -1,0 +1,81 @@
+/**
+ * Jobs volume.rewrite and volume.wipe: a volume that nobody uses, in another format, without what is zero, or with all that it held
+ * overwritten. A format is taken back; what is overwritten is gone.
+ */
+import type { VolumeFormat } from '@berth/shared/model/volume.ts';
+import type { JobDeps } from './deps.ts';
+import { defineJob, Wait, type LocalContext } from './engine/define.ts';
+import { insist, known, settle } from './operate.ts';
+import { changeVolume, whereIs, type Where, type WhichVolume } from './volume-where.ts';
+import { claimOf } from './world.ts';
+
+export interface RewriteParams extends WhichVolume {
+  readonly format: VolumeFormat;
+}
+
+/** Reads and writes all of a disk, maybe after others. */
+const WHOLE_DISK_MS = 24 * 3_600_000;
+
+const begin = {
+  run: ({ tables, params }: Pick<LocalContext<WhichVolume, JobDeps>, 'tables' | 'params'>) => whereIs(tables, params),
+  describe: (out: Where) => out.host,
+};
+
+export const volumeRewrite = defineJob<RewriteParams, JobDeps>('volume.rewrite', 1)
+  .local('begin', begin)
+  .remote('rewrite', {
+    host: (c) => c.outs.begin.hostId,
+    deadlineMs: WHOLE_DISK_MS,
+    async run(c) {
+      const agent = c.deps.hosts.agent(c.outs.begin.hostId);
+      const { volumeId, format } = c.params;
+      const { format: was, imageDigest: base } = c.outs.begin;
+      const imageDigest = format === 'raw' ? undefined : (base ?? undefined);
+      const ask = () => agent.volumeData.rewrite(c.opId, { volumeId, format, imageDigest, ifOther: format !== was });
+      const op = await settle(c, known(agent, c.opId, ask), 'writing it anew');
+      return Wait.is(op) ? op : null;
+    },
+    async undo(c) {
+      const agent = c.deps.hosts.agent(c.outs.begin.hostId);
+      const { format, imageDigest } = c.outs.begin;
+      const was = { volumeId: c.params.volumeId, format, imageDigest: imageDigest ?? undefined, ifOther: true };
+      const op = await insist(c, c.undoOpId, (id) => agent.volumeData.rewrite(id, was), 'writing it as it was');
+      return Wait.is(op) ? op : undefined;
+    },
+    debts: () => [],
+  })
+  .local('record', {
+    run({ tx, tables, params, outs, jobId }) {
+      const { name, host } = outs.begin;
+      changeVolume(tx, tables, params, { format: params.format });
+      const vm = params.vmId && tables.vms.get(params.vmId);
+      const claim = params.vmId && tables.claims.get(params.vmId);
+      if (claim && vm) tx.claims.put({ ...claim, diskBytes: claimOf(vm, claim.hostId, claim.powered).diskBytes });
+      const message = `volume ${name} on ${host} was written anew, as ${params.format}`;
+      tx.event({ type: 'volume.rewritten', severity: 'info', subjectKind: 'volume', subject: name, message, jobId });
+      return null;
+    },
+  })
+  .build();
+
+export const volumeWipe = defineJob<WhichVolume, JobDeps>('volume.wipe', 1)
+  .local('begin', begin)
+  .remote('wipe', {
+    host: (c) => c.outs.begin.hostId,
+    deadlineMs: WHOLE_DISK_MS,
+    async run(c) {
+      const agent = c.deps.hosts.agent(c.outs.begin.hostId);
+      const ask = () => agent.volumeData.wipe(c.opId, c.params.volumeId);
+      const op = await settle(c, known(agent, c.opId, ask), 'overwriting');
+      return Wait.is(op) ? op : null;
+    },
+  })
+  .local('record', {
+    run({ tx, outs, jobId }) {
+      const { name, host } = outs.begin;
+      const message = `all that volume ${name} on ${host} held was overwritten`;
+      tx.event({ type: 'volume.wiped', severity: 'info', subjectKind: 'volume', subject: name, message, jobId });
+      return null;
+    },
+  })
+  .build();
