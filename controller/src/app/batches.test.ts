@@ -291,6 +291,16 @@ describe('when one fails', () => {
       expect(c.sim.hosts.host(c.hostId(host)).contents()).toMatchObject({ domains: [], volumes: [] });
   });
 
+  it('waits for a host that is away, as all are when the controller begins', async () => {
+    const begun = c.life.batches.clone(many(rows()), 'test', SEES);
+    c.sim.hosts.disconnect(c.hostId('h2'));
+    const { jobId } = await c.timed(begun);
+    for (let n = 0; n < 300 && vm('c')?.phase !== 'ready'; n++) await c.sim.clock.advance(100);
+    expect(['a', 'b', 'c'].map((n) => vm(n)?.phase)).toEqual(['ready', 'creating', 'ready']);
+    c.sim.hosts.connect(c.hostId('h2'));
+    expect(await c.ended(jobId)).toBe('succeeded');
+  });
+
   it('shows none before all are made when it is atomic, and starts them then', async () => {
     const { jobId } = await clone(rows(), { atomic: true, all: { start: true } });
     const phases = () => ['a', 'b', 'c'].map((n) => vm(n)?.phase);

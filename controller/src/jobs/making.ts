@@ -13,6 +13,7 @@ import type { PlacementRequest } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import {
+  wait,
   Wait,
   type LocalContext,
   type LocalStep,
@@ -69,16 +70,24 @@ export function wishOf(
   return hosts === undefined ? request : { ...request, fits: parseSelector(hosts) };
 }
 
-/** The host that it was promised with others, while it fits there. */
-function stays(vm: Vm, { world }: JobDeps): { readonly hostId: HostId } | undefined {
+/** How often a host that does not answer is looked at again. */
+const AWAY_MS = 1_000;
+
+/** The host that it was promised with others, while it fits there. One that is away, as all are when we begin, may come back. */
+function stays(vm: Vm, { world }: JobDeps): { readonly hostId: HostId } | Wait | undefined {
   const { hostId } = vm;
-  return hostId === undefined || world.whyNotThere(vm, hostId) ? undefined : { hostId };
+  if (hostId === undefined) return undefined;
+  const refused = world.whyNotThere(vm, hostId);
+  if (refused?.filter === 'state') return wait(AWAY_MS, `${refused.host} ${refused.detail}`);
+  return refused ? undefined : { hostId };
 }
 
 export const choose: Local<{ hostId: HostId; host: string }> = {
   run({ tx, tables, params, deps }) {
     const vm = getVm(tables, params.vmId);
-    const answer = stays(vm, deps) ?? place(deps.world.now(), wishOf(vm, tables, params));
+    const kept = stays(vm, deps);
+    if (Wait.is(kept)) return kept;
+    const answer = kept ?? place(deps.world.now(), wishOf(vm, tables, params));
     if (!('hostId' in answer)) throw noCapacity(vm, answer.refusals);
     tx.vms.put({ ...vm, hostId: answer.hostId });
     tx.claims.put(claimOf(vm, answer.hostId, params.start === true));
