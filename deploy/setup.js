@@ -5,6 +5,7 @@
  */
 import path from 'node:path';
 import { build, buildFresh } from './build.js';
+import { buildDebianImage, debianImageExists } from './lab/debian-image.js';
 import { buildGuestImage, guestImageExists } from './lab/guest-image.js';
 import { IMAGE_TOOLS, buildHostImage, hostImageExists } from './lab/host-image.js';
 import { labObstacle } from './lab/obstacle.js';
@@ -48,7 +49,7 @@ export async function ensureSetup({ lab, tests = false, say = () => undefined })
     packages.reason !== undefined && state.missingForBase.length > 0
       ? packages
       : attempt(() => prepareCheckout(root, state, report, log)),
-    lab ? attempt(() => prepareLab(root, state, packages.reason, report)) : {},
+    lab ? attempt(() => prepareLab(root, state, packages.reason, report, tests)) : {},
   ]);
   return {
     ready: base.reason === undefined,
@@ -91,7 +92,7 @@ async function prepareCheckout(root, state, report, log) {
   await report.phase('build', '', buildFresh(root), async () => `${(await build(root)).length} programs`);
 }
 
-async function prepareLab(root, state, packagesReason, report) {
+async function prepareLab(root, state, packagesReason, report, tests) {
   if (state.obstacle !== undefined) throw new SetupError(state.obstacle);
   if (packagesReason !== undefined && state.missingForLab.length > 0) throw new SetupError(packagesReason);
   const { socketPath } = state;
@@ -100,14 +101,19 @@ async function prepareLab(root, state, packagesReason, report) {
     const driver = await startEngine({ socketPath, stateDir: stateDirectory(root) });
     return `dockerd started, storage driver ${driver}`;
   });
-  await report.phase('host-image', 'building, about 370 MB', await hostImageExists(socketPath), async () => {
+  await report.phase('host-image', 'building, about 600 MB', await hostImageExists(socketPath), async () => {
     if (process.getuid?.() !== 0) throw new SetupError('only root can build the host image');
     await buildHostImage(socketPath);
-    return 'about 370 MB, cached for next time';
+    return 'about 600 MB, cached for next time';
   });
   await report.phase('guest-image', 'building', guestImageExists(), async () => {
     await buildGuestImage(socketPath);
     return 'about 14 MB, cached for next time';
+  });
+  // only tests have a use for it
+  await report.phase('debian-image', 'building, a minute or two', !tests || debianImageExists(), async () => {
+    await buildDebianImage(socketPath);
+    return 'about 300 MB, cached for next time';
   });
   return { image: hostImageTag(), guestImage: guestImagePath(), socketPath };
 }

@@ -67,6 +67,9 @@ import { createRpcServer, type RpcServer } from './rpc/server.ts';
 import { volumeDataService } from './rpc/volume-data.ts';
 import { captureService } from './rpc/capture.ts';
 import { volumeService } from './rpc/volume.ts';
+import { customizeService } from './rpc/customize.ts';
+import { Customizer } from './customize/customizer.ts';
+import { CustomizeServiceService } from '@berth/proto/agent/v1/customize.ts';
 import { watchService } from './rpc/watch.ts';
 import { Capture } from './volume/capture.ts';
 import { Images } from './volume/images.ts';
@@ -163,7 +166,7 @@ class RunningAgent implements Agent {
       dataDir: config.dataDir,
     });
     const drivers = { ...this.o.drivers, disks: pool.disks };
-    const { hypervisor, disks, bridges } = drivers;
+    const { hypervisor, disks, guestDisks, bridges } = drivers;
     const abilities = createAbilities(drivers, config.domainType);
     const report = createHostReport({ drivers, abilities, peerAddress: () => this.peerAddress() });
     const domains = new Domains({
@@ -174,6 +177,7 @@ class RunningAgent implements Agent {
       hostName: identity.hostName,
       bootDir: config.bootDir,
       means: drivers.means,
+      guestDisks,
       log,
     });
     const consoles = new Consoles({ domains, hypervisor, disks, clock });
@@ -183,6 +187,7 @@ class RunningAgent implements Agent {
     const volumes = new Volumes({ hypervisor, disks, operations });
     const devices = new Devices({ domains, hypervisor, disks, operations });
     const volumeData = new VolumeData({ hypervisor, disks, operations });
+    const customizer = new Customizer({ hypervisor, disks, guestDisks, operations, abilities });
     const images = new Images(disks, operations, this.peers.tunnels, hypervisor);
     const networks = new Networks(bridges, operations);
     const uploads = new Uploads(disks, ledger, log, (id) => images.isReading(id));
@@ -218,6 +223,7 @@ class RunningAgent implements Agent {
         [VolumeServiceService, volumeService(guard, operations, volumes)],
         [VolumeDataServiceService, volumeDataService(guard, operations, volumeData, devices)],
         [PoolServiceService, poolService(guard, operations, pool)],
+        [CustomizeServiceService, customizeService(guard, operations, customizer)],
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
         [CaptureServiceService, captureService(guard, operations, capture)],
         [NetworkServiceService, networkService(guard, operations, networks)],

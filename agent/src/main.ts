@@ -25,6 +25,7 @@ import { createBridges } from './drivers/linux/bridges.ts';
 import { claimDataDir } from './drivers/linux/data-dir.ts';
 import { createDisks } from './drivers/linux/disks.ts';
 import { createExec } from './drivers/linux/exec.ts';
+import { createGuestDisks } from './drivers/linux/guestfs/guest-disks.ts';
 import { createHostLogs } from './drivers/linux/logs/host-logs.ts';
 import { createMachine } from './drivers/linux/machine.ts';
 import { createMeans } from './drivers/linux/means.ts';
@@ -64,6 +65,7 @@ function realDrivers(config: AgentConfig, log: Log, ring: LogRing): Drivers {
     }),
     means: createMeans(() => machine.inventory()),
     disks: createDisks({ dataDir, unprivilegedUser, clock, log }),
+    guestDisks: createGuestDisks(config),
     machine,
     bridges: createBridges({ exec: createExec(config) }),
     logs: createHostLogs({ exec: createExec(config), clock, ring }),

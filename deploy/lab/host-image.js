@@ -43,7 +43,7 @@ async function promote(socketPath, unfinished, tag) {
 }
 
 /** The mirrors this machine uses for the same suite; none on another distribution, and then mmdebstrap has its own. */
-async function ownMirrors() {
+export async function ownMirrors() {
   const format = '$(REPO_URI) $(CODENAME) $(COMPONENT) $(ORIGIN)';
   const { stdout } = await run('apt-get', ['indextargets', '--format', format, 'Created-By: Packages']);
   return mirrorLines(stdout);

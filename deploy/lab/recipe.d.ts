@@ -8,3 +8,6 @@ export function guestImagePath(): string;
 export function mmdebstrapArguments(mirrors?: readonly string[]): string[];
 export function downloadHook(packages: readonly string[]): string;
 export function mirrorLines(indexTargets: string): string[];
+export function kernelHook(): string;
+export function debianImagePath(): string;
+export function debianArguments(out: string, mirrors?: readonly string[]): string[];

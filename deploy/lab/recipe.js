@@ -43,25 +43,48 @@ export function guestImagePath() {
   return path.join(stateDirectory(), `guest-${recipeHash({ ...files, host: hostImageTag() })}`, 'base.qcow2');
 }
 
+/** The Debian guest lies beside it, named in the same way. */
+export function debianImagePath() {
+  const texts = ['debian', 'guest'].flatMap((dir) =>
+    readdirSync(path.join(labDirectory(), dir)).map((name) => [
+      `${dir}/${name}`,
+      readFileSync(path.join(labDirectory(), dir, name), 'latin1'),
+    ]),
+  );
+  const arguments_ = debianArguments('tree').join('\n');
+  const hash = recipeHash({ ...Object.fromEntries(texts), arguments: arguments_, host: hostImageTag() });
+  return path.join(stateDirectory(), `debian-${hash}`, 'debian.qcow2');
+}
+
+/** mmdebstrap's arguments for the Debian guest's tree, a tar at `out`. */
+export function debianArguments(out, mirrors = []) {
+  const packages = readNames(readFileSync(path.join(labDirectory(), 'debian/packages.txt'), 'utf8'));
+  return [
+    ...['--variant=minbase', '--quiet', `--include=${packages.join(',')}`, ...pathsLeftOut()],
+    ...['--aptopt=Apt::Install-Recommends "false"', SUITE, out, ...mirrors],
+  ];
+}
+
 /** mmdebstrap's arguments; `-` is the tar on its standard output. `mirrors` are sources.list lines of this machine. */
 export function mmdebstrapArguments(mirrors = []) {
   const host = readNames(readFileSync(path.join(labDirectory(), 'host/packages.txt'), 'utf8'));
   const guest = readNames(readFileSync(path.join(labDirectory(), 'host/guest-packages.txt'), 'utf8'));
-  const leftOut = ['man', 'doc', 'locale', 'info', 'zoneinfo'].map(
-    (name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`,
-  );
   return [
     '--variant=minbase',
     '--quiet',
     `--include=${host.join(',')}`,
-    ...leftOut,
+    ...pathsLeftOut(),
     '--aptopt=Apt::Install-Recommends "false"',
     `--customize-hook=${downloadHook(guest)}`,
+    `--customize-hook=${kernelHook()}`,
     SUITE,
     '-',
     ...mirrors,
   ];
 }
+
+const pathsLeftOut = () =>
+  ['man', 'doc', 'locale', 'info', 'zoneinfo'].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`);
 
 /** Puts the guest's packages into the image as files. A meta package stands for the package it depends on. Pure. */
 export function downloadHook(packages) {
@@ -72,6 +95,18 @@ export function downloadHook(packages) {
     'do real=$(apt-cache depends "$name" | sed -n "s/.*Depends: \\(linux-image-.*\\)/\\1/p" | head -n 1)',
     'apt-get download -q "${real:-$name}"',
     'done',
+  ].join('; ');
+}
+
+/**
+ * Puts the guest's kernel where a host has its own: for the appliance that changes guests from outside. Not as a package, which
+ * would make an initramfs that nothing here boots; without the drivers of network cards. Pure.
+ */
+export function kernelHook() {
+  return [
+    'set -eu; cd "$1"',
+    `dpkg-deb --fsys-tarfile ".${GUEST_PACKAGES_DIR}"/linux-image-*.deb | tar -x --keep-directory-symlink --exclude='*/kernel/net' --exclude='*/kernel/drivers/net' --exclude='./usr/share' --exclude='./boot/System.map*'`,
+    'chroot "$1" depmod "$(ls "$1/lib/modules")"',
   ].join('; ');
 }
 

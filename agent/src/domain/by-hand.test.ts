@@ -39,6 +39,7 @@ describe('a VM that somebody had in their hands', () => {
   let offered = abilities;
   const host = {
     ...{ hostName: 'h1', bootDir: '/var/lib/berth/boot', log, abilities: async () => offered },
+    guestDisks: { unfinished: async () => [] },
     get means() {
       return drivers.means;
     },

@@ -5,6 +5,7 @@
 import { ClusterError, badState, chain, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Disks, VolumeSeen } from '../drivers/disks.ts';
+import type { GuestDisks } from '../drivers/guest-disks.ts';
 import type { Means } from '../drivers/means.ts';
 import type { DomainSeen, Hypervisor } from '../drivers/hypervisor.ts';
 import { checkId, checkUuid } from '../ids.ts';
@@ -34,6 +35,7 @@ export interface DomainDeps {
   readonly bootDir: string;
   readonly log: Log;
   readonly means: Means;
+  readonly guestDisks: Pick<GuestDisks, 'unfinished'>;
   /** What the host offers to every domain. */
   readonly abilities: () => Promise<Pick<DomainHost, 'domainType' | 'emulatorPath' | 'directIo'>>;
 }
@@ -204,7 +206,10 @@ export class Domains {
 
   private async doStart(ref: DomainRef): Promise<void> {
     const { name, reason, power } = await this.need(ref);
-    if (OFF.has(power)) await this.check.beforeStart(ref.uuid);
+    if (OFF.has(power)) {
+      await this.refuseUnfinished(name, ref);
+      await this.check.beforeStart(ref.uuid);
+    }
     try {
       await this.deps.hypervisor.start(ref.uuid);
     } catch (failure) {
@@ -214,6 +219,16 @@ export class Domains {
       const words = `the domain of vm ${name} was removed from ${this.deps.hostName} just now, by somebody else. `;
       throw badState(`${words}A new start defines it anew: berth vm start ${name}`);
     }
+  }
+
+  /** An agent that was killed while it changed the guest on a volume goes on with that; until then it is neither old nor new. */
+  private async refuseUnfinished(name: string, { vmId }: DomainRef): Promise<void> {
+    for (const id of await this.deps.guestDisks.unfinished())
+      if ((await this.deps.disks.findVolume(id))?.vmId === vmId)
+        throw new ClusterError(
+          'RESOURCE_BUSY',
+          `vm ${name} cannot start: its guest is being changed on volume ${id}. Try again in a moment`,
+        );
   }
 
   private async doShutdown(ref: DomainRef): Promise<void> {

@@ -90,6 +90,7 @@ export interface Drivers {
   readonly hypervisor: import('./hypervisor.ts').Hypervisor;
   readonly means: import('./means.ts').Means;
   readonly disks: import('./volume-work.ts').AllDisks;
+  readonly guestDisks: import('./guest-disks.ts').GuestDisks;
   readonly machine: Machine;
   readonly bridges: Bridges;
   readonly logs: import('./host-logs.ts').HostLogs;

@@ -32,6 +32,7 @@ export const CAPABILITIES = [
   'pool',
   'volume.rewrite',
   'domain.devices',
+  'volume.customize',
 ] as const;
 
 export interface ReportDeps {

@@ -36,6 +36,7 @@ export interface LedgerEntry {
   /** Of a failure: the same call may try again. */
   readonly again: boolean;
   readonly image: ImageOutcome | undefined;
+  readonly detail?: string | undefined;
   readonly atMs: number;
 }
 

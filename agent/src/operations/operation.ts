@@ -12,11 +12,15 @@ export interface OperationView {
   /** A fetch that waits for a peer to be offered. */
   readonly needsSource: boolean;
   readonly image: ImageOutcome | undefined;
+  /** What was done, in words, where it has something to tell. */
+  readonly detail?: string | undefined;
 }
 
 export interface Work extends LongWork {
   readonly operationId: string;
   needSource(needed: boolean): void;
+  /** What was done, for people: shown when it has succeeded. */
+  tell(detail: string): void;
 }
 
 export interface OperationKind<R> {
@@ -57,4 +61,5 @@ export const viewOf = (e: LedgerEntry): OperationView => ({
   state: e.state,
   failure: e.failure,
   image: e.image,
+  ...(e.detail !== undefined && { detail: e.detail }),
 });

@@ -27,6 +27,7 @@ interface Live {
   readonly hash: string;
   readonly abort: AbortController;
   view: OperationView;
+  detail?: string;
   cancelled: boolean;
   /** It ran when the agent ended, so it may have done its work already. */
   readonly recovered: boolean;
@@ -253,6 +254,7 @@ export class Operations {
       failure: end.failure,
       again: end.again ?? false,
       image: end.image,
+      ...(end.state === 'succeeded' && live.detail !== undefined && { detail: live.detail }),
     };
     const safe = await this.ledger.putResult(entry);
     if (safe && end.state === 'succeeded') await this.clear(live.kind, live.kind.succeeded?.(live.request));
@@ -290,6 +292,7 @@ export class Operations {
         live.view = { ...live.view, doneBytes, totalBytes };
         this.tellSoon(live);
       },
+      tell: (detail) => void (live.detail = detail),
       needSource: (needsSource) => {
         if (live.view.needsSource === needsSource) return;
         live.view = { ...live.view, needsSource };

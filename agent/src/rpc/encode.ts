@@ -45,6 +45,7 @@ export const encodeOperation = (v: OperationView): Operation => ({
     ...(v.image.medium && { medium: true }),
     ...(v.image.detail !== undefined && { detail: v.image.detail }),
   },
+  ...(v.detail !== undefined && { detail: v.detail }),
 });
 
 export const encodeDomain = (d: DomainReport): DomainStatus => ({

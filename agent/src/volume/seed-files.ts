@@ -38,9 +38,13 @@ function userData(seed: Seed): string {
   return `#cloud-config\n${yaml({ hostname: seed.hostname, preserve_hostname: false, ...keys })}`;
 }
 
-function networkConfig(nics: readonly SeedNic[]): string {
-  return yaml({ version: 2, ethernets: Object.fromEntries(nics.map((n, i) => [`nic${i}`, ethernet(n)])) });
-}
+const networkConfig = (nics: readonly SeedNic[]): string => yaml(networkVersion2(nics));
+
+/** As cloud-init and netplan both take it: cards are found by their MAC addresses. */
+export const networkVersion2 = (nics: readonly SeedNic[]): object => ({
+  version: 2,
+  ethernets: Object.fromEntries(nics.map((n, i) => [`nic${i}`, ethernet(n)])),
+});
 
 /** `0.0.0.0/0` and not `default`: older cloud-init knows only the former. Name servers come last, for simple readers. */
 function ethernet(n: SeedNic): object {
@@ -52,7 +56,8 @@ function ethernet(n: SeedNic): object {
   return { ...match, dhcp4: false, addresses: [n.address], ...routes, ...dns };
 }
 
-function checkSeed(s: Seed): void {
+/** @throws INVALID_ARGUMENT */
+export function checkSeed(s: Seed): void {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,250}$/.test(s.instanceId))
     throw invalidArgument('the seed has no valid instance id');
   if (!/^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(s.hostname))

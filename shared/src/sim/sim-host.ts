@@ -44,6 +44,12 @@ export interface SimBridge {
   readonly owned: boolean;
 }
 
+export type SimGuestEntry =
+  | { readonly kind: 'file'; readonly text: string | undefined }
+  | { readonly kind: 'dir' }
+  | { readonly kind: 'link'; readonly target: string; readonly text: string | undefined }
+  | { readonly kind: 'other' };
+
 export interface SimHostOptions {
   readonly name: string;
   readonly cpuThreads: number;
@@ -59,6 +65,8 @@ export interface SimFaults {
   /** Guests ignore the power button. */
   deafGuests: boolean;
   startFails: boolean;
+  /** It lacks the programs that change guests from outside. */
+  noGuestfish: boolean;
 }
 
 const isOn = (d: SimDomain): boolean => d.power === 'running' || d.power === 'paused';
@@ -72,7 +80,9 @@ export class SimHost {
   /** Keys and interrupts that guests got. */
   readonly pokes: string[] = [];
   readonly serialLogs = new Map<string, string>();
-  readonly faults: SimFaults = { hypervisorDown: false, deafGuests: false, startFails: false };
+  /** By volume id, of guests that were changed from outside: path → what is there. */
+  readonly guestFiles = new Map<string, ReadonlyMap<string, SimGuestEntry>>();
+  readonly faults: SimFaults = { hypervisorDown: false, deafGuests: false, startFails: false, noGuestfish: false };
   readonly #listeners = new Set<(uuid: string) => void>();
 
   constructor(

@@ -17,6 +17,8 @@ export interface Confinement {
   readonly cpuSeconds?: number;
   /** Largest file it may write; default 1 MiB: its own log. */
   readonly fileBytes?: number;
+  /** Groups that it is in beside its own, for a device; default none. */
+  readonly groups?: readonly number[];
 }
 
 const DEFAULT_MEMORY_BYTES = 4 * 2 ** 30;
@@ -48,7 +50,7 @@ export function confine(
     'setpriv',
     `--reuid=${user.uid}`,
     `--regid=${user.gid}`,
-    '--clear-groups',
+    ...(limits.groups?.length ? [`--groups=${limits.groups.join(',')}`] : ['--clear-groups']),
     '--inh-caps=-all',
     '--bounding-set=-all',
     '--no-new-privs',

@@ -5,7 +5,7 @@
  */
 import { execa } from 'execa';
 import { openSync, closeSync } from 'node:fs';
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { ClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { confine, type Confinement, type SandboxUser } from './confine.ts';
 import { PACKAGES } from './packages.ts';
@@ -26,6 +26,10 @@ export interface RunOptions {
   readonly descriptor?: number;
   /** Goes before the error's text: what was being done, and to which object. */
   readonly what?: string;
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Gets its standard input and output, which is then not kept, to talk to it until it ends. */
+  readonly converse?: (stdin: Writable, stdout: Readable) => void;
 }
 
 export interface StreamOptions {
@@ -108,9 +112,10 @@ async function start(
   const descriptor = options.descriptor === undefined ? [] : [options.descriptor as 9];
   const child = execa(file, args, {
     cwd: '/',
-    env: ENV,
+    env: { ...ENV, ...options.env },
     extendEnv: false,
-    stdio: [options.input === undefined ? ('ignore' as const) : ('pipe' as const), 'pipe', 'pipe', ...descriptor],
+    stdio: [stdinOf(options), 'pipe', 'pipe', ...descriptor],
+    buffer: { stdout: !options.converse },
     ...(options.input === undefined ? {} : { input: options.input }),
     timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     ...(options.signal ? { cancelSignal: options.signal } : {}),
@@ -124,13 +129,23 @@ async function start(
   });
   // a cancel may come before what it starts is bound to its life
   if (ends === 'group') child.once('exit', () => endGroup(child.pid));
-  const { onOutput } = options;
-  if (onOutput) child.stdout.on('data', (chunk: Buffer | string) => onOutput(chunk.toString()));
+  listen(child as unknown as { readonly stdin: Writable; readonly stdout: Readable }, options);
   const result = await child;
   const exitCode = result.exitCode ?? -1;
-  if (!result.failed || options.okCodes?.includes(exitCode))
-    return { stdout: result.stdout, stderr: result.stderr, exitCode };
+  const { stdout = '', stderr } = result;
+  if (!result.failed || options.okCodes?.includes(exitCode)) return { stdout, stderr, exitCode };
   throw toError({ program, exitCode, ...pick(result) }, options);
+}
+
+const stdinOf = ({ input, converse }: RunOptions): 'ignore' | 'pipe' =>
+  input === undefined && !converse ? 'ignore' : 'pipe';
+
+function listen(
+  child: { readonly stdin: Writable; readonly stdout: Readable },
+  { converse, onOutput }: RunOptions,
+): void {
+  if (converse) converse(child.stdin, child.stdout);
+  if (onOutput) child.stdout.on('data', (chunk: Buffer | string) => onOutput(chunk.toString()));
 }
 
 async function* stream(program: string, args: readonly string[], options: StreamOptions): AsyncGenerator<string> {

@@ -28,6 +28,8 @@ export interface HostSeen {
   readonly unitMayWrite: boolean;
   readonly bridgeModule: boolean;
   readonly tun: boolean;
+  /** Why guests can't be changed from outside, with what to install. */
+  readonly whyNoCustomize?: string | undefined;
   readonly care: CareSeen;
 }
 
@@ -47,6 +49,7 @@ export function judge(seen: HostSeen): HostCheck[] {
     dataDir(seen),
     bridge(seen),
     tun(seen),
+    customize(seen),
     ...judgeCare(seen.care),
   ];
 }
@@ -143,4 +146,10 @@ function bridge(seen: HostSeen): HostCheck {
 function tun(seen: HostSeen): HostCheck {
   if (seen.tun) return passed('tun', '/dev/net/tun is there');
   return warned('tun', '/dev/net/tun is not there, so VMs get no network: modprobe tun');
+}
+
+function customize({ whyNoCustomize: why }: HostSeen): HostCheck {
+  const name = 'guest-customization';
+  if (why === undefined) return passed(name, 'guests that are off can be changed from outside');
+  return warned(name, `guests that are off can't be changed from outside: ${why}`);
 }

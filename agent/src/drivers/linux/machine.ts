@@ -7,6 +7,7 @@ import type { Machine, MachineFacts } from '../machine.ts';
 import type { Exec } from './exec.ts';
 import { lookAtCare, readHugePages } from './care-look.ts';
 import { readInventory } from './hardware/inventory.ts';
+import { findParts } from './guestfs/appliance.ts';
 import { createLoad } from './load.ts';
 import { judge, PROGRAMS, type DomainTypeSetting, type HostSeen } from './host-checks.ts';
 import { checkNames, judgeNames, lookUp } from './name-checks.ts';
@@ -95,6 +96,7 @@ class Look {
       unitMayWrite: await this.unitMayWrite(),
       bridgeModule: await this.exists('/sys/module/bridge'),
       tun: await this.exists('/dev/net/tun'),
+      whyNoCustomize: await findParts(this.root).then((p) => (typeof p === 'string' ? p : undefined)),
       care: await lookAtCare(this.files, (program) => this.isInstalled(program)),
     };
   }

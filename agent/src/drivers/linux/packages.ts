@@ -5,6 +5,8 @@ export const PACKAGES: Readonly<Record<string, string>> = {
   'qemu-storage-daemon': 'qemu-system-common',
   'qemu-system-x86_64': 'qemu-system-x86',
   genisoimage: 'genisoimage',
+  guestfish: 'guestfish',
+  supermin: 'supermin',
   ip: 'iproute2',
   flock: 'util-linux',
   unshare: 'util-linux',

@@ -7,6 +7,7 @@ import type { Bridges, Drivers, Machine, MachineCounters } from '../machine.ts';
 import { LogRing } from '@berth/shared/log/ring.ts';
 import type { Means } from '../means.ts';
 import { createSimDisks } from './sim-disks.ts';
+import { createSimGuestDisks } from './sim-guest-disks.ts';
 import { createSimLogs } from './sim-logs.ts';
 import { createSimHypervisor } from './sim-hypervisor.ts';
 import { createSimStorage, type SimStorage } from './sim-storage.ts';
@@ -38,6 +39,7 @@ export function createSimDrivers(
     means: createSimMeans(sim),
     hypervisor: createSimHypervisor(sim, clock),
     disks,
+    guestDisks: createSimGuestDisks(sim, clock),
     machine: createSimMachine(sim, clock),
     bridges: createSimBridges(sim),
     logs: createSimLogs(sim, ring),

@@ -7,6 +7,8 @@
  *   uploads/<id>          0600, finished uploads; <id>.part while they come in
  *   staging/<work>/       half-made things of one piece of work; emptied when the agent starts, but for `fetch-*`
  *   cache/<hex>.qcow2     half-filled copies (fetch)
+ *   customize/<id>/       changes to the guest on a volume, before they are put into it
+ *   appliance/<hash>/     the small system that changes guests, made of this host's own packages
  *   run/                  sockets, process ids and logs of helpers
  *   serial/<vm>.log       serial consoles
  */
@@ -25,6 +27,8 @@ export interface Pool {
   readonly cacheDir: string;
   readonly runDir: string;
   readonly serialDir: string;
+  readonly customizeDir: string;
+  readonly applianceDir: string;
   imagePath(digest: string): string;
   manifestPath(digest: string): string;
   chunksPath(digest: string): string;
@@ -60,6 +64,8 @@ export function createPool(dataDir: string): Pool {
     cacheDir: dir('cache'),
     runDir: dir('run'),
     serialDir: dir('serial'),
+    customizeDir: dir('customize'),
+    applianceDir: dir('appliance'),
     imagePath: (digest) => join(images, `${digestHex(digest)}.qcow2`),
     manifestPath: (digest) => join(images, `${digestHex(digest)}.json`),
     chunksPath: (digest) => join(images, `${digestHex(digest)}.chunks`),
@@ -83,6 +89,8 @@ export async function preparePool(pool: Pool): Promise<void> {
     pool.cacheDir,
     pool.runDir,
     pool.serialDir,
+    pool.customizeDir,
+    pool.applianceDir,
   ];
   for (const dir of passable) await makeDir(dir, 0o711);
   await makeDir(pool.uploadsDir, 0o700);

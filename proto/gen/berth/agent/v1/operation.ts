@@ -77,7 +77,11 @@ export interface Operation {
   /** A fetch that waits for OfferSource: there is no peer, or the one it had fell silent. */
   needsSource: boolean;
   /** Of imports and fetches that SUCCEEDED. */
-  image: ImageResult | undefined;
+  image:
+    | ImageResult
+    | undefined;
+  /** Of one that SUCCEEDED, where it has something to tell: what was done, in words. */
+  detail?: string | undefined;
 }
 
 export interface ImageResult {
@@ -302,6 +306,7 @@ function createBaseOperation(): Operation {
     progressTotalBytes: 0n,
     needsSource: false,
     image: undefined,
+    detail: undefined,
   };
 }
 
@@ -336,6 +341,9 @@ export const Operation: MessageFns<Operation> = {
     }
     if (message.image !== undefined) {
       ImageResult.encode(message.image, writer.uint32(66).fork()).join();
+    }
+    if (message.detail !== undefined) {
+      writer.uint32(82).string(message.detail);
     }
     return writer;
   },
@@ -417,6 +425,14 @@ export const Operation: MessageFns<Operation> = {
             message.image = ImageResult.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.detail = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -448,6 +464,7 @@ export const Operation: MessageFns<Operation> = {
     message.image = (object.image !== undefined && object.image !== null)
       ? ImageResult.fromPartial(object.image)
       : undefined;
+    message.detail = object.detail ?? undefined;
     return message;
   },
 };

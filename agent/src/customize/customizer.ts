@@ -1,0 +1,108 @@
+/** The operation behind CustomizeService: the volume of a guest that is off, looked at, planned for, and changed. */
+import { ClusterError, notFound, unsupported } from '@berth/shared/errors/cluster-error.ts';
+import type { Disks } from '../drivers/disks.ts';
+import type { GuestDisk, GuestDisks } from '../drivers/guest-disks.ts';
+import type { Hypervisor } from '../drivers/hypervisor.ts';
+import { readMark } from '../domain/metadata.ts';
+import { checkId, checkUuid } from '../ids.ts';
+import type { OperationKind, Work } from '../operations/operation.ts';
+import type { Operations } from '../operations/operations.ts';
+import { checkActions, type Actions } from './actions.ts';
+import { LOOKS, planFor } from './plan.ts';
+
+export interface CustomizeWanted {
+  readonly volumeId: string;
+  /** Empty: no domain will ever have it. */
+  readonly domainUuid: string;
+  readonly actions: Actions;
+}
+
+export interface CustomizerDeps {
+  readonly hypervisor: Pick<Hypervisor, 'list'>;
+  readonly disks: Pick<Disks, 'findVolume' | 'volumePath'>;
+  readonly guestDisks: GuestDisks;
+  readonly operations: Operations;
+  readonly abilities: () => Promise<{ readonly domainType: 'kvm' | 'qemu' }>;
+}
+
+/** Each is a small virtual machine. */
+const AT_ONCE = 2;
+const OFF: ReadonlySet<string> = new Set(['stopped', 'crashed']);
+
+/** @throws INVALID_ARGUMENT */
+export function checkCustomize(w: CustomizeWanted): CustomizeWanted {
+  checkId('volume', w.volumeId);
+  if (w.domainUuid !== '') checkUuid(w.domainUuid);
+  checkActions(w.actions);
+  return w;
+}
+
+export class Customizer {
+  readonly customize: OperationKind<CustomizeWanted>;
+
+  constructor(private readonly deps: CustomizerDeps) {
+    this.customize = deps.operations.define<CustomizeWanted>({
+      name: 'volume.customize',
+      long: { atOnce: AT_ONCE },
+      // what starts, defines or removes the domain takes turns with it
+      lockKey: (w) => (w.domainUuid === '' ? `volume/${w.volumeId}` : `domain/${w.domainUuid}`),
+      run: (w, work) => this.run(w, work),
+      abandon: async (w) => {
+        const disk = await this.find(w.volumeId);
+        if (disk) await deps.guestDisks.drop(disk);
+      },
+    });
+  }
+
+  private async run(w: CustomizeWanted, work: Work): Promise<void> {
+    const { guestDisks, abilities } = this.deps;
+    const why = await guestDisks.whyNot();
+    if (why !== undefined) throw unsupported(`guests can't be changed from outside here: ${why}`);
+    const disk = await this.find(w.volumeId);
+    if (disk === undefined) throw notFound(`volume ${w.volumeId} is not on this host`);
+    const allowed = (): Promise<void> => this.refuseWhileOn(w, disk);
+    await allowed();
+    const { domainType } = await abilities();
+    await guestDisks.edit(
+      disk,
+      {
+        looks: LOOKS,
+        plan: (found) => {
+          const { changes, words } = planFor(w.actions, found);
+          work.tell(words.join(', '));
+          return changes;
+        },
+        allowed,
+        accelerated: domainType === 'kvm',
+      },
+      work,
+    );
+  }
+
+  private async find(volumeId: string): Promise<(GuestDisk & { readonly vmId: string }) | undefined> {
+    const { disks } = this.deps;
+    const v = await disks.findVolume(volumeId);
+    if (v === undefined || v.seed) return undefined;
+    const { vmId, sizeBytes, format = 'qcow2' } = v;
+    return { volumeId, vmId, sizeBytes, format, path: disks.volumePath(volumeId, false, v.format) };
+  }
+
+  /** Also what is saved: what is in its memory knows the disk as it is. */
+  private async refuseWhileOn(
+    w: CustomizeWanted,
+    { volumeId, vmId }: { volumeId: string; vmId: string },
+  ): Promise<void> {
+    const domains = await this.deps.hypervisor.list();
+    const user = domains.find(
+      (d) =>
+        (d.uuid === w.domainUuid || readMark(d.metadataXml)?.vmId === vmId) &&
+        (!OFF.has(d.power) || d.reason === 'saved'),
+    );
+    if (user === undefined) return;
+    const state = user.reason === 'saved' ? 'saved' : user.power;
+    throw new ClusterError(
+      'IN_USE',
+      `volume ${volumeId} is in use: vm ${user.name} is ${state} on this host. Its guest can be changed when it is stopped`,
+    );
+  }
+}

@@ -1,0 +1,190 @@
+/** What is said to guestfish, and the overlay that makes its changes whole or none: with real qcow2 files, without guestfish. */
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
+import type { GuestEntry } from '../../guest-disks.ts';
+import { createPool, preparePool } from '../disks/pool.ts';
+import type { Exec } from '../exec.ts';
+import { describeReal, exec, tempDir } from '../fixture/real.ts';
+import { quote } from './guestfish.ts';
+import { createGuestDisks } from './guest-disks.ts';
+import { readFstab } from './mounts.ts';
+import { Overlay, unfinishedIn } from './overlay.ts';
+import { commandsFor } from './write-guest.ts';
+
+describe('the words for guestfish', () => {
+  it('mean themselves, whatever is in them', () => {
+    expect(quote('a "b" \\c\n\td $x `y` ä')).toBe('"a \\"b\\" \\\\c\\n\\td $x `y` ä"');
+    expect(() => quote('a\0')).toThrow(/zero bytes/);
+    expect(quote('x"\nrm-rf /\n"')).not.toContain('\n');
+  });
+
+  it('keep a regular file as it is but for its text, and replace whatever else is there', () => {
+    const found = new Map<string, GuestEntry>([
+      ['/etc/hosts', { kind: 'file', text: 'x' }],
+      ['/etc/hostname', { kind: 'link', target: '/dev/sda', text: undefined }],
+    ]);
+    const said = commandsFor(
+      [
+        { kind: 'write', path: '/etc/hosts', text: 'a' },
+        { kind: 'write', path: '/etc/hostname', text: 'b' },
+        { kind: 'write', path: '/root/.ssh/authorized_keys', text: 'c', mode: 0o600, owner: { uid: 1, gid: 2 } },
+        { kind: 'remove', path: '/var/log/*.log' },
+        { kind: 'link', path: '/etc/a', target: '/b' },
+      ],
+      found,
+    );
+    expect(said).toEqual([
+      'write "/etc/hosts" "a"',
+      ...['mkdir-p "/etc"', 'rm-f "/etc/hostname"', 'write "/etc/hostname" "b"', 'chmod 0644 "/etc/hostname"'],
+      ...['mkdir-p "/root/.ssh"', 'rm-f "/root/.ssh/authorized_keys"', 'write "/root/.ssh/authorized_keys" "c"'],
+      ...['chmod 0600 "/root/.ssh/authorized_keys"', 'chown 1 2 "/root/.ssh/authorized_keys"'],
+      '-glob rm-rf "/var/log/*.log"',
+      ...['mkdir-p "/etc"', 'rm-rf "/etc/a"', 'ln-s "/b" "/etc/a"'],
+    ]);
+  });
+
+  it('mount of an fstab what system files lie on, the outer first, and take no option but a subvolume', () => {
+    const text =
+      '# x\nUUID=1 / ext4 rw 0 1\n/dev/vda2 /boot/efi vfat umask=077 0 1\nLABEL=b /boot ext4 exec 0 2\nU /home btrfs subvol=@home,x 0 0\n//h/s /srv cifs x 0 0\n/dev/vdb /var/../etc ext4 x\n';
+    expect(readFstab(text)).toEqual([
+      { spec: 'LABEL=b', point: '/boot', options: '' },
+      { spec: '/dev/vda2', point: '/boot/efi', options: '' },
+      { spec: 'U', point: '/home', options: 'subvol=@home' },
+    ]);
+  });
+});
+
+const MIB = 2 ** 20;
+const text = (disk: { path: string }, at: number) =>
+  exec.run('qemu-io', ['-r', '-f', 'qcow2', '-c', `read -v ${at} 512`, disk.path]).then((r) => r.stdout);
+
+describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
+  async function world() {
+    const dataDir = join(tempDir(), 'd');
+    await mkdir(dataDir, { mode: 0o711 });
+    const pool = createPool(dataDir);
+    await preparePool(pool);
+    const path = pool.volumePath('volume-1', false);
+    writeFileSync(path, emptyQcow2(64 * MIB), { mode: 0o600 });
+    const disk = { volumeId: 'volume-1', path, format: 'qcow2' as const, sizeBytes: 64 * MIB };
+    return { pool, disk, overlay: new Overlay({ exec, pool }, disk) };
+  }
+  /** As guestfish would: as the unprivileged user. */
+  const change = (overlay: Overlay, what: Exec = exec) =>
+    overlay.lending('read', () =>
+      what.runConfined('qemu-io', ['-f', 'qcow2', '-c', 'write -P 0x42 1M 1M', overlay.path], {
+        limits: { fileBytes: 64 * MIB },
+      }),
+    );
+  const has = async (disk: { path: string }) => (await text(disk, MIB)).includes('42 42 42 42');
+
+  it('are not in it before they are whole, and all in it afterwards, with nothing left over', async () => {
+    const { pool, disk, overlay } = await world();
+    const before = readFileSync(disk.path);
+    await overlay.create();
+    await change(overlay);
+    expect(readFileSync(disk.path).equals(before)).toBe(true);
+    expect(await unfinishedIn(pool)).toEqual([]);
+    await overlay.seal();
+    expect(await unfinishedIn(pool)).toEqual(['volume-1']);
+    await overlay.commit();
+    await overlay.remove();
+    expect(await has(disk)).toBe(true);
+    expect(await unfinishedIn(pool)).toEqual([]);
+    expect(statSync(disk.path)).toMatchObject({ mode: 0o100600, uid: 0, gid: 0 });
+  });
+
+  it('are forgotten when they were not whole, and finished when they were, whoever gives them up', async () => {
+    const { pool, disk, overlay } = await world();
+    const guests = createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody' });
+    await overlay.create();
+    await change(overlay);
+    await guests.drop(disk);
+    expect(await has(disk)).toBe(false);
+    await overlay.create();
+    await change(overlay);
+    await overlay.seal();
+    await guests.drop(disk);
+    expect(await has(disk)).toBe(true);
+    await guests.drop(disk);
+  });
+
+  it('are finished by a repetition after kill -9 in the middle of putting them in', async () => {
+    const { pool, disk, overlay } = await world();
+    await overlay.create();
+    await change(overlay);
+    await overlay.seal();
+    const killed = {
+      ...exec,
+      runConfined: (p: string, a: readonly string[]) => exec.runConfined('timeout', ['-s', 'KILL', '0.01', p, ...a]),
+    };
+    await new Overlay({ exec: killed as Exec, pool }, disk).commit().catch(() => undefined);
+    expect(await unfinishedIn(pool)).toEqual(['volume-1']);
+    // what the edit would do from here on has been done already: it is never asked
+    const never = () => {
+      throw new Error('asked');
+    };
+    const edit = { looks: [], plan: never, allowed: never, accelerated: false };
+    const work = { signal: new AbortController().signal, onProgress: () => undefined };
+    await createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody' }).edit(disk, edit, work);
+    expect(await has(disk)).toBe(true);
+    expect(await unfinishedIn(pool)).toEqual([]);
+  });
+
+  it('can be made by the unprivileged user in the overlay alone, and the volume is lent for no longer than that', async () => {
+    const { disk, overlay } = await world();
+    await overlay.create();
+    const attempt = overlay.lending('read', () =>
+      exec.runConfined('qemu-io', ['-f', 'qcow2', '-c', 'write 0 512', disk.path], {}),
+    );
+    await expect(attempt).rejects.toThrow(/Permission denied/);
+    expect((await stat(disk.path)).mode & 0o777).toBe(0o600);
+    await expect(exec.runConfined('head', ['-c', '1', disk.path])).rejects.toThrow(/Permission denied/);
+  });
+
+  it('go into the volume and nowhere else, whatever the overlay says that it belongs to', async () => {
+    const { pool, disk, overlay } = await world();
+    const victim = pool.volumePath('volume-2', false);
+    writeFileSync(victim, emptyQcow2(64 * MIB), { mode: 0o666 });
+    await overlay.create();
+    await change(overlay);
+    await exec.run('qemu-img', ['rebase', '-u', '-f', 'qcow2', '-F', 'qcow2', '-b', victim, overlay.path]);
+    const before = readFileSync(victim);
+    await overlay.seal();
+    await overlay.commit();
+    expect(readFileSync(victim).equals(before)).toBe(true);
+    expect(await has(disk)).toBe(true);
+  });
+
+  it('do not go into a volume that another program has open for writing', async () => {
+    const { disk, overlay } = await world();
+    await overlay.create();
+    await change(overlay);
+    await overlay.seal();
+    const holder = new AbortController();
+    const held = exec.run('qemu-nbd', ['-t', '-k', `${disk.path}.s`, '-f', 'qcow2', disk.path], {
+      signal: holder.signal,
+      timeoutMs: 0,
+    });
+    held.catch(() => undefined);
+    await expect
+      .poll(
+        () =>
+          stat(`${disk.path}.s`).then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 20_000 },
+      )
+      .toBe(true);
+    await expect(overlay.commit()).rejects.toMatchObject({
+      reason: 'IN_USE',
+      message: expect.stringMatching(/in use by another program/),
+    });
+    holder.abort();
+    await held.catch(() => undefined);
+  });
+});

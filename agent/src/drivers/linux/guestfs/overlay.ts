@@ -1,0 +1,139 @@
+/**
+ * Changes to a volume, whole or not at all: they go into an overlay of it, which only an edit that has ended well becomes
+ * `commit.qcow2`; that is put into the volume, as often as it takes, and then removed. So a crash before leaves the volume as it
+ * was, and one after is repaired by doing the same again. The unprivileged user reads the volume, and writes to it only then.
+ */
+import { chmod, chown, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ClusterError, isClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
+import type { GuestDisk } from '../../guest-disks.ts';
+import { sizeOf, syncDir, syncFile, tellingFull } from '../disks/files.ts';
+import type { Pool } from '../disks/pool.ts';
+import { requireRoom } from '../disks/space.ts';
+import type { Exec } from '../exec.ts';
+
+export class Overlay {
+  readonly dir: string;
+  /** While it is being written. */
+  readonly path: string;
+  private readonly whole: string;
+
+  constructor(
+    private readonly parts: { readonly exec: Exec; readonly pool: Pool },
+    private readonly disk: GuestDisk,
+  ) {
+    this.dir = join(parts.pool.customizeDir, disk.volumeId);
+    this.path = join(this.dir, 'work.qcow2');
+    this.whole = join(this.dir, COMMIT);
+  }
+
+  async isWhole(): Promise<boolean> {
+    return (await sizeOf(this.whole)) !== undefined;
+  }
+
+  /** Begins afresh. */
+  async create(): Promise<void> {
+    const { exec, pool } = this.parts;
+    const { path, format, sizeBytes } = this.disk;
+    if (!(await stat(path)).isFile())
+      throw unsupported(
+        `volume ${this.disk.volumeId} is no file on this host; its guest can't be changed from outside`,
+      );
+    await requireRoom(pool.dataDir, ROOM_BYTES, 'changes to the guest');
+    const user = await exec.sandboxUser();
+    await tellingFull('changes to the guest', pool.customizeDir, async () => {
+      await this.remove();
+      await mkdir(this.dir, { mode: 0o700 });
+      // -u: the volume is not looked at
+      const backing = ['-u', '-F', format, '-b', path];
+      await exec.run('qemu-img', ['create', '-q', '-f', 'qcow2', ...backing, this.path, String(sizeBytes)], {
+        what: this.what,
+      });
+      await chown(this.path, user.uid, user.gid);
+      await chown(this.dir, user.uid, user.gid);
+    });
+  }
+
+  /** Lets the unprivileged user read the volume, or write to it, while `fn` runs. */
+  async lending<T>(mode: 'read' | 'write', fn: () => Promise<T>): Promise<T> {
+    const { path } = this.disk;
+    const { uid, gid } = await stat(path);
+    const user = await this.parts.exec.sandboxUser();
+    try {
+      await chown(path, uid, user.gid);
+      await chmod(path, mode === 'read' ? 0o640 : 0o660);
+      return await fn();
+    } finally {
+      await chmod(path, 0o600);
+      // after a crash it is still lent, and whose it was is not known; libvirt gives it to QEMU's group when the VM starts
+      await chown(path, uid, gid === user.gid ? 0 : gid);
+    }
+  }
+
+  /** From here on the edit is finished, whatever happens. */
+  async seal(): Promise<void> {
+    const user = await this.parts.exec.sandboxUser();
+    await chown(this.path, 0, user.gid);
+    // qemu-img opens it for writing, though it writes nothing
+    await chmod(this.path, 0o660);
+    await syncFile(this.path);
+    await rename(this.path, this.whole);
+    await chmod(this.dir, 0o711);
+    await chown(this.dir, 0, 0);
+    await syncDir(this.dir);
+    await syncDir(join(this.dir, '..'));
+  }
+
+  /** Twice is once. Never cut short: what has begun is finished by the next agent, if this one ends. */
+  async commit(): Promise<void> {
+    const { path, format, sizeBytes } = this.disk;
+    const files = { driver: 'qcow2', 'file.driver': 'file', 'file.filename': this.whole };
+    // named here, and not taken from the overlay's own header, which was a stranger's to write
+    const backing = { 'backing.driver': format, 'backing.file.driver': 'file', 'backing.file.filename': path };
+    const options = Object.entries({ ...files, ...backing }).map(([k, v]) => `${k}=${v.replaceAll(',', ',,')}`);
+    await this.lending('write', () =>
+      this.parts.exec.runConfined('qemu-img', ['commit', '-q', '-d', '--image-opts', options.join(',')], {
+        timeoutMs: COMMIT_MS,
+        what: this.what,
+        limits: { fileBytes: Math.ceil(sizeBytes * (65 / 64)) + ROOM_BYTES },
+      }),
+    ).catch((e: unknown) => {
+      throw explain(e, this.disk);
+    });
+    await syncFile(path);
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.dir, { recursive: true, force: true });
+  }
+
+  private get what(): string {
+    return `changing the guest on volume ${this.disk.volumeId}`;
+  }
+}
+
+const COMMIT = 'commit.qcow2';
+const COMMIT_MS = 60 * 60_000;
+/** What a guest's system files and the caches of the tools may take, and slack. */
+const ROOM_BYTES = 256 * 2 ** 20;
+
+/** Volumes whose changes are whole, but perhaps not all in them. */
+export async function unfinishedIn(pool: Pool): Promise<string[]> {
+  const ids = await readdir(pool.customizeDir).catch(() => []);
+  const whole = await Promise.all(
+    ids.map(async (id) => ((await sizeOf(join(pool.customizeDir, id, COMMIT))) ? [id] : [])),
+  );
+  return whole.flat();
+}
+
+/** QEMU holds a lock on what a guest runs on. */
+export function explain(e: unknown, disk: GuestDisk): unknown {
+  if (!isClusterError(e)) return e;
+  const said = `${e.message} ${String(e.meta['stderr'] ?? '')}`;
+  if (/Failed to get .*lock|another process using/i.test(said))
+    return new ClusterError(
+      'IN_USE',
+      `volume ${disk.volumeId} is in use by another program on this host; nothing was changed in it`,
+    );
+  return e;
+}

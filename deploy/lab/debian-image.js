@@ -1,0 +1,52 @@
+/**
+ * Builds the lab's Debian guest, a real systemd with cloud-init, once per recipe: the tree by mmdebstrap, the disk in a container
+ * of the host image. For tests alone; it takes a minute or two and 300 MB of `.lab`.
+ */
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { runContainer } from '../setup/docker-api.js';
+import { SetupError, lastWords, runOrFail } from '../setup/process.js';
+import { findRoot } from '../setup/root.js';
+import { ownMirrors } from './host-image.js';
+import { debianArguments, debianImagePath, hostImageTag } from './recipe.js';
+
+export function debianImageExists() {
+  return existsSync(debianImagePath());
+}
+
+/** Answers the path of the qcow2. Two at once make it twice, and the later one stays. */
+export async function buildDebianImage(socketPath) {
+  const target = debianImagePath();
+  const dir = path.dirname(target);
+  mkdirSync(dir, { recursive: true });
+  const tree = path.join(dir, `tree-${process.pid}.tar`);
+  try {
+    await runOrFail('mmdebstrap', 'mmdebstrap', debianArguments(tree, await ownMirrors()));
+    const { code, output } = await runContainer(socketPath, {
+      Image: hostImageTag(),
+      Labels: { 'berth.lab': 'guest-image' },
+      Entrypoint: [
+        '/bin/sh',
+        '/opt/berth/deploy/lab/debian/build.sh',
+        `/out/${path.basename(tree)}`,
+        '/out/debian.qcow2',
+      ],
+      Cmd: [],
+      NetworkDisabled: true,
+      HostConfig: { Binds: [`${findRoot()}:/opt/berth:ro`, `${dir}:/out`] },
+    });
+    if (code !== 0 || !existsSync(target))
+      throw new SetupError(`the Debian guest cannot be built: ${lastWords(output)}`);
+  } finally {
+    rmSync(tree, { force: true });
+  }
+  removeOlder(dir);
+  return target;
+}
+
+function removeOlder(current) {
+  const parent = path.dirname(current);
+  for (const name of readdirSync(parent))
+    if (/^debian-[0-9a-f]{12}$/.test(name) && name !== path.basename(current))
+      rmSync(path.join(parent, name), { recursive: true });
+}
