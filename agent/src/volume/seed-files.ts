@@ -38,21 +38,25 @@ function userData(seed: Seed): string {
   return `#cloud-config\n${yaml({ hostname: seed.hostname, preserve_hostname: false, ...keys })}`;
 }
 
-const networkConfig = (nics: readonly SeedNic[]): string => yaml(networkVersion2(nics));
+/** `gateway4`, though it is old: as a route, cloud-init would set it up with a program that small Debian guests lack (net-tools). */
+const networkConfig = (nics: readonly SeedNic[]): string =>
+  yaml(networkVersion2(nics, (via) => ({ [via.includes(':') ? 'gateway6' : 'gateway4']: via })));
 
-/** As cloud-init and netplan both take it: cards are found by their MAC addresses. */
-export const networkVersion2 = (nics: readonly SeedNic[]): object => ({
+/** As cloud-init and netplan both take it: cards are found by their MAC addresses. @param gateway how each says it. */
+export const networkVersion2 = (nics: readonly SeedNic[], gateway: (via: string) => object = asRoute): object => ({
   version: 2,
-  ethernets: Object.fromEntries(nics.map((n, i) => [`nic${i}`, ethernet(n)])),
+  ethernets: Object.fromEntries(nics.map((n, i) => [`nic${i}`, ethernet(n, gateway)])),
 });
 
-/** `0.0.0.0/0` and not `default`: older cloud-init knows only the former. Name servers come last, for simple readers. */
-function ethernet(n: SeedNic): object {
+/** `0.0.0.0/0` and not `default`: older netplan knows only the former. */
+const asRoute = (via: string): object => ({ routes: [{ to: via.includes(':') ? '::/0' : '0.0.0.0/0', via }] });
+
+/** Name servers come last, for simple readers. */
+function ethernet(n: SeedNic, gateway: (via: string) => object): object {
   const match = { match: { macaddress: checkMac(n.mac) } };
   const dns = n.dns.length > 0 ? { nameservers: { addresses: n.dns } } : {};
   if (n.address === '') return { ...match, dhcp4: true, ...dns };
-  const to = n.gateway.includes(':') ? '::/0' : '0.0.0.0/0';
-  const routes = n.gateway === '' ? {} : { routes: [{ to, via: n.gateway }] };
+  const routes = n.gateway === '' ? {} : gateway(n.gateway);
   return { ...match, dhcp4: false, addresses: [n.address], ...routes, ...dns };
 }
 

@@ -1,6 +1,7 @@
 /** Job vm.start: room on its host, the domain as the spec wants it, power, and the guest seen running. */
+import type { CleanupDebt } from '@berth/shared/model/access.ts';
 import type { Hardware } from '@berth/shared/hardware/schema.ts';
-import type { HostId, VmId } from '@berth/shared/model/ids.ts';
+import type { HostId, VmId, VolumeId } from '@berth/shared/model/ids.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { JobDeps } from './deps.ts';
@@ -8,6 +9,7 @@ import { defineJob, Wait, type LocalContext } from './engine/define.ts';
 import { domainRef, getVm } from './making.ts';
 import { insist, settle, untilSeen } from './operate.ts';
 import { noCapacity } from './refused.ts';
+import { seedTaken, withoutSeed } from './seed-taken.ts';
 import { claimOf } from './world.ts';
 import { domainWanted } from './wanted.ts';
 
@@ -25,6 +27,8 @@ interface Claimed {
   readonly host: string;
   readonly wasDesired: Vm['desiredPower'];
   readonly wasPowered: boolean;
+  /** Has done its work, and goes. */
+  readonly seed?: VolumeId;
 }
 
 export interface StartParams extends VmParams {
@@ -58,8 +62,14 @@ function claim(c: LocalContext<StartParams, object, JobDeps>): Claimed {
   const { live, ...rest } = vm;
   c.tx.vms.put({ ...rest, ...(goesOn && live && { live }), desiredPower: 'on' });
   const host = c.tables.hosts.get(hostId)?.name ?? hostId;
-  return { hostId, host, wasDesired: vm.desiredPower, wasPowered };
+  const seed = goesOn ? undefined : seedTaken(vm, c.deps.hosts.vm(vm.id), c.nowMs);
+  return { hostId, host, wasDesired: vm.desiredPower, wasPowered, ...(seed && { seed }) };
 }
+
+const seedDebt = (vm: Vm, hostId: HostId, target: VolumeId): CleanupDebt => ({
+  ...{ id: `${vm.id}/seed`, hostId, kind: 'volume', target, vmId: vm.id },
+  why: `the seed of vm ${vm.name} has done its work`,
+});
 
 export const vmStart = defineJob<StartParams, JobDeps>('vm.start', 1)
   .local('claim', {
@@ -67,7 +77,10 @@ export const vmStart = defineJob<StartParams, JobDeps>('vm.start', 1)
     // What had crashed shall run as before: its run policy may try again.
     undo({ tx, tables, params }, out) {
       const vm = getVm(tables, params.vmId);
-      tx.vms.put({ ...vm, desiredPower: out?.wasDesired ?? 'off' });
+      // perhaps it is gone: then the VM must not ask for it
+      const left = out?.seed === undefined ? vm : withoutSeed(vm);
+      tx.vms.put({ ...left, desiredPower: out?.wasDesired ?? 'off' });
+      if (out?.seed) tx.debts.put(seedDebt(vm, out.hostId, out.seed));
       const held = tables.claims.get(vm.id);
       if (held) tx.claims.put({ ...held, powered: out?.wasPowered ?? false });
     },
@@ -76,18 +89,18 @@ export const vmStart = defineJob<StartParams, JobDeps>('vm.start', 1)
   // The domain follows the spec whatever becomes of this job, so there is nothing to undo.
   .remote('define', {
     host: (c) => c.outs.claim.hostId,
+    operations: (c) => [c.opId, `${c.opId}.seed`],
     async run(c) {
-      const agent = c.deps.hosts.agent(c.outs.claim.hostId);
-      const op = await settle(
-        c,
-        agent.ensureDomain(
-          c.opId,
-          domainWanted(c.tables, bootingFrom(getVm(c.tables, c.params.vmId), c.params.bootOnce)),
-        ),
-        'defining',
-      );
-      return Wait.is(op) ? op : null;
+      const { hostId, seed } = c.outs.claim;
+      const agent = c.deps.hosts.agent(hostId);
+      const vm = getVm(c.tables, c.params.vmId);
+      const wanted = domainWanted(c.tables, bootingFrom(seed ? withoutSeed(vm) : vm, c.params.bootOnce));
+      const op = await settle(c, agent.ensureDomain(c.opId, wanted), 'defining');
+      if (Wait.is(op) || seed === undefined) return Wait.is(op) ? op : null;
+      const gone = await settle(c, agent.removeVolume(`${c.opId}.seed`, seed), 'removing its seed');
+      return Wait.is(gone) ? gone : { what: 'without its seed' };
     },
+    describe: (out) => out?.what ?? '',
   })
   .remote('boot', {
     host: (c) => c.outs.claim.hostId,
@@ -117,8 +130,11 @@ export const vmStart = defineJob<StartParams, JobDeps>('vm.start', 1)
     debts: () => [],
   })
   .local('record', {
-    run({ tx, tables, params, outs, jobId }) {
-      const { name } = getVm(tables, params.vmId);
+    run({ tx, tables, params, outs, jobId, nowMs }) {
+      const vm = getVm(tables, params.vmId);
+      const { name } = vm;
+      if (outs.claim.seed) tx.vms.put(withoutSeed(vm));
+      else if (vm.spec.seedVolumeId && vm.firstBootAtMs === undefined) tx.vms.put({ ...vm, firstBootAtMs: nowMs });
       const message = `vm ${name} started on ${outs.claim.host}`;
       tx.event({ type: 'vm.started', severity: 'info', subjectKind: 'vm', subject: name, message, jobId });
       return null;

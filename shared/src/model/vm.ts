@@ -47,7 +47,15 @@ export interface VmSpec {
   readonly cdroms?: readonly VmCdrom[] | undefined;
   /** Of which guest the devices are that nothing else was said of. */
   readonly osVariant?: string | undefined;
+  /** How its guest learned who it is, when it was made; absent: by a seed. */
+  readonly identity?: Exclude<Identity, 'cloud-init'> | undefined;
+  /** Only with identity offline. */
+  readonly firstBoot?: string | undefined;
 }
+
+/** By a NoCloud seed, by a disk that is changed before it boots first, or not at all. */
+export const IDENTITIES = ['cloud-init', 'offline', 'none'] as const;
+export type Identity = (typeof IDENTITIES)[number];
 
 export const RUN_POLICIES = ['manual', 'restartOnFailure', 'always'] as const;
 export type RunPolicy = (typeof RUN_POLICIES)[number];
@@ -69,6 +77,8 @@ export interface Vm {
   readonly before?: Pick<Vm, 'spec' | 'live'> | undefined;
   readonly generation: number;
   readonly createdAtMs: number;
+  /** When it was first started with its seed. */
+  readonly firstBootAtMs?: number | undefined;
 }
 
 export type VmPower = 'running' | 'paused' | 'stopping' | 'stopped' | 'crashed' | 'suspended' | 'unknown';
