@@ -1,6 +1,6 @@
 /** Types of phases.js. */
 export interface SetupEvent {
-  readonly phase: 'packages' | 'dependencies' | 'build' | 'engine' | 'host-image' | 'guest-image';
+  readonly phase: 'packages' | 'dependencies' | 'build' | 'engine' | 'host-image' | 'guest-image' | 'debian-image';
   readonly title: string;
   readonly state: 'start' | 'done' | 'fail';
   readonly detail: string;

@@ -8,6 +8,7 @@ const TITLES = {
   engine: 'docker engine',
   'host-image': 'host image',
   'guest-image': 'guest image',
+  'debian-image': 'Debian guest',
 };
 const MARKS = { start: '…', done: '✔', fail: '✘' };
 

@@ -6,6 +6,7 @@
 import type { Readable } from 'node:stream';
 import type {
   AgentClient,
+  CustomizeWanted,
   DomainDescription,
   DomainRef,
   ImageOutcome,
@@ -53,6 +54,8 @@ export class FakeHost implements AgentClient {
   readonly volumeData = fakeVolumes(this, (id, what, effect) => this.#operate(id, what, effect));
   readonly poolsHere: FakePools = new Map();
   readonly pools = fakePools(this.poolsHere, (id, what, effect) => this.#operate(id, what, effect));
+  /** What was last done to the guest on a volume, from outside. */
+  readonly customized = new Map<string, CustomizeWanted['actions']>();
   /** The machine runs and answers. */
   up = true;
   /** The controller has a connection to it, and has been paid what it owed. */
@@ -249,6 +252,15 @@ export class FakeHost implements AgentClient {
     return this.#operate(operationId, ['ensureSeed', v], () => {
       if (this.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
       this.volumes.set(v.volumeId, { vmId: v.vmId, sizeBytes: 0, imageDigest: undefined, seed: true });
+    });
+  }
+
+  customizeVolume(operationId: string, v: CustomizeWanted): Promise<OperationView> {
+    return this.#operate(operationId, ['customizeVolume', v], () => {
+      if (!this.volumes.has(v.volumeId)) throw new ClusterError('NOT_FOUND', `volume ${v.volumeId} is not there`);
+      if (['running', 'paused'].includes(this.domains.get(v.domainUuid)?.power ?? ''))
+        throw new ClusterError('IN_USE', 'a domain that runs has it');
+      this.customized.set(v.volumeId, v.actions);
     });
   }
 

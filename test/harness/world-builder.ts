@@ -39,6 +39,7 @@ export function facts(over: Partial<HostFacts> = {}): HostFacts {
       'pool',
       'volume.rewrite',
       'domain.devices',
+      'volume.customize',
     ],
     diskBytes: 100 * GIB,
     diskFreeBytes: 100 * GIB,

@@ -86,6 +86,7 @@ function createRequest(d: VmDocument, { host, start }: Placing): CreateVmRequest
     noNics: spec.nics?.length === 0,
     sshKeys: [...(spec.sshKeys ?? [])],
     userData: spec.userData ?? '',
+    ...(spec.firstBoot !== undefined && { firstBoot: spec.firstBoot }),
     ...{ host: host ?? '', start: start === true },
   });
 }

@@ -24,6 +24,7 @@ import { expandNames } from './expand-names.ts';
 import { runMany } from '../job/many.ts';
 import { cloneSource, SOURCE_FLAGS } from './clone-images.ts';
 import { POOL } from './pool-flag.ts';
+import { IDENTITY_FLAGS, identityRequest } from './clone-identity.ts';
 import { unlessThere } from './there.ts';
 import { readText } from '../core/files.ts';
 
@@ -60,6 +61,7 @@ ${BATCH_DETAILS}`,
     { spec: '--ssh-key <file>', description: 'public key that may log in', kind: 'file', many: true },
     { spec: '--user-data <file>', description: 'cloud-init user-data for the guest', kind: 'file' },
     ...DEFINITION_FLAGS,
+    ...IDENTITY_FLAGS,
     RUN_POLICY,
     LABEL,
     { spec: '--start', description: 'start them when they are made' },
@@ -127,6 +129,7 @@ function cloneRequest(image: string, flags: Flags): CloneVmRequest {
     labels: labels(flags),
     runPolicy: text(flags, 'runPolicy'),
     dryRun: false,
+    ...identityRequest(flags),
     start: yes(flags, 'start'),
     ...(yes(flags, 'allowTakenIp') && { allowTakenAddress: true }),
     ...(spec && { spec }),

@@ -7,6 +7,7 @@ import { vmCreate } from './create.ts';
 import { vmExec } from './exec.ts';
 import { vmFreeze, vmGuestInfo, vmSyncTime, vmThaw } from './guest.ts';
 import { vmEdit } from './edit.ts';
+import { vmCustomize } from './customize.ts';
 import { vmDelete } from './delete.ts';
 import { vmSpice, vmVnc } from './display.ts';
 import { vmGuests } from './guests.ts';
@@ -36,6 +37,7 @@ export const vmCommands: readonly Command[] = [
   vmCreate,
   vmSet,
   vmEdit,
+  vmCustomize,
   vmInsert,
   vmEject,
   vmAttach,

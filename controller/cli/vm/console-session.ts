@@ -8,7 +8,7 @@ import { VmState } from '@berth/proto/v1/vm.ts';
 import type { Api } from '../core/api.ts';
 import { note, type Context } from '../core/context.ts';
 import { rawTerminal } from '../core/terminal.ts';
-import { SILENT_HINT } from './serial-check.ts';
+import { silentHint } from './serial-check.ts';
 
 const LEAVE = 0x1d;
 const ENTER = [0x0d, 0x0a];
@@ -187,7 +187,7 @@ export class ConsoleSession {
   private hintSoon(): void {
     this.hinted = true;
     this.ctx.clock.after(SILENT_MS, () => {
-      if (!this.heard && !this.left.aborted && this.sink) note(this.ctx, SILENT_HINT);
+      if (!this.heard && !this.left.aborted && this.sink) note(this.ctx, silentHint(this.vm.name));
     });
   }
 }

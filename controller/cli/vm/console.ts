@@ -5,6 +5,8 @@ import { newSecret } from '@berth/shared/runtime/random.ts';
 import { yes, type Command } from '../core/command.ts';
 import { note, print, type Context } from '../core/context.ts';
 import { persist } from '../core/persist.ts';
+import { confirm } from '../core/confirm.ts';
+import { vmCustomize } from './customize.ts';
 import { ConsoleSession } from './console-session.ts';
 import { checkSerial } from './serial-check.ts';
 
@@ -25,7 +27,7 @@ export const vmConsole: Command = {
     },
   ],
   async run(ctx, [vm = ''], flags) {
-    if (yes(flags, 'check')) return print(ctx, await checkSerial(ctx, vm));
+    if (yes(flags, 'check')) return check(ctx, vm);
     const api = await ctx.api();
     const { id, name, host, state } = await api.call(api.vms, (c) => c.getVm, { vm });
     const session = new ConsoleSession(ctx, api, { id, name, session: newSecret(), force: yes(flags, 'force') });
@@ -41,6 +43,18 @@ export const vmConsole: Command = {
     }
   },
 };
+
+/** On a terminal, and where the VM is off, it is also offered to put it right at once. */
+async function check(ctx: Context, vm: string): Promise<void> {
+  const { words, found } = await checkSerial(ctx, vm);
+  print(ctx, words);
+  if (found === 'login' || !ctx.stdin.isTTY) return;
+  const api = await ctx.api();
+  const { name, state } = await api.call(api.vms, (c) => c.getVm, { vm });
+  if (state !== VmState.STOPPED && state !== VmState.CRASHED) return;
+  if (!(await confirm(ctx, `${name} is off. Give its guest a login on its serial port now?`))) return;
+  await vmCustomize.run(ctx, [name], { serialLogin: true });
+}
 
 interface Stay {
   readonly what: string;

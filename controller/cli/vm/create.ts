@@ -7,6 +7,7 @@ import { runMany } from '../job/many.ts';
 import { applyFile } from '../manifest/create-file.ts';
 import { ALLOW_TAKEN_IP, DEFINITION_FLAGS, definitionOf, fillForm, parts, type Form } from './definition-flags.ts';
 import { POOL } from './pool-flag.ts';
+import { IDENTITY_FLAGS, identityRequest } from './clone-identity.ts';
 import { unlessThere } from './there.ts';
 
 const flags: Command['flags'] = [
@@ -32,6 +33,7 @@ const flags: Command['flags'] = [
   { spec: '--bridge <name>', description: 'bridge of the first network card (default br0)' },
   { spec: '--mac <mac>', description: 'MAC address; only with one name' },
   ALLOW_TAKEN_IP,
+  ...IDENTITY_FLAGS,
   ...DEFINITION_FLAGS,
   RUN_POLICY,
   LABEL,
@@ -91,6 +93,7 @@ function createRequest(given: Flags): CreateVmRequest {
     noDisks: disks.includes('none'),
     noNics: nics.includes('none'),
     ...{ host: text(given, 'host') ?? '', bridge: text(given, 'bridge') ?? '', mac: text(given, 'mac') ?? '' },
+    ...identityRequest(given),
     ...{ labels: labels(given), dryRun: yes(given, 'dryRun'), start: yes(given, 'start') },
     ...(yes(given, 'allowTakenIp') && { allowTakenAddress: true }),
     pool: text(given, 'pool'),

@@ -20,6 +20,7 @@ it.each([
 it('names the files to change where nothing, or no login, was seen', () => {
   expect(inWords('web', '', 0)).toMatch(/never printed.*\n.*console=ttyS0.*\n.*serial-getty@ttyS0.*securetty/);
   expect(inWords('web', '[    0.000000] Linux version 6', 30)).toMatch(/no login was seen.*\n.*serial-getty@ttyS0/);
+  expect(inWords('web', '', 0)).toContain('berth vm stop web, then berth vm customize web --serial-login');
   expect(inWords('web', 'web login: ', 11)).toBe(
     'web has printed 11 bytes and shows a login or a shell: berth vm console web',
   );

@@ -151,6 +151,7 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.VmService/SaveVm': ['operator', 'vm'],
   '/berth.v1.VmService/InjectNmi': ['operator', 'vm'],
   '/berth.v1.VmService/SendKeys': ['operator', 'vm'],
+  '/berth.v1.VmService/CustomizeVm': ['operator', 'vm'],
   '/berth.v1.VmService/DeleteVm': ['operator', 'vm'],
   '/berth.v1.VmService/LabelVm': ['operator', 'vm'],
   '/berth.v1.VmService/AdoptVm': 'admin',

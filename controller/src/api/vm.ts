@@ -90,6 +90,7 @@ export const vmHandlers = (
     return { vm: toVm(view), jobId: jobId ?? '', changes: [...changes], notes: [...notes] };
   },
   listGuestSystems: async () => ({ guests: [...updates.guests()] }),
+  customizeVm: async ({ vm, ...wanted }, call) => toAnswer(await vms.customize(vm, wanted, call.user)),
   deleteVm: async (r, call) => toAnswer(await vms.delete(r.vm, { force: r.force }, call.user)),
   labelVm: async (r, call) => toVm(await vms.label(r.vm, r, (labels) => insistLabels(call, 'operator', labels))),
   adoptVm: async (r, call) => toVm(await vms.get((await adoption.adoptVm(r, call.user)).id)),
@@ -201,6 +202,7 @@ function toSpec({ vm: { spec }, imageNames, mediumNames, poolNames }: VmView): V
     })),
     labels: { ...spec.labels },
     ...(spec.osVariant !== undefined && { osVariant: spec.osVariant }),
+    ...(spec.identity !== undefined && { identity: spec.identity }),
     runPolicy: spec.runPolicy,
     ...(spec.hardware && { hardware: VmHardware.fromPartial(withoutSecrets(hardwareToWire(spec.hardware))) }),
   };

@@ -68,6 +68,6 @@ function kept(n: NicDefinition, was: VmNic | undefined): Addresses {
   if (same) return { address, gateway, dns };
   const card = was ? `the card ${was.mac}` : 'a new card';
   throw invalidArgument(
-    `${card} cannot be given an address: guests are told theirs once, when they are made. Set it inside the guest`,
+    `${card} cannot be given an address: guests are told theirs once, when they are made. Set it inside the guest, or from outside while it is off: berth vm customize`,
   );
 }

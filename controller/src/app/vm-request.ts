@@ -9,6 +9,7 @@ import { newUuid } from '@berth/shared/runtime/random.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { withDefaults } from './image-defaults.ts';
 import { checkName } from './names.ts';
+import { checkIdentity, offlineOf } from './vm-identity.ts';
 import { diskSize } from './vm-drives.ts';
 import { DEFAULT_BRIDGE } from './vm-nics.ts';
 import { definedSpec, type SpecMaker } from './vm-spec.ts';
@@ -34,6 +35,9 @@ export interface CreateVm {
   readonly userData?: string | undefined;
   /** Of its disks of which none is said. */
   readonly pool?: string | undefined;
+  /** Before the definition's. */
+  readonly identity?: string | undefined;
+  readonly firstBoot?: string | undefined;
   /** When it is made; room to run is kept for it. */
   readonly start?: boolean | undefined;
   /** Its addresses may be another VM's too. */
@@ -55,7 +59,8 @@ export function newVm(from: SpecMaker, r: CreateVm & Partial<CloneVm>, image: Im
   const name = checkName('vm', r.name);
   const maker = { ...from, sharesAddresses: r.allowTakenAddress === true };
   const spec = definedSpec(maker, `vm ${name}`, wanted(r, image ?? imageSaid(from, r), image), undefined);
-  const seeded = spec.disks.some((d) => d.imageId !== undefined);
+  const template = spec.disks.some((d) => d.imageId !== undefined);
+  const offline = offlineOf(spec.identity, { ...r, template });
   return {
     id: newId('vm', from.nowMs),
     name,
@@ -65,7 +70,8 @@ export function newVm(from: SpecMaker, r: CreateVm & Partial<CloneVm>, image: Im
     desiredPower: 'off',
     spec: {
       ...spec,
-      seedVolumeId: seeded ? newId('volume', from.nowMs) : undefined,
+      seedVolumeId: template && spec.identity === undefined ? newId('volume', from.nowMs) : undefined,
+      ...offline,
       sshKeys: (r.sshKeys ?? []).map(checkKey),
       userData: checkUserData(r.userData ?? ''),
       labels: checkLabels('a vm', r.labels),
@@ -101,6 +107,7 @@ function wanted(
     ...(r.vcpus && { vcpus: r.vcpus }),
     ...(r.memoryBytes && { memoryBytes: r.memoryBytes }),
     ...(runPolicy && { runPolicy }),
+    ...(r.identity && { identity: checkIdentity(r.identity) }),
     disks: disks(r, d, image).map((x) => (r.pool && x.pool === undefined ? { ...x, pool: r.pool } : x)),
     nics: nics(r, d),
   };

@@ -17,6 +17,7 @@ import type { Devices } from '../guests/families.ts';
 import type { Guests } from '../guests/guests.ts';
 import type { Tables } from '../state/state.ts';
 import { Faults } from './faults.ts';
+import { identityOf } from './vm-identity.ts';
 import { cdromsOf, disksOf } from './vm-drives.ts';
 import { nicsOf } from './vm-nics.ts';
 
@@ -41,7 +42,7 @@ const USUAL: Devices = {
 /** What a definition decides; keys, labels and the seed are for who makes a VM. */
 export type DefinedSpec = Pick<
   VmSpec,
-  'vcpus' | 'memoryBytes' | 'disks' | 'nics' | 'cdroms' | 'hardware' | 'runPolicy' | 'osVariant'
+  'vcpus' | 'memoryBytes' | 'disks' | 'nics' | 'cdroms' | 'hardware' | 'runPolicy' | 'osVariant' | 'identity'
 >;
 
 /**
@@ -60,6 +61,7 @@ export function definedSpec(from: SpecMaker, what: string, d: VmDefinition, befo
   for (const [i, x] of parts.disks.entries())
     if (x.options?.format === 'raw' && x.imageId !== undefined)
       faults.add(`${what}: disks.${i}.format raw is only for blank disks: one over an image is qcow2`);
+  const identity = faults.of({}, () => identityOf(what, d, before));
   faults.refuse();
   const { disks, nics, cdroms } = parts;
   return {
@@ -68,6 +70,7 @@ export function definedSpec(from: SpecMaker, what: string, d: VmDefinition, befo
     ...(Object.keys(hardware).length > 0 && { hardware }),
     ...(cdroms.length > 0 && { cdroms }),
     ...(d.osVariant !== undefined && { osVariant: d.osVariant }),
+    ...identity,
   };
 }
 

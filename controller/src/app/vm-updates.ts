@@ -104,9 +104,10 @@ export class VmUpdates {
     const { tables } = state;
     const imageOf = (name: string): Image => usableImage(tables, name);
     const from = { tables, random, nowMs: clock.now(), guests: this.#guests, imageOf, own: vm.id };
-    const { seedVolumeId, sshKeys, userData } = vm.spec;
+    const { seedVolumeId, sshKeys, userData, firstBoot } = vm.spec;
     const defined = definedSpec(from, `vm ${vm.name}`, definition, vm.spec);
-    return { ...defined, seedVolumeId, sshKeys, userData, labels: checkLabels('a vm', labels) };
+    const kept = { seedVolumeId, sshKeys, userData, ...(firstBoot !== undefined && { firstBoot }) };
+    return { ...defined, ...kept, labels: checkLabels('a vm', labels) };
   }
 
   /** Whether the machine may be changed now, there, and to this. */

@@ -74,6 +74,7 @@ describe('cloning', () => {
     const told = (await jobs.view(made.jobId!)).steps.map((s) => s.detail.replace(/52(:\w\w){5}/, 'MAC'));
     expect(told.slice(3)).toEqual([
       'vda 1 GiB, overlay on base',
+      'not needed',
       'name, 10.0.0.9/24',
       '1 vCPU, 512 MiB, MAC on br0',
       '',

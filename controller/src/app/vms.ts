@@ -15,6 +15,7 @@ import type { JobDef } from '../jobs/engine/define.ts';
 import { noCapacity } from '../jobs/refused.ts';
 import { vmClone, type CloneParams } from '../jobs/vm-clone.ts';
 import { vmCreate } from '../jobs/vm-create.ts';
+import { vmCustomize } from '../jobs/vm-customize.ts';
 import { vmDelete } from '../jobs/vm-delete.ts';
 import { vmReset, vmResume, vmSuspend } from '../jobs/vm-power.ts';
 import { REBOOT_THEN, vmReboot } from '../jobs/vm-reboot.ts';
@@ -31,6 +32,7 @@ import { poke, type Poke } from './poke.ts';
 import { imageLocks } from '../jobs/images-needed.ts';
 import { Guests } from '../guests/guests.ts';
 import { usableImage } from './usable-image.ts';
+import { checkCustomize, customizeParams, type CustomizeVm } from './vm-identity.ts';
 import { newVm, type CloneVm, type CreateVm } from './vm-request.ts';
 import { viewVm, type VmView } from './vm-view.ts';
 
@@ -206,6 +208,15 @@ export class Vms {
     return this.#poke(nameOrId, { name: 'sendKeys', words: 'got keys', ask });
   }
 
+  /** BAD_STATE unless it is stopped. */
+  async customize(nameOrId: string, wanted: CustomizeVm, user: string): Promise<VmAnswer> {
+    const asked = checkCustomize(wanted);
+    return this.#act(nameOrId, 'customize', (tx, view) => {
+      this.#need(view, 'volume.customize');
+      return this.#startJob(tx, vmCustomize, customizeParams(tx, view.vm, asked), view.vm, user);
+    });
+  }
+
   delete(nameOrId: string, how: { readonly force: boolean }, user: string): Promise<VmAnswer> {
     return this.#act(nameOrId, how.force ? 'forceDelete' : 'delete', (tx, view) =>
       this.#startJob(tx, vmDelete, { vmId: view.vm.id, force: how.force }, view.vm, user),
@@ -352,7 +363,10 @@ export class Vms {
     return this.#view(this.deps.state.tables.vms.get(found.vm.id) ?? found.vm);
   }
 
-  #need({ vm: { hostId }, hostName }: VmView, name: 'domain.power' | 'domain.save' | 'guest.agent'): void {
+  #need(
+    { vm: { hostId }, hostName }: VmView,
+    name: 'domain.power' | 'domain.save' | 'guest.agent' | 'volume.customize',
+  ): void {
     if (hostId) needCapability({ name: hostName }, this.deps.hosts.status(hostId).facts, name);
   }
 

@@ -45,6 +45,8 @@ export interface OperationView {
   /** A fetch that waits for `offerSource`. */
   readonly needsSource: boolean;
   readonly image: ImageOutcome | undefined;
+  /** What was done, in words, where it has something to tell. */
+  readonly detail?: string | undefined;
 }
 
 export interface ImageOutcome {
@@ -69,6 +71,24 @@ export interface SeedWanted {
   }[];
   readonly sshKeys: readonly string[];
   readonly userData: string;
+}
+
+/** See GuestActions of berth/agent/v1/customize.proto; what is absent is left as it is. */
+export interface CustomizeWanted {
+  readonly volumeId: string;
+  /** Empty: of a volume that no domain will ever have. */
+  readonly domainUuid: string;
+  readonly actions: {
+    readonly hostname?: string;
+    readonly nics?: SeedWanted['nics'];
+    readonly sshKeys?: readonly string[];
+    readonly sshUser?: string;
+    readonly firstBoot?: string;
+    readonly serialLogin?: boolean;
+    readonly newMachineId?: boolean;
+    readonly newHostKeys?: boolean;
+    readonly generalize?: boolean;
+  };
 }
 
 export interface DomainRef {
@@ -138,6 +158,8 @@ export interface AgentClient {
     },
   ): Promise<OperationView>;
   ensureSeed(operationId: string, v: { volumeId: string; vmId: string; seed: SeedWanted }): Promise<OperationView>;
+  /** Capability `volume.customize`. */
+  customizeVolume(operationId: string, v: CustomizeWanted): Promise<OperationView>;
   removeVolume(operationId: string, volumeId: string): Promise<OperationView>;
   /** Makes uploads of disks. Capability `image.capture`. */
   captureDisks(

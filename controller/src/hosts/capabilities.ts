@@ -26,6 +26,7 @@ const WORDS = {
   'domain.describe': 'describe a vm that it has',
   'domain.devices': 'attach disks and network cards to a vm, or take them away',
   'volume.rewrite': 'convert, sparsify or wipe a volume',
+  'volume.customize': 'change guests that are off from outside',
   'volume.data': 'keep volumes that stand alone, or change their size',
 } as const;
 

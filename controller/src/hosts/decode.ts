@@ -206,5 +206,6 @@ export function toOperation(o: Operation): OperationView {
           ...(o.image.detail !== undefined && { detail: clip(o.image.detail, 64) }),
         }
       : undefined,
+    ...(o.detail !== undefined && { detail: clip(o.detail, 500) }),
   };
 }

@@ -117,6 +117,7 @@ export class FakeAgent {
     server.addService(this.disguised(VolumeServiceService), {
       ensureVolume: this.operation('ensureVolume'),
       ensureSeed: this.operation('ensureSeed'),
+      customizeVolume: this.operation('customizeVolume'),
       removeVolume: this.operation('removeVolume'),
       listVolumes: refuse,
     });

@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import type { ServiceError } from '@grpc/grpc-js';
 import { AdoptionServiceService as Adoption } from '@berth/proto/agent/v1/adopt.ts';
 import { CaptureServiceService as Captures } from '@berth/proto/agent/v1/capture.ts';
+import { CustomizeServiceService as Customize, GuestActions } from '@berth/proto/agent/v1/customize.ts';
 import { DomainServiceService as Domains } from '@berth/proto/agent/v1/domain.ts';
 import { GuestPowerAction, GuestServiceService as Guests } from '@berth/proto/agent/v1/guest.ts';
 import { HardwareServiceService as Hardware } from '@berth/proto/agent/v1/hardware.ts';
@@ -20,6 +21,7 @@ import type {
   AgentClient,
   ConsolePiece,
   ConsoleWanted,
+  CustomizeWanted,
   DomainDescription,
   DomainRef,
   LiveChange,
@@ -154,6 +156,13 @@ export class GrpcAgentClient implements AgentClient {
       seed: toSeed(v.seed),
     });
   }
+  customizeVolume(id: string, { volumeId, domainUuid, actions }: CustomizeWanted): Promise<OperationView> {
+    const { nics = [], sshKeys = [], ...rest } = actions;
+    return this.change(Customize.customizeVolume, {
+      ...{ context: this.context(id), volumeId, domainUuid },
+      actions: GuestActions.fromPartial({ ...rest, sshKeys: [...sshKeys], nics: nics.map(toSeedNic) }),
+    });
+  }
   removeVolume(id: string, volumeId: string): Promise<OperationView> {
     return this.change(Volumes.removeVolume, { context: this.context(id), volumeId });
   }
@@ -284,10 +293,14 @@ export class GrpcAgentClient implements AgentClient {
   };
 }
 
+const toSeedNic = (n: SeedWanted['nics'][number]) => ({
+  ...{ mac: n.mac, address: n.address ?? '', gateway: n.gateway ?? '', dns: [...n.dns] },
+});
+
 const toSeed = (s: SeedWanted) => ({
   instanceId: s.instanceId,
   hostname: s.hostname,
-  nics: s.nics.map((n) => ({ mac: n.mac, address: n.address ?? '', gateway: n.gateway ?? '', dns: [...n.dns] })),
+  nics: s.nics.map(toSeedNic),
   sshKeys: [...s.sshKeys],
   userData: s.userData,
 });

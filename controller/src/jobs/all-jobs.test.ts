@@ -20,6 +20,7 @@ import { poolImage } from './pool-image.ts';
 import { poolChange, poolCreate, poolRemove } from './pools.ts';
 import { vmClone } from './vm-clone.ts';
 import { vmCreate } from './vm-create.ts';
+import { vmCustomize } from './vm-customize.ts';
 import { vmDelete } from './vm-delete.ts';
 import { vmReset, vmResume, vmSuspend } from './vm-power.ts';
 import { vmReboot } from './vm-reboot.ts';
@@ -81,6 +82,21 @@ function withoutCopies(raw: unknown): unknown {
 function detached(raw: unknown): unknown {
   for (const row of Object.values((raw as Snapshot).durable['volumes'] ?? {})) delete row['createdAtMs'];
   return asItWas(raw);
+}
+
+/** A seed that was taken out stays out: what is left of it is a debt. */
+function withoutSeeds(raw: unknown): unknown {
+  const s = withoutPower(raw) as Snapshot & {
+    hosts: { volumes: [string, { seed?: boolean }][]; domains: [string, { wanted?: { seedVolumeId?: string } }][] }[];
+  };
+  delete s.durable['debts'];
+  for (const row of Object.values(s.durable['vms'] ?? {}))
+    delete (row as { spec: { seedVolumeId?: string } }).spec.seedVolumeId;
+  for (const host of s.hosts) {
+    host.volumes = host.volumes.filter(([, v]) => v.seed !== true);
+    for (const [, d] of host.domains) delete d.wanted?.seedVolumeId;
+  }
+  return s;
 }
 
 /** A disk that has grown is not cut again. */
@@ -146,9 +162,10 @@ class FakeCas implements CaRotation {
   hurried = () => false;
 }
 
-const making = (withImage: boolean, at: 0 | 1) => (adversary: Adversary) => {
+const making = (withImage: boolean, at: 0 | 1, identity?: 'offline') => (adversary: Adversary) => {
   const cluster = new ClusterWorld(adversary);
-  const vm = cluster.vmToMake(withImage);
+  const seeded = cluster.vmToMake(withImage);
+  const vm = identity ? { ...seeded, spec: { ...seeded.spec, identity, seedVolumeId: undefined } } : seeded;
   const params = { vmId: vm.id, hostId: cluster.hosts[at].id, imageId: cluster.image.id };
   return worldOf(cluster, params, (tx) => tx.vms.put(vm), at === 0 ? withoutHalfMade : withoutCopies);
 };
@@ -249,6 +266,25 @@ describe('each job keeps the promises of jobs', () => {
     expect((await checkJob(vmBatch, world)).runs).toBeGreaterThan(100);
   }, 60_000);
 
+  it('vm.clone of a guest that is told who it is on its disk', async () => {
+    expect((await checkJob(vmClone, making(true, 0, 'offline'))).runs).toBeGreaterThan(100);
+  });
+
+  it('vm.customize', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const { vm, put } = cluster.vmThere('stopped');
+      const network = {
+        mac: vm.spec.nics[0]?.mac ?? '',
+        address: '10.0.0.7/24',
+        gateway: '10.0.0.1',
+        dns: ['10.0.0.1'],
+      };
+      return worldOf(cluster, { vmId: vm.id, actions: { hostname: 'db' }, network }, put);
+    };
+    await checkJob(vmCustomize, world);
+  });
+
   it('vm.start', async () => {
     const world = (adversary: Adversary) => {
       const cluster = new ClusterWorld(adversary);
@@ -256,6 +292,19 @@ describe('each job keeps the promises of jobs', () => {
       return worldOf(cluster, { vmId: vm.id }, put);
     };
     await checkJob(vmStart, world);
+  });
+
+  it('vm.start of a guest whose seed has done its work', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const { vm, put } = cluster.vmThere('stopped');
+      const booted = (tx: Tx) => {
+        put(tx);
+        tx.vms.put({ ...vm, firstBootAtMs: 0 });
+      };
+      return worldOf(cluster, { vmId: vm.id }, booted, withoutSeeds);
+    };
+    expect((await checkJob(vmStart, world)).runs).toBeGreaterThan(50);
   });
 
   it.each([

@@ -21,7 +21,8 @@ import {
   type RemoteStep,
   type StepContext,
 } from './engine/define.ts';
-import { insist, settle, untilSeen } from './operate.ts';
+import { insist, known, settle, untilSeen } from './operate.ts';
+import { offlineWanted } from './offline-identity.ts';
 import { noCapacity } from './refused.ts';
 import { domainWanted } from './wanted.ts';
 import { claimOf, requestOf } from './world.ts';
@@ -132,6 +133,24 @@ export const volume: Remote<Told> = {
   undo: (c) => removeVolumes(c, (spec) => spec.disks.map((d) => d.volumeId)),
   describe: told,
   debts: (c) => c.tables.vms.get(c.params.vmId)?.spec.disks.map((d) => volumeDebt(c, d.volumeId)) ?? [],
+};
+
+/** Who its guest is, written into its first disk before it boots. What it has done goes with the volume. */
+export const customize: Remote<Told> = {
+  host: hostOf,
+  async run(c) {
+    const vm = getVm(c.tables, c.params.vmId);
+    const wanted = offlineWanted(vm);
+    if (wanted === undefined) return { what: 'not needed' };
+    const agent = agentOf(c);
+    const op = await settle(
+      c,
+      known(agent, c.opId, () => agent.customizeVolume(c.opId, wanted)),
+      'telling the guest who it is',
+    );
+    return Wait.is(op) ? op : { what: op.detail ?? '' };
+  },
+  describe: told,
 };
 
 export const seed: Remote<Told> = {

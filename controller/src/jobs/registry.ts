@@ -9,8 +9,9 @@ import { imageImport } from './image-import.ts';
 import { vmBatch } from './vm-batch.ts';
 import { poolImage } from './pool-image.ts';
 import { poolChange, poolCreate, poolRemove } from './pools.ts';
-import { vmClone } from './vm-clone.ts';
+import { vmClone, vmCloneV1 } from './vm-clone.ts';
 import { vmCreate, vmCreateV1 } from './vm-create.ts';
+import { vmCustomize } from './vm-customize.ts';
 import { vmDelete } from './vm-delete.ts';
 import { vmReset, vmResume, vmSuspend } from './vm-power.ts';
 import { vmReboot } from './vm-reboot.ts';
@@ -29,6 +30,8 @@ export const JOBS: readonly AnyJobDef[] = [
   vmCreateV1,
   vmClone,
   vmBatch,
+  vmCloneV1,
+  vmCustomize,
   vmStart,
   vmStop,
   vmReboot,

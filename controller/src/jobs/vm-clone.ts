@@ -7,13 +7,25 @@ import type { JobDeps } from './deps.ts';
 import { defineJob } from './engine/define.ts';
 import { imagesStep } from './images-needed.ts';
 import { imagesOnHost, poolCopies } from './pool-image.ts';
-import { choose, define, publish, reserve, seed, volume, type MakeParams } from './making.ts';
+import { choose, customize, define, publish, reserve, seed, volume, type MakeParams } from './making.ts';
 
 export interface CloneParams extends MakeParams {
   readonly imageId: ImageId;
 }
 
-export const vmClone = defineJob<CloneParams, JobDeps>('vm.clone', 1)
+export const vmClone = defineJob<CloneParams, JobDeps>('vm.clone', 2)
+  .local('reserve', reserve)
+  .local('place', choose)
+  .local('image', imagesStep(imagesOnHost, poolCopies))
+  .remote('volume', volume)
+  .remote('customize', customize)
+  .remote('seed', seed)
+  .remote('define', define)
+  .local('publish', publish)
+  .build();
+
+/** As 0.1 began them. */
+export const vmCloneV1 = defineJob<CloneParams, JobDeps>('vm.clone', 1)
   .local('reserve', reserve)
   .local('place', choose)
   .local('image', imagesStep(imagesOnHost, poolCopies))

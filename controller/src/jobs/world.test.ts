@@ -2,7 +2,8 @@
 import { beforeEach, expect, it } from 'vitest';
 import { DEFAULT_POLICY } from '../scheduler/world.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
-import { WorldView } from './world.ts';
+import { facts } from '../../../test/harness/world-builder.ts';
+import { ableTo, WorldView } from './world.ts';
 
 let c: AppCluster;
 let view: WorldView;
@@ -47,4 +48,13 @@ it('follows rows within an update, and hosts that come and go', async () => {
   expect(host('h2')?.state).toBe('unreachable');
   await c.timed(state.update((tx) => tx.hosts.delete(c.hostId('h3'))));
   expect(view.now().hosts.map((h) => h.name)).toEqual(['h1', 'h2']);
+});
+
+it('passes over a host that lacks the programs, where a guest is to be changed on its disk', () => {
+  const check = { name: 'guest-customization', ok: true, detail: '', fatal: false };
+  const able = facts({ checks: [check] });
+  expect(ableTo(able)).toBe(able);
+  const unable = ableTo(facts({ checks: [{ ...check, ok: false }] })).capabilities;
+  expect(unable).not.toContain('volume.customize');
+  expect(unable).toHaveLength(able.capabilities.length - 1);
 });

@@ -1,7 +1,7 @@
 /** The scheduler's picture of the cluster, and a VM's request, from tables and reports. Decides nothing. */
 import { needsHardware } from '@berth/shared/hardware/domain.ts';
 import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
-import type { Host } from '@berth/shared/model/host.ts';
+import type { Host, HostFacts } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId, VolumeId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import type { ForeignDomain, Hosts } from '../hosts/hosts.ts';
@@ -76,7 +76,7 @@ function worldHost(host: Host, tables: Tables, hosts: Hosts): WorldHost {
     libvirtAway: (status.state === 'up' || status.state === 'maintenance') && !status.complete.has('domains'),
     reviewed: tables.reviews.get(host.id) !== undefined,
     labels: host.labels,
-    facts: status.facts && withLargePages(status.facts, host.tuning),
+    facts: status.facts && withLargePages(ableTo(status.facts), host.tuning),
     bridges: status.bridges,
     foreign: foreignSums(status.foreign),
     claims: tables.claims.sums(host.id),
@@ -85,6 +85,12 @@ function worldHost(host: Host, tables: Tables, hosts: Hosts): WorldHost {
     pools: worldPools(host.id, tables, hosts),
     salt: saltOf(host.id),
   };
+}
+
+/** Agents can change guests from outside where their host has the programs: its checks tell. */
+export function ableTo(facts: HostFacts): HostFacts {
+  if (facts.checks.every((c) => c.ok || c.name !== 'guest-customization')) return facts;
+  return { ...facts, capabilities: facts.capabilities.filter((c) => c !== 'volume.customize') };
 }
 
 export const foreignSums = (foreign: readonly ForeignDomain[]): ClaimSums =>
@@ -130,7 +136,10 @@ export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): Pla
     pools: poolRequests(vm.spec, tables),
     image: imagesWanted(tables, imagesOf(vm.spec)),
     bridges: [...new Set(vm.spec.nics.map((n) => n.bridge))],
-    capabilities: needsHardware(domainWanted(tables, vm)) ? ['domain.hardware'] : [],
+    capabilities: [
+      ...(needsHardware(domainWanted(tables, vm)) ? ['domain.hardware'] : []),
+      ...(vm.phase === 'creating' && vm.spec.identity === 'offline' ? ['volume.customize'] : []),
+    ],
     hostLabels: Object.entries(vm.spec.labels)
       .filter(([k]) => k.startsWith(HOST_LABEL))
       .map(([k, v]) => [k.slice(HOST_LABEL.length), v]),

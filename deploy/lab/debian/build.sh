@@ -52,6 +52,8 @@ install -D -m 644 "$here/grub.cfg" "$root/boot/grub/grub.cfg"
 install -m 755 "$here/facts" "$root/usr/local/sbin/facts"
 install -m 644 "$here/facts.service" "$root/etc/systemd/system/facts.service"
 ln -s ../facts.service "$root/etc/systemd/system/multi-user.target.wants/facts.service"
+# there are no locales to make
+printf 'locale: false\n' >"$root/etc/cloud/cloud.cfg.d/10-lab.cfg"
 # what only takes time
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer; do
   ln -sf /dev/null "$root/etc/systemd/system/$unit"

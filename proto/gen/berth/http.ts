@@ -34,6 +34,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/vms/{vm}:save', kind: 'json', rpc: '/berth.v1.VmService/SaveVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:injectNmi', kind: 'json', rpc: '/berth.v1.VmService/InjectNmi' },
   { verb: 'POST', path: '/v1/vms/{vm}:sendKeys', kind: 'json', rpc: '/berth.v1.VmService/SendKeys' },
+  { verb: 'POST', path: '/v1/vms/{vm}:customize', kind: 'json', rpc: '/berth.v1.VmService/CustomizeVm' },
   { verb: 'DELETE', path: '/v1/vms/{vm}', kind: 'json', rpc: '/berth.v1.VmService/DeleteVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:adopt', kind: 'json', rpc: '/berth.v1.VmService/AdoptVm' },
   { verb: 'POST', path: '/v1/vms/{vm}:label', kind: 'json', rpc: '/berth.v1.VmService/LabelVm' },

@@ -40,6 +40,7 @@ export function definitionFromWire(what: string, m: VmSpec): VmDefinition {
     memoryBytes: size('memory', m.memoryBytes),
     runPolicy: m.runPolicy || undefined,
     osVariant: m.osVariant || undefined,
+    identity: m.identity || undefined,
     disks: m.disks.map(readDisk),
     cdroms: m.cdroms.map(readCdrom),
     nics: m.nics.map(readNic),
@@ -61,6 +62,7 @@ export function definitionToWire(d: VmDefinition): VmSpec {
   return VmSpec.fromPartial({
     ...{ vcpus: d.vcpus ?? 0, memoryBytes: BigInt(d.memoryBytes ?? 0), runPolicy: d.runPolicy ?? '' },
     ...(d.osVariant !== undefined && { osVariant: d.osVariant }),
+    ...(d.identity !== undefined && { identity: d.identity }),
     disks: (d.disks ?? []).map(writeDisk),
     cdroms: (d.cdroms ?? []).map((c) => ({ target: c.target ?? '', bus: c.bus ?? '', image: c.image ?? '' })),
     nics: (d.nics ?? []).map(writeNic),

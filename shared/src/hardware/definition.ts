@@ -3,7 +3,7 @@
  * schema, its form for people and its form on the wire. What Berth makes of it (ids, defaults, targets) is the controller's.
  */
 import { z } from 'zod';
-import { RUN_POLICIES } from '../model/vm.ts';
+import { IDENTITIES, RUN_POLICIES } from '../model/vm.ts';
 import { CDROM_BUSES, diskOptionsSchema, hardwareSchema, NIC_MODELS, nicOptionsSchema, type Frozen } from './schema.ts';
 import { bytes, memory, MOST_VCPUS, oneOf, whole, word } from './values.ts';
 
@@ -40,11 +40,13 @@ export const definitionSchema = z.strictObject({
   memoryBytes: memory.optional(),
   runPolicy: oneOf(RUN_POLICIES).optional(),
   osVariant: word().optional(),
+  identity: oneOf(IDENTITIES).optional(),
   disks: z.array(diskSchema).max(25).optional(),
   cdroms: z.array(cdromSchema).max(8).optional(),
   nics: z.array(nicSchema).max(25).optional(),
   sshKeys: z.array(z.string().max(16_384)).max(100).optional(),
   userData: z.string().optional(),
+  firstBoot: z.string().max(65_536).optional(),
   ...hardwareSchema.shape,
   graphics: z.array(graphicsSchema).max(2).optional(),
 });

@@ -14,6 +14,7 @@ export type VmAction =
   | 'sendKeys'
   | 'screenshot'
   | 'update'
+  | 'customize'
   | 'delete'
   | 'forceDelete'
   | 'console'
@@ -34,6 +35,7 @@ export const VM_ACTIONS = {
   screenshot: ['running', 'paused', 'starting', 'stopping'],
   save: ['running', 'paused', 'saved'],
   update: ['stopped', 'crashed', 'running', 'paused'],
+  customize: ['stopped', 'crashed'],
   delete: ['stopped', 'saved', 'crashed', 'missing'],
   forceDelete: ['stopped', 'saved', 'crashed', 'missing', 'running', 'paused', 'starting', 'stopping', 'unknown'],
   guest: ['running'],
@@ -47,6 +49,7 @@ export const can = (action: VmAction, state: VmState): boolean =>
 const AWAY = 'Its host does not answer now (see: berth host list).';
 
 const START = 'Start it first (berth vm start {name}).';
+const STOP = 'Its disk can be changed when it is stopped: shut it down first (berth vm stop {name}).';
 const RESUME = 'Let it go on first (berth vm resume {name}).';
 const SAVED =
   'It takes nothing but disk: it goes on with berth vm start {name}, or boots afresh with berth vm start {name} --discard-saved.';
@@ -83,6 +86,15 @@ const ADVICE: Readonly<Record<VmAction, Partial<Record<VmState, string>>>> = {
     saved: `What is in its memory fits what it is now. Let it go on (berth vm start {name}), or boot it afresh with --discard-saved, first.`,
     starting: UP_FIRST,
     stopping: 'Wait until it has stopped.',
+    missing: 'Its domain is gone from its host: a start makes it anew (berth vm start {name}).',
+    unknown: AWAY,
+  },
+  customize: {
+    running: STOP,
+    paused: 'Its disk can be changed when it is stopped (berth vm stop {name} --force).',
+    stopping: 'Wait until it has stopped.',
+    starting: STOP,
+    saved: `What is in its memory fits its disk as it is. Let it go on (berth vm start {name}), and stop it, first.`,
     missing: 'Its domain is gone from its host: a start makes it anew (berth vm start {name}).',
     unknown: AWAY,
   },

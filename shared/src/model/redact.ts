@@ -1,7 +1,7 @@
 /** Takes secrets out of plain data before it is shown or recorded: by the name of the field, at any depth. Pure. */
 
 const SECRET =
-  /^(userData|password|passwordHash|oldPassword|secret|secretHash|ticket|ticketHash|uploadTicket|token|joinToken|tokenSecret|privateKey|keyPem|certificatePem|authorization)$/;
+  /^(userData|firstBoot|password|passwordHash|oldPassword|secret|secretHash|ticket|ticketHash|uploadTicket|token|joinToken|tokenSecret|privateKey|keyPem|certificatePem|authorization)$/;
 const REDACTED = '[redacted]';
 const DEEPEST = 12;
 

@@ -23,6 +23,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { PageRequest } from "./common.ts";
+import { CustomizeVmRequest } from "./customize.ts";
 import { Guest } from "./guest.ts";
 import { VmDiskOptions, VmHardware, VmNicOptions } from "./hardware.ts";
 
@@ -100,7 +101,14 @@ export interface VmSpec {
   hardware?: VmHardware | undefined;
   cdroms: VmCdrom[];
   /** Of which guest the devices are that nothing else was said of: rhel7, win10, debian12. See ListGuestSystems. */
-  osVariant?: string | undefined;
+  osVariant?:
+    | string
+    | undefined;
+  /**
+   * How its guest learns who it is when it is made: cloud-init (default; by a NoCloud seed), offline (its disk is changed before it
+   * boots first), none. Cannot be changed later.
+   */
+  identity?: string | undefined;
 }
 
 export interface VmSpec_LabelsEntry {
@@ -186,7 +194,15 @@ export interface CreateVmRequest {
     | boolean
     | undefined;
   /** Name of the pool of its disks of which none is said; absent: local. */
-  pool?: string | undefined;
+  pool?:
+    | string
+    | undefined;
+  /** As of VmSpec, and before it. */
+  identity?:
+    | string
+    | undefined;
+  /** Only with identity offline: as of CustomizeVmRequest. */
+  firstBoot?: string | undefined;
 }
 
 export interface CreateVmRequest_LabelsEntry {
@@ -282,7 +298,15 @@ export interface CloneVmRequest {
     | boolean
     | undefined;
   /** As of CreateVmRequest. */
-  pool?: string | undefined;
+  pool?:
+    | string
+    | undefined;
+  /** As of VmSpec, and before it. */
+  identity?:
+    | string
+    | undefined;
+  /** Only with identity offline: as of CustomizeVmRequest. */
+  firstBoot?: string | undefined;
 }
 
 export interface CloneVmRequest_LabelsEntry {
@@ -839,6 +863,7 @@ function createBaseVmSpec(): VmSpec {
     hardware: undefined,
     cdroms: [],
     osVariant: undefined,
+    identity: undefined,
   };
 }
 
@@ -873,6 +898,9 @@ export const VmSpec: MessageFns<VmSpec> = {
     }
     if (message.osVariant !== undefined) {
       writer.uint32(74).string(message.osVariant);
+    }
+    if (message.identity !== undefined) {
+      writer.uint32(162).string(message.identity);
     }
     return writer;
   },
@@ -965,6 +993,14 @@ export const VmSpec: MessageFns<VmSpec> = {
             message.osVariant = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.identity = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1003,6 +1039,7 @@ export const VmSpec: MessageFns<VmSpec> = {
       : undefined;
     message.cdroms = object.cdroms?.map((e) => VmCdrom.fromPartial(e)) || [];
     message.osVariant = object.osVariant ?? undefined;
+    message.identity = object.identity ?? undefined;
     return message;
   },
 };
@@ -1422,6 +1459,8 @@ function createBaseCreateVmRequest(): CreateVmRequest {
     start: undefined,
     allowTakenAddress: undefined,
     pool: undefined,
+    identity: undefined,
+    firstBoot: undefined,
   };
 }
 
@@ -1486,6 +1525,12 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
     }
     if (message.pool !== undefined) {
       writer.uint32(362).string(message.pool);
+    }
+    if (message.identity !== undefined) {
+      writer.uint32(330).string(message.identity);
+    }
+    if (message.firstBoot !== undefined) {
+      writer.uint32(338).string(message.firstBoot);
     }
     return writer;
   },
@@ -1650,6 +1695,22 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
             message.pool = reader.string();
             continue;
           }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.identity = reader.string();
+            continue;
+          }
+          case 42: {
+            if (tag !== 338) {
+              break;
+            }
+
+            message.firstBoot = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1697,6 +1758,8 @@ export const CreateVmRequest: MessageFns<CreateVmRequest> = {
     message.start = object.start ?? undefined;
     message.allowTakenAddress = object.allowTakenAddress ?? undefined;
     message.pool = object.pool ?? undefined;
+    message.identity = object.identity ?? undefined;
+    message.firstBoot = object.firstBoot ?? undefined;
     return message;
   },
 };
@@ -2199,6 +2262,8 @@ function createBaseCloneVmRequest(): CloneVmRequest {
     noNics: undefined,
     allowTakenAddress: undefined,
     pool: undefined,
+    identity: undefined,
+    firstBoot: undefined,
   };
 }
 
@@ -2272,6 +2337,12 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
     }
     if (message.pool !== undefined) {
       writer.uint32(362).string(message.pool);
+    }
+    if (message.identity !== undefined) {
+      writer.uint32(330).string(message.identity);
+    }
+    if (message.firstBoot !== undefined) {
+      writer.uint32(338).string(message.firstBoot);
     }
     return writer;
   },
@@ -2460,6 +2531,22 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
             message.pool = reader.string();
             continue;
           }
+          case 41: {
+            if (tag !== 330) {
+              break;
+            }
+
+            message.identity = reader.string();
+            continue;
+          }
+          case 42: {
+            if (tag !== 338) {
+              break;
+            }
+
+            message.firstBoot = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2510,6 +2597,8 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
     message.noNics = object.noNics ?? undefined;
     message.allowTakenAddress = object.allowTakenAddress ?? undefined;
     message.pool = object.pool ?? undefined;
+    message.identity = object.identity ?? undefined;
+    message.firstBoot = object.firstBoot ?? undefined;
     return message;
   },
 };
@@ -4652,6 +4741,19 @@ export const VmServiceService = {
     responseSerialize: (value: Vm): Buffer => Buffer.from(Vm.encode(value).finish()),
     responseDeserialize: (value: Buffer): Vm => Vm.decode(value),
   },
+  /**
+   * Changes files of its guest while it is off; all of it or nothing. BAD_STATE unless it is stopped; UNSUPPORTED where its host lacks
+   * the programs for it, or its guest is none that this can be done to. Starts job vm.customize.
+   */
+  customizeVm: {
+    path: "/berth.v1.VmService/CustomizeVm" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CustomizeVmRequest): Buffer => Buffer.from(CustomizeVmRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CustomizeVmRequest => CustomizeVmRequest.decode(value),
+    responseSerialize: (value: VmJobResponse): Buffer => Buffer.from(VmJobResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VmJobResponse => VmJobResponse.decode(value),
+  },
   /** Removes domain, disks and seed. BAD_STATE while it runs, unless `force`. */
   deleteVm: {
     path: "/berth.v1.VmService/DeleteVm" as const,
@@ -4759,6 +4861,11 @@ export interface VmServiceServer extends UntypedServiceImplementation {
   injectNmi: handleUnaryCall<InjectNmiRequest, Vm>;
   /** Types at its keyboard. Done when the guest has the keys. No job, as above. */
   sendKeys: handleUnaryCall<SendKeysRequest, Vm>;
+  /**
+   * Changes files of its guest while it is off; all of it or nothing. BAD_STATE unless it is stopped; UNSUPPORTED where its host lacks
+   * the programs for it, or its guest is none that this can be done to. Starts job vm.customize.
+   */
+  customizeVm: handleUnaryCall<CustomizeVmRequest, VmJobResponse>;
   /** Removes domain, disks and seed. BAD_STATE while it runs, unless `force`. */
   deleteVm: handleUnaryCall<DeleteVmRequest, VmJobResponse>;
   /**
@@ -5016,6 +5123,25 @@ export interface VmServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Vm) => void,
+  ): ClientUnaryCall;
+  /**
+   * Changes files of its guest while it is off; all of it or nothing. BAD_STATE unless it is stopped; UNSUPPORTED where its host lacks
+   * the programs for it, or its guest is none that this can be done to. Starts job vm.customize.
+   */
+  customizeVm(
+    request: CustomizeVmRequest,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  customizeVm(
+    request: CustomizeVmRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
+  ): ClientUnaryCall;
+  customizeVm(
+    request: CustomizeVmRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VmJobResponse) => void,
   ): ClientUnaryCall;
   /** Removes domain, disks and seed. BAD_STATE while it runs, unless `force`. */
   deleteVm(

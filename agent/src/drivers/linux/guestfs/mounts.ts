@@ -64,7 +64,10 @@ function onlyOne(roots: readonly string[], found: readonly FileSystem[]): string
     throw unsupported("the guest's disk is encrypted, so nothing can be changed on it from outside");
   if (types.has('ntfs'))
     throw unsupported('the disk has a Windows system on it; only Linux guests can be changed from outside');
-  const seen = found.map((f) => f.type).slice(0, 8);
+  const seen = found
+    .map((f) => f.type)
+    .filter((t) => t !== 'unknown')
+    .slice(0, 8);
   throw unsupported(
     `no Linux system was found on the disk (${seen.length === 0 ? 'it has no file system' : `file systems: ${seen.join(', ')}`})`,
   );
