@@ -72,6 +72,7 @@ import { Customizer } from './customize/customizer.ts';
 import { CustomizeServiceService } from '@berth/proto/agent/v1/customize.ts';
 import { watchService } from './rpc/watch.ts';
 import { Capture } from './volume/capture.ts';
+import { Bases } from './volume/bases.ts';
 import { Images } from './volume/images.ts';
 import { Uploads } from './volume/uploads.ts';
 import { VolumeData } from './volume/volume-data.ts';
@@ -113,7 +114,15 @@ class RunningAgent implements Agent {
   private reachedAt = '';
   private peerPort = 0;
   private parts:
-    | { server: RpcServer; operations: Operations; ledger: Ledger; hub: Hub; guest: GuestParts; space: SpaceKeeper }
+    | {
+        server: RpcServer;
+        operations: Operations;
+        ledger: Ledger;
+        hub: Hub;
+        guest: GuestParts;
+        space: SpaceKeeper;
+        bases: Bases;
+      }
     | undefined;
 
   constructor(private readonly o: AgentOptions) {
@@ -124,15 +133,16 @@ class RunningAgent implements Agent {
     const { config, clock, log } = this.o;
     const ledger = await Ledger.open(config.dataDir, { clock, log });
     const operations = new Operations(ledger, clock, log);
-    const { server, hub, uploads, guest, pool } = this.assemble(ledger, operations);
+    const { server, hub, uploads, guest, pool, bases } = this.assemble(ledger, operations);
     await pool.store.load();
-    this.parts = { server, operations, ledger, hub, guest, space: pool.space };
+    this.parts = { server, operations, ledger, hub, guest, space: pool.space, bases };
     // before anything is taken up again: a port that is taken ends the start
     this.peerPort = await this.openPeerPort();
     await uploads.recover();
     await operations.recover();
     hub.start();
     pool.space.start();
+    bases.start();
     const unbounded = (e: unknown): void => log.warn({ err: e }, 'serial logs could not be looked at');
     void boundSerialLogs({ disks: this.o.drivers.disks, clock }, unbounded, this.stopping.signal);
     await guest.start();
@@ -145,12 +155,13 @@ class RunningAgent implements Agent {
     const { parts } = this;
     this.parts = undefined;
     if (parts === undefined) return;
-    const { server, operations, ledger, hub, guest } = parts;
+    const { server, operations, ledger, hub, guest, bases } = parts;
     parts.space.stop();
     hub.stop();
     guest.stop();
     const timer = this.o.clock.after(STOP_GRACE_MS, () => server.kill());
-    await Promise.all([this.within(operations.stop()), server.close(), this.peers.port.stop()]);
+    const ended = [this.within(operations.stop()), this.within(bases.stop()), server.close(), this.peers.port.stop()];
+    await Promise.all(ended);
     timer.cancel();
     server.kill();
     await this.peers.tunnels.closeAll();
@@ -188,7 +199,9 @@ class RunningAgent implements Agent {
     const devices = new Devices({ domains, hypervisor, disks, operations });
     const volumeData = new VolumeData({ hypervisor, disks, operations });
     const customizer = new Customizer({ hypervisor, disks, guestDisks, operations, abilities });
-    const images = new Images(disks, operations, this.peers.tunnels, hypervisor);
+    const directIo = async (): Promise<boolean> => (await abilities()).directIo;
+    const bases = new Bases({ hypervisor, disks, domains, directIo, clock, log });
+    const images = new Images(disks, operations, this.peers.tunnels, hypervisor, () => bases.nudge());
     const networks = new Networks(bridges, operations);
     const uploads = new Uploads(disks, ledger, log, (id) => images.isReading(id));
     const observed = { observeEveryMs: config.observeInterval, pools: () => pool.watch.observe() };
@@ -231,7 +244,7 @@ class RunningAgent implements Agent {
         [CertificateServiceService, certificateService(guard, identity, clock)],
       ],
     });
-    return { server, hub, uploads, guest, pool };
+    return { server, hub, uploads, guest, pool, bases };
   }
 
   private async openPeerPort(): Promise<number> {
@@ -269,6 +282,7 @@ function createPeers(o: AgentOptions): AgentPeers {
       listen: splitHostPort(config.peerListen),
       identity,
       serve: (digest) => drivers.disks.serveImage(digest),
+      hashes: (digest) => drivers.disks.imageHashes(digest),
       clock,
       log,
     }),

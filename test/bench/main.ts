@@ -4,6 +4,7 @@ import { agentTopic } from './agent.ts';
 import { cliTopic } from './cli.ts';
 import { controllerTopic } from './controller.ts';
 import { httpTopic } from './http.ts';
+import { instantTopic } from './instant.ts';
 import { WORKER_FILE } from './programs.ts';
 import { mib, ms, perSecond, remark, table, type Say } from './report.ts';
 import { measurePlacements } from './scheduler.ts';
@@ -18,6 +19,7 @@ const TOPICS: Readonly<Record<string, (say: Say) => Promise<void>>> = {
   http: httpTopic,
   vm: vmTopic,
   agent: agentTopic,
+  instant: instantTopic,
 };
 
 export async function bench(topic: string, say: Say): Promise<void> {

@@ -15,9 +15,11 @@ const QEMU_SIZE = '2G';
 
 export async function vmTopic(say: Say): Promise<void> {
   await withLabCluster(['h1', 'h2', 'h3'], async (l) => {
-    const cold = await timed(() => l.cluster.ok('vm', 'clone', 'base', 'cold', '--host', 'h2', '--memory', MEMORY));
+    const cold = await timed(() =>
+      l.cluster.ok('vm', 'clone', 'base', 'cold', '--host', 'h2', '--memory', MEMORY, '--linked'),
+    );
     await l.cluster.ok('vm', 'clone', 'base', 'warm1', '--host', 'h1', '--memory', MEMORY, '--disk-size', SIZE);
-    await l.cluster.ok('vm', 'clone', 'base', 'warm3', '--host', 'h3', '--memory', MEMORY);
+    await l.cluster.ok('vm', 'clone', 'base', 'warm3', '--host', 'h3', '--memory', MEMORY, '--linked');
     const xml = (await l.hosts[0]?.virsh(['dumpxml', '--inactive', 'warm1'])) ?? '';
     for (const host of l.hosts) await prepareByHand(host, xml);
     await createAndStart(l, say);

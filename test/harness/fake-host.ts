@@ -13,6 +13,7 @@ import type {
   LiveChange,
   OperationView,
   SeedWanted,
+  VolumeWanted,
 } from '@berth/controller/hosts/agent-client.ts';
 import {
   fakePools,
@@ -61,6 +62,8 @@ export class FakeHost implements AgentClient {
   /** The controller has a connection to it, and has been paid what it owed. */
   connected = true;
   diskFull = false;
+  /** Beside those that all have. */
+  capabilities: readonly string[] = [];
   /** What it serves to others is not the image. */
   servesGarbage = false;
   /** Guests ignore the power button. */
@@ -234,16 +237,18 @@ export class FakeHost implements AgentClient {
     });
   }
 
-  ensureVolume(
-    operationId: string,
-    v: { volumeId: string; vmId: string; imageDigest: string | undefined; sizeBytes: number; poolId?: string },
-  ): Promise<OperationView> {
+  ensureVolume(operationId: string, v: VolumeWanted): Promise<OperationView> {
     return this.#operate(operationId, ['ensureVolume', v], () => {
       if (this.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
       const own = v.poolId === undefined || !this.poolsHere.has(`${v.poolId}/${v.imageDigest}`);
-      if (v.imageDigest !== undefined && own && !this.images.has(v.imageDigest))
-        throw new ClusterError('NOT_FOUND', `image ${v.imageDigest} is not on ${this.name}`);
-      const { vmId, sizeBytes, imageDigest } = v;
+      if (v.imageDigest !== undefined && own && !this.images.has(v.imageDigest)) {
+        const comes = v.instant === true && fetches(this.#operations.values(), v.imageDigest);
+        if (v.instant === true && !comes)
+          throw new ClusterError('PEER_UNAVAILABLE', `image ${v.imageDigest} is not being copied to ${this.name}`);
+        if (!comes) throw new ClusterError('NOT_FOUND', `image ${v.imageDigest} is not on ${this.name}`);
+      }
+      const { vmId, sizeBytes } = v;
+      const imageDigest = v.full === true ? undefined : v.imageDigest;
       this.volumes.set(v.volumeId, { vmId, sizeBytes, imageDigest, seed: false });
     });
   }

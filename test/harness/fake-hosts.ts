@@ -100,7 +100,7 @@ export class FakeHosts implements Hosts {
       reason: up ? '' : 'unreachable',
       sinceMs: this.#sinceMs.get(hostId) ?? 0,
       lastSeenMs: undefined,
-      facts: host && facts({ hostname: host.name }),
+      facts: host && facts({ hostname: host.name, capabilities: [...facts().capabilities, ...host.capabilities] }),
       statistics: undefined,
       bridges: [{ name: 'br0', up: true, ports: [], addresses: [], owned: true }],
       foreign: [],

@@ -18,7 +18,7 @@ export interface Operation {
 /** As the agent does with long operations that failed for something that may pass. */
 export const mayTryAgain = (op: Operation): boolean =>
   op.state === 'failed' &&
-  /^\["(import|fetch)Image/.test(op.request) &&
+  /^\["((import|fetch)Image|ensureVolume)"/.test(op.request) &&
   REASONS[op.error?.reason as Reason].retry !== 'never';
 
 export const view = (op: Operation): OperationView => ({

@@ -8,6 +8,7 @@ import { createExec } from '@berth/agent/drivers/linux/exec.ts';
 import { createDigestService } from '@berth/agent/drivers/linux/disks/digest-service.ts';
 import { createImageStore } from '@berth/agent/drivers/linux/disks/images.ts';
 import { createPool, preparePool } from '@berth/agent/drivers/linux/disks/pool.ts';
+import { createBaseServers } from '@berth/agent/drivers/linux/fetch/base-server.ts';
 import { createFetcher } from '@berth/agent/drivers/linux/fetch/fetcher.ts';
 import { createHelpers } from '@berth/agent/drivers/linux/helpers.ts';
 import { createPeerPort } from '@berth/agent/peer/port.ts';
@@ -24,6 +25,8 @@ export interface SourceConfig {
   readonly identity: HostTestIdentity;
   /** UNIX socket of what serves the image. */
   readonly imageSocket: string;
+  /** File with its packed hashes. Absent: it is too old to give any. */
+  readonly hashesFile?: string;
 }
 export interface TargetConfig {
   readonly role: 'target';
@@ -51,7 +54,9 @@ const onCommand = (run: (c: HostCommand) => void): unknown =>
 async function source(config: SourceConfig): Promise<void> {
   const identity = plainPeer(config.identity);
   const listen = { host: '127.0.0.1', port: 0 };
-  const port = createPeerPort({ listen, identity, serve: async () => config.imageSocket, clock, log });
+  const { hashesFile } = config;
+  const hashes = hashesFile === undefined ? {} : { hashes: async () => readFileSync(hashesFile) };
+  const port = createPeerPort({ listen, identity, serve: async () => config.imageSocket, ...hashes, clock, log });
   emit(await port.start());
   onCommand((c) => c.openExport && emit(port.openExport(c.openExport)));
 }
@@ -76,9 +81,11 @@ async function target(config: TargetConfig): Promise<void> {
   });
   const image = { digest: config.digest, virtualSizeBytes: config.virtualSizeBytes };
   const parts = { pool, exec, clock, log };
+  const helpers = createHelpers(parts);
   const fetcher = createFetcher({
     ...parts,
-    helpers: createHelpers(parts),
+    helpers,
+    bases: createBaseServers({ ...parts, helpers }),
     images: createImageStore(pool),
     digests: createDigestService(parts),
   });
@@ -86,6 +93,8 @@ async function target(config: TargetConfig): Promise<void> {
     if (config.work === 'drop') return void emit({ dropped: await fetcher.dropFetch(image.digest).then(() => true) });
     const work = {
       signal: stop.signal,
+      hashesSocket: tunnel.hashesPath,
+      blame: (why: string) => tunnel.blame(why),
       onProgress: (done: number, total: number) => void emit({ done, total, bytes: tunnel.bytes() }),
     };
     emit({ image: await fetcher.fetchImage(image, tunnel.socketPath, work), bytes: tunnel.bytes() });

@@ -41,6 +41,11 @@ describe('domain XML', () => {
   it('is what it was, with KVM on a pool without', () =>
     expectGolden(import.meta.url, 'kvm.golden.xml', domainXml(web, { ...host, domainType: 'kvm', directIo: false })));
 
+  it('is what it was, over an image that is read through a socket while it fills', () => {
+    const baseSocket = (id: string) => (id === 'volume-root' ? '/var/lib/berth/run/fetch-5f5f/base' : undefined);
+    expectGolden(import.meta.url, 'filling.golden.xml', domainXml(web, { ...host, baseSocket }));
+  });
+
   it('is what it was, without disks, seed and network', () =>
     expectGolden(
       import.meta.url,

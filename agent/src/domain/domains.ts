@@ -15,6 +15,7 @@ import { describeDomain, type DescribeFrom, type DomainDescription } from './des
 import { MeansCheck } from './means/means-check.ts';
 import { keptOf } from './kept.ts';
 import { readMark } from './metadata.ts';
+import { settleMoves } from './moved-disks.ts';
 import { needFiles } from './needed-files.ts';
 import { checkDomainSpec, specHash, type DomainSpec } from './spec.ts';
 import { definitionHash, deviceOf, domainXml, type Kept } from './xml/definition.ts';
@@ -132,7 +133,10 @@ export class Domains {
     return {
       ...{ xml, mark },
       // a definition may still name the file that a volume had before it was converted
-      volumes: new Map(list.flatMap((v) => FORMATS.map((f) => [disks.volumePath(v.volumeId, v.seed, f), v] as const))),
+      volumes: new Map([
+        ...list.flatMap((v) => FORMATS.map((f) => [disks.volumePath(v.volumeId, v.seed, f), v] as const)),
+        ...list.filter((v) => v.imageDigest).map((v) => [disks.movedPath(v.volumeId), v] as const),
+      ]),
       images: new Map(images.map(({ digest }) => [disks.imagePath(digest), digest])),
       host: await this.hostOf(ref.vmId, new Map(list.map((v) => [v.volumeId, v]))),
     };
@@ -147,10 +151,29 @@ export class Domains {
     // While it runs, how a definition is made nowadays can wait for its next start.
     if (asWanted && seen && !OFF.has(seen.power)) return;
     await this.refuseTakenName(spec);
+    const isMoved = await this.settle(spec, seen);
     const host = await this.hostFor(spec);
-    if (asWanted && mark.definitionHash === definitionHash(spec, host)) return;
+    if (!isMoved && asWanted && mark.definitionHash === definitionHash(spec, host)) return;
     await this.check.beforeDefine(spec);
     await this.deps.hypervisor.define(domainXml(spec, host, seen?.persistent ? await this.kept(spec) : undefined));
+  }
+
+  /** A disk whose guest has moved to another file, which nobody could note yet: that file is the disk. */
+  private async settle({ uuid, disks }: DomainSpec, seen: DomainSeen | undefined): Promise<boolean> {
+    if (seen === undefined || !OFF.has(seen.power)) return false;
+    const ids = disks.map((d) => d.volumeId);
+    return settleMoves(() => this.deps.hypervisor.getXml(uuid), ids, this.deps.disks);
+  }
+
+  /** Defines a domain anew as it is, because where its disks lie has changed. @throws BAD_STATE when it cannot be read */
+  async restate(ref: DomainRef): Promise<void> {
+    await this.deps.operations.inTurn(`domain/${ref.uuid}`, async () => {
+      const now = await this.asItIs(ref);
+      const { spec, foreign } = describeDomain(now);
+      const host = await this.hostFor(spec);
+      const kept = foreign.length > 0 ? await this.kept(spec) : undefined;
+      await this.deps.hypervisor.define(domainXml(spec, host, kept));
+    });
   }
 
   /** What somebody has put into the domain by hand and no spec can say stays in it. */
@@ -182,6 +205,10 @@ export class Domains {
         const digest = volume?.imageDigest;
         return digest === undefined ? undefined : (volume?.backingPath ?? disks.imagePath(digest));
       },
+      baseSocket: (id) => {
+        const { imageDigest, filling = false } = volumes.get(id) ?? {};
+        return imageDigest !== undefined && filling ? disks.baseSocket(imageDigest) : undefined;
+      },
       mediumPath: (digest) => disks.imagePath(digest),
     };
   }
@@ -209,6 +236,7 @@ export class Domains {
     if (OFF.has(power)) {
       await this.refuseUnfinished(name, ref);
       await this.check.beforeStart(ref.uuid);
+      await this.openBases(ref.vmId);
     }
     try {
       await this.deps.hypervisor.start(ref.uuid);
@@ -229,6 +257,13 @@ export class Domains {
           'RESOURCE_BUSY',
           `vm ${name} cannot start: its guest is being changed on volume ${id}. Try again in a moment`,
         );
+  }
+
+  /** What it reads while its images are not whole yet. */
+  private async openBases(vmId: string): Promise<void> {
+    const { disks } = this.deps;
+    const filling = (await disks.listVolumes()).filter((v) => v.vmId === vmId && v.filling === true);
+    for (const digest of new Set(filling.flatMap((v) => v.imageDigest ?? []))) await disks.openBase(digest);
   }
 
   private async doShutdown(ref: DomainRef): Promise<void> {

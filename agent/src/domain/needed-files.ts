@@ -30,7 +30,10 @@ async function needImages(
   disks: Needed,
   hostName: string,
 ): Promise<void> {
-  const images = volumes.flatMap((v) => (v.backingPath === undefined ? (v.imageDigest ?? []) : []));
+  // what is still being copied here is read through a socket meanwhile
+  const images = volumes.flatMap((v) =>
+    v.backingPath === undefined && v.filling !== true ? (v.imageDigest ?? []) : [],
+  );
   const media = (spec.cdroms ?? []).flatMap(({ target, imageDigest }) =>
     imageDigest ? [{ target, imageDigest }] : [],
   );

@@ -34,6 +34,8 @@ export interface VolumeSeen {
   readonly directIo?: false;
   /** File of its image, where that is not the host's own copy. */
   readonly backingPath?: string;
+  /** Its image is not whole on this host yet: guests read it through a socket (`baseSocket`). */
+  readonly filling?: boolean;
 }
 
 export type VolumeFormat = 'qcow2' | 'raw';
@@ -47,6 +49,8 @@ export interface VolumeSpec {
   readonly format?: VolumeFormat | undefined;
   /** Where it shall lie. Absent: in the host's own folder. */
   readonly poolId?: string | undefined;
+  /** Also while its image is still being fetched to this host; the size must be given then. */
+  readonly instant?: boolean | undefined;
 }
 
 export interface SeedSpec {
@@ -71,6 +75,14 @@ export interface LongWork {
   /** Aborted with HOST_UNREACHABLE when the agent ends: the work is let go of, and taken up by the next agent. */
   readonly signal: AbortSignal;
   onProgress(doneBytes: number, totalBytes: number): void;
+}
+
+/** Of a fetch. */
+export interface FetchWork extends LongWork {
+  /** UNIX socket that gives the hashes of the image's chunks and then ends. Absent: nobody has any. */
+  readonly hashesSocket?: string;
+  /** What the source behind the socket gives now is not the image. */
+  blame?(why: string): void;
 }
 
 export interface Disks {
@@ -99,24 +111,51 @@ export interface Disks {
   /**
    * Fills a copy of the image from the NBD export that `sourceSocket` leads to, verifies it and installs it. Whole already:
    * returns at once. The socket may come and go; its helper process outlives the agent and is found again, with what has arrived.
+   * Guests may read through `baseSocket` from its beginning; when it is whole, until `endBase`.
    */
   fetchImage(
     image: { digest: string; virtualSizeBytes: number },
     sourceSocket: string,
-    work: LongWork,
+    work: FetchWork,
   ): Promise<ImageSeen>;
-  /** Ends a fetch that was given up, with its helper process and its half-filled copy. */
+  /** Ends a fetch that was given up, with its helper process and its half-filled copy. IN_USE while a volume rests on it. */
   dropFetch(digest: string): Promise<void>;
   /** IN_USE while a volume is based on it. Absent is fine. */
   removeImage(digest: string): Promise<void>;
   /** Serves an image read-only; the same image is served once. Returns the UNIX socket to connect to. NOT_FOUND when absent. */
   serveImage(digest: string): Promise<string>;
+  /** It is being copied to this host, and what has come can be passed on already: `serveImage` and `imageHashes` work. */
+  isRelayed(digest: string): Promise<boolean>;
+  /** The hashes of its chunks, for a host that fetches it. NOT_FOUND when absent. */
+  imageHashes(digest: string): Promise<Buffer>;
+
+  /** UNIX socket (NBD export `base`) through which guests read an image that is not whole yet. */
+  baseSocket(digest: string): string;
+  /** Resolves when it can be connected to. Of a whole image: serves it there. @throws PEER_UNAVAILABLE */
+  openBase(digest: string): Promise<void>;
+  /** It has been opened, and not ended: a guest may rest on it. */
+  hasBase(digest: string): Promise<boolean>;
+  /** Somebody gives what is missing, or nothing is. */
+  isBaseServed(digest: string): Promise<boolean>;
+  /** Nobody reads through it any more. Nothing while the image is not whole. */
+  endBase(digest: string): Promise<void>;
+  /** An empty overlay beside the volume, over the whole image, for a guest to move to; what was there is overwritten. */
+  beginMove(volumeId: string): Promise<string>;
+  /** The volume is what its guest moved to; both names lead to it until `endMove`. Twice is once. */
+  finishMove(volumeId: string): Promise<void>;
+  /** There is a second file, or name. */
+  isMoving(volumeId: string): Promise<boolean>;
+  /** Removes the second name, or what an unfinished move left. Absent is fine. */
+  endMove(volumeId: string): Promise<void>;
+  movedPath(volumeId: string): string;
 
   listVolumes(): Promise<readonly VolumeSeen[]>;
   /** One of them, without looking at the others; undefined when there is none. */
   findVolume(volumeId: string): Promise<VolumeSeen | undefined>;
   /** Twice is once; with another size, parent or format: ALREADY_EXISTS. */
   ensureVolume(spec: VolumeSpec): Promise<void>;
+  /** As `ensureVolume`, but a copy of its image, which it does not rest on afterwards. */
+  ensureFullClone(spec: VolumeSpec & { readonly imageDigest: string }, work: LongWork): Promise<void>;
   ensureSeed(spec: SeedSpec): Promise<void>;
   /** Absent is fine. */
   removeVolume(volumeId: string): Promise<void>;

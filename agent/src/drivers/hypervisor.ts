@@ -6,6 +6,7 @@
  */
 import type { Duplex, Readable } from 'node:stream';
 import type { DeviceVerbs } from './device-verbs.ts';
+import type { DiskCopies } from './disk-copies.ts';
 import type { GuestAgents } from './guest-agents.ts';
 
 export type DomainPower = 'running' | 'paused' | 'stopping' | 'stopped' | 'crashed' | 'suspended' | 'unknown';
@@ -187,6 +188,8 @@ export interface Hypervisor {
   readonly devices: DeviceVerbs;
   /** What is asked of guests through the agents in them. */
   readonly guests: GuestAgents;
+  /** Live copies of disks. */
+  readonly copies: DiskCopies;
   /** The first serial port, both ways. One reader at a time; `force` takes it over. */
   openConsole(uuid: string, force: boolean): Promise<Duplex>;
   /** One connection to a display, as viewers make it. BAD_STATE when the guest is off or has no such display. */

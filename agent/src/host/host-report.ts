@@ -33,6 +33,10 @@ export const CAPABILITIES = [
   'volume.rewrite',
   'domain.devices',
   'volume.customize',
+  'image.relay',
+  'image.hashes',
+  'clone.instant',
+  'clone.full',
 ] as const;
 
 export interface ReportDeps {

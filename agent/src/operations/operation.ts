@@ -11,6 +11,8 @@ export interface OperationView {
   readonly totalBytes: number;
   /** A fetch that waits for a peer to be offered. */
   readonly needsSource: boolean;
+  /** The host whose image was not what it should be, the last one, and why. */
+  readonly turnedAway?: { readonly hostId: string; readonly why: string };
   readonly image: ImageOutcome | undefined;
   /** What was done, in words, where it has something to tell. */
   readonly detail?: string | undefined;
@@ -21,6 +23,7 @@ export interface Work extends LongWork {
   needSource(needed: boolean): void;
   /** What was done, for people: shown when it has succeeded. */
   tell(detail: string): void;
+  turnAway(hostId: string, why: string): void;
 }
 
 export interface OperationKind<R> {

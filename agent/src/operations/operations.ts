@@ -98,6 +98,11 @@ export class Operations {
     return viewOf(entry);
   }
 
+  /** For work that is no operation of its own, but must not be done at the same time as those of this key. */
+  inTurn<T>(key: string, fn: () => Promise<T>): Promise<T> {
+    return this.locks.run(key, fn);
+  }
+
   isRunning(id: string): boolean {
     return this.live.has(id);
   }
@@ -296,6 +301,10 @@ export class Operations {
       needSource: (needsSource) => {
         if (live.view.needsSource === needsSource) return;
         live.view = { ...live.view, needsSource };
+        this.tell(live);
+      },
+      turnAway: (hostId, why) => {
+        live.view = { ...live.view, turnedAway: { hostId, why } };
         this.tell(live);
       },
     };

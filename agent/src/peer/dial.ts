@@ -5,7 +5,7 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
 import { cutWhenRevoked, secureOptions, type PeerIdentity } from './identity.ts';
-import { ticketLine } from './ticket-line.ts';
+import { ticketLine, type PeerStream } from './ticket-line.ts';
 
 export interface PeerSource {
   readonly peerHostId: string;
@@ -20,6 +20,8 @@ export interface DialOptions {
   /** For all of it: connection, handshake, first byte. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
+  /** Default: image. */
+  readonly stream?: PeerStream;
 }
 
 /** A connected stream whose first bytes wait to be read. PEER_UNAVAILABLE with the reason otherwise. */
@@ -49,7 +51,7 @@ export async function dialPeer(source: PeerSource, options: DialOptions): Promis
     await once(socket, 'secureConnect', { signal });
     cutWhenRevoked(socket, socket.getPeerCertificate().serialNumber, identity);
     stage.now = 'did not serve the image';
-    socket.write(ticketLine(source.ticket));
+    socket.write(ticketLine(source.ticket, options.stream));
     await firstBytes(socket, signal);
     return socket;
   } catch (e) {

@@ -50,6 +50,8 @@ export interface PeerPortOptions {
   readonly identity: PeerIdentity;
   /** UNIX socket that serves the image; NOT_FOUND when it is gone. */
   readonly serve: (digest: string) => Promise<string>;
+  /** The hashes of its chunks, packed; NOT_FOUND when it is gone. Absent: none are given out. */
+  readonly hashes?: (digest: string) => Promise<Buffer>;
   readonly clock: Clock;
   readonly log: Log;
   readonly newSecret?: () => string;
@@ -164,14 +166,29 @@ class Port implements PeerPort {
     if (!this.attempts.allow(hostId)) return this.refuse(socket, 'too many attempts within a minute', hostId);
     const limits = { maxBytes: TICKET_LINE_MAX_BYTES, timeoutMs: this.limits.helloMs };
     const line = await readFirstLine(socket, limits, this.options.clock);
-    const ticket = line === undefined ? undefined : parseTicketLine(line);
-    if (ticket === undefined) return this.refuse(socket, 'no ticket was shown in time', hostId);
-    const use = this.tickets.redeem(ticket, hostId);
+    const shown = line === undefined ? undefined : parseTicketLine(line);
+    if (shown === undefined) return this.refuse(socket, 'no ticket was shown in time', hostId);
+    const use = this.tickets.redeem(shown.ticket, hostId);
     if (typeof use === 'string') return this.refuse(socket, use, hostId);
     this.proofs.get(from)?.();
     socket.once('close', use.release);
     if (socket.destroyed) return use.release();
-    await this.connectImage(socket, use);
+    if (shown.stream === 'hashes') await this.sendHashes(socket, use);
+    else await this.connectImage(socket, use);
+  }
+
+  private async sendHashes(socket: TLSSocket, use: TicketUse): Promise<void> {
+    const { clock, hashes, log } = this.options;
+    try {
+      if (!hashes) return this.refuse(socket, 'this host gives out no hashes', use.peerHostId);
+      const packed = await hashes(use.digest);
+      const idle = idleCutter(clock, this.limits.idleMs, () => socket.destroy());
+      socket.once('close', () => idle.stop()).resume();
+      socket.end(packed);
+      log.info({ digest: use.digest, peerHostId: use.peerHostId }, 'a peer has got the hashes of an image');
+    } catch (e) {
+      this.refuse(socket, `the hashes cannot be given: ${e instanceof Error ? e.message : e}`, use.peerHostId);
+    }
   }
 
   private async connectImage(socket: TLSSocket, use: TicketUse): Promise<void> {

@@ -86,7 +86,8 @@ describe('a ticket', () => {
 
   it('travels in one line of a fixed form', () => {
     const ticket = 'a'.repeat(43);
-    expect(parseTicketLine(ticketLine(ticket).trimEnd())).toBe(ticket);
+    expect(parseTicketLine(ticketLine(ticket).trimEnd())).toEqual({ ticket, stream: 'image' });
+    expect(parseTicketLine(ticketLine(ticket, 'hashes').trimEnd())).toEqual({ ticket, stream: 'hashes' });
     for (const bad of ['', ticket, `berth-image/2 ${ticket}`, `berth-image/1 ${ticket} x`, 'berth-image/1 short'])
       expect(parseTicketLine(bad)).toBeUndefined();
   });

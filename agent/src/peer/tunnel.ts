@@ -10,6 +10,7 @@ import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { dialPeer, type PeerSource } from './dial.ts';
 import type { PeerIdentity } from './identity.ts';
+import type { PeerStream } from './ticket-line.ts';
 import { watchSilence, type Silence, type SilenceWatch } from './silence.ts';
 import { splice, type SpliceEnd } from './splice.ts';
 
@@ -19,7 +20,10 @@ export interface TunnelConfig {
   readonly identity: PeerIdentity;
   readonly silentMs: number;
   readonly connectMs: number;
-  readonly hooks: { readonly onNeedsSource: (needed: boolean, why: string) => void };
+  readonly hooks: {
+    readonly onNeedsSource: (needed: boolean, why: string) => void;
+    readonly onBlamed?: (hostId: string, why: string) => void;
+  };
 }
 
 /** Held or carried at the same time; a storage daemon uses one. */
@@ -31,11 +35,16 @@ export class TunnelCore {
   private needing = false;
   private readonly held = new Set<Socket>();
   private readonly locals = new Set<Socket>();
+  /** What a connection is for, unless it is the image. */
+  private readonly streams = new WeakMap<Socket, PeerStream>();
+  /** Whose bytes are carried now, and how to end that. */
+  private readonly carried = new Map<TLSSocket, PeerSource>();
   private readonly closing = new AbortController();
 
   constructor(private readonly config: TunnelConfig) {}
 
-  accept(local: Socket): void {
+  accept(local: Socket, stream: PeerStream = 'image'): void {
+    this.streams.set(local, stream);
     if (this.closing.signal.aborted || this.locals.size >= MAX_LOCAL) return void local.destroy();
     this.locals.add(local);
     local.on('error', () => local.destroy());
@@ -47,12 +56,28 @@ export class TunnelCore {
     this.serve(local);
   }
 
-  offer(source: PeerSource): void {
+  offer(source: PeerSource, replace = false): void {
     this.source = source;
+    // whoever reads connects again, and is led to this one
+    if (replace)
+      for (const [peer, from] of [...this.carried]) if (from.peerHostId !== source.peerHostId) peer.destroy();
     this.need(false, '');
     const waiting = [...this.held];
     this.held.clear();
     for (const local of waiting) this.serve(local);
+  }
+
+  /** What came from whoever is being read from is not the image: gives it up, and asks for another. */
+  blame(why: string): void {
+    if (this.carried.size === 0 && this.source) {
+      this.config.hooks.onBlamed?.(this.source.peerHostId, why);
+      this.lose(this.source, `${this.source.peerHostId} ${why}`);
+    }
+    for (const [peer, source] of [...this.carried]) {
+      this.config.hooks.onBlamed?.(source.peerHostId, why);
+      this.lose(source, `${source.peerHostId} ${why}`);
+      peer.destroy();
+    }
   }
 
   close(): void {
@@ -78,12 +103,15 @@ export class TunnelCore {
     local.once('close', onGone);
     const signal = AbortSignal.any([gone.signal, this.closing.signal]);
     const { clock, connectMs: timeoutMs, identity } = this.config;
+    const stream = this.streams.get(local) ?? 'image';
     try {
-      const peer = await dialPeer(source, { identity, clock, timeoutMs, signal });
+      const peer = await dialPeer(source, { identity, clock, timeoutMs, signal, stream });
       if (signal.aborted) return void peer.destroy();
       await this.carry(local, peer, source);
     } catch (e) {
       if (signal.aborted) return;
+      // an older agent knows of no hashes; whether it serves the image is another question
+      if (stream !== 'image') return void local.destroy();
       this.lose(source, e instanceof Error ? e.message : String(e));
       this.serve(local);
     } finally {
@@ -98,11 +126,15 @@ export class TunnelCore {
       peer.destroy();
     });
     local.off('readable', noticeEnd);
+    const isImage = (this.streams.get(local) ?? 'image') === 'image';
+    if (isImage) this.carried.set(peer, source);
     const end = await splice(local, peer, {
       clock: this.config.clock,
       onBytes: (from, bytes) => this.count(from, bytes, watch),
     });
     watch.stop();
+    this.carried.delete(peer);
+    if (!isImage) return void local.destroySoon();
     local.destroy();
     peer.destroy();
     const why = this.fault(end, silent);

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, rm } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -27,12 +27,21 @@ export interface TunnelsOptions {
 export interface TunnelHooks {
   /** True: there is nobody to read from, and why. False: a source was offered. */
   readonly onNeedsSource: (needed: boolean, why: string) => void;
+  /** What a host served was not the image. */
+  readonly onBlamed?: (hostId: string, why: string) => void;
 }
 
 export interface Tunnel {
   readonly socketPath: string;
-  /** What is read from now on is read from this peer; a connection to another that still answers goes on. INVALID_ARGUMENT for a malformed address. */
-  offer(source: PeerSource): void;
+  /** Another socket, behind which the hashes of its chunks appear. */
+  readonly hashesPath: string;
+  /**
+   * What is read from now on is read from this peer; a connection to another that still answers goes on, unless it is to be
+   * replaced. INVALID_ARGUMENT for a malformed address.
+   */
+  offer(source: PeerSource, replace?: boolean): void;
+  /** What comes from the present source is not the image: it is dropped, and another asked for. */
+  blame(why: string): void;
   /** Bytes that have come from peers. */
   bytes(): number;
   /** Ends all connections and removes the socket. */
@@ -61,18 +70,21 @@ export function createTunnels(options: TunnelsOptions): Tunnels {
       await open.get(operationId)?.close();
       const socketPath = join(options.dir, `${nameOf(operationId)}.sock`);
       const core = new TunnelCore({ ...config, hooks, log: options.log.child({ operationId }) });
-      const server = await listen(options.dir, socketPath, core);
+      const hashesPath = join(options.dir, `${nameOf(operationId)}.hashes`);
+      const server = await listen(options.dir, socketPath, (s) => core.accept(s));
+      const hashes = await listen(options.dir, hashesPath, (s) => core.accept(s, 'hashes'));
       const tunnel: Tunnel = {
-        socketPath,
-        offer: (source) => {
+        ...{ socketPath, hashesPath },
+        blame: (why) => core.blame(why),
+        offer: (source, replace = false) => {
           splitAddress(source.address);
-          core.offer(source);
+          core.offer(source, replace);
         },
         bytes: () => core.receivedBytes,
         close: async () => {
           if (open.get(operationId) === tunnel) open.delete(operationId);
           core.close();
-          await new Promise<void>((resolve) => server.close(() => resolve()));
+          await Promise.all([server, hashes].map((s) => new Promise<void>((resolve) => s.close(() => resolve()))));
         },
       };
       open.set(operationId, tunnel);
@@ -85,11 +97,11 @@ export function createTunnels(options: TunnelsOptions): Tunnels {
 /** Operation ids may hold anything and be long; socket paths may not. */
 const nameOf = (operationId: string): string => createHash('sha256').update(operationId).digest('hex').slice(0, 24);
 
-async function listen(dir: string, socketPath: string, core: TunnelCore): Promise<Server> {
+async function listen(dir: string, socketPath: string, accept: (local: Socket) => void): Promise<Server> {
   await mkdir(dir, { recursive: true });
   await chmod(dir, 0o711); // a storage daemon is not root, and must get through
   await rm(socketPath, { force: true }); // what an agent left behind that was killed
-  const server = createServer({ pauseOnConnect: true }, (socket) => core.accept(socket));
+  const server = createServer({ pauseOnConnect: true }, accept);
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(socketPath, resolve));
   await chmod(socketPath, 0o600);
   return server;

@@ -37,6 +37,7 @@ export const encodeOperation = (v: OperationView): Operation => ({
   progressDoneBytes: toWire(v.doneBytes),
   progressTotalBytes: toWire(v.totalBytes),
   needsSource: v.needsSource,
+  ...(v.turnedAway && { turnedAway: { ...v.turnedAway } }),
   image: v.image && {
     digest: v.image.digest,
     virtualSizeBytes: toWire(v.image.virtualSizeBytes),
@@ -63,6 +64,7 @@ export const encodeVolume = (v: VolumeSeen): VolumeStatus => ({
   seed: v.seed,
   ...(v.format === 'raw' && { format: v.format }),
   ...(v.poolId !== undefined && { poolId: v.poolId }),
+  ...(v.filling === true && { filling: true }),
 });
 
 export const encodeImage = (i: ImageSeen): ImageStatus => ({

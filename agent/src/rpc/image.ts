@@ -37,7 +37,8 @@ export function imageService(guard: Guard, d: ImageServiceDeps): wire.ImageServi
       (q) => q.fence,
       async (q) => {
         checkOperationId(q.operationId);
-        images.offer(q.operationId, { peerHostId: q.peerHostId, address: q.peerAddress, ticket: q.ticket });
+        const peer = { peerHostId: q.peerHostId, address: q.peerAddress, ticket: q.ticket };
+        images.offer(q.operationId, peer, q.replace === true);
         return {};
       },
     ),
@@ -56,7 +57,7 @@ export function imageService(guard: Guard, d: ImageServiceDeps): wire.ImageServi
 async function openExport(d: ImageServiceDeps, q: wire.OpenExportRequest): Promise<wire.OpenExportResponse> {
   const digest = checkDigest(q.digest);
   if (q.peerHostId === '') throw invalidArgument('an export must be for one named host');
-  if (!(await d.images.list()).some((i) => i.digest === digest)) throw notFound(`image ${digest} is not on this host`);
+  if (!(await d.images.canServe(digest))) throw notFound(`image ${digest} is not on this host`);
   return { ticket: d.peerPort.openExport({ digest, peerHostId: q.peerHostId }).ticket, address: d.peerAddress() };
 }
 

@@ -5,7 +5,7 @@ import type { VolumeFormat } from '../drivers/disks.ts';
 import { checkId } from '../ids.ts';
 import type { Operations } from '../operations/operations.ts';
 import type { Seed } from '../volume/seed-files.ts';
-import { checkSeedWanted, checkVolumeSpec, type Volumes } from '../volume/volumes.ts';
+import { checkFull, checkSeedWanted, checkVolumeSpec, type Volumes } from '../volume/volumes.ts';
 import { operationIdOf, orUndefined, present, toNumber } from './decode.ts';
 import { encodeOperation, encodeVolume } from './encode.ts';
 import type { Guard } from './guard.ts';
@@ -20,7 +20,10 @@ export function volumeService(guard: Guard, operations: Operations, volumes: Vol
         sizeBytes: toNumber('the size', q.sizeBytes),
         format: readFormat(q.volumeId, q.format),
         ...(q.poolId && { poolId: checkId('pool', q.poolId) }),
+        ...(q.instant === true && { instant: true }),
       });
+      if (q.full === true)
+        return encodeOperation(await operations.run(volumes.ensureFull, operationIdOf(q), checkFull(spec)));
       return encodeOperation(await operations.run(volumes.ensure, operationIdOf(q), spec));
     }),
     ensureSeed: guard.operation('EnsureSeed', async (q) => {

@@ -59,6 +59,8 @@ export class Images {
     private readonly operations: Operations,
     private readonly peers: Pick<Tunnels, 'open'>,
     private readonly hypervisor: Pick<Hypervisor, 'list' | 'getXml'>,
+    /** What guests read that rest on a fetch may be there again, or be whole. */
+    private readonly onBase: () => void = () => undefined,
   ) {
     this.import = operations.define<ImportWanted>({
       name: 'image.import',
@@ -86,15 +88,20 @@ export class Images {
     return this.disks.listImages();
   }
 
+  /** Whole, or passed on while it is being copied here. */
+  async canServe(digest: string): Promise<boolean> {
+    return (await this.list()).some((i) => i.digest === digest) || this.disks.isRelayed(digest);
+  }
+
   isReading(uploadId: string): boolean {
     return this.reading.has(uploadId);
   }
 
   /** @throws NOT_FOUND when no fetch of that id runs. */
-  offer(operationId: string, peer: PeerSource): void {
+  offer(operationId: string, peer: PeerSource, replace = false): void {
     if (!this.operations.isRunning(operationId)) throw notFound(`no operation ${operationId} runs on this host`);
     const tunnel = this.tunnels.get(operationId);
-    if (tunnel) tunnel.offer(peer);
+    if (tunnel) tunnel.offer(peer, replace);
     else this.early.set(operationId, peer);
   }
 
@@ -125,17 +132,27 @@ export class Images {
     const { operationId } = work;
     const has = (await this.disks.listImages()).find((i) => i.digest === w.digest);
     if (has) return { ...has, sourceDigest: '' };
-    const tunnel = await this.peers.open(operationId, { onNeedsSource: (needed) => work.needSource(needed) });
+    const tunnel = await this.peers.open(operationId, {
+      onNeedsSource: (needed) => {
+        work.needSource(needed);
+        if (!needed) this.onBase();
+      },
+      onBlamed: (hostId, why) => work.turnAway(hostId, why),
+    });
     this.tunnels.set(operationId, tunnel);
     const early = this.early.get(operationId);
     if (early) tunnel.offer(early);
     try {
-      const image = await this.disks.fetchImage(w, tunnel.socketPath, work);
+      const image = await this.disks.fetchImage(w, tunnel.socketPath, {
+        ...{ signal: work.signal, onProgress: work.onProgress.bind(work), hashesSocket: tunnel.hashesPath },
+        blame: (why) => tunnel.blame(why),
+      });
       return { ...image, sourceDigest: '' };
     } finally {
       this.early.delete(operationId);
       this.tunnels.delete(operationId);
       await tunnel.close();
+      this.onBase();
     }
   }
 }

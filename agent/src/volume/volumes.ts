@@ -1,5 +1,5 @@
 /** The operations behind VolumeService: checks, turns per volume, and the disk driver. */
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Disks, VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
 import { checkBytes, checkDigest, checkId } from '../ids.ts';
@@ -21,6 +21,8 @@ export interface VolumeDeps {
   readonly operations: Operations;
 }
 
+/** Each reads and writes as fast as the disk goes. */
+const FULL_AT_ONCE = 2;
 const SECTOR = 512;
 const MAX_DISK_BYTES = 2 ** 50 - SECTOR;
 const OFF: ReadonlySet<string> = new Set(['stopped', 'crashed']);
@@ -35,6 +37,16 @@ export function checkVolumeSpec(v: VolumeSpec): VolumeSpec {
   return v;
 }
 
+export type FullSpec = VolumeSpec & { readonly imageDigest: string };
+
+/** @throws INVALID_ARGUMENT */
+export function checkFull(v: VolumeSpec): FullSpec {
+  const { imageDigest } = checkVolumeSpec(v);
+  if (imageDigest === undefined) throw invalidArgument(`volume ${v.volumeId} is to be a copy, and of no image`);
+  if (v.format === 'raw') throw invalidArgument(`volume ${v.volumeId} cannot be raw: a copy of an image is qcow2`);
+  return { ...v, imageDigest };
+}
+
 export function checkSeedWanted(s: SeedWanted): SeedWanted {
   checkId('volume', s.volumeId);
   checkId('vm', s.vmId);
@@ -44,6 +56,8 @@ export function checkSeedWanted(s: SeedWanted): SeedWanted {
 
 export class Volumes {
   readonly ensure: OperationKind<VolumeSpec>;
+  /** A copy of an image. */
+  readonly ensureFull: OperationKind<FullSpec>;
   readonly ensureSeed: OperationKind<SeedWanted>;
   readonly remove: OperationKind<string>;
 
@@ -53,6 +67,11 @@ export class Volumes {
       name: 'volume.ensure',
       lockKey: (v) => `volume/${v.volumeId}`,
       run: (v) => disks.ensureVolume(v),
+    });
+    this.ensureFull = operations.define<FullSpec>({
+      ...{ name: 'volume.ensureFull', long: { atOnce: FULL_AT_ONCE } },
+      lockKey: (v) => `volume/${v.volumeId}`,
+      run: (v, work) => disks.ensureFullClone(v, work),
     });
     this.ensureSeed = operations.define<SeedWanted>({
       name: 'volume.ensureSeed',

@@ -25,6 +25,7 @@ import { runMany } from '../job/many.ts';
 import { cloneSource, SOURCE_FLAGS } from './clone-images.ts';
 import { POOL } from './pool-flag.ts';
 import { IDENTITY_FLAGS, identityRequest } from './clone-identity.ts';
+import { cloneKind, KIND_FLAGS } from './clone-instant.ts';
 import { unlessThere } from './there.ts';
 import { readText } from '../core/files.ts';
 
@@ -67,6 +68,7 @@ ${BATCH_DETAILS}`,
     { spec: '--start', description: 'start them when they are made' },
     { spec: '--dry-run', description: 'only say where they would go' },
     ...SOURCE_FLAGS,
+    ...KIND_FLAGS,
     NO_WAIT,
   ],
   async run(ctx, [said = '', ...given], flags) {
@@ -131,6 +133,7 @@ function cloneRequest(image: string, flags: Flags): CloneVmRequest {
     dryRun: false,
     ...identityRequest(flags),
     start: yes(flags, 'start'),
+    kind: cloneKind(flags),
     ...(yes(flags, 'allowTakenIp') && { allowTakenAddress: true }),
     ...(spec && { spec }),
     pool: text(flags, 'pool'),

@@ -8,6 +8,7 @@ import type { Context } from '../core/context.ts';
 import { alarmLines } from '../alarm/alarm.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
 import { percent } from '../core/words.ts';
+import { fillingWords } from './filling.ts';
 import { agentWord, guestFields } from './guest-view.ts';
 import { fields, format, renderEach } from '../output/render.ts';
 import { vmDocument } from './document.ts';
@@ -96,6 +97,8 @@ const diskWords = (d: VmDisk): string =>
     formatBytes(Number(d.sizeBytes)),
     d.image && `overlay on image ${d.image}`,
     d.pool && `in pool ${d.pool}`,
+    d.copyOf && `copy of image ${d.copyOf}`,
+    d.filling && fillingWords(d.filling, d.image),
     d.options?.bus,
   ]
     .filter(Boolean)

@@ -5,6 +5,7 @@ import { formatAge } from '@berth/shared/units/duration.ts';
 import { Vm, VmState, type FoundVm } from '@berth/proto/v1/vm.ts';
 import { percent, vmStateWord } from '../core/words.ts';
 import { addressOf } from './address.ts';
+import { localWord } from './filling.ts';
 import type { Column } from '../output/table.ts';
 
 export interface VmView extends Omit<Vm, 'state'> {
@@ -42,6 +43,7 @@ export const vmColumns = (nowMs: number): Column<VmView>[] => [
   { title: 'ADDRESS', cell: (v) => addressOf(v) ?? '' },
   { title: 'AGE', cell: (v) => formatAge(nowMs - Number(v.createdAtMs)), spare: 2 },
   { title: 'IMAGE', cell: (v) => v.spec?.disks[0]?.image ?? '', wide: true },
+  { title: 'LOCAL', cell: localWord, right: true, wide: true },
   { title: 'DISK', cell: (v) => formatBytes(Number(v.spec?.disks[0]?.sizeBytes ?? 0n)), right: true, wide: true },
   { title: 'MAC', cell: (v) => v.spec?.nics[0]?.mac ?? '', wide: true },
   { title: 'UUID', cell: (v) => v.uuid, wide: true },

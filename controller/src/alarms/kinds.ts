@@ -12,6 +12,8 @@ import { vmState, type Vm } from '@berth/shared/model/vm.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { localPool } from '../app/pool-hosts.ts';
+import { fillingsOf } from '../app/vm-fillings.ts';
+import { waitsFor } from '../app/vm-view.ts';
 import type { Hosts, HostStatus } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 
@@ -23,7 +25,7 @@ export interface Space {
 /** What the kinds look at. */
 export interface Look {
   readonly tables: Tables;
-  readonly hosts: Pick<Hosts, 'status' | 'view' | 'vm' | 'guest'>;
+  readonly hosts: Pick<Hosts, 'status' | 'view' | 'vm' | 'guest'> & Partial<Pick<Hosts, 'operation'>>;
   /** Of the controller's own data directory; undefined when that could not be asked. */
   readonly ownDisk: Space | undefined;
   readonly dataDir: string;
@@ -71,6 +73,7 @@ export const VM_KINDS: readonly AlarmKind<Vm>[] = [
   { kind: 'vm-frozen', severity: 'warning', raiseAfterMs: 0, look: frozen },
   { kind: 'vm-crashed', severity: 'warning', raiseAfterMs: SHORT_MS, look: crashed },
   { kind: 'vm-missing', severity: 'critical', raiseAfterMs: SHORT_MS, look: missing },
+  { kind: 'vm-waits-for-image', severity: 'critical', raiseAfterMs: SHORT_MS, look: waitsForImage },
   { kind: 'vm-duplicate', severity: 'critical', raiseAfterMs: SHORT_MS, look: duplicate },
 ];
 
@@ -207,6 +210,20 @@ function frozen(vm: Vm, { hosts, nowMs }: Look): Answer {
       : `Its host thaws them by itself at the deadline that was given; at once: berth vm thaw ${vm.name}`,
     ...(overdue ? { severity: 'critical' as const } : {}),
     sinceMs: frozenAtMs,
+  };
+}
+
+function waitsForImage(vm: Vm, { tables, hosts }: Look): Answer {
+  const seen = hosts.vm(vm.id);
+  if (seen === undefined || seen.power === 'unknown') return vm.phase === 'ready' ? 'unknown' : undefined;
+  if (seen.power !== 'paused' || seen.reason !== 'io-error') return undefined;
+  const filling = fillingsOf(vm, { tables, hosts: { operation: () => undefined, ...hosts } }).find(
+    (f) => f !== undefined,
+  );
+  if (filling === undefined) return undefined;
+  return {
+    message: `vm ${vm.name} is paused: it ${waitsFor(filling)}`,
+    advice: 'Bring a host back that has the image; the vm goes on by itself then',
   };
 }
 

@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import {
   VmState,
+  type DiskFilling as WireFilling,
   type CloneVmRequest,
   type FoundVm,
   type Vm,
@@ -16,6 +17,7 @@ import { parseSelector } from '@berth/shared/labels/selector.ts';
 import type { Vm as Stored, VmState as State } from '@berth/shared/model/vm.ts';
 import type { Adoption, FoundVm as Found } from '../app/adoption.ts';
 import type { CloneVm } from '../app/vm-request.ts';
+import type { DiskFilling } from '../app/vm-fillings.ts';
 import type { VmUpdates } from '../app/vm-updates.ts';
 import type { VmView } from '../app/vm-view.ts';
 import type { VmAnswer, Vms } from '../app/vms.ts';
@@ -178,7 +180,12 @@ function toVm(v: VmView): Vm {
   };
 }
 
-function toSpec({ vm: { spec }, imageNames, mediumNames, poolNames }: VmView): Vm['spec'] {
+const toFilling = ({ localBytes, totalBytes, from, waiting, jobId }: DiskFilling): WireFilling => ({
+  ...{ localBytes: toWire(localBytes), totalBytes: toWire(totalBytes), from, waiting },
+  jobId: jobId ?? '',
+});
+
+function toSpec({ vm: { spec }, imageNames, mediumNames, poolNames, copyNames, fillings }: VmView): Vm['spec'] {
   return {
     vcpus: spec.vcpus,
     memoryBytes: toWire(spec.memoryBytes),
@@ -188,6 +195,8 @@ function toSpec({ vm: { spec }, imageNames, mediumNames, poolNames }: VmView): V
       image: imageNames[i] ?? '',
       volumeId: d.volumeId,
       ...(poolNames[i] && { pool: poolNames[i] }),
+      ...(copyNames[i] && { copyOf: copyNames[i] }),
+      ...(fillings[i] && { filling: toFilling(fillings[i]) }),
       ...(d.options && { options: VmDiskOptions.fromPartial(diskOptionsToWire(d.options)) }),
     })),
     cdroms: (spec.cdroms ?? []).map(({ target, bus }, i) => ({ target, bus, image: mediumNames[i] ?? '' })),

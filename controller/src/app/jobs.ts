@@ -1,8 +1,10 @@
 /** What people may do with jobs: look, watch, cancel, retry, accept. The engine does it; this finds the job they mean. */
-import { invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { badState, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import { isId, type JobId } from '@berth/shared/model/ids.ts';
-import type { JobView } from '@berth/shared/model/job.ts';
+import { isEnded, type JobView } from '@berth/shared/model/job.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
+import { imageFetch, type FetchParams } from '../jobs/image-fetch.ts';
+import { restOn } from './vm-fillings.ts';
 import type { State } from '../state/state.ts';
 import type { Page, PageQuery } from './pages.ts';
 
@@ -64,6 +66,7 @@ export class JobsApp {
 
   async cancel(id: string): Promise<JobView> {
     const jobId = this.#find(id);
+    this.#refuseNeeded(jobId);
     await this.deps.jobs.cancel(jobId);
     return this.deps.jobs.view(jobId);
   }
@@ -78,6 +81,20 @@ export class JobsApp {
     const jobId = this.#find(id);
     await this.deps.jobs.accept(jobId);
     return this.deps.jobs.view(jobId);
+  }
+
+  /** VMs that read what it copies would be left without. */
+  #refuseNeeded(jobId: JobId): void {
+    const { tables } = this.deps.state;
+    const job = tables.jobs.get(jobId);
+    if (job?.kind !== imageFetch.kind || isEnded(job.state)) return;
+    const { imageId, hostId } = job.params as unknown as FetchParams;
+    const [first, ...more] = restOn(tables, imageId, hostId);
+    if (first === undefined) return;
+    const who = more.length === 0 ? `vm ${first.name} reads` : `vm ${first.name} and ${more.length} more read`;
+    throw badState(
+      `job ${jobId} cannot be cancelled: ${who} the image while it comes. Delete them first, or let it end`,
+    );
   }
 
   /** A whole id, or the beginning of just one among the newest. */

@@ -4,9 +4,10 @@ import type { VmDefinition } from '@berth/shared/hardware/definition.ts';
 import { newId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
 import { checkLabels } from '@berth/shared/labels/labels.ts';
-import { RUN_POLICIES, type RunPolicy, type Vm } from '@berth/shared/model/vm.ts';
+import { RUN_POLICIES, type RunPolicy, type Vm, type VmDisk } from '@berth/shared/model/vm.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
+import { CLONE_KINDS, type CloneKind } from '../jobs/clone-bases.ts';
 import { withDefaults } from './image-defaults.ts';
 import { checkName } from './names.ts';
 import { checkIdentity, offlineOf } from './vm-identity.ts';
@@ -49,6 +50,8 @@ export interface CloneVm extends CreateVm {
   readonly address: string;
   readonly gateway: string;
   readonly dns: readonly string[];
+  /** linked, instant, full; empty: linked where its host has the image, else instant. */
+  readonly kind?: string | undefined;
 }
 
 const MIB = 1024 ** 2;
@@ -61,6 +64,7 @@ export function newVm(from: SpecMaker, r: CreateVm & Partial<CloneVm>, image: Im
   const spec = definedSpec(maker, `vm ${name}`, wanted(r, image ?? imageSaid(from, r), image), undefined);
   const template = spec.disks.some((d) => d.imageId !== undefined);
   const offline = offlineOf(spec.identity, { ...r, template });
+  const disks = cloneKind(r) === 'full' ? spec.disks.map(asCopy) : spec.disks;
   return {
     id: newId('vm', from.nowMs),
     name,
@@ -69,7 +73,7 @@ export function newVm(from: SpecMaker, r: CreateVm & Partial<CloneVm>, image: Im
     hostId: undefined,
     desiredPower: 'off',
     spec: {
-      ...spec,
+      ...{ ...spec, disks },
       seedVolumeId: template && spec.identity === undefined ? newId('volume', from.nowMs) : undefined,
       ...offline,
       sshKeys: (r.sshKeys ?? []).map(checkKey),
@@ -79,6 +83,21 @@ export function newVm(from: SpecMaker, r: CreateVm & Partial<CloneVm>, image: Im
     generation: 1,
     createdAtMs: from.nowMs,
   };
+}
+
+/** @throws INVALID_ARGUMENT */
+export function cloneKind({ kind }: Partial<CloneVm>): CloneKind | undefined {
+  const known = CLONE_KINDS.find((k) => k === kind);
+  if (known === undefined && kind !== undefined && kind !== '')
+    throw invalidArgument(`${JSON.stringify(kind.slice(0, 40))} is no kind of clone: ${CLONE_KINDS.join(', ')}`);
+  return known;
+}
+
+function asCopy(d: VmDisk): VmDisk {
+  if (d.imageId === undefined) return d;
+  if (d.poolId !== undefined)
+    throw invalidArgument(`disk ${d.target}: a full clone lies in the pool local of its host; leave out the pool`);
+  return { ...d, imageId: undefined, copyOf: d.imageId };
 }
 
 /** Of a definition: the image below its first disk. What is wrong with its name is told with all else. */

@@ -5,6 +5,7 @@ import type { Job } from '@berth/shared/model/job.ts';
 import { vmState, type Vm, type VmObserved, type VmState } from '@berth/shared/model/vm.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { pendingOf, type VmChange } from './vm-changes.ts';
+import { fillingsOf, type DiskFilling } from './vm-fillings.ts';
 import { goneSince } from './differences.ts';
 import type { VmStatistics } from '../hosts/figures.ts';
 import type { Hosts } from '../hosts/hosts.ts';
@@ -22,6 +23,8 @@ export interface VmView {
   readonly imageNames: readonly string[];
   /** Of its disks; empty: local. */
   readonly poolNames: readonly string[];
+  /** Of each disk, in order: what it was made as a copy of. */
+  readonly copyNames: readonly (string | undefined)[];
   /** Of each CD-ROM drive, in order; empty for one without a medium. */
   readonly mediumNames: readonly string[];
   readonly jobId: JobId | undefined;
@@ -31,6 +34,8 @@ export interface VmView {
   readonly guest: GuestSeen | undefined;
   /** What it runs without until its next start. */
   readonly pending: readonly VmChange[];
+  /** Of each disk, in order: what of its image is not on its host yet. */
+  readonly fillings: readonly (DiskFilling | undefined)[];
 }
 
 export interface Seen {
@@ -57,12 +62,14 @@ export function viewVm(vm: Vm, seen: Seen): VmView {
     hostName: (vm.hostId && tables.hosts.get(vm.hostId)?.name) ?? '',
     imageNames: vm.spec.disks.map(nameOfImage),
     poolNames: vm.spec.disks.map((d) => poolName(tables, d.poolId)),
+    copyNames: vm.spec.disks.map((d) => d.copyOf && nameOf(d.copyOf)),
     mediumNames: (vm.spec.cdroms ?? []).map(nameOfImage),
     jobId: job?.id ?? vm.batchId,
     statistics: running ? hosts.vmStatistics(vm.id) : undefined,
     lastSeenAtMs: observed?.seenAtMs,
     guest: running ? hosts.guest(vm.id) : undefined,
     pending: isOff(state) ? [] : pendingOf(vm, nameOf),
+    fillings: fillingsOf(vm, seen),
   };
 }
 
@@ -89,9 +96,15 @@ function whyPaused(vm: Vm, seen: VmObserved | undefined, at: Pick<Seen, 'tables'
   if (seen?.reason === 'user') return `suspended: go on with ${resume}`;
   if (seen?.reason === 'no-space')
     return `no space left in ${fullPlace(vm, at)}: it goes on by itself when there is room`;
+  const filling = fillingsOf(vm, at).find((f) => f !== undefined);
+  if (seen?.reason === 'io-error' && filling) return waitsFor(filling);
   if (seen?.reason === 'io-error') return `a disk failed: mend that, then ${resume}`;
   return seen?.reason ?? '';
 }
+
+/** It goes on by itself. */
+export const waitsFor = ({ imageName, waiting, from }: DiskFilling): string =>
+  `waits for image ${imageName}: ${waiting || `it comes from ${from}`}`;
 
 function reasonOf(vm: Vm, state: VmState, { tables, hosts, nowMs }: Seen): string {
   const host = vm.hostId && tables.hosts.get(vm.hostId);

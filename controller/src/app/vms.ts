@@ -33,7 +33,7 @@ import { imageLocks } from '../jobs/images-needed.ts';
 import { Guests } from '../guests/guests.ts';
 import { usableImage } from './usable-image.ts';
 import { checkCustomize, customizeParams, type CustomizeVm } from './vm-identity.ts';
-import { newVm, type CloneVm, type CreateVm } from './vm-request.ts';
+import { cloneKind, newVm, type CloneVm, type CreateVm } from './vm-request.ts';
 import { viewVm, type VmView } from './vm-view.ts';
 
 export interface VmDeps {
@@ -381,9 +381,14 @@ export class Vms {
 }
 
 /** What vm.clone has to know; undefined: no disk of it has an image. */
-export function cloneParams(vm: Vm, request: Pick<CreateVm, 'start'>, hostId: HostId | null): CloneParams | undefined {
-  const imageId = vm.spec.disks.find((d) => d.imageId !== undefined)?.imageId;
-  return imageId && { vmId: vm.id, hostId, imageId, start: request.start === true };
+export function cloneParams(
+  vm: Vm,
+  request: Pick<CreateVm, 'start'> & Pick<Partial<CloneVm>, 'kind'>,
+  hostId: HostId | null,
+): CloneParams | undefined {
+  const imageId = vm.spec.disks.flatMap((d) => d.imageId ?? d.copyOf ?? [])[0];
+  const start = request.start === true;
+  return imageId && { vmId: vm.id, hostId, imageId, start, ...given({ kind: cloneKind(request) }) };
 }
 
 function checkBootOnce(wanted: string | undefined, { vm, state, hostName }: VmView): StartParams['bootOnce'] {

@@ -44,6 +44,8 @@ export interface OperationView {
   readonly totalBytes: number;
   /** A fetch that waits for `offerSource`. */
   readonly needsSource: boolean;
+  /** Of a fetch: the host that served something else than the image, the last one. */
+  readonly turnedAway?: { readonly hostId: string; readonly why: string };
   readonly image: ImageOutcome | undefined;
   /** What was done, in words, where it has something to tell. */
   readonly detail?: string | undefined;
@@ -58,6 +60,19 @@ export interface ImageOutcome {
   readonly medium?: boolean;
   /** Of a capture, which has no digest: stopped, frozen or crash-consistent. */
   readonly detail?: string;
+}
+
+export interface VolumeWanted {
+  readonly volumeId: string;
+  readonly vmId: string;
+  readonly imageDigest: string | undefined;
+  readonly sizeBytes: number;
+  readonly format?: 'raw';
+  readonly poolId?: string;
+  /** Also while the image is being fetched: capability `clone.instant`. */
+  readonly instant?: boolean;
+  /** A copy, that rests on nothing: capability `clone.full`. Long. */
+  readonly full?: boolean;
 }
 
 export interface SeedWanted {
@@ -146,17 +161,7 @@ export interface AgentClient {
   ): Promise<OperationView>;
   /** Capability `domain.live`. */
   changeLive(operationId: string, domain: DomainRef, change: LiveChange): Promise<OperationView>;
-  ensureVolume(
-    operationId: string,
-    v: {
-      volumeId: string;
-      vmId: string;
-      imageDigest: string | undefined;
-      sizeBytes: number;
-      format?: 'raw';
-      poolId?: string;
-    },
-  ): Promise<OperationView>;
+  ensureVolume(operationId: string, v: VolumeWanted): Promise<OperationView>;
   ensureSeed(operationId: string, v: { volumeId: string; vmId: string; seed: SeedWanted }): Promise<OperationView>;
   /** Capability `volume.customize`. */
   customizeVolume(operationId: string, v: CustomizeWanted): Promise<OperationView>;

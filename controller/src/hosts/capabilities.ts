@@ -23,6 +23,8 @@ const WORDS = {
   'guest.agent': 'speak with guest agents',
   'image.capture': 'make images of disks',
   pool: 'have storage pools',
+  'clone.instant': 'start a vm before its image has arrived',
+  'clone.full': 'make a full copy of an image for a vm',
   'domain.describe': 'describe a vm that it has',
   'domain.devices': 'attach disks and network cards to a vm, or take them away',
   'volume.rewrite': 'convert, sparsify or wipe a volume',

@@ -196,6 +196,9 @@ export function toOperation(o: Operation): OperationView {
     doneBytes: bytes(o.progressDoneBytes),
     totalBytes: bytes(o.progressTotalBytes),
     needsSource: o.needsSource,
+    ...(o.turnedAway && {
+      turnedAway: { hostId: clip(o.turnedAway.hostId, 64), why: clip(o.turnedAway.why, LIMITS.errorChars) },
+    }),
     image: o.image
       ? {
           digest: clip(o.image.digest, 128),

@@ -29,6 +29,7 @@ import type {
   MessageDuplex,
   OperationView,
   SeedWanted,
+  VolumeWanted,
 } from './agent-client.ts';
 import { openConsole, openDisplay, readLog, readScreenshot, sendUpload } from './agent-streams.ts';
 import type { Connection, Method } from './connection.ts';
@@ -127,17 +128,7 @@ export class GrpcAgentClient implements AgentClient {
     if ('mac' in c) return this.change(Hardware.setLink, { ...about, mac: c.mac, down: c.linkDown });
     return this.change(Hardware.changeMedium, { ...about, ...c, imageDigest: c.imageDigest ?? '' });
   }
-  ensureVolume(
-    id: string,
-    v: {
-      volumeId: string;
-      vmId: string;
-      imageDigest: string | undefined;
-      sizeBytes: number;
-      format?: 'raw';
-      poolId?: string;
-    },
-  ): Promise<OperationView> {
+  ensureVolume(id: string, v: VolumeWanted): Promise<OperationView> {
     return this.change(Volumes.ensureVolume, {
       context: this.context(id),
       volumeId: v.volumeId,
@@ -146,6 +137,8 @@ export class GrpcAgentClient implements AgentClient {
       sizeBytes: BigInt(v.sizeBytes),
       ...(v.format && { format: v.format }),
       ...(v.poolId && { poolId: v.poolId }),
+      ...(v.instant === true && { instant: true }),
+      ...(v.full === true && { full: true }),
     });
   }
   ensureSeed(id: string, v: { volumeId: string; vmId: string; seed: SeedWanted }): Promise<OperationView> {

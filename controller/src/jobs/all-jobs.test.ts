@@ -229,6 +229,17 @@ describe('each job keeps the promises of jobs', () => {
     expect((await checkJob(vmCreate, making(false, 0))).runs).toBeGreaterThan(100);
   });
 
+  it('vm.clone that is instant, on a host that lacks the image', async () => {
+    const instant = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      for (const h of cluster.hosts) cluster.fakes.host(h.id).capabilities = ['clone.instant', 'image.hashes'];
+      const vm = cluster.vmToMake(true);
+      const params = { vmId: vm.id, hostId: cluster.hosts[1].id, imageId: cluster.image.id, kind: 'instant' as const };
+      return worldOf(cluster, params, (tx) => tx.vms.put(vm), withoutCopies);
+    };
+    expect((await checkJob(vmClone, instant)).runs).toBeGreaterThan(100);
+  });
+
   it('vm.clone on a host that has the image', async () => {
     expect((await checkJob(vmClone, making(true, 0))).runs).toBeGreaterThan(100);
   });

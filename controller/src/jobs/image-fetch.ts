@@ -39,8 +39,9 @@ interface Fetched {
 async function fetch(c: FetchContext): Promise<Fetched | Wait> {
   const { digest, virtualSizeBytes, name } = available(c.tables, c.params.imageId);
   const target = c.deps.hosts.agent(c.params.hostId);
-  const why = `copying image ${name} to ${nameOf(c, c.params.hostId)}`;
   const sources = sourcesOf(c);
+  const from = sources.last && ` from ${nameOf(c, sources.last.hostId)}`;
+  const why = `copying image ${name}${from ?? ''} to ${nameOf(c, c.params.hostId)}`;
   const ask = () => target.fetchImage(c.opId, { digest, virtualSizeBytes });
   let op = await known(target, c.opId, ask);
   if (op.state === 'failed' && turnAway(c, sources, op)) op = await ask();

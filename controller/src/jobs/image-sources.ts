@@ -8,6 +8,7 @@ import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import { betterSource, sourcesFor, type Swarm } from '../distribution/swarm.ts';
 import type { OperationView } from '../hosts/agent-client.ts';
+import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { wait, type RemoteContext, type StepContext, type Wait } from './engine/define.ts';
 import { pollMs } from './operate.ts';
@@ -60,11 +61,23 @@ export function turnAway(c: FetchContext, sources: Sources, op: OperationView): 
   return false;
 }
 
-const holdersOf = (c: Context): readonly HostId[] =>
-  c.tables.imageCopies
-    .byImage(c.params.imageId)
+/** Hosts that have it, but for the one that gets it. */
+export const holdersFor = (tables: Tables, { imageId, hostId }: FetchParams): readonly HostId[] =>
+  tables.imageCopies
+    .byImage(imageId)
     .map((copy) => copy.hostId)
-    .filter((id) => id !== c.params.hostId);
+    .filter((id) => id !== hostId);
+
+const holdersOf = (c: Context): readonly HostId[] => holdersFor(c.tables, c.params);
+
+/** What it gave was not the image, which its host has found out: it is asked again only when nobody else is left. */
+function suspect(c: FetchContext, sources: Sources, hostId: string): void {
+  const found = [...sources.offered].find((id) => id === hostId);
+  if (found === undefined) return;
+  sources.offered.delete(found);
+  sources.suspects.add(found);
+  if (holdersOf(c).every((id) => sources.suspects.has(id))) sources.suspects.clear();
+}
 
 interface Wanted {
   readonly name: string;
@@ -81,6 +94,7 @@ export async function feed(
   const { imageId, hostId } = c.params;
   const { swarms } = c.deps;
   swarms.progress(imageId, hostId, op.doneBytes, c.nowMs);
+  if (op.turnedAway) suspect(c, sources, op.turnedAway.hostId);
   if (op.needsSource) {
     // one that has given us something may be asked again as if for the first time
     const { last } = sources;

@@ -13,7 +13,7 @@ import { joinJob, leaveJoined } from './engine/start.ts';
 import { getImage } from './image-digests.ts';
 import { describeFetch, fetchKey, imageFetch, type FetchParams } from './image-fetch.ts';
 import { copiedToPool, type PoolCopy } from './pool-image.ts';
-import { imagesOf } from './wanted.ts';
+import { imagesForClone } from './wanted.ts';
 
 interface Placed {
   readonly place: { readonly hostId: HostId; readonly host: string };
@@ -29,7 +29,7 @@ export interface ImagesHad {
 
 /** So that none of them is deleted meanwhile, nor the pools of its disks. */
 export const imageLocks = (spec: Pick<VmSpec, 'disks' | 'cdroms'>): LockName[] => [
-  ...imagesOf(spec).map((id) => `image/${id}:shared` as const),
+  ...imagesForClone(spec).map((id) => `image/${id}:shared` as const),
   ...[...new Set(spec.disks.flatMap((d) => d.poolId ?? []))].map((id) => `pool/${id}:shared` as const),
 ];
 
@@ -41,7 +41,7 @@ function joinedFor(c: Context<unknown>, imageId: ImageId): Context<unknown>['mem
   return job?.kind === imageFetch.kind && ofThis ? c.memo : undefined;
 }
 
-function had(c: Context<unknown>, imageId: ImageId, tables: Tables): ImagesHad | Wait {
+export function had(c: Context<unknown>, imageId: ImageId, tables: Tables): ImagesHad | Wait {
   const copy = { imageId, hostId: c.outs.place.hostId };
   const memo = joinedFor(c, imageId);
   if (memo === undefined && tables.imageCopies.get(imageCopyKey(copy))) return { fetched: false };
@@ -80,10 +80,10 @@ export const imagesStep = <P>(
     return all;
   },
   undo: (c) => leaveJoined(c),
-  describe: (out, { outs }) =>
-    out.needed === 0
-      ? 'not needed'
-      : out.fetched
-        ? (out.how ?? `copied to ${outs.place.host}`)
-        : `on ${outs.place.host} already`,
+  describe: (out, { outs }) => describeHad(out, outs.place.host),
 });
+
+export function describeHad(out: ImagesHad, host: string): string {
+  if (out.needed === 0) return 'not needed';
+  return out.fetched ? (out.how ?? `copied to ${host}`) : `on ${host} already`;
+}

@@ -4,7 +4,7 @@
  */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { parseSelector } from '@berth/shared/labels/selector.ts';
-import type { HostId, VmId } from '@berth/shared/model/ids.ts';
+import type { HostId, ImageId, VmId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import type { DomainRef, SeedWanted } from '../hosts/agent-client.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
@@ -39,7 +39,11 @@ export interface MakeParams {
   readonly start?: boolean;
 }
 
-type Placed = { readonly place: { readonly hostId: HostId; readonly host: string } };
+type Placed = {
+  readonly place: { readonly hostId: HostId; readonly host: string };
+  /** Of a clone: made while its images are still coming. */
+  readonly image?: { readonly fetched?: boolean; readonly instant?: boolean };
+};
 type Context = StepContext<MakeParams, Placed, JobDeps>;
 type Local<O> = LocalStep<MakeParams, object, JobDeps, O>;
 type Remote<O> = RemoteStep<MakeParams, Placed, JobDeps, O>;
@@ -111,10 +115,12 @@ const told = (out: Told): string => out?.what ?? '';
 
 /** What the host is to make of a disk. */
 export function volumeWanted(tables: Tables, vmId: VmId, d: VmSpec['disks'][number]) {
-  const imageDigest = d.imageId && tables.images.get(d.imageId)?.digest;
+  const imageId = d.imageId ?? d.copyOf;
+  const imageDigest = imageId && tables.images.get(imageId)?.digest;
+  const full = d.copyOf === undefined ? {} : { full: true };
   const format = d.options?.format === 'raw' ? { format: d.options.format } : {};
   const pool = d.poolId === undefined ? {} : { poolId: d.poolId };
-  return { volumeId: d.volumeId, vmId, imageDigest, sizeBytes: d.sizeBytes, ...format, ...pool };
+  return { volumeId: d.volumeId, vmId, imageDigest, sizeBytes: d.sizeBytes, ...format, ...pool, ...full };
 }
 
 /** Its disks, each under an operation of its own. */
@@ -123,7 +129,10 @@ export const volume: Remote<Told> = {
   operations: (c) => getVm(c.tables, c.params.vmId).spec.disks.map((d) => `${c.opId}.${d.target}`),
   async run(c) {
     for (const d of getVm(c.tables, c.params.vmId).spec.disks) {
-      const call = agentOf(c).ensureVolume(`${c.opId}.${d.target}`, volumeWanted(c.tables, c.params.vmId, d));
+      const local = d.imageId !== undefined && d.poolId === undefined;
+      const instant = c.outs.image?.instant === true && local ? { instant: true } : {};
+      const wanted = { ...volumeWanted(c.tables, c.params.vmId, d), ...instant };
+      const call = agentOf(c).ensureVolume(`${c.opId}.${d.target}`, wanted);
       const op = await settle(c, call, `making disk ${d.target}`);
       if (Wait.is(op)) return op;
     }
@@ -216,8 +225,9 @@ const seedParts = ({ spec: { nics, sshKeys, userData } }: Vm): string[] => [
 
 /** `vda 2 GiB, overlay on base` */
 function diskWords(tables: Tables, d: VmSpec['disks'][number]): string {
-  const image = d.imageId === undefined ? undefined : (tables.images.get(d.imageId)?.name ?? 'an image');
-  return `${d.target} ${formatBytes(d.sizeBytes)}, ${image === undefined ? 'blank' : `overlay on ${image}`}`;
+  const nameOf = (id: ImageId): string => tables.images.get(id)?.name ?? 'an image';
+  const kind = d.imageId ? `overlay on ${nameOf(d.imageId)}` : d.copyOf ? `copy of ${nameOf(d.copyOf)}` : 'blank';
+  return `${d.target} ${formatBytes(d.sizeBytes)}, ${kind}`;
 }
 
 async function removeVolumes(

@@ -27,6 +27,11 @@ export const domainWanted = ({ images }: Images, { spec, ...vm }: Vm): DomainDef
   }),
 });
 
+/** Below its disks, in its drives, and those that its disks are made as copies of. */
+export const imagesForClone = (spec: Pick<VmSpec, 'disks' | 'cdroms'>): readonly ImageId[] => [
+  ...new Set([...imagesOf(spec), ...spec.disks.flatMap((d) => d.copyOf ?? [])]),
+];
+
 /** Each once. */
 export function imagesOf(spec: Pick<VmSpec, 'disks' | 'cdroms'>): readonly ImageId[] {
   return [...new Set([...spec.disks, ...(spec.cdroms ?? [])].flatMap((d) => d.imageId ?? []))];

@@ -12,8 +12,8 @@ import type { PlacementRequest, Policy, Refusal, World, WorldHost } from '../sch
 import type { Tables } from '../state/state.ts';
 import { portsOf } from '../state/tables.ts';
 import { copiesOfDigest } from './image-digests.ts';
-import { domainWanted, imagesOf } from './wanted.ts';
 import { poolBytes, poolRequests, withLocalPool, worldPools } from './world-pools.ts';
+import { domainWanted, imagesForClone, imagesOf } from './wanted.ts';
 
 /** A seed is an ISO of a few small files. */
 const SEED_BYTES = 1024 * 1024;
@@ -134,11 +134,12 @@ export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): Pla
     ...pagesOf(vm.spec),
     diskBytes: diskBytes(vm.spec),
     pools: poolRequests(vm.spec, tables),
-    image: imagesWanted(tables, imagesOf(vm.spec)),
+    image: imagesWanted(tables, vm.phase === 'creating' ? imagesForClone(vm.spec) : imagesOf(vm.spec)),
     bridges: [...new Set(vm.spec.nics.map((n) => n.bridge))],
     capabilities: [
       ...(needsHardware(domainWanted(tables, vm)) ? ['domain.hardware'] : []),
       ...(vm.phase === 'creating' && vm.spec.identity === 'offline' ? ['volume.customize'] : []),
+      ...(vm.spec.disks.some((d) => d.copyOf) && vm.phase === 'creating' ? ['clone.full'] : []),
     ],
     hostLabels: Object.entries(vm.spec.labels)
       .filter(([k]) => k.startsWith(HOST_LABEL))

@@ -10,6 +10,7 @@ import type { Jobs } from '../jobs/engine/jobs.ts';
 import type { State } from '../state/state.ts';
 import { acknowledgeEnded } from './acknowledge.ts';
 import { Debts } from './debts.ts';
+import { FillingKeeper } from './fillings.ts';
 import { FirstStarts } from './first-starts.ts';
 import { ImageCopiesKeeper } from './image-copies.ts';
 import { PoolKeeper } from './pools.ts';
@@ -112,6 +113,7 @@ export class Reconcilers {
       this.power.follow(hosts),
       first.follow(hosts),
       new PoolKeeper({ ...this.deps, hosts, jobs }).follow(),
+      new FillingKeeper(this.deps).follow(hosts),
       () => restarts.stop(),
       new ImageCopiesKeeper({ ...this.deps, hosts, jobs, unusedMs: this.deps.unusedCopiesMs ?? Infinity }).start(),
       this.deps.state.subscribe((change) => change.touched.has('reviews') && this.catchUp(hosts)),

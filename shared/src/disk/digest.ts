@@ -41,6 +41,17 @@ export class ChunkHashes {
     this.#pages.set(number, page);
   }
 
+  /** Of one chunk. */
+  get(index: number): Uint8Array {
+    const page = this.#pages.get(Math.floor(index / PAGE_HASHES));
+    const at = (index % PAGE_HASHES) * HASH_BYTES;
+    return page?.subarray(at, at + HASH_BYTES) ?? ZERO_CHUNK_HASH;
+  }
+
+  isZero(index: number): boolean {
+    return Buffer.compare(this.get(index), ZERO_CHUNK_HASH) === 0;
+  }
+
   /** The digest, `sha256:<hex>`. */
   digest(): string {
     const head = Buffer.alloc(12);

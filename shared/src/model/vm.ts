@@ -12,6 +12,8 @@ export interface VmDisk {
   readonly options?: DiskOptions | undefined;
   /** Where it lies. Absent: in pool `local` of its host. */
   readonly poolId?: PoolId | undefined;
+  /** It was made as a copy of this image, and rests on nothing. */
+  readonly copyOf?: ImageId | undefined;
 }
 
 /** A CD-ROM drive; the image in it is its medium. */

@@ -16,7 +16,8 @@ export interface SimDomain {
   /** What runs, made from an earlier definition perhaps, and changed since. Of a saved one: what was saved. */
   readonly runningXml?: string | undefined;
   readonly power: SimPower;
-  readonly reason: 'none' | 'booted' | 'user' | 'shutdown' | 'destroyed' | 'crashed' | 'saved' | 'no-space';
+  readonly reason:
+    'none' | 'booted' | 'user' | 'shutdown' | 'destroyed' | 'crashed' | 'saved' | 'no-space' | 'io-error';
   readonly startedAtMs: number;
 }
 
@@ -75,6 +76,10 @@ export class SimHost {
   readonly domains = new Map<string, SimDomain>();
   readonly images = new Map<string, SimImage>();
   readonly volumes = new Map<string, SimVolume>();
+  /** Images that are being copied here, with their sizes. */
+  readonly filling = new Map<string, number>();
+  /** Of these, and of those that have become whole, guests may still read through a socket. */
+  readonly bases = new Set<string>();
   readonly uploads = new Map<string, Buffer>();
   readonly bridges = new Map<string, SimBridge>([['br0', { name: 'br0', addresses: ['10.77.0.1/24'], owned: false }]]);
   /** Keys and interrupts that guests got. */

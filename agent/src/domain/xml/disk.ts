@@ -25,9 +25,14 @@ export function diskXml(s: DomainSpec, d: Disk, index: number, host: DomainHost)
   return el(
     'disk',
     { type: 'file', device: 'disk' },
-    driver(o, host.volumeFormat(d.volumeId), { directIo: host.volumeDirectIo?.(d.volumeId) ?? host.directIo }),
+    driver(
+      o,
+      host.volumeFormat(d.volumeId),
+      { directIo: host.volumeDirectIo?.(d.volumeId) ?? host.directIo },
+      host.baseSocket?.(d.volumeId) !== undefined,
+    ),
     el('source', { file: host.volumePath(d.volumeId, false) }),
-    backing(host.imagePath(d.volumeId)),
+    socketBacking(host.baseSocket?.(d.volumeId)) ?? backing(host.imagePath(d.volumeId)),
     el('target', { dev: d.target, bus: o.bus ?? busOf(d.target) }),
     textEl('serial', {}, o.serial ?? usualSerial(d.volumeId)),
     o.readOnly === true ? el('readonly', {}) : undefined,
@@ -37,9 +42,12 @@ export function diskXml(s: DomainSpec, d: Disk, index: number, host: DomainHost)
   );
 }
 
-const driver = (o: DiskOptions, type: string, host: Pick<DomainHost, 'directIo'>): string =>
+/** A guest whose image is still coming is paused by a read that nobody answers, and goes on later: it sees no error. */
+const driver = (o: DiskOptions, type: string, host: Pick<DomainHost, 'directIo'>, isFilling: boolean): string =>
   el('driver', {
-    ...{ name: 'qemu', type, cache: o.cache ?? usualCache(host), discard: o.discard ?? 'unmap' },
+    ...{ name: 'qemu', type, cache: o.cache ?? usualCache(host) },
+    ...(isFilling && { error_policy: 'stop', rerror_policy: 'stop' }),
+    discard: o.discard ?? 'unmap',
     io: o.io === 'threads' ? undefined : o.io,
     detect_zeroes: o.detectZeroes === 'off' ? undefined : o.detectZeroes,
     iothread: o.ioThread,
@@ -74,6 +82,35 @@ const backing = (imagePath: string | undefined): string =>
         el('source', { file: imagePath }, noRelabel),
         el('backingStore', {}),
       );
+
+/** libvirt before 9.5 does not know `reconnect`: then the guest is paused while whoever serves the socket is started anew. */
+const socketBacking = (socket: string | undefined): string | undefined =>
+  socket === undefined
+    ? undefined
+    : el(
+        'backingStore',
+        { type: 'network' },
+        el('format', { type: 'raw' }),
+        el(
+          'source',
+          { protocol: 'nbd', name: 'base' },
+          el('host', { transport: 'unix', socket }),
+          el('reconnect', { delay: RECONNECT_S }),
+        ),
+        el('backingStore', {}),
+      );
+
+const RECONNECT_S = 10;
+
+/** A file over an image's file, for a guest that moves to it from the socket. */
+export const movedDiskXml = (file: string, imagePath: string, directIo: boolean): string =>
+  el(
+    'disk',
+    { type: 'file', device: 'disk' },
+    el('driver', { name: 'qemu', type: 'qcow2', cache: usualCache({ directIo }), discard: 'unmap' }),
+    el('source', { file }),
+    backing(imagePath),
+  );
 
 const noRelabel = el('seclabel', { model: 'dac', relabel: 'no' });
 

@@ -15,6 +15,8 @@ export interface DomainHost {
   volumeFormat(volumeId: string): 'qcow2' | 'raw';
   /** File of the image that a volume is an overlay of. */
   imagePath(volumeId: string): string | undefined;
+  /** Socket through which the image of a volume is read while it is not whole here. */
+  baseSocket?(volumeId: string): string | undefined;
   /** File of an image that lies in a CD-ROM drive. */
   mediumPath(digest: string): string;
 }

@@ -25,6 +25,7 @@ import { dial } from './dial.ts';
 import { LibvirtDevices } from './device-verbs.ts';
 import { DomainCache } from './domain-cache.ts';
 import { DomainVerbs } from './domain-verbs.ts';
+import { LibvirtDiskCopies } from './disk-copies.ts';
 import { LibvirtGuestAgents } from './guest-agents.ts';
 import { GuestVerbs } from './guest-verbs.ts';
 import { handleEvent, registerEvents } from './events.ts';
@@ -65,6 +66,7 @@ class LibvirtHypervisor implements Hypervisor {
   readonly #link: Link;
   readonly guests: LibvirtGuestAgents;
   readonly devices: LibvirtDevices;
+  readonly copies: LibvirtDiskCopies;
   #main: Connection | undefined;
   #info: Promise<HypervisorInfo> | undefined;
   #lastFailure: string | undefined;
@@ -103,6 +105,10 @@ class LibvirtHypervisor implements Hypervisor {
     });
     this.devices = new LibvirtDevices({
       ...{ guest: this.#pools.guest, cache: this.#cache, clock: opts.clock },
+      ready: (what) => this.#link.ready(what),
+    });
+    this.copies = new LibvirtDiskCopies({
+      ...{ guest: this.#pools.guest, cache: this.#cache },
       ready: (what) => this.#link.ready(what),
     });
     this.#link = this.#createLink();

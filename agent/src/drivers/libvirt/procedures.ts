@@ -136,6 +136,19 @@ export const PROC = {
     struct({ dom: domain, disk: string, size: uhyper, flags: uint }),
     nothing,
   ),
+  blockCopy: procedure(
+    'DOMAIN_BLOCK_COPY',
+    345,
+    struct({ dom: domain, path: string, destXml: string, params: array(typedParam, 16), flags: uint }),
+    nothing,
+  ),
+  blockJobInfo: procedure(
+    'DOMAIN_GET_BLOCK_JOB_INFO',
+    238,
+    struct({ dom: domain, path: string, flags: uint }),
+    struct({ found: int, type: int, bandwidth: uhyper, done: uhyper, end: uhyper }),
+  ),
+  blockJobAbort: procedure('DOMAIN_BLOCK_JOB_ABORT', 237, struct({ dom: domain, path: string, flags: uint }), nothing),
   screenshot: procedure(
     'DOMAIN_SCREENSHOT',
     211,

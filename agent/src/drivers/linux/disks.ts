@@ -13,6 +13,8 @@ import { createImageStore } from './disks/images.ts';
 import { importImage, type ImportParts } from './disks/import.ts';
 import { createPool, type Pool } from './disks/pool.ts';
 import { ensureSeed } from './disks/seeds.ts';
+import { ensureFullClone } from './disks/full-clone.ts';
+import { packHashFile } from './disks/hash-list.ts';
 import { boundSerialLogs } from './disks/serial-bound.ts';
 import { readSerialLog, removeSerialLog } from './disks/serial-logs.ts';
 import { createImageServers, type ImageServers } from './disks/serve.ts';
@@ -25,7 +27,9 @@ import { takeBack } from './disks/work/own-file.ts';
 import { removeOtherFormats } from './disks/work/rewrite.ts';
 import { createVolumeWork } from './disks/work/volume-work.ts';
 import { createExec, type Exec } from './exec.ts';
+import { createBaseServers, type BaseServers } from './fetch/base-server.ts';
 import { createFetcher, type Fetcher } from './fetch/fetcher.ts';
+import { basesOf, ensureInstant, relayedHashes, serveImage } from './fetch/bases.ts';
 import { createHelpers } from './helpers.ts';
 
 export interface LinuxDisksOptions {
@@ -40,6 +44,7 @@ interface Parts extends ImportParts {
   readonly servers: ImageServers;
   readonly fetcher: Fetcher;
   readonly clock: Clock;
+  readonly bases: BaseServers;
   readonly log: Log;
 }
 
@@ -75,15 +80,26 @@ export function createDisks(options: LinuxDisksOptions): AllDisks {
     fetchImage: ready((image, socket, work) => parts.fetcher.fetchImage(image, socket, work)),
     dropFetch: ready((digest) => parts.fetcher.dropFetch(digest)),
     removeImage: ready((digest) => onImage(digest, () => removeImage(parts, digest))),
-    serveImage: ready((digest) => onImage(digest, () => parts.servers.serve(digest))),
+    serveImage: ready((digest) => onImage(digest, () => serveImage(parts, digest))),
+    imageHashes: ready(async (digest) => {
+      const kept = await relayedHashes(parts, digest);
+      if (kept) return kept;
+      await parts.images.get(digest);
+      return packHashFile(pool.chunksPath(digest));
+    }),
+    isRelayed: ready(async (digest) => (await relayedHashes(parts, digest)) !== undefined),
+    ...basesOf(parts, ready, onVolume),
     listVolumes: ready(() => listVolumes(pool)),
     findVolume: ready((id) => findVolume(pool, id)),
     ensureVolume: ready((spec) =>
-      onVolume(spec.volumeId, () => {
-        const make = () => ensureVolume(parts, spec);
-        return spec.imageDigest === undefined ? make() : onImage(spec.imageDigest, make);
+      onVolume(spec.volumeId, async () => {
+        if (spec.imageDigest === undefined) return ensureVolume(parts, spec);
+        if (spec.instant === true && !(await parts.images.find(spec.imageDigest)))
+          return ensureInstant(parts, spec, spec.imageDigest);
+        return onImage(spec.imageDigest, () => ensureVolume(parts, spec));
       }),
     ),
+    ensureFullClone: ready((spec, work) => onVolume(spec.volumeId, () => ensureFullClone(parts, spec, work))),
     ensureSeed: ready((spec) => onVolume(spec.volumeId, () => ensureSeed(parts, spec))),
     work: createVolumeWork(parts, {
       onVolume: ready((id, fn) => onVolume(id, fn)) as typeof onVolume,
@@ -106,8 +122,9 @@ function assemble({ dataDir, unprivilegedUser, clock, log }: LinuxDisksOptions):
   const digests = createDigestService({ exec, pool, clock });
   const helpers = createHelpers({ exec, pool, clock });
   const servers = createImageServers({ pool, helpers, images, clock, log });
-  const fetcher = createFetcher({ pool, exec, helpers, images, digests, clock, log });
-  return { pool, exec, images, digests, servers, fetcher, clock, log, uploads: createUploads(pool) };
+  const bases = createBaseServers({ pool, helpers, clock });
+  const fetcher = createFetcher({ pool, exec, helpers, images, digests, bases, clock, log });
+  return { pool, exec, images, digests, servers, fetcher, bases, clock, log, uploads: createUploads(pool) };
 }
 
 async function open(parts: { pool: Pool; exec: Exec; servers: ImageServers }, clock: Clock): Promise<void> {

@@ -13,6 +13,7 @@ import type { AllDisks } from '../volume-work.ts';
 import { simVolumeWork } from './sim-volume-work.ts';
 import { createSimCaptures } from './sim-capture.ts';
 import { readSimSerialLog } from './sim-serial.ts';
+import { dropFetch, simBases } from './sim-bases.ts';
 import { checkFileName, ensureSeed, ensureVolume, listVolumes, removeImage } from './sim-volumes.ts';
 
 /** A simulated host holds uploads in memory. */
@@ -38,19 +39,34 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): AllDis
     ...createSimCaptures(host),
     listImages: async () => [...host.images.values()],
     importImage: (uploadId, format, work) => importImage(host, uploadId, format, work),
-    fetchImage: ({ digest }, socket, work) => fetchSimImage(host, clock, { digest, socket }, work),
-    dropFetch: async () => {},
+    fetchImage: async (image, socket, work) => {
+      host.filling.set(image.digest, image.virtualSizeBytes);
+      host.bases.add(image.digest);
+      const got = await fetchSimImage(host, clock, { digest: image.digest, socket }, work);
+      host.filling.delete(image.digest);
+      return got;
+    },
+    dropFetch: async (digest) => dropFetch(host, digest),
     removeImage: async (digest) => {
       removeImage(host, digest);
       await servers.stop(digest);
     },
     serveImage: (digest) => servers.serve(digest),
+    ...simBases(host),
     listVolumes: async () => listVolumes(host),
     findVolume: async (volumeId) =>
       host.volumes.has(checkFileName('volume', volumeId))
         ? listVolumes(host).find((v) => v.volumeId === volumeId)
         : undefined,
     ensureVolume: async (spec) => ensureVolume(host, spec),
+    ensureFullClone: async (spec, work) => {
+      const image = host.images.get(spec.imageDigest);
+      if (!image) throw notFound(`no image ${spec.imageDigest} on ${host.options.name}`);
+      if (spec.sizeBytes < image.virtualSizeBytes)
+        throw invalidArgument(`a disk of ${spec.sizeBytes} bytes is smaller than its image`);
+      ensureVolume(host, { ...spec, imageDigest: undefined });
+      work.onProgress(image.virtualSizeBytes, image.virtualSizeBytes);
+    },
     ensureSeed: async (spec) => ensureSeed(host, spec),
     work: simVolumeWork(host),
     removeVolume: async (volumeId) => void host.volumes.delete(volumeId),

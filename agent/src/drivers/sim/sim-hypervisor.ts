@@ -15,6 +15,7 @@ import { openSimDisplay } from './sim-display.ts';
 import { simScreenshot } from './sim-screen.ts';
 import { simDevices } from './sim-devices.ts';
 import { simBackup } from './sim-capture.ts';
+import { simDiskCopies } from './sim-disk-copies.ts';
 import { SimGuestAgents } from './sim-guest-agents.ts';
 import { createSimConsoles } from './sim-consoles.ts';
 import { identityOf, metadataOf, serialLogOf, sizesOf } from './sim-domain-xml.ts';
@@ -67,6 +68,7 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     sendKeys: async (uuid, codes) => host.poke(uuid, `keys ${codes.join('-')}`),
     guests,
     devices: simDevices(host),
+    copies: simDiskCopies(host),
     screenshot: async (uuid) => simScreenshot(host.get(uuid)),
     getXml: async (uuid) => host.get(uuid).xml,
     getRunningXml: async (uuid) => host.getRunningXml(uuid),

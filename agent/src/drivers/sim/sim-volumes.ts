@@ -21,6 +21,9 @@ export const listVolumes = (host: SimHost): readonly VolumeSeen[] =>
     ...v,
     allocatedBytes: files === undefined ? OVERLAY_BYTES : SEED_BYTES,
     seed: files !== undefined,
+    ...(v.imageDigest !== undefined &&
+      host.filling.has(v.imageDigest) &&
+      !host.images.has(v.imageDigest) && { filling: true }),
   }));
 
 export function ensureVolume(host: SimHost, spec: VolumeSpec): void {
@@ -41,14 +44,17 @@ export function checkSimSize(sizeBytes: number): void {
     throw invalidArgument(`a disk of ${sizeBytes} bytes cannot be made`);
 }
 
-function checkSize(host: SimHost, { volumeId, sizeBytes, imageDigest, format }: VolumeSpec): void {
+function checkSize(host: SimHost, { volumeId, sizeBytes, imageDigest, format, instant }: VolumeSpec): void {
   checkSimSize(sizeBytes);
   if (imageDigest === undefined) return;
   if (format === 'raw') throw invalidArgument(`volume ${volumeId} cannot be raw: it is an overlay of an image`);
-  const image = host.images.get(imageDigest);
-  if (!image) throw notFound(`no image ${imageDigest} on ${host.options.name}`);
-  if (sizeBytes < image.virtualSizeBytes)
-    throw invalidArgument(`a disk of ${sizeBytes} bytes is smaller than its image (${image.virtualSizeBytes})`);
+  const filling = instant === true ? host.filling.get(imageDigest) : undefined;
+  const imageBytes = host.images.get(imageDigest)?.virtualSizeBytes ?? filling;
+  if (imageBytes === undefined && instant === true)
+    throw new ClusterError('PEER_UNAVAILABLE', `image ${imageDigest} is not being copied to ${host.options.name} yet`);
+  if (imageBytes === undefined) throw notFound(`no image ${imageDigest} on ${host.options.name}`);
+  if (sizeBytes < imageBytes)
+    throw invalidArgument(`a disk of ${sizeBytes} bytes is smaller than its image (${imageBytes})`);
 }
 
 export function ensureSeed(host: SimHost, { volumeId, vmId, files }: SeedSpec): void {

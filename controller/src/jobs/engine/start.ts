@@ -73,7 +73,7 @@ const words = (j: Job): string => `job ${j.id} (${j.kind} ${j.subject})`;
 const busy = (message: string, j: Job): ClusterError =>
   new ClusterError('RESOURCE_BUSY', message, { jobId: j.id, kind: j.kind, subject: j.subject });
 
-const isDying = (j: Job): boolean => j.cancelRequested || j.state === 'unwinding' || j.state === 'stuck';
+export const isDying = (j: Job): boolean => j.cancelRequested || j.state === 'unwinding' || j.state === 'stuck';
 
 function join(tx: Tx, job: Job, waiterOf: JobId | undefined): JobId {
   if (isDying(job)) throw busy(`${words(job)} is being taken back; try again when it has ended`, job);

@@ -127,7 +127,27 @@ export interface VmDisk {
     | VmDiskOptions
     | undefined;
   /** Name of the pool that it lies in; absent: local. */
-  pool?: string | undefined;
+  pool?:
+    | string
+    | undefined;
+  /** Name of the image that it was made as a full copy of; it rests on nothing. */
+  copyOf?:
+    | string
+    | undefined;
+  /** While the image below it is not whole on its host: the VM runs all the same. */
+  filling?: DiskFilling | undefined;
+}
+
+/** How much of the image below a disk is on the VM's own host; the rest is read from another meanwhile. */
+export interface DiskFilling {
+  localBytes: bigint;
+  totalBytes: bigint;
+  /** Name of the host that it comes from now; empty: from nobody, see `waiting`. */
+  from: string;
+  /** Why nothing comes, if nothing does: what the VM reads of the rest waits, and the VM is paused with it. */
+  waiting: string;
+  /** Job image.fetch that fills it. */
+  jobId: string;
 }
 
 /** A CD-ROM drive. */
@@ -289,7 +309,14 @@ export interface CloneVmRequest {
     | boolean
     | undefined;
   /** As of CreateVmRequest; the image is below its first disk. */
-  spec?: VmSpec | undefined;
+  spec?:
+    | VmSpec
+    | undefined;
+  /**
+   * linked: overlay on the image, which its host has whole first. instant: overlay on the image, which its host may still be
+   * copying. full: a copy that rests on nothing. Empty: linked where its host has the image, else instant.
+   */
+  kind?: string | undefined;
   noNics?:
     | boolean
     | undefined;
@@ -1112,7 +1139,16 @@ export const VmSpec_LabelsEntry: MessageFns<VmSpec_LabelsEntry> = {
 };
 
 function createBaseVmDisk(): VmDisk {
-  return { target: "", sizeBytes: 0n, image: "", volumeId: "", options: undefined, pool: undefined };
+  return {
+    target: "",
+    sizeBytes: 0n,
+    image: "",
+    volumeId: "",
+    options: undefined,
+    pool: undefined,
+    copyOf: undefined,
+    filling: undefined,
+  };
 }
 
 export const VmDisk: MessageFns<VmDisk> = {
@@ -1137,6 +1173,12 @@ export const VmDisk: MessageFns<VmDisk> = {
     }
     if (message.pool !== undefined) {
       writer.uint32(82).string(message.pool);
+    }
+    if (message.copyOf !== undefined) {
+      writer.uint32(90).string(message.copyOf);
+    }
+    if (message.filling !== undefined) {
+      DiskFilling.encode(message.filling, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -1202,6 +1244,22 @@ export const VmDisk: MessageFns<VmDisk> = {
             message.pool = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.copyOf = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.filling = DiskFilling.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1227,6 +1285,123 @@ export const VmDisk: MessageFns<VmDisk> = {
       ? VmDiskOptions.fromPartial(object.options)
       : undefined;
     message.pool = object.pool ?? undefined;
+    message.copyOf = object.copyOf ?? undefined;
+    message.filling = (object.filling !== undefined && object.filling !== null)
+      ? DiskFilling.fromPartial(object.filling)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDiskFilling(): DiskFilling {
+  return { localBytes: 0n, totalBytes: 0n, from: "", waiting: "", jobId: "" };
+}
+
+export const DiskFilling: MessageFns<DiskFilling> = {
+  encode(message: DiskFilling, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.localBytes !== 0n) {
+      if (BigInt.asUintN(64, message.localBytes) !== message.localBytes) {
+        throw new globalThis.Error("value provided for field message.localBytes of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.localBytes);
+    }
+    if (message.totalBytes !== 0n) {
+      if (BigInt.asUintN(64, message.totalBytes) !== message.totalBytes) {
+        throw new globalThis.Error("value provided for field message.totalBytes of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.totalBytes);
+    }
+    if (message.from !== "") {
+      writer.uint32(26).string(message.from);
+    }
+    if (message.waiting !== "") {
+      writer.uint32(34).string(message.waiting);
+    }
+    if (message.jobId !== "") {
+      writer.uint32(42).string(message.jobId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DiskFilling {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDiskFilling();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.localBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.totalBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.waiting = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.jobId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DiskFilling>): DiskFilling {
+    return DiskFilling.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DiskFilling>): DiskFilling {
+    const message = createBaseDiskFilling();
+    message.localBytes = (object.localBytes !== undefined && object.localBytes !== null)
+      ? BigInt(object.localBytes)
+      : 0n;
+    message.totalBytes = (object.totalBytes !== undefined && object.totalBytes !== null)
+      ? BigInt(object.totalBytes)
+      : 0n;
+    message.from = object.from ?? "";
+    message.waiting = object.waiting ?? "";
+    message.jobId = object.jobId ?? "";
     return message;
   },
 };
@@ -2259,6 +2434,7 @@ function createBaseCloneVmRequest(): CloneVmRequest {
     runPolicy: undefined,
     start: undefined,
     spec: undefined,
+    kind: undefined,
     noNics: undefined,
     allowTakenAddress: undefined,
     pool: undefined,
@@ -2328,6 +2504,9 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
     }
     if (message.spec !== undefined) {
       VmSpec.encode(message.spec, writer.uint32(146).fork()).join();
+    }
+    if (message.kind !== undefined) {
+      writer.uint32(282).string(message.kind);
     }
     if (message.noNics !== undefined) {
       writer.uint32(152).bool(message.noNics);
@@ -2507,6 +2686,14 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
             message.spec = VmSpec.decode(reader, reader.uint32());
             continue;
           }
+          case 35: {
+            if (tag !== 282) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
           case 19: {
             if (tag !== 152) {
               break;
@@ -2594,6 +2781,7 @@ export const CloneVmRequest: MessageFns<CloneVmRequest> = {
     message.runPolicy = object.runPolicy ?? undefined;
     message.start = object.start ?? undefined;
     message.spec = (object.spec !== undefined && object.spec !== null) ? VmSpec.fromPartial(object.spec) : undefined;
+    message.kind = object.kind ?? undefined;
     message.noNics = object.noNics ?? undefined;
     message.allowTakenAddress = object.allowTakenAddress ?? undefined;
     message.pool = object.pool ?? undefined;

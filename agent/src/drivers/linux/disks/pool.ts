@@ -3,10 +3,10 @@
  * what is decided in `preparePool`, once.
  *
  *   images/<hex>.qcow2    0444, whole and verified; <hex>.json its manifest, <hex>.chunks its chunk hashes
- *   volumes/<id>.qcow2    disks of VMs, or <id>.raw; <id>.iso their seeds; <id>.json who owns them, written first
+ *   volumes/<id>.qcow2    disks of VMs, or <id>.raw; <id>.moved.qcow2 what a running guest moves to (moves.ts); <id>.iso their seeds; <id>.json who owns them, written first
  *   uploads/<id>          0600, finished uploads; <id>.part while they come in
  *   staging/<work>/       half-made things of one piece of work; emptied when the agent starts, but for `fetch-*`
- *   cache/<hex>.qcow2     half-filled copies (fetch)
+ *   cache/<hex>.qcow2     half-filled copies (fetch); <hex>.qcow2.hashes of their chunks
  *   customize/<id>/       changes to the guest on a volume, before they are put into it
  *   appliance/<hash>/     the small system that changes guests, made of this host's own packages
  *   run/                  sockets, process ids and logs of helpers

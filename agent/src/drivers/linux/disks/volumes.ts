@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { MAX_VIRTUAL_BYTES } from '@berth/shared/disk/qcow2-header.ts';
 import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
 import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
-import { alreadyExists, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { alreadyExists, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { VolumeSeen, VolumeSpec } from '../../disks.ts';
 import { FileCache } from './file-cache.ts';
 import { sizeOf, syncDir, syncFile, tellingFull, withSource } from './files.ts';
 import type { ImageStore } from './images.ts';
+import { movedPath } from './moves.ts';
 import type { Pool } from './pool.ts';
 import { forgetWiping } from './work/wipe.ts';
 import { listSidecars, readSidecar, removeSidecar, writeSidecar, type Sidecar } from './sidecars.ts';
@@ -63,7 +64,7 @@ function checkSame(there: Sidecar, spec: VolumeSpec): void {
     throw is(`with ${formatBytes(there.sizeBytes)} instead of ${formatBytes(spec.sizeBytes)}`);
 }
 
-async function checkSize({ images }: VolumeParts, spec: VolumeSpec): Promise<void> {
+async function checkSize({ pool, images }: VolumeParts, spec: VolumeSpec): Promise<void> {
   const { sizeBytes } = spec;
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % SECTOR !== 0 || sizeBytes > MAX_VIRTUAL_BYTES)
     throw invalidArgument(
@@ -74,11 +75,19 @@ async function checkSize({ images }: VolumeParts, spec: VolumeSpec): Promise<voi
     throw invalidArgument(
       `volume ${spec.volumeId} cannot be raw: it is an overlay of an image, which only qcow2 can be`,
     );
-  const image = await images.get(spec.imageDigest);
-  if (sizeBytes < image.virtualSizeBytes)
+  const virtualSizeBytes = await imageSize({ pool, images }, spec.imageDigest, spec.instant === true);
+  if (sizeBytes < virtualSizeBytes)
     throw invalidArgument(
-      `a disk of ${formatBytes(sizeBytes)} is smaller than its image (${formatBytes(image.virtualSizeBytes)}); ask for that or more`,
+      `a disk of ${formatBytes(sizeBytes)} is smaller than its image (${formatBytes(virtualSizeBytes)}); ask for that or more`,
     );
+}
+
+/** Of the whole image, or of the copy that fills. */
+async function imageSize({ pool, images }: VolumeParts, digest: string, instant: boolean): Promise<number> {
+  if (!instant || (await images.find(digest))) return (await images.get(digest)).virtualSizeBytes;
+  const copy = pool.cachePath(digest);
+  if (await sizeOf(copy)) return (await withSource(copy, copy, readOwnQcow2)).virtualSizeBytes;
+  throw notFound(`image ${digest} is not on this host, and is not being copied to it`, { digest });
 }
 
 /** Under a name that nobody uses until it is whole. The image is ours and has been looked at; nothing opens it here. */
@@ -99,7 +108,11 @@ async function create({ pool }: VolumeParts, spec: VolumeSpec, path: string): Pr
 
 /** The volume first: a sidecar without it is swept up, a volume without a sidecar would be nobody's. */
 export async function removeVolume(pool: Pool, volumeId: string): Promise<void> {
-  const paths = [pool.volumePath(volumeId, true), ...FORMATS.map((f) => pool.volumePath(volumeId, false, f))];
+  const paths = [
+    movedPath(pool, volumeId),
+    pool.volumePath(volumeId, true),
+    ...FORMATS.map((f) => pool.volumePath(volumeId, false, f)),
+  ];
   for (const path of paths) await rm(path, { force: true });
   await forgetWiping(pool, volumeId);
   await syncDir(pool.volumesDir);
@@ -135,8 +148,13 @@ async function observe(pool: Pool, sidecar: Sidecar, cache: FileCache<number>): 
   const file = await sizeOf(path);
   if (!file) return undefined;
   const sizeBytes = seed || format === 'raw' ? file.size : await cache.read(path, () => virtualSize(path, sidecar));
-  return { volumeId, vmId, seed, imageDigest, format, sizeBytes, allocatedBytes: file.allocated };
+  const filling = imageDigest !== undefined && (await isFilling(pool, imageDigest));
+  const seen = { volumeId, vmId, seed, imageDigest, format, sizeBytes, allocatedBytes: file.allocated };
+  return filling ? { ...seen, filling } : seen;
 }
+
+const isFilling = async (pool: Pool, digest: string): Promise<boolean> =>
+  !(await sizeOf(pool.imagePath(digest))) && (await sizeOf(pool.cachePath(digest))) !== undefined;
 
 /** A volume that a guest or an admin has spoilt is still listed: it takes room, and can be removed. */
 async function virtualSize(path: string, sidecar: Sidecar): Promise<number> {

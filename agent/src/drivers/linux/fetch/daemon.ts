@@ -2,7 +2,6 @@
  * The qemu-storage-daemon of one fetch: a helper that outlives the agent and is found again by its monitor socket. Starts,
  * adopts and ends it; what it is told to do is fill.ts's.
  */
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -16,8 +15,6 @@ export interface DaemonSpec {
   readonly dir: string;
   /** The qcow2 that it fills. */
   readonly copyPath: string;
-  /** Where the data comes from. A daemon that was started for another socket is ended, not adopted. */
-  readonly sourceSocket: string;
   readonly virtualSizeBytes: number;
 }
 
@@ -32,25 +29,23 @@ const GONE_MS = 10_000;
 const POLL_MS = 20;
 const MONTH_S = 30 * 86_400;
 
-/** Where the copy is exported for filling it. */
-export const exportPath = (spec: DaemonSpec): string => monitorPath(spec).replace(/qmp$/, 'nbd');
+/** Where the copy is exported, for filling it and to guests. */
+export const basePath = (spec: Pick<DaemonSpec, 'dir'>): string => join(spec.dir, 'base');
 
 /** The node that is the copy's file. */
 export const FILE_NODE = 'file0';
 
-/** Named after the source: so a daemon for another source is not found. */
-const monitorPath = (spec: DaemonSpec): string =>
-  join(spec.dir, `${createHash('sha256').update(spec.sourceSocket).digest('hex').slice(0, 8)}.qmp`);
+const monitorPath = (spec: DaemonSpec): string => join(spec.dir, 'qmp');
 
-/** The daemon that runs for this copy and source. Any other that has the copy open is ended, also one that is stuck. */
+/** The daemon that runs for this copy. One that is stuck is ended, and so is whatever else has the copy open. */
 export async function adoptDaemon(spec: DaemonSpec, tools: DaemonTools): Promise<Qmp | undefined> {
   const adopted = await connectQmp(monitorPath(spec), tools.clock, MONITOR_MS).catch(() => undefined);
-  // stuck, most often in waiting for its first source, and then it hears no SIGTERM; all that it has written is in the file
+  // stuck, so it hears no SIGTERM; all that it has written is in the file
   if (!adopted) await endDaemon(spec.name, undefined, tools, 'kill');
   return adopted;
 }
 
-/** Starts one, confined: it speaks with whoever holds the image. Its user owns copy and source socket. DISK_FULL when there is no room even for a start. */
+/** Starts one, confined: it speaks with whoever holds the image. Its user owns the copy. DISK_FULL when there is no room even for a start. */
 export async function startDaemon(spec: DaemonSpec, tools: DaemonTools): Promise<Qmp> {
   await tools.helpers.prepare(spec.name, true);
   // tables and rounding come on top of what the guest sees

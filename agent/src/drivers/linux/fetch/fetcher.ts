@@ -1,27 +1,34 @@
 /**
- * Fetches an image from whoever is behind a UNIX socket into this host's pool: a copy that a storage daemon fills, whole
- * only after its content has been checked. Survives the end of the agent, of the daemon, or of both. Knows nothing of
+ * Fetches an image from whoever is behind a UNIX socket into this host's pool: a copy that a storage daemon fills and that
+ * guests read meanwhile, whole only after its content has been checked. Survives the end of the agent, of the daemon, or of both. Knows nothing of
  * peers; peer/tunnels.ts is behind the socket.
  */
-import { chown } from 'node:fs/promises';
+import { join } from 'node:path';
 import { digestHex } from '@berth/shared/disk/digest.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Reason } from '@berth/shared/errors/reasons.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
-import type { Disks, ImageSeen, LongWork } from '../../disks.ts';
+import type { Disks, FetchWork, ImageSeen, LongWork } from '../../disks.ts';
 import type { DigestService } from '../disks/digest-service.ts';
 import type { ImageStore } from '../disks/images.ts';
 import type { Pool } from '../disks/pool.ts';
-import { IMAGE_EXPORT } from '../disks/serve.ts';
+import { listSidecars } from '../disks/sidecars.ts';
 import type { Exec } from '../exec.ts';
 import type { Helpers } from '../helpers.ts';
+import { helperName, type BaseServers } from './base-server.ts';
 import { copyState, finishCopy, makeCopy, removeCopy, type CopySpec } from './copy.ts';
-import { adoptDaemon, endDaemon, exportPath, startDaemon, type DaemonSpec } from './daemon.ts';
-import { connectSource, fillCopy } from './fill.ts';
+import { adoptDaemon, basePath, endDaemon, startDaemon, type DaemonSpec } from './daemon.ts';
+import { fillCopy, openCopy } from './fill.ts';
+import { hashesFor, removeHashes } from './hashes.ts';
 import { QmpGone, type Qmp } from './qmp.ts';
+import { openRelay, type Relay } from './relay.ts';
 
 export type ImageWanted = Parameters<Disks['fetchImage']>[0];
-export type Fetcher = Pick<Disks, 'fetchImage' | 'dropFetch'>;
+export interface Fetcher extends Pick<Disks, 'fetchImage' | 'dropFetch'> {
+  /** A source gives what is missing of it. */
+  isServed(digest: string): boolean;
+}
 
 export interface FetcherOptions {
   readonly pool: Pool;
@@ -29,85 +36,137 @@ export interface FetcherOptions {
   readonly helpers: Helpers;
   readonly images: ImageStore;
   readonly digests: DigestService;
+  readonly bases: BaseServers;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 /** So often in a row a daemon may die without a byte of progress. */
 const MAX_DEATHS = 5;
+/** So often in a row what a source gave may be turned away. */
+const MAX_REFUSALS = 10;
 
 export function createFetcher(options: FetcherOptions): Fetcher {
   const running = new Map<string, Promise<ImageSeen>>();
+  const fetches = new Map<string, Fetch>();
   return {
+    isServed: (digest) => fetches.get(digest)?.isServed() ?? false,
     async fetchImage(image, sourceSocket, work) {
       if (running.has(image.digest))
         throw new ClusterError('RESOURCE_BUSY', `image ${image.digest} is already being fetched to this host`);
-      const fetching = new Fetch(options, image, sourceSocket, work).run();
+      const fetch = new Fetch(options, image, sourceSocket, work);
+      fetches.set(image.digest, fetch);
+      const fetching = fetch.run();
       running.set(image.digest, fetching);
-      return fetching.finally(() => running.delete(image.digest));
+      return fetching.finally(() => {
+        running.delete(image.digest);
+        fetches.delete(image.digest);
+      });
     },
     async dropFetch(digest) {
       if (running.has(digest))
         throw new ClusterError('RESOURCE_BUSY', `image ${digest} is being fetched to this host; cancel that first`);
+      if (await options.images.find(digest)) return;
+      if (await guestsRest(options.pool, digest))
+        throw new ClusterError('IN_USE', `the copy of image ${digest} stays: volumes of VMs rest on it`);
       await endDaemon(helperName(digest), undefined, options);
-      await removeCopy(options.pool.cachePath(digest));
+      await removeAll(options.pool.cachePath(digest));
     },
   };
 }
 
-const helperName = (digest: string): string => `fetch-${digestHex(digest).slice(0, 16)}`;
+const guestsRest = async (pool: Pool, digest: string): Promise<boolean> =>
+  (await listSidecars(pool)).some((s) => s.imageDigest === digest);
+
+async function removeAll(copyPath: string): Promise<void> {
+  await removeCopy(copyPath);
+  await removeHashes(copyPath);
+}
 
 class Fetch {
   private readonly copy: CopySpec;
   private readonly daemon: DaemonSpec;
   private deaths = 0;
   private bestBytes = 0;
+  private relay: Relay | undefined;
+  private refusals = 0;
 
   constructor(
     private readonly options: FetcherOptions,
     private readonly image: ImageWanted,
-    sourceSocket: string,
-    private readonly work: LongWork,
+    private readonly sourceSocket: string,
+    private readonly work: FetchWork,
   ) {
     const { pool } = options;
     const { digest, virtualSizeBytes } = image;
     const [path, name] = [pool.cachePath(digest), helperName(digest)];
-    this.copy = { path, virtualSizeBytes, sourceSocket };
-    this.daemon = { name, dir: pool.helperDir(name), copyPath: path, sourceSocket, virtualSizeBytes };
+    const relay = join(pool.runDir, `relay-${digestHex(digest).slice(0, 16)}`);
+    this.copy = { path, virtualSizeBytes, sourceSocket: relay };
+    this.daemon = { name, dir: pool.helperDir(name), copyPath: path, virtualSizeBytes };
+  }
+
+  isServed(): boolean {
+    return this.relay?.served() ?? false;
   }
 
   async run(): Promise<ImageSeen> {
-    const there = await this.options.images.find(this.image.digest);
+    const { images, bases, pool } = this.options;
+    const { digest } = this.image;
+    const there = await images.find(digest);
     if (there) {
-      await endDaemon(this.daemon.name, undefined, this.options);
-      await removeCopy(this.copy.path);
+      if (await guestsRest(pool, digest)) await bases.serve(digest, pool.imagePath(digest));
+      else await endDaemon(this.daemon.name, undefined, this.options);
+      await removeAll(this.copy.path);
       return there;
     }
-    await this.shareSource();
-    while (!(await this.attempt()));
+    await this.fill();
     return this.install();
   }
 
-  /** The daemon that connects to it is not root. */
-  private async shareSource(): Promise<void> {
-    const { uid, gid } = await this.options.exec.sandboxUser();
-    await chown(this.copy.sourceSocket, uid, gid).catch((e: NodeJS.ErrnoException) => {
-      if (e.code !== 'ENOENT') throw e; // it may come later; whoever makes it then also lets the daemon in
+  private async fill(): Promise<void> {
+    const { exec, pool, clock, log } = this.options;
+    const { image, sourceSocket, work } = this;
+    const over = new AbortController();
+    const signal = AbortSignal.any([work.signal, over.signal]);
+    const rest = (): Promise<boolean> => guestsRest(pool, image.digest);
+    const blame = (why: string, reason: Reason = 'PEER_UNAVAILABLE'): void => {
+      work.blame?.(why);
+      if (++this.refusals < MAX_REFUSALS) return;
+      // guests wait for another source, as long as it takes
+      void rest().then((yes) => yes || over.abort(new ClusterError(reason, this.hopeless(why))));
+    };
+    const hashes = hashesFor({
+      ...{ image, clock, signal, copyPath: this.copy.path, socketPath: work.hashesSocket },
+      ...{ guestsRest: rest, blame },
     });
+    hashes.catch(() => undefined);
+    const owner = await exec.sandboxUser();
+    this.relay = await openRelay({
+      ...{ image, sourceSocket, hashes, clock, log, signal, owner, blame, socketPath: this.copy.sourceSocket },
+    });
+    try {
+      while (!(await this.attempt(this.relay, signal)));
+    } catch (e) {
+      throw over.signal.aborted ? over.signal.reason : e;
+    } finally {
+      over.abort();
+      await this.relay.close();
+      this.relay = undefined;
+    }
   }
 
   /** One daemon's life. True when the copy is filled; false when the daemon died and another should go on. */
-  private async attempt(): Promise<boolean> {
+  private async attempt(relay: Relay, signal: AbortSignal): Promise<boolean> {
     const { clock, log } = this.options;
-    const source = { socketPath: this.copy.sourceSocket, exportName: IMAGE_EXPORT };
+    const base = basePath(this.daemon);
     let qmp: Qmp | undefined;
     let how: 'kill' | undefined = 'kill';
     try {
       qmp = await this.attach();
       if (!qmp) return true;
-      await connectSource(qmp, source, { clock, signal: this.work.signal });
+      await openCopy(qmp, { relay: this.copy.sourceSocket, base });
       how = undefined;
-      await fillCopy(qmp, exportPath(this.daemon), clock, this.progress());
+      await fillCopy(qmp, base, relay.chunks, clock, this.progress(signal));
       await endDaemon(this.daemon.name, qmp, this.options);
       await finishCopy(this.copy, this.options.exec);
       return true;
@@ -116,7 +175,7 @@ class Fetch {
         qmp?.close();
         throw e;
       }
-      // before it has its source the daemon has not opened the copy; waiting for one it hears nothing
+      // before it has opened the copy it has nothing to flush
       await endDaemon(this.daemon.name, qmp, this.options, how);
       if (!(e instanceof QmpGone) || ++this.deaths > MAX_DEATHS) throw this.explain(e);
       log.warn(
@@ -147,11 +206,15 @@ class Fetch {
     return startDaemon(this.daemon, this.options);
   }
 
-  private progress(): LongWork {
+  private hopeless(why: string): string {
+    return `image ${this.image.digest} cannot be had: whoever was asked ${why}`;
+  }
+
+  private progress(signal: AbortSignal): LongWork {
     return {
-      signal: this.work.signal,
+      signal,
       onProgress: (done, total) => {
-        if (done > this.bestBytes) this.deaths = 0;
+        if (done > this.bestBytes) this.deaths = this.refusals = 0;
         this.bestBytes = Math.max(this.bestBytes, done);
         this.work.onProgress(done, total);
       },
@@ -161,11 +224,21 @@ class Fetch {
   /** Checks all of it before it counts as the image. */
   private async install(): Promise<ImageSeen> {
     const { digest, virtualSizeBytes: total } = this.image;
+    const { bases, digests, images } = this.options;
+    // guests go on reading while it is checked
+    await bases.serve(digest, this.copy.path);
     // checking reads again what has already been counted
     const work: LongWork = { signal: this.work.signal, onProgress: () => this.work.onProgress(total, total) };
-    const found = await this.options.digests.ofFile(this.copy.path, 'qcow2', work);
-    if (found.digest === digest) return this.options.images.install(this.copy.path, found);
-    await removeCopy(this.copy.path);
+    const found = await digests.ofFile(this.copy.path, 'qcow2', work);
+    if (found.digest === digest) {
+      const image = await images.install(this.copy.path, found);
+      await removeAll(this.copy.path);
+      if (!(await guestsRest(this.options.pool, digest))) await bases.end(digest);
+      return image;
+    }
+    // guests that rest on it are paused by their next read, and go on when it has been fetched anew
+    await bases.end(digest);
+    await removeAll(this.copy.path);
     throw new ClusterError(
       'DIGEST_MISMATCH',
       `what arrived as image ${digest} is something else (${found.digest}) and was thrown away; fetch it from another host`,

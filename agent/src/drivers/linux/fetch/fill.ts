@@ -1,69 +1,60 @@
 /**
- * Fills the copy: gives a storage daemon the source behind it, asks the daemon's export of both what is not zeros, and has it
- * copy just that, several pieces at once; the bytes never pass through the agent's end of the export. A lost source makes
- * pieces fail, which are asked for again until there is one. Every step looks first at what is already so, because an
- * earlier agent may have got to any point; what is in the copy already costs nothing.
+ * Fills the copy: gives a storage daemon the relay behind it, has it export the copy to guests, and has it read chunk after
+ * chunk, several at once, into the copy; the bytes never pass through the agent's end of the export. Chunks that a guest has
+ * just read come first: they are here already. A lost source makes chunks fail, which are asked for again until there is one.
+ * Every step looks first at what is already so, because an earlier agent may have got to any point; what is in the copy
+ * already costs nothing.
  */
+import { chmod } from 'node:fs/promises';
+import { CHUNK_BYTES } from '@berth/shared/disk/digest.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { LongWork } from '../../disks.ts';
 import { connectNbd, type NbdClient } from '../disks/nbd-client.ts';
+import { IMAGE_EXPORT } from '../disks/serve.ts';
+import type { Chunks } from './chunks.ts';
 import { FILE_NODE } from './daemon.ts';
-import { QmpError, QmpGone, type Qmp } from './qmp.ts';
+import { QmpGone, type Qmp } from './qmp.ts';
 
 const SOURCE_NODE = 'source';
 const COPY_NODE = 'copy';
-const EXPORT = 'copy';
+const GUEST_NODE = 'guests';
+const FILL_EXPORT = 'fill';
+/** What guests read. Reading it copies; nobody can write to it, nor to the one that fills. */
+export const BASE_EXPORT = 'base';
+/** What other hosts read that fetch the image from this one, which still copies it. */
+const RELAY_EXPORT = 'relay';
 const RETRY_MS = 400;
-/** The connection, not what was said on it. */
-const LOST = /Failed to connect|Failed to read|Unexpected end-of-file|Connection (refused|reset)|Broken pipe/;
-const MAX_REFUSALS = 10;
-/** Enough under way to hide the way there and back, and still little to lose. */
-const PIECE_BYTES = 2 * 2 ** 20;
-const IN_FLIGHT = 8;
+const IN_FLIGHT = 3;
 /** A source may be away for long. */
 const PATIENCE_MS = 24 * 3_600_000;
-
-export interface Source {
-  readonly socketPath: string;
-  readonly exportName: string;
-}
+/** An agent that is started again is back before guests that read now are paused. */
+const RECONNECT_S = 15;
 
 interface Waiting {
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
 
-/**
- * Waits for a first source: the daemon has to ask it for the size, and hears nothing else meanwhile. Then the daemon has the
- * copy open, with the source behind it. CANCELLED; PEER_UNAVAILABLE when a source answers but does not have the image; QmpGone.
- */
-export async function connectSource(qmp: Qmp, source: Source, waiting: Waiting): Promise<void> {
+/** The daemon has the copy open, with the relay behind it, and serves it to guests. @throws QmpGone */
+export async function openCopy(qmp: Qmp, sockets: { readonly relay: string; readonly base: string }): Promise<void> {
   const nodes = await qmp.execute<{ 'node-name': string }[]>('query-named-block-nodes', { flat: true });
   const has = (name: string): boolean => nodes.some((n) => n['node-name'] === name);
-  if (!has(SOURCE_NODE)) await addSource(qmp, source, waiting);
+  if (!has(SOURCE_NODE)) await qmp.execute('blockdev-add', sourceNode(sockets.relay));
   if (!has(COPY_NODE)) await qmp.execute('blockdev-add', copyNode());
+  const guests = { driver: 'copy-on-read', 'node-name': GUEST_NODE, file: COPY_NODE };
+  if (!has(GUEST_NODE)) await qmp.execute('blockdev-add', guests);
+  await openExports(qmp, sockets.base);
 }
 
-async function addSource(qmp: Qmp, source: Source, { clock, signal }: Waiting): Promise<void> {
-  const node = {
-    driver: 'nbd',
-    'node-name': SOURCE_NODE,
-    server: { type: 'unix', path: source.socketPath },
-    export: source.exportName,
-    'read-only': true,
-  };
-  for (let refusals = 0; ;) {
-    try {
-      return await orCancelled(qmp.execute<void>('blockdev-add', node), signal);
-    } catch (e) {
-      if (!(e instanceof QmpError)) throw e;
-      if (!LOST.test(e.message) && ++refusals >= MAX_REFUSALS)
-        throw new ClusterError('PEER_UNAVAILABLE', `the source does not serve the image (${e.message})`);
-      await pause(clock, RETRY_MS, signal);
-    }
-  }
-}
+const sourceNode = (socketPath: string): Record<string, unknown> => ({
+  driver: 'nbd',
+  'node-name': SOURCE_NODE,
+  server: { type: 'unix', path: socketPath },
+  export: '',
+  'read-only': true,
+  'reconnect-delay': RECONNECT_S,
+});
 
 /**
  * The small L2 cache is what makes the copy a checkpoint: QEMU writes its tables of what is allocated when they fall out
@@ -78,17 +69,40 @@ const copyNode = (): Record<string, unknown> => ({
   'l2-cache-size': 8_192,
 });
 
+async function openExports(qmp: Qmp, path: string): Promise<void> {
+  const exports = await qmp.execute<{ id: string }[]>('query-block-exports');
+  const has = (id: string): boolean => exports.some((e) => e.id === id);
+  await qmp.execute('nbd-server-start', { addr: { type: 'unix', data: { path } } }).catch((e: unknown) => {
+    if (e instanceof QmpGone || !/already running/.test(String(e))) throw e;
+  });
+  for (const [id, name, node] of [
+    [FILL_EXPORT, FILL_EXPORT, COPY_NODE],
+    [BASE_EXPORT, BASE_EXPORT, GUEST_NODE],
+    [RELAY_EXPORT, IMAGE_EXPORT, GUEST_NODE],
+  ] as const)
+    if (!has(id)) await qmp.execute('block-export-add', { type: 'nbd', id, name, 'node-name': node, writable: false });
+  // QEMU runs as a user of its own; what it can do here is read what every guest of this image may read
+  await chmod(path, 0o666);
+}
+
 /**
  * Resolves when all that is not zeros is in the copy and flushed.
- * @param exportPath UNIX socket on which the daemon exports the copy. @throws DISK_FULL, CANCELLED, QmpGone
+ * @param basePath UNIX socket on which the daemon exports the copy. @throws DISK_FULL, CANCELLED, QmpGone
  */
-export async function fillCopy(qmp: Qmp, exportPath: string, clock: Clock, work: LongWork): Promise<void> {
-  await openExport(qmp, exportPath);
+export async function fillCopy(
+  qmp: Qmp,
+  basePath: string,
+  chunks: Promise<Chunks>,
+  clock: Clock,
+  work: LongWork,
+): Promise<void> {
   const { signal } = work;
   try {
-    const nbd = await connectNbd({ socketPath: exportPath, exportName: EXPORT, clock, signal, timeoutMs: PATIENCE_MS });
+    const nbd = await connectNbd({
+      ...{ socketPath: basePath, exportName: FILL_EXPORT, clock, signal, timeoutMs: PATIENCE_MS },
+    });
     try {
-      await fill(nbd, { clock, signal }, work);
+      await fill(nbd, await chunks, { clock, signal }, work);
     } finally {
       nbd.close();
     }
@@ -101,51 +115,41 @@ export async function fillCopy(qmp: Qmp, exportPath: string, clock: Clock, work:
   }
 }
 
-async function openExport(qmp: Qmp, path: string): Promise<void> {
-  const exports = await qmp.execute<{ id: string }[]>('query-block-exports');
-  if (exports.some((e) => e.id === EXPORT)) return;
-  await qmp.execute('nbd-server-start', { addr: { type: 'unix', data: { path } } }).catch((e: unknown) => {
-    if (e instanceof QmpGone || !/already running/.test(String(e))) throw e;
-  });
-  const what = { type: 'nbd', id: EXPORT, name: EXPORT, 'node-name': COPY_NODE };
-  // writable: copying is writing
-  await qmp.execute('block-export-add', { ...what, writable: true });
-}
-
-async function fill(nbd: NbdClient, waiting: Waiting, work: LongWork): Promise<void> {
-  const pieces = dataPieces(nbd, waiting);
-  let done = 0;
+async function fill(nbd: NbdClient, chunks: Chunks, waiting: Waiting, work: LongWork): Promise<void> {
+  const total = nbd.sizeBytes;
+  const rest = chunks.dataChunks();
+  const begun = new Set<number>();
+  let reached = 0;
+  const next = async (): Promise<number | undefined> => {
+    for (let fresh = chunks.nextFresh(); fresh !== undefined; fresh = chunks.nextFresh())
+      if (!begun.has(fresh)) return fresh;
+    for (let n = await rest.next(); n.done !== true; n = await rest.next()) {
+      reached = Math.min(total, n.value * CHUNK_BYTES);
+      if (!begun.has(n.value)) return n.value;
+    }
+    return undefined;
+  };
   const worker = async (): Promise<void> => {
-    for (;;) {
-      const next = await pieces.next();
-      if (next.done === true) return;
-      const { offset, length } = next.value;
-      await insist(nbd, waiting, () => nbd.cache(offset, length));
-      done = Math.max(done, offset + length);
-      work.onProgress(done, nbd.sizeBytes);
+    for (let index = await next(); index !== undefined; index = await next()) {
+      begun.add(index);
+      await one(nbd, chunks, index, waiting);
+      work.onProgress(reached, total);
     }
   };
   await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
-  await nbd.flush();
-  work.onProgress(nbd.sizeBytes, nbd.sizeBytes);
+  await insist(nbd, waiting, () => nbd.flush());
+  work.onProgress(total, total);
 }
 
-interface Piece {
-  readonly offset: number;
-  readonly length: number;
-}
-
-/** What is not zeros, in order, in pieces. */
-async function* dataPieces(nbd: NbdClient, waiting: Waiting): AsyncGenerator<Piece, undefined> {
-  for (let from = 0; from < nbd.sizeBytes;) {
-    const [start, rest] = [from, nbd.sizeBytes - from];
-    for (const extent of await insist(nbd, waiting, () => nbd.blockStatus(start, rest))) {
-      from = extent.offset + extent.length;
-      for (let at = extent.offset; !extent.zero && at < from; at += PIECE_BYTES)
-        yield { offset: at, length: Math.min(PIECE_BYTES, from - at) };
-    }
+async function one(nbd: NbdClient, chunks: Chunks, index: number, waiting: Waiting): Promise<void> {
+  const offset = index * CHUNK_BYTES;
+  chunks.inBackground(index, true);
+  try {
+    await insist(nbd, waiting, () => nbd.cache(offset, Math.min(CHUNK_BYTES, nbd.sizeBytes - offset)));
+  } finally {
+    chunks.inBackground(index, false);
+    chunks.forget(index);
   }
-  return undefined;
 }
 
 /** Again and again while the daemon answers: its source comes and goes. */
@@ -167,15 +171,5 @@ const diskFull = (): ClusterError =>
 async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   await clock.sleep(ms, signal).catch(() => {
     throw cancelled();
-  });
-}
-
-/** A command that waits for a source blocks the daemon's monitor; being cancelled must not wait for it. */
-function orCancelled<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(cancelled());
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
   });
 }

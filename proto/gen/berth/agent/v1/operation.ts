@@ -81,7 +81,16 @@ export interface Operation {
     | ImageResult
     | undefined;
   /** Of one that SUCCEEDED, where it has something to tell: what was done, in words. */
-  detail?: string | undefined;
+  detail?:
+    | string
+    | undefined;
+  /** Of a fetch that goes on: the host that served something else than the image, the last one, and why it was turned away. */
+  turnedAway?: TurnedAway | undefined;
+}
+
+export interface TurnedAway {
+  hostId: string;
+  why: string;
 }
 
 export interface ImageResult {
@@ -307,6 +316,7 @@ function createBaseOperation(): Operation {
     needsSource: false,
     image: undefined,
     detail: undefined,
+    turnedAway: undefined,
   };
 }
 
@@ -344,6 +354,9 @@ export const Operation: MessageFns<Operation> = {
     }
     if (message.detail !== undefined) {
       writer.uint32(82).string(message.detail);
+    }
+    if (message.turnedAway !== undefined) {
+      TurnedAway.encode(message.turnedAway, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -433,6 +446,14 @@ export const Operation: MessageFns<Operation> = {
             message.detail = reader.string();
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.turnedAway = TurnedAway.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -465,6 +486,76 @@ export const Operation: MessageFns<Operation> = {
       ? ImageResult.fromPartial(object.image)
       : undefined;
     message.detail = object.detail ?? undefined;
+    message.turnedAway = (object.turnedAway !== undefined && object.turnedAway !== null)
+      ? TurnedAway.fromPartial(object.turnedAway)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTurnedAway(): TurnedAway {
+  return { hostId: "", why: "" };
+}
+
+export const TurnedAway: MessageFns<TurnedAway> = {
+  encode(message: TurnedAway, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.hostId !== "") {
+      writer.uint32(10).string(message.hostId);
+    }
+    if (message.why !== "") {
+      writer.uint32(18).string(message.why);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TurnedAway {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTurnedAway();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.hostId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.why = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TurnedAway>): TurnedAway {
+    return TurnedAway.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TurnedAway>): TurnedAway {
+    const message = createBaseTurnedAway();
+    message.hostId = object.hostId ?? "";
+    message.why = object.why ?? "";
     return message;
   },
 };

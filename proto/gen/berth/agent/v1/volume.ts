@@ -38,7 +38,15 @@ export interface EnsureVolumeRequest {
     | string
     | undefined;
   /** Where it lies: capability `pool`. Empty: in the folder of the agent's own data. */
-  poolId?: string | undefined;
+  poolId?:
+    | string
+    | undefined;
+  /** Also while the image is still being fetched to this host: capability `clone.instant`. The size must be given. */
+  instant?:
+    | boolean
+    | undefined;
+  /** A copy of the image, which the volume does not rest on afterwards: capability `clone.full`. Then the operation is long. */
+  full?: boolean | undefined;
 }
 
 export interface EnsureSeedRequest {
@@ -90,7 +98,11 @@ export interface VolumeStatus {
     | string
     | undefined;
   /** Empty: the folder of the agent's own data. */
-  poolId?: string | undefined;
+  poolId?:
+    | string
+    | undefined;
+  /** Its image is not whole on this host yet: capability `clone.instant`. */
+  filling?: boolean | undefined;
 }
 
 function createBaseEnsureVolumeRequest(): EnsureVolumeRequest {
@@ -102,6 +114,8 @@ function createBaseEnsureVolumeRequest(): EnsureVolumeRequest {
     sizeBytes: 0n,
     format: undefined,
     poolId: undefined,
+    instant: undefined,
+    full: undefined,
   };
 }
 
@@ -130,6 +144,12 @@ export const EnsureVolumeRequest: MessageFns<EnsureVolumeRequest> = {
     }
     if (message.poolId !== undefined) {
       writer.uint32(82).string(message.poolId);
+    }
+    if (message.instant !== undefined) {
+      writer.uint32(104).bool(message.instant);
+    }
+    if (message.full !== undefined) {
+      writer.uint32(112).bool(message.full);
     }
     return writer;
   },
@@ -203,6 +223,22 @@ export const EnsureVolumeRequest: MessageFns<EnsureVolumeRequest> = {
             message.poolId = reader.string();
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.instant = reader.bool();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.full = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -229,6 +265,8 @@ export const EnsureVolumeRequest: MessageFns<EnsureVolumeRequest> = {
     message.sizeBytes = (object.sizeBytes !== undefined && object.sizeBytes !== null) ? BigInt(object.sizeBytes) : 0n;
     message.format = object.format ?? undefined;
     message.poolId = object.poolId ?? undefined;
+    message.instant = object.instant ?? undefined;
+    message.full = object.full ?? undefined;
     return message;
   },
 };
@@ -697,6 +735,7 @@ function createBaseVolumeStatus(): VolumeStatus {
     seed: false,
     format: undefined,
     poolId: undefined,
+    filling: undefined,
   };
 }
 
@@ -731,6 +770,9 @@ export const VolumeStatus: MessageFns<VolumeStatus> = {
     }
     if (message.poolId !== undefined) {
       writer.uint32(82).string(message.poolId);
+    }
+    if (message.filling !== undefined) {
+      writer.uint32(104).bool(message.filling);
     }
     return writer;
   },
@@ -812,6 +854,14 @@ export const VolumeStatus: MessageFns<VolumeStatus> = {
             message.poolId = reader.string();
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.filling = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -839,6 +889,7 @@ export const VolumeStatus: MessageFns<VolumeStatus> = {
     message.seed = object.seed ?? false;
     message.format = object.format ?? undefined;
     message.poolId = object.poolId ?? undefined;
+    message.filling = object.filling ?? undefined;
     return message;
   },
 };

@@ -1,0 +1,26 @@
+/**
+ * A disk may have two files while its guest moves from one to the other (drivers/disks.ts, beginMove). Which of them is the disk
+ * the stored definition says, because libvirt writes it there when the guest has moved.
+ */
+import type { Disks } from '../drivers/disks.ts';
+import { diskChains } from './xml/chains.ts';
+
+/**
+ * Of a domain that is off: a move that was done but not noted is noted, any other is given up.
+ * @returns whether its definition names a file that is not a volume's own, so that it must be defined anew and `endMove` called then
+ */
+export async function settleMoves(
+  storedXml: () => Promise<string>,
+  volumeIds: readonly string[],
+  disks: Pick<Disks, 'movedPath' | 'isMoving' | 'finishMove' | 'endMove'>,
+): Promise<boolean> {
+  let named = false;
+  for (const id of volumeIds) {
+    if (!(await disks.isMoving(id))) continue;
+    const isMoved = diskChains(await storedXml()).some((d) => d.file === disks.movedPath(id));
+    if (isMoved) await disks.finishMove(id);
+    else await disks.endMove(id);
+    named ||= isMoved;
+  }
+  return named;
+}

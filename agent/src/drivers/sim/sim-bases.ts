@@ -1,0 +1,59 @@
+/** Images of a simulated host that are not whole yet, and volumes that rest on them. Guests read nothing, so nothing is served. */
+import { ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { SimHost } from '@berth/shared/sim/sim-host.ts';
+import type { Disks } from '../disks.ts';
+
+type Bases = Pick<
+  Disks,
+  | 'imageHashes'
+  | 'isRelayed'
+  | 'baseSocket'
+  | 'hasBase'
+  | 'openBase'
+  | 'isBaseServed'
+  | 'endBase'
+  | 'beginMove'
+  | 'finishMove'
+  | 'endMove'
+  | 'isMoving'
+  | 'movedPath'
+>;
+
+const movedPath = (volumeId: string): string => `/var/lib/berth/volumes/${volumeId}.moved.qcow2`;
+
+export function simBases(host: SimHost): Bases {
+  return {
+    imageHashes: async (digest) => {
+      if (!host.images.has(digest)) throw notFound(`no image ${digest} on ${host.options.name}`);
+      return Buffer.from('BHL1');
+    },
+    isRelayed: async () => false,
+    baseSocket: (digest) => `/var/lib/berth/run/fetch-${digest.slice(7, 23)}/base`,
+    openBase: async (digest) => {
+      if (host.images.has(digest) || host.filling.has(digest)) return;
+      throw new ClusterError('PEER_UNAVAILABLE', `image ${digest} is not being copied to ${host.options.name}`);
+    },
+    hasBase: async (digest) => host.bases.has(digest),
+    isBaseServed: async (digest) => host.images.has(digest),
+    endBase: async (digest) => {
+      if (host.images.has(digest)) host.bases.delete(digest);
+    },
+    beginMove: async (volumeId) => {
+      if (host.volumes.get(volumeId)?.imageDigest === undefined)
+        throw notFound(`volume ${volumeId} on an image is not on ${host.options.name}`);
+      return movedPath(volumeId);
+    },
+    finishMove: async () => undefined,
+    endMove: async () => undefined,
+    isMoving: async () => false,
+    movedPath,
+  };
+}
+
+export function dropFetch(host: SimHost, digest: string): void {
+  const isWhole = host.images.has(digest);
+  if (!isWhole && [...host.volumes.values()].some((v) => v.imageDigest === digest))
+    throw new ClusterError('IN_USE', `the copy of image ${digest} stays: volumes of VMs rest on it`);
+  host.filling.delete(digest);
+  host.bases.delete(digest);
+}

@@ -1,0 +1,117 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createLog } from '@berth/shared/log/log.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { Domains } from '../domain/domains.ts';
+import type { DomainSpec } from '../domain/spec.ts';
+import { diskChains } from '../domain/xml/chains.ts';
+import { createSimDrivers, type SimDrivers } from '../drivers/sim/sim-drivers.ts';
+import { Ledger } from '../operations/ledger.ts';
+import { Operations } from '../operations/operations.ts';
+import { Bases } from './bases.ts';
+
+const UUID = '6f1c9a52-6f0e-4c7b-9a57-0c5a4c1f7d10';
+const IMAGE = `sha256:${'5f'.repeat(32)}`;
+const MIB = 2 ** 20;
+const ref = { uuid: UUID, vmId: 'vm-1' };
+const spec: DomainSpec = {
+  ...{ ...ref, name: 'web', vcpus: 1, memoryBytes: 512 * MIB, nics: [], seedVolumeId: undefined, generation: 1 },
+  disks: [{ target: 'vda', volumeId: 'volume-1' }],
+};
+const log = createLog('test', 'silent');
+
+describe('a guest on an image that is not whole yet', () => {
+  let dir: string;
+  let drivers: SimDrivers;
+  let domains: Domains;
+  let bases: Bases;
+  let ledger: Ledger;
+  let count = 0;
+  const abilities = async () => ({ domainType: 'qemu' as const, emulatorPath: '/usr/bin/qemu', directIo: true });
+
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'berth-bases-'));
+    drivers = createSimDrivers({ name: 'h1', runDir: dir, clock: systemClock, bootMs: 1 });
+    ledger = await Ledger.open(dir, { clock: systemClock, log });
+    const operations = new Operations(ledger, systemClock, log);
+    const { hypervisor, disks, means } = drivers;
+    const guestDisks = { unfinished: async () => [] };
+    const host = { guestDisks, ...{ hostName: 'h1', bootDir: '/var/lib/berth/boot', log, abilities }, means };
+    domains = new Domains({ hypervisor, disks, operations, ...host });
+    bases = new Bases({ hypervisor, disks, domains, directIo: async () => true, clock: systemClock, log });
+    drivers.sim.filling.set(IMAGE, MIB);
+    drivers.sim.bases.add(IMAGE);
+    const volume = { volumeId: 'volume-1', vmId: 'vm-1', imageDigest: IMAGE, sizeBytes: MIB, instant: true };
+    await disks.ensureVolume(volume);
+    await operations.run(domains.ensure, `job-1.${++count}`, spec);
+    run = async () => void (await operations.run(domains.start, `job-1.${++count}`, ref));
+    ensure = async () => void (await operations.run(domains.ensure, `job-1.${++count}`, spec));
+  });
+  afterEach(async () => {
+    await bases.stop();
+    await ledger.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+  let run: () => Promise<void>;
+  let ensure: () => Promise<void>;
+
+  const stored = async () => diskChains(await drivers.hypervisor.getXml(UUID))[0];
+  const running = async () => diskChains(await drivers.hypervisor.getRunningXml(UUID))[0];
+  const power = () => drivers.sim.domains.get(UUID)?.power;
+  const own = (): string => drivers.disks.volumePath('volume-1', false);
+
+  function becomesWhole(): void {
+    drivers.sim.images.set(IMAGE, { digest: IMAGE, virtualSizeBytes: MIB, fileBytes: 1 });
+    drivers.sim.filling.delete(IMAGE);
+    bases.nudge();
+  }
+
+  it('reads it through a socket, and moves to the file while it runs when it is whole', async () => {
+    expect(await stored()).toEqual({
+      target: 'vda',
+      file: own(),
+      socket: drivers.disks.baseSocket(IMAGE),
+      copying: false,
+    });
+    await run();
+    bases.start();
+    becomesWhole();
+    await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false));
+    expect(await running()).toEqual({
+      ...{ target: 'vda', file: drivers.disks.movedPath('volume-1'), copying: false },
+      socket: undefined,
+    });
+    expect(await stored()).toMatchObject({ file: own(), socket: undefined });
+    expect(power()).toBe('running');
+  });
+
+  it('is defined over the file when it is off, so that whoever starts it finds what it needs', async () => {
+    bases.start();
+    becomesWhole();
+    await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false));
+    expect(await stored()).toMatchObject({ file: own(), socket: undefined });
+  });
+
+  it('stays on the socket while the image fills, also over a new definition', async () => {
+    bases.start();
+    await ensure();
+    expect(await stored()).toMatchObject({ socket: drivers.disks.baseSocket(IMAGE) });
+    expect(drivers.sim.bases.has(IMAGE)).toBe(true);
+  });
+
+  it('goes on when it was paused for what nobody gave, and is left paused when somebody suspended it', async () => {
+    await run();
+    const domain = drivers.sim.domains.get(UUID)!;
+    drivers.sim.domains.set(UUID, { ...domain, power: 'paused', reason: 'io-error' });
+    bases.start();
+    becomesWhole();
+    await vi.waitFor(() => expect(power()).toBe('running'));
+    drivers.sim.domains.set(UUID, { ...domain, power: 'paused', reason: 'user' });
+    drivers.sim.bases.add(IMAGE);
+    bases.nudge();
+    await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false));
+    expect(power()).toBe('paused');
+  });
+});

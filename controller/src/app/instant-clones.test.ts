@@ -1,0 +1,109 @@
+/** Clones that do not wait for their image, and full ones, from the request to what people see. */
+import { beforeEach, expect, it } from 'vitest';
+import { isEnded } from '@berth/shared/model/job.ts';
+import { AppCluster } from '../../../test/harness/app-cluster.ts';
+import { VM_KINDS } from '../alarms/kinds.ts';
+import { FillingKeeper } from '../reconcilers/fillings.ts';
+import { silentLog } from '../hosts/testing.ts';
+import { JobsApp } from './jobs.ts';
+
+const NEW = ['clone.instant', 'image.hashes', 'clone.full'];
+let c: AppCluster;
+let holder: string;
+let other: string;
+
+const tables = () => c.life.state.tables;
+const fetches = () => [...tables().jobs.open()].filter((j) => j.kind === 'image.fetch');
+const hostNamed = (name: string) => c.sim.hosts.host(c.hostId(name));
+const step = async (jobId: string | undefined, name: string) =>
+  (await c.life.jobs.view(jobId as never)).steps.find((s) => s.name === name)?.detail;
+
+beforeEach(async () => {
+  c = await AppCluster.make();
+  for (const h of c.sim.hosts.all()) h.capabilities = NEW;
+  await c.import('base');
+  holder = (await c.life.images.get('base')).copies[0]?.host ?? '';
+  other = ['h1', 'h2', 'h3'].find((h) => h !== holder) ?? '';
+});
+
+/** Nobody gives anything. */
+const silence = (): void => c.sim.hosts.cut(c.hostId(holder));
+
+it('is made on a host that lacks the image while that comes, by a job that stays', async () => {
+  const { jobId } = await c.timed(c.clone('web', { host: other, kind: 'instant' }));
+  expect(await c.ended(jobId)).toBe('succeeded');
+  expect(await step(jobId, 'image')).toBe(`comes to ${other} meanwhile`);
+  for (const f of fetches()) expect(await c.ended(f.id)).toBe('succeeded');
+  expect((await c.life.images.get('base')).copies.map((k) => k.host)).toContain(other);
+  expect((await c.life.vms.get('web')).fillings).toEqual([undefined]);
+});
+
+it('is what a clone is by itself where a holder can vouch for the parts, and waits for the whole where none can', async () => {
+  const plain = await c.timed(c.clone('web', { host: other }));
+  await c.ended(plain.jobId);
+  expect(await step(plain.jobId, 'image')).toBe(`comes to ${other} meanwhile`);
+  const third = ['h1', 'h2', 'h3'].find((h) => h !== holder && h !== other) ?? '';
+  for (const h of c.sim.hosts.all()) h.capabilities = h.name === third ? NEW : [];
+  const old = await c.timed(c.clone('db', { host: third }));
+  await c.ended(old.jobId);
+  expect(await step(old.jobId, 'image')).toMatch(/^fetched from/);
+});
+
+it('waits for the whole on a host whose agent is too old, also when it was to be instant', async () => {
+  hostNamed(other).capabilities = [];
+  const { jobId } = await c.timed(c.clone('web', { host: other, kind: 'instant' }));
+  expect(await c.ended(jobId)).toBe('succeeded');
+  expect(await step(jobId, 'image')).toMatch(/^fetched from/);
+});
+
+it('tells how much is there, refuses to cancel what it needs, and goes on being filled when that job is lost', async () => {
+  const made = await c.timed(c.clone('web', { host: other, kind: 'instant' }));
+  silence();
+  expect(await c.ended(made.jobId)).toBe('succeeded');
+  await c.sim.clock.advance(20_000);
+  const { fillings } = await c.life.vms.get('web');
+  expect(fillings[0]).toMatchObject({ imageName: 'base', from: '' });
+  expect(fillings[0]?.waiting).toMatch(/^no host that has image base can serve it now/);
+  const [job] = fetches();
+  const jobs = new JobsApp({ state: c.life.state, jobs: c.life.jobs });
+  await expect(jobs.cancel(job!.id)).rejects.toMatchObject({
+    message: expect.stringMatching(/cannot be cancelled: vm web reads the image/) as string,
+  });
+  await c.timed(c.life.jobs.cancel(job!.id));
+  for (let n = 0; n < 200 && !isEnded(tables().jobs.get(job!.id)!.state); n++) await c.sim.clock.advance(1_000);
+  expect(fetches()).toEqual([]);
+  expect((await c.life.vms.get('web')).fillings[0]?.waiting).toBe('nobody copies it now');
+  const keeper = new FillingKeeper({ state: c.life.state, clock: c.sim.clock, log: silentLog });
+  await c.timed(keeper.look(c.sim.hosts));
+  expect(fetches().map((j) => j.subject)).toEqual(['base']);
+});
+
+it('raises an alarm when the VM is paused for what nobody gives', async () => {
+  const made = await c.timed(c.clone('web', { host: other, kind: 'instant' }));
+  silence();
+  await c.ended(made.jobId);
+  const { vm } = await c.life.vms.get('web');
+  const kind = VM_KINDS.find((k) => k.kind === 'vm-waits-for-image');
+  const seen = { power: 'paused', reason: 'io-error' };
+  const hosts = { ...c.sim.hosts, vm: () => seen, operation: () => undefined } as never;
+  const world = { tables: tables(), hosts, ownDisk: undefined, dataDir: '', nowMs: 0, strays: new Map() };
+  expect(kind?.look(vm, world, false)).toMatchObject({
+    message: /* */ expect.stringContaining('waits for image base') as string,
+  });
+});
+
+it('is a full one: a copy that rests on nothing, so its image can go', async () => {
+  const { jobId } = await c.timed(c.clone('own', { host: other, kind: 'full' }));
+  expect(await c.ended(jobId)).toBe('succeeded');
+  expect(await step(jobId, 'volume')).toContain('copy of base');
+  const { vm, copyNames, imageNames } = await c.life.vms.get('own');
+  expect([copyNames, imageNames]).toEqual([['base'], ['']]);
+  expect(hostNamed(other).volumes.get(vm.spec.disks[0]!.volumeId)?.imageDigest).toBeUndefined();
+  expect(await c.ended((await c.timed(c.life.images.delete('base', 'test'))).jobId)).toBe('succeeded');
+});
+
+it('is refused when its kind is none', async () => {
+  await expect(c.timed(c.clone('web', { kind: 'quick' }))).rejects.toMatchObject({
+    message: '"quick" is no kind of clone: linked, instant, full',
+  });
+});
