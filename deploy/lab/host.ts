@@ -144,6 +144,17 @@ export class LabHost {
     return tolerate([409, 500], () => this.#container.unpause());
   }
 
+  /** Sends no more than so much to other machines (TBF on its network card), until it restarts. */
+  async limitSending(bytesPerSecond: number): Promise<void> {
+    const rate = ['rate', `${Math.round(bytesPerSecond * 8)}bit`, 'burst', '128kb', 'latency', '100ms'];
+    await this.run(['tc', 'qdisc', 'replace', 'dev', 'eth0', 'root', 'tbf', ...rate]);
+  }
+
+  /** Bytes that its network card has sent since it was plugged in. */
+  async sentBytes(): Promise<number> {
+    return Number(await this.readFile('/sys/class/net/eth0/statistics/tx_bytes'));
+  }
+
   /** Pulls the network cable. */
   disconnect(): Promise<void> {
     const network = this.#docker.getNetwork(this.#network);

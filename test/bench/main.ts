@@ -3,6 +3,7 @@ import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { agentTopic } from './agent.ts';
 import { cliTopic } from './cli.ts';
 import { controllerTopic } from './controller.ts';
+import { fanoutTopic } from './fanout.ts';
 import { httpTopic } from './http.ts';
 import { instantTopic } from './instant.ts';
 import { WORKER_FILE } from './programs.ts';
@@ -20,6 +21,7 @@ const TOPICS: Readonly<Record<string, (say: Say) => Promise<void>>> = {
   vm: vmTopic,
   agent: agentTopic,
   instant: instantTopic,
+  fanout: fanoutTopic,
 };
 
 export async function bench(topic: string, say: Say): Promise<void> {

@@ -9,7 +9,7 @@ export const imagePush: Command = {
   verb: 'push',
   summary: 'copy an image to hosts before VMs there need it',
   details: `All hosts copy at the same time, and pass on what they have while they copy: the image leaves its source about once,
-however many hosts there are. What has arrived stays when a copy is broken off; the same command goes on from there.
+however many hosts there are. What has arrived stays when a host, an agent or the controller is restarted in between.
 
 Examples:
   berth image push base h2 h3

@@ -96,11 +96,12 @@ export async function feed(
   swarms.progress(imageId, hostId, op.doneBytes, c.nowMs);
   if (op.turnedAway) suspect(c, sources, op.turnedAway.hostId);
   if (op.needsSource) {
-    // one that has given us something may be asked again as if for the first time
+    // one that has given us something is asked again, as if for the first time
     const { last } = sources;
-    if (last && op.doneBytes > last.doneBytes) sources.asked.delete(last.hostId);
+    const good = last && op.doneBytes > last.doneBytes ? last.hostId : undefined;
+    if (good !== undefined) sources.asked.delete(good);
     swarms.feed(imageId, hostId, undefined, c.nowMs);
-    return offer(c, sources, op, wanted);
+    return offer(c, sources, op, wanted, good);
   }
   const better = canRelay(c, hostId) ? betterSource(swarmOf(c, sources), hostId, CHUNK_BYTES) : undefined;
   if (better !== undefined) await tryOne(c, sources, { peer: better, replace: true }, op, wanted);
@@ -141,7 +142,13 @@ async function tryOne(
 }
 
 /** Asks one source after another, first those that were asked least, so that one that fails us is not asked for ever. */
-async function offer(c: FetchContext, sources: Sources, op: OperationView, wanted: Wanted): Promise<Wait> {
+async function offer(
+  c: FetchContext,
+  sources: Sources,
+  op: OperationView,
+  wanted: Wanted,
+  good: HostId | undefined,
+): Promise<Wait> {
   const { name } = wanted;
   const { hostId } = c.params;
   const why = `copying image ${name} to ${nameOf(c, hostId)}`;
@@ -150,7 +157,8 @@ async function offer(c: FetchContext, sources: Sources, op: OperationView, wante
   sources.nextAtMs = c.nowMs + NEXT_OFFER_MS;
   const holders = holdersOf(c);
   const asked = (id: HostId): number => sources.asked.get(id) ?? 0;
-  for (const peer of [...sourcesFor(swarmOf(c, sources), hostId)].sort((x, y) => asked(x) - asked(y))) {
+  const order = (id: HostId): number => (id === good ? -1 : asked(id));
+  for (const peer of [...sourcesFor(swarmOf(c, sources), hostId)].sort((x, y) => order(x) - order(y))) {
     sources.asked.set(peer, asked(peer) + 1);
     if (await tryOne(c, sources, { peer, replace: false }, op, wanted)) return wait(pollMs(c.attempt), why);
   }

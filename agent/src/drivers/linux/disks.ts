@@ -29,7 +29,7 @@ import { createVolumeWork } from './disks/work/volume-work.ts';
 import { createExec, type Exec } from './exec.ts';
 import { createBaseServers, type BaseServers } from './fetch/base-server.ts';
 import { createFetcher, type Fetcher } from './fetch/fetcher.ts';
-import { basesOf, ensureInstant, relayedHashes, serveImage } from './fetch/bases.ts';
+import { basesOf, ensureInstant, isRelayed, relayedHashes, serveImage } from './fetch/bases.ts';
 import { createHelpers } from './helpers.ts';
 
 export interface LinuxDisksOptions {
@@ -82,12 +82,11 @@ export function createDisks(options: LinuxDisksOptions): AllDisks {
     removeImage: ready((digest) => onImage(digest, () => removeImage(parts, digest))),
     serveImage: ready((digest) => onImage(digest, () => serveImage(parts, digest))),
     imageHashes: ready(async (digest) => {
-      const kept = await relayedHashes(parts, digest);
-      if (kept) return kept;
+      if (await isRelayed(parts, digest)) return relayedHashes(parts, digest);
       await parts.images.get(digest);
       return packHashFile(pool.chunksPath(digest));
     }),
-    isRelayed: ready(async (digest) => (await relayedHashes(parts, digest)) !== undefined),
+    isRelayed: ready((digest) => isRelayed(parts, digest)),
     ...basesOf(parts, ready, onVolume),
     listVolumes: ready(() => listVolumes(pool)),
     findVolume: ready((id) => findVolume(pool, id)),

@@ -9,6 +9,7 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { sizeOf } from '../disks/files.ts';
 import type { Pool } from '../disks/pool.ts';
+import { IMAGE_EXPORT } from '../disks/serve.ts';
 import { accepts, type Helpers } from '../helpers.ts';
 import { basePath } from './daemon.ts';
 import { BASE_EXPORT } from './fill.ts';
@@ -47,8 +48,8 @@ export function createBaseServers(parts: {
       const isDaemon = (await sizeOf(join(dirOf(digest), 'qmp'))) !== undefined;
       if (!isDaemon && (await accepts(socket))) return;
       await helpers.prepare(name, true);
-      const args = ['-r', '-t', '-e', '0', '-x', BASE_EXPORT, '-k', socket, '-f', 'qcow2', path];
-      await helpers.start({ name, program: 'qemu-nbd', args, confined: { cpuSeconds: MONTH_S }, socketPath: socket });
+      const [args, confined] = [serverArgs(path, socket), { cpuSeconds: MONTH_S }];
+      await helpers.start({ name, program: 'qemu-storage-daemon', args, confined, socketPath: socket });
       await chmod(socket, 0o666); // as the daemon's: QEMU runs as a user of its own
     },
     end: (digest) => helpers.stop(helperName(digest)),
@@ -64,4 +65,15 @@ export function createBaseServers(parts: {
       }
     },
   };
+}
+
+/** Under both names: guests read on, and so do hosts that had begun to copy it from here. */
+function serverArgs(path: string, socketPath: string): string[] {
+  const file = { driver: 'file', filename: path, 'node-name': 'file0', 'read-only': true };
+  const disk = { driver: 'qcow2', file: 'file0', 'node-name': 'disk0', 'read-only': true };
+  const server = `addr.type=unix,addr.path=${socketPath.replaceAll(',', ',,')},max-connections=0`;
+  const exports = [BASE_EXPORT, IMAGE_EXPORT].flatMap((name, i) => [
+    ...['--export', `type=nbd,id=e${i},node-name=disk0,writable=off,name=${name}`],
+  ]);
+  return [...[file, disk].flatMap((b) => ['--blockdev', JSON.stringify(b)]), '--nbd-server', server, ...exports];
 }

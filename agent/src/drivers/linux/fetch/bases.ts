@@ -1,5 +1,6 @@
 /** The part of the disk driver that has guests read images which are not whole yet, put together from its parts. */
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Disks, VolumeSpec } from '../../disks.ts';
 import type { ImageStore } from '../disks/images.ts';
 import { beginMove, endMove, finishMove, isMoving, movedPath } from '../disks/moves.ts';
@@ -15,7 +16,12 @@ export interface BaseParts {
   readonly images: ImageStore;
   readonly bases: BaseServers;
   readonly fetcher: Fetcher;
+  readonly clock: Clock;
 }
+
+/** Shorter than who asks waits for a first byte. */
+const HASHES_MS = 8_000;
+const POLL_MS = 50;
 
 type Ready = <A extends unknown[], R>(fn: (...args: A) => Promise<R>) => (...args: A) => Promise<R>;
 type InTurn = <T>(id: string, fn: () => Promise<T>) => Promise<T>;
@@ -58,18 +64,31 @@ export function basesOf(
   };
 }
 
-/** Of an image that this host is copying and can pass on: each part of it is checked when it comes. */
-export async function relayedHashes({ pool, images, fetcher }: BaseParts, digest: string): Promise<Buffer | undefined> {
-  if (!fetcher.isServed(digest) || (await images.find(digest))) return undefined;
-  return keptHashes(pool.cachePath(digest));
+/** This host is copying it, and passes on what it has: hosts that read from each other all begin at once. */
+export const isRelayed = async ({ images, fetcher }: BaseParts, digest: string): Promise<boolean> =>
+  fetcher.isRunning(digest) && (await images.find(digest)) === undefined;
+
+/** Of an image that this host is copying, as soon as they are here. @throws NOT_FOUND when its parts cannot be vouched for */
+export async function relayedHashes({ pool, fetcher, clock }: BaseParts, digest: string): Promise<Buffer> {
+  const [copyPath, deadline] = [pool.cachePath(digest), clock.monotonic() + HASHES_MS];
+  while (fetcher.isRunning(digest) && clock.monotonic() < deadline) {
+    const kept = await keptHashes(copyPath);
+    if (kept) return kept;
+    if (await isUnchecked(copyPath)) break;
+    await clock.sleep(POLL_MS);
+  }
+  throw notFound(`this host cannot vouch for the parts of image ${digest} that it has`);
 }
 
+/** What it copies is read through what fills it: each part is checked when it comes, before it is passed on. */
 export async function serveImage(
   parts: BaseParts & { readonly servers: ImageServers },
   digest: string,
 ): Promise<string> {
-  if (await relayedHashes(parts, digest)) return parts.bases.socketPath(digest);
-  return parts.servers.serve(digest);
+  if (!(await isRelayed(parts, digest))) return parts.servers.serve(digest);
+  await relayedHashes(parts, digest);
+  await parts.bases.ready(digest);
+  return parts.bases.socketPath(digest);
 }
 
 /** Made first and looked at then: a fetch that would go on unchecked looks in the other order. */

@@ -28,6 +28,8 @@ export type ImageWanted = Parameters<Disks['fetchImage']>[0];
 export interface Fetcher extends Pick<Disks, 'fetchImage' | 'dropFetch'> {
   /** A source gives what is missing of it. */
   isServed(digest: string): boolean;
+  /** It is being fetched, or checked when all of it is here. */
+  isRunning(digest: string): boolean;
 }
 
 export interface FetcherOptions {
@@ -51,6 +53,7 @@ export function createFetcher(options: FetcherOptions): Fetcher {
   const fetches = new Map<string, Fetch>();
   return {
     isServed: (digest) => fetches.get(digest)?.isServed() ?? false,
+    isRunning: (digest) => fetches.has(digest),
     async fetchImage(image, sourceSocket, work) {
       if (running.has(image.digest))
         throw new ClusterError('RESOURCE_BUSY', `image ${image.digest} is already being fetched to this host`);

@@ -25,6 +25,12 @@ interface Piece {
 /** Enough under way to hide the way there and back, and little for a guest to wait behind. */
 const IN_FLIGHT = 4;
 const RETRY_MS = 200;
+/**
+ * A source that copies the image itself says so of what it is waiting for; it is believed so often in a row, for as long as it
+ * takes to find another source there.
+ */
+const PATIENT_TRIES = 8;
+const AGAIN_MS = 1_000;
 /** What was said on the connection, not its end. */
 const REFUSED = /the server refuses|no NBD server|too old|does not tell|absurd size|garbage/;
 /** The tunnel holds a connection for as long as there is no source, and cuts off one that is silent. */
@@ -38,6 +44,7 @@ export class SourceLink {
   private inFlight = 0;
   private nbd: NbdClient | undefined;
   private connecting = false;
+  private failures = 0;
 
   constructor(private readonly o: SourceLinkOptions) {
     this.heardAtMs = o.clock.monotonic();
@@ -92,8 +99,11 @@ export class SourceLink {
     try {
       await piece.run(nbd);
       this.heardAtMs = this.o.clock.monotonic();
+      this.failures = 0;
     } catch (e) {
-      if (!nbd.ended) this.turnAway(nbd, `does not give what it has (${(e as Error).message})`);
+      if (!nbd.ended && ++this.failures >= PATIENT_TRIES)
+        this.turnAway(nbd, `does not give what it has (${(e as Error).message})`);
+      else if (!nbd.ended) await this.o.clock.sleep(AGAIN_MS, this.o.signal).catch(() => undefined);
       if (this.o.signal.aborted) piece.reject(e as Error);
       else (urgent ? this.urgent : this.later).unshift(piece);
     } finally {
@@ -103,6 +113,7 @@ export class SourceLink {
   }
 
   private turnAway(nbd: NbdClient, why: string): void {
+    this.failures = 0;
     nbd.close();
     this.o.blame(why);
   }

@@ -1,0 +1,74 @@
+/** An image on its way to several hosts at once, over links of limited speed; one of them dies on the way. */
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Cluster } from '../harness/cluster.ts';
+import { describeLab } from '../harness/lab.ts';
+import { machineAddress } from '../harness/lab-address.ts';
+import { eventually } from '../harness/processes.ts';
+
+const MIB = 2 ** 20;
+const IMAGE_BYTES = 32 * MIB;
+const HOSTS = ['h1', 'h2', 'h3', 'h4', 'h5'];
+
+interface Shown {
+  readonly copies: readonly { readonly host: string }[];
+}
+
+describeLab('an image that is pushed', { hosts: HOSTS }, (lab) => {
+  let c: Cluster;
+  beforeAll(async () => {
+    c = await Cluster.start(await machineAddress(lab()));
+    for (const name of HOSTS) await c.addLabHost(lab().host(name));
+    await c.waitUp(...HOSTS);
+  }, 120_000);
+  afterAll(() => c?.stop());
+
+  const bring = async (name: string): Promise<void> => {
+    const file = `${c.dir}/${name}.raw`;
+    await writeFile(file, randomBytes(IMAGE_BYTES));
+    await c.ok('image', 'import', file, '--format', 'raw', '--name', name, '--host', 'h1');
+  };
+  const holders = async (image: string): Promise<readonly string[]> =>
+    (await c.json<Shown>('image', 'show', image)).copies.map((x) => x.host).sort();
+
+  const untilOn = (hosts: readonly string[]) =>
+    eventually(
+      `all of ${hosts.join(', ')} have the image`,
+      async () => (await holders('other')).join() === hosts.join() || undefined,
+      120_000,
+    );
+
+  it('leaves its source about once, however many hosts get it', async () => {
+    await bring('base');
+    for (const name of HOSTS)
+      await lab()
+        .host(name)
+        .limitSending(16 * MIB);
+    const before = await lab().host('h1').sentBytes();
+    const said = await c.ok('image', 'push', 'base', '--all');
+    const sent = (await lab().host('h1').sentBytes()) - before;
+    expect(said.match(/\[ {2}OK {2}\]/g)).toHaveLength(HOSTS.length);
+    expect(said).toMatch(/host h1 has base already/);
+    expect(await holders('base')).toEqual(HOSTS);
+    expect(sent / IMAGE_BYTES).toBeGreaterThan(0.9);
+    expect(sent / IMAGE_BYTES).toBeLessThan(1.3);
+    expect(await c.ok('image', 'push', 'base', 'h2')).toMatch(/has base already/);
+  });
+
+  it('gets to all the others when a host dies that was passing it on', async () => {
+    await bring('other');
+    for (const name of HOSTS)
+      await lab()
+        .host(name)
+        .limitSending(4 * MIB);
+    await c.ok('image', 'push', 'other', 'h2', 'h3', 'h4', 'h5', '--no-wait');
+    await c.midTransfer();
+    await lab().host('h3').crash();
+    await untilOn(['h1', 'h2', 'h4', 'h5']);
+    expect((await c.json<{ kind: string }[]>('job', 'list', '--open')).map((job) => job.kind)).toEqual(['image.fetch']);
+    await lab().host('h3').restart();
+    await lab().host('h3').startAgent();
+    await untilOn(HOSTS);
+  });
+});
