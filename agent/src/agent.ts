@@ -10,6 +10,7 @@ import { DomainServiceService } from '@berth/proto/agent/v1/domain.ts';
 import { HardwareServiceService } from '@berth/proto/agent/v1/hardware.ts';
 import { GuestServiceService } from '@berth/proto/agent/v1/guest.ts';
 import { HostServiceService } from '@berth/proto/agent/v1/host.ts';
+import { ExportServiceService } from '@berth/proto/agent/v1/export.ts';
 import { CaptureServiceService } from '@berth/proto/agent/v1/capture.ts';
 import { ImageServiceService } from '@berth/proto/agent/v1/image.ts';
 import { LogServiceService } from '@berth/proto/agent/v1/log.ts';
@@ -65,12 +66,14 @@ import { poolService } from './rpc/pool.ts';
 import { powerService } from './rpc/power.ts';
 import { createRpcServer, type RpcServer } from './rpc/server.ts';
 import { volumeDataService } from './rpc/volume-data.ts';
+import { exportService } from './rpc/export.ts';
 import { captureService } from './rpc/capture.ts';
 import { volumeService } from './rpc/volume.ts';
 import { customizeService } from './rpc/customize.ts';
 import { Customizer } from './customize/customizer.ts';
 import { CustomizeServiceService } from '@berth/proto/agent/v1/customize.ts';
 import { watchService } from './rpc/watch.ts';
+import { Exports } from './volume/exports.ts';
 import { Capture } from './volume/capture.ts';
 import { Bases } from './volume/bases.ts';
 import { Images } from './volume/images.ts';
@@ -210,6 +213,7 @@ class RunningAgent implements Agent {
     const publish = hub.setGuest.bind(hub);
     const guest = createGuestParts({ hypervisor, domains, operations, clock, log, dataDir: config.dataDir, publish });
     const capture = new Capture({ domains, hypervisor, disks, guest: guest.verbs, uploads, operations });
+    const exports = new Exports({ disks, uploads, operations });
     const open = (ms: number): WatchStream =>
       new WatchStream({ hub, sample, clock, statisticsEveryMs: ms || config.statisticsInterval });
     const bootId = async (): Promise<string> => (await drivers.machine.facts()).bootId;
@@ -238,6 +242,7 @@ class RunningAgent implements Agent {
         [PoolServiceService, poolService(guard, operations, pool)],
         [CustomizeServiceService, customizeService(guard, operations, customizer)],
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
+        [ExportServiceService, exportService(guard, operations, exports)],
         [CaptureServiceService, captureService(guard, operations, capture)],
         [NetworkServiceService, networkService(guard, operations, networks)],
         [WatchServiceService, watchService(guard, watch)],

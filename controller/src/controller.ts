@@ -23,6 +23,7 @@ import { Events } from './app/events.ts';
 import { GuestsApp } from './app/guests.ts';
 import { HostsApp } from './app/hosts.ts';
 import { Prune } from './app/prune.ts';
+import { Exports } from './app/exports.ts';
 import { Captures } from './app/captures.ts';
 import { ImagePushes } from './app/image-push.ts';
 import { Images } from './app/images.ts';
@@ -248,6 +249,7 @@ class BuiltController implements Controller {
       updates: new VmUpdates(vmDeps),
       images: new Images({ state, hosts, jobs, uploads, clock }),
       volumes: new Volumes(vmDeps),
+      exports: new Exports({ state, hosts, jobs, uploads }),
       captures: new Captures({ state, hosts, jobs, clock }),
       prune: new Prune({ state, hosts, jobs, clock }),
       pushes: new ImagePushes({ state, hosts, jobs }),

@@ -294,6 +294,21 @@ export class FakeHost implements AgentClient {
     });
   }
 
+  makeExport(operationId: string, v: { digest: string; format: string; exportId: string }): Promise<OperationView> {
+    return this.#operate(operationId, ['makeExport', v], () => {
+      const image = this.images.get(v.digest);
+      if (!image) throw new ClusterError('NOT_FOUND', 'the image is not there');
+      this.uploads.set(v.exportId, `file of ${v.digest}`);
+      return { ...image, fileBytes: `file of ${v.digest}`.length, digest: v.digest, sourceDigest: 'sum' };
+    });
+  }
+
+  async *readExport(v: { exportId: string; offset: number }): AsyncIterable<Piece> {
+    const file = this.uploads.get(v.exportId);
+    if (file === undefined) throw new ClusterError('NOT_FOUND', 'the file is not there');
+    yield Buffer.from(file).subarray(v.offset);
+  }
+
   importImage(operationId: string, v: { uploadId: string; format: string }): Promise<OperationView> {
     return this.#operate(operationId, ['importImage', v], () => {
       const text = this.uploads.get(v.uploadId);

@@ -30,6 +30,7 @@ export function facts(over: Partial<HostFacts> = {}): HostFacts {
       'domain.power',
       'domain.save',
       'image.capture',
+      'image.export',
       'domain.input',
       'domain.screenshot',
       'guest.agent',

@@ -1,6 +1,6 @@
 /** Images as an operator has them, on simulated hosts: versions, where they come from, what they say of VMs, captures. */
 import { createHash } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -144,6 +144,28 @@ describe('images', () => {
     writeFileSync(join(c.dir, 'bad.ova'), ova(`SHA256(disk.img)= ${sha256(disk(8))}\n`));
     expect((await c.berth('image', 'import', join(c.dir, 'bad.ova'))).err).toContain('is not what it should be');
     expect((await c.berth('image', 'show', 'bad')).code).toBe(3);
+  });
+
+  it('are exported: to a file, through a pipe, and as an OVA that comes back with what it says of the machine', async () => {
+    await c.ok('image', 'export', 'debian:12.4', join(c.dir, 'out.qcow2'));
+    expect(existsSync(join(c.dir, 'out.qcow2.part'))).toBe(false);
+    const again = await c.berth('image', 'export', 'debian:12.4', join(c.dir, 'out.qcow2'));
+    expect(again.err).toContain('exists already');
+    const piped = await execa(
+      process.execPath,
+      [PROGRAMS.berth, 'image', 'export', 'debian', '-', '--format', 'qcow2'],
+      {
+        env: { BERTH_CONFIG: c.configFile },
+        encoding: 'buffer',
+      },
+    );
+    expect(readFileSync(join(c.dir, 'out.qcow2')).equals(Buffer.from(piped.stdout))).toBe(true);
+    await c.ok('image', 'export', 'debian', join(c.dir, 'out.ova'));
+    await execa('tar', ['-tf', join(c.dir, 'out.ova')]);
+    await c.ok('image', 'import', join(c.dir, 'out.ova'), '--name', 'back');
+    await c.ok('vm', 'clone', 'back', 'from-export');
+    expect((await vm('from-export')).spec).toMatchObject({ vcpus: 4, memoryBytes: 2 ** 30 });
+    expect((await c.json('job', 'list', '--open')).length).toBe(0);
   });
 
   it('go from hosts where nothing needs them, and it is told why the others stay', async () => {

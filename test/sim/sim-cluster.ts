@@ -5,6 +5,7 @@
  */
 import { Captures } from '@berth/controller/app/captures.ts';
 import { PoolsApp } from '@berth/controller/app/pools.ts';
+import { Exports } from '@berth/controller/app/exports.ts';
 import { Images } from '@berth/controller/app/images.ts';
 import { Volumes } from '@berth/controller/app/volumes.ts';
 import { VmUpdates } from '@berth/controller/app/vm-updates.ts';
@@ -48,6 +49,7 @@ export interface Life {
   readonly pools: PoolsApp;
   readonly volumes: Volumes;
   readonly captures: Captures;
+  readonly exports: Exports;
   readonly debts: Debts;
 }
 
@@ -96,6 +98,7 @@ export class SimCluster {
       pools: new PoolsApp(services),
       volumes: new Volumes(services),
       captures: new Captures(services),
+      exports: new Exports(services),
       debts,
     });
     nudgeJobs({ hosts, state, jobs });
@@ -156,6 +159,8 @@ function mortalAgent(agent: AgentClient, life: { alive: boolean }): AgentClient 
     get(target, key) {
       const method = Reflect.get(target, key, target) as unknown;
       if (typeof method !== 'function') return method;
+      // a stream: whoever reads it dies with the controller
+      if (key === 'readExport') return method.bind(target) as unknown;
       return async (...args: unknown[]) => {
         if (!life.alive) return never;
         try {

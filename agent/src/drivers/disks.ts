@@ -71,6 +71,15 @@ export interface UploadSink {
   abort(): Promise<void>;
 }
 
+export type ExportFormat = 'qcow2' | 'raw' | 'vmdk';
+
+export interface ExportedFile {
+  readonly fileBytes: number;
+  readonly virtualSizeBytes: number;
+  /** Of the file. */
+  readonly sha256: string;
+}
+
 export interface LongWork {
   /** Aborted with HOST_UNREACHABLE when the agent ends: the work is let go of, and taken up by the next agent. */
   readonly signal: AbortSignal;
@@ -101,6 +110,14 @@ export interface Disks {
   captureTarget(uploadId: string, sizeBytes: number): Promise<string>;
   /** It has, and the copy becomes a finished upload. */
   captureDone(uploadId: string): Promise<void>;
+
+  /**
+   * Makes a file of an image under the name of an upload, to be read by `readStaged`. Twice is once. The caller keeps the image
+   * from being removed meanwhile.
+   */
+  exportImage(exportId: string, digest: string, format: ExportFormat, work: LongWork): Promise<ExportedFile>;
+  /** A finished upload or export, from a position on. NOT_FOUND. */
+  readStaged(id: string, offset: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
 
   listImages(): Promise<readonly ImageSeen[]>;
   /**

@@ -37,6 +37,7 @@ export const CAPABILITIES = [
   'image.hashes',
   'clone.instant',
   'clone.full',
+  'image.export',
 ] as const;
 
 export interface ReportDeps {

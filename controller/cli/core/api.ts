@@ -14,6 +14,7 @@ import {
 } from '@grpc/grpc-js';
 import { AlarmServiceClient } from '@berth/proto/v1/alarm.ts';
 import { AuditServiceClient } from '@berth/proto/v1/audit.ts';
+import { ExportServiceClient } from '@berth/proto/v1/export.ts';
 import { CaptureServiceClient } from '@berth/proto/v1/capture.ts';
 import { BatchServiceClient } from '@berth/proto/v1/batch.ts';
 import { CertificateServiceClient } from '@berth/proto/v1/certificate.ts';
@@ -65,6 +66,7 @@ interface Clients {
   readonly volumes: VolumeServiceClient;
   readonly captures: CaptureServiceClient;
   readonly pools: PoolServiceClient;
+  readonly exports: ExportServiceClient;
   readonly jobs: JobServiceClient;
   readonly alarms: AlarmServiceClient;
   readonly events: EventServiceClient;
@@ -192,6 +194,7 @@ function connect({ controller, ca, client }: Endpoint): Clients {
     volumes: make(VolumeServiceClient, shared),
     captures: make(CaptureServiceClient, shared),
     pools: make(PoolServiceClient, shared),
+    exports: make(ExportServiceClient, shared),
     hosts: make(HostServiceClient, shared),
     hostLogs: make(HostLogServiceClient, shared),
     jobs: make(JobServiceClient, shared),

@@ -3,6 +3,7 @@ import type { Command } from '../core/command.ts';
 import { imageAdopt } from './adopt.ts';
 import { imageCapture } from './capture.ts';
 import { imageDelete } from './delete.ts';
+import { imageExport } from './export.ts';
 import { imageImport } from './import.ts';
 import { imagePush } from './push.ts';
 import { imagePrune } from './prune.ts';
@@ -15,6 +16,7 @@ export const imageCommands: readonly Command[] = [
   imageShow,
   imageImport,
   imageCapture,
+  imageExport,
   imagePush,
   imageTag,
   imageUntag,

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TAR_END, tarHeader, tarPadding } from '@berth/shared/disk/tar.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readAppliance } from './ova.ts';
+import { readAppliance, readManifest } from './ova.ts';
+import { writeManifest, writeOvf } from './ovf-write.ts';
 import { readOvf } from './ovf.ts';
 import { fileSource, type ByteSource } from './source/source.ts';
 
@@ -135,5 +136,20 @@ describe('the description of a machine', () => {
       undefined,
       undefined,
     ]);
+  });
+});
+
+describe('a description that is written here', () => {
+  it('says the same when it is read again', () => {
+    const defaults = {
+      ...{ vcpus: 3, memoryBytes: 768 * 2 ** 20, firmware: { type: 'uefi' as const } },
+      nics: [{ model: 'e1000' as const }, { model: 'virtio' as const }],
+    };
+    const text = writeOvf({ name: 'a<b>&"c', file: 'd.vmdk', fileBytes: 7, virtualSizeBytes: 2 ** 30, defaults });
+    expect(readOvf('x', text)).toMatchObject({ disks: [{ file: 'd.vmdk' }], defaults });
+    const sum = 'a'.repeat(64);
+    expect(readManifest({ name: 'x' }, writeManifest([{ file: 'd (1).vmdk', sha256: sum }]))).toEqual(
+      new Map([['d (1).vmdk', { algorithm: 'sha256', digest: sum }]]),
+    );
   });
 });

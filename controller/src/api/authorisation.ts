@@ -50,6 +50,12 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
 
   '/berth.v1.EnrollmentService/Enroll': 'anyone',
 
+  // whoever may make VMs of an image can read all that is in it
+  '/berth.v1.ExportService/ExportImage': ['operator', 'visible'],
+  // with a ticket
+  '/berth.v1.ExportService/Download': ['operator', 'visible'],
+  '/berth.v1.ExportService/FinishDownload': ['operator', 'visible'],
+
   '/berth.v1.EventService/ListEvents': ['viewer', 'visible'],
   '/berth.v1.EventService/WatchEvents': ['viewer', 'visible'],
 

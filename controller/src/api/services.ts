@@ -1,6 +1,7 @@
 /** All services of the public API and what answers them: the one list from which gRPC and HTTP are both served. */
 import { AlarmServiceService } from '@berth/proto/v1/alarm.ts';
 import { AuditServiceService } from '@berth/proto/v1/audit.ts';
+import { ExportServiceService } from '@berth/proto/v1/export.ts';
 import { CaptureServiceService } from '@berth/proto/v1/capture.ts';
 import { BatchServiceService } from '@berth/proto/v1/batch.ts';
 import { CertificateServiceService } from '@berth/proto/v1/certificate.ts';
@@ -33,6 +34,7 @@ import type { Events } from '../app/events.ts';
 import type { GuestsApp } from '../app/guests.ts';
 import type { HostsApp } from '../app/hosts.ts';
 import type { Prune } from '../app/prune.ts';
+import type { Exports } from '../app/exports.ts';
 import type { Captures } from '../app/captures.ts';
 import type { ImagePushes } from '../app/image-push.ts';
 import type { Images } from '../app/images.ts';
@@ -53,6 +55,7 @@ import type { Support } from '../support/bundle.ts';
 import { alarmHandlers } from './alarm.ts';
 import { attended } from './attended.ts';
 import { auditHandlers } from './audit.ts';
+import { exportHandlers } from './export.ts';
 import { captureHandlers } from './capture.ts';
 import { batchHandlers } from './batch.ts';
 import { certificateHandlers } from './certificate.ts';
@@ -93,6 +96,7 @@ export interface App {
   readonly images: Images;
   readonly volumes: Volumes;
   readonly captures: Captures;
+  readonly exports: Exports;
   readonly prune: Prune;
   readonly pools: PoolsApp;
   readonly jobs: JobsApp;
@@ -136,6 +140,7 @@ export function services(app: App): readonly PublicService[] {
   return [
     service(AlarmServiceService, alarmHandlers(about.state, scope)),
     service(AuditServiceService, auditHandlers(app.audit)),
+    service(ExportServiceService, exportHandlers(app.exports, app.images, scope)),
     service(CaptureServiceService, captureHandlers(app.captures, app.images)),
     service(BatchServiceService, batchHandlers(app.batches, scope)),
     service(CertificateServiceService, certificateHandlers(app.certificates, app.clients, app.trust)),

@@ -4,6 +4,7 @@
  */
 import type { Readable } from 'node:stream';
 import type { Duplex } from 'node:stream';
+import type { Piece } from '@berth/shared/disk/pieces.ts';
 import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import type { JobError } from '@berth/shared/model/job.ts';
 import type { Tuning } from '@berth/shared/model/tuning.ts';
@@ -172,6 +173,13 @@ export interface AgentClient {
     domain: DomainRef,
     disks: readonly { readonly target: string; readonly volumeId: string; readonly uploadId: string }[],
   ): Promise<OperationView>;
+  /** Makes a file of an image, for `readExport`. Capability `image.export`. */
+  makeExport(
+    operationId: string,
+    v: { readonly digest: string; readonly format: string; readonly exportId: string },
+  ): Promise<OperationView>;
+  /** Bytes and lengths of runs of zeros, from a position on. */
+  readExport(v: { readonly exportId: string; readonly offset: number }, signal: AbortSignal): AsyncIterable<Piece>;
   importImage(operationId: string, v: { uploadId: string; format: string }): Promise<OperationView>;
   fetchImage(operationId: string, v: { digest: string; virtualSizeBytes: number }): Promise<OperationView>;
   removeImage(operationId: string, digest: string): Promise<OperationView>;

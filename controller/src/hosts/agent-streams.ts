@@ -8,6 +8,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { DisplayKind, DisplayServiceService as Displays } from '@berth/proto/agent/v1/display.ts';
+import { ExportServiceService as Exports, type ReadExportRequest } from '@berth/proto/agent/v1/export.ts';
 import { DomainServiceService as Domains } from '@berth/proto/agent/v1/domain.ts';
 import { ImageServiceService as Images, type UploadBegin, type UploadRequest } from '@berth/proto/agent/v1/image.ts';
 import { PowerServiceService as Power } from '@berth/proto/agent/v1/power.ts';
@@ -82,6 +83,17 @@ export async function* readScreenshot(
 ): AsyncIterable<Uint8Array> {
   const stream = connection.serverStream(Power.takeScreenshot, domain);
   for await (const { data } of messagesOf(stream, signal, translate)) yield data;
+}
+
+export async function* readExport(
+  connection: Connection,
+  request: ReadExportRequest,
+  signal: AbortSignal,
+  translate: Translate,
+): AsyncIterable<Piece> {
+  for await (const { message } of messagesOf(connection.serverStream(Exports.readExport, request), signal, translate))
+    if (message?.$case === 'data') yield message.value;
+    else if (message?.$case === 'zeros' && message.value > 0n) yield Number(message.value);
 }
 
 async function* messagesOf<T>(

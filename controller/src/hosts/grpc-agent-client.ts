@@ -4,6 +4,7 @@ import type { ServiceError } from '@grpc/grpc-js';
 import { AdoptionServiceService as Adoption } from '@berth/proto/agent/v1/adopt.ts';
 import { CaptureServiceService as Captures } from '@berth/proto/agent/v1/capture.ts';
 import { CustomizeServiceService as Customize, GuestActions } from '@berth/proto/agent/v1/customize.ts';
+import { ExportServiceService as Exports } from '@berth/proto/agent/v1/export.ts';
 import { DomainServiceService as Domains } from '@berth/proto/agent/v1/domain.ts';
 import { GuestPowerAction, GuestServiceService as Guests } from '@berth/proto/agent/v1/guest.ts';
 import { HardwareServiceService as Hardware } from '@berth/proto/agent/v1/hardware.ts';
@@ -13,6 +14,7 @@ import { NetworkServiceService as Networks } from '@berth/proto/agent/v1/network
 import { OperationServiceService as Operations, type Operation } from '@berth/proto/agent/v1/operation.ts';
 import { PowerServiceService as Power } from '@berth/proto/agent/v1/power.ts';
 import { VolumeServiceService as Volumes } from '@berth/proto/agent/v1/volume.ts';
+import type { Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { domainToWire, type DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
@@ -31,7 +33,7 @@ import type {
   SeedWanted,
   VolumeWanted,
 } from './agent-client.ts';
-import { openConsole, openDisplay, readLog, readScreenshot, sendUpload } from './agent-streams.ts';
+import { openConsole, openDisplay, readExport, readLog, readScreenshot, sendUpload } from './agent-streams.ts';
 import type { Connection, Method } from './connection.ts';
 import { toDescription, toOperation } from './decode.ts';
 import type { FenceSource } from './fence.ts';
@@ -165,6 +167,13 @@ export class GrpcAgentClient implements AgentClient {
     disks: readonly { target: string; volumeId: string; uploadId: string }[],
   ): Promise<OperationView> {
     return this.change(Captures.captureDisks, { context: this.context(id), ...domain, disks: [...disks] });
+  }
+  makeExport(id: string, v: { digest: string; format: string; exportId: string }): Promise<OperationView> {
+    return this.change(Exports.makeExport, { context: this.context(id), ...v });
+  }
+  readExport(v: { exportId: string; offset: number }, signal: AbortSignal): AsyncIterable<Piece> {
+    const request = { fence: this.o.fence(), exportId: v.exportId, offset: BigInt(v.offset) };
+    return readExport(this.connected(), request, signal, (e) => this.translate(e));
   }
   importImage(id: string, v: { uploadId: string; format: string }): Promise<OperationView> {
     return this.change(Images.importImage, { context: this.context(id), ...v });

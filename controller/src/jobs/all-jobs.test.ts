@@ -13,6 +13,7 @@ import type { CaRotation } from './ca-rotation.ts';
 import { imageCapture } from './image-capture.ts';
 import { imageDelete } from './image-delete.ts';
 import { imageEvict } from './image-evict.ts';
+import { imageExport } from './image-export.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport, uploadIdOf } from './image-import.ts';
 import { vmBatch } from './vm-batch.ts';
@@ -466,6 +467,19 @@ describe('each job keeps the promises of jobs', () => {
       return worldOf(cluster, { volumeId: vm.spec.disks[0]!.volumeId, vmId: vm.id, ...how }, put, withoutSizes);
     };
     await checkJob(volumeResize, ofVm);
+  });
+
+  it('image.export', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      cluster.onAsked = (state, uploads) => {
+        const job = state.tables.jobs.open()[0];
+        if (job) uploads.received(job.id, 1);
+      };
+      const params = { imageId: cluster.image.id, format: 'raw', ticketHash: '' };
+      return worldOf(cluster, params, () => undefined, withoutHalfMade);
+    };
+    await checkJob(imageExport, world);
   });
 
   it('image.evict', async () => {

@@ -4,6 +4,7 @@ import { caRotate } from './ca-rotate.ts';
 import { imageCapture } from './image-capture.ts';
 import { imageDelete } from './image-delete.ts';
 import { imageEvict } from './image-evict.ts';
+import { imageExport } from './image-export.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport } from './image-import.ts';
 import { vmBatch } from './vm-batch.ts';
@@ -50,6 +51,7 @@ export const JOBS: readonly AnyJobDef[] = [
   poolImage,
   poolChange,
   poolRemove,
+  imageExport,
   caRotate,
   volumeAttach,
   volumeDetach,

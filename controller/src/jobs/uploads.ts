@@ -1,8 +1,9 @@
 /**
- * Uploads that this process relays at the moment, so that the job of an import knows whether bytes still come. In memory
+ * Uploads, and downloads of exports, that this process relays at the moment, so that their jobs know whether bytes still move. An
+ * upload goes by its image, a download by its job. In memory
  * only: after a restart of the controller the host alone knows what it has received. Moves no bytes itself.
  */
-import type { ImageId } from '@berth/shared/model/ids.ts';
+import type { ImageId, JobId } from '@berth/shared/model/ids.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 
 export interface Upload {
@@ -17,7 +18,7 @@ export interface Upload {
 const KEPT_MS = 24 * 3_600_000;
 
 export class Uploads {
-  readonly #byImage = new Map<ImageId, Upload>();
+  readonly #byImage = new Map<ImageId | JobId, Upload>();
   /** An import that began before has lost whoever sent its bytes. */
   readonly sinceMs: number;
 
@@ -25,12 +26,12 @@ export class Uploads {
     this.sinceMs = clock.now();
   }
 
-  seen(imageId: ImageId): Upload | undefined {
+  seen(imageId: ImageId | JobId): Upload | undefined {
     return this.#byImage.get(imageId);
   }
 
   /** False when it was begun before: a ticket is good for one upload. */
-  begin(imageId: ImageId): boolean {
+  begin(imageId: ImageId | JobId): boolean {
     if (this.#byImage.has(imageId)) return false;
     const oldMs = this.clock.now() - KEPT_MS;
     for (const [id, u] of this.#byImage) if (u.atMs < oldMs) this.#byImage.delete(id);
@@ -38,19 +39,19 @@ export class Uploads {
     return true;
   }
 
-  advance(imageId: ImageId, doneBytes: number): void {
+  advance(imageId: ImageId | JobId, doneBytes: number): void {
     this.#put(imageId, 'active', doneBytes, '');
   }
 
-  received(imageId: ImageId, doneBytes: number): void {
+  received(imageId: ImageId | JobId, doneBytes: number): void {
     this.#put(imageId, 'received', doneBytes, '');
   }
 
-  broken(imageId: ImageId, why: string): void {
+  broken(imageId: ImageId | JobId, why: string): void {
     this.#put(imageId, 'broken', 0, why);
   }
 
-  #put(imageId: ImageId, state: Upload['state'], doneBytes: number, why: string): void {
+  #put(imageId: ImageId | JobId, state: Upload['state'], doneBytes: number, why: string): void {
     this.#byImage.set(imageId, { state, doneBytes, atMs: this.clock.now(), why });
   }
 }

@@ -9,6 +9,7 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { AllDisks } from '../volume-work.ts';
 import { captureDone, captureTarget, captureVolume, dropCapture } from './disks/capture.ts';
 import { createDigestService } from './disks/digest-service.ts';
+import { exportImage, readStaged } from './disks/export.ts';
 import { createImageStore } from './disks/images.ts';
 import { importImage, type ImportParts } from './disks/import.ts';
 import { createPool, type Pool } from './disks/pool.ts';
@@ -72,6 +73,11 @@ export function createDisks(options: LinuxDisksOptions): AllDisks {
       await dropCapture(pool, id);
       await parts.uploads.remove(id);
     }),
+    exportImage: ready((id, digest, format, work) => exportImage(parts, id, { digest, format }, work)),
+    readStaged: async function* (id, offset, signal) {
+      await opened;
+      yield* readStaged(parts, id, offset, signal);
+    },
     captureVolume: ready((uploadId, id, work) => onVolume(id, () => captureVolume(parts, uploadId, id, work))),
     captureTarget: ready((uploadId, bytes) => captureTarget(parts, uploadId, bytes)),
     captureDone: ready((uploadId) => captureDone(parts, uploadId)),

@@ -1,14 +1,30 @@
-/** Captures on a simulated host: what is on a disk is its size, and which one it is. */
+/** Captures and exports on a simulated host: what is on a disk is its size, and which one it is. */
+import { createHash } from 'node:crypto';
 import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { SimHost } from '@berth/shared/sim/sim-host.ts';
 import type { Disks } from '../disks.ts';
 
-export type SimCaptures = Pick<Disks, 'captureVolume' | 'captureTarget' | 'captureDone'>;
+const PIECE_BYTES = 64 * 1024;
+
+export type SimCaptures = Pick<Disks, 'captureVolume' | 'captureTarget' | 'captureDone' | 'exportImage' | 'readStaged'>;
 
 export function createSimCaptures(host: SimHost): SimCaptures {
   const wanted = new Map<string, number>();
   return {
+    async exportImage(exportId, digest) {
+      const image = host.images.get(digest);
+      if (!image) throw notFound(`image ${digest} is not on this host`, { digest });
+      const file = diskOf(image.virtualSizeBytes, digest);
+      host.uploads.set(exportId, file);
+      const sha256 = createHash('sha256').update(file).digest('hex');
+      return { fileBytes: file.length, virtualSizeBytes: image.virtualSizeBytes, sha256 };
+    },
+    async *readStaged(id, offset) {
+      const file = host.uploads.get(id);
+      if (!file) throw notFound(`there is no file ${id} on this host (any more); ask for it anew`);
+      for (let at = offset; at < file.length; at += PIECE_BYTES) yield file.subarray(at, at + PIECE_BYTES);
+    },
     async captureVolume(uploadId, volumeId) {
       const volume = host.volumes.get(volumeId);
       if (!volume || volume.files) throw notFound(`there is no disk ${volumeId} on this host`);

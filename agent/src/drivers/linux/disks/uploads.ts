@@ -5,7 +5,7 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { chmod, chown, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
+import { chmod, chown, link, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
 import { z } from 'zod';
 import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { UploadSink } from '../../disks.ts';
@@ -21,7 +21,9 @@ export interface Uploads {
   /** What is known of a finished upload that nobody sent. */
   captured(uploadId: string): Promise<Captured | undefined>;
   /** Makes a file on the pool's file system a finished upload. */
-  take(uploadId: string, path: string, captured: Captured): Promise<void>;
+  take(uploadId: string, path: string, captured: Captured | undefined): Promise<void>;
+  /** A finished upload that is another name of a file which nobody writes to. */
+  link(uploadId: string, path: string): Promise<void>;
   /** Absent is fine. */
   remove(uploadId: string): Promise<void>;
 }
@@ -77,8 +79,16 @@ export function createUploads(pool: Pool): Uploads {
       await chown(path, 0, 0);
       await chmod(path, 0o600);
       await syncFile(path);
-      await tellingFull('the copy of the disk', pool.uploadsDir, () => writeFacts(pool, uploadId, { captured }));
+      await tellingFull('the copy of the disk', pool.uploadsDir, () =>
+        writeFacts(pool, uploadId, captured ? { captured } : {}),
+      );
       await rename(path, pool.uploadPath(uploadId));
+      await syncDir(pool.uploadsDir);
+    },
+    async link(uploadId, path) {
+      await tellingFull('the export', pool.uploadsDir, () => writeFacts(pool, uploadId, {}));
+      await rm(pool.uploadPath(uploadId), { force: true });
+      await link(path, pool.uploadPath(uploadId));
       await syncDir(pool.uploadsDir);
     },
     async remove(uploadId) {

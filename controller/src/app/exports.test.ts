@@ -1,0 +1,63 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { AppCluster } from '../../../test/harness/app-cluster.ts';
+
+let c: AppCluster;
+const exports = () => c.life.exports;
+const { signal } = new AbortController();
+const said = async (answer: Promise<unknown>): Promise<string> => {
+  const e = (await c.timed(answer).catch((x: unknown) => x)) as { reason?: string; message?: string };
+  return `${e.reason}: ${e.message}`;
+};
+const begin = async () => ({ ...(await c.timed(exports().image('base', 'qcow2', 'test'))), user: 'test' });
+async function drain(t: Awaited<ReturnType<typeof begin>>, offset = 0): Promise<string> {
+  let all = '';
+  for await (const piece of exports().read(t, offset, signal)) all += Buffer.from(piece as Uint8Array).toString();
+  return all;
+}
+const files = () => c.sim.hosts.all().flatMap((h) => [...h.uploads.keys()]);
+
+beforeEach(async () => {
+  c = await AppCluster.make();
+  await c.import('base');
+});
+
+describe('an export', () => {
+  it('is read from any position with its ticket, by who began it, until it was finished', async () => {
+    const t = await begin();
+    expect(await c.timed(exports().open(t, signal))).toMatchObject({ sha256: 'sum', fileBytes: 19 });
+    expect([await drain(t), await drain(t, 8)]).toEqual(['file of sha256:disk', 'sha256:disk']);
+    expect(await said(drain({ ...t, ticket: 'guess' }))).toContain('PERMISSION_DENIED');
+    expect(await said(drain({ ...t, user: 'other' }))).toContain('PERMISSION_DENIED');
+    expect(await said(drain(t, 20))).toContain('the file ends at 19');
+    exports().finish(t);
+    expect(await said(drain(t))).toContain('NOT_FOUND');
+    expect(await c.ended(t.jobId)).toBe('succeeded');
+    expect(await said(exports().open(t, signal))).toContain('NOT_FOUND');
+    expect(files()).toEqual([]);
+  });
+
+  it('that nobody fetches ends after some time, and leaves nothing; so does one that is cancelled', async () => {
+    const t = await begin();
+    await c.timed(exports().open(t, signal));
+    await c.timed(c.life.jobs.cancel(t.jobId));
+    expect(await c.ended(t.jobId)).toBe('cancelled');
+    expect(await said(drain(t))).toContain('NOT_FOUND');
+    const second = await begin();
+    expect(await c.ended(second.jobId)).toBe('cancelled');
+    expect((await c.life.jobs.view(second.jobId)).error?.message).toContain('nobody fetched the file');
+    expect(files()).toEqual([]);
+  });
+
+  it('keeps its image from being deleted, and is refused when no host that has it answers', async () => {
+    const t = await begin();
+    await c.timed(exports().open(t, signal));
+    expect(await said(c.life.images.delete('base', 'test'))).toContain('RESOURCE_BUSY');
+    exports().finish(t);
+    await c.ended(t.jobId);
+    for (const h of c.sim.hosts.all()) Object.assign(h, { up: false, connected: false });
+    const { jobId } = await begin();
+    expect(await c.ended(jobId)).toBe('failed');
+    expect((await c.life.jobs.view(jobId)).error?.message).toContain('none of them answers now');
+    expect(await said(exports().image('base', 'iso', 'test'))).toContain('an image is not exported as "iso"');
+  });
+});

@@ -1,0 +1,129 @@
+/** What people take out of Berth: starts the job that makes a file on a host, and relays its bytes to whoever has the ticket. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Piece } from '@berth/shared/disk/pieces.ts';
+import { lengthOf } from '@berth/shared/disk/pieces.ts';
+import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { HostId, JobId } from '@berth/shared/model/ids.ts';
+import { isReason } from '@berth/shared/errors/reasons.ts';
+import { isEnded, type Job, type JobError } from '@berth/shared/model/job.ts';
+import { newSecret } from '@berth/shared/runtime/random.ts';
+import type { Hosts } from '../hosts/hosts.ts';
+import type { Jobs } from '../jobs/engine/jobs.ts';
+import { exportIdOf, imageExport, type ExportParams, type MadeFile } from '../jobs/image-export.ts';
+import type { Uploads } from '../jobs/uploads.ts';
+import type { State } from '../state/state.ts';
+import { usableImage } from './usable-image.ts';
+
+export interface ExportDeps {
+  readonly state: State;
+  readonly hosts: Hosts;
+  readonly jobs: Jobs;
+  readonly uploads: Uploads;
+}
+
+/** What a download shows; it is good for who began it. */
+export interface Ticket {
+  readonly jobId: string;
+  readonly ticket: string;
+  readonly user: string;
+}
+
+const FORMATS: readonly string[] = ['qcow2', 'raw', 'vmdk'];
+const hash = (ticket: string): string => createHash('sha256').update(ticket).digest('hex');
+
+export class Exports {
+  constructor(private readonly deps: ExportDeps) {}
+
+  /** The ticket is in this answer and nowhere else. */
+  async image(
+    nameOrId: string,
+    format: string,
+    user: string,
+  ): Promise<{ readonly jobId: JobId; readonly ticket: string }> {
+    if (!FORMATS.includes(format))
+      throw invalidArgument(
+        `an image is not exported as ${JSON.stringify(format.slice(0, 40))}: ${FORMATS.join(', ')}`,
+      );
+    const { state, jobs } = this.deps;
+    const ticket = newSecret();
+    const jobId = await state.update((tx) => {
+      const image = usableImage(state.tables, nameOrId);
+      const params = { imageId: image.id, format, ticketHash: hash(ticket) };
+      const locks = [`image/${image.id}:shared` as const];
+      return jobs.start(tx, imageExport, params, { subject: image.name, locks, user });
+    });
+    return { jobId, ticket };
+  }
+
+  /** Waits until the file is made. */
+  async open({ jobId, ticket, user }: Ticket, signal: AbortSignal): Promise<MadeFile> {
+    this.#job({ jobId, ticket, user });
+    const made = (): MadeFile | undefined => this.#made(jobId);
+    await new Promise<void>((resolve) => {
+      const over = (): boolean => made() !== undefined || signal.aborted || this.#isOver(jobId);
+      if (over()) return resolve();
+      const stop = this.deps.state.subscribe(() => over() && end());
+      const end = (): void => {
+        stop();
+        signal.removeEventListener('abort', end);
+        resolve();
+      };
+      signal.addEventListener('abort', end, { once: true });
+    });
+    const file = made();
+    if (file && !this.#isOver(jobId)) return file;
+    const failed = this.deps.state.jobLog(jobId as JobId).find((e) => e.type === 'failed')?.data as
+      Partial<JobError> | undefined;
+    const { reason = 'CANCELLED', message = `the export has ended: berth job show ${jobId} says why` } = failed ?? {};
+    throw new ClusterError(isReason(reason) ? reason : 'INTERNAL', message);
+  }
+
+  async *read(t: Ticket, offset: number, signal: AbortSignal): AsyncGenerator<Piece> {
+    const { jobId } = t;
+    const job = this.#job(t);
+    const { uploads, hosts, jobs } = this.deps;
+    const file = this.#made(jobId);
+    const hostId = this.#hostOf(job.id);
+    if (!file || !hostId) throw notFound(`export ${jobId} is not made yet`);
+    if (offset > file.fileBytes) throw invalidArgument(`the file ends at ${file.fileBytes}`);
+    let doneBytes = offset;
+    for await (const piece of hosts.agent(hostId).readExport({ exportId: exportIdOf(jobId), offset }, signal)) {
+      doneBytes += lengthOf(piece);
+      uploads.advance(job.id, doneBytes);
+      jobs.progress(`${jobId}.serve`, doneBytes, file.fileBytes);
+      yield piece;
+      if (this.#isOver(jobId)) throw new ClusterError('CANCELLED', `the export has ended: berth job show ${jobId}`);
+    }
+  }
+
+  finish(t: Ticket): void {
+    const { jobId } = t;
+    const job = this.#job(t);
+    this.deps.uploads.received(job.id, this.#made(jobId)?.fileBytes ?? 0);
+    this.deps.jobs.nudge(job.id);
+  }
+
+  #isOver(jobId: string): boolean {
+    const job = this.deps.state.tables.jobs.get(jobId);
+    return job === undefined || isEnded(job.state) || job.state === 'unwinding' || job.cancelRequested;
+  }
+
+  #out(jobId: string, step: string): unknown {
+    const end = this.deps.state.jobLog(jobId as JobId).find((e) => e.step === step && e.type === 'succeeded');
+    return end?.data;
+  }
+
+  #made = (jobId: string): MadeFile | undefined => this.#out(jobId, 'make') as MadeFile | undefined;
+  #hostOf = (jobId: string): HostId | undefined =>
+    (this.#out(jobId, 'place') as { hostId?: HostId } | undefined)?.hostId;
+
+  #job({ jobId, ticket, user }: Ticket): Job {
+    const job = this.deps.state.tables.jobs.get(jobId);
+    if (job?.kind !== imageExport.kind || this.#isOver(jobId) || this.deps.uploads.seen(job.id)?.state === 'received')
+      throw notFound(`there is no export ${jobId.slice(0, 80)} to be fetched (any more). Export it anew`);
+    const { ticketHash } = job.params as unknown as ExportParams;
+    const fits = timingSafeEqual(Buffer.from(hash(ticket), 'hex'), Buffer.from(ticketHash, 'hex'));
+    if (fits && job.user === user) return job;
+    throw new ClusterError('PERMISSION_DENIED', 'the ticket is not the one that was given for this export');
+  }
+}
