@@ -50,6 +50,7 @@ export class Captures {
       const view = viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
       this.#allow(view);
       const disks = chosen(vm, request);
+      refusePooled(view, disks);
       const images = this.#images(tx, view, disks, request);
       for (const image of images) tx.images.put(image);
       const params = {
@@ -117,6 +118,16 @@ function chosen(vm: Vm, { disks, hidden }: CaptureVm): readonly VmDisk[] {
     if (found) return found;
     throw notFound(`vm ${vm.name} has no disk ${target}: it has ${all.map((d) => d.target).join(', ')}`);
   });
+}
+
+/** Of a VM that is off, its host copies files of its own pool; of one that runs, QEMU reads its disks wherever they lie. */
+function refusePooled({ vm, state }: VmView, disks: readonly VmDisk[]): void {
+  const pooled = disks.find((d) => d.poolId !== undefined);
+  if (pooled === undefined || state === 'running' || state === 'paused') return;
+  throw new ClusterError(
+    'UNSUPPORTED',
+    `disk ${pooled.target} of vm ${vm.name} lies in a pool, and is captured only while the vm runs: berth vm start ${vm.name}`,
+  );
 }
 
 /** What a clone gets of the VM: what it is made of, and nothing that is its alone or its host's. */
