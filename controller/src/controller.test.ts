@@ -244,7 +244,7 @@ describe('a caller', () => {
     // as grpcurl does: the file of a symbol, with all that it imports, under their real names
     const found = await ask(metadata, { fileContainingSymbol: 'berth.v1.VmService' });
     const files = found.fileDescriptorResponse.fileDescriptorProto.map((f) => fileIn(f).name);
-    expect(files.sort()).toEqual(['common', 'guest', 'hardware', 'vm'].map((f) => `berth/v1/${f}.proto`));
+    expect(files.sort()).toEqual(['common', 'customize', 'guest', 'hardware', 'vm'].map((f) => `berth/v1/${f}.proto`));
     const byName = await ask(metadata, { fileByFilename: 'berth/v1/host.proto' });
     const host = fileIn(byName.fileDescriptorResponse.fileDescriptorProto[0]!);
     expect(host.service.map((s) => s.name)).toEqual(['HostService']);

@@ -82,7 +82,7 @@ function serve(c: LocalContext<ExportParams, Made, JobDeps>): null | Wait {
 
 export const imageExport = defineJob<ExportParams, JobDeps>('image.export', 1)
   .deadline(DEADLINE_MS)
-  .local('place', { run: place, describe: (out) => out.host })
+  .local('place', { run: place, failOn: ['HOST_UNREACHABLE'], describe: (out) => out.host })
   .remote('make', {
     host: (c) => c.outs.place.hostId,
     run: make,
