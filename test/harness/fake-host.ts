@@ -9,7 +9,6 @@ import type {
   CustomizeWanted,
   DomainDescription,
   DomainRef,
-  ImageOutcome,
   LiveChange,
   OperationView,
   SeedWanted,
@@ -22,57 +21,35 @@ import {
   unasked,
   type FakePools,
   type FakeDomain,
-  type FakeImage,
   type FakeVolume,
 } from './fake-host-parts.ts';
 import { fakeVolumes } from './fake-volumes.ts';
-import { fetches, mayTryAgain, view, type Operation } from './fake-operation.ts';
+import { FakeLedger } from './fake-ledger.ts';
+import { fetches, view } from './fake-operation.ts';
 import { bytesOf, type Piece } from '@berth/shared/disk/pieces.ts';
-import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
 
-/** What the host asks of the cluster around it. */
-export interface FakeCluster {
-  /** Uniform in [0, 1). */
-  random(): number;
-  /** Fresh digests: no two conversions make the same one unless the file was the same. */
-  peer(hostId: string): FakeHost | undefined;
-  /** A domain changed power, or an operation ended or wants a source. */
-  changed(host: FakeHost, what: { vmId?: string; operationId?: string }): void;
-  /** After some time, where there is time; else at once. */
-  later(fn: () => void): void;
-  /** After some time, where there is time; else never: then operations end after some looks. */
-  tick(fn: () => void): unknown;
-  readonly timed: boolean;
-}
-
-export class FakeHost implements AgentClient {
+export class FakeHost extends FakeLedger implements AgentClient {
   /** Nothing is asked of the machine by jobs. */
   readonly machine = noMachine;
   ensureTuning = async (): Promise<OperationView> => unasked();
   readonly logs = noLogs;
-  readonly volumeData = fakeVolumes(this, (id, what, effect) => this.#operate(id, what, effect));
+  readonly volumeData = fakeVolumes(this, (id, what, effect) => this.operate(id, what, effect));
   readonly poolsHere: FakePools = new Map();
-  readonly pools = fakePools(this.poolsHere, (id, what, effect) => this.#operate(id, what, effect));
+  readonly pools = fakePools(this.poolsHere, (id, what, effect) => this.operate(id, what, effect));
   /** What was last done to the guest on a volume, from outside. */
   readonly customized = new Map<string, CustomizeWanted['actions']>();
-  /** The machine runs and answers. */
-  up = true;
   /** The controller has a connection to it, and has been paid what it owed. */
   connected = true;
   diskFull = false;
   /** Beside those that all have. */
   capabilities: readonly string[] = [];
-  /** What it serves to others is not the image. */
-  servesGarbage = false;
   /** Guests ignore the power button. */
   deaf = false;
-  /** How many of a hundred calls get lost, half of them after they worked. */
-  lossPercent = 0;
   readonly domains = new Map<string, FakeDomain>();
   readonly volumes = new Map<string, FakeVolume>();
-  readonly images = new Map<string, FakeImage>();
   readonly uploads = new Map<string, string>();
   /** How often guests were seen to reset, by UUID. */
   readonly resets = new Map<string, number>();
@@ -82,14 +59,6 @@ export class FakeHost implements AgentClient {
   live = new Map<string, string>();
   /** Guests take on nothing while they run. */
   refusesLive = false;
-  readonly #operations = new Map<string, Operation>();
-  readonly #tickets = new Set<string>();
-
-  constructor(
-    readonly id: string,
-    readonly name: string,
-    private readonly cluster: FakeCluster,
-  ) {}
 
   /** All that must be as before when a job was undone. */
   contents(): unknown {
@@ -100,7 +69,7 @@ export class FakeHost implements AgentClient {
       images: sorted(this.images),
       uploads: sorted(this.uploads),
       ...(this.poolsHere.size > 0 && { pools: sorted(this.poolsHere) }),
-      running: [...this.#operations.values()].filter((o) => o.state === 'running').map((o) => o.id),
+      running: [...this.operations.values()].filter((o) => o.state === 'running').map((o) => o.id),
     });
   }
 
@@ -123,7 +92,7 @@ export class FakeHost implements AgentClient {
   }
 
   ensureDomain(operationId: string, spec: DomainDefinition): Promise<OperationView> {
-    return this.#operate(operationId, ['ensureDomain', spec], () => {
+    return this.operate(operationId, ['ensureDomain', spec], () => {
       const volumes = [...spec.disks.map((d) => d.volumeId), ...(spec.seedVolumeId ? [spec.seedVolumeId] : [])];
       const missing = volumes.find((v) => !this.volumes.has(v));
       if (missing) throw new ClusterError('NOT_FOUND', `volume ${missing} does not exist`);
@@ -133,31 +102,31 @@ export class FakeHost implements AgentClient {
   }
 
   startDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
-    return this.#operate(operationId, ['startDomain', domain], () => {
+    return this.operate(operationId, ['startDomain', domain], () => {
       if (!this.domains.has(domain.uuid)) throw new ClusterError('NOT_FOUND', `domain ${domain.uuid} does not exist`);
       this.power(domain.uuid, 'running');
     });
   }
 
   shutdownDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
-    return this.#operate(operationId, ['shutdownDomain', domain], () => {
+    return this.operate(operationId, ['shutdownDomain', domain], () => {
       if (!this.deaf) this.cluster.later(() => this.power(domain.uuid, 'stopped'));
     });
   }
 
   forceOffDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
-    return this.#operate(operationId, ['forceOffDomain', domain], () => this.power(domain.uuid, 'stopped'));
+    return this.operate(operationId, ['forceOffDomain', domain], () => this.power(domain.uuid, 'stopped'));
   }
 
   rebootDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
-    return this.#operate(operationId, ['rebootDomain', domain], () => {
+    return this.operate(operationId, ['rebootDomain', domain], () => {
       this.#needOn(domain);
       if (!this.deaf) this.cluster.later(() => this.#reset(domain));
     });
   }
 
   resetDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
-    return this.#operate(operationId, ['resetDomain', domain], () => {
+    return this.operate(operationId, ['resetDomain', domain], () => {
       this.#needOn(domain);
       this.#reset(domain);
     });
@@ -165,7 +134,7 @@ export class FakeHost implements AgentClient {
 
   /** Guests have no agents. */
   askGuestPower(operationId: string, domain: DomainRef, action: 'shutdown' | 'reboot'): Promise<OperationView> {
-    return this.#operate(operationId, ['askGuestPower', domain, action], () => {
+    return this.operate(operationId, ['askGuestPower', domain, action], () => {
       throw new ClusterError('BAD_STATE', 'no guest agent answers');
     });
   }
@@ -178,21 +147,21 @@ export class FakeHost implements AgentClient {
   }
 
   suspendDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
-    return this.#operate(operationId, ['suspendDomain', domain], () => {
+    return this.operate(operationId, ['suspendDomain', domain], () => {
       this.#needOn(domain);
       this.power(domain.uuid, 'paused');
     });
   }
 
   resumeDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
-    return this.#operate(operationId, ['resumeDomain', domain], () => {
+    return this.operate(operationId, ['resumeDomain', domain], () => {
       this.#needOn(domain);
       this.power(domain.uuid, 'running');
     });
   }
 
   saveDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
-    return this.#operate(operationId, ['saveDomain', domain], () => {
+    return this.operate(operationId, ['saveDomain', domain], () => {
       if (this.domains.get(domain.uuid)?.power === 'stopped') return;
       this.#needOn(domain);
       this.power(domain.uuid, 'stopped', 'saved');
@@ -200,17 +169,17 @@ export class FakeHost implements AgentClient {
   }
 
   discardSaved(operationId: string, domain: DomainRef): Promise<OperationView> {
-    return this.#operate(operationId, ['discardSaved', domain], () =>
+    return this.operate(operationId, ['discardSaved', domain], () =>
       this.power(domain.uuid, this.domains.get(domain.uuid)?.power ?? 'stopped'),
     );
   }
 
   injectNmi(operationId: string, domain: DomainRef): Promise<OperationView> {
-    return this.#operate(operationId, ['injectNmi', domain], () => this.#needOn(domain));
+    return this.operate(operationId, ['injectNmi', domain], () => this.#needOn(domain));
   }
 
   sendKeys(operationId: string, v: DomainRef & { chords: readonly (readonly number[])[] }): Promise<OperationView> {
-    return this.#operate(operationId, ['sendKeys', v], () => {
+    return this.operate(operationId, ['sendKeys', v], () => {
       this.#needOn(v);
       this.typed.push(...v.chords.map((codes) => codes.join('-')));
     });
@@ -218,7 +187,7 @@ export class FakeHost implements AgentClient {
 
   /** What a guest runs with is what was changed last; a start takes what is wanted. */
   changeLive(operationId: string, domain: DomainRef, change: LiveChange): Promise<OperationView> {
-    return this.#operate(operationId, ['changeLive', domain, change], () => {
+    return this.operate(operationId, ['changeLive', domain, change], () => {
       this.#needOn(domain);
       if (this.refusesLive) throw new ClusterError('BAD_STATE', 'the guest will not have it');
       const what = 'target' in change ? change.target : 'mac' in change ? change.mac : Object.keys(change)[0];
@@ -229,7 +198,7 @@ export class FakeHost implements AgentClient {
   async *takeScreenshot(): AsyncIterable<Uint8Array> {}
 
   removeDomain(operationId: string, domain: DomainRef): Promise<OperationView> {
-    return this.#operate(operationId, ['removeDomain', domain], () => {
+    return this.operate(operationId, ['removeDomain', domain], () => {
       if (['running', 'paused'].includes(this.domains.get(domain.uuid)?.power ?? ''))
         throw new ClusterError('BAD_STATE', 'the domain runs');
       this.domains.delete(domain.uuid);
@@ -238,11 +207,11 @@ export class FakeHost implements AgentClient {
   }
 
   ensureVolume(operationId: string, v: VolumeWanted): Promise<OperationView> {
-    return this.#operate(operationId, ['ensureVolume', v], () => {
+    return this.operate(operationId, ['ensureVolume', v], () => {
       if (this.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
       const own = v.poolId === undefined || !this.poolsHere.has(`${v.poolId}/${v.imageDigest}`);
       if (v.imageDigest !== undefined && own && !this.images.has(v.imageDigest)) {
-        const comes = v.instant === true && fetches(this.#operations.values(), v.imageDigest);
+        const comes = v.instant === true && fetches(this.operations.values(), v.imageDigest);
         if (v.instant === true && !comes)
           throw new ClusterError('PEER_UNAVAILABLE', `image ${v.imageDigest} is not being copied to ${this.name}`);
         if (!comes) throw new ClusterError('NOT_FOUND', `image ${v.imageDigest} is not on ${this.name}`);
@@ -254,14 +223,14 @@ export class FakeHost implements AgentClient {
   }
 
   ensureSeed(operationId: string, v: { volumeId: string; vmId: string; seed: SeedWanted }): Promise<OperationView> {
-    return this.#operate(operationId, ['ensureSeed', v], () => {
+    return this.operate(operationId, ['ensureSeed', v], () => {
       if (this.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
       this.volumes.set(v.volumeId, { vmId: v.vmId, sizeBytes: 0, imageDigest: undefined, seed: true });
     });
   }
 
   customizeVolume(operationId: string, v: CustomizeWanted): Promise<OperationView> {
-    return this.#operate(operationId, ['customizeVolume', v], () => {
+    return this.operate(operationId, ['customizeVolume', v], () => {
       if (!this.volumes.has(v.volumeId)) throw new ClusterError('NOT_FOUND', `volume ${v.volumeId} is not there`);
       if (['running', 'paused'].includes(this.domains.get(v.domainUuid)?.power ?? ''))
         throw new ClusterError('IN_USE', 'a domain that runs has it');
@@ -270,7 +239,7 @@ export class FakeHost implements AgentClient {
   }
 
   removeVolume(operationId: string, volumeId: string): Promise<OperationView> {
-    return this.#operate(operationId, ['removeVolume', volumeId], () => {
+    return this.operate(operationId, ['removeVolume', volumeId], () => {
       const users = [...this.domains.values()].filter((d) => d.wanted.disks.some((x) => x.volumeId === volumeId));
       if (users.some((d) => d.power === 'running' || d.power === 'paused'))
         throw new ClusterError('IN_USE', 'a domain that runs has it');
@@ -283,7 +252,7 @@ export class FakeHost implements AgentClient {
     domain: DomainRef,
     disks: readonly { target: string; volumeId: string; uploadId: string }[],
   ): Promise<OperationView> {
-    return this.#operate(operationId, ['captureDisks', domain, disks], () => {
+    return this.operate(operationId, ['captureDisks', domain, disks], () => {
       if (this.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
       for (const d of disks) {
         if (!this.volumes.has(d.volumeId)) throw new ClusterError('NOT_FOUND', `there is no disk ${d.volumeId}`);
@@ -295,7 +264,7 @@ export class FakeHost implements AgentClient {
   }
 
   makeExport(operationId: string, v: { digest: string; format: string; exportId: string }): Promise<OperationView> {
-    return this.#operate(operationId, ['makeExport', v], () => {
+    return this.operate(operationId, ['makeExport', v], () => {
       const image = this.images.get(v.digest);
       if (!image) throw new ClusterError('NOT_FOUND', 'the image is not there');
       this.uploads.set(v.exportId, `file of ${v.digest}`);
@@ -310,7 +279,7 @@ export class FakeHost implements AgentClient {
   }
 
   importImage(operationId: string, v: { uploadId: string; format: string }): Promise<OperationView> {
-    return this.#operate(operationId, ['importImage', v], () => {
+    return this.operate(operationId, ['importImage', v], () => {
       const text = this.uploads.get(v.uploadId);
       if (text === undefined) throw new ClusterError('NOT_FOUND', 'the upload is not there');
       if (text === 'text') throw new ClusterError('UNSAFE_IMAGE', 'it looks like text');
@@ -322,9 +291,9 @@ export class FakeHost implements AgentClient {
   }
 
   async fetchImage(operationId: string, v: { digest: string; virtualSizeBytes: number }): Promise<OperationView> {
-    return this.#operate(operationId, ['fetchImage', v], () => {
+    return this.operate(operationId, ['fetchImage', v], () => {
       if (this.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
-      const peer = this.#operations.get(operationId)?.peer;
+      const peer = this.operations.get(operationId)?.peer;
       if (peer !== undefined && this.cluster.peer(peer)?.servesGarbage)
         throw new ClusterError('DIGEST_MISMATCH', 'what arrived is something else');
       const image = { virtualSizeBytes: v.virtualSizeBytes, fileBytes: 2 ** 24 };
@@ -334,7 +303,7 @@ export class FakeHost implements AgentClient {
   }
 
   removeImage(operationId: string, digest: string): Promise<OperationView> {
-    return this.#operate(operationId, ['removeImage', digest], () => {
+    return this.operate(operationId, ['removeImage', digest], () => {
       if ([...this.volumes.values()].some((x) => x.imageDigest === digest))
         throw new ClusterError('IN_USE', 'a volume here is based on it');
       this.images.delete(digest);
@@ -342,59 +311,54 @@ export class FakeHost implements AgentClient {
   }
 
   ensureBridge(operationId: string, v: { name: string; addresses: readonly string[] }): Promise<OperationView> {
-    return this.#operate(operationId, ['ensureBridge', v], () => undefined);
+    return this.operate(operationId, ['ensureBridge', v], () => undefined);
   }
 
   removeBridge(operationId: string, name: string): Promise<OperationView> {
-    return this.#operate(operationId, ['removeBridge', name], () => undefined);
+    return this.operate(operationId, ['removeBridge', name], () => undefined);
   }
 
   offerSource(v: { operationId: string; peerHostId: string; peerAddress: string; ticket: string }): Promise<void> {
-    return this.#call(() => {
-      const op = this.#operations.get(v.operationId);
+    return this.call(() => {
+      const op = this.operations.get(v.operationId);
       if (!op) throw new ClusterError('NOT_FOUND', 'no such operation');
       if (!op.needsSource || !this.cluster.peer(v.peerHostId)?.redeem(v.ticket)) return;
       op.needsSource = false;
       op.peer = v.peerHostId;
-      this.#run(op);
+      this.run(op);
     });
   }
 
   openExport(v: { digest: string; peerHostId: string }): Promise<{ ticket: string; address: string }> {
-    return this.#call(() => {
-      if (!this.images.has(v.digest) && !fetches(this.#operations.values(), v.digest))
+    return this.call(() => {
+      if (!this.images.has(v.digest) && !fetches(this.operations.values(), v.digest))
         throw new ClusterError('NOT_FOUND', 'the image is not here');
       const ticket = `ticket-${this.cluster.random()}`;
-      this.#tickets.add(ticket);
+      this.tickets.add(ticket);
       return { ticket, address: `${this.name}:7445` };
     });
   }
 
   /** A ticket opens once. */
-  redeem(ticket: string): boolean {
-    return this.up && this.#tickets.delete(ticket);
-  }
-
   findOperation(operationId: string): Promise<OperationView | undefined> {
-    return this.#call(() => {
-      const op = this.#operations.get(operationId);
-      return op && view(this.cluster.timed ? op : this.#look(op));
+    return this.call(() => {
+      const op = this.operations.get(operationId);
+      return op && view(this.cluster.timed ? op : this.look(op));
     });
   }
 
   cancelOperation(operationId: string): Promise<OperationView> {
-    return this.#call(() => {
+    return this.call(() => {
       for (const id of this.uploads.keys()) if (`${id}.`.startsWith(`${operationId}.`)) this.uploads.delete(id);
-      const op = this.#operations.get(operationId) ?? this.#record(operationId, 'unknown');
+      const op = this.operations.get(operationId) ?? this.record(operationId, 'unknown');
       if (op.state === 'running') op.state = 'cancelled';
       return view(op);
     });
   }
 
   acknowledgeOperations(idPrefixes: readonly string[]): Promise<void> {
-    return this.#call(() => {
-      for (const id of this.#operations.keys())
-        if (idPrefixes.some((p) => id.startsWith(p))) this.#operations.delete(id);
+    return this.call(() => {
+      for (const id of this.operations.keys()) if (idPrefixes.some((p) => id.startsWith(p))) this.operations.delete(id);
       for (const id of this.uploads.keys()) if (idPrefixes.some((p) => id.startsWith(p))) this.uploads.delete(id);
     });
   }
@@ -403,8 +367,8 @@ export class FakeHost implements AgentClient {
     const chunks: Uint8Array[] = [];
     for await (const bytes of bytesOf(data as AsyncIterable<Piece>)) chunks.push(bytes);
     const all = Buffer.concat(chunks);
-    return this.#call(() => {
-      if (this.#operations.has(v.uploadId)) throw new ClusterError('CANCELLED', `upload ${v.uploadId} was cancelled`);
+    return this.call(() => {
+      if (this.operations.has(v.uploadId)) throw new ClusterError('CANCELLED', `upload ${v.uploadId} was cancelled`);
       this.uploads.set(v.uploadId, all.toString());
       return all.length;
     });
@@ -420,114 +384,8 @@ export class FakeHost implements AgentClient {
     throw new ClusterError('UNSUPPORTED', 'fake hosts have no display');
   }
 
-  /** Last state, as a report would tell. */
-  operation(id: string): OperationView | undefined {
-    const op = this.#operations.get(id);
-    return op && view(op);
-  }
-
-  /** Lets operations that wait for time end, and notices peers that are gone. */
-  work(): void {
-    for (const op of this.#operations.values()) this.#look(op);
-  }
-
   #needOn({ uuid }: DomainRef): void {
     const power = this.domains.get(uuid)?.power;
     if (power !== 'running' && power !== 'paused') throw new ClusterError('BAD_STATE', `the domain is ${power}`);
-  }
-
-  async #call<T>(fn: () => T): Promise<T> {
-    await Promise.resolve();
-    const lost = (): void => {
-      throw new ClusterError('HOST_UNREACHABLE', `${this.name} did not answer`, { phase: 'unknown' });
-    };
-    if (!this.up || this.cluster.random() * 200 < this.lossPercent) lost();
-    const answer = fn();
-    if (this.cluster.random() * 200 < this.lossPercent) lost();
-    return answer;
-  }
-
-  #operate(id: string, what: unknown, effect: () => ImageOutcome | undefined | void): Promise<OperationView> {
-    return this.#call(() => {
-      const request = JSON.stringify(what);
-      const known = this.#operations.get(id);
-      if (known?.request === 'unknown')
-        throw new ClusterError('CANCELLED', `operation ${id} was cancelled before it came`);
-      if (known && known.request !== request)
-        throw new ClusterError(
-          'INVALID_ARGUMENT',
-          `operation ${id} was another request: ${known.request} / ${request}`,
-        );
-      return view(known && !mayTryAgain(known) ? this.#look(known) : this.#begin(id, request, effect));
-    });
-  }
-
-  #record(id: string, request: string): Operation {
-    const op: Operation = {
-      id,
-      request,
-      state: request === 'unknown' ? 'cancelled' : 'running',
-      error: undefined,
-      image: undefined,
-      looks: 0,
-      needsSource: false,
-      peer: undefined,
-      effect: undefined,
-    };
-    this.#operations.set(id, op);
-    return op;
-  }
-
-  #begin(id: string, request: string, effect: () => ImageOutcome | undefined | void): Operation {
-    const op = this.#record(id, request);
-    op.effect = () => effect() ?? undefined;
-    const fetch = /^\["fetchImage",\{"digest":"([^"]+)"/.exec(request);
-    if (fetch && !this.images.has(fetch[1] as string)) {
-      op.needsSource = true;
-      return op;
-    }
-    this.#run(op);
-    return op;
-  }
-
-  #run(op: Operation): void {
-    op.looks = Math.floor(this.cluster.random() * 3);
-    // an image is installed with the end of its operation, as a whole; anything else may be there early
-    const early = !/^\["(import|fetch)Image/.test(op.request) && this.cluster.random() < 0.5;
-    if (early || op.looks === 0) this.#apply(op);
-    if (op.looks === 0) this.#end(op);
-    else this.cluster.tick(() => this.#look(op));
-  }
-
-  #look(op: Operation): Operation {
-    if (op.state !== 'running' || op.needsSource) return op;
-    if (op.peer !== undefined && this.cluster.peer(op.peer)?.up !== true) {
-      op.needsSource = true;
-      this.cluster.changed(this, { operationId: op.id });
-      return op;
-    }
-    if (op.looks-- > 0) {
-      this.cluster.tick(() => this.#look(op));
-      return op;
-    }
-    this.#apply(op);
-    return this.#end(op);
-  }
-
-  #apply(op: Operation): void {
-    const { effect } = op;
-    op.effect = undefined;
-    try {
-      op.image = effect?.() ?? op.image;
-    } catch (e) {
-      if (!isClusterError(e)) throw e;
-      op.error = { reason: e.reason, message: e.message, meta: e.meta };
-    }
-  }
-
-  #end(op: Operation): Operation {
-    op.state = op.error ? 'failed' : 'succeeded';
-    this.cluster.changed(this, { operationId: op.id });
-    return op;
   }
 }

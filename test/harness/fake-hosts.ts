@@ -43,7 +43,7 @@ export class FakeHosts implements Hosts {
     const host = new FakeHost(id, name, {
       random: this.options.random,
       peer: (peerId) => this.#hosts.get(peerId),
-      changed: (h, what) => this.#changed(h, what),
+      changed: (_, what) => this.#changed(host, what),
       later: (fn) => this.#later(fn),
       tick: (fn) => this.options.timed && this.#later(fn),
       timed: this.options.timed,
