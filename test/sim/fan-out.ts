@@ -96,9 +96,11 @@ export class FanOut {
     this.members.set(h.id, { ...told, bytesPerSecond: h.rate });
   }
 
+  /** As in the controller: the least busy first, and of those that are the same the one that got it last. */
   private swarm() {
-    const whole = this.hosts.filter((h) => h.doneMs !== undefined && !h.dead).map((h) => h.id);
-    return { holders: new Set([...this.sources.map((s) => s.id), ...whole]), members: this.members };
+    const whole = [...this.hosts.filter((h) => h.doneMs !== undefined && !h.dead), ...this.sources];
+    const ids = whole.sort((a, b) => a.sentBytes - b.sentBytes).map((h) => h.id);
+    return { holders: new Set(ids), members: this.members };
   }
 
   private find = (id: HostId | undefined): SimHost | undefined =>

@@ -166,12 +166,13 @@ async function offer(
   return wait(NO_SOURCE_MS, `no host that has image ${name} can serve it now (${names || 'there is none'})`);
 }
 
-/** Reachable holders, the least busy first. */
+/** Reachable holders, the least busy first, and of those that are the same the one that got it last: the first has sent most. */
 function byLoad(c: Context, holders: readonly HostId[]): readonly HostId[] {
-  const busy = (id: HostId): number => c.deps.hosts.status(id).statistics?.cpuUsed ?? 0;
+  const busy = (id: HostId): number => Math.round((c.deps.hosts.status(id).statistics?.cpuUsed ?? 0) * 10);
   return holders
     .filter((id) => isUp(c, id))
-    .sort((a, b) => Math.round(busy(a) * 10) - Math.round(busy(b) * 10) || (a < b ? -1 : 1));
+    .reverse()
+    .sort((a, b) => busy(a) - busy(b));
 }
 
 async function offered(c: FetchContext, peer: HostId, digest: string, replace: boolean): Promise<boolean> {
