@@ -70,7 +70,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
   });
 
   it('the controller dies in the middle of a transfer, and the clone is made all the same', async () => {
-    await c.ok('vm', 'clone', 'bulk', 'b1', '--host', 'h2', '--memory', '64MiB', '--no-wait');
+    await c.ok('vm', 'clone', 'bulk', 'b1', '--linked', '--host', 'h2', '--memory', '64MiB', '--no-wait');
     await c.midTransfer();
     await c.controller.restart('SIGKILL');
     await eventually(
@@ -84,7 +84,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
   });
 
   it('the agent that receives an image dies in the middle: the transfer goes on', async () => {
-    await c.ok('vm', 'clone', 'bulk', 'c1', '--host', 'h3', '--memory', '64MiB', '--no-wait');
+    await c.ok('vm', 'clone', 'bulk', 'c1', '--linked', '--host', 'h3', '--memory', '64MiB', '--no-wait');
     await c.midTransfer();
     await lab().host('h3').stopAgent('SIGKILL');
     await eventually('h3 is seen as gone', async () => (await c.hostState('h3')) === 'unreachable');
@@ -150,8 +150,8 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
     randomFillSync(bulk, 4096);
     writeFileSync(join(c.dir, 'bulk2.img'), bulk);
     await c.ok('image', 'import', join(c.dir, 'bulk2.img'), '--host', 'h1');
-    await c.ok('vm', 'clone', 'bulk2', 'e1', '--host', 'h2', '--memory', '64MiB');
-    await c.ok('vm', 'clone', 'bulk2', 'e2', '--host', 'h3', '--memory', '64MiB', '--no-wait');
+    await c.ok('vm', 'clone', 'bulk2', 'e1', '--linked', '--host', 'h2', '--memory', '64MiB');
+    await c.ok('vm', 'clone', 'bulk2', 'e2', '--linked', '--host', 'h3', '--memory', '64MiB', '--no-wait');
     await c.midTransfer();
     // Whoever serves it: both in turn, so that one of the two kills hits the source.
     for (const name of ['h1', 'h2']) {
@@ -176,7 +176,9 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
     randomFillSync(bulk, 4096);
     writeFileSync(join(c.dir, 'bulk3.img'), bulk);
     await c.ok('image', 'import', join(c.dir, 'bulk3.img'), '--host', 'h1');
-    const job = (await c.ok('vm', 'clone', 'bulk3', 'f1', '--host', 'h2', '--memory', '64MiB', '--no-wait')).trim();
+    const job = (
+      await c.ok('vm', 'clone', 'bulk3', 'f1', '--linked', '--host', 'h2', '--memory', '64MiB', '--no-wait')
+    ).trim();
     await c.midTransfer();
     await c.ok('job', 'cancel', job);
     await clean();

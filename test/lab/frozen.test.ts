@@ -113,7 +113,7 @@ describeLab('what is frozen', { hosts: ['h1', 'h2'] }, (lab) => {
     writeFileSync(join(c.dir, 'large.img'), disk);
     await c.ok('image', 'import', join(c.dir, 'large.img'), '--host', 'h1');
     const cut = (how: 'add' | 'del') => h2.run(['ip', 'route', how, 'blackhole', lab().host('h1').address]);
-    const clone = c.berth('vm', 'clone', 'large', 'far', '--host', 'h2', '--memory', '64MiB');
+    const clone = c.berth('vm', 'clone', 'large', 'far', '--linked', '--host', 'h2', '--memory', '64MiB');
     await c.midTransfer();
     await cut('add');
     try {
