@@ -12,7 +12,7 @@ import type { PoolWanted } from '../hosts/pool-client.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type RemoteContext } from './engine/define.ts';
-import { insist, settle } from './operate.ts';
+import { insist, settle, untilSeen } from './operate.ts';
 
 export interface PoolParams {
   readonly poolId: PoolId;
@@ -78,6 +78,9 @@ async function takeBack(c: Context): Promise<void | Wait> {
   }
 }
 
+const isSeen = (c: Context): boolean =>
+  c.params.hostIds.every((id) => c.deps.hosts.status(id).pools?.some((p) => p.poolId === c.params.poolId) ?? false);
+
 const onHosts = (n: number): string => `on ${n} ${n === 1 ? 'host' : 'hosts'}`;
 
 /** The row was put when the job was started, so that a duplicate loses at once; unwinding takes it back, last of all. */
@@ -97,7 +100,9 @@ export const poolCreate = defineJob<PoolParams, JobDeps>('pool.create', 1)
       const pool = getPool(c.tables, c.params.poolId);
       const ask = (agent: AgentClient, hostId: HostId, first: boolean) =>
         agent.pools.ensure(`${c.opId}.${hostId}`, poolWanted(pool, pool.shared && !first));
-      return onEach(c, 'making the pool', ask, false);
+      const made = await onEach(c, 'making the pool', ask, false);
+      // who looks next must not be shown the hosts before it
+      return Wait.is(made) ? made : (untilSeen(c, isSeen(c), 'making the pool') ?? made);
     },
     undo: (c) => takeBack(c),
     describe: (_, { params }) => onHosts(params.hostIds.length),
