@@ -11,6 +11,7 @@ import type { DomainSeen, Hypervisor } from '../drivers/hypervisor.ts';
 import { checkId, checkUuid } from '../ids.ts';
 import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
+import { diskChains } from './xml/chains.ts';
 import { describeDomain, type DescribeFrom, type DomainDescription } from './describe.ts';
 import { MeansCheck } from './means/means-check.ts';
 import { keptOf } from './kept.ts';
@@ -167,13 +168,16 @@ export class Domains {
 
   /** Defines a domain anew as it is, because where its disks lie has changed. @throws BAD_STATE when it cannot be read */
   async restate(ref: DomainRef): Promise<void> {
-    await this.deps.operations.inTurn(`domain/${ref.uuid}`, async () => {
-      const now = await this.asItIs(ref);
-      const { spec, foreign } = describeDomain(now);
-      const host = await this.hostFor(spec);
-      const kept = foreign.length > 0 ? await this.kept(spec) : undefined;
-      await this.deps.hypervisor.define(domainXml(spec, host, kept));
-    });
+    await this.deps.operations.inTurn(`domain/${ref.uuid}`, () => this.restateNow(ref));
+  }
+
+  /** The caller has the domain's turn. */
+  private async restateNow(ref: DomainRef): Promise<void> {
+    const now = await this.asItIs(ref);
+    const { spec, foreign } = describeDomain(now);
+    const host = await this.hostFor(spec);
+    const kept = foreign.length > 0 ? await this.kept(spec) : undefined;
+    await this.deps.hypervisor.define(domainXml(spec, host, kept));
   }
 
   /** What somebody has put into the domain by hand and no spec can say stays in it. */
@@ -236,7 +240,7 @@ export class Domains {
     if (OFF.has(power)) {
       await this.refuseUnfinished(name, ref);
       await this.check.beforeStart(ref.uuid);
-      await this.openBases(ref.vmId);
+      await this.openBases(ref);
     }
     try {
       await this.deps.hypervisor.start(ref.uuid);
@@ -259,11 +263,19 @@ export class Domains {
         );
   }
 
-  /** What it reads while its images are not whole yet. */
-  private async openBases(vmId: string): Promise<void> {
-    const { disks } = this.deps;
-    const filling = (await disks.listVolumes()).filter((v) => v.vmId === vmId && v.filling === true);
+  /**
+   * What it reads while its images are not whole yet. An image that became whole while the domain was being defined leaves a
+   * definition that names a socket which nobody serves any more.
+   */
+  private async openBases(ref: DomainRef): Promise<void> {
+    const { disks, hypervisor } = this.deps;
+    const own = (await disks.listVolumes()).filter((v) => v.vmId === ref.vmId && v.imageDigest !== undefined);
+    const filling = own.filter((v) => v.filling === true);
     for (const digest of new Set(filling.flatMap((v) => v.imageDigest ?? []))) await disks.openBase(digest);
+    if (own.length === filling.length) return;
+    const sockets = diskChains(await hypervisor.getXml(ref.uuid)).flatMap((d) => d.socket ?? []);
+    const served = new Set(filling.map((v) => disks.baseSocket(v.imageDigest!)));
+    if (sockets.some((s) => !served.has(s))) await this.restateNow(ref);
   }
 
   private async doShutdown(ref: DomainRef): Promise<void> {

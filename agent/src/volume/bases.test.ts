@@ -94,6 +94,23 @@ describe('a guest on an image that is not whole yet', () => {
     expect(await stored()).toMatchObject({ file: own(), socket: undefined });
   });
 
+  it('starts on the file when the image was whole before anybody saw its definition', async () => {
+    becomesWhole();
+    drivers.sim.bases.delete(IMAGE); // as of one that nobody rested on
+    expect(await stored()).toMatchObject({ socket: drivers.disks.baseSocket(IMAGE) });
+    await run();
+    expect(await running()).toMatchObject({ file: own(), socket: undefined });
+  });
+
+  it('is not left alone when it was started while the image became whole', async () => {
+    await run();
+    vi.spyOn(drivers.hypervisor, 'list').mockImplementationOnce(async () => []);
+    bases.start();
+    becomesWhole();
+    await vi.waitFor(async () => expect(await running()).toMatchObject({ socket: undefined }), { timeout: 10_000 });
+    expect(power()).toBe('running');
+  });
+
   it('stays on the socket while the image fills, also over a new definition', async () => {
     bases.start();
     await ensure();

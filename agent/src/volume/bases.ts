@@ -105,8 +105,24 @@ export class Bases {
     await this.deps.disks.openBase(digest);
     let left = false;
     for (const r of resting) left = !(await this.moved(r)) || left;
+    left ||= await this.isRead(digest, volumes);
     if (!left) await this.deps.disks.endBase(digest);
     return left;
+  }
+
+  /** By one that was defined or started since it was looked for. */
+  private async isRead(digest: string, volumes: readonly VolumeSeen[]): Promise<boolean> {
+    const { hypervisor, disks } = this.deps;
+    const socket = disks.baseSocket(digest);
+    for (const { domain } of await this.restingOn(volumes)) {
+      const xml = ON.has(domain.power) ? hypervisor.getRunningXml(domain.uuid) : hypervisor.getXml(domain.uuid);
+      const chains = await xml.then(diskChains, (e: unknown) => {
+        if (isClusterError(e, 'NOT_FOUND')) return []; // it was removed meanwhile
+        throw e;
+      });
+      if (chains.some((d) => d.socket === socket)) return true;
+    }
+    return false;
   }
 
   private async restingOn(volumes: readonly VolumeSeen[]): Promise<readonly Resting[]> {
