@@ -8,7 +8,9 @@ import { machineAddress } from '../harness/lab-address.ts';
 import { eventually } from '../harness/processes.ts';
 
 const MIB = 2 ** 20;
-const IMAGE_BYTES = 32 * MIB;
+const IMAGE_BYTES = 64 * MIB;
+/** Of what is sent slowly. */
+const SMALL_BYTES = 24 * MIB;
 const HOSTS = ['h1', 'h2', 'h3', 'h4', 'h5'];
 
 interface Shown {
@@ -24,9 +26,9 @@ describeLab('an image that is pushed', { hosts: HOSTS }, (lab) => {
   }, 120_000);
   afterAll(() => c?.stop());
 
-  const bring = async (name: string): Promise<void> => {
+  const bring = async (name: string, bytes: number): Promise<void> => {
     const file = `${c.dir}/${name}.raw`;
-    await writeFile(file, randomBytes(IMAGE_BYTES));
+    await writeFile(file, randomBytes(bytes));
     await c.ok('image', 'import', file, '--format', 'raw', '--name', name, '--host', 'h1');
   };
   const holders = async (image: string): Promise<readonly string[]> =>
@@ -40,7 +42,7 @@ describeLab('an image that is pushed', { hosts: HOSTS }, (lab) => {
     );
 
   it('leaves its source about once, however many hosts get it', async () => {
-    await bring('base');
+    await bring('base', IMAGE_BYTES);
     for (const name of HOSTS)
       await lab()
         .host(name)
@@ -57,7 +59,7 @@ describeLab('an image that is pushed', { hosts: HOSTS }, (lab) => {
   });
 
   it('gets to all the others when a host dies that was passing it on', async () => {
-    await bring('other');
+    await bring('other', SMALL_BYTES);
     for (const name of HOSTS)
       await lab()
         .host(name)
