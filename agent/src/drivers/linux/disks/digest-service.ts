@@ -6,7 +6,7 @@ import type { Exec } from '../exec.ts';
 import { digestOfExport, type DiskDigest } from './digest.ts';
 import { connectNbd } from './nbd-client.ts';
 import type { Pool } from './pool.ts';
-import { served, SERVED_EXPORT } from './work/served.ts';
+import { served, SERVED_EXPORT } from './changes/served.ts';
 
 export interface DigestService {
   /**

@@ -12,7 +12,7 @@ import { sizeOf, syncDir, syncFile, tellingFull, withSource } from './files.ts';
 import type { ImageStore } from './images.ts';
 import { movedPath } from './moves.ts';
 import type { Pool } from './pool.ts';
-import { forgetWiping } from './work/wipe.ts';
+import { forgetWiping } from './changes/wipe.ts';
 import { listSidecars, readSidecar, removeSidecar, writeSidecar, type Sidecar } from './sidecars.ts';
 
 export interface VolumeParts {
