@@ -228,7 +228,7 @@ class RunningAgent implements Agent {
       onReached: (address) => (this.reachedAt = address),
       services: [
         [HostServiceService, hostService(guard, report)],
-        [MachineServiceService, machineService(guard, { drivers, clock, operations })],
+        [MachineServiceService, machineService(guard, { drivers, clock, operations, abilities })],
         [LogServiceService, logService(guard, new HostLog(drivers.logs, hypervisor), config)],
         [OperationServiceService, operationService(guard, operations, uploads)],
         [AdoptionServiceService, adoptionService(guard, domains)],

@@ -26,6 +26,10 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
     load: async () => (await import('./volume/commands.ts')).volumeCommands,
   },
   pool: { summary: 'storage that disks lie in', load: async () => (await import('./pool/commands.ts')).poolCommands },
+  cluster: {
+    summary: 'what holds for all hosts together',
+    load: async () => (await import('./cluster/commands.ts')).clusterCommands,
+  },
   host: { summary: 'machines that run VMs', load: async () => (await import('./host/commands.ts')).hostCommands },
   job: {
     summary: 'long work: what runs, what failed, what is stuck',

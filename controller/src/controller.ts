@@ -29,6 +29,7 @@ import { ImagePushes } from './app/image-push.ts';
 import { Images } from './app/images.ts';
 import { JobsApp } from './app/jobs.ts';
 import { Machines } from './app/machines.ts';
+import { ClusterApp } from './app/cluster.ts';
 import { PoolsApp } from './app/pools.ts';
 import { Reviews } from './app/reviews.ts';
 import { LastUse } from './app/last-use.ts';
@@ -38,7 +39,7 @@ import { Tokens } from './app/tokens.ts';
 import { TuningApp } from './app/tuning.ts';
 import { Users } from './app/users.ts';
 import { VmUpdates } from './app/vm-updates.ts';
-import { Vms } from './app/vms.ts';
+import { Vms, type VmDeps } from './app/vms.ts';
 import { Volumes } from './app/volumes.ts';
 import { Control } from './backup/control.ts';
 import { startGuests } from './guests/start.ts';
@@ -247,13 +248,8 @@ class BuiltController implements Controller {
       displays: new Displays({ state, vms, hosts, clock }),
       tuning: new TuningApp({ state, hosts, clock, log, policy }),
       updates: new VmUpdates(vmDeps),
-      images: new Images({ state, hosts, jobs, uploads, clock }),
-      volumes: new Volumes(vmDeps),
-      exports: new Exports({ state, hosts, jobs, uploads }),
-      captures: new Captures({ state, hosts, jobs, clock }),
-      prune: new Prune({ state, hosts, jobs, clock }),
-      pushes: new ImagePushes({ state, hosts, jobs }),
-      pools: new PoolsApp({ state, hosts, jobs, clock }),
+      ...storageApps({ ...vmDeps, uploads }),
+      cluster: new ClusterApp({ state, hosts, clock }),
       jobs: new JobsApp({ state, jobs }),
       events: new Events(state),
       adoption: new Adoption({ state, hosts }),
@@ -302,3 +298,19 @@ class BuiltController implements Controller {
     return parts ? joinAddress(parts.host, systemPort || parts.port === 0 ? this.port : parts.port) : told;
   }
 }
+
+/** Of images, volumes and the pools that they lie in. */
+function storageApps(deps: VmDeps & { readonly uploads: Uploads }): StorageApps {
+  const { state, hosts, jobs, clock, uploads } = deps;
+  return {
+    images: new Images({ state, hosts, jobs, uploads, clock }),
+    volumes: new Volumes(deps),
+    exports: new Exports({ state, hosts, jobs, uploads }),
+    captures: new Captures({ state, hosts, jobs, clock }),
+    prune: new Prune({ state, hosts, jobs, clock }),
+    pushes: new ImagePushes({ state, hosts, jobs }),
+    pools: new PoolsApp({ state, hosts, jobs, clock }),
+  };
+}
+
+type StorageApps = Pick<App, 'images' | 'volumes' | 'exports' | 'captures' | 'prune' | 'pushes' | 'pools'>;

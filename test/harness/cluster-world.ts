@@ -72,7 +72,7 @@ export class ClusterWorld {
     const seedId = vm.spec.seedVolumeId;
     if (seedId) host.volumes.set(seedId, { vmId: vm.id, sizeBytes: 0, imageDigest: undefined, seed: true });
     host.domains.set(vm.uuid, {
-      wanted: domainWanted({ images: new Map([[this.image.id, this.image]]) }, vm),
+      wanted: domainWanted({ images: new Map([[this.image.id, this.image]]), clusters: new Map() }, vm),
       power: 'stopped',
     });
     if (on) host.power(vm.uuid, power);
@@ -98,7 +98,10 @@ export class ClusterWorld {
     const vm: Vm = { ...made, spec, before: { spec: had } };
     const host = this.fake(0);
     const images = new Map([[this.image.id, this.image]]);
-    host.domains.set(vm.uuid, { wanted: domainWanted({ images }, { ...vm, spec: had }), power: 'stopped' });
+    host.domains.set(vm.uuid, {
+      wanted: domainWanted({ images, clusters: new Map() }, { ...vm, spec: had }),
+      power: 'stopped',
+    });
     if (power === 'running') host.power(vm.uuid, power);
     const put = (tx: Tx): void => {
       tx.vms.put(vm);

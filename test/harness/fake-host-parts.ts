@@ -31,6 +31,7 @@ export const unasked = (): never => {
 export const noMachine: AgentClient['machine'] = {
   check: async () => unasked(),
   inventory: async () => unasked(),
+  baselineCpu: async () => unasked(),
   tuning: async () => unasked(),
 };
 /** The pools of a fake host, by id: `up` or `down`. */

@@ -5,6 +5,7 @@
  * BAD_STATE, INTERNAL with libvirt's own words.
  */
 import type { Duplex, Readable } from 'node:stream';
+import type { Cpus } from './cpus.ts';
 import type { DeviceVerbs } from './device-verbs.ts';
 import type { DiskCopies } from './disk-copies.ts';
 import type { GuestAgents } from './guest-agents.ts';
@@ -190,6 +191,7 @@ export interface Hypervisor {
   readonly guests: GuestAgents;
   /** Live copies of disks. */
   readonly copies: DiskCopies;
+  readonly cpus: Cpus;
   /** The first serial port, both ways. One reader at a time; `force` takes it over. */
   openConsole(uuid: string, force: boolean): Promise<Duplex>;
   /** One connection to a display, as viewers make it. BAD_STATE when the guest is off or has no such display. */

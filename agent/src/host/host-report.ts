@@ -1,5 +1,6 @@
 /** What this host is and has, in one report. What can't be asked now (libvirt is away) keeps its last known value. */
 import type { HostFacts } from '@berth/shared/model/host.ts';
+import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { VERSION } from '@berth/shared/version.ts';
 import type { Drivers } from '../drivers/machine.ts';
 import type { HypervisorInfo } from '../drivers/hypervisor.ts';
@@ -38,7 +39,25 @@ export const CAPABILITIES = [
   'clone.instant',
   'clone.full',
   'image.export',
+  'cpu.baseline',
 ] as const;
+
+/** libvirt takes a while, and says the same until it, QEMU or the machine is another. */
+function cpuOnce({
+  hypervisor,
+}: Drivers): (info: HypervisorInfo | undefined, domainType: string) => Promise<HostFacts['cpu']> {
+  let known: { readonly of: string; readonly cpu: HostFacts['cpu'] } | undefined;
+  return async (info, domainType) => {
+    const of = `${info?.libvirtVersion} ${info?.qemuVersion} ${domainType}`;
+    if (known?.of === of || info === undefined || domainType === '') return known?.cpu;
+    const cpu = await hypervisor.cpus.host(domainType).catch((e: unknown) => {
+      if (isClusterError(e, 'BAD_STATE') || isClusterError(e, 'UNSUPPORTED')) return undefined;
+      throw e;
+    });
+    known = { of, cpu };
+    return cpu;
+  };
+}
 
 export interface ReportDeps {
   readonly drivers: Drivers;
@@ -50,6 +69,7 @@ export interface ReportDeps {
 export function createHostReport(deps: ReportDeps): () => Promise<HostFacts> {
   let info: HypervisorInfo | undefined;
   let domainType = '';
+  const cpuOf = cpuOnce(deps.drivers);
   return async () => {
     const { machine, disks, hypervisor } = deps.drivers;
     const [facts, checks, capacity] = await Promise.all([machine.facts(), machine.checks(), disks.capacity()]);
@@ -58,8 +78,10 @@ export function createHostReport(deps: ReportDeps): () => Promise<HostFacts> {
       (a) => a.domainType,
       () => domainType,
     );
+    const cpu = await cpuOf(info, domainType).catch(() => undefined);
     return {
       ...facts,
+      ...(cpu && { cpu }),
       libvirtVersion: info?.libvirtVersion ?? '',
       qemuVersion: info?.qemuVersion ?? '',
       agentVersion: VERSION,

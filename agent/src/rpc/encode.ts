@@ -4,6 +4,8 @@ import type { BridgeStatus, HostReport } from '@berth/proto/agent/v1/host.ts';
 import type { ImageStatus } from '@berth/proto/agent/v1/image.ts';
 import { OperationState, type Operation } from '@berth/proto/agent/v1/operation.ts';
 import type { VolumeStatus } from '@berth/proto/agent/v1/volume.ts';
+import type { CpuDefinition as CpuOnWire } from '@berth/proto/v1/cpu.ts';
+import type { CpuDefinition } from '@berth/shared/model/cpu.ts';
 import type { Bridge, HostFacts } from '@berth/shared/model/host.ts';
 import type { ImageSeen, VolumeSeen } from '../drivers/disks.ts';
 import type { OperationView } from '../operations/operation.ts';
@@ -81,7 +83,13 @@ export const encodeBridge = (b: Bridge): BridgeStatus => ({
   owned: b.owned,
 });
 
+export const encodeCpu = ({ model, vendor, features }: CpuDefinition): CpuOnWire => ({
+  ...{ model, vendor },
+  features: features.map((f) => ({ name: f.name, policy: f.policy })),
+});
+
 export const encodeHost = (h: HostFacts): HostReport => ({
+  cpu: h.cpu && { definition: encodeCpu(h.cpu), features: [...h.cpu.all], models: [...h.cpu.models] },
   hostname: h.hostname,
   os: h.os,
   kernel: h.kernel,

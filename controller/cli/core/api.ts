@@ -18,6 +18,7 @@ import { ExportServiceClient } from '@berth/proto/v1/export.ts';
 import { CaptureServiceClient } from '@berth/proto/v1/capture.ts';
 import { BatchServiceClient } from '@berth/proto/v1/batch.ts';
 import { CertificateServiceClient } from '@berth/proto/v1/certificate.ts';
+import { ClusterServiceClient } from '@berth/proto/v1/cluster.ts';
 import { ControllerServiceClient } from '@berth/proto/v1/controller.ts';
 import { DisplayServiceClient, type VmDisplayInput, type VmDisplayOutput } from '@berth/proto/v1/display.ts';
 import { EventServiceClient } from '@berth/proto/v1/event.ts';
@@ -65,6 +66,7 @@ interface Clients {
   readonly images: ImageServiceClient;
   readonly volumes: VolumeServiceClient;
   readonly captures: CaptureServiceClient;
+  readonly cluster: ClusterServiceClient;
   readonly pools: PoolServiceClient;
   readonly exports: ExportServiceClient;
   readonly jobs: JobServiceClient;
@@ -193,6 +195,7 @@ function connect({ controller, ca, client }: Endpoint): Clients {
     images: make(ImageServiceClient, shared),
     volumes: make(VolumeServiceClient, shared),
     captures: make(CaptureServiceClient, shared),
+    cluster: make(ClusterServiceClient, shared),
     pools: make(PoolServiceClient, shared),
     exports: make(ExportServiceClient, shared),
     hosts: make(HostServiceClient, shared),

@@ -6,6 +6,7 @@ import { OUTPUT, type Command } from '../core/command.ts';
 import { percent } from '../core/words.ts';
 import { fields, format, renderEach } from '../output/render.ts';
 import { checkLines } from './check.ts';
+import { hostDocument } from './document.ts';
 import { hardwareOf } from './hardware.ts';
 import { hostView, type HostView } from './view.ts';
 
@@ -22,6 +23,7 @@ export const hostShow: Command = {
       names,
       get: async (host) => hostView(await api.call(api.hosts, (c) => c.getHost, { host })),
       name: (h) => h.name,
+      document: hostDocument,
       lines: async (h) => [
         ...lines(h, ctx.clock.now()),
         ...checks(h),

@@ -4,10 +4,15 @@ import { definitionFromWire } from '@berth/shared/hardware/definition-wire.ts';
 import { writeForm } from '@berth/shared/hardware/form.ts';
 import { said, type VmDefinition } from '@berth/shared/hardware/definition.ts';
 import { LATEST } from '@berth/shared/model/image-name.ts';
-import { imageStateWord } from '../core/words.ts';
 import type { Form } from '../vm/definition-flags.ts';
 
-export const imageDefaults = (i: Image): VmDefinition =>
+export interface ImageView extends Omit<Image, 'state'> {
+  readonly state: string;
+}
+
+type Defaults = Pick<Image, 'name' | 'defaultSpec'>;
+
+export const imageDefaults = (i: Defaults): VmDefinition =>
   i.defaultSpec === undefined
     ? {}
     : (Object.fromEntries(
@@ -17,13 +22,13 @@ export const imageDefaults = (i: Image): VmDefinition =>
       ) as VmDefinition);
 
 /** Its default spec as it is written in files. */
-export const imageSpecForm = (i: Image): Form => writeForm(imageDefaults(i)) as Form;
+export const imageSpecForm = (i: Defaults): Form => writeForm(imageDefaults(i)) as Form;
 
 /** `latest` is left out: it goes by age unless somebody sets it, and a file that was only looked at should not. */
-export const settableTags = (i: Image): string[] => i.tags.filter((t) => t !== LATEST);
+export const settableTags = (i: Pick<Image, 'tags'>): string[] => i.tags.filter((t) => t !== LATEST);
 
 /** `status` is ignored when it comes back. */
-export function imageDocument(i: Image): Form {
+export function imageDocument(i: ImageView): Form {
   const [spec, tags] = [imageSpecForm(i), settableTags(i)];
   return {
     ...{ kind: 'image', name: i.name },
@@ -31,7 +36,7 @@ export function imageDocument(i: Image): Form {
     ...(i.keepCopies > 1 && { keepCopies: i.keepCopies }),
     ...(Object.keys(spec).length > 0 && { spec }),
     status: said({
-      ...{ id: i.id, state: imageStateWord(i.state), digest: i.digest || undefined },
+      ...{ id: i.id, state: i.state, digest: i.digest || undefined },
       sourceDigest: i.sourceDigest || undefined,
       virtualSizeBytes: Number(i.virtualSizeBytes),
       ...{ medium: i.medium || undefined, hidden: i.hidden || undefined, origin: i.origin || undefined },

@@ -2,17 +2,13 @@
 import { formatBytes, formatFileBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import type { Image } from '@berth/proto/v1/image.ts';
-import { stringify } from 'yaml';
 import { OUTPUT, yes, type Command } from '../core/command.ts';
 import { allPages } from '../core/pages.ts';
 import { imageStateWord, shortDigest } from '../core/words.ts';
-import { imageDocument, imageSpecForm } from './document.ts';
-import { fields, format, remark, renderEach, renderList } from '../output/render.ts';
+import { imageDocument, imageSpecForm, type ImageView } from './document.ts';
+import { fields, remark, renderEach, renderList } from '../output/render.ts';
 import type { Column } from '../output/table.ts';
 
-interface ImageView extends Omit<Image, 'state'> {
-  readonly state: string;
-}
 const imageView = (i: Image): ImageView => ({ ...i, state: imageStateWord(i.state) });
 
 /** An image may be on hundreds; `berth image show` names them all. */
@@ -61,15 +57,11 @@ export const imageShow: Command = {
   async run(ctx, names, flags) {
     const api = await ctx.api();
     const get = (image: string): Promise<Image> => api.call(api.images, (c) => c.getImage, { image });
-    if (format(flags) === 'yaml') {
-      for (const [i, name] of names.entries())
-        ctx.stdout.write(`${i > 0 ? '---\n' : ''}${stringify(imageDocument(await get(name)))}`);
-      return;
-    }
     await renderEach(ctx, flags, {
       names,
       get: async (image) => imageView(await get(image)),
       name: (i) => i.name,
+      document: imageDocument,
       lines: (i) => lines(i, ctx.clock.now()),
     });
   },
@@ -100,6 +92,6 @@ const lines = (i: ImageView, nowMs: number): string[] =>
 
 /** `memory 1GiB, vcpus 2`; what has parts is told in the document. */
 const defaultsLine = (i: ImageView): string =>
-  Object.entries(imageSpecForm({ ...i, state: 0 }))
+  Object.entries(imageSpecForm(i))
     .map(([k, v]) => (typeof v === 'object' ? `${k} …` : `${k} ${String(v)}`))
     .join(', ');

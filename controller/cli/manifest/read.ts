@@ -3,6 +3,7 @@ import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { readForm } from '@berth/shared/hardware/form.ts';
 import { nearest } from '@berth/shared/units/nearest.ts';
 import { faultAt, type Source } from './files.ts';
+import { clusterKind } from './cluster-kind.ts';
 import { hostKind } from './host-kind.ts';
 import { imageKind } from './image-kind.ts';
 import type { Kind } from './kind.ts';
@@ -14,6 +15,7 @@ import { vmKind } from './vm-kind.ts';
 export const KINDS: Readonly<Record<string, Kind>> = {
   user: userKind,
   host: hostKind,
+  cluster: clusterKind,
   image: imageKind,
   pool: poolKind,
   vm: vmKind,

@@ -33,7 +33,7 @@ export function renderList<T extends object>(
 /** Of a terminal; what goes into a pipe or a file is cut by nobody. */
 const room = ({ stdout }: Context): number | undefined => (stdout.isTTY ? stdout.columns : undefined);
 
-/** Objects in full, one below the other. As data: one object, or a list when several were named. */
+/** Objects in full, one below the other. As data: one object, or a list when several were named; documents where there are some. */
 export async function renderEach<T extends object>(
   ctx: Context,
   flags: Flags,
@@ -42,6 +42,8 @@ export async function renderEach<T extends object>(
     get: (name: string) => Promise<T>;
     name: (row: T) => string;
     lines: (row: T) => readonly string[] | Promise<readonly string[]>;
+    /** What apply takes: -o yaml gives that. Absent: there is no such document. */
+    document?: (row: T) => object;
   },
 ): Promise<void> {
   const f = format(flags);
@@ -54,7 +56,8 @@ export async function renderEach<T extends object>(
   }
   const data = plain(rows.length === 1 ? rows[0] : rows);
   if (f === 'json') print(ctx, JSON.stringify(data, undefined, 2));
-  if (f === 'yaml') ctx.stdout.write(stringify(data));
+  if (f === 'yaml' && o.document) ctx.stdout.write(rows.map((r) => stringify(o.document!(r))).join('---\n'));
+  else if (f === 'yaml') ctx.stdout.write(stringify(data));
 }
 
 /** One of many objects that come one after the other, as data: a document for each. */

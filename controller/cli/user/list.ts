@@ -1,6 +1,7 @@
 /** berth user list, show. */
 import { OUTPUT, type Command } from '../core/command.ts';
 import { allPages } from '../core/pages.ts';
+import { userDocument } from './document.ts';
 import { renderEach, renderList } from '../output/render.ts';
 import { userColumns, userLines } from './view.ts';
 
@@ -32,6 +33,7 @@ export const userShow: Command = {
       names,
       get: (user) => api.call(api.users, (c) => c.getUser, { user }),
       name: (u) => u.name,
+      document: userDocument,
       lines: (u) => userLines(u, ctx.clock.now()),
     });
   },

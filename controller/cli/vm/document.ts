@@ -3,22 +3,24 @@ import type { Vm } from '@berth/proto/v1/vm.ts';
 import { definitionFromWire } from '@berth/shared/hardware/definition-wire.ts';
 import { writeForm } from '@berth/shared/hardware/form.ts';
 import { said } from '@berth/shared/hardware/definition.ts';
-import { vmStateWord } from '../core/words.ts';
+import type { VmView } from './view.ts';
 import type { Form } from './definition-flags.ts';
 
+type Definition = Pick<Vm, 'name' | 'spec'>;
+
 /** Of what the controller answered; `status` is ignored when it comes back. */
-export function vmDocument(vm: Vm): Form {
+export function vmDocument(vm: VmView): Form {
   return { ...vmIntent(vm), status: status(vm) };
 }
 
 /** Without what it is now. */
-export function vmIntent(vm: Vm): Form {
+function vmIntent(vm: Definition): Form {
   const labels = vm.spec?.labels ?? {};
   return { kind: 'vm', name: vm.name, ...(Object.keys(labels).length > 0 && { labels }), spec: specForm(vm) };
 }
 
 /** Empty lists are left out, but for those whose absence would mean a default. */
-export function specForm(vm: Vm): Form {
+export function specForm(vm: Definition): Form {
   if (vm.spec === undefined) return {};
   const { cdroms, ...definition } = definitionFromWire(`vm ${vm.name}`, vm.spec);
   const { disks, nics, ...rest } = definition;
@@ -35,9 +37,9 @@ const sizes = ({
 }: ReturnType<typeof definitionFromWire>) =>
   said({ runPolicy, osVariant, vcpus, maxVcpus, memoryBytes, maxMemoryBytes });
 
-const status = (vm: Vm): Form =>
+const status = (vm: VmView): Form =>
   said({
-    ...{ id: vm.id, uuid: vm.uuid, state: vmStateWord(vm.state) },
+    ...{ id: vm.id, uuid: vm.uuid, state: vm.state },
     ...{ stateReason: vm.stateReason || undefined, host: vm.host || undefined, job: vm.jobId || undefined },
     generation: Number(vm.generation),
     createdAt: new Date(Number(vm.createdAtMs)).toISOString(),

@@ -13,6 +13,7 @@ import type { Plan } from '../manifest/kind.ts';
 import { readDocuments } from '../manifest/read.ts';
 import { planLines } from '../manifest/show.ts';
 import { planUpdate, type VmDocument } from '../manifest/vm-kind.ts';
+import { vmView } from './view.ts';
 import { vmDocument } from './document.ts';
 import { edit, newDraft, type Draft } from './editor.ts';
 
@@ -25,7 +26,7 @@ export const vmEdit: Command = {
   async run(ctx, [name = ''], flags) {
     const api = await ctx.api();
     const vm = await api.call(api.vms, (c) => c.getVm, { vm: name });
-    const text = `${HEAD.replaceAll('{name}', vm.name)}${stringify(vmDocument(vm))}`;
+    const text = `${HEAD.replaceAll('{name}', vm.name)}${stringify(vmDocument(vmView(vm)))}`;
     const draft = newDraft(`${vm.name}.yaml`, text);
     const plan = await edited(ctx, api, { vm, draft, text });
     if (plan === undefined) return draft.forget();

@@ -2,15 +2,12 @@
 import type { VmDisk, VmSpec } from '@berth/proto/v1/vm.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
-import { stringify } from 'yaml';
-import type { Api } from '../core/api.ts';
-import type { Context } from '../core/context.ts';
 import { alarmLines } from '../alarm/alarm.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
 import { percent } from '../core/words.ts';
 import { fillingWords } from './filling.ts';
 import { agentWord, guestFields } from './guest-view.ts';
-import { fields, format, renderEach } from '../output/render.ts';
+import { fields, renderEach } from '../output/render.ts';
 import { vmDocument } from './document.ts';
 import { vmView, type VmView } from './view.ts';
 
@@ -22,23 +19,15 @@ export const vmShow: Command = {
   flags: [OUTPUT],
   async run(ctx, names, flags) {
     const api = await ctx.api();
-    if (format(flags) === 'yaml') return documents(ctx, api, names);
     await renderEach(ctx, flags, {
       names,
       get: async (vm) => vmView(await api.call(api.vms, (c) => c.getVm, { vm })),
       name: (v) => v.name,
+      document: vmDocument,
       lines: async (v) => [...lines(v, ctx.clock.now()), ...(await alarmLines(api, 'vm', v.name, ctx.clock.now()))],
     });
   },
 };
-
-/** As berth apply takes them. */
-async function documents(ctx: Context, api: Api, names: readonly string[]): Promise<void> {
-  for (const [i, vm] of names.entries()) {
-    const found = await api.call(api.vms, (c) => c.getVm, { vm });
-    ctx.stdout.write(`${i > 0 ? '---\n' : ''}${stringify(vmDocument(found))}`);
-  }
-}
 
 const lines = (v: VmView, nowMs: number): string[] =>
   fields([

@@ -4,6 +4,7 @@
  */
 import type { AlarmSeverity } from '@berth/shared/model/alarm.ts';
 import type { Certificate } from '@berth/shared/model/certificate.ts';
+import { lackingOf } from '@berth/shared/model/cpu.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
 import type { Job } from '@berth/shared/model/job.ts';
@@ -15,6 +16,7 @@ import { localPool } from '../app/pool-hosts.ts';
 import { fillingsOf } from '../app/vm-fillings.ts';
 import { waitsFor } from '../app/vm-view.ts';
 import type { Hosts, HostStatus } from '../hosts/hosts.ts';
+import { baselineOf } from '../jobs/cpu-wanted.ts';
 import type { Tables } from '../state/state.ts';
 
 export interface Space {
@@ -65,6 +67,7 @@ export const HOST_KINDS: readonly AlarmKind<Host>[] = [
   { kind: 'host-certificate-ending', severity: 'warning', raiseAfterMs: LONG_MS, look: certificateEnding },
   { kind: 'host-libvirt-away', severity: 'critical', raiseAfterMs: SHORT_MS, look: libvirtAway },
   { kind: 'host-pool-full', severity: 'warning', raiseAfterMs: SHORT_MS, look: poolFull },
+  { kind: 'host-cpu-below-cluster', severity: 'warning', raiseAfterMs: SHORT_MS, look: cpuBelow },
   { kind: 'host-cleanup-overdue', severity: 'warning', raiseAfterMs: LONG_MS, look: cleanupOverdue },
 ];
 
@@ -130,6 +133,19 @@ function certificateEnding(host: Host, { tables, hosts, nowMs }: Look): Answer {
       ? `Look at what its agent says: berth event list --subject ${host.name}`
       : `Bring it back in time, or enrol it again then: berth host re-enroll ${host.name}`,
     sinceMs: lateAtMs(first),
+  };
+}
+
+function cpuBelow(host: Host, { tables, hosts }: Look): Answer {
+  const baseline = baselineOf(tables);
+  if (baseline === undefined) return undefined;
+  const { state, facts } = hosts.status(host.id);
+  if (state === 'connecting' || facts === undefined) return 'unknown';
+  const lacking = facts.cpu ? lackingOf(facts.cpu, baseline) : [];
+  if (lacking.length === 0) return undefined;
+  return {
+    message: `host ${host.name} is below the cluster's CPU (${baseline.model}): its guests lack ${lacking.slice(0, 8).join(', ')}`,
+    advice: 'VMs are not placed there: choose a lesser CPU with berth cluster set --cpu auto, or remove the host',
   };
 }
 

@@ -7,6 +7,7 @@ import { SimClock } from '@berth/shared/sim/sim-clock.ts';
 import { listAlarms } from '../app/alarms.ts';
 import type { HostStatus } from '../hosts/hosts.ts';
 import { enrolledHost, memoryState, newHostId, silentLog } from '../hosts/testing.ts';
+import { facts } from '../../../test/harness/world-builder.ts';
 import { aJob } from '../state/samples.ts';
 import type { State } from '../state/state.ts';
 import { VM_KINDS, type Look } from './kinds.ts';
@@ -183,4 +184,21 @@ it('tells of file systems that stay frozen, and worse of those that their host c
     severity: 'critical',
     advice: expect.stringContaining('berth vm reset web'),
   });
+});
+
+it('a host whose guests cannot have the CPU of the cluster raises an alarm, until it can', async () => {
+  const cpu = { ...{ model: 'Westmere', vendor: '', features: [] }, all: ['lm', 'aes'], models: ['Westmere'] };
+  await state.update((tx) =>
+    tx.clusters.put({ name: 'default', generation: 1, cpu: { ...cpu, asked: 'auto', setAtMs: 0 } }),
+  );
+  const has = (all: readonly string[]) => facts({ cpu: { ...cpu, model: 'Nehalem', models: [], all } });
+  status = { ...status, facts: has(['lm']) };
+  await after(5_000);
+  expect(await after(5_000)).toEqual(['warning host-cpu-below-cluster h1']);
+  expect([...state.tables.alarms.values()][0]?.message).toMatch(
+    /below the cluster's CPU \(Westmere\): its guests lack aes/,
+  );
+  status = { ...status, facts: has(['lm', 'aes', 'avx']) };
+  await after(2_000);
+  expect(await after(6_000)).toEqual([]);
 });

@@ -42,6 +42,8 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
 
   '/berth.v1.BatchService/CloneVms': ['operator', 'newVms'],
 
+  '/berth.v1.ClusterService/GetCluster': ['viewer', 'visible'],
+  '/berth.v1.ClusterService/SetClusterCpu': 'admin',
   '/berth.v1.ControllerService/GetController': 'self',
 
   // a screen is as good as a login

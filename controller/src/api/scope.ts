@@ -71,7 +71,8 @@ export class Scope {
 
   seesEvent(asker: Asker, e: Event): boolean {
     if (seesAll(asker)) return true;
-    if (e.subjectKind === 'image' || e.subjectKind === 'pool') return asker.access.highest !== 'none';
+    if (e.subjectKind === 'image' || e.subjectKind === 'pool' || e.subjectKind === 'cluster')
+      return asker.access.highest !== 'none';
     return e.labels !== undefined && asker.access.on('viewer', { labels: e.labels });
   }
 

@@ -5,6 +5,7 @@ import { ExportServiceService } from '@berth/proto/v1/export.ts';
 import { CaptureServiceService } from '@berth/proto/v1/capture.ts';
 import { BatchServiceService } from '@berth/proto/v1/batch.ts';
 import { CertificateServiceService } from '@berth/proto/v1/certificate.ts';
+import { ClusterServiceService } from '@berth/proto/v1/cluster.ts';
 import { ControllerServiceService } from '@berth/proto/v1/controller.ts';
 import { DisplayServiceService } from '@berth/proto/v1/display.ts';
 import { EnrollmentServiceService } from '@berth/proto/v1/enrollment.ts';
@@ -40,6 +41,7 @@ import type { ImagePushes } from '../app/image-push.ts';
 import type { Images } from '../app/images.ts';
 import type { JobsApp } from '../app/jobs.ts';
 import type { Machines } from '../app/machines.ts';
+import type { ClusterApp } from '../app/cluster.ts';
 import type { PoolsApp } from '../app/pools.ts';
 import type { Reviews } from '../app/reviews.ts';
 import type { VmUpdates } from '../app/vm-updates.ts';
@@ -69,6 +71,7 @@ import { hostHandlers } from './host.ts';
 import { imageHandlers } from './image.ts';
 import { jobHandlers } from './job.ts';
 import { pushHandlers } from './push.ts';
+import { clusterHandlers } from './cluster.ts';
 import { poolHandlers } from './pool.ts';
 import { reviewHandlers } from './review.ts';
 import { Scope } from './scope.ts';
@@ -99,6 +102,7 @@ export interface App {
   readonly exports: Exports;
   readonly prune: Prune;
   readonly pools: PoolsApp;
+  readonly cluster: ClusterApp;
   readonly jobs: JobsApp;
   readonly events: Events;
   readonly adoption: Adoption;
@@ -144,6 +148,7 @@ export function services(app: App): readonly PublicService[] {
     service(CaptureServiceService, captureHandlers(app.captures, app.images)),
     service(BatchServiceService, batchHandlers(app.batches, scope)),
     service(CertificateServiceService, certificateHandlers(app.certificates, app.clients, app.trust)),
+    service(ClusterServiceService, clusterHandlers(app.cluster, scope)),
     service(ControllerServiceService, controllerHandlers(about)),
     service(DisplayServiceService, displayHandlers(app.displays)),
     service(EnrollmentServiceService, enrollmentHandlers(app.enrollment, about.state.installationId)),

@@ -15,6 +15,7 @@ import type { RunPolicy, VmSpec } from '@berth/shared/model/vm.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
 import type { Devices } from '../guests/families.ts';
 import type { Guests } from '../guests/guests.ts';
+import { baselineOf, beyondBaseline } from '../jobs/cpu-wanted.ts';
 import type { Tables } from '../state/state.ts';
 import { Faults } from './faults.ts';
 import { identityOf } from './vm-identity.ts';
@@ -58,6 +59,8 @@ export function definedSpec(from: SpecMaker, what: string, d: VmDefinition, befo
   const hardware = { ...said, ...bootOrder(said, parts.disks.length > 0, parts.cdroms.length > 0) };
   const sizes = { vcpus: d.vcpus ?? usual.vcpus, memoryBytes: d.memoryBytes ?? usual.memoryBytes };
   faults.of(undefined, () => checkMachine(what, { ...sizes, hardware, ...parts }));
+  const beyond = beyondBaseline(hardware.cpu, baselineOf(from.tables));
+  if (beyond) faults.add(`${what}: ${beyond}: see berth cluster show`);
   for (const [i, x] of parts.disks.entries())
     if (x.options?.format === 'raw' && x.imageId !== undefined)
       faults.add(`${what}: disks.${i}.format raw is only for blank disks: one over an image is qcow2`);

@@ -11,6 +11,7 @@ import { partsFromWire } from '@berth/shared/hardware/domain.ts';
 import { chain, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
 import type { DomainDescription, OperationView } from './agent-client.ts';
+import { toHostCpu } from './decode-cpu.ts';
 import { measure, toHostFigures } from './figures.ts';
 import { clip, LIMITS } from './limits.ts';
 
@@ -89,6 +90,7 @@ export const toFacts = (r: HostReport): HostFacts => ({
     total: bytes(p.total),
     free: bytes(p.free),
   })),
+  ...(r.cpu && { cpu: toHostCpu(r.cpu) }),
 });
 
 export const toChecks = (checks: HostReport['checks']): HostCheck[] =>

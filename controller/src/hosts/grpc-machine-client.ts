@@ -4,6 +4,7 @@ import type { TuningSeen } from '@berth/shared/model/tuning.ts';
 import { MOST_SETTINGS } from '@berth/shared/tuning/check.ts';
 import type { Method } from './connection.ts';
 import { toChecks } from './decode.ts';
+import { cpuToWire, toWorkedOutCpu } from './decode-cpu.ts';
 import { clip } from './limits.ts';
 import { toInventory } from './decode-inventory.ts';
 import type { MachineClient } from './machine-client.ts';
@@ -12,6 +13,9 @@ import type { MachineClient } from './machine-client.ts';
 const CHECK_MS = 25_000;
 /** Thousands of small files. */
 const HARDWARE_MS = 20_000;
+
+/** libvirt is asked of some hundred models, and waits while a domain is launched. */
+const BASELINE_MS = 60_000;
 
 type Call = <Req, Res>(m: Method<Req, Res>, request: Req, timeoutMs: number) => Promise<Res>;
 
@@ -24,6 +28,8 @@ export const machineClient = (call: Call): MachineClient => ({
     const { settings } = await call(Machine.getTuning, {}, HARDWARE_MS);
     return { settings: settings.slice(0, MOST_SETTINGS).map(toSetting) };
   },
+  baselineCpu: async (cpus) =>
+    toWorkedOutCpu(await call(Machine.baselineCpu, { cpus: cpus.map(cpuToWire) }, BASELINE_MS)),
   inventory: async () => toInventory(await call(Machine.getHardware, {}, HARDWARE_MS)),
 });
 

@@ -1,4 +1,5 @@
 /** What is asked of the machine under an agent, to look at it. Types only; grpc-machine-client.ts asks. */
+import type { CpuDefinition, WorkedOutCpu } from '@berth/shared/model/cpu.ts';
 import type { HostCheck } from '@berth/shared/model/host.ts';
 import type { HostTuning } from '@berth/shared/model/tuning.ts';
 import type { Inventory } from '@berth/shared/model/inventory.ts';
@@ -14,6 +15,8 @@ export interface MachineClient {
   check(names: readonly string[]): Promise<MachineChecked>;
   /** Capability `host.hardware`. */
   inventory(): Promise<Inventory>;
+  /** Capability `cpu.baseline`. @throws INVALID_ARGUMENT: an unknown model, or nothing in common */
+  baselineCpu(cpus: readonly CpuDefinition[]): Promise<WorkedOutCpu>;
   /** Capability `host.tuning`. */
   tuning(): Promise<HostTuning>;
 }

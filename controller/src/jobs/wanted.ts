@@ -1,14 +1,18 @@
 /** What a host is asked for so that a VM is as its spec says: the domain, and the images that it needs there. Pure. */
 import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
+import type { Hardware } from '@berth/shared/hardware/schema.ts';
+import type { Cluster } from '@berth/shared/model/cluster.ts';
 import type { ImageId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
+import { baselineOf, cpuWanted } from './cpu-wanted.ts';
 
-interface Images {
+interface Known {
   readonly images: { get(id: ImageId): Pick<Image, 'digest'> | undefined };
+  readonly clusters: { get(name: string): Cluster | undefined };
 }
 
-export const domainWanted = ({ images }: Images, { spec, ...vm }: Vm): DomainDefinition => ({
+export const domainWanted = ({ images, clusters }: Known, { spec, ...vm }: Vm): DomainDefinition => ({
   vmId: vm.id,
   uuid: vm.uuid,
   name: vm.name,
@@ -18,7 +22,7 @@ export const domainWanted = ({ images }: Images, { spec, ...vm }: Vm): DomainDef
   nics: spec.nics.map(({ mac, bridge, model, options }) => ({ mac, bridge, model, ...(options && { options }) })),
   seedVolumeId: spec.seedVolumeId,
   generation: vm.generation,
-  ...(spec.hardware && { hardware: spec.hardware }),
+  ...withHardware(cpuWanted(spec.hardware, baselineOf({ clusters }))),
   ...(spec.cdroms && {
     cdroms: spec.cdroms.map(({ target, bus, imageId }) => ({
       ...{ target, bus },
@@ -26,6 +30,8 @@ export const domainWanted = ({ images }: Images, { spec, ...vm }: Vm): DomainDef
     })),
   }),
 });
+
+const withHardware = (hardware: Hardware | undefined) => (hardware === undefined ? {} : { hardware });
 
 /** Below its disks, in its drives, and those that its disks are made as copies of. */
 export const imagesForClone = (spec: Pick<VmSpec, 'disks' | 'cdroms'>): readonly ImageId[] => [

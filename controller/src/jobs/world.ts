@@ -11,6 +11,7 @@ import { saltOf } from '../scheduler/score.ts';
 import type { PlacementRequest, Policy, Refusal, World, WorldHost } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
 import { portsOf } from '../state/tables.ts';
+import { baselineOf, cpuNeeded } from './cpu-wanted.ts';
 import { copiesOfDigest } from './image-digests.ts';
 import { poolBytes, poolRequests, withLocalPool, worldPools } from './world-pools.ts';
 import { domainWanted, imagesForClone, imagesOf } from './wanted.ts';
@@ -141,6 +142,7 @@ export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): Pla
       ...(vm.phase === 'creating' && vm.spec.identity === 'offline' ? ['volume.customize'] : []),
       ...(vm.spec.disks.some((d) => d.copyOf) && vm.phase === 'creating' ? ['clone.full'] : []),
     ],
+    cpu: cpuNeeded(vm.spec.hardware?.cpu, baselineOf(tables)),
     hostLabels: Object.entries(vm.spec.labels)
       .filter(([k]) => k.startsWith(HOST_LABEL))
       .map(([k, v]) => [k.slice(HOST_LABEL.length), v]),

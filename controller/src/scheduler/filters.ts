@@ -17,6 +17,7 @@ import {
   usedShare,
 } from './capacity.ts';
 import { formatBytes as size } from '@berth/shared/units/bytes.ts';
+import { lackingOf } from '@berth/shared/model/cpu.ts';
 import type { HostFacts } from '@berth/shared/model/host.ts';
 import type { FilterName, PlacementRequest, Policy, WorldHost } from './world.ts';
 
@@ -50,6 +51,7 @@ const FILTERS: readonly Filter[] = [
   { name: 'port', whyNot: port },
   { name: 'bridge', whyNot: bridge },
   { name: 'capability', whyNot: capability },
+  { name: 'cpu-model', whyNot: cpuModel },
   { name: 'cpu', whyNot: cpu },
   { name: 'memory', whyNot: memory },
   { name: 'hugepages', whyNot: largePages },
@@ -124,6 +126,25 @@ function capability(host: WorldHost, request: PlacementRequest): string | undefi
   const can = fetches || host.facts.capabilities.includes('image.fetch');
   return can ? undefined : 'has no copy of the image, and its agent lacks image.fetch to get one: upgrade it';
 }
+
+/** Where guests are only emulated, QEMU leaves out what it cannot emulate of a model that is named, and goes on. */
+function cpuModel({ facts }: WorldHost, { cpu: needs }: PlacementRequest): Why | undefined {
+  if (needs === undefined || facts === undefined) return undefined;
+  if ('model' in needs) {
+    if (facts.domainType === 'qemu' || facts.cpu === undefined || facts.cpu.models.includes(needs.model))
+      return undefined;
+    return `its guests cannot have CPU ${needs.model}`;
+  }
+  const { baseline } = needs;
+  if (facts.cpu === undefined) return 'does not tell which CPU its guests can have: upgrade its agent';
+  const lacking = lackingOf(facts.cpu, baseline);
+  return lacking.length === 0
+    ? undefined
+    : () => `below the cluster's CPU (${baseline.model}): lacks ${someOf(lacking)}`;
+}
+
+const someOf = (features: readonly string[]): string =>
+  features.length > 6 ? `${features.slice(0, 5).join(', ')} and ${features.length - 5} more` : features.join(', ');
 
 function freeVcpus(host: WorldHost, facts: HostFacts, request: PlacementRequest, policy: Policy): number {
   return allVcpus(facts, policy) - takenVcpus(host, 'powered', request.own);

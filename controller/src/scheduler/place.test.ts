@@ -52,6 +52,35 @@ function fill(start: World, requests: readonly PlacementRequest[]): { world: Wor
   return { world: { ...start, hosts }, placed };
 }
 
+describe('CPUs of guests', () => {
+  const cpu = (model: string, all: readonly string[], models: readonly string[]) => ({
+    ...{ model, vendor: '', features: [], all, models },
+  });
+  const old = cpu('Westmere', ['lm', 'aes'], ['Westmere']);
+  const young = cpu('Haswell', ['lm', 'aes', 'avx2'], ['Westmere', 'Haswell']);
+  const hosts = [
+    worldHost('old', { facts: facts({ domainType: 'kvm', cpu: old }) }),
+    worldHost('young', { facts: facts({ domainType: 'kvm', cpu: young }) }),
+  ];
+
+  it('of a cluster are looked for on each host, and what is lacking is named', () => {
+    expect(why(hosts, { cpu: { baseline: young } })).toEqual([
+      "old cpu-model below the cluster's CPU (Haswell): lacks avx2",
+    ]);
+    expect(why(hosts, { cpu: { baseline: old } })).toEqual([]);
+    const silent = worldHost('silent', { facts: facts() });
+    expect(why([silent], { cpu: { baseline: old } })).toEqual([
+      expect.stringMatching(/^silent cpu-model does not tell/),
+    ]);
+  });
+
+  it('that are named are only where they can be had, but QEMU emulates what it can of any', () => {
+    expect(why(hosts, { cpu: { model: 'Haswell' } })).toEqual(['old cpu-model its guests cannot have CPU Haswell']);
+    const emulating = worldHost('e', { facts: facts({ domainType: 'qemu', cpu: old }) });
+    expect(why([emulating], { cpu: { model: 'Haswell' } })).toEqual([]);
+  });
+});
+
 describe('explanations', () => {
   it('name the first reason per host, with numbers in words', () => {
     const small = worldHost('small', { facts: facts({ memoryBytes: 2 * GIB, cpuThreads: 2 }) });

@@ -3,6 +3,7 @@
  * Plain data, given by the caller; the scheduler reads no clock, no table and no network.
  */
 import type { Claim, ClaimSums } from '@berth/shared/model/claim.ts';
+import type { WorkedOutCpu } from '@berth/shared/model/cpu.ts';
 import type { Bridge, HostFacts, HostState } from '@berth/shared/model/host.ts';
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 
@@ -87,6 +88,8 @@ export interface World {
   readonly hosts: readonly WorldHost[];
 }
 
+export type CpuNeeds = { readonly model: string } | { readonly baseline: WorkedOutCpu };
+
 export interface PlacementRequest {
   /** Spreads equal choices. */
   readonly vmId: VmId | undefined;
@@ -104,6 +107,8 @@ export interface PlacementRequest {
   readonly image: { readonly hosts: ReadonlySet<HostId>; readonly fileBytes: number } | undefined;
   readonly bridges: readonly string[];
   readonly capabilities: readonly string[];
+  /** A named model that guests must be able to have there, or the cluster's baseline. */
+  readonly cpu?: CpuNeeds | undefined;
   readonly hostLabels: readonly (readonly [key: string, value: string])[];
   /** Only this host will do. */
   readonly hostId: HostId | undefined;
@@ -130,6 +135,7 @@ export type FilterName =
   | 'port'
   | 'bridge'
   | 'capability'
+  | 'cpu-model'
   | 'cpu'
   | 'memory'
   | 'hugepages'

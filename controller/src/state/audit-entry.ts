@@ -16,6 +16,7 @@ const SHOWN: readonly (readonly [TableName, kind: string])[] = [
   ['vms', 'vm'],
   ['images', 'image'],
   ['volumes', 'volume'],
+  ['clusters', 'cluster'],
   ['hosts', 'host'],
   ['joinTokens', 'joinToken'],
   ['certificates', 'certificate'],

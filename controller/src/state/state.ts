@@ -7,6 +7,7 @@ import type { CleanupDebt, JoinToken, Token, User } from '@berth/shared/model/ac
 import type { Certificate } from '@berth/shared/model/certificate.ts';
 import type { Alarm } from '@berth/shared/model/alarm.ts';
 import type { Claim, ClaimSums } from '@berth/shared/model/claim.ts';
+import type { Cluster } from '@berth/shared/model/cluster.ts';
 import type { Event } from '@berth/shared/model/event.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId, JobId } from '@berth/shared/model/ids.ts';
@@ -62,6 +63,8 @@ export interface Tables {
     versions(name: string): readonly Image[];
   };
   readonly pools: NamedTable<Pool>;
+  /** Key: its name. Absent: as it came. */
+  readonly clusters: Table<Cluster>;
   /** Key: imageCopyKey. */
   readonly imageCopies: Table<ImageCopy> & {
     byImage(imageId: ImageId): readonly ImageCopy[];

@@ -3,6 +3,7 @@ import type { CleanupDebt, JoinToken, Token, User } from '@berth/shared/model/ac
 import type { Certificate } from '@berth/shared/model/certificate.ts';
 import type { Alarm } from '@berth/shared/model/alarm.ts';
 import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
+import type { Cluster } from '@berth/shared/model/cluster.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import { imageCopyKey, latestOf, type Image, type ImageCopy } from '@berth/shared/model/image.ts';
@@ -227,6 +228,7 @@ export const makeTables = (journal: J, claims = new ClaimsTable(journal)) => ({
   hosts: new HostsTable(journal),
   images: new ImagesTable(journal),
   pools: new PoolsTable(journal),
+  clusters: new MemTable<Cluster>('clusters', (c) => c.name, [], journal),
   vms: new VmsTable(journal),
   volumes: new VolumesTable(journal, claims),
   imageCopies: new ImageCopiesTable(journal),

@@ -30,6 +30,7 @@ const silent: AgentClient['logs'] = {
 const machine: AgentClient['machine'] = {
   check: async () => ({ checks: [], clockMs: 1 }),
   inventory: never,
+  baselineCpu: never,
   tuning: never,
 };
 

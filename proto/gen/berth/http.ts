@@ -56,6 +56,8 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/certificates:rotateCa', kind: 'json', rpc: '/berth.v1.CertificateService/RotateCa' },
   { verb: 'POST', path: '/v1/certificates:issue', kind: 'json', rpc: '/berth.v1.CertificateService/IssueCertificate' },
   { verb: 'GET', path: '/v1/trust', kind: 'json', rpc: '/berth.v1.CertificateService/GetTrust' },
+  { verb: 'GET', path: '/v1/cluster', kind: 'json', rpc: '/berth.v1.ClusterService/GetCluster' },
+  { verb: 'POST', path: '/v1/clusters:setCpu', kind: 'json', rpc: '/berth.v1.ClusterService/SetClusterCpu' },
   { verb: 'GET', path: '/v1/controller', kind: 'json', rpc: '/berth.v1.ControllerService/GetController' },
   { verb: 'POST', path: '/v1/displays/displayTickets', kind: 'json', rpc: '/berth.v1.DisplayService/CreateDisplayTicket' },
   { verb: 'GET', path: '/v1/events', kind: 'json', rpc: '/berth.v1.EventService/ListEvents' },

@@ -7,7 +7,8 @@ export interface Event {
   /** `<noun>.<past participle>`: vm.started, host.unreachable, job.stuck. */
   readonly type: string;
   readonly severity: Severity;
-  readonly subjectKind: 'host' | 'vm' | 'image' | 'volume' | 'job' | 'controller' | 'token' | 'user' | 'pool';
+  readonly subjectKind:
+    'host' | 'vm' | 'image' | 'volume' | 'job' | 'controller' | 'token' | 'user' | 'pool' | 'cluster';
   /** Its name. */
   readonly subject: string;
   readonly message: string;

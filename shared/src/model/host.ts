@@ -1,4 +1,5 @@
 /** A host as Berth keeps it (intent), and as its agent reports it (observation). Plain data; no I/O. */
+import type { HostCpu } from './cpu.ts';
 import type { HostId } from './ids.ts';
 import type { HostFigures } from './statistics.ts';
 import type { Tuning } from './tuning.ts';
@@ -55,6 +56,8 @@ export interface HostFacts {
   readonly peerAddress: string;
   /** Memory that is kept for large pages, by their size. Absent: not known, none. */
   readonly largePages?: readonly LargePages[];
+  /** What guests get there as host-model. Absent: not known. */
+  readonly cpu?: HostCpu;
 }
 
 export interface LargePages {

@@ -58,6 +58,8 @@ export interface SimHostOptions {
   readonly diskBytes: number;
   /** From start to a guest that runs, and from a shutdown request to a guest that has stopped. */
   readonly bootMs: number;
+  /** The named model of its CPU; absent: the newest that is simulated. */
+  readonly cpu?: string;
 }
 
 /** What a test may break. All off at first. */

@@ -21,6 +21,7 @@ import type {
 } from '../hypervisor.ts';
 import { readCapabilities, readMachineAbilities, versionText } from './capabilities.ts';
 import type { Connection } from './connection.ts';
+import { LibvirtCpus } from './cpu-verbs.ts';
 import { dial } from './dial.ts';
 import { LibvirtDevices } from './device-verbs.ts';
 import { DomainCache } from './domain-cache.ts';
@@ -67,6 +68,7 @@ class LibvirtHypervisor implements Hypervisor {
   readonly guests: LibvirtGuestAgents;
   readonly devices: LibvirtDevices;
   readonly copies: LibvirtDiskCopies;
+  readonly cpus: LibvirtCpus;
   #main: Connection | undefined;
   #info: Promise<HypervisorInfo> | undefined;
   #lastFailure: string | undefined;
@@ -111,6 +113,7 @@ class LibvirtHypervisor implements Hypervisor {
       ...{ guest: this.#pools.guest, cache: this.#cache },
       ready: (what) => this.#link.ready(what),
     });
+    this.cpus = new LibvirtCpus({ quick: this.#pools.quick, ready: (what) => this.#link.ready(what) });
     this.#link = this.#createLink();
   }
 

@@ -46,6 +46,15 @@ export const PROC = {
     }),
     struct({ xml: string }),
   ),
+  baselineCpu: procedure(
+    'CONNECT_BASELINE_HYPERVISOR_CPU',
+    394,
+    struct({
+      ...{ emulator: optional(string), arch: optional(string), machine: optional(string) },
+      ...{ domainType: optional(string), cpus: array(string, 256), flags: uint },
+    }),
+    struct({ xml: string }),
+  ),
 
   listDomains: procedure(
     'CONNECT_LIST_ALL_DOMAINS',

@@ -18,6 +18,7 @@ import { simBackup } from './sim-capture.ts';
 import { simDiskCopies } from './sim-disk-copies.ts';
 import { SimGuestAgents } from './sim-guest-agents.ts';
 import { createSimConsoles } from './sim-consoles.ts';
+import { createSimCpus } from './sim-cpus.ts';
 import { identityOf, metadataOf, serialLogOf, sizesOf } from './sim-domain-xml.ts';
 import { withDevice, withMemory, withVcpus } from './sim-live.ts';
 
@@ -69,6 +70,7 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     guests,
     devices: simDevices(host),
     copies: simDiskCopies(host),
+    cpus: createSimCpus(host),
     screenshot: async (uuid) => simScreenshot(host.get(uuid)),
     getXml: async (uuid) => host.get(uuid).xml,
     getRunningXml: async (uuid) => host.getRunningXml(uuid),

@@ -261,4 +261,15 @@ CREATE TABLE pools (
 ) STRICT;
 `,
   },
+  {
+    // What holds for all hosts together.
+    version: 10,
+    sql: `
+CREATE TABLE clusters (
+  name TEXT PRIMARY KEY,
+  generation INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
+`,
+  },
 ];

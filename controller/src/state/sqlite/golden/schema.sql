@@ -47,6 +47,11 @@ CREATE TABLE claims (
   body TEXT NOT NULL
 ) STRICT;
 CREATE INDEX claims_by_host ON claims (host_id);
+CREATE TABLE clusters (
+  name TEXT PRIMARY KEY,
+  generation INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
 CREATE TABLE debts (
   id TEXT PRIMARY KEY,
   host_id TEXT NOT NULL REFERENCES hosts (id) DEFERRABLE INITIALLY DEFERRED,

@@ -18,6 +18,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { CpuDefinition } from "../../v1/cpu.ts";
 
 export const protobufPackage = "berth.agent.v1";
 
@@ -51,6 +52,18 @@ export interface HostReport {
   peerAddress: string;
   /** Memory that is kept for large pages, and so for nothing else. */
   largePages: LargePages[];
+  /** What guests get here as host-model. Absent: libvirt does not tell. Capability `cpu.baseline`. */
+  cpu: HostCpu | undefined;
+}
+
+export interface HostCpu {
+  definition:
+    | CpuDefinition
+    | undefined;
+  /** All features of it, also those that its model implies; only those that a guest can migrate with. */
+  features: string[];
+  /** Named models that can be had here whole. */
+  models: string[];
 }
 
 export interface LargePages {
@@ -138,6 +151,7 @@ function createBaseHostReport(): HostReport {
     diskFreeBytes: 0n,
     peerAddress: "",
     largePages: [],
+    cpu: undefined,
   };
 }
 
@@ -202,6 +216,9 @@ export const HostReport: MessageFns<HostReport> = {
     }
     for (const v of message.largePages) {
       LargePages.encode(v!, writer.uint32(138).fork()).join();
+    }
+    if (message.cpu !== undefined) {
+      HostCpu.encode(message.cpu, writer.uint32(146).fork()).join();
     }
     return writer;
   },
@@ -355,6 +372,14 @@ export const HostReport: MessageFns<HostReport> = {
             message.largePages.push(LargePages.decode(reader, reader.uint32()));
             continue;
           }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.cpu = HostCpu.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -393,6 +418,88 @@ export const HostReport: MessageFns<HostReport> = {
       : 0n;
     message.peerAddress = object.peerAddress ?? "";
     message.largePages = object.largePages?.map((e) => LargePages.fromPartial(e)) || [];
+    message.cpu = (object.cpu !== undefined && object.cpu !== null) ? HostCpu.fromPartial(object.cpu) : undefined;
+    return message;
+  },
+};
+
+function createBaseHostCpu(): HostCpu {
+  return { definition: undefined, features: [], models: [] };
+}
+
+export const HostCpu: MessageFns<HostCpu> = {
+  encode(message: HostCpu, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.definition !== undefined) {
+      CpuDefinition.encode(message.definition, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.features) {
+      writer.uint32(18).string(v!);
+    }
+    for (const v of message.models) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostCpu {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostCpu();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.definition = CpuDefinition.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.features.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.models.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<HostCpu>): HostCpu {
+    return HostCpu.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HostCpu>): HostCpu {
+    const message = createBaseHostCpu();
+    message.definition = (object.definition !== undefined && object.definition !== null)
+      ? CpuDefinition.fromPartial(object.definition)
+      : undefined;
+    message.features = object.features?.map((e) => e) || [];
+    message.models = object.models?.map((e) => e) || [];
     return message;
   },
 };

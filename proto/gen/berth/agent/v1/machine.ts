@@ -18,6 +18,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { CpuDefinition } from "../../v1/cpu.ts";
 import { CpuHardware, DiskHardware, NicHardware, NumaNode, PciDevice, UsbDevice } from "../../v1/machine.ts";
 import { HostCheck } from "./host.ts";
 import { Operation, OperationContext } from "./operation.ts";
@@ -37,6 +38,21 @@ export interface CheckMachineResponse {
   checks: HostCheck[];
   /** What its clock said when it answered. */
   clockMs: bigint;
+}
+
+export interface BaselineCpuRequest {
+  /** 1 to 64. */
+  cpus: CpuDefinition[];
+}
+
+export interface BaselineCpuResponse {
+  definition:
+    | CpuDefinition
+    | undefined;
+  /** All features of it, also those that its model implies. */
+  features: string[];
+  /** Named models that have no feature beyond these. */
+  models: string[];
 }
 
 export interface GetHardwareRequest {
@@ -205,6 +221,142 @@ export const CheckMachineResponse: MessageFns<CheckMachineResponse> = {
     const message = createBaseCheckMachineResponse();
     message.checks = object.checks?.map((e) => HostCheck.fromPartial(e)) || [];
     message.clockMs = (object.clockMs !== undefined && object.clockMs !== null) ? BigInt(object.clockMs) : 0n;
+    return message;
+  },
+};
+
+function createBaseBaselineCpuRequest(): BaselineCpuRequest {
+  return { cpus: [] };
+}
+
+export const BaselineCpuRequest: MessageFns<BaselineCpuRequest> = {
+  encode(message: BaselineCpuRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.cpus) {
+      CpuDefinition.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BaselineCpuRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBaselineCpuRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cpus.push(CpuDefinition.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BaselineCpuRequest>): BaselineCpuRequest {
+    return BaselineCpuRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BaselineCpuRequest>): BaselineCpuRequest {
+    const message = createBaseBaselineCpuRequest();
+    message.cpus = object.cpus?.map((e) => CpuDefinition.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseBaselineCpuResponse(): BaselineCpuResponse {
+  return { definition: undefined, features: [], models: [] };
+}
+
+export const BaselineCpuResponse: MessageFns<BaselineCpuResponse> = {
+  encode(message: BaselineCpuResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.definition !== undefined) {
+      CpuDefinition.encode(message.definition, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.features) {
+      writer.uint32(18).string(v!);
+    }
+    for (const v of message.models) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BaselineCpuResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBaselineCpuResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.definition = CpuDefinition.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.features.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.models.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BaselineCpuResponse>): BaselineCpuResponse {
+    return BaselineCpuResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BaselineCpuResponse>): BaselineCpuResponse {
+    const message = createBaseBaselineCpuResponse();
+    message.definition = (object.definition !== undefined && object.definition !== null)
+      ? CpuDefinition.fromPartial(object.definition)
+      : undefined;
+    message.features = object.features?.map((e) => e) || [];
+    message.models = object.models?.map((e) => e) || [];
     return message;
   },
 };
@@ -741,6 +893,20 @@ export const MachineServiceService = {
     responseSerialize: (value: Hardware): Buffer => Buffer.from(Hardware.encode(value).finish()),
     responseDeserialize: (value: Buffer): Hardware => Hardware.decode(value),
   },
+  /**
+   * The CPU that guests can have on hosts of all these CPUs, as libvirt and QEMU of this host find it; of one CPU: what it has.
+   * Changes nothing. INVALID_ARGUMENT: a model that is not known here, or CPUs that have nothing in common. Capability
+   * `cpu.baseline`.
+   */
+  baselineCpu: {
+    path: "/berth.agent.v1.MachineService/BaselineCpu" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BaselineCpuRequest): Buffer => Buffer.from(BaselineCpuRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BaselineCpuRequest => BaselineCpuRequest.decode(value),
+    responseSerialize: (value: BaselineCpuResponse): Buffer => Buffer.from(BaselineCpuResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BaselineCpuResponse => BaselineCpuResponse.decode(value),
+  },
   /** Settings of its kernel, as they are now. Capability `host.tuning`, as EnsureTuning. */
   getTuning: {
     path: "/berth.agent.v1.MachineService/GetTuning" as const,
@@ -775,6 +941,12 @@ export interface MachineServiceServer extends UntypedServiceImplementation {
   checkMachine: handleUnaryCall<CheckMachineRequest, CheckMachineResponse>;
   /** What the machine is made of, read anew. Capability `host.hardware`. */
   getHardware: handleUnaryCall<GetHardwareRequest, Hardware>;
+  /**
+   * The CPU that guests can have on hosts of all these CPUs, as libvirt and QEMU of this host find it; of one CPU: what it has.
+   * Changes nothing. INVALID_ARGUMENT: a model that is not known here, or CPUs that have nothing in common. Capability
+   * `cpu.baseline`.
+   */
+  baselineCpu: handleUnaryCall<BaselineCpuRequest, BaselineCpuResponse>;
   /** Settings of its kernel, as they are now. Capability `host.tuning`, as EnsureTuning. */
   getTuning: handleUnaryCall<GetTuningRequest, Tuning>;
   /**
@@ -820,6 +992,26 @@ export interface MachineServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Hardware) => void,
+  ): ClientUnaryCall;
+  /**
+   * The CPU that guests can have on hosts of all these CPUs, as libvirt and QEMU of this host find it; of one CPU: what it has.
+   * Changes nothing. INVALID_ARGUMENT: a model that is not known here, or CPUs that have nothing in common. Capability
+   * `cpu.baseline`.
+   */
+  baselineCpu(
+    request: BaselineCpuRequest,
+    callback: (error: ServiceError | null, response: BaselineCpuResponse) => void,
+  ): ClientUnaryCall;
+  baselineCpu(
+    request: BaselineCpuRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: BaselineCpuResponse) => void,
+  ): ClientUnaryCall;
+  baselineCpu(
+    request: BaselineCpuRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: BaselineCpuResponse) => void,
   ): ClientUnaryCall;
   /** Settings of its kernel, as they are now. Capability `host.tuning`, as EnsureTuning. */
   getTuning(
