@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import type { LabHost } from '@berth/deploy/lab/host.ts';
 import { decodeLoginLine, encodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { Ports } from './ports.ts';
@@ -107,6 +108,16 @@ export class Cluster {
 
   berthWith(o: RunOptions, ...args: readonly string[]): Promise<Said> {
     return run(PROGRAMS.berth, args, { ...o, env: { BERTH_CONFIG: this.configFile, ...o.env } });
+  }
+
+  /** The same on a terminal, where it may ask: `keys` are typed. Both outputs are one, with line ends as terminals have them. */
+  async berthOnTerminal(keys: string, ...args: readonly string[]): Promise<string> {
+    const command = [process.execPath, PROGRAMS.berth, ...args].map((w) => `'${w}'`).join(' ');
+    const r = await execa('script', ['-qefc', command, '/dev/null'], {
+      ...{ input: keys, reject: false, timeout: 60_000, killSignal: 'SIGKILL' },
+      env: { BERTH_CONFIG: this.configFile },
+    });
+    return r.stdout.replaceAll('\r\n', '\n');
   }
 
   /** Runs `berth` and throws its words when it fails. Answers standard output. */

@@ -80,6 +80,19 @@ it('one that runs is left alone, and what it needs is said', async () => {
   await c.ok('vm', 'stop', 'web');
 });
 
+it('a check of the console offers to put a guest right that is off, and does it when somebody says yes', async () => {
+  const customized = async () =>
+    (await c.json<{ kind: string; state: string }[]>('job', 'list')).filter((j) => j.kind === 'vm.customize').length;
+  await c.ok('vm', 'stop', 'web', '--force');
+  const before = await customized();
+  const no = await c.berthOnTerminal('\n', 'vm', 'console', 'web', '--check');
+  expect(no).toMatch(/web is off\. Give its guest a login on its serial port now\? \[y\/N\]/);
+  expect(await customized()).toBe(before);
+  const yes = await c.berthOnTerminal('y\n', 'vm', 'console', 'web', '--check');
+  expect(yes).toMatch(/vm web customized: .*a login on its serial port/);
+  expect(await customized()).toBe(before + 1);
+});
+
 it.each([
   [['web'], 2, /nothing was asked for/],
   [['web', '--ip', '10.0.0.9'], 2, /address with a prefix/],

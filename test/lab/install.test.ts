@@ -73,4 +73,31 @@ describeLab('definitions', { hosts: ['h1'] }, (lab) => {
     expect(xml).toMatch(/<memory unit='KiB'>262144</);
     expect(xml).toMatch(/<vcpu placement='static'[^>]*>2</);
   }, 120_000);
+
+  it('give guests the CPU of the cluster, at their next start; what has more is refused', async () => {
+    expect(await c.ok('cluster', 'show')).toMatch(/cpu: +that of each host.*\non h1: +\w+/s);
+    expect(await c.ok('cluster', 'set', '--cpu', 'auto', '--dry-run')).toMatch(/^guests would have CPU \w+/);
+    expect((await c.berth('cluster', 'set', '--cpu', 'Skylake-Server')).err).toMatch(/cannot have it on host h1 \(/);
+    await c.ok('cluster', 'set', '--cpu', 'Westmere');
+    expect(await virsh('dumpxml', 'web')).not.toContain('Westmere');
+    await c.ok('vm', 'stop', 'web', '--force');
+    const boots = await times('web', 'berth-facts: ');
+    await c.ok('vm', 'start', 'web');
+    expect(await virsh('dumpxml', 'web')).toMatch(/<cpu mode='custom' match='exact'[^>]*>\s*<model[^>]*>Westmere</);
+    await eventually(
+      'the guest has booted with it',
+      async () => (await times('web', 'berth-facts: ')) > boots,
+      120_000,
+    );
+    const { code, err } = await c.berth('vm', 'set', 'web', '--cpu', 'Haswell');
+    expect([code, err]).toEqual([
+      2,
+      expect.stringMatching(/Haswell has more than the cluster's baseline \(Westmere\)/),
+    ]);
+    expect(await c.ok('vm', 'set', 'web', '--cpu', 'Nehalem')).toMatch(/at its next start: cpu/);
+    writeFileSync(join(c.dir, 'cluster.yaml'), await c.ok('cluster', 'show', '-o', 'yaml'));
+    expect((await c.berth('apply', '--dry-run', '-f', join(c.dir, 'cluster.yaml'))).code).toBe(0);
+    expect((await c.berth('cluster', 'set', '--cpu', 'qemu64')).err).toMatch(/vm web asks for more/);
+    await c.ok('cluster', 'set', '--cpu', 'none');
+  }, 180_000);
 });
