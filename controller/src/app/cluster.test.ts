@@ -1,20 +1,14 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { createSimCpus } from '@berth/agent/drivers/sim/sim-cpus.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
 import type { WorkedOutCpu } from '@berth/shared/model/cpu.ts';
 import { SimClock } from '@berth/shared/sim/sim-clock.ts';
-import { SimHost } from '@berth/shared/sim/sim-host.ts';
+import { createSimCpus } from '@berth/shared/sim/sim-cpus.ts';
 import { enrolledHost, memoryState, newHostId } from '../hosts/testing.ts';
 import { aVm } from '../state/samples.ts';
 import type { State } from '../state/state.ts';
 import { facts } from '../../../test/harness/world-builder.ts';
 import { ClusterApp, type ClusterDeps } from './cluster.ts';
-
-const cpusOf = (cpu: string) =>
-  createSimCpus(
-    new SimHost({ name: 'h', cpuThreads: 1, memoryBytes: 1, diskBytes: 1, bootMs: 1, cpu }, new SimClock()),
-  );
 
 let state: State;
 let cluster: ClusterApp;
@@ -42,7 +36,7 @@ beforeEach(async () => {
       machine: {
         baselineCpu: async (cpus: readonly WorkedOutCpu[]) => {
           asked++;
-          return cpusOf('Skylake-Client').baseline(cpus, 'kvm');
+          return createSimCpus().baseline(cpus);
         },
       },
     }),
@@ -52,7 +46,7 @@ beforeEach(async () => {
 
 const KNOWN = new Map(
   await Promise.all(
-    ['Nehalem', 'Westmere', 'Skylake-Client'].map(async (m) => [m, await cpusOf(m).host('kvm')] as const),
+    ['Nehalem', 'Westmere', 'Skylake-Client'].map(async (m) => [m, await createSimCpus(m).host()] as const),
   ),
 );
 

@@ -1,4 +1,5 @@
 /** The simulated hypervisor: SimHost behind the Hypervisor interface. Guests "boot" by writing one line to their serial log. */
+import { createSimCpus } from '@berth/shared/sim/sim-cpus.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { SimDomain, SimHost } from '@berth/shared/sim/sim-host.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
@@ -18,7 +19,6 @@ import { simBackup } from './sim-capture.ts';
 import { simDiskCopies } from './sim-disk-copies.ts';
 import { SimGuestAgents } from './sim-guest-agents.ts';
 import { createSimConsoles } from './sim-consoles.ts';
-import { createSimCpus } from './sim-cpus.ts';
 import { identityOf, metadataOf, serialLogOf, sizesOf } from './sim-domain-xml.ts';
 import { withDevice, withMemory, withVcpus } from './sim-live.ts';
 
@@ -70,7 +70,7 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     guests,
     devices: simDevices(host),
     copies: simDiskCopies(host),
-    cpus: createSimCpus(host),
+    cpus: createSimCpus(host.options.cpu),
     screenshot: async (uuid) => simScreenshot(host.get(uuid)),
     getXml: async (uuid) => host.get(uuid).xml,
     getRunningXml: async (uuid) => host.getRunningXml(uuid),

@@ -1,8 +1,6 @@
 /** CPUs of simulated hosts: a few models, each with what the one before it has and more. */
-import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
-import type { CpuDefinition } from '@berth/shared/model/cpu.ts';
-import type { SimHost } from '@berth/shared/sim/sim-host.ts';
-import type { Cpus } from '../cpus.ts';
+import { invalidArgument } from '../errors/cluster-error.ts';
+import type { CpuDefinition, HostCpu, WorkedOutCpu } from '../model/cpu.ts';
 
 /** From the oldest on; as libvirt has them, but for most of their features. */
 const MODELS: readonly (readonly [model: string, adds: readonly string[]])[] = [
@@ -12,10 +10,15 @@ const MODELS: readonly (readonly [model: string, adds: readonly string[]])[] = [
   ['Haswell', ['avx', 'avx2']],
   ['Skylake-Client', ['mpx', 'xsavec']],
 ];
-export const SIM_CPU = 'Skylake-Client';
+const NEWEST = 'Skylake-Client';
 
-export function createSimCpus({ options }: SimHost): Cpus {
-  const model = options.cpu ?? SIM_CPU;
+export interface SimCpus {
+  host(): Promise<HostCpu>;
+  baseline(cpus: readonly CpuDefinition[]): Promise<WorkedOutCpu>;
+}
+
+/** @param model what the host's own CPU is. */
+export function createSimCpus(model: string = NEWEST): SimCpus {
   return {
     host: async () => ({ model, vendor: 'Intel', features: [], all: featuresOf(model), models: modelsWithin(model) }),
     async baseline(cpus) {
