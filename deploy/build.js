@@ -21,7 +21,7 @@ const PROGRAMS = [
   },
   // People wait for this one at every call: see command.js.
   { dist: 'controller/dist/cli', entries: { berth: 'controller/cli/main.ts' }, command: true },
-  { dist: 'deploy/dist', entries: { quickstart: 'deploy/quickstart/main.ts' } },
+  { dist: 'deploy/dist', entries: { quickstart: 'deploy/quickstart/main.ts', package: 'deploy/packages/main.ts' } },
   {
     dist: 'test/dist',
     entries: { bench: 'test/bench/main.ts', fleet: 'test/bench/fleet.ts', fixture: 'test/upgrade/make.ts' },

@@ -51,7 +51,8 @@ export function writeCommand(outdir, name, source) {
     if (!current.includes(old)) rmSync(path.join(outdir, old), { recursive: true });
 }
 
-function launcher(bundle, cache) {
+/** The file that starts `bundle`, beside which `cache` may be. Pure. */
+export function launcher(bundle, cache) {
   return `// Starts ${bundle} with its compiled code, or compiles it when that is of another Node.
 const { readFileSync } = require('node:fs');
 const { Script } = require('node:vm');

@@ -27,6 +27,7 @@ const TEST_TOOLS = [
   { package: 'procps', command: 'ps' },
   { package: 'curl', command: 'curl' },
   { package: 'jq', command: 'jq' },
+  { package: 'lintian', command: 'lintian' },
   { package: 'libfaketime', file: '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1' },
   // By file: npm's protoc is in the PATH of npm's scripts, and is not the one that fits Debian's Python.
   { package: 'protobuf-compiler', file: '/usr/bin/protoc' },

@@ -27,7 +27,7 @@ describe('completion', () => {
   });
   it('offers the words that an argument may be', () => {
     expect(at('user', 'grant', 'ann', '').words).toEqual(['viewer', 'operator', 'admin']);
-    expect(at('completion', '').words).toEqual(['bash', 'zsh']);
+    expect(at('completion', '').words).toEqual(['bash', 'zsh', 'fish']);
   });
   it('offers contexts, and goes on after one', () => {
     expect(at('--context', '').kind).toBe('context');

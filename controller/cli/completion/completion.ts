@@ -5,44 +5,25 @@ import { print, type Context } from '../core/context.ts';
 import type { Image } from '@berth/proto/v1/image.ts';
 import { familyOf, LATEST } from '@berth/shared/model/image-name.ts';
 import { candidates } from './candidates.ts';
-
-const BASH = `_berth() {
-  local IFS=$'\\n'
-  local words
-  local line="\${COMP_LINE:0:COMP_POINT}" typed=() cur
-  IFS=$' \\t' read -ra typed <<< "$line"
-  [[ "$line" == *[[:space:]] ]] && typed+=("")
-  cur="\${typed[-1]}"
-  words=$(berth completion words "\${typed[@]:1}" 2>/dev/null) || return
-  if [ "$words" = ":files" ]; then compopt -o default; COMPREPLY=(); return; fi
-  COMPREPLY=($(compgen -W "$words" -- "$cur"))
-  case "$cur" in *:*) COMPREPLY=("\${COMPREPLY[@]#"\${cur%"\${cur##*:}"}"}") ;; esac
-}
-complete -F _berth berth`;
-
-const ZSH = `#compdef berth
-_berth() {
-  local -a found
-  found=("\${(@f)$(berth completion words "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
-  if [[ "$found" == ":files" ]]; then _files; else compadd -- $found; fi
-}
-compdef _berth berth`;
+import { SCRIPTS } from './scripts.ts';
 
 export const completion: Command = {
   verb: 'completion',
-  summary: 'print the completion script for bash or zsh',
+  summary: 'print the completion script for bash, zsh or fish',
   details: `Add to your shell's start-up file:
   bash:  source <(berth completion bash)
-  zsh:   source <(berth completion zsh)`,
+  zsh:   source <(berth completion zsh)
+  fish:  berth completion fish | source
+Packages have installed it already.`,
   args: [
-    { name: 'shell', description: 'bash or zsh', required: true, choices: ['bash', 'zsh'] },
+    { name: 'shell', description: 'bash, zsh or fish', required: true, choices: Object.keys(SCRIPTS) },
     { name: 'words', description: 'used by the scripts', required: false, many: true },
   ],
   flags: [],
   async run(ctx, [shell = '']) {
-    if (shell === 'bash') print(ctx, BASH);
-    else if (shell === 'zsh') print(ctx, ZSH);
-    else throw invalidArgument(`no completion for ${shell}; there is one for bash and for zsh`);
+    const script = SCRIPTS[shell as keyof typeof SCRIPTS];
+    if (script === undefined) throw invalidArgument(`no completion for ${shell}; there is one for bash, zsh and fish`);
+    print(ctx, script.trimEnd());
   },
 };
 

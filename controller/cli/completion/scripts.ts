@@ -1,0 +1,40 @@
+/** What the shells run: small scripts that ask `berth completion words` what fits. They work sourced, and as files of a package. */
+
+const BASH = `_berth() {
+  local IFS=$'\\n'
+  local words
+  local line="\${COMP_LINE:0:COMP_POINT}" typed=() cur
+  IFS=$' \\t' read -ra typed <<< "$line"
+  [[ "$line" == *[[:space:]] ]] && typed+=("")
+  cur="\${typed[-1]}"
+  words=$(berth completion words "\${typed[@]:1}" 2>/dev/null) || return
+  if [ "$words" = ":files" ]; then compopt -o default; COMPREPLY=(); return; fi
+  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+  case "$cur" in *:*) COMPREPLY=("\${COMPREPLY[@]#"\${cur%"\${cur##*:}"}"}") ;; esac
+}
+complete -F _berth berth
+`;
+
+const ZSH = `#compdef berth
+_berth() {
+  local -a found
+  found=("\${(@f)$(berth completion words "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  if [[ "$found" == ":files" ]]; then _files; else compadd -- $found; fi
+}
+if [[ "\${funcstack[1]}" == _berth ]]; then _berth; else compdef _berth berth; fi
+`;
+
+const FISH = `function __berth_complete
+  set -l typed (commandline -opc)
+  set -l current (commandline -ct)
+  set -l found (berth completion words $typed[2..-1] "$current" 2>/dev/null)
+  if test "$found" = ":files"
+    __fish_complete_path "$current"
+  else if set -q found[1]
+    printf '%s\\n' $found
+  end
+end
+complete -c berth -f -a '(__berth_complete)'
+`;
+
+export const SCRIPTS = { bash: BASH, zsh: ZSH, fish: FISH };
