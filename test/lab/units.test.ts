@@ -89,7 +89,7 @@ describeLab('hosts where systemd runs our units', { hosts: ['h1', 'h2'], init: '
     expect(
       await lab()
         .host('h1')
-        .exec(['systemd-analyze', 'verify', ...files]),
+        .exec(['systemd-analyze', 'verify', '--man=no', ...files]),
     ).toMatchObject({ exitCode: 0, stderr: '' });
     const security = ['systemd-analyze', 'security', '--offline=true', '--no-pager'];
     for (const [file, threshold] of [
