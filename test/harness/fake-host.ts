@@ -263,6 +263,13 @@ export class FakeHost extends FakeLedger implements AgentClient {
     });
   }
 
+  generalizeUpload(operationId: string, uploadId: string): Promise<OperationView> {
+    return this.operate(operationId, ['generalizeUpload', uploadId], () => {
+      if (!this.uploads.has(uploadId)) throw new ClusterError('NOT_FOUND', `there is no copy ${uploadId}`);
+      this.uploads.set(uploadId, `${this.uploads.get(uploadId)!.replace(/ without identity$/, '')} without identity`);
+    });
+  }
+
   makeExport(operationId: string, v: { digest: string; format: string; exportId: string }): Promise<OperationView> {
     return this.operate(operationId, ['makeExport', v], () => {
       const image = this.images.get(v.digest);

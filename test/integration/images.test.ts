@@ -184,6 +184,9 @@ describe('images', () => {
   it('are captured of VMs, running or not, which are cloned so', async () => {
     await c.ok('vm', 'start', 'sized');
     expect(await c.ok('image', 'capture', 'sized', '--name', 'golden:1')).toMatch(/captured as image golden:1 sha256:/);
+    expect(await c.ok('image', 'capture', 'sized', '--name', 'golden:2', '--generalize')).toMatch(
+      /captured as image golden:2 sha256:.*; Debian GNU\/Linux 12 \(bookworm\), .*generalized/,
+    );
     const said = await c.ok('vm', 'clone', 'sized', 'twin-1', 'twin-2');
     expect(said).toMatch(/^vm sized +captured/m);
     expect((await vm('twin-1')).spec).toMatchObject({ vcpus: 4, memoryBytes: 2 ** 30 });

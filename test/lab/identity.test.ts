@@ -125,6 +125,38 @@ describeLab('who guests are', { hosts: ['h1'] }, (lab) => {
     BOOT_MS,
   );
 
+  it(
+    'an image of a guest that runs, generalized, makes guests of their own: other machine id, other host keys',
+    async () => {
+      const said = await ended('image', 'capture', 'plain', '--name', 'golden:1', '--generalize');
+      expect(said).toMatch(/generalize +.*Debian GNU\/Linux 12 \(bookworm\), .*generalized/);
+      await c.ok('vm', 'stop', 'plain', '--force');
+      await c.ok('vm', 'clone', 'golden:1', 'own', '--ip', '10.77.0.43/24', '--memory', '512MiB', '--start');
+      const own = await facts('own', [/^berth-guest: own 10\.77\.0\.43\/24/m, /^berth-facts: /m]);
+      const plain = await c.ok('vm', 'log', 'plain');
+      for (const name of ['machine', 'host-key']) {
+        expect(factOf(own, name)).toMatch(/^([0-9a-f]{32}|SHA256:\S+)$/);
+        expect(factOf(own, name)).not.toBe(factOf(plain, name));
+      }
+      expect(own).not.toContain('first boot of');
+    },
+    BOOT_MS,
+  );
+
+  it(
+    'a guest that was up keeps its name without its seed, which goes with its next start',
+    async () => {
+      const seeds = async () => (await sh('ls /var/lib/berth/volumes')).split('\n').filter((f) => f.endsWith('.iso'));
+      expect((await h1().virsh(['domblklist', 'cloud'])).includes('.iso')).toBe(true);
+      const before = await seeds();
+      await c.ok('vm', 'stop', 'cloud', '--timeout', '5m');
+      await c.ok('vm', 'start', 'cloud');
+      expect((await h1().virsh(['domblklist', 'cloud'])).includes('.iso')).toBe(false);
+      expect(await seeds()).toHaveLength(before.length - 1);
+    },
+    BOOT_MS,
+  );
+
   async function volumeOf(vm: string): Promise<string> {
     const shown = await c.json<{ spec: { disks: { volumeId: string }[] } }>('vm', 'show', vm);
     const id = shown.spec.disks[0]?.volumeId ?? JSON.stringify(shown);

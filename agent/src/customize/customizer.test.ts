@@ -141,3 +141,29 @@ it('refuses what makes no sense before anything is begun', async () => {
   await begin('job-2.absent', { hostname: 'x' }, 'volume-9');
   expect(await ended('job-2.absent')).toMatchObject({ errorReason: 'NOT_FOUND' });
 });
+
+const generalize = (id: string, uploadId: string) =>
+  call(w.clients.customize, w.clients.customize.generalizeUpload, { context: context(id), uploadId });
+
+it('a captured disk is generalized, and the volume that it was copied of stays as it is', async () => {
+  const disks = [{ target: 'vda', volumeId: 'volume-1', uploadId: 'job-5.copy.vda' }];
+  await call(w.clients.capture, w.clients.capture.captureDisks, {
+    ...{ context: context('job-5.copy'), uuid: UUID, vmId: 'vm-1', disks },
+  });
+  await ended('job-5.copy');
+  await generalize('job-5.generalize', 'job-5.copy.vda');
+  const done = await ended('job-5.generalize');
+  expect([OperationState[done.state], done.detail]).toEqual([
+    'SUCCEEDED',
+    expect.stringMatching(/Debian.*generalized/),
+  ]);
+  const copy = w.drivers.sim.guestFiles.get('job-5.copy.vda');
+  expect(copy?.has('/etc/ssh/ssh_host_ed25519_key')).toBe(false);
+  expect(w.drivers.sim.guestFiles.get('volume-1')).toBeUndefined();
+});
+
+it('what is no captured disk is not generalized', async () => {
+  await generalize('job-6.generalize', 'job-6.copy.vda');
+  const failed = await ended('job-6.generalize');
+  expect([OperationState[failed.state], failed.errorReason]).toEqual(['FAILED', 'NOT_FOUND']);
+});

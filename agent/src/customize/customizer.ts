@@ -17,9 +17,19 @@ export interface CustomizeWanted {
   readonly actions: Actions;
 }
 
+export interface GeneralizeWanted {
+  readonly uploadId: string;
+}
+
+/** And nothing else. */
+const GENERALIZE: Actions = {
+  ...{ hostname: '', nics: [], sshKeys: [], sshUser: '', firstBoot: '' },
+  ...{ serialLogin: false, newMachineId: false, newHostKeys: false, generalize: true },
+};
+
 export interface CustomizerDeps {
   readonly hypervisor: Pick<Hypervisor, 'list'>;
-  readonly disks: Pick<Disks, 'findVolume' | 'volumePath'>;
+  readonly disks: Pick<Disks, 'findVolume' | 'volumePath' | 'capturedDisk'>;
   readonly guestDisks: GuestDisks;
   readonly operations: Operations;
   readonly abilities: () => Promise<{ readonly domainType: 'kvm' | 'qemu' }>;
@@ -40,7 +50,19 @@ export function checkCustomize(w: CustomizeWanted): CustomizeWanted {
 export class Customizer {
   readonly customize: OperationKind<CustomizeWanted>;
 
+  readonly generalize: OperationKind<GeneralizeWanted>;
+
   constructor(private readonly deps: CustomizerDeps) {
+    this.generalize = deps.operations.define<GeneralizeWanted>({
+      name: 'upload.generalize',
+      long: { atOnce: AT_ONCE },
+      lockKey: (w) => `upload/${w.uploadId}`,
+      run: (w, work) => this.generalizeUpload(w.uploadId, work),
+      abandon: async ({ uploadId }) => {
+        const disk = await this.captured(uploadId);
+        if (disk) await deps.guestDisks.drop(disk);
+      },
+    });
     this.customize = deps.operations.define<CustomizeWanted>({
       name: 'volume.customize',
       long: { atOnce: AT_ONCE },
@@ -55,20 +77,30 @@ export class Customizer {
   }
 
   private async run(w: CustomizeWanted, work: Work): Promise<void> {
-    const { guestDisks, abilities } = this.deps;
-    const why = await guestDisks.whyNot();
-    if (why !== undefined) throw unsupported(`guests can't be changed from outside here: ${why}`);
     const disk = await this.find(w.volumeId);
     if (disk === undefined) throw notFound(`volume ${w.volumeId} is not on this host`);
     const allowed = (): Promise<void> => this.refuseWhileOn(w, disk);
     await allowed();
+    await this.edit(disk, w.actions, allowed, work);
+  }
+
+  private async generalizeUpload(uploadId: string, work: Work): Promise<void> {
+    const disk = await this.captured(uploadId);
+    if (disk === undefined) throw notFound(`the copy ${uploadId} of a disk is not on this host (any more)`);
+    await this.edit(disk, GENERALIZE, async () => undefined, work);
+  }
+
+  private async edit(disk: GuestDisk, actions: Actions, allowed: () => Promise<void>, work: Work): Promise<void> {
+    const { guestDisks, abilities } = this.deps;
+    const why = await guestDisks.whyNot();
+    if (why !== undefined) throw unsupported(`guests can't be changed from outside here: ${why}`);
     const { domainType } = await abilities();
     await guestDisks.edit(
       disk,
       {
         looks: LOOKS,
         plan: (found) => {
-          const { changes, words } = planFor(w.actions, found);
+          const { changes, words } = planFor(actions, found);
           work.tell(words.join(', '));
           return changes;
         },
@@ -77,6 +109,12 @@ export class Customizer {
       },
       work,
     );
+  }
+
+  /** By the id of the upload: nothing else has a name like that. */
+  private async captured(uploadId: string): Promise<GuestDisk | undefined> {
+    const disk = await this.deps.disks.capturedDisk(uploadId);
+    return disk && { volumeId: uploadId, ...disk };
   }
 
   private async find(volumeId: string): Promise<(GuestDisk & { readonly vmId: string }) | undefined> {

@@ -94,6 +94,12 @@ export interface FetchWork extends LongWork {
   blame?(why: string): void;
 }
 
+export interface CapturedDisk {
+  readonly path: string;
+  readonly format: VolumeFormat;
+  readonly sizeBytes: number;
+}
+
 export interface Disks {
   capacity(): Promise<{ readonly diskBytes: number; readonly diskFreeBytes: number }>;
 
@@ -110,6 +116,8 @@ export interface Disks {
   captureTarget(uploadId: string, sizeBytes: number): Promise<string>;
   /** It has, and the copy becomes a finished upload. */
   captureDone(uploadId: string): Promise<void>;
+  /** What it has become; undefined: there is no such copy, or it is not finished. */
+  capturedDisk(uploadId: string): Promise<CapturedDisk | undefined>;
 
   /**
    * Makes a file of an image under the name of an upload, to be read by `readStaged`. Twice is once. The caller keeps the image

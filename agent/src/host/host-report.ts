@@ -40,6 +40,7 @@ export const CAPABILITIES = [
   'clone.full',
   'image.export',
   'cpu.baseline',
+  'upload.generalize',
 ] as const;
 
 /** libvirt takes a while, and says the same until it, QEMU or the machine is another. */

@@ -2,6 +2,7 @@
 import type { CustomizeServiceServer, GuestActions } from '@berth/proto/agent/v1/customize.ts';
 import type { Actions } from '../customize/actions.ts';
 import { checkCustomize, type Customizer } from '../customize/customizer.ts';
+import { checkUploadId } from '../ids.ts';
 import type { Operations } from '../operations/operations.ts';
 import { operationIdOf, present } from './decode.ts';
 import { encodeOperation } from './encode.ts';
@@ -13,6 +14,10 @@ export function customizeService(guard: Guard, operations: Operations, customize
       const { volumeId, domainUuid } = q;
       const wanted = checkCustomize({ volumeId, domainUuid, actions: readActions(present('actions', q.actions)) });
       return encodeOperation(await operations.run(customizer.customize, operationIdOf(q), wanted));
+    }),
+    generalizeUpload: guard.operation('GeneralizeUpload', async (q) => {
+      const wanted = { uploadId: checkUploadId(q.uploadId) };
+      return encodeOperation(await operations.run(customizer.generalize, operationIdOf(q), wanted));
     }),
   };
 }

@@ -19,6 +19,7 @@ import { ImageServiceClient } from '@berth/proto/agent/v1/image.ts';
 import { NetworkServiceClient } from '@berth/proto/agent/v1/network.ts';
 import { OperationServiceClient, type Fence } from '@berth/proto/agent/v1/operation.ts';
 import { PowerServiceClient } from '@berth/proto/agent/v1/power.ts';
+import { CaptureServiceClient } from '@berth/proto/agent/v1/capture.ts';
 import { CustomizeServiceClient } from '@berth/proto/agent/v1/customize.ts';
 import { VolumeServiceClient } from '@berth/proto/agent/v1/volume.ts';
 import { WatchServiceClient, type WatchMessage } from '@berth/proto/agent/v1/watch.ts';
@@ -41,6 +42,7 @@ export interface Clients {
   readonly domain: DomainServiceClient;
   readonly hardware: HardwareServiceClient;
   readonly volume: VolumeServiceClient;
+  readonly capture: CaptureServiceClient;
   readonly customize: CustomizeServiceClient;
   readonly image: ImageServiceClient;
   readonly network: NetworkServiceClient;
@@ -93,6 +95,7 @@ export function clientsFor(port: number, who: TestIdentity): Clients {
     domain: new DomainServiceClient(at, secure, options),
     hardware: new HardwareServiceClient(at, secure, options),
     volume: new VolumeServiceClient(at, secure, options),
+    capture: new CaptureServiceClient(at, secure, options),
     customize: new CustomizeServiceClient(at, secure, options),
     image: new ImageServiceClient(at, secure, options),
     network: new NetworkServiceClient(at, secure, options),

@@ -18,7 +18,7 @@ are emulated. Addresses are set up with what the guest has for it: netplan, ifup
 Examples:
   berth vm customize web --serial-login
   berth vm customize web --hostname web --ip 10.0.0.5/24 --gateway 10.0.0.1 --dns 10.0.0.1
-  berth vm clone web gold && berth vm customize gold --generalize && berth image capture gold --name web:1
+  berth vm clone web gold && berth vm customize gold --generalize     # for an image: berth image capture web --generalize
   berth vm customize web db --ssh-key ~/.ssh/id_ed25519.pub --new-host-keys --new-machine-id`,
   args: [someVms('VMs to customize')],
   flags: [

@@ -1,5 +1,5 @@
 /** Images of VMs: what people may capture, what it is called, and what is made of it gets. Starts jobs; talks to no host. */
-import { badState, ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { badState, ClusterError, invalidArgument, notFound, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import type { DiskDefinition, VmDefinition } from '@berth/shared/hardware/definition.ts';
 import { joinImageName, splitImageName } from '@berth/shared/model/image-name.ts';
 import type { Image } from '@berth/shared/model/image.ts';
@@ -10,6 +10,7 @@ import { needCapability } from '../hosts/capabilities.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
 import { imageCapture } from '../jobs/image-capture.ts';
+import { ableTo } from '../jobs/world.ts';
 import { imageLocks } from '../jobs/images-needed.ts';
 import type { State, Tx } from '../state/state.ts';
 import { takeImageName } from './image-versions.ts';
@@ -31,6 +32,8 @@ export interface CaptureVm {
   readonly disks: readonly string[];
   /** To clone the VM from: not listed, and gone when nothing is based on it. */
   readonly hidden: boolean;
+  /** Takes out of the first disk what makes its guest one machine among others. */
+  readonly generalize?: boolean;
 }
 
 export interface Captured {
@@ -49,6 +52,7 @@ export class Captures {
       const vm = resolve('vm', state.tables.vms, request.vm);
       const view = viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
       this.#allow(view);
+      if (request.generalize === true) this.#allowGeneralize(view, request);
       const disks = chosen(vm, request);
       refusePooled(view, disks);
       const images = this.#images(tx, view, disks, request);
@@ -56,6 +60,7 @@ export class Captures {
       const params = {
         vmId: vm.id,
         disks: disks.map((d, i) => ({ target: d.target, volumeId: d.volumeId, imageId: images[i]!.id })),
+        ...(request.generalize === true && { generalize: true }),
       };
       const locks = [
         `vm/${vm.id}:exclusive` as const,
@@ -76,6 +81,15 @@ export class Captures {
           : `vm ${vm.name} is ${state}. Its disks can be captured when it is off, runs or is paused`,
       );
     needCapability({ name: hostName }, this.deps.hosts.status(vm.hostId).facts, 'image.capture');
+  }
+
+  #allowGeneralize({ vm, hostName }: VmView, { hidden }: CaptureVm): void {
+    if (hidden) throw invalidArgument('generalize is for images that are listed: a clone of a vm is told who it is');
+    const facts = vm.hostId && this.deps.hosts.status(vm.hostId).facts;
+    const able = facts && ableTo(facts);
+    needCapability({ name: hostName }, able, 'upload.generalize');
+    if (!able?.capabilities.includes('volume.customize'))
+      throw unsupported(`host ${hostName} cannot change guests from outside: see berth host check ${hostName}`);
   }
 
   #images(tx: Tx, view: VmView, disks: readonly VmDisk[], request: CaptureVm): readonly Image[] {

@@ -173,6 +173,8 @@ export interface AgentClient {
     domain: DomainRef,
     disks: readonly { readonly target: string; readonly volumeId: string; readonly uploadId: string }[],
   ): Promise<OperationView>;
+  /** Of a captured disk. Capability `upload.generalize`. */
+  generalizeUpload(operationId: string, uploadId: string): Promise<OperationView>;
   /** Makes a file of an image, for `readExport`. Capability `image.export`. */
   makeExport(
     operationId: string,

@@ -28,6 +28,7 @@ const WORDS = {
   'domain.describe': 'describe a vm that it has',
   'domain.devices': 'attach disks and network cards to a vm, or take them away',
   'volume.rewrite': 'convert, sparsify or wipe a volume',
+  'upload.generalize': 'take out of an image what makes its guest one machine among others',
   'volume.customize': 'change guests that are off from outside',
   'volume.data': 'keep volumes that stand alone, or change their size',
 } as const;

@@ -168,6 +168,9 @@ export class GrpcAgentClient implements AgentClient {
   ): Promise<OperationView> {
     return this.change(Captures.captureDisks, { context: this.context(id), ...domain, disks: [...disks] });
   }
+  generalizeUpload(id: string, uploadId: string): Promise<OperationView> {
+    return this.change(Customize.generalizeUpload, { context: this.context(id), uploadId });
+  }
   makeExport(id: string, v: { digest: string; format: string; exportId: string }): Promise<OperationView> {
     return this.change(Exports.makeExport, { context: this.context(id), ...v });
   }

@@ -23,6 +23,8 @@ export interface CapturedDisk {
 export interface CaptureParams {
   readonly vmId: VmId;
   readonly disks: readonly CapturedDisk[];
+  /** Takes out of the first what makes its guest one machine among others. */
+  readonly generalize?: boolean;
 }
 
 interface Placed {
@@ -70,6 +72,16 @@ async function copy(c: Remote<Placed>): Promise<{ how: string } | Wait> {
   return Wait.is(op) ? op : { how: op.image?.detail ?? '' };
 }
 
+/** What was done to the first disk, in words; empty: nothing was asked for. */
+async function generalize(c: Remote<Copied>): Promise<{ what: string } | Wait> {
+  const [first] = c.params.disks;
+  if (c.params.generalize !== true || first === undefined) return { what: '' };
+  const agent = agentOf(c);
+  const ask = known(agent, c.opId, () => agent.generalizeUpload(c.opId, uploadOf(c.jobId, first)));
+  const op = await settle(c, ask, `generalizing the copy of disk ${first.target}`);
+  return Wait.is(op) ? op : { what: op.detail ?? '' };
+}
+
 const importOf = (opId: string, d: CapturedDisk): string => `${opId}.${d.target}`;
 
 async function convert(c: Remote<Copied>): Promise<{ images: readonly ImageOutcome[] } | Wait> {
@@ -110,7 +122,9 @@ function publish(c: LocalContext<CaptureParams, Made, JobDeps>): null {
     for (const one of there) c.tx.imageCopies.put({ ...one, imageId: image.id });
     c.tx.imageCopies.put({ imageId: image.id, hostId: c.outs.reserve.hostId, fileBytes });
     const how = HOW[c.outs.copy.how] ?? '';
-    const message = `image ${image.name} captured of disk ${d.target} of vm ${vm?.name ?? ''} ${how}`.trimEnd();
+    const general = i === 0 && c.params.generalize === true ? ', generalized' : '';
+    const message =
+      `image ${image.name} captured of disk ${d.target} of vm ${vm?.name ?? ''} ${how}`.trimEnd() + general;
     const about = { severity: 'info', subjectKind: 'image', subject: image.name, jobId: c.jobId } as const;
     c.tx.event({ type: 'image.captured', ...about, message });
   }
@@ -133,6 +147,13 @@ export const imageCapture = defineJob<CaptureParams, JobDeps>('image.capture', 1
     undo: async () => undefined,
     debts: () => [],
     describe: (out) => HOW[out.how] ?? '',
+  })
+  .remote('generalize', {
+    host: (c) => c.outs.reserve.hostId,
+    run: generalize,
+    undo: async () => undefined,
+    debts: () => [],
+    describe: (out) => out.what,
   })
   .remote('convert', {
     host: (c) => c.outs.reserve.hostId,

@@ -77,7 +77,11 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
     await checkJob(imageImport, world);
   });
 
-  it.each(['stopped', 'running'] as const)('image.capture of a %s vm', async (power) => {
+  it.each([
+    ['stopped', false],
+    ['running', false],
+    ['stopped', true],
+  ] as const)('image.capture of a %s vm, generalized: %s', async (power, generalize) => {
     const world = (adversary: Adversary) => {
       const cluster = new ClusterWorld(adversary);
       const { vm, put } = cluster.vmThere(power);
@@ -87,7 +91,7 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
         put(tx);
         tx.images.put({ ...image, state: 'importing' });
       };
-      return worldOf(cluster, { vmId: vm.id, disks }, seed, withoutHalfMade);
+      return worldOf(cluster, { vmId: vm.id, disks, generalize }, seed, withoutHalfMade);
     };
     expect((await checkJob(imageCapture, world)).runs).toBeGreaterThan(100);
   });

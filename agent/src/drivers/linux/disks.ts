@@ -7,7 +7,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { AllDisks } from '../volume-work.ts';
-import { captureDone, captureTarget, captureVolume, dropCapture } from './disks/capture.ts';
+import { captureDone, capturedDisk, captureTarget, captureVolume, dropCapture } from './disks/capture.ts';
 import { createDigestService } from './disks/digest-service.ts';
 import { exportImage, readStaged } from './disks/export.ts';
 import { createImageStore } from './disks/images.ts';
@@ -80,6 +80,7 @@ export function createDisks(options: LinuxDisksOptions): AllDisks {
     },
     captureVolume: ready((uploadId, id, work) => onVolume(id, () => captureVolume(parts, uploadId, id, work))),
     captureTarget: ready((uploadId, bytes) => captureTarget(parts, uploadId, bytes)),
+    capturedDisk: ready((uploadId) => capturedDisk(parts, uploadId)),
     captureDone: ready((uploadId) => captureDone(parts, uploadId)),
     listImages: ready(() => parts.images.list()),
     importImage: ready((id, format, work) => locks.run(`upload ${id}`, () => importImage(parts, id, format, work))),

@@ -7,7 +7,10 @@ import type { Disks } from '../disks.ts';
 
 const PIECE_BYTES = 64 * 1024;
 
-export type SimCaptures = Pick<Disks, 'captureVolume' | 'captureTarget' | 'captureDone' | 'exportImage' | 'readStaged'>;
+export type SimCaptures = Pick<
+  Disks,
+  'captureVolume' | 'captureTarget' | 'captureDone' | 'capturedDisk' | 'exportImage' | 'readStaged'
+>;
 
 export function createSimCaptures(host: SimHost): SimCaptures {
   const wanted = new Map<string, number>();
@@ -29,6 +32,10 @@ export function createSimCaptures(host: SimHost): SimCaptures {
       const volume = host.volumes.get(volumeId);
       if (!volume || volume.files) throw notFound(`there is no disk ${volumeId} on this host`);
       host.uploads.set(uploadId, diskOf(volume.sizeBytes, volumeId));
+    },
+    async capturedDisk(uploadId) {
+      const file = host.uploads.get(uploadId);
+      return file && { path: `/simulated/${uploadId}`, format: 'qcow2', sizeBytes: file.length };
     },
     async captureTarget(uploadId, sizeBytes) {
       wanted.set(uploadId, sizeBytes);

@@ -40,7 +40,8 @@ export function createSimGuestDisks(host: SimHost, clock: Clock): GuestDisks {
       const found = new Map([...files].filter(([path]) => edit.looks.some((l) => matches(l, path))));
       const changes = edit.plan(found);
       await edit.allowed();
-      if (!host.volumes.has(volumeId)) throw new ClusterError('NOT_FOUND', `volume ${volumeId} is not on this host`);
+      if (!host.volumes.has(volumeId) && !host.uploads.has(volumeId))
+        throw new ClusterError('NOT_FOUND', `volume ${volumeId} is not on this host`);
       for (const c of changes) apply(files, c);
       host.guestFiles.set(volumeId, files);
       work.onProgress(100, 100);

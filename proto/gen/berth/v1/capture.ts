@@ -35,6 +35,12 @@ export interface CaptureImageRequest {
   disks: string[];
   /** Not listed, and removed when nothing is based on it. Only who may operate the VM can clone it. */
   hidden: boolean;
+  /**
+   * Of the first disk, with the guest's system on it: takes out of the copy what makes the guest one machine among others (machine
+   * id, SSH host keys, MAC addresses, leases, logs, histories, the state of cloud-init). Linux guests; the VM is not touched.
+   * UNSUPPORTED where its host lacks guestfish. Not with `hidden`.
+   */
+  generalize?: boolean | undefined;
 }
 
 export interface CaptureImageResponse {
@@ -44,7 +50,7 @@ export interface CaptureImageResponse {
 }
 
 function createBaseCaptureImageRequest(): CaptureImageRequest {
-  return { vm: "", name: "", disks: [], hidden: false };
+  return { vm: "", name: "", disks: [], hidden: false, generalize: undefined };
 }
 
 export const CaptureImageRequest: MessageFns<CaptureImageRequest> = {
@@ -60,6 +66,9 @@ export const CaptureImageRequest: MessageFns<CaptureImageRequest> = {
     }
     if (message.hidden !== false) {
       writer.uint32(32).bool(message.hidden);
+    }
+    if (message.generalize !== undefined) {
+      writer.uint32(40).bool(message.generalize);
     }
     return writer;
   },
@@ -109,6 +118,14 @@ export const CaptureImageRequest: MessageFns<CaptureImageRequest> = {
             message.hidden = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.generalize = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -130,6 +147,7 @@ export const CaptureImageRequest: MessageFns<CaptureImageRequest> = {
     message.name = object.name ?? "";
     message.disks = object.disks?.map((e) => e) || [];
     message.hidden = object.hidden ?? false;
+    message.generalize = object.generalize ?? undefined;
     return message;
   },
 };

@@ -2,12 +2,12 @@
  * Copies of volumes that become images: byte for byte of one that nobody writes to, or what QEMU writes of a disk in use. Either
  * becomes a finished upload, which an import looks at, converts and installs. Nothing is opened as a disk here.
  */
-import { chmod, chown, mkdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
 import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
-import type { LongWork } from '../../disks.ts';
+import type { CapturedDisk, LongWork } from '../../disks.ts';
 import type { Exec } from '../exec.ts';
 import { sizeOf, tellingFull, withSource } from './files.ts';
 import type { Pool } from './pool.ts';
@@ -80,6 +80,19 @@ export async function captureDone({ pool, uploads }: CaptureParts, uploadId: str
   if (await sizeOf(path)) await uploads.take(uploadId, path, { format: 'qcow2' });
   if (!(await uploads.has(uploadId))) throw notFound(`the copy ${uploadId} of a disk is not on this host`);
   await rm(dir, { recursive: true, force: true });
+}
+
+export async function capturedDisk(
+  { pool, uploads }: CaptureParts,
+  uploadId: string,
+): Promise<CapturedDisk | undefined> {
+  const facts = await uploads.captured(uploadId);
+  if (facts === undefined) return undefined;
+  const path = pool.uploadPath(uploadId);
+  const { format } = facts;
+  if (format === 'raw') return { path, format, sizeBytes: (await stat(path)).size };
+  await checkChain(pool, path, facts.base);
+  return { path, format, sizeBytes: (await withSource(path, path, readOwnQcow2)).virtualSizeBytes };
 }
 
 export const dropCapture = (pool: Pool, uploadId: string): Promise<void> =>

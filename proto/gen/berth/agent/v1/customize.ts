@@ -30,6 +30,14 @@ export const protobufFileName = "berth/agent/v1/customize.proto";
  * where libguestfs is installed; where it is not, it says so with UNSUPPORTED, in the checks of the host and here.
  */
 
+export interface GeneralizeUploadRequest {
+  context:
+    | OperationContext
+    | undefined;
+  /** One that CaptureDisks made, with the guest's system on it. */
+  uploadId: string;
+}
+
 export interface CustomizeVolumeRequest {
   context:
     | OperationContext
@@ -66,6 +74,75 @@ export interface GuestActions {
    */
   generalize: boolean;
 }
+
+function createBaseGeneralizeUploadRequest(): GeneralizeUploadRequest {
+  return { context: undefined, uploadId: "" };
+}
+
+export const GeneralizeUploadRequest: MessageFns<GeneralizeUploadRequest> = {
+  encode(message: GeneralizeUploadRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.context !== undefined) {
+      OperationContext.encode(message.context, writer.uint32(10).fork()).join();
+    }
+    if (message.uploadId !== "") {
+      writer.uint32(18).string(message.uploadId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GeneralizeUploadRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGeneralizeUploadRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.context = OperationContext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.uploadId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GeneralizeUploadRequest>): GeneralizeUploadRequest {
+    return GeneralizeUploadRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GeneralizeUploadRequest>): GeneralizeUploadRequest {
+    const message = createBaseGeneralizeUploadRequest();
+    message.context = (object.context !== undefined && object.context !== null)
+      ? OperationContext.fromPartial(object.context)
+      : undefined;
+    message.uploadId = object.uploadId ?? "";
+    return message;
+  },
+};
 
 function createBaseCustomizeVolumeRequest(): CustomizeVolumeRequest {
   return { context: undefined, volumeId: "", domainUuid: "", actions: undefined };
@@ -340,6 +417,20 @@ export const CustomizeServiceService = {
     responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
     responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
   },
+  /**
+   * Takes out of a captured disk what makes its guest one machine among others, before ImportImage makes an image of it; the VM that
+   * it was captured of is not touched. Answers as CustomizeVolume does. Capability `upload.generalize`.
+   */
+  generalizeUpload: {
+    path: "/berth.agent.v1.CustomizeService/GeneralizeUpload" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GeneralizeUploadRequest): Buffer =>
+      Buffer.from(GeneralizeUploadRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GeneralizeUploadRequest => GeneralizeUploadRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
 } as const;
 
 export interface CustomizeServiceServer extends UntypedServiceImplementation {
@@ -349,6 +440,11 @@ export interface CustomizeServiceServer extends UntypedServiceImplementation {
    * this has ended. UNSUPPORTED: no Linux system is on the volume, or one that this cannot be done to. BAD_STATE: it is broken.
    */
   customizeVolume: handleUnaryCall<CustomizeVolumeRequest, Operation>;
+  /**
+   * Takes out of a captured disk what makes its guest one machine among others, before ImportImage makes an image of it; the VM that
+   * it was captured of is not touched. Answers as CustomizeVolume does. Capability `upload.generalize`.
+   */
+  generalizeUpload: handleUnaryCall<GeneralizeUploadRequest, Operation>;
 }
 
 export interface CustomizeServiceClient extends Client {
@@ -368,6 +464,25 @@ export interface CustomizeServiceClient extends Client {
   ): ClientUnaryCall;
   customizeVolume(
     request: CustomizeVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /**
+   * Takes out of a captured disk what makes its guest one machine among others, before ImportImage makes an image of it; the VM that
+   * it was captured of is not touched. Answers as CustomizeVolume does. Capability `upload.generalize`.
+   */
+  generalizeUpload(
+    request: GeneralizeUploadRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  generalizeUpload(
+    request: GeneralizeUploadRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  generalizeUpload(
+    request: GeneralizeUploadRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Operation) => void,
