@@ -7,10 +7,11 @@ import type { BatchRow, CloneMany, Conflict } from '../app/batch-request.ts';
 import type { Handlers } from './call.ts';
 import { fromWire } from './numbers.ts';
 import type { Asker, Scope } from './scope.ts';
-import { toClone } from './vm.ts';
+import { imagesIn, toClone } from './vm.ts';
 
 export const batchHandlers = (batches: Batches, scope: Scope): Handlers<BatchServiceService> => ({
   cloneVms: async (r, call) => {
+    scope.insistImages(call, [r.all?.image ?? '', ...imagesIn(r.all?.spec)]);
     const request = toMany(r, call);
     const {
       jobId = '',

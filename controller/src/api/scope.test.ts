@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Client, credentials, Metadata, status as Status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { VmServiceService } from '@berth/proto/v1/vm.ts';
+import { CreateVolumeRequest } from '@berth/proto/v1/volume.ts';
 import { newId } from '@berth/shared/model/ids.ts';
 import type { Volume } from '@berth/shared/model/volume.ts';
 import { createApi, type Api } from '@berth/controller/cli/core/api.ts';
@@ -18,7 +19,9 @@ import { until } from '@berth/test/harness/until.ts';
 import { checkConfig } from '../config.ts';
 import { createController, type Controller } from '../controller.ts';
 import { silentLog } from '../hosts/testing.ts';
-import { aHost, aJob, aVm } from '../state/samples.ts';
+import { startJob } from '../jobs/engine/start.ts';
+import { imageFetch } from '../jobs/image-fetch.ts';
+import { aHost, aJob, anImage, aVm } from '../state/samples.ts';
 import { initialise } from '../trust/init.ts';
 import { AUTHORISATION, ruleOf } from './authorisation.ts';
 import { services, type App } from './services.ts';
@@ -35,6 +38,8 @@ const hiddenVolume: Volume = {
   ...{ id: newId('volume', 1), name: 'hidden-volume', state: 'ready', hostId: undefined, sizeBytes: 1, format: 'raw' },
   ...{ imageId: undefined, labels: { team: 'b' }, createdAtMs: 1 },
 };
+/** Of the VM, to clone it. */
+const captured = anImage({ name: 'hidden-vm-vda-0123', hidden: true, ownerLabels: { team: 'b' } });
 const hiddenJob = aJob({ subject: 'hidden-vm', state: 'succeeded', user: 'admin' });
 
 beforeAll(async () => {
@@ -51,7 +56,13 @@ beforeAll(async () => {
   admin = apiWith(line.token);
   const of = (labels: Record<string, string>, vm: typeof mine) => ({ ...vm, spec: { ...vm.spec, labels } });
   await controller.parts!.state.update((tx) => {
-    tx.hosts.put({ ...aHost({ name: 'hidden-host' }), labels: { team: 'b' } });
+    const host = { ...aHost({ name: 'hidden-host' }), labels: { team: 'b' } };
+    tx.hosts.put(host);
+    tx.images.put(captured);
+    startJob(tx, imageFetch, { imageId: captured.id, hostId: host.id }, { subject: captured.name, user: 'admin' });
+    const { name } = captured;
+    const about = { severity: 'info', subjectKind: 'image', subject: name, jobId: undefined } as const;
+    tx.event({ type: 'image.captured', ...about, message: `image ${name} captured of vm hidden-vm` });
     tx.vms.put(of({ team: 'b' }, hidden));
     tx.vms.put(of({ team: 'a' }, mine));
     tx.jobs.put({ ...hiddenJob, endedAtMs: tx.nowMs, params: { vmId: hidden.id } });
@@ -165,6 +176,27 @@ describe('a caller whose role is bound to labels', () => {
     await expect(clone(rows, { team: 'b' })).rejects.toMatchObject({ reason: 'PERMISSION_DENIED' });
     await expect(clone(rows, { team: 'a' })).rejects.toThrow('line 4 (hidden-vm): the name hidden-vm is taken');
     await expect(clone(rows.slice(0, 2), { team: 'a' })).rejects.toThrow('image none does not exist');
+  });
+
+  it('makes nothing of what was captured of a VM out of reach, and hears nothing of that', async () => {
+    const { api } = await userWith('gil', 'operator', 'team=a');
+    const labels = { team: 'a' };
+    for (const image of [captured.name, captured.id]) {
+      const many = (all: object) =>
+        api.call(api.batches, (c) => c.cloneVms, CloneVmsRequest.fromPartial({ all, rows: [{ name: 'one' }] }));
+      const volume = CreateVolumeRequest.fromPartial({ name: 'copy', image, labels });
+      const unknown = `image ${image} does not exist`;
+      await expect(many({ image, labels })).rejects.toThrow(unknown);
+      await expect(many({ image: 'none', labels, spec: { disks: [{ image }] } })).rejects.toThrow(unknown);
+      await expect(api.call(api.volumes, (c) => c.createVolume, volume)).rejects.toThrow(unknown);
+    }
+    const { jobs } = await api.call(api.jobs, (c) => c.listJobs, { page: undefined, openOnly: false });
+    expect(jobs.map((j) => j.subject)).toEqual([]);
+    const { api: owner } = await userWith('hal', 'viewer', 'team=b');
+    const seen = await owner.call(owner.jobs, (c) => c.listJobs, { page: undefined, openOnly: false });
+    expect(seen.jobs.map((j) => j.subject)).toContain(captured.name);
+    const events = await owner.call(owner.events, (c) => c.listEvents, { limit: 50, afterRevision: 0n, subject: '' });
+    expect(events.events.map((e) => e.type)).toContain('image.captured');
   });
 
   it('has what is in reach: lists, events, watches, labels', async () => {

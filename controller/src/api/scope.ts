@@ -64,15 +64,17 @@ export class Scope {
 
   seesJob(asker: Asker, job: Job): boolean {
     if (job.user === asker.user && asker.user !== '') return true;
-    // a capture is about a VM
-    if (job.kind.startsWith('image.') && job.kind !== 'image.capture') return asker.access.highest !== 'none';
+    // a capture is about a VM, and so is what was captured to clone one
+    const ofAll = job.kind.startsWith('image.') && job.kind !== 'image.capture';
+    if (ofAll && job.labels === undefined) return asker.access.highest !== 'none';
     return this.#mayJob('viewer', asker, job);
   }
 
   seesEvent(asker: Asker, e: Event): boolean {
     if (seesAll(asker)) return true;
-    if (e.subjectKind === 'image' || e.subjectKind === 'pool' || e.subjectKind === 'cluster')
-      return asker.access.highest !== 'none';
+    // an image has labels only when it was captured to clone a VM
+    const ofAll = e.subjectKind === 'image' ? e.labels === undefined : ['pool', 'cluster'].includes(e.subjectKind);
+    if (ofAll) return asker.access.highest !== 'none';
     return e.labels !== undefined && asker.access.on('viewer', { labels: e.labels });
   }
 

@@ -165,7 +165,7 @@ export function services(app: App): readonly PublicService[] {
     service(SupportServiceService, supportHandlers(app.support)),
     service(TokenServiceService, tokenHandlers(app.tokens)),
     service(UserServiceService, userHandlers(app.users, app.tokens, app.logins)),
-    service(VolumeServiceService, volumeHandlers(app.volumes)),
+    service(VolumeServiceService, volumeHandlers(app.volumes, scope)),
     service(VmServiceService, vmHandlers(app.vms, app.connections, scope, app.adoption, app.updates)),
   ];
 }

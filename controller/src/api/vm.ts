@@ -111,7 +111,7 @@ export const vmHandlers = (
   openVmConsole: (messages, call) => relayConsole(vms, hosts, messages, call.signal),
 });
 
-const imagesIn = (spec: VmSpec | undefined): string[] =>
+export const imagesIn = (spec: VmSpec | undefined): string[] =>
   [...(spec?.disks ?? []), ...(spec?.cdroms ?? [])].map((d) => d.image).filter((name) => name !== '');
 
 const sizesOf = (r: { memoryBytes: bigint; diskSizeBytes: bigint }) => ({

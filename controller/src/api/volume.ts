@@ -6,10 +6,13 @@ import type { VolumeView } from '../app/volume-view.ts';
 import type { Handlers } from './call.ts';
 import { fromWire, toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
+import type { Scope } from './scope.ts';
 
-export const volumeHandlers = (volumes: Volumes): Handlers<VolumeServiceService> => ({
-  createVolume: async (r, call) =>
-    toAnswer(await volumes.create({ ...r, sizeBytes: fromWire('size_bytes', r.sizeBytes) }, call.user)),
+export const volumeHandlers = (volumes: Volumes, scope: Scope): Handlers<VolumeServiceService> => ({
+  createVolume: async (r, call) => {
+    scope.insistImages(call, [r.image]);
+    return toAnswer(await volumes.create({ ...r, sizeBytes: fromWire('size_bytes', r.sizeBytes) }, call.user));
+  },
   getVolume: async (r) => toVolume(await volumes.get(r.volume)),
   listVolumes: async (r, call) => {
     const fits = parseSelector(r.selector);

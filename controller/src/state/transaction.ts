@@ -2,7 +2,7 @@
 import type { AuditEntry } from '@berth/shared/model/audit.ts';
 import type { Event } from '@berth/shared/model/event.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
-import { isEnded, type JobEvent } from '@berth/shared/model/job.ts';
+import { isEnded, type Job, type JobEvent } from '@berth/shared/model/job.ts';
 import { currentActor } from './actor.ts';
 import { auditEntry } from './audit-entry.ts';
 import { keepIntegrity } from './integrity.ts';
@@ -116,5 +116,13 @@ function labelsOf(t: MemTables, e: Omit<Event, 'revision' | 'atMs'>): Event['lab
   const job = () => t.jobs.get(e.jobId ?? e.subject);
   if (e.subjectKind === 'vm') return t.vms.byName(e.subject)?.spec.labels ?? job()?.labels;
   if (e.subjectKind === 'volume') return t.volumes.byName(e.subject)?.labels ?? job()?.labels;
+  if (e.subjectKind === 'image') return labelsOfImage(t, e.subject, job);
   return e.subjectKind === 'job' ? job()?.labels : undefined;
+}
+
+/** Only what was captured to clone a VM has any, which it keeps to itself; of one that has just gone, its job knows. */
+function labelsOfImage(t: MemTables, name: string, job: () => Pick<Job, 'labels'> | undefined): Event['labels'] {
+  const image = t.images.byName(name);
+  if (image === undefined) return job()?.labels;
+  return image.hidden === true ? (image.ownerLabels ?? {}) : undefined;
 }

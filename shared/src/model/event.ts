@@ -13,6 +13,6 @@ export interface Event {
   readonly subject: string;
   readonly message: string;
   readonly jobId: string | undefined;
-  /** Of the VM or host that it is about, at that moment: who may see it. */
+  /** Of the VM, host or hidden image that it is about, at that moment: who may see it. */
   readonly labels?: Readonly<Record<string, string>>;
 }

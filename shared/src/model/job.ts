@@ -39,7 +39,7 @@ export interface Job {
   /** Jobs that wait for this one (keyed jobs). It is cancelled when the last one leaves. */
   readonly waiters: readonly JobId[];
   readonly user: string;
-  /** Of the VM that it works on, when it began: who may see it when the VM is gone. */
+  /** Of the VM (or of what was captured of it) that it works on, when it began: who may see it when that is gone. */
   readonly labels?: Readonly<Record<string, string>>;
   readonly createdAtMs: number;
   readonly endedAtMs: number | undefined;

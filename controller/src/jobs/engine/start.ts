@@ -57,8 +57,17 @@ function labelsOf(tx: Tx, params: unknown): Pick<Job, 'labels'> {
   const { vmId, volumeId } = (params ?? {}) as { vmId?: unknown; volumeId?: unknown };
   const vm = typeof vmId === 'string' ? tx.vms.get(vmId) : undefined;
   const volume = typeof volumeId === 'string' ? tx.volumes.get(volumeId) : undefined;
-  const labels = vm?.spec.labels ?? volume?.labels;
+  const labels = vm?.spec.labels ?? volume?.labels ?? labelsOfHidden(tx, params);
   return labels ? { labels } : {};
+}
+
+/** Of what was captured to clone a VM: it is named after that VM. Images of other kinds are everybody's. */
+function labelsOfHidden(tx: Tx, params: unknown): Job['labels'] {
+  const { imageId, imageIds } = (params ?? {}) as { imageId?: unknown; imageIds?: unknown };
+  const ids: readonly unknown[] = [imageId, ...(Array.isArray(imageIds) ? (imageIds as unknown[]) : [])];
+  const images = ids.flatMap((id) => (typeof id === 'string' ? (tx.images.get(id) ?? []) : []));
+  const hidden = images.find((i) => i.hidden === true);
+  return hidden && (hidden.ownerLabels ?? {});
 }
 
 function refuseHeld(tx: Tx, lock: LockName, o: StartOptions): void {
