@@ -92,6 +92,26 @@ describe('a VM that is off', () => {
     expect(row().spec).toMatchObject({ runPolicy: 'always', labels: { team: 'a' } });
   });
 
+  it('keeps what is said of labels and run policy while its machine is changed, also when that fails', async () => {
+    const wanted = (change: Partial<VmDefinition>, labels = row().spec.labels) => ({
+      ...{ definition: { ...now(), ...change }, generation: 0, dryRun: false, forceEject: false, labels },
+    });
+    const change = (...[w]: Parameters<typeof wanted>) => c.life.updates.update('web', wanted(w), 'ann', () => undefined);
+    c.sim.hosts.host(row().hostId!).diskFull = true;
+    const machine = c.life.updates.update(
+      'web',
+      wanted({ disks: [...now().disks!, { sizeBytes: GIB }] }, { team: 'of the job' }),
+      'ann',
+      () => undefined,
+    );
+    const policy = change({ runPolicy: 'always' });
+    const labelled = c.life.vms.label('web', { set: { tier: 'db' }, remove: [] }, () => undefined);
+    expect(await c.ended((await c.timed(machine)).jobId)).toBe('failed');
+    await c.timed(Promise.all([policy, labelled]));
+    expect(row().spec).toMatchObject({ runPolicy: 'always', labels: { team: 'of the job', tier: 'db' } });
+    expect([row().spec.disks.length, row().before]).toEqual([1, undefined]);
+  });
+
   it('keeps its disks, their sizes and images, its MAC addresses and a password that is not said', async () => {
     const [vda] = now().disks!;
     expect(await refused({ disks: [] })).toMatch(

@@ -18,7 +18,7 @@ import { imageLocks } from '../jobs/images-needed.ts';
 import { domainWanted } from '../jobs/wanted.ts';
 import { noCapacity } from '../jobs/refused.ts';
 import { whyNotChanged } from '../jobs/world.ts';
-import { sameMachine } from '../jobs/vm-live.ts';
+import { sameMachine, withOurs } from '../jobs/vm-live.ts';
 import { vmUpdate } from '../jobs/vm-update.ts';
 import type { Tx } from '../state/state.ts';
 import { resolve } from './names.ts';
@@ -129,7 +129,8 @@ export class VmUpdates {
     const { before: _, ...rest } = vm;
     const after: Vm = { ...rest, spec, generation: vm.generation + 1 };
     if (!machine) {
-      tx.vms.put(after);
+      // a job that changes the machine just now goes on, and may yet have to go back
+      tx.vms.put({ ...after, ...withOurs(vm.before, () => spec) });
       const message = `vm ${vm.name} changed: ${changes.map((c) => c.field).join(', ')}`;
       tx.event({
         type: 'vm.updated',

@@ -1,5 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { VmSpec } from '@berth/shared/model/vm.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
+import { definitionOf } from './vm-changes.ts';
 import type { CreateVolume, VolumeAnswer } from './volumes.ts';
 
 const GIB = 2 ** 30;
@@ -181,6 +183,38 @@ describe('a volume', () => {
     expect(await said(get('web-vdb'))).toMatch(/can be either of two volumes: volume-x \(alone\), web\/vdb/);
     expect(await done(c.life.volumes.detach('web/vdb', '', 'test'))).toBe('succeeded');
     expect(await list(0, true)).toEqual(['web-vdb', 'web-vdb-2']);
+  });
+
+  it.each(['run policy', 'labels'])('comes and goes while somebody changes the %s of its vm', async (what) => {
+    await c.import('base');
+    await c.ended((await c.timed(c.clone('web', { host: 'h1' }))).jobId);
+    await c.done(c.life.vms.start('web', 'test'));
+    await done(create('data', { host: 'h1' }));
+    const vm = () => c.life.state.tables.vms.byName('web')!;
+    const host = c.sim.hosts.host(c.hostId('h1'));
+    const policy = (runPolicy: VmSpec['runPolicy']) => {
+      const definition = { ...definitionOf(vm().spec, () => 'base'), runPolicy };
+      const wanted = { definition, labels: vm().spec.labels, generation: 0, dryRun: false, forceEject: false };
+      return c.life.updates.update('web', wanted, 'ann', () => undefined);
+    };
+    const label = (tier: string) => c.life.vms.label('web', { set: { tier }, remove: [] }, () => undefined);
+    /** The change comes when the job has been started, and nothing of it is done. */
+    const meanwhile = async (begin: Promise<VolumeAnswer>, value: string): Promise<unknown[]> => {
+      expect(vm().before).toBeDefined();
+      const changed = what === 'labels' ? label(value) : policy(value as 'always');
+      const ends = await done(begin);
+      await c.timed<unknown>(changed);
+      const { runPolicy, labels, disks } = vm().spec;
+      return [ends, what === 'labels' ? labels['tier'] : runPolicy, disks.length, vm().before];
+    };
+    const attach = () => c.life.volumes.attach('data', { vm: 'web', bus: '', target: '' }, 'test');
+    const detach = () => c.life.volumes.detach('web/vdb', 'data', 'test');
+    expect(await meanwhile(attach(), 'always')).toEqual(['succeeded', 'always', 2, undefined]);
+    host.deaf = true;
+    expect(await meanwhile(detach(), 'manual')).toEqual(['failed', 'manual', 2, undefined]);
+    host.deaf = false;
+    expect(await meanwhile(detach(), 'restartOnFailure')).toEqual(['succeeded', 'restartOnFailure', 1, undefined]);
+    expect(await get('data')).toMatchObject({ state: 'ready', vm: '' });
   });
 
   it('gets another format, loses its zeros or all that it holds, while no guest has it', async () => {

@@ -1,6 +1,6 @@
 /** Of a change to a VM that runs: what its guest can take on at once, and what waits for its next start. Pure. */
 import type { ImageId } from '@berth/shared/model/ids.ts';
-import type { VmSpec } from '@berth/shared/model/vm.ts';
+import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 
 export interface LivePlan {
   readonly vcpus?: number;
@@ -20,6 +20,15 @@ export const sameMachine = (a: VmSpec, b: VmSpec): boolean => text(machineOf(a))
 const machineOf = ({ vcpus, memoryBytes, disks, nics, cdroms = [], hardware = {} }: VmSpec): MachineSpec => ({
   ...{ vcpus, memoryBytes, disks, nics, cdroms, hardware },
 });
+
+/** While a job changes the machine, what only Berth looks at is changed both in what it shall be and in what it may go back to. */
+export function withOurs(before: Vm['before'], change: (spec: VmSpec) => VmSpec): Pick<Vm, 'before'> {
+  if (before === undefined) return {};
+  const { cdroms: _, hardware: __, ...changed } = change(before.spec);
+  const { vcpus, memoryBytes, disks, nics, cdroms, hardware } = before.spec;
+  const machine = { vcpus, memoryBytes, disks, nics, ...(cdroms && { cdroms }), ...(hardware && { hardware }) };
+  return { before: { ...before, spec: { ...changed, ...machine } } };
+}
 
 /** The same for the same, in whatever order its fields were written. */
 export const text = (value: unknown): string =>
