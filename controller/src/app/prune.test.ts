@@ -1,10 +1,16 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { imageCopyKey } from '@berth/shared/model/image.ts';
+import type { Job } from '@berth/shared/model/job.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
 import { ImageCopiesKeeper } from '../reconcilers/image-copies.ts';
 import { Prune } from './prune.ts';
 
 let c: AppCluster;
+const RUNNING = {
+  ...({ state: 'running', error: undefined, image: undefined } as const),
+  ...{ doneBytes: 0, totalBytes: 0, needsSource: false },
+};
 const prune = () => new Prune({ ...c.life, hosts: c.sim.hosts, clock: c.sim.clock });
 const keeper = (unusedMs: number) =>
   new ImageCopiesKeeper({
@@ -70,6 +76,63 @@ describe('cleaning up copies of images', () => {
     await settled();
     expect(await copies('base')).toEqual(['h1', 'h2', 'h3']);
     expect(host.images.size).toBe(1);
+  });
+
+  /** `on-h1` is gone, and the copy below it on its way out. */
+  const evicting = async (): Promise<Job> => {
+    await remove('on-h1');
+    await c.timed(prune().note());
+    const [gone] = (await c.timed(prune().run({ unusedMs: 0, dryRun: false }, 'test'))).filter((p) => p.jobId);
+    return c.life.state.tables.jobs.get(gone!.jobId!)!;
+  };
+  const debts = () => [...c.life.state.tables.debts.values()].map((d) => `${d.kind} ${d.hostId === c.hostId('h1')}`);
+
+  it('ends when a host cannot remove its copy, which it then owes', async () => {
+    const host = c.sim.hosts.host(c.hostId('h1'));
+    const { removeImage } = host;
+    host.removeImage = async () => {
+      throw new ClusterError('HYPERVISOR_UNAVAILABLE', 'libvirt does not answer');
+    };
+    expect(await c.ended((await evicting()).id)).toBe('succeeded');
+    await c.sim.clock.advance(1_000);
+    expect([await copies('base'), debts(), host.images.size]).toEqual([['h2', 'h3'], ['image true'], 1]);
+    host.removeImage = removeImage;
+    await c.sim.clock.advance(60_000);
+    expect([debts(), host.images.size]).toEqual([[], 0]);
+  });
+
+  it('ends when its host is removed from the cluster meanwhile', async () => {
+    const id = c.hostId('h1');
+    const host = c.sim.hosts.host(id);
+    host.removeImage = async () => {
+      host.up = host.connected = false;
+      await c.life.state.update((tx) => tx.hosts.delete(id));
+      throw new ClusterError('HOST_UNREACHABLE', 'h1 did not answer');
+    };
+    expect(await c.ended((await evicting()).id)).toBe('succeeded');
+    expect(await copies('base')).toEqual(['h2', 'h3']);
+  });
+
+  it('lets VMs be made of the image while a host takes its time, there too', async () => {
+    const host = c.sim.hosts.host(c.hostId('h1'));
+    const { removeImage } = host;
+    host.removeImage = async (id) => ({ ...RUNNING, id });
+    const job = await evicting();
+    await c.sim.clock.advance(2_000);
+    expect(await c.done(c.clone('elsewhere', { host: 'h2' }))).toBe('succeeded');
+    expect(await c.done(c.clone('there', { host: 'h1' }))).toBe('succeeded');
+    host.removeImage = removeImage;
+    expect(await c.ended(job.id)).toBe('succeeded');
+    expect([await copies('base'), debts(), host.images.size]).toEqual([['h1', 'h2', 'h3'], [], 1]);
+  });
+
+  it('asks once for each image and host, however many copies and VMs there are', async () => {
+    const { state } = c.life;
+    for (let i = 0; i < 30; i++) expect(await c.done(c.clone(`more-${i}`, { host: 'h2' }))).toBe('succeeded');
+    const asked = [vi.spyOn(state.tables.vms, 'byImage'), vi.spyOn(state.tables.jobs, 'holders')];
+    const status = vi.spyOn(c.sim.hosts, 'status');
+    await c.timed(prune().run({ unusedMs: 0, dryRun: true }, 'test'));
+    expect([...asked, status].map((s) => s.mock.calls.length)).toEqual([1, 1, 3]);
   });
 
   it('happens by itself after some time, which begins anew with each use', async () => {

@@ -1,10 +1,11 @@
 /** Cleaning up: copies of images that nothing needs, and images that were made to clone a VM. Starts jobs; talks to no host. */
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
-import type { HostId, JobId } from '@berth/shared/model/ids.ts';
+import type { HostId, ImageId, JobId } from '@berth/shared/model/ids.ts';
 import { imageCopyKey, type Image, type ImageCopy } from '@berth/shared/model/image.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
+import { neededOn } from '../jobs/copies-wanted.ts';
 import { imageDelete } from '../jobs/image-delete.ts';
 import { imageEvict } from '../jobs/image-evict.ts';
 import type { State, Tables, Tx } from '../state/state.ts';
@@ -34,6 +35,7 @@ export interface Pruned {
 /** Below this share of free room, copies go that have not been needed for an hour. */
 const SHORT_OF_ROOM = 0.1;
 const SHORT_UNUSED_MS = 3_600_000;
+const CHUNK = 2_000;
 /** Between the capture of a VM and its clones. */
 const HIDDEN_KEPT_MS = 10 * 60_000;
 
@@ -42,21 +44,19 @@ export class Prune {
 
   async run(wanted: PruneWanted, user: string): Promise<readonly Pruned[]> {
     const { state } = this.deps;
+    const plan = await this.#plan(wanted.unusedMs);
     if (wanted.dryRun) {
-      const plan = this.#plan(wanted.unusedMs).map((c) => this.#told(c, undefined));
       await state.settled();
-      return plan;
+      return plan.map((c) => this.#told(c, undefined));
     }
-    const plan = this.#plan(wanted.unusedMs);
     const started = new Map<string, JobId | undefined>();
-    for (const digest of new Set(plan.filter((c) => c.verdict === 'remove').map((c) => c.digest)))
-      started.set(digest, await this.#evict(digest, plan, user));
+    const going = grouped(plan, (c) => (c.verdict === 'remove' ? c.digest : undefined));
+    for (const [digest, copies] of going) started.set(digest, await this.#evict(digest, copies, user));
     return plan.map((c) => this.#told(c, c.verdict === 'remove' ? started.get(c.digest) : undefined));
   }
 
   /** One job for all hosts: two would wait for each other. */
-  #evict(digest: string, plan: readonly Judged[], user: string): Promise<JobId | undefined> {
-    const going = plan.filter((c) => c.digest === digest && c.verdict === 'remove');
+  #evict(digest: string, going: readonly Judged[], user: string): Promise<JobId | undefined> {
     const images = this.deps.state.tables.images.byDigest(digest);
     const params = { digest, hostIds: going.map((c) => c.hostId), imageIds: images.map((i) => i.id) };
     const locks = images.map((i) => `image/${i.id}:exclusive` as const);
@@ -77,45 +77,71 @@ export class Prune {
   /** Writes down of each copy since when nothing has needed it; only what has changed. */
   async note(): Promise<void> {
     const { state, clock } = this.deps;
-    const changed = [...state.tables.imageCopies.values()].flatMap((copy) => noted(state.tables, copy, clock.now()));
-    if (changed.length === 0) return;
-    await state.update((tx) => {
-      for (const copy of changed) if (tx.imageCopies.get(imageCopyKey(copy))) tx.imageCopies.put(copy);
+    const needs = new Needs(state.tables);
+    await this.#inChunks([...state.tables.imageCopies.values()], async (copies) => {
+      const changed = copies.flatMap((copy) => noted(needs, copy, clock.now()));
+      if (changed.length === 0) return;
+      await state.update((tx) => {
+        for (const copy of changed) if (tx.imageCopies.get(imageCopyKey(copy))) tx.imageCopies.put(copy);
+      });
     });
   }
 
-  #plan(unusedMs: number): readonly Judged[] {
+  async #plan(unusedMs: number): Promise<readonly Judged[]> {
     const { tables } = this.deps.state;
     const keep = (digest: string): number =>
       Math.max(1, ...tables.images.byDigest(digest).map((i) => i.keepCopies ?? 1));
-    return planPrune(this.#facts(), { unusedMs, shortUnusedMs: SHORT_UNUSED_MS, keep });
+    return planPrune(await this.#facts(), { unusedMs, shortUnusedMs: SHORT_UNUSED_MS, keep });
   }
 
-  #facts(): readonly CopyFacts[] {
-    const { state, hosts, clock } = this.deps;
-    const { tables } = state;
-    const groups = new Map<string, ImageCopy[]>();
-    for (const copy of tables.imageCopies.values()) {
-      const digest = tables.images.get(copy.imageId)?.digest;
-      if (digest === undefined) continue;
-      const key = `${copy.hostId}/${digest}`;
-      groups.set(key, [...(groups.get(key) ?? []), copy]);
-    }
-    return [...groups.entries()].map(([key, copies]) => {
-      const { hostId, fileBytes } = copies[0]!;
-      const status = hosts.status(hostId);
-      const imageIds = copies.map((c) => c.imageId);
-      const used = imageIds.some((id) => needs(tables, id, hostId));
-      const busy = imageIds.some((id) => isBusy(tables, id));
-      const figures = status.statistics ?? status.facts;
-      return {
-        ...{ digest: key.slice(hostId.length + 1), hostId, imageIds, fileBytes },
-        needed: used ? ('used' as const) : busy ? ('busy' as const) : undefined,
-        unusedMs: Math.min(...copies.map((c) => clock.now() - (c.unusedSinceMs ?? clock.now()))),
-        up: status.state === 'up' && !tables.reviews.get(hostId),
-        short: figures !== undefined && figures.diskFreeBytes < SHORT_OF_ROOM * figures.diskBytes,
-      };
+  async #facts(): Promise<readonly CopyFacts[]> {
+    const { tables } = this.deps.state;
+    const needs = new Needs(tables);
+    const room = new Map<HostId, Room>();
+    const files = grouped(tables.imageCopies.values(), ({ imageId, hostId }) => {
+      const digest = tables.images.get(imageId)?.digest;
+      return digest === undefined ? undefined : `${hostId}/${digest}`;
     });
+    const facts: CopyFacts[] = [];
+    await this.#inChunks([...files], async (some) => {
+      for (const [key, copies] of some) facts.push(this.#factsOf(key, copies, needs, room));
+    });
+    return facts;
+  }
+
+  /** @param copies of one content on one host: the key has both. */
+  #factsOf(key: string, copies: readonly ImageCopy[], needs: Needs, known: Map<HostId, Room>): CopyFacts {
+    const { clock } = this.deps;
+    const { hostId, fileBytes } = copies[0]!;
+    const imageIds = copies.map((c) => c.imageId);
+    const used = imageIds.some((id) => needs.on(id, hostId));
+    const busy = imageIds.some((id) => needs.isBusy(id));
+    const room = known.get(hostId) ?? this.#roomOf(hostId);
+    known.set(hostId, room);
+    return {
+      ...{ digest: key.slice(hostId.length + 1), hostId, imageIds, fileBytes },
+      needed: used ? ('used' as const) : busy ? ('busy' as const) : undefined,
+      unusedMs: Math.min(...copies.map((c) => clock.now() - (c.unusedSinceMs ?? clock.now()))),
+      ...room,
+    };
+  }
+
+  #roomOf(hostId: HostId): Room {
+    const { state, hosts } = this.deps;
+    const status = hosts.status(hostId);
+    const figures = status.statistics ?? status.facts;
+    return {
+      up: status.state === 'up' && !state.tables.reviews.get(hostId),
+      short: figures !== undefined && figures.diskFreeBytes < SHORT_OF_ROOM * figures.diskBytes,
+    };
+  }
+
+  /** Of many it lets others have their turn in between. */
+  async #inChunks<T>(all: readonly T[], work: (some: readonly T[]) => Promise<void>): Promise<void> {
+    for (let at = 0; at < all.length; at += CHUNK) {
+      if (at > 0) await this.deps.clock.sleep(0);
+      await work(all.slice(at, at + CHUNK));
+    }
   }
 
   #told(c: Judged, jobId: JobId | undefined): Pruned {
@@ -137,17 +163,44 @@ export class Prune {
   }
 }
 
-/** Whether anything on that host is based on the image, or has it in a drive. What has no host yet may come there. */
-function needs(tables: Tables, imageId: Image['id'], hostId: HostId): boolean {
-  const there = (o: { readonly hostId: HostId | undefined }): boolean => o.hostId === hostId || o.hostId === undefined;
-  return tables.vms.byImage(imageId).some(there) || tables.volumes.byImage(imageId).some(there);
+type Room = Pick<CopyFacts, 'up' | 'short'>;
+
+function grouped<V>(all: Iterable<V>, keyOf: (v: V) => string | undefined): ReadonlyMap<string, readonly V[]> {
+  const groups = new Map<string, V[]>();
+  for (const v of all) {
+    const key = keyOf(v);
+    const group = key === undefined ? undefined : groups.get(key);
+    if (group) group.push(v);
+    else if (key !== undefined) groups.set(key, [v]);
+  }
+  return groups;
 }
 
-const isBusy = (tables: Tables, imageId: Image['id']): boolean =>
+/** What is asked of each copy is looked up once for each image. */
+class Needs {
+  readonly #on = new Map<ImageId, (hostId: HostId) => boolean>();
+  readonly #busy = new Map<ImageId, boolean>();
+
+  constructor(private readonly tables: Tables) {}
+
+  on(imageId: ImageId, hostId: HostId): boolean {
+    const on = this.#on.get(imageId) ?? neededOn(this.tables, imageId);
+    this.#on.set(imageId, on);
+    return on(hostId);
+  }
+
+  isBusy(imageId: ImageId): boolean {
+    const busy = this.#busy.get(imageId) ?? isBusy(this.tables, imageId);
+    this.#busy.set(imageId, busy);
+    return busy;
+  }
+}
+
+const isBusy = (tables: Tables, imageId: ImageId): boolean =>
   tables.images.get(imageId)?.state !== 'available' || tables.jobs.holders(`image/${imageId}`).length > 0;
 
-function noted(tables: Tables, copy: ImageCopy, nowMs: number): ImageCopy[] {
-  const used = needs(tables, copy.imageId, copy.hostId) || isBusy(tables, copy.imageId);
+function noted(needs: Needs, copy: ImageCopy, nowMs: number): ImageCopy[] {
+  const used = needs.on(copy.imageId, copy.hostId) || needs.isBusy(copy.imageId);
   const { unusedSinceMs, ...rest } = copy;
   if (used) return unusedSinceMs === undefined ? [] : [rest];
   return unusedSinceMs === undefined ? [{ ...rest, unusedSinceMs: nowMs }] : [];

@@ -80,7 +80,7 @@ export const imageDelete = defineJob<ImageParams, JobDeps>('image.delete', 1)
   .local('forget', {
     run({ tx, tables, params, outs, jobId }) {
       const { name, digest } = outs.intent;
-      for (const hostId of outs.copies.left) {
+      for (const hostId of outs.copies.left.filter((id) => tables.hosts.get(id))) {
         const why = `image ${name} was deleted while the host did not answer`;
         const target = digest ?? '';
         tx.debts.put({ id: `${hostId}/image/${target}`, hostId, kind: 'image', target, vmId: undefined, why });

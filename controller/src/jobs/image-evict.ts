@@ -1,6 +1,7 @@
 /**
  * Job image.evict: hosts give up their copies of a content that nothing there needs. The inventory forgets the copies first, so that
- * nothing is placed on them any more; a host that finds its own in use after all keeps it, and is believed.
+ * nothing is placed on them any more, and from then on lets others use the images; a host that finds its own in use after all keeps
+ * it, and is believed.
  */
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
@@ -9,6 +10,8 @@ import { formatFileBytes } from '@berth/shared/units/bytes.ts';
 import type { Tables, Tx } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type RemoteContext } from './engine/define.ts';
+import { shareLocks } from './engine/start.ts';
+import { isWantedAgain, neededOn } from './copies-wanted.ts';
 import { copiesOfDigest } from './image-digests.ts';
 import { insist } from './operate.ts';
 
@@ -23,21 +26,18 @@ type Copy = Pick<ImageCopy, 'imageId' | 'hostId' | 'fileBytes'>;
 interface Forgotten {
   readonly forget: { readonly copies: readonly Copy[]; readonly names: string };
 }
-type How = 'removed' | 'in use' | 'left';
+/** `wanted`: since it was forgotten, it has been brought there again, or is about to be. */
+type How = 'removed' | 'in use' | 'wanted' | 'left';
+/** Of a host that is there but did not answer. */
+const MOST_TRIES = 8;
+
 type Remote = RemoteContext<EvictParams, Forgotten, JobDeps>;
 
-/** Whether anything on that host needs the content. What has no host yet may come there. */
-function isNeeded(tables: Tables, digest: string, hostId: HostId): boolean {
-  const there = (o: { readonly hostId: HostId | undefined }): boolean => o.hostId === hostId || o.hostId === undefined;
-  return tables.images
-    .byDigest(digest)
-    .some(({ id }) => tables.vms.byImage(id).some(there) || tables.volumes.byImage(id).some(there));
-}
-
-/** Nothing that an image locks can change between this look and the end. */
+/** Nothing uses the images just now: the job holds them alone. */
 function toForget(tables: Tables, { digest, hostIds }: EvictParams): readonly Copy[] {
   const all = copiesOfDigest(tables, digest);
-  const going = hostIds.filter((id) => !isNeeded(tables, digest, id));
+  const needed = tables.images.byDigest(digest).map((i) => neededOn(tables, i.id));
+  const going = hostIds.filter((id) => !needed.some((on) => on(id)));
   // never all of them, whatever was planned
   const staying = all.some((c) => !going.includes(c.hostId));
   const gone = new Set(staying ? going : going.slice(1));
@@ -59,7 +59,9 @@ async function remove(c: Remote): Promise<{ hosts: Readonly<Record<string, How>>
   return running ?? { hosts };
 }
 
+/** Others may use the images meanwhile, so what fails here must not hold them up: it is owed by the host. */
 async function removeOne(c: Remote, hostId: HostId): Promise<How | Wait> {
+  if (isWantedAgain(c.tables, c.params.digest, hostId)) return 'wanted';
   try {
     const agent = c.deps.hosts.agent(hostId);
     const ask = (id: string) => agent.removeImage(id, c.params.digest);
@@ -67,27 +69,31 @@ async function removeOne(c: Remote, hostId: HostId): Promise<How | Wait> {
     return Wait.is(op) ? op : 'removed';
   } catch (e) {
     if (isClusterError(e, 'IN_USE')) return 'in use';
-    if (isClusterError(e, 'HOST_UNREACHABLE') && !c.deps.hosts.view(hostId).reachable) return 'left';
-    throw e;
+    const maybeSoon = isClusterError(e, 'HOST_UNREACHABLE') && c.deps.hosts.view(hostId).reachable;
+    if (!isClusterError(e) || (maybeSoon && c.attempt <= MOST_TRIES)) throw e;
+    return 'left';
   }
 }
 
 function record(tx: Tx, tables: Tables, digest: string, copies: readonly Copy[], how: How, names: string): void {
-  for (const copy of copies) if (how === 'in use' && tables.images.get(copy.imageId)) tx.imageCopies.put(copy);
   const [first] = copies;
-  if (how !== 'left' || !first) return;
-  const why = `the copy of image ${names} was not needed, and the host did not answer`;
+  // a host may have been removed since
+  if (!first || !tables.hosts.get(first.hostId)) return;
+  for (const copy of copies) if (how === 'in use' && tables.images.get(copy.imageId)) tx.imageCopies.put(copy);
+  if (how !== 'left') return;
+  const why = `the copy of image ${names} was not needed, and the host did not remove it`;
   const { hostId } = first;
   tx.debts.put({ id: `${hostId}/image/${digest}`, hostId, kind: 'image', target: digest, vmId: undefined, why });
 }
 
 export const imageEvict = defineJob<EvictParams, JobDeps>('image.evict', 1)
   .local('forget', {
-    run({ tx, tables, params }) {
+    run({ tx, tables, params, jobId }) {
       const copies = toForget(tables, params);
       if (copies.length === 0)
         throw new ClusterError('IN_USE', 'the copies are needed after all, or are the last ones: they stay');
       for (const copy of copies) tx.imageCopies.delete(imageCopyKey(copy));
+      shareLocks(tx, jobId);
       return {
         copies,
         names: tables.images

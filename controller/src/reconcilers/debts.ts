@@ -2,7 +2,7 @@
  * Pays the cleanup debts of a host: removes what jobs could not undo while it was silent. Runs when the host reconnects,
  * before it counts as up; when a debt is made while it is up; and again, less and less often, while something can't be
  * removed. Idempotent; twice is once. Domains and operations must be gone first (a guest must not run twice); a volume or
- * image that can't be removed is told of and does not keep the host away.
+ * image that can't be removed is told of and does not keep the host away. A copy of an image that has been brought there again since is no debt any more.
  */
 import { chain, ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { isReason } from '@berth/shared/errors/reasons.ts';
@@ -12,6 +12,7 @@ import type { HostId } from '@berth/shared/model/ids.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { AgentClient, OperationView } from '../hosts/agent-client.ts';
 import type { Hosts } from '../hosts/hosts.ts';
+import { isComing } from '../jobs/copies-wanted.ts';
 import { sharesDigest } from '../jobs/image-digests.ts';
 import type { State } from '../state/state.ts';
 
@@ -113,8 +114,12 @@ export class Debts {
 
   private async payOne(debt: CleanupDebt, agent: AgentClient): Promise<void> {
     const id = `debt.${this.deps.runId}.${++this.tries}`;
+    const { tables } = this.deps.state;
+    // whether it is wanted in the end is known when it has come; what is removed now would be missing then
+    if (debt.kind === 'image' && isComing(tables, debt.target, debt.hostId)) return void this.failed.set(debt.id, '');
+    const wanted = debt.kind === 'image' && sharesDigest(tables, debt.target, debt.hostId);
     try {
-      await this.remove(debt, id, agent);
+      if (!wanted) await this.remove(debt, id, agent);
     } catch (e) {
       const waits = debt.kind === 'domain' || debt.kind === 'operation' || isClusterError(e, 'HOST_UNREACHABLE');
       this.deps.log.warn({ debt: debt.id, target: debt.target, err: e }, 'a cleanup debt could not be paid');
@@ -126,6 +131,7 @@ export class Debts {
       return;
     }
     await this.deps.state.update((tx) => tx.debts.delete(debt.id));
+    if (wanted) return;
     await this.tell(debt, 'host.cleaned', `removed ${debt.kind} ${debt.target} (${debt.why})`);
   }
 

@@ -10,7 +10,8 @@ import type { PowerEdge } from '../hosts/reports.ts';
 import type { HostStatus } from '../hosts/hosts.ts';
 import { enrolledHost, memoryState, newHostId, silentLog } from '../hosts/testing.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
-import { aJob, aVm } from '../state/samples.ts';
+import { fetchKey } from '../jobs/image-fetch.ts';
+import { aJob, anImage, aVm } from '../state/samples.ts';
 import type { State } from '../state/state.ts';
 import { Debts } from './debts.ts';
 import { PowerFollower } from './power.ts';
@@ -85,6 +86,40 @@ describe('cleanup debts', () => {
     await makeDebts().pay(hostId, agent);
     expect([...state.tables.debts.values()].map((d) => d.target)).toEqual(['v1']);
     expect(await messages()).toContain('host h1: could not remove volume v1: domain x has it');
+  });
+});
+
+describe('the debt of a copy of an image', () => {
+  const digest = 'sha256:1';
+  const debt = { id: 'd1', kind: 'image', target: digest, vmId: undefined, why: '' } as const;
+  const image = anImage({ name: 'base', digest });
+
+  it('is forgotten when the copy is wanted again, and waits while that is not known', async () => {
+    const clock = new SimClock();
+    let tries = 0;
+    const removeImage = async () => {
+      if (++tries === 1) throw new ClusterError('HYPERVISOR_UNAVAILABLE', 'libvirt does not answer');
+      return { state: 'succeeded' };
+    };
+    const agent = { removeImage, acknowledgeOperations: async () => undefined } as unknown as AgentClient;
+    const end = new Debts({ state, clock, log: silentLog, runId: 'run-1' }).follow({
+      agent: () => agent,
+      subscribe: () => () => undefined,
+    });
+    await state.update((tx) => (tx.images.put(image), tx.debts.put({ ...debt, hostId })));
+    await clock.advance(1_000);
+    expect(tries).toBe(1);
+    const copying = aJob({ kind: 'image.fetch', key: fetchKey({ imageId: image.id, hostId }) });
+    await state.update((tx) => tx.jobs.put(copying));
+    await clock.advance(600_000);
+    expect([tries, state.tables.debts.size]).toEqual([1, 1]);
+    await state.update((tx) => {
+      tx.jobs.put({ ...copying, state: 'succeeded' });
+      tx.imageCopies.put({ imageId: image.id, hostId, fileBytes: 1 });
+    });
+    await clock.advance(3_600_000);
+    expect([tries, state.tables.debts.size]).toEqual([1, 0]);
+    end();
   });
 });
 

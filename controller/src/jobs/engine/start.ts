@@ -91,6 +91,12 @@ function join(tx: Tx, job: Job, waiterOf: JobId | undefined): JobId {
   return job.id;
 }
 
+/** What the job holds alone, others may hold with it from now on. */
+export function shareLocks(tx: Tx, jobId: JobId): void {
+  const job = tx.jobs.get(jobId);
+  if (job) tx.jobs.put({ ...job, locks: job.locks.map((l) => l.replace(/:exclusive$/, ':shared')) });
+}
+
 /** Leaves a joined job; when nobody is left who waits for it, it is cancelled. Twice is once. */
 export function leaveJob(tx: Tx, jobId: JobId, waiter: JobId): void {
   const job = tx.jobs.get(jobId);
