@@ -1,6 +1,39 @@
+import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
+import { Job, JobState } from '@berth/proto/v1/job.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
-import { named } from './import.ts';
+import type { Context } from '../core/context.ts';
+import { named, transfer } from './import.ts';
+import type { ByteSource } from './source/source.ts';
+
+describe('an image that was sent', () => {
+  it('gets its tags also when another has taken its name meanwhile', async () => {
+    const asked: unknown[] = [];
+    const answers: Record<string, unknown> = {
+      importImage: { image: { id: 'image-1' }, jobId: 'job-1', uploadTicket: 't' },
+      getImage: { name: 'base:1', virtualSizeBytes: 0n, copies: [], digest: '' },
+    };
+    const client = new Proxy({}, { get: (_, method) => method });
+    const api = {
+      call: async (_: unknown, method: (c: object) => string, request: unknown) => {
+        asked.push([method(client), request]);
+        return answers[method(client)];
+      },
+      async *stream() {
+        yield Job.fromPartial({ id: 'job-1', state: JobState.SUCCEEDED });
+      },
+      upload: () => ({ sink: new PassThrough({ objectMode: true }).resume(), done: Promise.resolve() }),
+    };
+    const stdout = new PassThrough();
+    const ctx = { api: async () => api, signal: new AbortController().signal, stdout, stderr: new PassThrough() };
+    const source = { name: 'base.img', sizeBytes: 0, allocatedBytes: 0, stream: async function* () {} };
+    const rest = { format: '', host: '', defaults: undefined, tags: ['stable'] };
+    const live = { set() {}, end() {}, final() {} };
+    await transfer(ctx as unknown as Context, live, { source: source as unknown as ByteSource, name: 'base', ...rest });
+    expect(asked).toContainEqual(['tagImage', { image: 'image-1', tags: ['stable'], removeTags: [] }]);
+    expect(String(stdout.read())).toContain('image base:1 imported');
+  });
+});
 
 describe('an import that a host refused', () => {
   it('names the file as the person knows it', () => {

@@ -111,7 +111,7 @@ function nameOfDisk(said: string, n: number): string {
   return joinImageName({ name: `${name}-disk${n}`, version });
 }
 
-interface Transfer {
+export interface Transfer {
   readonly source: ByteSource;
   readonly name: string;
   readonly format: string;
@@ -120,7 +120,7 @@ interface Transfer {
   readonly tags: readonly string[];
 }
 
-async function transfer(ctx: Context, live: Live, t: Transfer): Promise<void> {
+export async function transfer(ctx: Context, live: Live, t: Transfer): Promise<void> {
   const api = await ctx.api();
   const r = await api.call(api.images, (c) => c.importImage, {
     name: t.name,
@@ -140,12 +140,14 @@ async function transfer(ctx: Context, live: Live, t: Transfer): Promise<void> {
   live.end();
   if (ctx.signal.aborted) await cancelled(ctx, api, r.jobId, t.name);
   if (job.status === 'rejected') throw named(telling(job.reason, upload), t.source.name);
+  // by now its name may be that of another, which came in the meantime
+  const id = r.image?.id ?? '';
   if (t.tags.length > 0)
-    await api.call(api.images, (c) => c.tagImage, { image: t.name, tags: [...t.tags], removeTags: [] });
-  const image = await api.call(api.images, (c) => c.getImage, { image: r.image?.id ?? '' });
+    await api.call(api.images, (c) => c.tagImage, { image: id, tags: [...t.tags], removeTags: [] });
+  const image = await api.call(api.images, (c) => c.getImage, { image: id });
   const size = formatBytes(Number(image.virtualSizeBytes));
   const hosts = image.copies.map((c) => c.host).join(', ');
-  print(ctx, `image ${t.name} imported to ${hosts}: ${shortDigest(image.digest)}, ${size} virtual`);
+  print(ctx, `image ${image.name} imported to ${hosts}: ${shortDigest(image.digest)}, ${size} virtual`);
 }
 
 /** Whichever failed first tells why; when the job fails, the broken upload is only its consequence, and the other way round. */

@@ -1,9 +1,12 @@
 /** berth image prune: removes copies of images that nothing on their hosts needs. */
 import type { PrunedCopy } from '@berth/proto/v1/image.ts';
+import type { Job } from '@berth/proto/v1/job.ts';
 import { formatFileBytes } from '@berth/shared/units/bytes.ts';
 import { parseDuration } from '@berth/shared/units/duration.ts';
+import type { Api } from '../core/api.ts';
 import { OUTPUT, text, yes, type Command } from '../core/command.ts';
-import { note } from '../core/context.ts';
+import { note, type Context } from '../core/context.ts';
+import { errorLine, EXIT } from '../core/exit.ts';
 import { followJob } from '../job/follow.ts';
 import { forPeople, renderList } from '../output/render.ts';
 import type { Column } from '../output/table.ts';
@@ -15,7 +18,10 @@ const WHY: Readonly<Record<string, string>> = {
   young: 'it was needed not long ago',
   away: 'its host does not answer',
   kept: 'so many copies are kept',
+  stayed: 'its host did not give it up now',
 };
+/** It was to go. */
+const STAYED = 'stayed';
 
 const columns: readonly Column<PrunedCopy>[] = [
   { title: 'IMAGE', cell: (c) => c.images.join(', ') },
@@ -42,21 +48,53 @@ an hour on hosts that are short of room. The last copy always stays, and as many
     const dryRun = yes(flags, 'dryRun');
     const unusedForMs = BigInt(parseDuration(text(flags, 'unusedFor') ?? '0s'));
     const { copies } = await api.call(api.images, (c) => c.pruneImages, { dryRun, unusedForMs });
-    for (const jobId of new Set(copies.map((c) => c.jobId)))
-      if (jobId !== '') await followJob(ctx, api, jobId, () => undefined);
-    const shown = dryRun ? copies : copies.filter((c) => c.jobId !== '');
+    const ended = await endOf(ctx, api, copies);
+    const shown = dryRun ? copies : ended.copies.filter((c) => c.jobId !== '');
     renderList<PrunedCopy>(ctx, flags, {
       rows: shown,
       columns,
       name: (c) => `${c.images[0] ?? ''}@${c.host}`,
       empty: dryRun ? 'There are no copies of images.' : 'Nothing to remove. See why: berth image prune --dry-run',
     });
-    const gone = copies.filter((c) => c.verdict === 'remove');
-    const bytes = gone.reduce((sum, c) => sum + Number(c.fileBytes), 0);
-    if (forPeople(flags) && gone.length > 0)
-      note(
-        ctx,
-        `${formatFileBytes(bytes)} ${dryRun ? 'would be freed' : 'freed'} on ${new Set(gone.map((c) => c.host)).size} hosts`,
-      );
+    const gone = shown.filter((c) => c.verdict === 'remove');
+    if (forPeople(flags) && gone.length > 0) note(ctx, freed(gone, dryRun));
+    for (const words of ended.failures) note(ctx, words);
+    if (shown.some((c) => c.verdict === STAYED)) ctx.fail(EXIT.failed);
   },
 };
+
+function freed(gone: readonly PrunedCopy[], dryRun: boolean): string {
+  const bytes = gone.reduce((sum, c) => sum + Number(c.fileBytes), 0);
+  const hosts = new Set(gone.map((c) => c.host)).size;
+  return `${formatFileBytes(bytes)} ${dryRun ? 'would be freed' : 'freed'} on ${hosts} ${hosts === 1 ? 'host' : 'hosts'}`;
+}
+
+interface Ended {
+  /** As they were planned, but for those that stayed after all. */
+  readonly copies: readonly PrunedCopy[];
+  readonly failures: readonly string[];
+}
+
+/** Waits for all the jobs, whatever becomes of one of them. */
+async function endOf(ctx: Context, api: Api, copies: readonly PrunedCopy[]): Promise<Ended> {
+  const ids = [...new Set(copies.map((c) => c.jobId).filter((id) => id !== ''))];
+  const jobs = await Promise.allSettled(ids.map((id) => followJob(ctx, api, id, () => undefined)));
+  ctx.signal.throwIfAborted();
+  const ends = new Map(ids.map((id, i) => [id, jobs[i]!]));
+  const stayed = (c: PrunedCopy): boolean => {
+    const end = ends.get(c.jobId);
+    return c.verdict === 'remove' && end !== undefined && (end.status === 'rejected' || keeps(end.value, c.host));
+  };
+  return {
+    copies: copies.map((c) => (stayed(c) ? { ...c, verdict: STAYED } : c)),
+    failures: [...ends].flatMap(([id, end]) =>
+      end.status === 'fulfilled'
+        ? []
+        : [`image ${copies.find((c) => c.jobId === id)?.images.join(', ')} stays: ${errorLine(end.reason)}`],
+    ),
+  };
+}
+
+/** `stays on h1, h2`, says the job's step. */
+const keeps = ({ steps }: Job, host: string): boolean =>
+  steps.some((s) => s.detail.startsWith('stays on ') && s.detail.slice(9).split(', ').includes(host));

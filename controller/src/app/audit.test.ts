@@ -7,7 +7,7 @@ import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { sqliteWorkerFile } from '@berth/test/harness/sqlite-worker.ts';
 import { actAs } from '../state/actor.ts';
 import { openState } from '../state/open-state.ts';
-import { aJob, aVm } from '../state/samples.ts';
+import { aJob, aPool, aVm } from '../state/samples.ts';
 import { initState } from '../state/sqlite/init.ts';
 import { Sqlite } from '../state/sqlite/library.ts';
 import type { State } from '../state/state.ts';
@@ -86,6 +86,16 @@ describe('a change by a caller', () => {
     expect(JSON.parse(changed!.after)).toMatchObject({ 'vm/web': { spec: { vcpus: 7, userData: '[redacted]' } } });
     expect(JSON.stringify([changed, made])).not.toContain('MARKER-1');
     expect(changed!.revision).toBe(state.revision);
+  });
+
+  it('is told of a pool as well, but not its secret', async () => {
+    const pool = aPool({ name: 'fast', secret: 'TUFSS0VS' });
+    await as(() => state.update((tx) => tx.pools.put(pool)));
+    await as(() => state.update((tx) => tx.pools.put({ ...pool, stopPercent: 50, secret: 'TUFSS0VSMg==' })));
+    const [changed, made] = await rows({ object: 'fast' });
+    expect(made).toMatchObject({ objectKind: 'pool', before: '' });
+    expect(JSON.parse(changed!.after)).toEqual({ 'pool/fast': { stopPercent: 50, secret: '[redacted]' } });
+    expect(JSON.stringify([changed, made])).not.toContain('TUFSS0VS');
   });
 
   it('is about the VM when it starts a job on it, so that whoever stopped or deleted it is found by its name', async () => {

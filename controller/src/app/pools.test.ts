@@ -37,6 +37,15 @@ describe('a pool', () => {
     await expect(get('fast')).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   });
 
+  it('tells what was changed of it, once', async () => {
+    await create();
+    for (let i = 0; i < 2; i++) await c.timed(c.life.pools.update('fast', { warnPercent: 70, autostart: false }));
+    const told = (await c.life.state.events({ limit: 100 })).filter((e) => e.type === 'pool.changed');
+    expect(told.map((e) => e.message)).toEqual([
+      'pool fast changed: it warns at 70 %, it is not started when a host boots',
+    ]);
+  });
+
   it.each<[string, Partial<CreatePool>, RegExp]>([
     ['whose name is local', { name: 'local' }, /is on every host already/],
     ['with a name that is none', { name: '../x' }, /cannot be the name of a pool/],

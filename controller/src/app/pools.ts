@@ -110,6 +110,7 @@ export class PoolsApp {
       const told = next.autostart === pool.autostart ? pool.generation : pool.generation + 1;
       const row = { ...next, generation: told };
       tx.pools.put(tx.pools.get(pool.id) ? row : { ...row, id: newId('pool', clock.now()), createdAtMs: clock.now() });
+      tellChanged(tx, pool, next);
       return this.#find(pool.name);
     });
     return this.#view(changed);
@@ -225,6 +226,21 @@ export class PoolsApp {
   }
 
   #view = (pool: Pool): PoolView => viewPool(pool, this.deps.state.tables, this.deps.hosts);
+}
+
+function tellChanged(tx: Tx, before: Pool, { name, warnPercent, stopPercent, overcommit, autostart }: Pool): void {
+  const changed = [
+    ...(warnPercent === before.warnPercent ? [] : [`it warns at ${warnPercent} %`]),
+    ...(stopPercent === before.stopPercent ? [] : [`it stops at ${stopPercent} %`]),
+    ...(overcommit === before.overcommit ? [] : [`its factor is ${overcommit}`]),
+    ...(autostart === before.autostart ? [] : [`it is ${autostart ? '' : 'not '}started when a host boots`]),
+  ];
+  if (changed.length === 0) return;
+  const message = `pool ${name} changed: ${changed.join(', ')}`;
+  tx.event({
+    type: 'pool.changed',
+    ...{ severity: 'info', subjectKind: 'pool', subject: name, message, jobId: undefined },
+  });
 }
 
 const OFF: ReadonlySet<string> = new Set(['stopped', 'crashed']);

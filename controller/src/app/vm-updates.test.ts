@@ -96,7 +96,8 @@ describe('a VM that is off', () => {
     const wanted = (change: Partial<VmDefinition>, labels = row().spec.labels) => ({
       ...{ definition: { ...now(), ...change }, generation: 0, dryRun: false, forceEject: false, labels },
     });
-    const change = (...[w]: Parameters<typeof wanted>) => c.life.updates.update('web', wanted(w), 'ann', () => undefined);
+    const change = (...[w]: Parameters<typeof wanted>) =>
+      c.life.updates.update('web', wanted(w), 'ann', () => undefined);
     c.sim.hosts.host(row().hostId!).diskFull = true;
     const machine = c.life.updates.update(
       'web',

@@ -48,7 +48,13 @@ function toForget(tables: Tables, { digest, hostIds }: EvictParams): readonly Co
 
 const hostsOf = (copies: readonly Copy[]): readonly HostId[] => [...new Set(copies.map((c) => c.hostId))];
 
-async function remove(c: Remote): Promise<{ hosts: Readonly<Record<string, How>> } | Wait> {
+interface Removed {
+  readonly hosts: Readonly<Record<string, How>>;
+  /** Names of those that have not removed it. */
+  readonly stays?: readonly string[];
+}
+
+async function remove(c: Remote): Promise<Removed | Wait> {
   const hosts: Record<string, How> = {};
   let running: Wait | undefined;
   for (const hostId of hostsOf(c.outs.forget.copies)) {
@@ -56,7 +62,8 @@ async function remove(c: Remote): Promise<{ hosts: Readonly<Record<string, How>>
     if (Wait.is(one)) running = one;
     else hosts[hostId] = one;
   }
-  return running ?? { hosts };
+  const stays = Object.keys(hosts).filter((id) => hosts[id] !== 'removed');
+  return running ?? { hosts, stays: stays.map((id) => c.tables.hosts.get(id)?.name ?? id) };
 }
 
 /** Others may use the images meanwhile, so what fails here must not hold them up: it is owed by the host. */
@@ -111,6 +118,8 @@ export const imageEvict = defineJob<EvictParams, JobDeps>('image.evict', 1)
   .remote('remove', {
     operations: (c) => hostsOf(c.outs.forget.copies).map((id) => `${c.opId}.${id}`),
     run: remove,
+    // command lines read the names: cli/image/prune.ts
+    describe: ({ stays = [] }) => (stays.length > 0 ? `stays on ${stays.join(', ')}` : ''),
   })
   .local('record', {
     run({ tx, tables, params, outs, jobId }) {

@@ -17,6 +17,7 @@ const SHOWN: readonly (readonly [TableName, kind: string])[] = [
   ['images', 'image'],
   ['volumes', 'volume'],
   ['clusters', 'cluster'],
+  ['pools', 'pool'],
   ['hosts', 'host'],
   ['joinTokens', 'joinToken'],
   ['certificates', 'certificate'],
