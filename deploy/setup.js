@@ -3,6 +3,7 @@
  * the host image and the guest image. Plain JavaScript without dependencies, because it runs before there are any. It
  * prints nothing: phases are reported to `say`.
  */
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { build, buildFresh } from './build.js';
 import { buildDebianImage, debianImageExists } from './lab/debian-image.js';
@@ -17,6 +18,7 @@ import { COMPILERS, dependenciesFresh, installDependencies } from './setup/npm.j
 import { reporter } from './setup/phases.js';
 import { SetupError } from './setup/process.js';
 import { findRoot, stateDirectory } from './setup/root.js';
+import { unpackPackage, unpackedTool } from './setup/unpacked.js';
 
 /** What unit and integration tests run for real, on the machine itself. */
 const TEST_TOOLS = [
@@ -46,15 +48,17 @@ export async function ensureSetup({ lab, tests = false, say = () => undefined })
   const log = path.join(stateDirectory(root), 'setup.log');
   const state = await survey(root, lab, tests);
   const packages = await attempt(() => installMissing(state, report, log));
+  const tools = tests ? await attempt(() => unpackTools(root, report, log)) : {};
   const [base, labResult] = await Promise.all([
     packages.reason !== undefined && state.missingForBase.length > 0
       ? packages
       : attempt(() => prepareCheckout(root, state, report, log)),
     lab ? attempt(() => prepareLab(root, state, packages.reason, report, tests)) : {},
   ]);
+  const reason = base.reason ?? tools.reason;
   return {
-    ready: base.reason === undefined,
-    ...(base.reason === undefined ? {} : { reason: base.reason }),
+    ready: reason === undefined,
+    ...(reason === undefined ? {} : { reason }),
     ...(labResult.value === undefined ? {} : { lab: labResult.value }),
     ...(labResult.reason === undefined ? {} : { labReason: labResult.reason }),
   };
@@ -82,6 +86,15 @@ async function installMissing(state, report, log) {
   await report.phase('packages', `installing ${packages.join(' ')}`, packages.length === 0, async () => {
     await installPackages(packages, log);
     return packages.join(' ');
+  });
+}
+
+/** Rules, dashboards and metrics are checked by the very programs that will read them. */
+async function unpackTools(root, report, log) {
+  const there = existsSync(unpackedTool('prometheus', 'promtool', root));
+  await report.phase('prometheus', 'unpacking, 19 MB', there, async () => {
+    await unpackPackage('prometheus', root, log);
+    return 'unpacked, not installed';
   });
 }
 

@@ -18,6 +18,10 @@ const EXCEPTIONS = {
   'AuditService.VerifyAudit': ['POST', '/v1/audit:verify'],
   'HostLogService.ReadHostLog': ['GET', '/v1/hosts/{host}/log'],
   'SupportService.ReadSupportBundle': ['GET', '/v1/supportBundle'],
+  // where Prometheus looks for them
+  'MetricsService.ReadMetrics': ['GET', '/metrics'],
+  'MetricsService.ReadHostMetrics': ['GET', '/metrics/hosts/{host}'],
+  'MetricsService.ReadMetricsTargets': ['GET', '/metrics/targets'],
   'StatisticsService.GetVmStatistics': ['GET', '/v1/vms/{vm}/statistics'],
   'StatisticsService.GetHostStatistics': ['GET', '/v1/hosts/{host}/statistics'],
   'GuestService.ReadGuest': ['GET', '/v1/vms/{vm}/guest'],

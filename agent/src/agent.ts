@@ -15,6 +15,7 @@ import { CaptureServiceService } from '@berth/proto/agent/v1/capture.ts';
 import { ImageServiceService } from '@berth/proto/agent/v1/image.ts';
 import { LogServiceService } from '@berth/proto/agent/v1/log.ts';
 import { MachineServiceService } from '@berth/proto/agent/v1/machine.ts';
+import { MetricsServiceService } from '@berth/proto/agent/v1/metrics.ts';
 import { NetworkServiceService } from '@berth/proto/agent/v1/network.ts';
 import { OperationServiceService } from '@berth/proto/agent/v1/operation.ts';
 import { PoolServiceService } from '@berth/proto/agent/v1/pool.ts';
@@ -26,7 +27,7 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
-import { splitHostPort, type AgentConfig } from './config.ts';
+import { isLoopback, splitHostPort, type AgentConfig } from './config.ts';
 import { Consoles } from './domain/consoles.ts';
 import { Devices } from './domain/devices.ts';
 import { Displays } from './domain/displays.ts';
@@ -41,6 +42,9 @@ import { createGuestParts, type GuestParts } from './guest/parts.ts';
 import { createAbilities } from './host/abilities.ts';
 import { HostLog } from './host/host-log.ts';
 import { createHostReport } from './host/host-report.ts';
+import { MetricsListener } from './metrics/listener.ts';
+import type { Meters } from './metrics/meters.ts';
+import { createMetricsParts } from './metrics/parts.ts';
 import { Networks } from './network/networks.ts';
 import { FenceKeeper } from './operations/fence.ts';
 import { Ledger } from './operations/ledger.ts';
@@ -53,13 +57,14 @@ import { adoptionService } from './rpc/adopt.ts';
 import { certificateService } from './rpc/certificate.ts';
 import { displayService } from './rpc/display.ts';
 import { domainService } from './rpc/domain.ts';
-import { createGuard } from './rpc/guard.ts';
+import { createGuard, type Guard } from './rpc/guard.ts';
 import { hardwareService } from './rpc/hardware.ts';
 import { guestService } from './rpc/guest.ts';
 import { hostService } from './rpc/host.ts';
 import { imageService } from './rpc/image.ts';
 import { logService } from './rpc/log.ts';
 import { machineService } from './rpc/machine.ts';
+import { metricsService } from './rpc/metrics.ts';
 import { networkService } from './rpc/network.ts';
 import { operationService } from './rpc/operation.ts';
 import { poolService } from './rpc/pool.ts';
@@ -72,7 +77,7 @@ import { volumeService } from './rpc/volume.ts';
 import { customizeService } from './rpc/customize.ts';
 import { Customizer } from './customize/customizer.ts';
 import { CustomizeServiceService } from '@berth/proto/agent/v1/customize.ts';
-import { watchService } from './rpc/watch.ts';
+import { watchService, type WatchServiceDeps } from './rpc/watch.ts';
 import { Exports } from './volume/exports.ts';
 import { Capture } from './volume/capture.ts';
 import { Bases } from './volume/bases.ts';
@@ -81,7 +86,7 @@ import { Uploads } from './volume/uploads.ts';
 import { VolumeData } from './volume/volume-data.ts';
 import { Volumes } from './volume/volumes.ts';
 import { Hub } from './watch/hub.ts';
-import { createSampler } from './watch/sampler.ts';
+import type { Sample } from './watch/items.ts';
 import { WatchStream } from './watch/stream.ts';
 
 /** How other hosts read images from this one, and this one from them. */
@@ -98,6 +103,8 @@ export interface AgentOptions {
   readonly log: Log;
   /** Default: the real ones, over TLS on config.peerListen. */
   readonly peers?: AgentPeers;
+  /** What the drivers count into; otherwise its own. */
+  readonly meters?: Meters;
 }
 
 export interface Agent {
@@ -116,6 +123,8 @@ class RunningAgent implements Agent {
   private readonly stopping = new AbortController();
   private reachedAt = '';
   private peerPort = 0;
+  private metricsPort = 0;
+  private metricsListener: MetricsListener | undefined;
   private parts:
     | {
         server: RpcServer;
@@ -136,11 +145,12 @@ class RunningAgent implements Agent {
     const { config, clock, log } = this.o;
     const ledger = await Ledger.open(config.dataDir, { clock, log });
     const operations = new Operations(ledger, clock, log);
-    const { server, hub, uploads, guest, pool, bases } = this.assemble(ledger, operations);
+    const { server, hub, uploads, guest, pool, bases, metrics } = this.assemble(ledger, operations);
     await pool.store.load();
     this.parts = { server, operations, ledger, hub, guest, space: pool.space, bases };
     // before anything is taken up again: a port that is taken ends the start
     this.peerPort = await this.openPeerPort();
+    await this.openMetrics(() => metrics.text());
     await uploads.recover();
     await operations.recover();
     hub.start();
@@ -160,6 +170,7 @@ class RunningAgent implements Agent {
     if (parts === undefined) return;
     const { server, operations, ledger, hub, guest, bases } = parts;
     parts.space.stop();
+    this.metricsListener?.stop();
     hub.stop();
     guest.stop();
     const timer = this.o.clock.after(STOP_GRACE_MS, () => server.kill());
@@ -182,7 +193,7 @@ class RunningAgent implements Agent {
     const drivers = { ...this.o.drivers, disks: pool.disks };
     const { hypervisor, disks, guestDisks, bridges } = drivers;
     const abilities = createAbilities(drivers, config.domainType);
-    const report = createHostReport({ drivers, abilities, peerAddress: () => this.peerAddress() });
+    const report = createHostReport({ drivers, abilities, ...this.addresses });
     const domains = new Domains({
       hypervisor,
       disks,
@@ -209,17 +220,14 @@ class RunningAgent implements Agent {
     const uploads = new Uploads(disks, ledger, log, (id) => images.isReading(id));
     const observed = { observeEveryMs: config.observeInterval, pools: () => pool.watch.observe() };
     const hub = new Hub({ drivers, operations, report, clock, log, ...observed });
-    const sample = createSampler(drivers, clock);
+    const parts = { drivers, clock, identity, hub, operations, meters: this.o.meters };
+    const { sample, metrics, meters } = createMetricsParts(parts);
     const publish = hub.setGuest.bind(hub);
     const guest = createGuestParts({ hypervisor, domains, operations, clock, log, dataDir: config.dataDir, publish });
     const capture = new Capture({ domains, hypervisor, disks, guest: guest.verbs, uploads, operations });
     const exports = new Exports({ disks, uploads, operations });
-    const open = (ms: number): WatchStream =>
-      new WatchStream({ hub, sample, clock, statisticsEveryMs: ms || config.statisticsInterval });
-    const bootId = async (): Promise<string> => (await drivers.machine.facts()).bootId;
-    const watch = { hostId: identity.hostId, agentInstanceId: newUuid(), bootId, open };
-    const peers = { peerPort: this.peers.port, peerAddress: () => this.peerAddress() };
-    const guard = createGuard(new FenceKeeper(identity.installationId, ledger, clock), log, this.stopping.signal);
+    const peers = { peerPort: this.peers.port, peerAddress: this.addresses.peerAddress };
+    const guard = this.createGuard(ledger, meters);
     const server = createRpcServer({
       identity,
       installationId: identity.installationId,
@@ -244,12 +252,35 @@ class RunningAgent implements Agent {
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
         [ExportServiceService, exportService(guard, operations, exports)],
         [CaptureServiceService, captureService(guard, operations, capture)],
+        [MetricsServiceService, metricsService(guard, metrics)],
         [NetworkServiceService, networkService(guard, operations, networks)],
-        [WatchServiceService, watchService(guard, watch)],
+        [WatchServiceService, watchService(guard, this.watchDeps(hub, sample))],
         [CertificateServiceService, certificateService(guard, identity, clock)],
       ],
     });
-    return { server, hub, uploads, guest, pool, bases };
+    return { server, hub, uploads, guest, pool, bases, metrics };
+  }
+
+  private createGuard(ledger: Ledger, meters: Meters): Guard {
+    const { identity, clock, log } = this.o;
+    const fences = new FenceKeeper(identity.installationId, ledger, clock);
+    return createGuard(fences, log, this.stopping.signal, { told: meters.requests.told, clock });
+  }
+
+  private watchDeps(hub: Hub, sample: () => Promise<Sample>): WatchServiceDeps {
+    const { identity, clock, config, drivers } = this.o;
+    const open = (ms: number): WatchStream =>
+      new WatchStream({ hub, sample, clock, statisticsEveryMs: ms || config.statisticsInterval });
+    const bootId = async (): Promise<string> => (await drivers.machine.facts()).bootId;
+    return { hostId: identity.hostId, agentInstanceId: newUuid(), bootId, open };
+  }
+
+  /** Only where one is configured. */
+  private async openMetrics(text: () => Promise<string>): Promise<void> {
+    const { config, clock, log } = this.o;
+    if (config.metrics === undefined) return;
+    this.metricsListener = new MetricsListener({ config: config.metrics, text, clock, log });
+    this.metricsPort = await this.metricsListener.start();
   }
 
   private async openPeerPort(): Promise<number> {
@@ -264,12 +295,27 @@ class RunningAgent implements Agent {
   /** As configured; otherwise the address that the controller has reached, with the export port. */
   private peerAddress(): string {
     const { peerAddress, peerListen } = this.o.config;
-    if (peerAddress !== undefined) return peerAddress;
-    const { host } = splitHostPort(peerListen);
+    return peerAddress ?? this.reachedOn(splitHostPort(peerListen).host, this.peerPort);
+  }
+
+  /** What the host report asks for. */
+  private readonly addresses = {
+    peerAddress: (): string => this.peerAddress(),
+    metricsAddress: (): string => this.metricsAddress(),
+  };
+
+  /** Empty: it gives out none, or only to programs here. */
+  private metricsAddress(): string {
+    const { metrics } = this.o.config;
+    const { host } = splitHostPort(metrics?.listen ?? '127.0.0.1:0');
+    return isLoopback(host) ? '' : this.reachedOn(host, this.metricsPort);
+  }
+
+  private reachedOn(host: string, port: number): string {
     const any = host === '0.0.0.0' || host === '::';
     const reached = (any ? this.reachedAt : host).replace(/^::ffff:(?=\d+\.)/, '');
     if (reached === '') return '';
-    return `${reached.includes(':') ? `[${reached}]` : reached}:${this.peerPort}`;
+    return `${reached.includes(':') ? `[${reached}]` : reached}:${port}`;
   }
 
   private async within(work: Promise<void>): Promise<void> {

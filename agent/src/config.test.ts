@@ -35,6 +35,21 @@ describe('the configuration of the agent', () => {
       expect(lines.some((l) => l.startsWith(`a.yaml: ${at}: `))).toBe(true);
   });
 
+  it('gives out metrics nowhere unless told to, and beyond this host only with TLS and a token', () => {
+    expect(parseConfig('', 'a.yaml').metrics).toBeUndefined();
+    for (const here of ['127.0.0.1:7446', 'localhost:7446', '[::1]:7446'])
+      expect(problems(`metrics: { listen: "${here}" }`)).toEqual([]);
+    for (const everywhere of ['0.0.0.0:7446', '[::]:7446', 'h1.example.org:7446', '10.0.0.1:7446'])
+      expect(problems(`metrics: { listen: "${everywhere}" }`).map((l) => l.split(': ')[1])).toEqual([
+        'metrics.certificateFile',
+        'metrics.keyFile',
+        'metrics.tokenFile',
+      ]);
+    const whole = 'metrics: { listen: "0.0.0.0:7446", certificateFile: /a.crt, keyFile: /a.key, tokenFile: /a.token }';
+    expect(problems(whole)).toEqual([]);
+    expect(parseConfig(printConfig(parseConfig(whole, 'a')), 'b').metrics?.tokenFile).toBe('/a.token');
+  });
+
   it('refuses text that is not YAML in one line', () => expect(problems('a: [')).toHaveLength(1));
 
   it('refuses a file that was named and is not there', () => {

@@ -36,6 +36,28 @@ const hostPort = z
   .refine((s) => Number(s.slice(s.lastIndexOf(':') + 1)) <= 65_535, 'port must be at most 65535');
 const account = z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'must be the name of a local account');
 
+/** Whether only programs on this host reach it. */
+export const isLoopback = (host: string): boolean => /^(localhost|::1|127(\.\d{1,3}){3})$/.test(host);
+
+/** Where the agent gives out metrics by itself. Beyond this host never without TLS and a token. */
+const Metrics = z
+  .strictObject({
+    listen: hostPort,
+    certificateFile: path.optional(),
+    keyFile: path.optional(),
+    tokenFile: path.optional(),
+  })
+  .superRefine((m, ctx) => {
+    if (isLoopback(splitHostPort(m.listen).host)) return;
+    for (const key of ['certificateFile', 'keyFile', 'tokenFile'] as const)
+      if (m[key] === undefined)
+        ctx.addIssue({
+          code: 'custom',
+          path: [key],
+          message: `is needed, because ${m.listen} can be reached from other hosts; without it, 127.0.0.1:7446 will do`,
+        });
+  });
+
 const Schema = z.strictObject({
   dataDir: path.default('/var/lib/berth'),
   listen: hostPort.default('0.0.0.0:7444'),
@@ -48,10 +70,12 @@ const Schema = z.strictObject({
   statisticsInterval: duration('1s', '1h').prefault('10s'),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
   unprivilegedUser: account.default('nobody'),
+  metrics: Metrics.optional(),
 });
 
 /** As written in the file, with defaults filled in and units resolved (milliseconds). */
 export type AgentConfig = Readonly<z.output<typeof Schema>>;
+export type MetricsConfig = NonNullable<AgentConfig['metrics']>;
 
 /** @throws INVALID_ARGUMENT whose message has one line per problem. */
 export function parseConfig(text: string, file: string): AgentConfig {

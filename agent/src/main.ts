@@ -32,6 +32,7 @@ import { createMeans } from './drivers/linux/means.ts';
 import type { Drivers, Machine } from './drivers/machine.ts';
 import { createSimDrivers } from './drivers/sim/sim-drivers.ts';
 import { checkHost } from './host/checks.ts';
+import { createMeters, type Meters } from './metrics/meters.ts';
 import { openIdentity } from './enroll/open-identity.ts';
 import { loadIdentity } from './enroll/identity-store.ts';
 
@@ -52,7 +53,7 @@ const EXIT_CODES: Partial<Record<Reason, number>> = {
   PERMISSION_DENIED: 6,
 };
 
-function realDrivers(config: AgentConfig, log: Log, ring: LogRing): Drivers {
+function realDrivers(config: AgentConfig, log: Log, ring: LogRing, meters: Meters): Drivers {
   const { dataDir, unprivilegedUser } = config;
   const clock = systemClock;
   const machine = realMachine(config);
@@ -62,6 +63,7 @@ function realDrivers(config: AgentConfig, log: Log, ring: LogRing): Drivers {
       clock,
       random: systemRandom,
       log,
+      onCall: meters.libvirt.told,
     }),
     means: createMeans(() => machine.inventory()),
     disks: createDisks({ dataDir, unprivilegedUser, clock, log }),
@@ -89,10 +91,11 @@ async function run(flags: RunFlags): Promise<void> {
   // before any driver looks at the directory: it would sweep up what another agent is working on
   await claimDataDir(config.dataDir, createExec(config));
   const identity = await openIdentity(stored, { dataDir: config.dataDir, clock: systemClock, log });
+  const meters = createMeters();
   const drivers = flags.simulate
     ? createSimDrivers({ name: identity.hostName, runDir: config.dataDir, clock: systemClock, ring })
-    : realDrivers(config, log, ring);
-  const agent = createAgent({ drivers, identity, config, clock: systemClock, log });
+    : realDrivers(config, log, ring, meters);
+  const agent = createAgent({ drivers, identity, config, clock: systemClock, log, meters });
   const ports = await agent.start();
   log.info(
     { hostId: identity.hostId, name: identity.hostName, ...ports, simulated: flags.simulate === true },

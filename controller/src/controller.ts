@@ -55,6 +55,8 @@ import { nudgeJobs } from './jobs/nudges.ts';
 import { JOBS } from './jobs/registry.ts';
 import { Uploads } from './jobs/uploads.ts';
 import { WorldView } from './jobs/world.ts';
+import { ControllerMetrics } from './metrics/controller-metrics.ts';
+import { Meters } from './metrics/meters.ts';
 import { Reconcilers } from './reconcilers/reconcilers.ts';
 import { Statistics } from './statistics/statistics.ts';
 import { Support } from './support/bundle.ts';
@@ -105,6 +107,7 @@ export interface Parts {
   readonly lastUse: LastUse;
   readonly identity: Trust;
   readonly statistics: Statistics;
+  readonly metrics: ControllerMetrics;
   readonly keeper: CertificateKeeper;
   readonly ownRenewal: OwnRenewal;
 }
@@ -117,6 +120,10 @@ function caDigest(trust: Trust): () => string {
   return () => now;
 }
 
+function unusedCopiesMs({ imageCopies: { unusedFor } }: Config): number {
+  return unusedFor === 'never' ? Infinity : unusedFor;
+}
+
 export const createController = (options: ControllerOptions): Controller => new BuiltController(options);
 
 class BuiltController implements Controller {
@@ -126,8 +133,11 @@ class BuiltController implements Controller {
   private alarms: AlarmWatcher | undefined;
   private endNudges: (() => void) | undefined;
   private control: Control | undefined;
+  private httpPort: number | undefined;
+  private readonly meters: Meters;
 
   constructor(private readonly o: ControllerOptions) {
+    this.meters = new Meters(o.clock);
     this.seen = new LastSeen(paths(o.dataDir).lastSeen, o.clock, o.log);
   }
 
@@ -136,18 +146,17 @@ class BuiltController implements Controller {
     const identity = await loadIdentity(dataDir, clock.now(), lifetimesOf(config));
     await this.seen.load();
     const state = await this.openState();
-    let httpPort: number | undefined;
     try {
       this.parts = this.build(identity, state);
       await this.parts.audit.start();
       const listen = splitAddress(config.listen, 7443) ?? { host: '0.0.0.0', port: 7443 };
-      ({ port: this.port, httpPort } = await this.parts.api.listen(listen, httpAddressOf(config)));
+      ({ port: this.port, httpPort: this.httpPort } = await this.parts.api.listen(listen, httpAddressOf(config)));
     } catch (e) {
       this.parts = undefined;
       await state.close();
       throw e;
     }
-    const { hosts, jobs, reconcilers, keeper, ownRenewal, statistics } = this.parts;
+    const { hosts, jobs, reconcilers, keeper, ownRenewal, statistics, metrics } = this.parts;
     keeper.start();
     ownRenewal.start();
     this.endNudges = nudgeJobs({ hosts, state, jobs });
@@ -156,11 +165,13 @@ class BuiltController implements Controller {
     this.alarms.start();
     reconcilers.start(hosts, jobs);
     statistics.start();
+    metrics.start();
     hosts.start();
     this.seen.start(() => hosts.lastSeen());
     jobs.run();
     this.control = new Control({ dataDir, state, clock, log: this.o.log });
     await this.control.start();
+    const { httpPort } = this;
     return { port: this.port, httpPort, hosts: state.tables.hosts.size, installationId: state.installationId };
   }
 
@@ -176,6 +187,7 @@ class BuiltController implements Controller {
     this.endNudges?.();
     parts.reconcilers.stop();
     parts.statistics.stop();
+    parts.metrics.stop();
     parts.keeper.stop();
     parts.ownRenewal.stop();
     this.alarms?.stop();
@@ -190,7 +202,7 @@ class BuiltController implements Controller {
     const where = workerFile === undefined ? {} : { workerFile };
     const path = paths(dataDir).database;
     try {
-      return await openState({ path, clock, log, onFatal, ...where });
+      return await openState({ path, clock, log, onFatal, ...where, onCommit: this.meters.commit });
     } catch (e) {
       if (!/malformed|disk I\/O error|corrupt/i.test(chain(e))) throw e;
       throw badState(`the database ${path} is damaged: put it back from a backup`, {}, e);
@@ -205,18 +217,16 @@ class BuiltController implements Controller {
       );
     const { policy } = config;
     const runId = newId('run', clock.now());
-    const { unusedFor } = config.imageCopies;
-    const unusedCopiesMs = unusedFor === 'never' ? Infinity : unusedFor;
-    const reconcilers = new Reconcilers({ state, clock, log, runId, unusedCopiesMs });
+    const reconcilers = new Reconcilers({ state, clock, log, runId, unusedCopiesMs: unusedCopiesMs(config) });
     const fence = createFence(state, runId, recordRun(paths(this.o.dataDir).runs, runId));
     const hosts = this.buildHosts(identity, state, fence, reconcilers);
     const uploads = new Uploads(clock);
-    const world = new WorldView(state.tables, hosts, policy);
+    const world = new WorldView(state.tables, hosts, policy, (choose) => this.meters.place(choose));
     const keeper = new CertificateKeeper({ state, hosts, trust: identity, clock, random, log });
-    const ca = createRotation({ trust: identity, keeper, tables: state.tables, clock });
+    const rotation = createRotation({ trust: identity, keeper, tables: state.tables, clock });
     const jobs: Jobs = openJobs({
       state,
-      deps: makeJobDeps({ hosts, tables: state.tables, world, uploads, ca }),
+      deps: makeJobDeps({ hosts, tables: state.tables, world, uploads, ca: rotation }),
       defs: JOBS,
       mostPerUser: config.limits.jobs,
       clock,
@@ -233,6 +243,7 @@ class BuiltController implements Controller {
     const certificates = new Certificates({ state, jobs, trust: identity, keeper, clock });
     const statistics = new Statistics({ state, hosts, clock, everyMs: config.statisticsInterval });
     const about = { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() };
+    const metrics = this.buildMetrics(identity, state, hosts);
     const guests = startGuests(config.osinfoDir);
     const vmDeps = { state, hosts, jobs, clock, random, world, guests };
     const vms = new Vms(vmDeps);
@@ -255,6 +266,7 @@ class BuiltController implements Controller {
       adoption: new Adoption({ state, hosts }),
       reviews: new Reviews({ state, hosts, clock }),
       statistics,
+      metrics,
       support: new Support({ state, hosts, jobs, clock, config, about, ring: this.o.ring }),
       tokens,
       users: new Users(state, clock),
@@ -264,13 +276,18 @@ class BuiltController implements Controller {
       connections: hosts,
       about,
     };
-    const api = new ApiServer({
-      app,
-      identity,
-      wrap: { state, authentication, audit, limits, lastUse, clock, log, ca: caDigest(identity) },
-    });
+    const begun = (path: string, long: boolean) => this.meters.requests.begin(path, long);
+    const ca = caDigest(identity);
+    const wrap = { state, authentication, audit, limits, lastUse, clock, log, ca, begun };
+    const api = new ApiServer({ app, identity, wrap });
     const ownRenewal = new OwnRenewal(identity, clock, log, () => certificates.rotateWhenDue());
-    return { state, hosts, jobs, reconcilers, api, identity, audit, lastUse, statistics, keeper, ownRenewal };
+    return { state, hosts, jobs, reconcilers, api, identity, audit, lastUse, statistics, metrics, keeper, ownRenewal };
+  }
+
+  private buildMetrics(identity: Trust, state: State, hosts: RunningHosts): ControllerMetrics {
+    const { clock, version = '0.0.0' } = this.o;
+    const httpAddress = () => this.advertisedHttp(identity);
+    return new ControllerMetrics({ state, hosts, clock, meters: this.meters, version, httpAddress });
   }
 
   private buildHosts(identity: Trust, state: State, fence: FenceSource, reconcilers: Reconcilers): RunningHosts {
@@ -284,9 +301,16 @@ class BuiltController implements Controller {
       fence,
       statisticsIntervalMs: config.statisticsInterval,
       pace: config.dial,
+      begun: (path) => this.meters.agentRequests.begin(path),
       ...reconcilers.hooks,
       lastSeen: (hostId) => this.seen.get(hostId),
     });
+  }
+
+  /** Where callers reach HTTPS: on the address that join tokens have. */
+  private advertisedHttp(identity: Trust): string | undefined {
+    const { host } = splitAddress(this.advertised(identity), this.port) ?? {};
+    return host === undefined || this.httpPort === undefined ? undefined : joinAddress(host, this.httpPort);
   }
 
   /** What join tokens say: as configured; else as told at init, unless the port was picked by the system. */

@@ -9,6 +9,7 @@ const TITLES = {
   'host-image': 'host image',
   'guest-image': 'guest image',
   'debian-image': 'Debian guest',
+  prometheus: 'Prometheus, for tests',
 };
 const MARKS = { start: '…', done: '✔', fail: '✘' };
 

@@ -75,6 +75,43 @@ export interface DomainCounters {
   /** What its kernel calls total and available. */
   readonly guestTotalBytes: number;
   readonly guestUsableBytes: number;
+  /** Of the CPU time, what QEMU and the guest spent in user mode and in the host's kernel. */
+  readonly cpuUserNs?: number;
+  readonly cpuSystemNs?: number;
+  /** How long vCPUs were ready to run and had to wait for a processor of the host; only where it was asked for. */
+  readonly vcpuDelayNs?: number;
+  /** The same device by device. Absent from a driver that adds up only. */
+  readonly disks?: readonly DomainDisk[];
+  readonly nics?: readonly DomainNic[];
+}
+
+/** Counters of one disk since the domain started, and its size now. */
+export interface DomainDisk {
+  /** vda */
+  readonly target: string;
+  readonly readBytes: number;
+  readonly writeBytes: number;
+  readonly reads: number;
+  readonly writes: number;
+  readonly flushes: number;
+  readonly readNs: number;
+  readonly writeNs: number;
+  readonly flushNs: number;
+  /** As the guest sees it; 0: not known. */
+  readonly capacityBytes: number;
+  readonly allocationBytes: number;
+}
+
+/** Counters of one network card since the domain started, as the guest sees the directions. */
+export interface DomainNic {
+  /** Of the device on the host: vnet3 */
+  readonly name: string;
+  readonly receiveBytes: number;
+  readonly transmitBytes: number;
+  readonly receivePackets: number;
+  readonly transmitPackets: number;
+  readonly errors: number;
+  readonly drops: number;
 }
 
 export interface HypervisorInfo {
@@ -181,8 +218,11 @@ export interface Hypervisor {
    * BAD_STATE otherwise.
    */
   updateDevice(uuid: string, xml: string, force: boolean): Promise<void>;
-  /** Stops at `deadlineMs`; domains whose QEMU does not answer are left out, never waited for twice. */
-  stats(deadlineMs: number): Promise<readonly DomainStats[]>;
+  /**
+   * Stops at `deadlineMs`; domains whose QEMU does not answer are left out, never waited for twice.
+   * @param vcpus also what their vCPUs waited for, which costs a question to each QEMU more
+   */
+  stats(deadlineMs: number, vcpus?: boolean): Promise<readonly DomainStats[]>;
   /** Running domains whose QEMU did not answer `stats`, and for how long. Absent: never any. */
   silent?(): readonly SilentDomain[];
   /** Devices that come and go under guests that run. */

@@ -29,6 +29,8 @@ export interface MachineCounters {
   /** Shares of all CPU time since the last call, 0 to 1. */
   readonly cpuIowait: number;
   readonly cpuSteal: number;
+  /** Seconds of all CPUs by what they were spent on (`user`, `idle`, `steal` …). Absent: not known. */
+  readonly cpuSeconds?: Readonly<Record<string, number>>;
   readonly load5: number;
   readonly load15: number;
   readonly memoryBytes: number;

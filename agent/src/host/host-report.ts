@@ -41,6 +41,7 @@ export const CAPABILITIES = [
   'image.export',
   'cpu.baseline',
   'upload.generalize',
+  'metrics',
 ] as const;
 
 /** libvirt takes a while, and says the same until it, QEMU or the machine is another. */
@@ -65,6 +66,8 @@ export interface ReportDeps {
   readonly abilities: () => Promise<Abilities>;
   /** host:port of the export port, as far as it is known. */
   readonly peerAddress: () => string;
+  /** host:port of the agent's own metrics, where others can reach it. */
+  readonly metricsAddress?: () => string;
 }
 
 export function createHostReport(deps: ReportDeps): () => Promise<HostFacts> {
@@ -92,6 +95,7 @@ export function createHostReport(deps: ReportDeps): () => Promise<HostFacts> {
       largePages: await machine.largePages(),
       ...capacity,
       peerAddress: deps.peerAddress(),
+      metricsAddress: deps.metricsAddress?.() ?? '',
     };
   };
 }

@@ -106,6 +106,7 @@ export const encodeHost = (h: HostFacts): HostReport => ({
   diskBytes: toWire(h.diskBytes),
   diskFreeBytes: toWire(h.diskFreeBytes),
   peerAddress: h.peerAddress,
+  metricsAddress: h.metricsAddress ?? '',
   largePages: (h.largePages ?? []).map((p) => ({
     sizeBytes: toWire(p.sizeBytes),
     total: toWire(p.total),

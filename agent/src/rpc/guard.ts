@@ -14,6 +14,8 @@ import type { Fence, OperationContext } from '@berth/proto/agent/v1/operation.ts
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { toStatus } from '@berth/shared/errors/wire.ts';
 import type { Log } from '@berth/shared/log/log.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Told } from '../metrics/meters.ts';
 import type { FenceKeeper } from '../operations/fence.ts';
 import { readFence } from './decode.ts';
 
@@ -48,17 +50,25 @@ export interface Guard {
 
 const CANCELLED = (): ClusterError => new ClusterError('CANCELLED', 'the caller went away');
 
+/** Who is told of each call. */
+export interface Tally {
+  readonly told: Told;
+  readonly clock: Pick<Clock, 'monotonic'>;
+}
+
 /** @param stopping aborts every stream when the agent ends. */
-export function createGuard(fence: FenceKeeper, log: Log, stopping: AbortSignal): Guard {
+export function createGuard(fence: FenceKeeper, log: Log, stopping: AbortSignal, tally?: Tally): Guard {
+  const ended = (method: string, e?: unknown): void => tally?.told(method, undefined, e);
   const translate = (method: string, e: unknown) => {
     if (isClusterError(e)) log.debug({ method, reason: e.reason }, e.message);
     return toStatus(e, (traceId, err) => log.error({ method, traceId, err }, 'a call failed inside the agent'));
   };
   const unary = <Q, A>(name: string, handler: (request: Q) => Promise<A>): handleUnaryCall<Q, A> => {
     return (call, callback) => {
+      const told = began(name, tally);
       handler(call.request).then(
-        (answer) => callback(null, answer),
-        (e: unknown) => callback(translate(name, e)),
+        (answer) => (told(), callback(null, answer)),
+        (e: unknown) => (told(e), callback(translate(name, e))),
       );
     };
   };
@@ -76,8 +86,12 @@ export function createGuard(fence: FenceKeeper, log: Log, stopping: AbortSignal)
       const { signal, end } = lifeOf(call, stopping);
       handler(call.request, (answer) => write(call, answer, signal), signal)
         .then(
-          () => (stopping.aborted ? call.emit('error', translate(name, stopping.reason)) : call.end()),
-          (e: unknown) => call.emit('error', translate(name, e)),
+          () => {
+            ended(name);
+            if (stopping.aborted) call.emit('error', translate(name, stopping.reason));
+            else call.end();
+          },
+          (e: unknown) => (ended(name, e), call.emit('error', translate(name, e))),
         )
         .finally(end);
     },
@@ -85,8 +99,12 @@ export function createGuard(fence: FenceKeeper, log: Log, stopping: AbortSignal)
       const { signal, end } = lifeOf(call, stopping);
       handler(call, signal)
         .then(
-          (answer) => callback(null, answer),
-          (e: unknown) => callback(translate(name, signal.aborted && !isClusterError(e) ? CANCELLED() : e)),
+          (answer) => (ended(name), callback(null, answer)),
+          (e: unknown) => {
+            const seen = signal.aborted && !isClusterError(e) ? CANCELLED() : e;
+            ended(name, seen);
+            callback(translate(name, seen));
+          },
         )
         .finally(end);
     },
@@ -94,12 +112,19 @@ export function createGuard(fence: FenceKeeper, log: Log, stopping: AbortSignal)
       const { signal, end } = lifeOf(call, stopping);
       handler(call, signal)
         .then(
-          () => call.end(),
-          (e: unknown) => call.emit('error', translate(name, e)),
+          () => (ended(name), call.end()),
+          (e: unknown) => (ended(name, e), call.emit('error', translate(name, e))),
         )
         .finally(end);
     },
   };
+}
+
+/** @returns what tells that the call has ended. */
+function began(name: string, tally: Tally | undefined): (e?: unknown) => void {
+  if (tally === undefined) return () => undefined;
+  const atMs = tally.clock.monotonic();
+  return (e) => tally.told(name, tally.clock.monotonic() - atMs, e);
 }
 
 interface Life {

@@ -109,10 +109,20 @@ export class Hub {
     };
   }
 
+  /** How many look on. */
+  get watchers(): number {
+    return this.listeners.size;
+  }
+
   /** What is known of a guest; undefined: nothing any more. */
   setGuest(uuid: string, guest: GuestSeen | undefined): void {
     if (guest === undefined) this.remove('guest', uuid);
     else this.set(`guest/${uuid}`, { type: 'guest', uuid, guest });
+  }
+
+  /** Storage pools as they were seen last. */
+  pools(): readonly PoolSeen[] {
+    return [...this.objects.values()].flatMap(({ item }) => (item.type === 'pool' ? [item.pool] : []));
   }
 
   /** Everything as it is at this moment, and which sources are whole. */

@@ -9,7 +9,17 @@ import type { MachineCounters } from '../drivers/machine.ts';
 /** A shorter time than this makes rates of nothing but noise. */
 const SHORTEST_MS = 100;
 
-type Counted = Omit<DomainCounters, 'atMs' | 'balloonBytes' | 'guestTotalBytes' | 'guestUsableBytes'> & {
+type NotCounted =
+  | 'atMs'
+  | 'balloonBytes'
+  | 'guestTotalBytes'
+  | 'guestUsableBytes'
+  | 'cpuUserNs'
+  | 'cpuSystemNs'
+  | 'vcpuDelayNs'
+  | 'disks'
+  | 'nics';
+type Counted = Omit<DomainCounters, NotCounted> & {
   readonly blockReadBytes: number;
   readonly blockWriteBytes: number;
   readonly netReceiveBytes: number;

@@ -26,7 +26,7 @@ describe('completion', () => {
     expect(at('vm', 'list', '-o', '').words).toContain('json');
   });
   it('offers the words that an argument may be', () => {
-    expect(at('user', 'grant', 'ann', '').words).toEqual(['viewer', 'operator', 'admin']);
+    expect(at('user', 'grant', 'ann', '').words).toEqual(['metrics', 'viewer', 'operator', 'admin']);
     expect(at('completion', '').words).toEqual(['bash', 'zsh', 'fish']);
   });
   it('offers contexts, and goes on after one', () => {

@@ -5,8 +5,8 @@ import { encodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { publicKeyPin } from '@berth/shared/trust/pin.ts';
 import { formatAge, parseDuration } from '@berth/shared/units/duration.ts';
 import type { Token } from '@berth/proto/v1/token.ts';
-import { OUTPUT, text, type Command } from '../core/command.ts';
-import { note, print } from '../core/context.ts';
+import { OUTPUT, text, yes, type Command, type Flags } from '../core/command.ts';
+import { note, print, type Context } from '../core/context.ts';
 import { insistWritable } from '../core/files.ts';
 import { time } from '../core/words.ts';
 import { renderList } from '../output/render.ts';
@@ -33,24 +33,26 @@ const tokenCreate: Command = {
 other machine. Without a name it is one of your own. A name that is no user yet becomes a service account, with --role.`,
   args: [{ name: 'user', description: 'whose it is', required: false, kind: 'user' }],
   flags: [
-    { spec: '--role <role>', description: 'the most it may do: viewer, operator or admin', choices: [...ROLES] },
+    {
+      spec: '--role <role>',
+      description: 'the most it may do: metrics, viewer, operator or admin',
+      choices: [...ROLES],
+    },
     { spec: '--lifetime <duration>', description: 'how long it is valid (default a year)' },
     { spec: '--description <text>', description: 'what it is for' },
+    { spec: '--bearer', description: 'the token alone, as programs show it over HTTPS (Prometheus, curl)' },
     { spec: '--token-file <file>', description: 'write it there instead', kind: 'file' },
   ],
   async run(ctx, [name], flags) {
-    const role = text(flags, 'role') ?? '';
+    const role = roleOf(flags);
     const file = text(flags, 'tokenFile');
-    if (role !== '' && !ROLES.some((r) => r === role))
-      throw invalidArgument(`--role ${role}: known are ${ROLES.join(', ')}`);
     if (file !== undefined) insistWritable(file);
     const lifetimeMs = BigInt(parseDuration(text(flags, 'lifetime') ?? '0s'));
     const api = await ctx.api();
     const user = name ?? (await api.call(api.users, (c) => c.getSelf, {})).user?.name ?? '';
     const request = { user, role, lifetimeMs, description: text(flags, 'description') ?? '' };
     const r = await api.call(api.tokens, (c) => c.createToken, request);
-    const { controller, ca } = ctx.config.endpoint();
-    const line = encodeLoginLine({ controller, caPin: publicKeyPin(ca), token: r.secret });
+    const line = yes(flags, 'bearer') ? r.secret : loginLine(ctx, r.secret);
     if (file === undefined) print(ctx, line);
     else writeSecret(file, line);
     const most = r.token?.role === 'admin' ? '' : ` (${r.token?.role})`;
@@ -60,6 +62,17 @@ other machine. Without a name it is one of your own. A name that is no user yet 
     );
   },
 };
+
+function roleOf(flags: Flags): string {
+  const role = text(flags, 'role') ?? '';
+  if (role === '' || ROLES.some((r) => r === role)) return role;
+  throw invalidArgument(`--role ${role}: known are ${ROLES.join(', ')}`);
+}
+
+function loginLine(ctx: Context, token: string): string {
+  const { controller, ca } = ctx.config.endpoint();
+  return encodeLoginLine({ controller, caPin: publicKeyPin(ca), token });
+}
 
 /** A file that was there keeps its name but not its rights. */
 function writeSecret(file: string, line: string): void {

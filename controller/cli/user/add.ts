@@ -8,11 +8,11 @@ export const userAdd: Command = {
   noun: 'user',
   verb: 'add',
   summary: 'add a user or a service account',
-  details: `A viewer sees, an operator also works with VMs and images, an admin does everything.
+  details: `The role metrics reads what monitoring scrapes and nothing else. A viewer sees, an operator also works with VMs and images, an admin does everything.
 A user without a role can log in and do nothing; see: berth user grant`,
   args: [{ name: 'name', description: 'who it is', required: true }],
   flags: [
-    { spec: '--role <role>', description: 'viewer, operator or admin', choices: ROLES },
+    { spec: '--role <role>', description: 'metrics, viewer, operator or admin', choices: ROLES },
     ...WHERE,
     { spec: '--service', description: 'a program, not a person' },
   ],

@@ -3,7 +3,7 @@ import { text, type Command, type Flag, type Flags } from '../core/command.ts';
 import { print } from '../core/context.ts';
 import { grantsWords } from './view.ts';
 
-export const ROLES = ['viewer', 'operator', 'admin'] as const;
+export const ROLES = ['metrics', 'viewer', 'operator', 'admin'] as const;
 
 const args = [
   { name: 'user', description: 'whose', required: true, kind: 'user' as const },

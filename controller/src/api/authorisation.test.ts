@@ -40,6 +40,7 @@ describe('the authorisation table', () => {
     const everywhere = (role: Role) => new Access([{ role, cluster: '', selector: '' }]);
     expect(ROLES.map((r) => mayCall(everywhere(r), { needs: 'operator', on: 'installation' }))).toEqual([
       false,
+      false,
       true,
       true,
     ]);

@@ -107,6 +107,11 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.JobService/RetryJob': ['operator', 'job'],
   '/berth.v1.JobService/AcceptJob': ['operator', 'job'],
 
+  // for monitoring: counts, and the names of hosts and VMs; what is known of one host is bound to it
+  '/berth.v1.MetricsService/ReadMetrics': 'metrics',
+  '/berth.v1.MetricsService/ReadHostMetrics': ['metrics', 'host'],
+  '/berth.v1.MetricsService/ReadMetricsTargets': ['metrics', 'visible'],
+
   // where disks lie is the administrators' to say; everybody with a role may see it, and put disks there
   '/berth.v1.PoolService/CreatePool': 'admin',
   '/berth.v1.PoolService/GetPool': ['viewer', 'visible'],

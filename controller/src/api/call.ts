@@ -24,6 +24,8 @@ export interface CallDeps {
   /** Absent: no limits, and nothing noted. */
   readonly limits?: Pick<Limits, 'request' | 'stream'>;
   readonly lastUse?: Pick<LastUse, 'note'>;
+  /** Told of each call that begins. @returns what is called when it has ended. */
+  readonly begun?: (path: string, long: boolean) => (e?: unknown) => void;
   readonly clock: Clock;
   readonly log: Log;
   /** A short digest of the CAs that callers should know. */
@@ -134,6 +136,9 @@ function causeOf(e: unknown, over: AbortSignal): unknown {
   return isHangUp(e, over) ? new ClusterError('CANCELLED', 'the caller hung up') : e;
 }
 
+const begin = ({ path, long }: Incoming, { begun }: CallDeps): ((e?: unknown) => void) =>
+  begun?.(path, long === true) ?? (() => undefined);
+
 /**
  * One call, from its headers to its log line.
  * @param work gets who calls; what it throws comes back as a ClusterError, and is logged here.
@@ -147,6 +152,7 @@ export async function runCall<T>(incoming: Incoming, deps: CallDeps, work: (abou
   const actor: Actor = {
     ...{ user: '', tokenId: '', peer: incoming.peer ?? '', method: shortMethod(incoming.path), over: false },
   };
+  const ended = begin(incoming, deps);
   const note = (error?: string) => {
     const ms = Math.round(deps.clock.monotonic() - startedAt);
     deps.log.debug(
@@ -184,6 +190,7 @@ export async function runCall<T>(incoming: Incoming, deps: CallDeps, work: (abou
     const result = await actAs(actor, () => work(call));
     if (isLapse(over.signal.reason)) throw over.signal.reason;
     note();
+    ended();
     return result;
   } catch (e) {
     const seen = causeOf(e, over.signal);
@@ -191,6 +198,7 @@ export async function runCall<T>(incoming: Incoming, deps: CallDeps, work: (abou
       deps.log.error({ method: incoming.path, user: actor.user, traceId, err: cause }, 'a call failed unexpectedly');
     const error = known(seen, report, incoming.traceId);
     if (error === seen) note(chain(error));
+    ended(error);
     const { path, shown, peer = '' } = incoming;
     noteFailed(deps.audit, { path, shown, peer, caller, about }, error);
     throw error;

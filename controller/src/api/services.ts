@@ -15,6 +15,7 @@ import { GuestServiceService } from '@berth/proto/v1/guest.ts';
 import { HostServiceService } from '@berth/proto/v1/host.ts';
 import { ImageServiceService } from '@berth/proto/v1/image.ts';
 import { JobServiceService } from '@berth/proto/v1/job.ts';
+import { MetricsServiceService } from '@berth/proto/v1/metrics.ts';
 import { PushServiceService } from '@berth/proto/v1/push.ts';
 import { PoolServiceService } from '@berth/proto/v1/pool.ts';
 import { ReviewServiceService } from '@berth/proto/v1/review.ts';
@@ -52,6 +53,7 @@ import type { Logins } from '../app/logins.ts';
 import type { Tokens } from '../app/tokens.ts';
 import type { TuningApp } from '../app/tuning.ts';
 import type { Users } from '../app/users.ts';
+import type { ControllerMetrics } from '../metrics/controller-metrics.ts';
 import type { Statistics } from '../statistics/statistics.ts';
 import type { Support } from '../support/bundle.ts';
 import { alarmHandlers } from './alarm.ts';
@@ -70,6 +72,7 @@ import { guestHandlers } from './guest.ts';
 import { hostHandlers } from './host.ts';
 import { imageHandlers } from './image.ts';
 import { jobHandlers } from './job.ts';
+import { metricsHandlers } from './metrics.ts';
 import { pushHandlers } from './push.ts';
 import { clusterHandlers } from './cluster.ts';
 import { poolHandlers } from './pool.ts';
@@ -107,6 +110,7 @@ export interface App {
   readonly events: Events;
   readonly adoption: Adoption;
   readonly pushes: ImagePushes;
+  readonly metrics: ControllerMetrics;
   readonly reviews: Reviews;
   readonly statistics: Statistics;
   readonly support: Support;
@@ -152,6 +156,7 @@ export function services(app: App): readonly PublicService[] {
     service(ControllerServiceService, controllerHandlers(about)),
     service(DisplayServiceService, displayHandlers(app.displays)),
     service(EnrollmentServiceService, enrollmentHandlers(app.enrollment, about.state.installationId)),
+    service(MetricsServiceService, metricsHandlers(app.metrics)),
     service(EventServiceService, eventHandlers(app.events, scope)),
     service(HostServiceService, hostHandlers(app.hosts, app.machines, app.tuning, scope)),
     service(HostLogServiceService, hostLogHandlers(app.connections, about.state.tables, scope)),

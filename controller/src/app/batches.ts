@@ -17,7 +17,6 @@ import type { CloneParams } from '../jobs/vm-clone.ts';
 import { vmBatch } from '../jobs/vm-batch.ts';
 import { claimOf } from '../jobs/world.ts';
 import { planOrder } from '../scheduler/order.ts';
-import { place } from '../scheduler/place.ts';
 import type { PlacementRequest, Refusal } from '../scheduler/world.ts';
 import type { Tx } from '../state/state.ts';
 import { portsOf } from '../state/tables.ts';
@@ -151,7 +150,7 @@ export class Batches {
       ]);
       // nothing is given back meanwhile, so what did not fit once will not fit again
       const known = refused.get(kind);
-      const answer = known === undefined ? place(now, wish) : undefined;
+      const answer = known === undefined ? world.place(wish, now) : undefined;
       if (answer && 'hostId' in answer) {
         tx.vms.put({ ...p.vm, hostId: answer.hostId });
         tx.claims.put(claimOf(p.vm, answer.hostId, p.clone.start === true));

@@ -24,7 +24,6 @@ import { vmSave } from '../jobs/vm-save.ts';
 import { STOP_THEN, vmStop } from '../jobs/vm-stop.ts';
 import { vmStart, type StartParams, type VmParams } from '../jobs/vm-start.ts';
 import { requestOf, type WorldView } from '../jobs/world.ts';
-import { place } from '../scheduler/place.ts';
 import type { State, Tx } from '../state/state.ts';
 import { relabel, type LabelChange, type Labels } from './labels.ts';
 import { resolve } from './names.ts';
@@ -319,7 +318,7 @@ export class Vms {
   /** Asked before a job is started, so that a person hears at once; the job asks again when it takes the claim. */
   #choose(vm: Vm, only: HostId | undefined): HostId {
     const { state, world } = this.deps;
-    const answer = place(world.now(), requestOf(vm, state.tables, only));
+    const answer = world.place(requestOf(vm, state.tables, only));
     if ('hostId' in answer) return answer.hostId;
     throw noCapacity(vm, answer.refusals);
   }

@@ -233,7 +233,7 @@ export class Volumes {
 
   #choose(volume: Volume, only: HostId | undefined): HostId {
     const { state, world } = this.deps;
-    const answer = place(world.now(), volumeRequest(volume, state.tables, only));
+    const answer = world.place(volumeRequest(volume, state.tables, only));
     if ('hostId' in answer) return answer.hostId;
     throw noCapacity(volume, answer.refusals, 'volume');
   }

@@ -30,6 +30,7 @@ const WORDS = {
   'volume.rewrite': 'convert, sparsify or wipe a volume',
   'upload.generalize': 'take out of an image what makes its guest one machine among others',
   'volume.customize': 'change guests that are off from outside',
+  metrics: 'give out metrics',
   'volume.data': 'keep volumes that stand alone, or change their size',
 } as const;
 

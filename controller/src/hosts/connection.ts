@@ -41,6 +41,9 @@ const OPTIONS: ChannelOptions = {
   'grpc.client_idle_timeout_ms': 2_147_483_647,
 };
 
+/** Told of each call with one answer. @returns what is called when it has ended. */
+export type CallBegun = (path: string) => (e?: unknown) => void;
+
 export class Connection {
   private readonly client: Client;
   private readonly credentials: AgentCredentials;
@@ -55,6 +58,7 @@ export class Connection {
     context: SecureContext,
     isRevoked: (serial: string) => boolean,
     private readonly clock: Clock,
+    private readonly begun: CallBegun = () => () => undefined,
   ) {
     const verified = (serial: string): void => void (this.peerSerial = serial);
     this.credentials = new AgentCredentials(context, hostId, { isRevoked, verified });
@@ -65,6 +69,7 @@ export class Connection {
     return new Promise((resolve, reject) => {
       if (this.closed) return reject(gone());
       const deadline = this.clock.now() + timeoutMs;
+      const ended = this.begun(m.path);
       const call = this.client.makeUnaryRequest(
         m.path,
         m.requestSerialize,
@@ -74,6 +79,7 @@ export class Connection {
         { deadline },
         (error, response) => {
           this.calls.delete(call);
+          ended(error ?? undefined);
           if (error) reject(error);
           else resolve(response as Res);
         },
@@ -82,9 +88,13 @@ export class Connection {
     });
   }
 
-  serverStream<Req, Res>(m: Method<Req, Res>, request: Req): ClientReadableStream<Res> {
+  /** @param timeoutMs without, it may go on for ever. */
+  serverStream<Req, Res>(m: Method<Req, Res>, request: Req, timeoutMs?: number): ClientReadableStream<Res> {
     if (this.closed) throw gone();
-    return this.track(this.client.makeServerStreamRequest(m.path, m.requestSerialize, m.responseDeserialize, request));
+    const options = timeoutMs === undefined ? {} : { deadline: this.clock.now() + timeoutMs };
+    return this.track(
+      this.client.makeServerStreamRequest(m.path, m.requestSerialize, m.responseDeserialize, request, options),
+    );
   }
 
   clientStream<Req, Res>(

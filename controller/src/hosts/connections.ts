@@ -3,6 +3,7 @@
  * for people. The state machine of one link is host-link.ts's, the wire connection.ts's.
  */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { fromStatus } from '@berth/shared/errors/wire.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { HostState } from '@berth/shared/model/host.ts';
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
@@ -12,17 +13,20 @@ import type { Random } from '@berth/shared/runtime/random.ts';
 import type { State } from '../state/state.ts';
 import { Admission } from './admission.ts';
 import type { SecureContext } from 'node:tls';
+import type { ServiceError } from '@grpc/grpc-js';
 import type { AgentClient } from './agent-client.ts';
 import { CertificateClient } from './certificate-client.ts';
-import type { Connection } from './connection.ts';
+import type { CallBegun, Connection } from './connection.ts';
 import { agentContext, type TlsIdentity } from './credentials.ts';
 import type { FenceSource } from './fence.ts';
+import { readMetrics } from './grpc-metrics-client.ts';
 import { GuestClient } from './guest-client.ts';
 import { GrpcAgentClient } from './grpc-agent-client.ts';
 import { HostLink, type LinkDeps } from './host-link.ts';
 import type { HostHas, Hosts, HostsEvent, HostStatus } from './hosts.ts';
 import { lastSeenVm, seenOf, type SeenHost } from './seen-host.ts';
 import { fairly, Misreports } from './misreports.ts';
+import { tame } from './limits.ts';
 import { OperationBook } from './operations.ts';
 import { statusOf } from './status.ts';
 import { Reports, type PowerEdge } from './reports.ts';
@@ -48,6 +52,8 @@ export interface HostsOptions {
   readonly onUp?: (host: { readonly id: HostId; readonly operationIds: readonly string[] }, agent: AgentClient) => void;
   /** What the former run of the controller last heard of a host. */
   readonly lastSeen?: (hostId: HostId) => SeenHost | undefined;
+  /** Told of each call to an agent. */
+  readonly begun?: CallBegun;
 }
 
 export interface RunningHosts extends Hosts {
@@ -59,6 +65,8 @@ export interface RunningHosts extends Hosts {
   certificates(hostId: HostId): CertificateClient;
   /** The same over a connection of its own, made for `use` and closed after it. */
   withNewConnection<T>(hostId: HostId, use: (c: CertificateClient, serial: () => string) => Promise<T>): Promise<T>;
+  /** Text of its metrics, as its agent gives it out. HOST_UNREACHABLE. */
+  readMetrics(hostId: HostId, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** What is known of each host, for the next run of the controller. */
   lastSeen(): Iterable<SeenHost>;
 }
@@ -100,6 +108,7 @@ class Connections implements RunningHosts {
       fence: o.fence,
       admission: new Admission(o.clock, o.pace ?? { perSecond: 200, atOnce: 256 }),
       statisticsIntervalMs: o.statisticsIntervalMs ?? 10_000,
+      begun: o.begun,
       changed: (link, before) => this.changed(link, before),
       applied: (link, what) => this.reports.applied(link, what),
       prepare: (link) => this.o.prepare?.(link.host.id, this.client(link)),
@@ -201,6 +210,14 @@ class Connections implements RunningHosts {
   guestClient(hostId: HostId): GuestClient {
     const link = this.up(hostId);
     return new GuestClient({ name: () => link.host.name, connection: () => link.connection, fence: this.o.fence });
+  }
+
+  async *readMetrics(hostId: HostId, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const { connection, host } = this.up(hostId);
+    if (connection === undefined) return;
+    yield* readMetrics(connection, signal, (e) =>
+      fromStatus(tame(e as ServiceError), 'HOST_UNREACHABLE', `host ${host.name}`),
+    );
   }
 
   private up(hostId: HostId): HostLink {

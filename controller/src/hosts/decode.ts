@@ -85,6 +85,7 @@ export const toFacts = (r: HostReport): HostFacts => ({
   diskBytes: bytes(r.diskBytes),
   diskFreeBytes: bytes(r.diskFreeBytes),
   peerAddress: clip(r.peerAddress),
+  metricsAddress: clip(r.metricsAddress),
   largePages: r.largePages.slice(0, LIMITS.pageSizes).map((p) => ({
     sizeBytes: bytes(p.sizeBytes),
     total: bytes(p.total),

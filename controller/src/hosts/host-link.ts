@@ -11,7 +11,7 @@ import { hostState, type Host, type HostState } from '@berth/shared/model/host.t
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
 import type { Admission, Place } from './admission.ts';
-import { Connection } from './connection.ts';
+import { Connection, type CallBegun } from './connection.ts';
 import { clockFault, connectFault, REVOKED, type LinkFault } from './faults.ts';
 import type { FenceSource } from './fence.ts';
 import { Intake } from './intake.ts';
@@ -40,6 +40,7 @@ export interface LinkDeps {
   readonly fence: FenceSource;
   readonly admission: Admission;
   readonly statisticsIntervalMs: number;
+  readonly begun?: CallBegun | undefined;
   changed(link: HostLink, before: HostState): void;
   applied(link: HostLink, what: Applied): void;
   /** What must be done before the host counts as up: undefined when nothing. Rejects when it could not be done. */
@@ -176,7 +177,7 @@ export class HostLink {
   /** For one use beside the link; the caller closes it. */
   newConnection(): Connection {
     const { context, isRevoked, clock } = this.deps;
-    return new Connection(this.host.address, this.host.id, context(), isRevoked, clock);
+    return new Connection(this.host.address, this.host.id, context(), isRevoked, clock, this.deps.begun);
   }
 
   /** Ends a connection whose certificate is revoked. */

@@ -8,7 +8,6 @@ import type { HostId, ImageId, VmId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import type { DomainRef, SeedWanted } from '../hosts/agent-client.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
-import { place } from '../scheduler/place.ts';
 import type { PlacementRequest } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
@@ -92,7 +91,7 @@ export const choose: Local<{ hostId: HostId; host: string }> = {
     const vm = getVm(tables, params.vmId);
     const kept = stays(vm, deps);
     if (Wait.is(kept)) return kept;
-    const answer = kept ?? place(deps.world.now(), wishOf(vm, tables, params));
+    const answer = kept ?? deps.world.place(wishOf(vm, tables, params));
     if (!('hostId' in answer)) throw noCapacity(vm, answer.refusals);
     tx.vms.put({ ...vm, hostId: answer.hostId });
     tx.claims.put(claimOf(vm, answer.hostId, params.start === true));

@@ -6,7 +6,7 @@ import type { HostId, ImageId, VolumeId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import type { ForeignDomain, Hosts } from '../hosts/hosts.ts';
 import { withLargePages } from '../scheduler/capacity.ts';
-import { refusals } from '../scheduler/place.ts';
+import { place, refusals, type Placement } from '../scheduler/place.ts';
 import { saltOf } from '../scheduler/score.ts';
 import type { PlacementRequest, Policy, Refusal, World, WorldHost } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
@@ -35,6 +35,8 @@ export class WorldView {
     private readonly tables: Tables,
     private readonly hosts: Hosts,
     private readonly policy: Policy,
+    /** Told of each choice. */
+    private readonly told: (choose: () => Placement) => Placement = (choose) => choose(),
   ) {
     hosts.subscribe((e) => e.type === 'status' && this.stale.add(e.hostId));
   }
@@ -58,6 +60,11 @@ export class WorldView {
   private lookAgain(host: Host | undefined): void {
     const i = host && this.at.get(host.id);
     if (host && i !== undefined) this.all[i] = worldHost(host, this.tables, this.hosts);
+  }
+
+  /** The best host for it, or why none will do. @param world as it was found before, for many choices in a row */
+  place(request: PlacementRequest, world: World = this.now()): Placement {
+    return this.told(() => place(world, request));
   }
 
   /** Why the VM does not fit on the host it lives on; undefined when it does. */

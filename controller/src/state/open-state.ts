@@ -16,6 +16,8 @@ export interface OpenStateOptions {
   readonly onFatal: (e: unknown) => void;
   /** The bundled SQLite thread; beside the controller's bundle unless said otherwise. */
   readonly workerFile?: string | URL;
+  /** See StoreOptions. */
+  readonly onCommit?: (updates: number) => () => void;
 }
 
 export function openState(o: OpenStateOptions): Promise<State> {
@@ -23,5 +25,5 @@ export function openState(o: OpenStateOptions): Promise<State> {
     o.path === ':memory:'
       ? new MemoryEngine({ disk: new MemoryDisk(newId('installation', o.clock.now())) })
       : new SqliteEngine(o.path, o.workerFile ?? new URL('./sqlite-worker.js', import.meta.url));
-  return Store.open({ engine, clock: o.clock, log: o.log, onFatal: o.onFatal });
+  return Store.open({ engine, clock: o.clock, log: o.log, onFatal: o.onFatal, onCommit: o.onCommit });
 }

@@ -162,6 +162,8 @@ export interface State {
   readonly installationId: string;
   readonly epoch: number;
   /** Applied in memory; may not be durable yet. */
+  /** Updates that wait for the next commit. */
+  readonly pending?: number;
   readonly revision: number;
   readonly durableRevision: number;
   /**

@@ -31,6 +31,8 @@ export interface StoreOptions {
   readonly log: Pick<Log, 'error' | 'fatal'>;
   /** A commit failed: memory and disk may differ, so the process must stop. */
   readonly onFatal: (e: unknown) => void;
+  /** Told of each commit that begins, and what shares it. @returns what is called when it is durable. */
+  readonly onCommit?: ((updates: number) => () => void) | undefined;
 }
 
 /** No update can be made any more: not the fault of whoever tried. */
@@ -103,6 +105,9 @@ export class Store implements State {
     });
   }
 
+  get pending(): number {
+    return this.#pending.length;
+  }
   get durableRevision(): number {
     return this.#durable;
   }
@@ -188,7 +193,9 @@ export class Store implements State {
       const batch = this.#pending;
       this.#pending = [];
       try {
+        const committed = this.o.onCommit?.(batch.length);
         await this.o.engine.commit(this.#encode(batch), this.#meta.epoch);
+        committed?.();
       } catch (e) {
         this.#fail(e);
         break;

@@ -1,8 +1,8 @@
 /** Credentials as stored: hashes only. Plain data. */
 import type { HostId, TokenId, UserId } from './ids.ts';
 
-/** Each may do what those before it may. */
-export const ROLES = ['viewer', 'operator', 'admin'] as const;
+/** Each may do what those before it may. `metrics` reads what monitoring scrapes, and nothing else. */
+export const ROLES = ['metrics', 'viewer', 'operator', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
 
 /** A role, and where it holds. Both texts empty: everywhere, for what belongs to the whole installation too. */

@@ -54,6 +54,8 @@ export interface HostFacts {
   readonly diskBytes: number;
   readonly diskFreeBytes: number;
   readonly peerAddress: string;
+  /** Where its agent gives out metrics by itself; empty or absent: nowhere. */
+  readonly metricsAddress?: string;
   /** Memory that is kept for large pages, by their size. Absent: not known, none. */
   readonly largePages?: readonly LargePages[];
   /** What guests get there as host-model. Absent: not known. */

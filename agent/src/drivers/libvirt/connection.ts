@@ -37,6 +37,8 @@ export interface ConnectionOptions {
   readonly pingCount?: number;
   /** Events of the remote program: procedure number and payload. */
   readonly onEvent?: (procedure: number, payload: Buffer) => void;
+  /** Told of each call when it has ended. @param ms how long it took */
+  readonly onCall?: (procedure: string, ms: number, error?: unknown) => void;
 }
 
 const wordsOf = (e: unknown): string => (e instanceof Error ? e.message : String(e));
@@ -139,16 +141,38 @@ export class Connection {
 
   #exchange(
     serial: number,
-    { number, program = PROGRAM.remote }: Pick<Procedure<never, never>, 'number' | 'program'>,
+    { name, number, program = PROGRAM.remote }: Pick<Procedure<never, never>, 'name' | 'number' | 'program'>,
     payload: Buffer,
     what: string,
   ): Promise<Buffer> {
     if (this.#closedWhy !== undefined) return Promise.reject(neverSent(what, this.#closedWhy));
-    return new Promise((resolve, reject) => {
+    return new Promise((onReply, onError) => {
+      const { resolve, reject } = this.#told(name, onReply, onError);
       this.#waiting.set(serial, { what, resolve, reject });
       const header = { program, procedure: number, type: TYPE.call, serial, status: STATUS.ok };
       this.socket.write(encodeMessage(header, payload));
     });
+  }
+
+  /** The same, with somebody told of it. */
+  #told(
+    procedure: string,
+    resolve: Waiting['resolve'],
+    reject: Waiting['reject'],
+  ): Pick<Waiting, 'resolve' | 'reject'> {
+    const { onCall, clock } = this.opts;
+    if (onCall === undefined) return { resolve, reject };
+    const began = clock.monotonic();
+    return {
+      resolve(payload) {
+        onCall(procedure, clock.monotonic() - began);
+        resolve(payload);
+      },
+      reject(e) {
+        onCall(procedure, clock.monotonic() - began, e);
+        reject(e);
+      },
+    };
   }
 
   #onChunk(chunk: Buffer): void {

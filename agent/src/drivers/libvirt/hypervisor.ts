@@ -20,7 +20,7 @@ import type {
   SilentDomain,
 } from '../hypervisor.ts';
 import { readCapabilities, readMachineAbilities, versionText } from './capabilities.ts';
-import type { Connection } from './connection.ts';
+import type { Connection, ConnectionOptions } from './connection.ts';
 import { LibvirtCpus } from './cpu-verbs.ts';
 import { dial } from './dial.ts';
 import { LibvirtDevices } from './device-verbs.ts';
@@ -48,6 +48,8 @@ export interface LibvirtOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Told of each call of a procedure. */
+  readonly onCall?: ConnectionOptions['onCall'];
 }
 
 /** The list is blocked while any domain is being launched. */
@@ -243,9 +245,9 @@ class LibvirtHypervisor implements Hypervisor {
     return this.#stats.silent();
   }
 
-  async stats(deadlineMs: number): Promise<readonly DomainStats[]> {
+  async stats(deadlineMs: number, vcpus = false): Promise<readonly DomainStats[]> {
     await this.#link.ready('read statistics');
-    return this.#stats.collect(deadlineMs);
+    return this.#stats.collect(deadlineMs, vcpus);
   }
 
   async openConsole(uuid: string, force: boolean): Promise<Duplex> {
@@ -288,9 +290,9 @@ class LibvirtHypervisor implements Hypervisor {
     onEvent?: (procedure: number, payload: Buffer) => void;
     withoutServerPings?: boolean;
   }): Promise<Connection> {
-    const { socketPath: path, clock, uri = 'qemu:///system' } = this.opts;
+    const { socketPath: path, clock, onCall, uri = 'qemu:///system' } = this.opts;
     const socketPath = typeof path === 'string' ? path : path();
-    return dial({ socketPath, uri, clock, ...more });
+    return dial({ socketPath, uri, clock, ...(onCall && { onCall }), ...more });
   }
 
   #pool(connections: number): Pool {

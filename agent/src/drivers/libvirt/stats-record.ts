@@ -1,5 +1,6 @@
 /** One domain's typed statistics parameters → DomainStats. Pure. */
 import type { DomainCounters, DomainStats } from '../hypervisor.ts';
+import { Devices } from './stats-devices.ts';
 import type { StatsRecord, TypedValue } from './types.ts';
 
 /** Only reported when libvirt could ask QEMU, so it tells a full answer from one where QEMU was skipped. */
@@ -57,10 +58,11 @@ const STALE_MS = 60_000;
 export function readStats(record: StatsRecord, came: { readonly atMs: number; readonly nowMs: number }): DomainStats {
   const sum = sums();
   const single: Record<string, TypedValue> = {};
+  const devices = new Devices();
   for (const { field, value } of record.params) {
     const slot = slotOf(field);
-    if (slot === undefined) single[field] = value;
-    else sum[slot] += count(value);
+    if (slot !== undefined) sum[slot] += count(value);
+    if (!devices.take(field, value) && slot === undefined) single[field] = value;
   }
   const { readBytes, writeBytes, receiveBytes, transmitBytes, ...rest } = sum;
   const cpuTime = single['cpu.time'];
@@ -73,7 +75,11 @@ export function readStats(record: StatsRecord, came: { readonly atMs: number; re
     blockWriteBytes: BigInt(writeBytes),
     netReceiveBytes: BigInt(receiveBytes),
     netTransmitBytes: BigInt(transmitBytes),
-    more: { atMs: came.atMs, ...rest, ...memoryOf(single, came.nowMs) },
+    more: {
+      ...{ atMs: came.atMs, ...rest, ...memoryOf(single, came.nowMs) },
+      ...{ cpuUserNs: count(single['cpu.user']), cpuSystemNs: count(single['cpu.system']) },
+      ...devices.found(),
+    },
   };
 }
 

@@ -16,6 +16,7 @@ import { isComplete, readStats } from './stats-record.ts';
 import type { DomainRef, StatsRecord } from './types.ts';
 
 const GROUPS = 0x2 | 0x4 | 0x10 | 0x20; // CPU_TOTAL, BALLOON, INTERFACE, BLOCK
+const VCPU = 0x8;
 const ACTIVE_ONLY = 0x1;
 /** Skip what would wait for another operation on the same domain. */
 const NOWAIT = 0x2000_0000;
@@ -41,11 +42,13 @@ export class StatsCollector {
   readonly #suspects = new Map<string, number>();
   #round: Round | undefined;
   #lookedAt = 0;
+  #groups = GROUPS;
 
   constructor(readonly opts: StatsOptions) {}
 
   /** What could be gathered within the deadline. Rounds are shared: a second caller joins the first one's. */
-  async collect(deadlineMs: number): Promise<readonly DomainStats[]> {
+  async collect(deadlineMs: number, vcpus = false): Promise<readonly DomainStats[]> {
+    if (this.#round === undefined) this.#groups = vcpus ? GROUPS | VCPU : GROUPS;
     const round = (this.#round ??= this.#begin(deadlineMs));
     let late = false;
     await beforeDeadline(this.opts.clock, round.done, deadlineMs, () => {
@@ -90,7 +93,7 @@ export class StatsCollector {
   }
 
   async #ask(doms: readonly DomainRef[], deadlineMs: number): Promise<readonly StatsRecord[]> {
-    const args = { doms, stats: GROUPS, flags: ACTIVE_ONLY + NOWAIT };
+    const args = { doms, stats: this.#groups, flags: ACTIVE_ONLY + NOWAIT };
     return (await this.opts.pool.call(PROC.allStats, args, 'read statistics', deadlineMs)).records;
   }
 

@@ -13,6 +13,16 @@ export function parseCpuParts(stat: string): CpuParts {
   return { ...parseCpuTimes(stat), iowait: times[4] ?? 0, steal: times[7] ?? 0 };
 }
 
+const MODES = ['user', 'nice', 'system', 'idle', 'iowait', 'irq', 'softirq', 'steal'] as const;
+/** What /proc counts CPU time in, on every machine that Linux runs on today. */
+const TICKS_PER_SECOND = 100;
+
+/** CPU time of all processors since the boot by what it was spent on. What guests used counts as `user`, as the kernel counts. */
+export function parseCpuSeconds(stat: string): Readonly<Record<string, number>> {
+  const ticks = (/^cpu +([\d ]+)$/m.exec(stat)?.[1] ?? '').trim().split(/ +/).map(Number);
+  return Object.fromEntries(MODES.map((mode, i) => [mode, (ticks[i] ?? 0) / TICKS_PER_SECOND]));
+}
+
 /** Load averages over one, five and fifteen minutes. */
 export function parseLoads(loadavg: string): [number, number, number] {
   const [one, five, fifteen] = (/^(\d+\.\d+ \d+\.\d+ \d+\.\d+)/.exec(loadavg)?.[1] ?? '').split(' ').map(Number);

@@ -3,7 +3,15 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock, type Clock } from '@berth/shared/runtime/clock.ts';
 import type { MachineLoad, NicCounters } from '../machine.ts';
-import { parseCpuParts, parseDisks, parseLoads, parseNics, parseSwap, type CpuParts } from './load-texts.ts';
+import {
+  parseCpuParts,
+  parseCpuSeconds,
+  parseDisks,
+  parseLoads,
+  parseNics,
+  parseSwap,
+  type CpuParts,
+} from './load-texts.ts';
 import { cpuShare, parseMemory } from './procfs.ts';
 
 /** A host of containers may have hundreds that say nothing of it. */
@@ -30,7 +38,8 @@ export function createLoad(root: string, clock: Clock = systemClock): () => Prom
   let before: CpuParts = { busy: 0, total: 0, iowait: 0, steal: 0 };
 
   return async () => {
-    const now = parseCpuParts(await text('/proc/stat'));
+    const stat = await text('/proc/stat');
+    const now = parseCpuParts(stat);
     const meminfo = await text('/proc/meminfo');
     const memory = parseMemory(meminfo);
     const [load1, load5, load15] = parseLoads(await text('/proc/loadavg'));
@@ -44,7 +53,7 @@ export function createLoad(root: string, clock: Clock = systemClock): () => Prom
     const more = { cpuIowait, cpuSteal, load5, load15, memoryBytes: memory.totalBytes, ...parseSwap(meminfo) };
     return {
       ...{ cpuUsed, load1, memoryUsedBytes: memory.totalBytes - memory.availableBytes },
-      more: { atMs: clock.monotonic(), ...more, ...disks, nics },
+      more: { atMs: clock.monotonic(), cpuSeconds: parseCpuSeconds(stat), ...more, ...disks, nics },
     };
   };
 }

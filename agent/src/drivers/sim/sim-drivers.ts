@@ -87,6 +87,7 @@ function simCounters({ options }: SimHost, atMs: number, bootedAtMs: number): Ma
   return {
     atMs,
     ...{ cpuIowait: 0.01, cpuSteal: 0, load5: 0.1, load15: 0.1 },
+    cpuSeconds: { user: since(1) / 2, system: since(1) / 4, idle: since(7) },
     ...{ memoryBytes: options.memoryBytes, swapBytes: 0, swapUsedBytes: 0 },
     ...{ diskReadBytes: since(500_000), diskWriteBytes: since(1_000_000), diskReads: since(5), diskWrites: since(10) },
     nics: [

@@ -4,6 +4,8 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { SimDomain, SimHost } from '@berth/shared/sim/sim-host.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type {
+  DomainDisk,
+  DomainNic,
   DomainSeen,
   DomainStats,
   Hypervisor,
@@ -140,6 +142,24 @@ const BUSY = { cpuNs: 20_000_000, reads: 10, readBytes: 100_000, writes: 20, wri
 const NET = { receiveBytes: 50_000, transmitBytes: 25_000, receivePackets: 50, transmitPackets: 25 } as const;
 const EACH_NS = { read: 1_000_000, write: 2_000_000, flush: 4_000_000 } as const;
 
+const simDisk = (
+  since: (perSecond: number) => number,
+  ops: { blockReads: number; blockWrites: number; blockFlushes: number },
+): DomainDisk => ({
+  target: 'vda',
+  ...{ readBytes: since(BUSY.readBytes), writeBytes: since(BUSY.writeBytes) },
+  ...{ reads: ops.blockReads, writes: ops.blockWrites, flushes: ops.blockFlushes },
+  readNs: ops.blockReads * EACH_NS.read,
+  writeNs: ops.blockWrites * EACH_NS.write,
+  flushNs: ops.blockFlushes * EACH_NS.flush,
+  ...{ capacityBytes: 2 ** 30, allocationBytes: 2 ** 28 },
+});
+
+const simNic = (since: (perSecond: number) => number): Omit<DomainNic, 'name'> => ({
+  ...{ receiveBytes: since(NET.receiveBytes), transmitBytes: since(NET.transmitBytes) },
+  ...{ receivePackets: since(NET.receivePackets), transmitPackets: since(NET.transmitPackets), errors: 0, drops: 0 },
+});
+
 function statsOf(d: SimDomain, clock: Clock): DomainStats {
   const seconds = Math.max(0, clock.now() - d.startedAtMs) / 1000;
   const since = (perSecond: number): number => Math.floor(perSecond * seconds);
@@ -165,6 +185,9 @@ function statsOf(d: SimDomain, clock: Clock): DomainStats {
       balloonBytes: memoryBytes,
       guestTotalBytes: Math.round(memoryBytes * 0.95),
       guestUsableBytes: Math.round(memoryBytes * 0.7),
+      ...{ cpuUserNs: since(BUSY.cpuNs * 0.75), cpuSystemNs: since(BUSY.cpuNs * 0.25), vcpuDelayNs: since(1_000_000) },
+      disks: [simDisk(since, ops)],
+      nics: [{ name: 'vnet0', ...simNic(since) }],
     },
   };
 }

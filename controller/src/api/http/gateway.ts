@@ -7,6 +7,7 @@ import type { DescMethod, JsonObject } from '@bufbuild/protobuf';
 import { HTTP_ROUTES } from '@berth/proto/http.ts';
 import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { known } from '@berth/shared/errors/wire.ts';
+import { CONTENT_TYPE as METRICS_TYPE } from '@berth/shared/metrics/exposition.ts';
 import { newTraceId } from '@berth/shared/runtime/random.ts';
 import { noteFailed } from '../attempts.ts';
 import { runCall, type Call, type CallDeps, type Handler, type Method } from '../call.ts';
@@ -34,6 +35,13 @@ export interface GatewayOptions {
   readonly readiness: Readiness;
   readonly limits: HttpLimits;
 }
+
+/** Of files that programs read which insist on it. */
+const CONTENT_TYPES: Readonly<Record<string, string>> = {
+  '/metrics': METRICS_TYPE,
+  '/metrics/hosts/{host}': METRICS_TYPE,
+  '/metrics/targets': 'application/json',
+};
 
 /** A method of the API with all that its request and answer need. */
 interface Target {
@@ -126,7 +134,7 @@ export class Gateway {
     const streaming = {
       ...{ res: asked.x.res, method: asked.target.method, output: asked.target.described.output },
       answers: asked.target.handler((await this.#request(asked)) as never, call) as AsyncIterable<unknown>,
-      ...{ call, traceId: asked.traceId },
+      ...{ call, traceId: asked.traceId, contentType: CONTENT_TYPES[asked.found.route.path] },
     };
     const send = kind === 'events' ? sendEvents : sendBytes;
     await send(streaming, { state: deps.state, clock: deps.clock, limits: limits.stream });

@@ -16,6 +16,8 @@ export interface Streaming {
   readonly answers: AsyncIterable<unknown>;
   readonly call: Call;
   readonly traceId: string;
+  /** Of a file; application/octet-stream unless said otherwise. */
+  readonly contentType?: string | undefined;
 }
 
 export interface StreamDeps {
@@ -56,7 +58,7 @@ export async function sendEvents(s: Streaming, deps: StreamDeps): Promise<void> 
 export async function sendBytes(s: Streaming, deps: StreamDeps): Promise<void> {
   const sink = new Sink(s.res, deps.limits, deps.clock);
   const begin = () => {
-    s.res.writeHead(200, { 'content-type': 'application/octet-stream' });
+    s.res.writeHead(200, { 'content-type': s.contentType ?? 'application/octet-stream' });
     s.res.flushHeaders();
   };
   try {

@@ -28,7 +28,7 @@ export const protobufFileName = "berth/v1/token.proto";
 export interface Token {
   id: string;
   user: string;
-  /** viewer, operator, admin. */
+  /** metrics, viewer, operator, admin. */
   role: string;
   createdAtMs: bigint;
   expiresAtMs: bigint;

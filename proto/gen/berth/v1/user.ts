@@ -28,7 +28,7 @@ export const protobufFileName = "berth/v1/user.proto";
 
 /** A role, and where it holds: everywhere, or only in a cluster, or only for VMs and hosts with certain labels. */
 export interface Grant {
-  /** viewer, operator, admin. */
+  /** metrics, viewer, operator, admin. */
   role: string;
   /** Name of a cluster; empty: all. */
   cluster: string;

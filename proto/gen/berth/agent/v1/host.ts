@@ -53,7 +53,11 @@ export interface HostReport {
   /** Memory that is kept for large pages, and so for nothing else. */
   largePages: LargePages[];
   /** What guests get here as host-model. Absent: libvirt does not tell. Capability `cpu.baseline`. */
-  cpu: HostCpu | undefined;
+  cpu:
+    | HostCpu
+    | undefined;
+  /** Where this agent gives out its metrics by itself, host:port; empty: nowhere, or only to programs on this host. */
+  metricsAddress: string;
 }
 
 export interface HostCpu {
@@ -152,6 +156,7 @@ function createBaseHostReport(): HostReport {
     peerAddress: "",
     largePages: [],
     cpu: undefined,
+    metricsAddress: "",
   };
 }
 
@@ -219,6 +224,9 @@ export const HostReport: MessageFns<HostReport> = {
     }
     if (message.cpu !== undefined) {
       HostCpu.encode(message.cpu, writer.uint32(146).fork()).join();
+    }
+    if (message.metricsAddress !== "") {
+      writer.uint32(154).string(message.metricsAddress);
     }
     return writer;
   },
@@ -380,6 +388,14 @@ export const HostReport: MessageFns<HostReport> = {
             message.cpu = HostCpu.decode(reader, reader.uint32());
             continue;
           }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.metricsAddress = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -419,6 +435,7 @@ export const HostReport: MessageFns<HostReport> = {
     message.peerAddress = object.peerAddress ?? "";
     message.largePages = object.largePages?.map((e) => LargePages.fromPartial(e)) || [];
     message.cpu = (object.cpu !== undefined && object.cpu !== null) ? HostCpu.fromPartial(object.cpu) : undefined;
+    message.metricsAddress = object.metricsAddress ?? "";
     return message;
   },
 };

@@ -1,0 +1,120 @@
+/** What a scrape of a host says: only what the table has, bounded, and still something when libvirt is away. */
+import { describe, expect, it } from 'vitest';
+import { Exposition } from '@berth/shared/metrics/exposition.ts';
+import { SimClock } from '@berth/shared/sim/sim-clock.ts';
+import type { DomainSeen, DomainStats } from '../drivers/hypervisor.ts';
+import { createSimDrivers } from '../drivers/sim/sim-drivers.ts';
+import { createSampler } from '../watch/sampler.ts';
+import { AgentMetrics } from './agent-metrics.ts';
+import { AGENT_FAMILIES } from './families.ts';
+import { createMeters } from './meters.ts';
+import { MOST_VM_SERIES, writeVms } from './vm-metrics.ts';
+
+const XML = `<domain type='qemu'><name>web</name><memory unit='KiB'>65536</memory><vcpu>2</vcpu></domain>`;
+const UUID = '6f1c9a52-6f0e-4c7b-9a57-0c5a4c1f7d10';
+
+async function world() {
+  const clock = new SimClock();
+  const sim = createSimDrivers({ name: 'h1', runDir: '/tmp', clock });
+  sim.sim.define({ uuid: UUID, name: 'we"b\n', xml: XML });
+  sim.sim.start(UUID);
+  let away = false;
+  let askedForVcpus = false;
+  const stats = async (ms: number, vcpus?: boolean) => {
+    askedForVcpus = vcpus === true;
+    if (away) throw new Error('libvirt is away');
+    return sim.hypervisor.stats(ms);
+  };
+  const drivers = { ...sim, hypervisor: { ...sim.hypervisor, stats } };
+  const meters = createMeters();
+  const sample = createSampler(drivers, clock, {
+    onReading: (r) => metrics.noteReading(r),
+    wantsVcpus: () => metrics.wanted,
+  });
+  const metrics = new AgentMetrics({
+    ...{ drivers, clock, meters, hostId: 'host-1', hostName: 'h1', sample },
+    ...{ pools: () => [], operations: () => [], watchers: () => 1 },
+  });
+  return { clock, metrics, meters, sample, asked: () => askedForVcpus, cut: () => (away = true) };
+}
+
+/** Each sample as [name, names of its labels, value]. */
+const parse = (text: string): [string, string[], number][] =>
+  text
+    .split('\n')
+    .filter((l) => l !== '' && !l.startsWith('#'))
+    .map((l) => {
+      const [, name = '', of = '', value] = /^([a-z_0-9]+)(?:\{(.*)\})? (\S+)$/.exec(l) ?? [];
+      return [name, [...of.matchAll(/(?:^|,)([a-z_]+)="/g)].map((m) => m[1] ?? ''), Number(value)];
+    });
+
+describe('metrics of a host', () => {
+  it('have the names and labels of their table, and no others', async () => {
+    const { metrics, meters } = await world();
+    meters.libvirt.told('CONNECT_GET_ALL_DOMAIN_STATS', 12);
+    meters.requests.told('StartDomain', 200, new Error('x'));
+    const text = await metrics.text();
+    for (const [sample, found] of parse(text)) {
+      const name = sample in AGENT_FAMILIES ? sample : sample.replace(/_(bucket|sum|count)$/, '');
+      const family = AGENT_FAMILIES[name as keyof typeof AGENT_FAMILIES];
+      expect(
+        found.filter((l) => l !== 'le'),
+        sample,
+      ).toEqual(family.labels);
+    }
+    expect(text).toContain('berth_vm_power{vm="we\\"b\\n",power="running"} 1\n');
+    expect(text).toContain('berth_agent_requests_total{method="StartDomain",result="INTERNAL"} 1\n');
+    expect(text).toContain(
+      'berth_agent_libvirt_request_duration_seconds_bucket{procedure="CONNECT_GET_ALL_DOMAIN_STATS",le="0.025"} 1',
+    );
+  });
+
+  it('keep the last statistics when libvirt does not answer, and say how old they are', async () => {
+    const { metrics, clock, cut } = await world();
+    const of = (text: string, name: string) => parse(text).find(([n]) => n === name)?.[2];
+    const before = await metrics.text();
+    expect([of(before, 'berth_agent_libvirt_up'), of(before, 'berth_agent_sample_age_seconds')]).toEqual([1, 0]);
+    cut();
+    await clock.advance(60_000);
+    const after = await metrics.text();
+    expect([of(after, 'berth_agent_libvirt_up'), of(after, 'berth_agent_sample_age_seconds')]).toEqual([0, 60]);
+    expect(of(after, 'berth_vm_cpu_seconds_total')).toBe(of(before, 'berth_vm_cpu_seconds_total'));
+    expect(of(after, 'berth_host_memory_size_bytes')).toBeGreaterThan(0);
+  });
+
+  it('ask each QEMU what only scrapes want to know for as long as somebody scrapes', async () => {
+    const { metrics, sample, clock, asked } = await world();
+    await sample();
+    expect(asked()).toBe(false);
+    await clock.advance(2_000);
+    await metrics.text();
+    expect(asked()).toBe(true);
+    await clock.advance(130_000);
+    await sample();
+    expect(asked()).toBe(false);
+  });
+
+  it('leave VMs out whole when there are too many of them, those that are off first, and say how many', () => {
+    const seen = (i: number, power: DomainSeen['power']): DomainSeen => ({
+      ...{ uuid: `u${i}`, name: `vm-${i}`, power, reason: 'none', persistent: true, metadataXml: undefined },
+      ...{ memoryBytes: 1, vcpus: 1 },
+    });
+    const disks = Array.from({ length: 500 }, (_, i) => ({
+      ...{ target: `vd${i}`, readBytes: 0, writeBytes: 0, reads: 0, writes: 0, flushes: 0 },
+      ...{ readNs: 0, writeNs: 0, flushNs: 0, capacityBytes: 1, allocationBytes: 1 },
+    }));
+    const more = { atMs: 0, balloonBytes: 0, guestTotalBytes: 0, guestUsableBytes: 0, disks };
+    const stats = { uuid: '', cpuTimeNs: 1n, memoryUsedBytes: 1, more } as unknown as DomainStats;
+    const vms = Array.from({ length: 10_000 }, (_, i) => {
+      const isOn = i >= 9_000;
+      return { seen: seen(i, isOn ? 'running' : 'stopped'), vmId: '', stats: isOn ? stats : undefined };
+    });
+    const to = new Exposition(AGENT_FAMILIES);
+    const omitted = writeVms(to, vms);
+    expect(to.size).toBeLessThanOrEqual(MOST_VM_SERIES);
+    expect(to.size).toBeGreaterThan(MOST_VM_SERIES * 0.9);
+    expect(omitted).toBeGreaterThan(9_000);
+    expect(to.text()).not.toContain('vd32"');
+    expect(to.text().length).toBeLessThan(2 << 20);
+  });
+});

@@ -1,0 +1,108 @@
+/**
+ * What a scrape of this host says: reads statistics anew, or takes the last ones where libvirt does not answer, and writes
+ * everything down. Two scrapes at once share the reading. Who may scrape is listener.ts's, and the controller's.
+ */
+import { readdir } from 'node:fs/promises';
+import { Exposition, label } from '@berth/shared/metrics/exposition.ts';
+import { writeProcess } from '@berth/shared/metrics/process.ts';
+import type { PoolSeen } from '@berth/shared/model/pool.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { VERSION } from '@berth/shared/version.ts';
+import { readMark } from '../domain/metadata.ts';
+import type { DomainSeen, DomainStats } from '../drivers/hypervisor.ts';
+import type { Drivers } from '../drivers/machine.ts';
+import type { OperationView } from '../operations/operation.ts';
+import type { Reading } from '../watch/sampler.ts';
+import { AGENT_FAMILIES, type AgentFamilies } from './families.ts';
+import { writeHost, writePools } from './host-metrics.ts';
+import type { Meters } from './meters.ts';
+import { writeVms, type SeenVm } from './vm-metrics.ts';
+
+export interface AgentMetricsDeps {
+  readonly drivers: Pick<Drivers, 'hypervisor' | 'machine'>;
+  readonly clock: Clock;
+  readonly meters: Meters;
+  readonly hostId: string;
+  readonly hostName: string;
+  /** Takes a sample, or joins one that is being taken; `noteReading` has been told when it resolves. */
+  readonly sample: () => Promise<unknown>;
+  readonly pools: () => readonly PoolSeen[];
+  readonly operations: () => readonly OperationView[];
+  readonly watchers: () => number;
+}
+
+/** After the last scrape, QEMUs are asked for so long what only scrapes want to know. */
+const WANTED_FOR_MS = 120_000;
+
+export class AgentMetrics {
+  private reading: Reading | undefined;
+  /** The last in which libvirt answered. */
+  private stats: { readonly atMs: number; readonly of: readonly DomainStats[] } | undefined;
+  private scrapedAtMs = -Infinity;
+  /** What a mark of a domain says, by its text: reading XML is not free. */
+  private marks = new Map<string, string>();
+
+  constructor(private readonly d: AgentMetricsDeps) {}
+
+  noteReading(reading: Reading): void {
+    this.reading = reading;
+    if (reading.statsAtMs !== undefined) this.stats = { atMs: reading.statsAtMs, of: reading.stats };
+  }
+
+  /** Whether somebody scrapes. */
+  get wanted(): boolean {
+    return this.d.clock.monotonic() - this.scrapedAtMs < WANTED_FOR_MS;
+  }
+
+  async text(): Promise<string> {
+    const { drivers, clock } = this.d;
+    this.scrapedAtMs = clock.monotonic();
+    await this.d.sample().catch(() => undefined); // the machine's own files can't be read: the rest is still worth telling
+    const domains = await drivers.hypervisor.list().catch((): readonly DomainSeen[] => []);
+    const { cpuThreads } = await drivers.machine.facts();
+    const openFds = await readdir('/proc/self/fd').then(
+      (all) => all.length,
+      () => undefined,
+    );
+    const to = new Exposition<AgentFamilies>(AGENT_FAMILIES);
+    writeProcess(to, { nowMs: clock.now(), openFds });
+    this.writeAgent(to);
+    if (this.reading !== undefined) writeHost(to, this.reading, cpuThreads);
+    writePools(to, this.d.pools());
+    to.add('berth_agent_vms_omitted', writeVms(to, this.vms(domains)));
+    return to.text();
+  }
+
+  private writeAgent(to: Exposition<AgentFamilies>): void {
+    const { meters, hostName, hostId, clock, drivers } = this.d;
+    to.add(
+      'berth_agent_info',
+      1,
+      [label('version', VERSION), label('host', hostName), label('host_id', hostId)].join(),
+    );
+    to.add('berth_agent_watched', this.d.watchers());
+    const states = new Map<string, number>();
+    for (const { state } of this.d.operations()) states.set(state, (states.get(state) ?? 0) + 1);
+    for (const [state, n] of states) to.add('berth_agent_operations', n, label('state', state));
+    meters.requests.write(to, 'berth_agent_requests');
+    to.add('berth_agent_libvirt_up', this.reading?.statsAtMs === undefined ? 0 : 1);
+    meters.libvirt.write(to, 'berth_agent_libvirt_requests');
+    if (this.stats !== undefined)
+      to.add('berth_agent_sample_age_seconds', Math.max(0, clock.monotonic() - this.stats.atMs) / 1000);
+    to.add('berth_agent_vms_silent', drivers.hypervisor.silent?.().length ?? 0);
+  }
+
+  private vms(domains: readonly DomainSeen[]): SeenVm[] {
+    const stats = new Map((this.stats?.of ?? []).map((s) => [s.uuid, s]));
+    const marks = new Map<string, string>();
+    const vms = domains.map((seen) => {
+      const xml = seen.metadataXml ?? '';
+      const vmId = this.marks.get(xml) ?? readMark(seen.metadataXml)?.vmId ?? '';
+      marks.set(xml, vmId);
+      const isOn = seen.power !== 'stopped' && seen.power !== 'crashed';
+      return { seen, vmId, stats: isOn ? stats.get(seen.uuid) : undefined };
+    });
+    this.marks = marks;
+    return vms;
+  }
+}

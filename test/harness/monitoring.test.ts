@@ -1,0 +1,172 @@
+/**
+ * What deploy/ ships for monitoring: alerts that are tested, dashboards that ask for what there is, and a list of all metrics that is
+ * the code's own. promtool, the program that will read the rules, is the judge.
+ */
+import { readdirSync, readFileSync, writeFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { describe, expect, it } from 'vitest';
+import { AGENT_FAMILIES } from '@berth/agent/metrics/families.ts';
+import { CONTROLLER_FAMILIES } from '@berth/controller/metrics/families.ts';
+import { findRoot } from '@berth/deploy/setup/root.js';
+import type { Families, Family } from '@berth/shared/metrics/exposition.ts';
+import { describeWithPrometheus, PROMTOOL } from './prometheus.ts';
+
+const ALL: Families = { ...CONTROLLER_FAMILIES, ...AGENT_FAMILIES };
+const at = (...path: string[]): string => join(findRoot(), 'deploy', ...path);
+const read = (...path: string[]): string => readFileSync(at(...path), 'utf8');
+/** That Prometheus, its service discovery and its rules add. */
+const ADDED = ['host', 'instance', 'job', 'le'];
+
+interface Asked {
+  readonly where: string;
+  readonly expr: string;
+}
+
+function dashboards(): Asked[] {
+  return readdirSync(at('grafana'))
+    .filter((f) => f.endsWith('.json'))
+    .flatMap((file) => {
+      const { panels } = JSON.parse(read('grafana', file)) as {
+        panels: { title: string; targets?: { expr: string }[] }[];
+      };
+      return panels.flatMap((p) => (p.targets ?? []).map(({ expr }) => ({ where: `${file}: ${p.title}`, expr })));
+    });
+}
+
+const alerts = (): Asked[] =>
+  [...read('prometheus', 'berth-alerts.yml').matchAll(/alert: (\w+)\n +expr: (.+)\n/g)].map(
+    ([, where = '', expr = '']) => ({
+      where,
+      expr,
+    }),
+  );
+
+/** `berth_x_bucket` is a sample of `berth_x`. */
+const familyOf = (name: string): Family | undefined => ALL[name] ?? ALL[name.replace(/_(bucket|sum|count)$/, '')];
+
+/** What an expression asks for that nobody gives out. */
+function unknownIn({ expr }: Asked): string[] {
+  const plain = expr.replaceAll(/"[^"]*"/g, '""');
+  const wrong: string[] = [];
+  for (const [, name = '', , matchers = ''] of plain.matchAll(/\b((?:berth|process|nodejs)_\w+)(\{([^}]*)\})?/g)) {
+    const family = familyOf(name);
+    if (family === undefined) wrong.push(name);
+    for (const [, l = ''] of matchers.matchAll(/(\w+)\s*(?:=|!)/g))
+      if (!family?.labels.includes(l) && !ADDED.includes(l)) wrong.push(`${name}{${l}}`);
+  }
+  const known = new Set([...ADDED, ...Object.values(ALL).flatMap((f) => f.labels)]);
+  for (const [, inside = ''] of plain.matchAll(/\b(?:by|on|without|group_left) ?\(([^)]*)\)/g))
+    for (const l of inside.split(/[, ]+/).filter(Boolean)) if (!known.has(l)) wrong.push(`by ${l}`);
+  return wrong;
+}
+
+const table = (title: string, families: Families): string =>
+  [
+    `## ${title}\n`,
+    '| metric | type | labels | series | what it is |',
+    '| --- | --- | --- | --- | --- |',
+    ...Object.entries(families).map(
+      ([name, f]) =>
+        `| \`${name}\` | ${f.type} | ${f.labels.map((l) => `\`${l}\``).join(' ') || '-'} | ${f.bound} | ${f.help} |`,
+    ),
+    '',
+  ].join('\n');
+
+async function list(): Promise<string> {
+  const text = [
+    '# Metrics\n',
+    'Made from the tables in the code (`UPDATE_GOLDEN=1 npx vitest run --project unit test/harness/monitoring.test.ts`). What',
+    '`series` says is the bound: README.md adds it up.\n',
+    table('Of the controller', CONTROLLER_FAMILIES),
+    table('Of a host and its agent', AGENT_FAMILIES),
+  ].join('\n');
+  const { format } = await import('prettier');
+  return format(text, { parser: 'markdown', printWidth: 120, singleQuote: true });
+}
+
+describe('the list of metrics', () => {
+  it('is that of the code', async () => {
+    const file = at('prometheus', 'METRICS.md');
+    if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(file, await list());
+    expect(readFileSync(file, 'utf8'), 'run with UPDATE_GOLDEN=1').toBe(await list());
+  });
+
+  it('has names and types as Prometheus wants them, and nothing twice with another meaning', () => {
+    for (const [name, f] of Object.entries(ALL)) {
+      expect(name).toMatch(/^(berth|process|nodejs)_[a-z0-9_]+$/);
+      expect(name.endsWith('_total'), name).toBe(f.type === 'counter');
+      expect(f.help, name).toMatch(/^[A-Za-z].*\.$/s);
+    }
+    const both = Object.keys(CONTROLLER_FAMILIES).filter((n) => n in AGENT_FAMILIES);
+    expect(both.every((n) => !/^berth_(host|vm)_/.test(n))).toBe(true);
+  });
+});
+
+describe('alerts and dashboards', () => {
+  it('ask for metrics and labels that there are', () => {
+    const asked = [...alerts(), ...dashboards()];
+    expect(asked.length).toBeGreaterThan(80);
+    expect(asked.flatMap((a) => unknownIn(a).map((w) => `${a.where}: ${w}`))).toEqual([]);
+  });
+
+  it('have a test each, where they are alerts', () => {
+    const tested = read('prometheus', 'berth-alerts.test.yml');
+    expect(alerts().filter(({ where }) => !tested.includes(`alertname: ${where}\n`))).toEqual([]);
+  });
+
+  it('put panels side by side and never over one another', () => {
+    for (const file of readdirSync(at('grafana')).filter((f) => f.endsWith('.json'))) {
+      const { panels, uid } = JSON.parse(read('grafana', file)) as {
+        uid: string;
+        panels: { id: number; gridPos: { x: number; y: number; w: number; h: number } }[];
+      };
+      expect(`${uid}.json`).toBe(file);
+      expect(new Set(panels.map((p) => p.id)).size).toBe(panels.length);
+      const cells = panels.flatMap(({ gridPos: g }) =>
+        Array.from({ length: g.w * g.h }, (_, i) => `${g.x + (i % g.w)}/${g.y + Math.floor(i / g.w)}`),
+      );
+      expect(new Set(cells).size, file).toBe(cells.length);
+    }
+  });
+});
+
+describeWithPrometheus('promtool', () => {
+  it('takes the rules, and finds that each alert comes when it should', async () => {
+    const run = (...args: string[]) => execa(PROMTOOL, args, { cwd: at('prometheus'), reject: false, all: true });
+    expect((await run('check', 'rules', 'berth-alerts.yml')).exitCode).toBe(0);
+    const tested = await run('test', 'rules', 'berth-alerts.test.yml');
+    expect(tested.exitCode, tested.all).toBe(0);
+  });
+
+  it('takes the configuration', async () => {
+    const { exitCode, all } = await execa(
+      PROMTOOL,
+      ['check', 'config', '--syntax-only', at('prometheus', 'prometheus.yml')],
+      {
+        reject: false,
+        all: true,
+      },
+    );
+    expect(exitCode, all).toBe(0);
+  });
+
+  it('can read every expression of the dashboards', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'berth-dashboards-'));
+    try {
+      const rules = dashboards().map(({ expr }, i) => ({
+        record: `panel_${i}`,
+        expr: expr.replaceAll('$__rate_interval', '1m').replaceAll(/\$(host|vm)/g, '.*'),
+      }));
+      writeFileSync(join(dir, 'rules.yml'), JSON.stringify({ groups: [{ name: 'dashboards', rules }] }));
+      const { exitCode, all } = await execa(PROMTOOL, ['check', 'rules', join(dir, 'rules.yml')], {
+        reject: false,
+        all: true,
+      });
+      expect(exitCode, all).toBe(0);
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
+  });
+});
