@@ -39,7 +39,9 @@ import { Tokens } from './app/tokens.ts';
 import { TuningApp } from './app/tuning.ts';
 import { Users } from './app/users.ts';
 import { VmUpdates } from './app/vm-updates.ts';
-import { Vms, type VmDeps } from './app/vms.ts';
+import type { VmDeps } from './app/vm-deps.ts';
+import { VmMaking } from './app/vm-making.ts';
+import { Vms } from './app/vms.ts';
 import { Volumes } from './app/volumes.ts';
 import { Control } from './backup/control.ts';
 import { startGuests } from './guests/start.ts';
@@ -247,6 +249,7 @@ class BuiltController implements Controller {
     const guests = startGuests(config.osinfoDir);
     const vmDeps = { state, hosts, jobs, clock, random, world, guests };
     const vms = new Vms(vmDeps);
+    const making = new VmMaking(vmDeps);
     const app: App = {
       guests: new GuestsApp({ state, hosts, vms, guestExec: config.guestExec }),
       certificates,
@@ -255,7 +258,8 @@ class BuiltController implements Controller {
       hosts: new HostsApp({ state, hosts, clock, policy, trust: identity, advertised }),
       machines: new Machines({ state, hosts, clock }),
       vms,
-      batches: new Batches({ ...vmDeps, vms }),
+      making,
+      batches: new Batches({ ...vmDeps, making }),
       displays: new Displays({ state, vms, hosts, clock }),
       tuning: new TuningApp({ state, hosts, clock, log, policy }),
       updates: new VmUpdates(vmDeps),

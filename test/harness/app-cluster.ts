@@ -1,6 +1,6 @@
 /** A calm simulated cluster for tests of the services: three hosts, one image, and helpers that let time pass. */
 import { Readable } from 'node:stream';
-import type { VmAnswer } from '@berth/controller/app/vms.ts';
+import type { VmAnswer } from '@berth/controller/app/vm-deps.ts';
 import type { CloneVm } from '@berth/controller/app/vm-request.ts';
 import type { HostId, JobId } from '@berth/shared/model/ids.ts';
 import { imageCopyKey } from '@berth/shared/model/image.ts';
@@ -76,7 +76,7 @@ export class AppCluster {
   clone(name: string, over: Partial<CloneVm> = {}): Promise<VmAnswer> {
     const plain = { address: '', gateway: '', dns: [], sshKeys: [], userData: '', labels: {}, dryRun: false };
     const usual = { vcpus: 0, memoryBytes: 0, diskSizeBytes: 0, host: '', bridge: '', mac: '' };
-    return this.life.vms.clone({ name, image: 'base', ...plain, ...usual, ...over }, 'test');
+    return this.life.making.clone({ name, image: 'base', ...plain, ...usual, ...over }, 'test');
   }
 
   hostId(name: string): HostId {

@@ -18,9 +18,9 @@ const imageName = (sim: SimCluster): string => `image${Math.floor(sim.random() *
 const NEW = { vcpus: 0, diskSizeBytes: 0, host: '', bridge: '', mac: '', labels: {}, dryRun: false } as const;
 const PLAIN = { address: '', gateway: '', dns: [], sshKeys: [], userData: '' } as const;
 
-const clone: Act = (sim, { vms }) =>
-  vms.clone({ ...NEW, ...PLAIN, name: vmName(sim), image: imageName(sim), memoryBytes: 3 * GIB }, 'sim');
-const create: Act = (sim, { vms }) => vms.create({ ...NEW, name: vmName(sim), memoryBytes: 2 * GIB }, 'sim');
+const clone: Act = (sim, { making }) =>
+  making.clone({ ...NEW, ...PLAIN, name: vmName(sim), image: imageName(sim), memoryBytes: 3 * GIB }, 'sim');
+const create: Act = (sim, { making }) => making.create({ ...NEW, name: vmName(sim), memoryBytes: 2 * GIB }, 'sim');
 const start: Act = (sim, { vms }) => vms.start(vmName(sim), 'sim');
 const stop: Act = (sim, { vms }) =>
   vms.stop(vmName(sim), { force: sim.random() < 0.3, timeoutMs: 5_000, thenForce: sim.random() < 0.5 }, 'sim');

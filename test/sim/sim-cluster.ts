@@ -10,6 +10,7 @@ import { Images } from '@berth/controller/app/images.ts';
 import { Volumes } from '@berth/controller/app/volumes.ts';
 import { VmUpdates } from '@berth/controller/app/vm-updates.ts';
 import { Batches } from '@berth/controller/app/batches.ts';
+import { VmMaking } from '@berth/controller/app/vm-making.ts';
 import { Vms } from '@berth/controller/app/vms.ts';
 import type { AgentClient } from '@berth/controller/hosts/agent-client.ts';
 import type { Hosts } from '@berth/controller/hosts/hosts.ts';
@@ -43,6 +44,7 @@ export interface Life {
   readonly state: State;
   readonly jobs: Jobs;
   readonly vms: Vms;
+  readonly making: VmMaking;
   readonly batches: Batches;
   readonly updates: VmUpdates;
   readonly images: Images;
@@ -87,12 +89,13 @@ export class SimCluster {
     const jobs = openJobs({ state, defs: JOBS, deps, clock, random, log, giveUpMs: 60_000 });
     const services = { state, hosts, jobs, clock, random, world, uploads };
     const debts = new Debts({ state, clock, log, runId: `run${++this.lives}` });
-    const vms = new Vms(services);
+    const making = new VmMaking(services);
     this.life = Object.assign(life, {
       state,
       jobs,
-      vms,
-      batches: new Batches({ ...services, vms }),
+      vms: new Vms(services),
+      making,
+      batches: new Batches({ ...services, making }),
       updates: new VmUpdates(services),
       images: new Images(services),
       pools: new PoolsApp(services),

@@ -46,6 +46,7 @@ import type { ClusterApp } from '../app/cluster.ts';
 import type { PoolsApp } from '../app/pools.ts';
 import type { Reviews } from '../app/reviews.ts';
 import type { VmUpdates } from '../app/vm-updates.ts';
+import type { VmMaking } from '../app/vm-making.ts';
 import type { Vms } from '../app/vms.ts';
 import type { Volumes } from '../app/volumes.ts';
 import type { Hosts } from '../hosts/hosts.ts';
@@ -96,6 +97,7 @@ export interface App {
   readonly machines: Machines;
   readonly tuning: TuningApp;
   readonly vms: Vms;
+  readonly making: VmMaking;
   readonly batches: Batches;
   readonly displays: Displays;
   readonly updates: VmUpdates;
@@ -171,6 +173,6 @@ export function services(app: App): readonly PublicService[] {
     service(TokenServiceService, tokenHandlers(app.tokens)),
     service(UserServiceService, userHandlers(app.users, app.tokens, app.logins)),
     service(VolumeServiceService, volumeHandlers(app.volumes, scope)),
-    service(VmServiceService, vmHandlers(app.vms, app.connections, scope, app.adoption, app.updates)),
+    service(VmServiceService, vmHandlers(app.vms, app.making, app.connections, scope, app.adoption, app.updates)),
   ];
 }

@@ -20,7 +20,9 @@ import type { CloneVm } from '../app/vm-request.ts';
 import type { DiskFilling } from '../app/vm-fillings.ts';
 import type { VmUpdates } from '../app/vm-updates.ts';
 import type { VmView } from '../app/vm-view.ts';
-import type { VmAnswer, Vms } from '../app/vms.ts';
+import type { VmAnswer } from '../app/vm-deps.ts';
+import type { VmMaking } from '../app/vm-making.ts';
+import type { Vms } from '../app/vms.ts';
 import type { LogPiece } from '../hosts/agent-client.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import { toGuest } from './guest.ts';
@@ -33,6 +35,7 @@ import { insistLabels, type Asker, type Scope } from './scope.ts';
 
 export const vmHandlers = (
   vms: Vms,
+  making: VmMaking,
   hosts: Hosts,
   scope: Scope,
   adoption: Adoption,
@@ -41,11 +44,11 @@ export const vmHandlers = (
   createVm: async (r, call) => {
     const { spec, ...wanted } = r;
     scope.insistImages(call, imagesIn(spec));
-    return toAnswer(await vms.create({ ...wanted, ...sizesOf(r), ...definitionOf(r.name, spec, call) }, call.user));
+    return toAnswer(await making.create({ ...wanted, ...sizesOf(r), ...definitionOf(r.name, spec, call) }, call.user));
   },
   cloneVm: async (r, call) => {
     scope.insistImages(call, [r.image, ...imagesIn(r.spec)]);
-    return toAnswer(await vms.clone(toClone(r, call), call.user));
+    return toAnswer(await making.clone(toClone(r, call), call.user));
   },
   getVm: async (r) => toVm(await vms.get(r.vm)),
   listVms: async (r, call) => {

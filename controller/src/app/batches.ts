@@ -25,7 +25,8 @@ import { Conflicts } from './batch-conflicts.ts';
 import { MOST_ROWS, requestOfRow, type BatchAnswer, type BatchVm, type CloneMany } from './batch-request.ts';
 import { findThere } from './batch-there.ts';
 import { resolve } from './names.ts';
-import { cloneParams, type VmDeps, type Vms } from './vms.ts';
+import type { VmDeps } from './vm-deps.ts';
+import { cloneParams, type VmMaking } from './vm-making.ts';
 
 interface Planned {
   readonly at: number;
@@ -48,19 +49,19 @@ export interface Sees {
 }
 
 export class Batches {
-  constructor(private readonly deps: VmDeps & { readonly vms: Vms }) {}
+  constructor(private readonly deps: VmDeps & { readonly making: VmMaking }) {}
 
   /**
    * @throws INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, RESOURCE_BUSY, NO_CAPACITY: the worst of what stands in the way, a line for
    *   each of the first.
    */
   async clone(request: CloneMany, user: string, sees: Sees): Promise<BatchAnswer> {
-    const { state, vms } = this.deps;
+    const { state, making } = this.deps;
     const { rows } = request;
     if (rows.length === 0) throw invalidArgument('no VM is named: give at least one row');
     if (rows.length > MOST_ROWS)
       throw invalidArgument(`${rows.length} VMs are too many for one request: at most ${MOST_ROWS}. Divide them`);
-    const image = vms.bootable({ image: request.all.image, name: '' });
+    const image = making.bootable({ image: request.all.image, name: '' });
     try {
       return await state.update((tx) => {
         const answer = this.#write(tx, request, image, { user, sees });
@@ -116,7 +117,7 @@ export class Batches {
         const hosts = row.hostSelector;
         if (hosts !== '') parseSelector(hosts);
         // the same row gets the same MAC address again, should it have to be made again
-        const vm = this.deps.vms.planned(asked, asked.image, randomOf(row.name));
+        const vm = this.deps.making.planned(asked, asked.image, randomOf(row.name));
         const clone = cloneParams(vm, asked, hostId);
         return clone && { at, vm, clone: hosts === '' ? clone : { ...clone, hosts } };
       });

@@ -128,7 +128,7 @@ describe('the default spec of an image', () => {
     const made = { vcpus: 0, memoryBytes: 0, diskSizeBytes: 0, host: '', bridge: '', mac: '', labels: {} };
     const definition = { disks: [{ image: 'base' }], nics: [] };
     const answer = await c.timed(
-      c.life.vms.create({ ...made, name: 'web', dryRun: true, definition, noNics: true }, 'test'),
+      c.life.making.create({ ...made, name: 'web', dryRun: true, definition, noNics: true }, 'test'),
     );
     expect(answer.view.vm.spec).toMatchObject({ vcpus: 3, nics: [] });
   });

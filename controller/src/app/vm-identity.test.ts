@@ -17,7 +17,10 @@ const image = {
   virtualSizeBytes: 2 ** 30,
 } as unknown as Image;
 const from = {
-  tables: { vms: { byMac: () => undefined, byAddress: () => [], byPort: () => [] } } as unknown as Tables,
+  tables: {
+    clusters: new Map(),
+    vms: { byMac: () => undefined, byAddress: () => [], byPort: () => [] },
+  } as unknown as Tables,
   random: { next: () => 0 },
   nowMs: 1_700_000_000_000,
   guests: new Guests(),

@@ -1,7 +1,7 @@
 /** Reboot, reset, suspend and resume as people ask for them: what is done, what is left alone, what is refused and why. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
-import type { VmAnswer } from './vms.ts';
+import type { VmAnswer } from './vm-deps.ts';
 
 type Verb = 'reboot' | 'reset' | 'suspend' | 'resume';
 

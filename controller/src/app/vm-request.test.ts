@@ -6,7 +6,7 @@ import { Guests } from '../guests/guests.ts';
 import { newVm, type CloneVm, type CreateVm } from './vm-request.ts';
 
 const from = {
-  tables: { vms: { byMac: () => undefined } } as unknown as Tables,
+  tables: { clusters: new Map(), vms: { byMac: () => undefined } } as unknown as Tables,
   random: { next: () => 0 },
   nowMs: 1_700_000_000_000,
   guests: new Guests(),

@@ -261,7 +261,7 @@ describe('a VM that runs', () => {
 
 describe('installing from a medium', () => {
   const fresh = (definition: VmDefinition) =>
-    c.life.vms.create(
+    c.life.making.create(
       {
         ...{ name: 'web', vcpus: 0, memoryBytes: 0, diskSizeBytes: 0, host: 'h2', bridge: '', mac: '' },
         ...{ labels: {}, dryRun: false, definition },

@@ -28,7 +28,7 @@ import { changesBetween, waiting, type VmChange } from './vm-changes.ts';
 import { nameIn } from './vm-pools.ts';
 import { definedSpec } from './vm-spec.ts';
 import { viewVm, type VmView } from './vm-view.ts';
-import type { VmDeps } from './vms.ts';
+import type { VmDeps } from './vm-deps.ts';
 
 export interface UpdateVm {
   readonly definition: VmDefinition;
