@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { VmSpec } from '@berth/shared/model/vm.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
 import { definitionOf } from './vm-changes.ts';
@@ -42,6 +43,33 @@ describe('a volume', () => {
     expect(await done(c.life.volumes.delete('data', 'test'))).toBe('succeeded');
     expect(host.volumes.size).toBe(0);
     expect(await said(get('data'))).toMatch(/NOT_FOUND: volume data does not exist/);
+  });
+
+  it('is forgotten when its host does not answer, which removes it when it is back', async () => {
+    for (const name of ['data', 'more']) await done(create(name, { host: 'h2' }));
+    const host = c.sim.hosts.host(c.hostId('h2'));
+    c.sim.hosts.cut(c.hostId('h2'));
+    expect(await done(c.life.volumes.delete('data', 'test'))).toBe('succeeded');
+    expect([await list(), host.volumes.size]).toEqual([['more'], 2]);
+    host.up = true;
+    await c.timed(c.sim.reconnect(c.hostId('h2')));
+    expect([host.connected, host.volumes.size, c.life.state.tables.debts.size]).toEqual([true, 1, 0]);
+  });
+
+  it('that is being deleted keeps no job open when its host is removed from the cluster', async () => {
+    await done(create('data', { host: 'h2' }));
+    const hostId = c.hostId('h2');
+    const host = c.sim.hosts.host(hostId);
+    host.removeVolume = async () => {
+      c.sim.hosts.cut(hostId);
+      await c.life.state.update((tx) => {
+        for (const v of tx.volumes.byHost(hostId)) tx.volumes.delete(v.id);
+        tx.hosts.delete(hostId);
+      });
+      throw new ClusterError('HOST_UNREACHABLE', 'h2 did not answer');
+    };
+    expect(await done(c.life.volumes.delete('data', 'test'))).toBe('succeeded');
+    expect([await list(), c.life.state.tables.debts.size]).toEqual([[], 0]);
   });
 
   it('of a vm is one too, under the name of both; in pages, those that stand alone come first', async () => {
