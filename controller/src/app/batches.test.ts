@@ -34,6 +34,8 @@ const refusal = async (rows: readonly Partial<BatchRow>[], over?: Over) => {
 };
 const named = (n: number) => Array.from({ length: n }, (_, i) => ({ name: `web-${String(i + 1).padStart(2, '0')}` }));
 const vm = (name: string) => c.life.state.tables.vms.byName(name);
+const made = (n: number): boolean =>
+  [...c.life.state.tables.vms.values()].filter((v) => c.sim.hosts.vm(v.id) !== undefined).length >= n;
 const nothingThere = () => {
   const { vms, claims, jobs } = c.life.state.tables;
   expect([vms.size, claims.size, jobs.open().length]).toEqual([0, 0, 0]);
@@ -299,6 +301,36 @@ describe('when one fails', () => {
     expect(['a', 'b', 'c'].map((n) => vm(n)?.phase)).toEqual(['ready', 'creating', 'ready']);
     c.sim.hosts.connect(c.hostId('h2'));
     expect(await c.ended(jobId)).toBe('succeeded');
+  });
+
+  it('goes to another host when one stays away, unless a row says that one', async () => {
+    const begun = c.life.batches.clone(many([...named(6), { name: 'there', host: 'h2' }]), 'test', SEES);
+    c.sim.hosts.disconnect(c.hostId('h2'));
+    const { jobId, vms } = await c.timed(begun);
+    expect(vms.filter((v) => v.host === 'h2').length).toBeGreaterThan(1);
+    expect(await c.ended(jobId)).toBe('failed');
+    expect(c.life.state.tables.jobs.get(jobId!)?.error).toMatchObject({
+      reason: 'HOST_UNREACHABLE',
+      message: '1 of 7 VMs failed: there: vm there was to be made on h2, but h2 unreachable',
+    });
+    expect(named(6).map((r) => vm(r.name)?.phase)).toEqual(named(6).map(() => 'ready'));
+    expect([...c.life.state.tables.claims.values()].map((k) => k.hostId)).not.toContain(c.hostId('h2'));
+  });
+
+  it('takes back as many at a time as it makes', async () => {
+    const { state } = c.life;
+    const rows = named(60).map((r) => ({ ...r, host: 'h1', memoryBytes: 16 * 2 ** 20 }));
+    const { jobId } = await clone(rows, { atomic: true });
+    for (let n = 0; n < 5000 && !made(50); n++) await c.sim.clock.step();
+    let most = 0;
+    const end = state.subscribe(() => {
+      most = Math.max(most, state.tables.jobs.open().filter((j) => j.kind === 'vm.delete').length);
+    });
+    await c.timed(c.life.jobs.cancel(jobId!));
+    expect(await c.ended(jobId)).toBe('cancelled');
+    end();
+    nothingThere();
+    expect(most).toBe(8);
   });
 
   it('shows none before all are made when it is atomic, and starts them then', async () => {

@@ -74,22 +74,35 @@ export function wishOf(
   return hosts === undefined ? request : { ...request, fits: parseSelector(hosts) };
 }
 
-/** How often a host that does not answer is looked at again. */
+/** How often a host that does not answer is looked at again, and for how long. */
 const AWAY_MS = 1_000;
+const LONGEST_AWAY_MS = 120_000;
 
-/** The host that it was promised with others, while it fits there. One that is away, as all are when we begin, may come back. */
-function stays(vm: Vm, { world }: JobDeps): { readonly hostId: HostId } | Wait | undefined {
+type LocalMake = LocalContext<MakeParams, object, JobDeps>;
+
+/**
+ * The host that it was promised with others, while it fits there. One that is away, as all are when we begin, may come back; after
+ * a while another will do, unless just that one was asked for.
+ */
+function stays({ memo, nowMs, deps, params }: LocalMake, vm: Vm): { readonly hostId: HostId } | Wait | undefined {
   const { hostId } = vm;
   if (hostId === undefined) return undefined;
-  const refused = world.whyNotThere(vm, hostId);
-  if (refused?.filter === 'state') return wait(AWAY_MS, `${refused.host} ${refused.detail}`);
-  return refused ? undefined : { hostId };
+  const refused = deps.world.whyNotThere(vm, hostId);
+  if (refused?.filter !== 'state') return refused ? undefined : { hostId };
+  const { sinceMs = nowMs } = (memo ?? {}) as { readonly sinceMs?: number };
+  const words = `${refused.host} ${refused.detail}`;
+  if (nowMs - sinceMs < LONGEST_AWAY_MS) return wait(AWAY_MS, words, { sinceMs });
+  if (params.hostId === null) return undefined;
+  throw new ClusterError('HOST_UNREACHABLE', `vm ${vm.name} was to be made on ${refused.host}, but ${words}`);
 }
 
 export const choose: Local<{ hostId: HostId; host: string }> = {
-  run({ tx, tables, params, deps }) {
+  // it was waited for
+  failOn: ['HOST_UNREACHABLE'],
+  run(c) {
+    const { tx, tables, params, deps } = c;
     const vm = getVm(tables, params.vmId);
-    const kept = stays(vm, deps);
+    const kept = stays(c, vm);
     if (Wait.is(kept)) return kept;
     const answer = kept ?? deps.world.place(wishOf(vm, tables, params));
     if (!('hostId' in answer)) throw noCapacity(vm, answer.refusals);

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { JobEvent, JobEventType } from '@berth/shared/model/job.ts';
-import { backOffMs, judge } from './classify.ts';
+import { backOffMs, judge, OtherJobFailed } from './classify.ts';
 import { defineJob } from './define.ts';
 import { nextMove, readLog } from './log.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
@@ -65,6 +65,9 @@ test('only what may happen again by itself is a wait', () => {
   expect(of('HYPERVISOR_UNAVAILABLE')).toBe('failed');
   expect(of('DISK_FULL')).toBe('failed');
   expect(judge(new Error('x'), step)).toBe('failed');
+  // another job has waited for that already
+  for (const reason of ['HOST_UNREACHABLE', 'RESOURCE_BUSY'] as const)
+    expect(judge(new OtherJobFailed(reason, 'x'), step)).toBe('failed');
 });
 
 test('pauses grow and stay bounded', () => {

@@ -3,6 +3,7 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { newId, type JobId } from '@berth/shared/model/ids.ts';
 import { isEnded, type Job, type JobEvent, type Json } from '@berth/shared/model/job.ts';
 import type { Tx } from '../../state/state.ts';
+import { OtherJobFailed } from './classify.ts';
 import { wait, type JobDef, type LocalContext, type Wait } from './define.ts';
 import type { LockName, StartOptions } from './jobs.ts';
 
@@ -152,7 +153,7 @@ function endOf(job: Job): Joined {
   if (job.state === 'succeeded') return { jobId: job.id };
   const e = job.error;
   const reason = (e?.reason ?? 'CANCELLED') as ClusterError['reason'];
-  throw new ClusterError(reason, `${job.kind} ${job.subject} failed: ${e?.message ?? 'it was cancelled'}`, {
+  throw new OtherJobFailed(reason, `${job.kind} ${job.subject} failed: ${e?.message ?? 'it was cancelled'}`, {
     ...e?.meta,
     jobId: job.id,
   });
