@@ -2,9 +2,14 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { PoolSource } from '@berth/shared/model/pool.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
+import { PoolKeeper } from '../reconcilers/pools.ts';
 import type { CreatePool, PoolJob } from './pools.ts';
 
 let c: AppCluster;
+const RUNNING = {
+  ...({ state: 'running', error: undefined, image: undefined } as const),
+  ...{ doneBytes: 0, totalBytes: 0, needsSource: false },
+};
 beforeEach(async () => {
   c = await AppCluster.make();
   await c.import('base');
@@ -81,6 +86,58 @@ describe('a pool', () => {
     expect(await get('other')).toMatchObject({ pool: { started: false }, onHosts: [{ state: 'inactive' }, {}, {}] });
     await expect(c.timed(c.clone('db', { pool: 'other' }))).rejects.toThrow('pool other is stopped');
     expect(await ends(c.life.pools.start('other', 'test'))).toBe('succeeded');
+  });
+});
+
+describe('a host that lacks a pool', () => {
+  const keeper = () => {
+    const { state, jobs } = c.life;
+    return new PoolKeeper({ state, jobs, hosts: c.sim.hosts, clock: c.sim.clock, log: console as never });
+  };
+  const has = (name: string) => fake(name).poolsHere.size > 0;
+  const open = () => c.life.state.tables.jobs.open();
+
+  it('gets it together with others, while VMs are made in it', async () => {
+    await create();
+    for (const h of ['h2', 'h3']) fake(h).poolsHere.clear();
+    const cloned = c.clone('web', { host: 'h1', pool: 'fast' });
+    await c.timed(keeper().look());
+    expect(await c.done(cloned)).toBe('succeeded');
+    for (let n = 0; n < 500 && open().length > 0; n++) await c.sim.clock.step();
+    expect([has('h2'), has('h3')]).toEqual([true, true]);
+  });
+
+  it('holds up neither VMs nor, for long, what people do with the pool, when its storage hangs', async () => {
+    await create();
+    fake('h2').poolsHere.clear();
+    fake('h2').pools.ensure = async (id: string) => ({ ...RUNNING, id });
+    const keep = keeper();
+    for (let i = 0; i < 3; i++) await c.timed(keep.look());
+    const jobs = open();
+    expect(jobs.map((j) => j.kind)).toEqual(['pool.mend']);
+    expect(await c.done(c.clone('web', { host: 'h1', pool: 'fast' }))).toBe('succeeded');
+    await c.done(c.life.vms.delete('web', { force: false }, 'test'));
+    expect(await c.ended(jobs[0]!.id)).toBe('failed');
+    expect(await ends(c.life.pools.stop('fast', 'test'))).toBe('succeeded');
+  });
+
+  it('waits its turn where people change the pool, and where the first has to mark it', async () => {
+    await create({ shared: true, allHosts: false, hosts: ['h1'] });
+    const { pool } = await get('fast');
+    await c.timed(
+      c.life.state.update((tx) =>
+        tx.pools.put({ ...pool, marked: false, hosts: { all: true, ids: [], selector: '' } }),
+      ),
+    );
+    fake('h1').poolsHere.clear();
+    const keep = keeper();
+    const stopping = c.life.pools.stop('fast', 'test');
+    await c.timed(keep.look());
+    expect(await ends(stopping)).toBe('succeeded');
+    await c.timed(c.life.state.update((tx) => tx.pools.put({ ...tx.pools.get(pool.id)!, started: true })));
+    const looked = keep.look();
+    expect(open().map((j) => j.kind)).toEqual(['pool.mend']);
+    await c.timed(looked);
   });
 });
 

@@ -11,7 +11,7 @@ import type { OperationView } from '../hosts/agent-client.ts';
 import type { PoolWanted } from '../hosts/pool-client.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
-import { defineJob, Wait, type RemoteContext } from './engine/define.ts';
+import { defineJob, Wait, type LocalStep, type RemoteContext, type RemoteStep } from './engine/define.ts';
 import { insist, settle, untilSeen } from './operate.ts';
 
 export interface PoolParams {
@@ -119,36 +119,51 @@ export const poolCreate = defineJob<PoolParams, JobDeps>('pool.create', 1)
   })
   .build();
 
+type Away = { readonly away: readonly HostId[] };
+
+const changeHosts: RemoteStep<PoolChangeParams, object, JobDeps, Away> = {
+  operations: operationsOf,
+  run: async (c) => {
+    const pool = getPool(c.tables, c.params.poolId);
+    const { verb } = c.params;
+    const ask = (agent: AgentClient, hostId: HostId, first: boolean): Promise<OperationView> => {
+      const id = `${c.opId}.${hostId}`;
+      if (verb === 'start') return agent.pools.ensure(id, poolWanted(pool, pool.shared && (pool.marked || !first)));
+      return verb === 'stop' ? agent.pools.stop(id, pool.id) : agent.pools.refresh(id, pool.id);
+    };
+    return onEach(c, WHY[verb], ask, verb !== 'refresh');
+  },
+  describe: (out, { params }) => onHosts(params.hostIds.length - out.away.length),
+};
+
+const recordChange: LocalStep<PoolChangeParams, object, JobDeps, null> = {
+  run({ tx, tables, params, jobId }) {
+    const pool = getPool(tables, params.poolId);
+    const { verb } = params;
+    if (verb === 'refresh') return null;
+    const started = verb === 'start';
+    if (pool.started !== started || (started && pool.shared && !pool.marked))
+      tx.pools.put({ ...pool, started, marked: pool.marked || (started && pool.shared) });
+    const message = `pool ${pool.name} ${started ? 'started' : 'stopped'} ${onHosts(params.hostIds.length)}`;
+    const type = `pool.${started ? 'started' : 'stopped'}`;
+    tx.event({ type, severity: 'info', subjectKind: 'pool', subject: pool.name, message, jobId });
+    return null;
+  },
+};
+
 /** What was started or stopped on some hosts stays so when another refuses: the same command does the rest. */
 export const poolChange = defineJob<PoolChangeParams, JobDeps>('pool.change', 1)
-  .remote('hosts', {
-    operations: operationsOf,
-    run: async (c) => {
-      const pool = getPool(c.tables, c.params.poolId);
-      const { verb } = c.params;
-      const ask = (agent: AgentClient, hostId: HostId, first: boolean): Promise<OperationView> => {
-        const id = `${c.opId}.${hostId}`;
-        if (verb === 'start') return agent.pools.ensure(id, poolWanted(pool, pool.shared && (pool.marked || !first)));
-        return verb === 'stop' ? agent.pools.stop(id, pool.id) : agent.pools.refresh(id, pool.id);
-      };
-      return onEach(c, WHY[verb], ask, verb !== 'refresh');
-    },
-    describe: (out, { params }) => onHosts(params.hostIds.length - out.away.length),
-  })
-  .local('record', {
-    run({ tx, tables, params, jobId }) {
-      const pool = getPool(tables, params.poolId);
-      const { verb } = params;
-      if (verb === 'refresh') return null;
-      const started = verb === 'start';
-      if (pool.started !== started || (started && pool.shared && !pool.marked))
-        tx.pools.put({ ...pool, started, marked: pool.marked || (started && pool.shared) });
-      const message = `pool ${pool.name} ${started ? 'started' : 'stopped'} ${onHosts(params.hostIds.length)}`;
-      const type = `pool.${started ? 'started' : 'stopped'}`;
-      tx.event({ type, severity: 'info', subjectKind: 'pool', subject: pool.name, message, jobId });
-      return null;
-    },
-  })
+  .remote('hosts', changeHosts)
+  .local('record', recordChange)
+  .build();
+
+/** What a mount may take. Storage that hangs must not keep people from stopping the pool. */
+const MEND_MS = 5 * 60_000;
+
+/** One host gets a pool that the others have; VMs are made there meanwhile. */
+export const poolMend = defineJob<PoolChangeParams, JobDeps>('pool.mend', 1)
+  .remote('hosts', { ...changeHosts, deadlineMs: MEND_MS })
+  .local('record', recordChange)
   .build();
 
 const WHY = { start: 'starting the pool', stop: 'stopping the pool', refresh: 'looking at the pool' } as const;

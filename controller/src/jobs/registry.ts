@@ -9,7 +9,7 @@ import { imageFetch } from './image-fetch.ts';
 import { imageImport } from './image-import.ts';
 import { vmBatch } from './vm-batch.ts';
 import { poolImage } from './pool-image.ts';
-import { poolChange, poolCreate, poolRemove } from './pools.ts';
+import { poolChange, poolCreate, poolMend, poolRemove } from './pools.ts';
 import { vmClone, vmCloneV1 } from './vm-clone.ts';
 import { vmCreate, vmCreateV1 } from './vm-create.ts';
 import { vmCustomize } from './vm-customize.ts';
@@ -50,6 +50,7 @@ export const JOBS: readonly AnyJobDef[] = [
   poolCreate,
   poolImage,
   poolChange,
+  poolMend,
   poolRemove,
   imageExport,
   caRotate,

@@ -12,7 +12,7 @@ import { imageExport } from './image-export.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport, uploadIdOf } from './image-import.ts';
 import { poolImage } from './pool-image.ts';
-import { poolChange, poolCreate, poolRemove } from './pools.ts';
+import { poolChange, poolCreate, poolMend, poolRemove } from './pools.ts';
 import { volumeAttach, volumeDetach } from './volume-attach.ts';
 import { volumeCreate } from './volume-create.ts';
 import { volumeDelete } from './volume-delete.ts';
@@ -36,6 +36,7 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
 
   it.each(['start', 'stop', 'refresh'])('pool.change, to %s', async (verb) => {
     await checkJob(poolChange, onPool('ready', true, { verb }));
+    if (verb === 'start') await checkJob(poolMend, onPool('ready', true, { verb }));
   });
 
   it('pool.image', async () => {

@@ -3,6 +3,7 @@
  * pool of ours that nobody knows any more forgets it, which leaves all data where they are. Looked at on a timer and when a host
  * comes up; starts jobs and never talks to agents itself, but for what no job is there for any more.
  */
+import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import { isId } from '@berth/shared/model/ids.ts';
@@ -11,7 +12,7 @@ import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import { hostsOf, seenOn, takesPools } from '../app/pool-hosts.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
-import { poolChange } from '../jobs/pools.ts';
+import { poolMend } from '../jobs/pools.ts';
 import type { State } from '../state/state.ts';
 
 export interface PoolKeeperDeps {
@@ -23,6 +24,8 @@ export interface PoolKeeperDeps {
 }
 
 const LOOK_EVERY_MS = 15_000;
+/** Of one pool. */
+const MOST_AT_ONCE = 16;
 /** A host that refused is asked again after so long. */
 const AGAIN_MS = 120_000;
 
@@ -67,14 +70,30 @@ export class PoolKeeper {
     const { state, jobs } = this.deps;
     if (pool.name === LOCAL_POOL || pool.state !== 'ready' || !pool.started) return;
     const lacking = hostsOf(pool, state.tables).filter((h) => this.may(h) && this.lacks(pool, h));
-    const [host] = lacking.filter((h) => this.due(`${pool.id}/${h.id}`));
-    if (host === undefined || state.tables.jobs.holders(`pool/${pool.id}`).length > 0) return;
-    await state.update((tx) => {
-      const params = { poolId: pool.id, verb: 'start' as const, hostIds: [host.id] };
-      const locks = [`pool/${pool.id}:exclusive` as const];
-      jobs.start(tx, poolChange, params, { subject: pool.name, locks, user: 'controller' });
-    });
-    this.asked.set(`${pool.id}/${host.id}`, this.deps.clock.monotonic());
+    const due = lacking.filter((h) => this.due(`${pool.id}/${h.id}`)).slice(0, this.free(pool));
+    if (due.length === 0) return;
+    // VMs may be made in it meanwhile; what people do with the pool itself goes first
+    const locks = [`pool/${pool.id}:shared` as const];
+    try {
+      await state.update((tx) => {
+        for (const { id } of due) {
+          const params = { poolId: pool.id, verb: 'start' as const, hostIds: [id] };
+          const key = `pool.mend/${pool.id}/${id}`;
+          jobs.start(tx, poolMend, params, { subject: pool.name, locks, key, user: 'controller' });
+        }
+      });
+    } catch (e) {
+      if (isClusterError(e, 'RESOURCE_BUSY')) return;
+      throw e;
+    }
+    for (const { id } of due) this.asked.set(`${pool.id}/${id}`, this.deps.clock.monotonic());
+  }
+
+  /** How many hosts may begin now. The first of a shared pool puts the mark there that all others look for. */
+  private free(pool: Pool): number {
+    const holders = this.deps.state.tables.jobs.holders(`pool/${pool.id}`);
+    const most = pool.shared && !pool.marked ? 1 : MOST_AT_ONCE;
+    return Math.max(0, most - holders.filter((j) => j.kind === poolMend.kind).length);
   }
 
   private may(host: Host): boolean {
