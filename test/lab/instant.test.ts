@@ -196,6 +196,20 @@ describeLab('instant clones', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
     TEST_MS,
   );
 
+  it(
+    'goes on from what was saved after it has moved',
+    async () => {
+      await type('db', 'kept=here');
+      await c.ok('vm', 'save', 'db');
+      await c.ok('vm', 'start', 'db');
+      await type('db', 'echo "memory $kept"');
+      await c.serial('db', /memory here/, LONG_MS);
+      await type('db', readAll('saved'));
+      await c.serial('db', new RegExp(`saved ${md5}`), LONG_MS);
+    },
+    TEST_MS,
+  );
+
   it('has fetched each byte about once, for both', async () => {
     const bytes = (await received()) - receivedBefore;
     console.info(`instant clones: ${(bytes / MIB).toFixed(1)} MiB came for an image of ${NOISE_MIB + 13} MiB`);

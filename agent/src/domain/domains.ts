@@ -163,7 +163,7 @@ export class Domains {
   private async settle({ uuid, disks }: DomainSpec, seen: DomainSeen | undefined): Promise<boolean> {
     if (seen === undefined || !OFF.has(seen.power)) return false;
     const ids = disks.map((d) => d.volumeId);
-    return settleMoves(() => this.deps.hypervisor.getXml(uuid), ids, this.deps.disks);
+    return settleMoves(() => this.deps.hypervisor.getXml(uuid), ids, this.deps.disks, seen.reason === 'saved');
   }
 
   /** Defines a domain anew as it is, because where its disks lie has changed. @throws BAD_STATE when it cannot be read */
@@ -241,6 +241,7 @@ export class Domains {
       await this.refuseUnfinished(name, ref);
       await this.check.beforeStart(ref.uuid);
       await this.openBases(ref);
+      if (reason === 'saved') await this.openSaved(ref);
     }
     try {
       await this.deps.hypervisor.start(ref.uuid);
@@ -276,6 +277,16 @@ export class Domains {
     const sockets = diskChains(await hypervisor.getXml(ref.uuid)).flatMap((d) => d.socket ?? []);
     const served = new Set(filling.map((v) => disks.baseSocket(v.imageDigest!)));
     if (sockets.some((s) => !served.has(s))) await this.restateNow(ref);
+  }
+
+  /** What it read when it was saved it reads when it goes on, also when the image has become whole since. */
+  private async openSaved(ref: DomainRef): Promise<void> {
+    const { disks, hypervisor } = this.deps;
+    const xml = await hypervisor.getSavedXml(ref.uuid);
+    const sockets = xml === undefined ? undefined : new Set(diskChains(xml).flatMap((d) => d.socket ?? []));
+    const own = (await disks.listVolumes()).filter((v) => v.vmId === ref.vmId && v.filling !== true);
+    for (const digest of new Set(own.flatMap((v) => v.imageDigest ?? [])))
+      if (sockets?.has(disks.baseSocket(digest)) ?? (await disks.hasBase(digest))) await disks.openBase(digest);
   }
 
   private async doShutdown(ref: DomainRef): Promise<void> {

@@ -7,19 +7,21 @@ import { diskChains } from './xml/chains.ts';
 
 /**
  * Of a domain that is off: a move that was done but not noted is noted, any other is given up.
+ * @param isSaved it goes on by the names that its guest had when it was saved: nothing is removed
  * @returns whether its definition names a file that is not a volume's own, so that it must be defined anew and `endMove` called then
  */
 export async function settleMoves(
   storedXml: () => Promise<string>,
   volumeIds: readonly string[],
   disks: Pick<Disks, 'movedPath' | 'isMoving' | 'finishMove' | 'endMove'>,
+  isSaved = false,
 ): Promise<boolean> {
   let named = false;
   for (const id of volumeIds) {
     if (!(await disks.isMoving(id))) continue;
     const isMoved = diskChains(await storedXml()).some((d) => d.file === disks.movedPath(id));
     if (isMoved) await disks.finishMove(id);
-    else await disks.endMove(id);
+    else if (!isSaved) await disks.endMove(id);
     named ||= isMoved;
   }
   return named;

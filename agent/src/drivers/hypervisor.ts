@@ -209,6 +209,8 @@ export interface Hypervisor {
   getXml(uuid: string): Promise<string>;
   /** What runs, which may have been made from an older definition, without secrets. BAD_STATE when it is off. */
   getRunningXml(uuid: string): Promise<string>;
+  /** What goes on when a saved domain is started, without secrets; undefined when libvirt cannot tell, or nothing is saved. */
+  getSavedXml(uuid: string): Promise<string | undefined>;
   /** Of the guest that runs, not of its definition, as the next two. BAD_STATE when it is off. */
   setVcpus(uuid: string, vcpus: number): Promise<void>;
   /** Asks the balloon; returns when it was asked. */

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { Domains } from '../domain/domains.ts';
@@ -47,6 +48,12 @@ describe('a guest on an image that is not whole yet', () => {
     await disks.ensureVolume(volume);
     await operations.run(domains.ensure, `job-1.${++count}`, spec);
     run = async () => void (await operations.run(domains.start, `job-1.${++count}`, ref));
+    second = async (of) => {
+      const target = { target: 'vda', volumeId: 'volume-2' };
+      await disks.ensureVolume({ ...volume, volumeId: target.volumeId, vmId: of.vmId });
+      await operations.run(domains.ensure, `job-1.${++count}`, { ...spec, ...of, name: 'db', disks: [target] });
+      await operations.run(domains.start, `job-1.${++count}`, of);
+    };
     ensure = async () => void (await operations.run(domains.ensure, `job-1.${++count}`, spec));
   });
   afterEach(async () => {
@@ -56,6 +63,7 @@ describe('a guest on an image that is not whole yet', () => {
   });
   let run: () => Promise<void>;
   let ensure: () => Promise<void>;
+  let second: (of: { uuid: string; vmId: string }) => Promise<void>;
 
   const stored = async () => diskChains(await drivers.hypervisor.getXml(UUID))[0];
   const running = async () => diskChains(await drivers.hypervisor.getRunningXml(UUID))[0];
@@ -130,5 +138,93 @@ describe('a guest on an image that is not whole yet', () => {
     bases.nudge();
     await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false));
     expect(power()).toBe('paused');
+  });
+
+  it('keeps what a saved guest reads, and moves it when it goes on', async () => {
+    await run();
+    drivers.sim.save(UUID);
+    bases.start();
+    const ended = vi.spyOn(drivers.disks, 'endBase');
+    becomesWhole();
+    await vi.waitFor(async () => expect(await stored()).toMatchObject({ socket: undefined }));
+    const opened = vi.spyOn(drivers.disks, 'openBase');
+    expect(ended).not.toHaveBeenCalled();
+    await run();
+    expect(opened).toHaveBeenCalledWith(IMAGE);
+    await vi.waitFor(async () => expect(await running()).toMatchObject({ socket: undefined }), { timeout: 10_000 });
+    await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false), { timeout: 10_000 });
+  });
+
+  it('keeps the file that a guest had moved to before it was saved, until what was saved is given up', async () => {
+    await run();
+    bases.start();
+    becomesWhole();
+    await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false));
+    vi.spyOn(drivers.disks, 'isMoving').mockResolvedValue(true);
+    const ended = vi.spyOn(drivers.disks, 'endMove');
+    drivers.sim.save(UUID);
+    await ensure();
+    drivers.sim.bases.add(IMAGE);
+    bases.nudge();
+    // what it goes on with names no socket
+    await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false));
+    expect(ended).not.toHaveBeenCalled();
+    drivers.sim.discardSaved(UUID);
+    await ensure();
+    expect(ended).toHaveBeenCalledWith('volume-1');
+  });
+
+  it('tries a move without room again after minutes only, gives the half copy up, and does not hold up others', async () => {
+    const other = { uuid: UUID.replace('6f', '7f'), vmId: 'vm-2' };
+    await second(other);
+    await run();
+    const full = new ClusterError('DISK_FULL', 'no room');
+    const { beginMove } = drivers.disks;
+    const begun = vi.spyOn(drivers.disks, 'beginMove').mockImplementation(async (id) => {
+      if (id === 'volume-1') throw full;
+      return beginMove(id);
+    });
+    const ended = vi.spyOn(drivers.disks, 'endMove');
+    bases.start();
+    becomesWhole();
+    await vi.waitFor(() => expect(ended).toHaveBeenCalledWith('volume-1'), { timeout: 10_000 });
+    const moved = async () => diskChains(await drivers.hypervisor.getRunningXml(other.uuid))[0];
+    await vi.waitFor(async () => expect(await moved()).toMatchObject({ socket: undefined }), { timeout: 10_000 });
+    const seen = vi.spyOn(drivers.disks, 'listVolumes');
+    for (let round = 1; round <= 3; round++) {
+      bases.nudge();
+      await vi.waitFor(() => expect(seen).toHaveBeenCalledTimes(round), { timeout: 10_000 });
+    }
+    expect(begun.mock.calls.filter(([id]) => id === 'volume-1')).toHaveLength(1);
+    expect(drivers.sim.bases.has(IMAGE)).toBe(true);
+  });
+
+  it('is looked after also while the copy of another takes long', async () => {
+    const other = { uuid: UUID.replace('6f', '7f'), vmId: 'vm-2' };
+    await second(other);
+    await run();
+    const { progress } = drivers.hypervisor.copies;
+    let isReady = false;
+    vi.spyOn(drivers.hypervisor.copies, 'progress').mockImplementation(async (uuid, target) =>
+      uuid === UUID && !isReady ? { doneBytes: 0, totalBytes: 1, ready: false } : progress(uuid, target),
+    );
+    bases.start();
+    becomesWhole();
+    const moved = async () => diskChains(await drivers.hypervisor.getRunningXml(other.uuid))[0];
+    await vi.waitFor(async () => expect(await moved()).toMatchObject({ socket: undefined }), { timeout: 10_000 });
+    expect(await running()).not.toMatchObject({ socket: undefined });
+    isReady = true;
+    await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false), { timeout: 10_000 });
+  });
+
+  it('hears what happens while it looks around', async () => {
+    await run();
+    vi.spyOn(drivers.disks, 'listVolumes').mockImplementationOnce(async () => {
+      becomesWhole();
+      await systemClock.sleep(50);
+      return []; // as it was before
+    });
+    bases.start();
+    await vi.waitFor(async () => expect(await running()).toMatchObject({ socket: undefined }), { timeout: 10_000 });
   });
 });

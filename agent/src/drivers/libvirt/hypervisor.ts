@@ -35,7 +35,7 @@ import { BackupVerbs } from './backup-verbs.ts';
 import { LiveVerbs } from './live-verbs.ts';
 import { beforeDeadline, Pool } from './pool.ts';
 import { PROC } from './procedures.ts';
-import { readDomain, READ_DEADLINE_MS } from './read-domain.ts';
+import { readDomain, READ_DEADLINE_MS, refOf } from './read-domain.ts';
 import { SavedMemory } from './saved-memory.ts';
 import { StatsCollector } from './stats.ts';
 import { deadlinePassed } from './errors.ts';
@@ -66,6 +66,7 @@ class LibvirtHypervisor implements Hypervisor {
   readonly #guests: GuestVerbs;
   readonly #live: LiveVerbs;
   readonly #backups: BackupVerbs;
+  readonly #saved: SavedMemory;
   readonly #link: Link;
   readonly guests: LibvirtGuestAgents;
   readonly devices: LibvirtDevices;
@@ -90,7 +91,7 @@ class LibvirtHypervisor implements Hypervisor {
       mayRetry: () => this.#main !== undefined && this.#main.closedWhy === undefined,
     });
     this.#stats = new StatsCollector({ ...opts, pool: this.#pools.stats, domains: () => this.#cache.list() });
-    const saved = new SavedMemory({ pool: this.#pools.quick });
+    const saved = (this.#saved = new SavedMemory({ pool: this.#pools.quick }));
     const dialStream = () => this.#dial({ withoutServerPings: true });
     this.#verbs = new DomainVerbs({
       ...this.#pools,
@@ -224,6 +225,11 @@ class LibvirtHypervisor implements Hypervisor {
   async getRunningXml(uuid: string): Promise<string> {
     await this.#link.ready(`show domain ${uuid}`);
     return this.#live.getRunningXml(uuid);
+  }
+
+  async getSavedXml(uuid: string): Promise<string | undefined> {
+    await this.#link.ready(`show what was saved of domain ${uuid}`);
+    return this.#saved.xml(refOf(uuid, this.#cache.find(uuid)?.name));
   }
 
   async setVcpus(uuid: string, vcpus: number): Promise<void> {

@@ -30,6 +30,17 @@ export class SavedMemory {
     });
   }
 
+  /** The definition that it goes on with; undefined when libvirt cannot say: none is saved, or it cannot be read. */
+  async xml(dom: DomainRef): Promise<string | undefined> {
+    const what = `read what was saved of domain ${dom.name}`;
+    try {
+      return (await this.opts.pool.call(PROC.managedSaveXml, { dom, flags: 0 }, what, READ_DEADLINE_MS)).xml;
+    } catch (e) {
+      if (isClusterError(e, 'HYPERVISOR_UNAVAILABLE', 'NOT_FOUND')) throw e;
+      return undefined;
+    }
+  }
+
   /** None is fine, and so is one whose file is gone. */
   async discard(dom: DomainRef): Promise<void> {
     const [what, args] = [`discard the saved memory of domain ${dom.name}`, { dom, flags: 0 }];

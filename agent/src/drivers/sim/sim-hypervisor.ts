@@ -76,6 +76,10 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     screenshot: async (uuid) => simScreenshot(host.get(uuid)),
     getXml: async (uuid) => host.get(uuid).xml,
     getRunningXml: async (uuid) => host.getRunningXml(uuid),
+    getSavedXml: async (uuid) => {
+      const { reason, runningXml } = host.get(uuid);
+      return reason === 'saved' ? runningXml : undefined;
+    },
     setVcpus: async (uuid, vcpus) => host.changeRunning(uuid, (xml) => withVcpus(xml, vcpus)),
     setMemory: async (uuid, memoryBytes) => host.changeRunning(uuid, (xml) => withMemory(xml, memoryBytes)),
     updateDevice: async (uuid, device, force) => host.changeRunning(uuid, (xml) => withDevice(xml, device, force)),

@@ -11,6 +11,7 @@ import { notFound } from '@berth/shared/errors/cluster-error.ts';
 import { sizeOf, syncDir, syncFile, tellingFull, withSource } from './files.ts';
 import type { Pool } from './pool.ts';
 import { readSidecar } from './sidecars.ts';
+import { requireRoom } from './space.ts';
 
 export const movedPath = (pool: Pool, volumeId: string): string =>
   pool.volumePath(volumeId, false).replace(/\.qcow2$/, '.moved.qcow2');
@@ -26,6 +27,8 @@ export async function beginMove(pool: Pool, volumeId: string): Promise<string> {
   const { virtualSizeBytes } = await withSource(from, from, readOwnQcow2);
   const image = pool.imagePath(sidecar.imageDigest);
   await rm(to, { force: true });
+  // what the guest has written is copied, and what it writes meanwhile goes into both
+  await requireRoom(pool.volumesDir, (await sizeOf(from))?.allocated ?? 0, `moving volume ${volumeId} to its image`);
   await tellingFull(`volume ${volumeId}`, pool.volumesDir, async () => {
     await writeFile(to, emptyQcow2(virtualSizeBytes, image), { mode: 0o600 });
     await syncFile(to);
