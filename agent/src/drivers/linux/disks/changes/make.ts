@@ -1,18 +1,21 @@
 /** Makes volumes with what can be chosen of a file: preallocation, cluster size, lazy reference counts. Plain ones are volumes.ts's. */
 import { rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { LongWork } from '../../../disks.ts';
 import { DEFAULT_CLUSTER_BYTES, formatOf, type MakeSpec } from '../../../volume-work.ts';
 import type { Exec } from '../../exec.ts';
 import { syncDir, syncFile } from '../files.ts';
 import { requireRoom } from '../space.ts';
-import { ensureVolume, type VolumeParts } from '../volumes.ts';
+import { ensureVolume, findVolume, type VolumeParts } from '../volumes.ts';
 
 /** The caller holds the volume's and the image's locks. */
 export async function makeVolume(parts: VolumeParts & { exec: Exec }, spec: MakeSpec, work: LongWork): Promise<void> {
   const { pool } = parts;
   checkMake(spec);
+  // one that is cancelled before it has its turn runs all the same, for the sake of what an agent before has made
+  if (work.signal.aborted && (await findVolume(pool, spec.volumeId)) === undefined)
+    throw new ClusterError('CANCELLED', `the making of volume ${spec.volumeId} was cancelled before it began`);
   if (isPlain(spec)) return ensureVolume(parts, spec);
   const filled = spec.preallocation === 'falloc' || spec.preallocation === 'full';
   if (filled) await requireRoom(pool.volumesDir, spec.sizeBytes, `volume ${spec.volumeId}`);

@@ -5,7 +5,7 @@
 import { truncate } from 'node:fs/promises';
 import { MAX_VIRTUAL_BYTES } from '@berth/shared/disk/qcow2-header.ts';
 import { partitionsEnd } from '@berth/shared/disk/partitions.ts';
-import { badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { LongWork } from '../../../disks.ts';
@@ -44,6 +44,8 @@ export async function resizeVolume(
       `a disk of ${sizeBytes} bytes cannot be: the size must be a multiple of ${SECTOR}, at most ${formatBytes(MAX_VIRTUAL_BYTES)}`,
     );
   const file = await ownFile(parts.pool, volumeId);
+  if (work.signal.aborted && sizeBytes !== file.sizeBytes)
+    throw new ClusterError('CANCELLED', `the resizing of volume ${volumeId} was cancelled before it began`);
   if (sizeBytes < file.sizeBytes) await mayShrink(parts, file, sizeBytes, shrink, work);
   if (sizeBytes !== file.sizeBytes) await change(parts, file, sizeBytes, work);
   if (file.sidecar.sizeBytes !== sizeBytes) await writeSidecar(parts.pool, { ...file.sidecar, sizeBytes });

@@ -117,6 +117,27 @@ describeReal('real volumes written anew', ['qemu-img', 'qemu-nbd', 'qemu-io'], (
     expect(await files()).toEqual(['volume-1.json', 'volume-1.qcow2']);
   });
 
+  it('are left as they are, or are not there, when what was to be done was cancelled before it had its turn', async () => {
+    const gone: LongWork = { signal: AbortSignal.abort(), onProgress: () => undefined };
+    const cancelled = { reason: 'CANCELLED' };
+    await make('volume-1');
+    await make('volume-3', { format: 'raw' });
+    await io('volume-1', 'write -P 7 0 6M');
+    await expect(disks.work.wipe('volume-1', gone)).rejects.toMatchObject(cancelled);
+    expect(await holds('volume-1', '7 0 6M')).toBe(true);
+    // the agent was killed before the blank one was in its place
+    await link(path('volume-1'), join(dir, 'volumes/.volume-1.wiping'));
+    await expect(disks.work.wipe('volume-1', gone)).rejects.toMatchObject(cancelled);
+    expect(await holds('volume-1', '7 0 6M')).toBe(true);
+    await expect(disks.work.resize('volume-3', 128 * MIB, { shrink: false }, gone)).rejects.toMatchObject(cancelled);
+    expect((await stat(path('volume-3', 'raw'))).size).toBe(64 * MIB);
+    const spec = { volumeId: 'volume-2', vmId: '', imageDigest: undefined, sizeBytes: 64 * MIB, ...usual };
+    await expect(disks.work.make(spec, gone)).rejects.toMatchObject(cancelled);
+    expect(await files()).toEqual(['volume-1.json', 'volume-1.qcow2', 'volume-3.json', 'volume-3.raw']);
+    await make('volume-2');
+    await disks.work.make(spec, gone); // it is there
+  });
+
   it('are the old ones until they are whole, whatever a crash leaves', async () => {
     await make('volume-1');
     await io('volume-1', 'write -P 7 0 1M');

@@ -24,6 +24,11 @@ export async function wipeVolume(parts: ResizeParts, volumeId: string, work: Lon
   const doomed = doomedPath(pool, volumeId);
   const file = await ownFile(pool, volumeId);
   const [old, is] = [await inodeOf(doomed), await inodeOf(file.path)];
+  // one that is cancelled before it has its turn runs all the same, for the sake of what an agent before has begun
+  if (work.signal.aborted && (old === undefined || old === is)) {
+    await forgetWiping(pool, volumeId);
+    throw new ClusterError('CANCELLED', 'the wipe was cancelled before it began');
+  }
   if (old === undefined) await link(file.path, doomed);
   if (old === undefined || old === is) await putBlank(pool, file);
   await overwrite(parts, doomed, work);
