@@ -1,8 +1,8 @@
 /** Digests of disks in files of ours, read through a confined qemu-nbd that lives as long as the reading. */
-import { chmod, chown } from 'node:fs/promises';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { LongWork } from '../../disks.ts';
 import type { Exec } from '../exec.ts';
+import { takeFile } from '../take-file.ts';
 import { digestOfExport, type DiskDigest } from './digest.ts';
 import { connectNbd } from './nbd-client.ts';
 import type { Pool } from './pool.ts';
@@ -35,8 +35,7 @@ export function createDigestService(parts: {
   return {
     ofExport,
     async ofFile(path, format, work) {
-      await chown(path, 0, 0);
-      await chmod(path, 0o444);
+      await takeFile(path, 0o444);
       return served(parts, { path, format }, work.signal, (socket) => ofExport(socket, SERVED_EXPORT, work));
     },
   };

@@ -1,10 +1,11 @@
 /** Volumes that are copies of an image and rest on nothing: a conversion of our own file by a confined qemu-img, sparse as it is. */
-import { chmod, chown, mkdir, rename, rm } from 'node:fs/promises';
+import { chown, mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { LongWork, VolumeSpec } from '../../disks.ts';
 import type { Exec } from '../exec.ts';
+import { takeFile } from '../take-file.ts';
 import { convert } from './convert.ts';
 import { syncDir, syncFile, tellingFull } from './files.ts';
 import { ensureVolume, type VolumeParts } from './volumes.ts';
@@ -54,8 +55,7 @@ async function copy(
       });
     }
     if (work.signal.aborted) throw new ClusterError('CANCELLED', 'the copying of the image was cancelled');
-    await chown(target, 0, 0);
-    await chmod(target, 0o600);
+    await takeFile(target, 0o600);
     await syncFile(target);
     await rename(target, path);
     await syncDir(pool.volumesDir);

@@ -5,10 +5,11 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { chmod, chown, link, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
+import { link, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
 import { z } from 'zod';
 import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { UploadSink } from '../../disks.ts';
+import { takeFile } from '../take-file.ts';
 import { codeOf, sizeOf, syncDir, syncFile, tellingFull, writeAtomic } from './files.ts';
 import type { Pool } from './pool.ts';
 import { requireRoom } from './space.ts';
@@ -76,8 +77,7 @@ export function createUploads(pool: Pool): Uploads {
     },
     captured: async (uploadId) => ((await has(uploadId)) ? (await readFacts(pool, uploadId)).captured : undefined),
     async take(uploadId, path, captured) {
-      await chown(path, 0, 0);
-      await chmod(path, 0o600);
+      await takeFile(path, 0o600);
       await syncFile(path);
       await tellingFull('the copy of the disk', pool.uploadsDir, () =>
         writeFacts(pool, uploadId, captured ? { captured } : {}),

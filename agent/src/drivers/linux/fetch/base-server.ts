@@ -2,7 +2,6 @@
  * Serves a whole image on the socket that guests read from while it was filling, in the storage daemon's place, until they have
  * moved to the file. A helper under the daemon's name: never both.
  */
-import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestHex } from '@berth/shared/disk/digest.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
@@ -11,6 +10,7 @@ import { sizeOf } from '../disks/files.ts';
 import type { Pool } from '../disks/pool.ts';
 import { IMAGE_EXPORT } from '../disks/serve.ts';
 import { accepts, type Helpers } from '../helpers.ts';
+import { openSocket } from '../take-file.ts';
 import { basePath } from './daemon.ts';
 import { BASE_EXPORT } from './fill.ts';
 
@@ -50,7 +50,7 @@ export function createBaseServers(parts: {
       await helpers.prepare(name, true);
       const [args, confined] = [serverArgs(path, socket), { cpuSeconds: MONTH_S }];
       await helpers.start({ name, program: 'qemu-storage-daemon', args, confined, socketPath: socket });
-      await chmod(socket, 0o666); // as the daemon's: QEMU runs as a user of its own
+      await openSocket(socket); // as the daemon's: QEMU runs as a user of its own
     },
     end: (digest) => helpers.stop(helperName(digest)),
     async ready(digest, isWhole) {

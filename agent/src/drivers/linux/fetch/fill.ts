@@ -5,13 +5,13 @@
  * Every step looks first at what is already so, because an earlier agent may have got to any point; what is in the copy
  * already costs nothing.
  */
-import { chmod } from 'node:fs/promises';
 import { CHUNK_BYTES } from '@berth/shared/disk/digest.ts';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { LongWork } from '../../disks.ts';
 import { connectNbd, type NbdClient } from '../disks/nbd-client.ts';
 import { IMAGE_EXPORT } from '../disks/serve.ts';
+import { openSocket } from '../take-file.ts';
 import type { Chunks } from './chunks.ts';
 import { FILE_NODE } from './daemon.ts';
 import { QmpGone, type Qmp } from './qmp.ts';
@@ -82,7 +82,7 @@ async function openExports(qmp: Qmp, path: string): Promise<void> {
   ] as const)
     if (!has(id)) await qmp.execute('block-export-add', { type: 'nbd', id, name, 'node-name': node, writable: false });
   // QEMU runs as a user of its own; what it can do here is read what every guest of this image may read
-  await chmod(path, 0o666);
+  await openSocket(path);
 }
 
 /**

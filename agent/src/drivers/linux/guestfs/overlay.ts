@@ -11,6 +11,7 @@ import { sizeOf, syncDir, syncFile, tellingFull } from '../disks/files.ts';
 import type { Pool } from '../disks/pool.ts';
 import { requireRoom } from '../disks/space.ts';
 import type { Exec } from '../exec.ts';
+import { takeFile } from '../take-file.ts';
 
 export class Overlay {
   readonly dir: string;
@@ -73,13 +74,10 @@ export class Overlay {
   /** From here on the edit is finished, whatever happens. */
   async seal(): Promise<void> {
     const user = await this.parts.exec.sandboxUser();
-    await chown(this.path, 0, user.gid);
     // qemu-img opens it for writing, though it writes nothing
-    await chmod(this.path, 0o660);
+    await takeFile(this.path, 0o660, user.gid);
     await syncFile(this.path);
     await rename(this.path, this.whole);
-    await chmod(this.dir, 0o711);
-    await chown(this.dir, 0, 0);
     await syncDir(this.dir);
     await syncDir(join(this.dir, '..'));
   }

@@ -2,12 +2,13 @@
  * A volume written anew by a confined qemu-img: in another format, or in the same without what is zero. The new file comes under
  * its name as a whole; until its sidecar says otherwise, the old one is the volume.
  */
-import { chmod, chown, mkdir, rename, rm } from 'node:fs/promises';
+import { chown, mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
 import { badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { LongWork, VolumeFormat } from '../../../disks.ts';
 import { formatOf, type RewriteSpec } from '../../../volume-work.ts';
+import { takeFile } from '../../take-file.ts';
 import { sizeOf, syncDir, syncFile, tellingFull, withSource } from '../files.ts';
 import type { Pool } from '../pool.ts';
 import { listSidecars, writeSidecar } from '../sidecars.ts';
@@ -50,9 +51,8 @@ export async function rewriteVolume(
         }),
       ),
     );
+    await takeFile(target, 0o600);
     await checkNew(target, format, file, base);
-    await chown(target, 0, 0);
-    await chmod(target, 0o600);
     await syncFile(target);
     await install(pool, file, target, wanted);
   } finally {
