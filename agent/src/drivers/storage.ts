@@ -63,6 +63,8 @@ export interface Storage {
   removeVolume(uuid: string, name: string): Promise<void>;
   /** Writes over a volume from its beginning; ended in order when libvirt has it all. */
   upload(uuid: string, name: string, bytes: number): Promise<Writable>;
+  /** What was written of a file of so many bytes survives a power cut, and its name does. INTERNAL when it has not got all. */
+  sync(path: string, bytes: number): Promise<void>;
   /** Keeps a secret for pools, under this uuid. @param usage ceph or iscsi. */
   setSecret(secret: StorageRef & { readonly usage: 'ceph' | 'iscsi'; readonly value: Uint8Array }): Promise<void>;
   removeSecret(uuid: string): Promise<void>;

@@ -5,6 +5,7 @@ import type { Drivers } from '../drivers/machine.ts';
 import { takesDirectIo } from '../host/abilities.ts';
 import type { Operations } from '../operations/operations.ts';
 import { PoolImages } from './pool-images.ts';
+import { checkPoolFolder } from './pool-path.ts';
 import { PoolStore } from './pool-store.ts';
 import { withPools } from './pool-volumes.ts';
 import { PoolWatch } from './pool-watch.ts';
@@ -26,13 +27,19 @@ export function createPoolParts(from: PoolPartsFrom) {
   const { storage } = drivers;
   const store = new PoolStore(dataDir, log);
   const bootId = async (): Promise<string> => (await drivers.machine.facts()).bootId;
-  const watch = new PoolWatch({ store, storage, clock, log, bootId });
+  const at = { storage, hostId: from.hostId, hostName };
+  const watch = new PoolWatch({ ...at, store, clock, log, bootId });
   const pools = new Pools({
-    ...{ store, storage, bootId, dataDir, log, hostName },
-    ...{ hypervisor: drivers.hypervisor, operations: from.operations, hostId: from.hostId, directIo: takesDirectIo },
+    ...{ ...at, store, bootId, dataDir, log },
+    ...{
+      hypervisor: drivers.hypervisor,
+      operations: from.operations,
+      directIo: takesDirectIo,
+      folder: checkPoolFolder,
+    },
   });
-  const images = new PoolImages({ store, storage, disks: drivers.disks, operations: from.operations, hostName });
-  const disks = withPools(drivers.disks, { store, storage, watch, hostName });
+  const images = new PoolImages({ ...at, store, disks: drivers.disks, operations: from.operations });
+  const disks = withPools(drivers.disks, { ...at, store, watch });
   const space = new SpaceKeeper({ hypervisor: drivers.hypervisor, disks, watch, clock, log });
   return { store, watch, pools, images, disks, space };
 }

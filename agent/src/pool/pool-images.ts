@@ -10,9 +10,9 @@ import { Transform } from 'node:stream';
 import { digestHex } from '@berth/shared/disk/digest.ts';
 import { badState, ClusterError, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Disks, LongWork } from '../drivers/disks.ts';
-import type { Storage } from '../drivers/storage.ts';
 import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
+import { insistMark, type MarkCheck } from './pool-marks.ts';
 import { poolUuid } from './pool-spec.ts';
 import type { PoolStore } from './pool-store.ts';
 
@@ -33,13 +33,11 @@ export const imageDigestOf = (hex: string): string => `sha256:${hex}`;
 export const wholeImages = (names: readonly string[]): readonly string[] =>
   names.flatMap((n) => WHOLE.exec(n)?.[1] ?? []).filter((hex) => names.includes(`berth.${hex}.qcow2`));
 
-export interface PoolImageDeps {
+export interface PoolImageDeps extends MarkCheck {
   readonly store: PoolStore;
-  readonly storage: Storage;
   /** Without pools. */
   readonly disks: Disks;
   readonly operations: Operations;
-  readonly hostName: string;
 }
 
 export class PoolImages {
@@ -70,6 +68,7 @@ export class PoolImages {
       throw badState(`pool ${pool.spec.name} is of one host: its volumes need no copy of images in it`);
     const uuid = poolUuid(w.poolId);
     await storage.refresh(uuid);
+    await insistMark(this.deps, pool);
     if (await storage.hasVolume(uuid, wholeFile(w.digest))) return;
     if (work.signal.aborted) throw work.signal.reason;
     const image = (await disks.listImages()).find((i) => i.digest === w.digest);
@@ -79,6 +78,7 @@ export class PoolImages {
     const { size } = await stat(disks.imagePath(w.digest));
     await storage.createVolume(uuid, { name: imageFile(w.digest), format: 'raw', capacityBytes: size, readable: true });
     await this.write(uuid, w.digest, size, work);
+    await storage.sync(`${pool.spec.source.targetPath}/${imageFile(w.digest)}`, size);
     await storage.createVolume(uuid, {
       ...{ name: wholeFile(w.digest), format: 'raw', capacityBytes: WHOLE_BYTES, readable: true },
     });

@@ -3,8 +3,10 @@
  * mark, or that of the same pool on another host where nothing is shared, means that this is other storage than was meant.
  */
 import { badState, ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { hasFiles } from '@berth/shared/model/pool.ts';
 import type { Storage } from '../drivers/storage.ts';
 import { poolUuid, type PoolSpec } from './pool-spec.ts';
+import type { KeptPool } from './pool-store.ts';
 
 const MARK = /^berth\.(pool-[a-z0-9-]+)(?:\.(host-[a-z0-9-]+))?\.mark$/;
 const MARK_BYTES = 512;
@@ -25,11 +27,7 @@ export async function ensureMark(at: MarkCheck, spec: PoolSpec, marked: boolean)
   const names = (await at.storage.listVolumes(uuid)).map((v) => v.name);
   for (const name of names) if (name !== own) refuseOther(at, spec, MARK.exec(name));
   if (names.includes(own)) return;
-  if (marked)
-    throw badState(
-      `pool ${spec.name}: ${spec.source.targetPath} on ${at.hostName} is not the storage that the other hosts of this pool have ` +
-        `(it bears no mark of it). Mount the same storage there, then start the pool again: berth pool start ${spec.name}`,
-    );
+  if (marked) throw noMark(at, spec);
   try {
     await at.storage.createVolume(uuid, { name: own, format: 'raw', capacityBytes: MARK_BYTES, readable: true });
   } catch (e) {
@@ -49,6 +47,18 @@ function refuseOther({ hostName }: MarkCheck, spec: PoolSpec, mark: RegExpExecAr
     `pool ${spec.name}: ${where} is the same storage as on another host (${hostId}): if hosts shall share it, say so: --shared`,
   );
 }
+
+/** As far as libvirt has looked. @throws BAD_STATE: a mount is missing, or leads elsewhere */
+export async function insistMark(at: MarkCheck, { spec, marked }: KeptPool): Promise<void> {
+  if (!marked || !hasFiles(spec.source.type)) return;
+  if (!(await at.storage.hasVolume(poolUuid(spec.poolId), markOf(spec, at.hostId)))) throw noMark(at, spec);
+}
+
+const noMark = ({ hostName }: MarkCheck, { name, source, shared }: PoolSpec): ClusterError =>
+  badState(
+    `pool ${name}: ${source.targetPath} on ${hostName} is not the storage ${shared ? 'that the other hosts of this pool have' : 'that it was'} ` +
+      `(it bears no mark of it). Mount ${shared ? 'the same storage' : 'what belongs'} there, then start the pool again: berth pool start ${name}`,
+  );
 
 /** Takes back the mark of this pool, where it can. */
 export async function removeMark(at: MarkCheck, spec: PoolSpec): Promise<void> {

@@ -1,9 +1,10 @@
 /**
  * Whether a folder may become a pool: what its words say is shared/src/model/pool.ts's; this looks at the host. No link on the way,
  * nobody but root who could exchange a part of it, and nothing of the agent's own. The folder itself is not opened, because it may
- * be the mount of a server that is gone.
+ * be the mount of a server that is gone; whose it is, is looked at when the pool has been started. Who owns it can put a link in a
+ * disk's place, which libvirt follows as root.
  */
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat, readdir, stat, statfs } from 'node:fs/promises';
 import { dirname, basename } from 'node:path';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 
@@ -11,6 +12,13 @@ const codeOf = (e: unknown): string | undefined => (e as NodeJS.ErrnoException |
 
 const WRITABLE_BY_OTHERS = 0o022;
 const STICKY = 0o1000;
+
+/** NFS, CIFS (two), Ceph, FUSE (Gluster). */
+const OF_SERVERS: ReadonlySet<number> = new Set([0x6969, 0xff534d42, 0xfe534d42, 0xc36400, 0x65735546]);
+/** Below it are accounts of programs; people log in with others. */
+const FIRST_PERSON = 1_000;
+/** Its disks are open to QEMU in any case. */
+const OF_QEMU = '/var/lib/libvirt/qemu';
 
 const within = (inner: string, outer: string): boolean => inner === outer || inner.startsWith(`${outer}/`);
 
@@ -53,4 +61,45 @@ async function isLink(path: string): Promise<boolean> {
     if (codeOf(e) === 'ENOENT') return false;
     throw e;
   }
+}
+
+interface Folder {
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+  readonly ofServer: boolean;
+  readonly qemuUid: number;
+}
+
+/**
+ * Of a pool that is up. Fine are folders of root and of QEMU's account; on a file server also those of any other account of a program
+ * (what `anonuid` makes of root), because the server may not let root in. Nobody else may write there, unless what is not one's own
+ * cannot be exchanged (the sticky bit). @throws INVALID_ARGUMENT
+ */
+export async function checkPoolFolder(name: string, path: string): Promise<void> {
+  const s = await lstat(path).catch(() => undefined);
+  // libvirt has said that it is there: a server that lets not even root look
+  if (s === undefined) return;
+  if (!s.isDirectory()) throw invalidArgument(`pool ${name}: ${path} is no folder`);
+  const ofServer = OF_SERVERS.has((await statfs(path)).type);
+  const qemuUid = (await stat(OF_QEMU).catch(() => undefined))?.uid ?? 0;
+  const why = whyNotOurs({ uid: s.uid, gid: s.gid, mode: s.mode, ofServer, qemuUid });
+  if (why !== undefined) throw invalidArgument(`pool ${name}: ${path} ${why}`);
+}
+
+/** Pure. */
+export function whyNotOurs({ uid, gid, mode, ofServer, qemuUid }: Folder): string | undefined {
+  const isProgram = uid < FIRST_PERSON;
+  const where = ofServer ? 'on its server' : 'here';
+  if (uid !== 0 && uid !== qemuUid && !(ofServer && isProgram))
+    return (
+      `belongs to uid ${uid}, who could put other files in the place of disks. Give it to root ${where} (chown root)` +
+      (ofServer
+        ? ', or export it with no_root_squash, or with anonuid=N of an account of its own, and chown it to that'
+        : '')
+    );
+  const others = (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && gid !== 0 && !(ofServer && gid < FIRST_PERSON));
+  if (others && (mode & STICKY) === 0)
+    return `can be written to by others than its owner, who could put other files in the place of disks: chmod go-w, or chmod +t, ${where}`;
+  return undefined;
 }

@@ -29,6 +29,8 @@ const KeptPool = z.object({
   started: z.boolean(),
   /** Boot of the host in which it was started by a person. */
   bootId: z.string(),
+  /** Its mark has been found there, or put there: what bears none now is other storage. Not known of agents before: it was so. */
+  marked: z.boolean().default(true),
   /** Its file system takes O_DIRECT; absent: not known. */
   directIo: z.boolean().optional(),
 });

@@ -16,17 +16,15 @@ import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
 import type { AllDisks } from '../drivers/volume-work.ts';
-import type { Storage } from '../drivers/storage.ts';
 import { imageFile } from './pool-images.ts';
+import { insistMark, type MarkCheck } from './pool-marks.ts';
 import { poolUuid } from './pool-spec.ts';
 import type { KeptPool, KeptVolume, PoolStore } from './pool-store.ts';
 import type { PoolWatch } from './pool-watch.ts';
 
-export interface PoolVolumeDeps {
+export interface PoolVolumeDeps extends MarkCheck {
   readonly store: PoolStore;
-  readonly storage: Storage;
   readonly watch: Pick<PoolWatch, 'volume'>;
-  readonly hostName: string;
 }
 
 const fileOf = (v: Pick<KeptVolume, 'volumeId' | 'format'>): string => `${v.volumeId}.${v.format ?? 'qcow2'}`;
@@ -99,6 +97,7 @@ class PoolVolumes {
     const uuid = poolUuid(spec.poolId);
     const kept = keptOf(spec);
     if (there && (await storage.hasVolume(uuid, fileOf(kept)))) return;
+    await insistMark(this.deps, pool);
     const backingPath = await this.backing(pool, spec);
     await store.putVolume(kept);
     try {

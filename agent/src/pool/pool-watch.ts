@@ -9,12 +9,12 @@ import { hasFiles, type PoolSeen } from '@berth/shared/model/pool.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Storage, StorageRef, StorageVolumeSeen } from '../drivers/storage.ts';
 import { imageDigestOf, wholeImages } from './pool-images.ts';
+import { insistMark, type MarkCheck } from './pool-marks.ts';
 import { poolUuid, poolXml } from './pool-spec.ts';
 import type { KeptPool, PoolStore } from './pool-store.ts';
 
-export interface PoolWatchDeps {
+export interface PoolWatchDeps extends MarkCheck {
   readonly store: PoolStore;
-  readonly storage: Storage;
   readonly clock: Clock;
   readonly log: Log;
   readonly bootId: () => Promise<string>;
@@ -97,13 +97,31 @@ export class PoolWatch {
       await this.#start(uuid, pool, found !== undefined);
       found = await storage.look(uuid);
     } else if (pool && found?.active === true) {
-      this.#failed.delete(uuid);
       await storage.refresh(uuid).catch(() => undefined);
       found = await storage.look(uuid);
     }
+    if (pool && found?.active === true && !(await this.#bearsMark(uuid, pool))) found = await storage.look(uuid);
     if (found === undefined) return void this.#known.delete(uuid);
     const files = pool && found.active && hasFiles(pool.spec.source.type) ? await storage.listVolumes(uuid) : [];
     this.#known.set(uuid, { seen: this.#seen(found, pool, files), volumes: new Map(files.map((v) => [v.name, v])) });
+  }
+
+  /** Without its mark it is a folder whose mount is missing, or other storage: then it is not up, and nothing is put there. */
+  async #bearsMark(uuid: string, pool: KeptPool): Promise<boolean> {
+    const { storage, log } = this.deps;
+    try {
+      await insistMark(this.deps, pool);
+      this.#failed.delete(uuid);
+      return true;
+    } catch (e) {
+      // what hangs is told of as silent
+      if (!isClusterError(e, 'BAD_STATE') || e.meta['silent'] === 'true') throw e;
+      this.#noteFailed(uuid, pool, e);
+      await storage
+        .stop(uuid)
+        .catch((err: unknown) => log.warn({ err, pool: pool.spec.name }, 'it could not be stopped'));
+      return false;
+    }
   }
 
   #seen(
@@ -134,14 +152,19 @@ export class PoolWatch {
     try {
       if (!defined) await storage.define(uuid, poolXml(pool.spec));
       await storage.start(uuid);
-      this.#failed.delete(uuid);
       log.info({ pool: pool.spec.name }, 'a pool that shall be up was started');
     } catch (e) {
-      const tries = (before?.tries ?? 0) + 1;
-      const waitMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (tries - 1));
-      this.#failed.set(uuid, { why: chain(e), tries, nextMs: clock.monotonic() + waitMs });
-      if (before?.why !== chain(e)) log.warn({ err: e, pool: pool.spec.name }, 'a pool could not be started');
+      this.#noteFailed(uuid, pool, e);
     }
+  }
+
+  #noteFailed(uuid: string, { spec }: KeptPool, e: unknown): void {
+    const { clock, log } = this.deps;
+    const before = this.#failed.get(uuid);
+    const tries = (before?.tries ?? 0) + 1;
+    const waitMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (tries - 1));
+    this.#failed.set(uuid, { why: chain(e), tries, nextMs: clock.monotonic() + waitMs });
+    if (before?.why !== chain(e)) log.warn({ err: e, pool: spec.name }, 'a pool that shall be up is not');
   }
 
   /** One that is silent, or that was never seen, is told of as well, with what was known last. */

@@ -116,6 +116,39 @@ describe('a pool of a host', () => {
     expect(h.drivers.storage.secrets.size).toBe(0);
   });
 
+  it('is not up, and takes nothing, while what bears its mark is not there, and is up again when it is', async () => {
+    const h = await host('h1');
+    await h.ensure(spec());
+    const files = h.drivers.storage.folders.at('/kvm/fast');
+    const mark = [...files];
+    const made = { volumeId: 'volume-1', vmId: 'vm-1', imageDigest: undefined, sizeBytes: 2 ** 30, poolId: 'pool-1' };
+    files.clear(); // the mount is missing
+    await expect(h.parts.disks.ensureVolume(made)).rejects.toThrow('bears no mark');
+    expect(h.parts.store.volumes()).toEqual([]);
+    expect(await h.parts.watch.observe()).toMatchObject([
+      { state: 'failed', reason: expect.stringContaining('bears no mark') as string },
+    ]);
+    expect(h.drivers.storage.pools.get(poolUuid('pool-1'))?.active).toBe(false);
+    await h.open(); // it knows after a restart as well
+    expect(await h.parts.watch.observe()).toMatchObject([{ state: 'failed' }]);
+    await expect(h.ensure(spec())).rejects.toThrow('bears no mark');
+    expect([...files.keys()]).toEqual([]);
+    for (const [name, file] of mark) files.set(name, file);
+    await h.open();
+    expect(await h.parts.watch.observe()).toMatchObject([{ state: 'active' }]);
+    await h.parts.disks.ensureVolume(made);
+  });
+
+  it('takes no copy of an image while its mark is not there', async () => {
+    const h = await host('h1');
+    await h.ensure(spec({ shared: true }));
+    h.drivers.storage.folders.at('/kvm/fast').clear();
+    const wanted = { poolId: 'pool-1', digest: DIGEST };
+    await h.operations.run(h.parts.images.ensure, 'job-1.image', wanted);
+    await expect.poll(() => h.operations.get('job-1.image').failure?.message).toContain('bears no mark');
+    expect(h.files()).toEqual([]);
+  });
+
   it('is told of as silent while its server does not answer, and then neither it nor another waits', async () => {
     const h = await host('h1');
     await h.ensure(spec());

@@ -31,6 +31,8 @@ export interface PoolDeps extends MarkCheck {
   readonly bootId: () => Promise<string>;
   /** Whether its file system takes O_DIRECT. */
   readonly directIo: (folder: string) => Promise<boolean>;
+  /** Whether what it lies in may be a pool. @throws INVALID_ARGUMENT */
+  readonly folder: (name: string, path: string) => Promise<void>;
   readonly log: Log;
 }
 
@@ -71,10 +73,11 @@ export class Pools {
     if (hasFiles(spec.source.type)) await checkPoolPath(spec.name, spec.source.targetPath, dataDir);
     if (before) this.refuseMoving(before, spec);
     else await this.refuseTakenName(spec);
-    await store.putPool({ version: 1, spec, started: true, bootId: await this.deps.bootId() });
+    const known = before?.marked === true && before.spec.source.targetPath === spec.source.targetPath;
+    await store.putPool({ version: 1, spec, started: true, bootId: await this.deps.bootId(), marked: false });
     try {
       if (secret !== '') await this.keepSecret(spec, Buffer.from(secret, 'base64'));
-      await this.bringUp(spec, marked);
+      await this.bringUp(spec, marked || known);
     } catch (e) {
       // one whose server is away stays, and is started when it is back
       if (before === undefined && storage.silentMs(poolUuid(spec.poolId)) === undefined) await this.takeBack(spec);
@@ -94,10 +97,12 @@ export class Pools {
     if (hasFiles(spec.source.type) && seen?.active !== true) await storage.build(uuid);
     await storage.start(uuid);
     if (!hasFiles(spec.source.type)) return;
+    await this.deps.folder(spec.name, spec.source.targetPath);
     await storage.refresh(uuid);
     await ensureMark(this.deps, spec, marked);
     const kept = store.pool(spec.poolId);
-    if (kept) await store.putPool({ ...kept, directIo: await this.deps.directIo(spec.source.targetPath) });
+    const directIo = await this.deps.directIo(spec.source.targetPath);
+    if (kept) await store.putPool({ ...kept, marked: true, directIo });
   }
 
   private async keepSecret(spec: PoolSpec, value: Uint8Array): Promise<void> {

@@ -19,6 +19,7 @@ export interface LaneOptions {
 export class StorageLane {
   #connection: Promise<Connection> | undefined;
   #tail: Promise<unknown> = Promise.resolve();
+  #asked = 0;
   /** Since when (monotonic) a call is out that passed its deadline. */
   #silentSince: number | undefined;
 
@@ -26,6 +27,11 @@ export class StorageLane {
 
   get silentMs(): number | undefined {
     return this.#silentSince === undefined ? undefined : this.opts.clock.monotonic() - this.#silentSince;
+  }
+
+  /** Something was asked that is not answered. */
+  get busy(): boolean {
+    return this.#asked > 0;
   }
 
   /** @throws BAD_STATE at once while the pool is silent, or at the deadline. */
@@ -36,7 +42,8 @@ export class StorageLane {
       if (this.#silentSince !== undefined) throw this.#silent(what);
       return (await this.#connected()).call(procedure, args, what);
     });
-    this.#tail = answer.catch(() => undefined);
+    this.#asked++;
+    this.#tail = answer.catch(() => undefined).finally(() => this.#asked--);
     return beforeDeadline(this.opts.clock, answer, deadlineMs, () => {
       this.#silentSince ??= this.opts.clock.monotonic();
       const well = (): void => void (this.#silentSince = undefined);

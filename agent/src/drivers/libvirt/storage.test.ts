@@ -1,4 +1,6 @@
 /** The storage driver over a fake libvirtd: a pool that swallows calls holds up itself alone, and is well again when it answers. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { createLibvirtStorage } from './storage.ts';
@@ -88,4 +90,23 @@ it('gives a secret to libvirt as bytes, and never as text', async () => {
   await storage.setSecret({ uuid: B, name: 'pool a', usage: 'iscsi', value: Buffer.from('hush') });
   expect(values.map(String)).toEqual(['hush']);
   expect(text).not.toContain('hush');
+});
+
+it('keeps no connection to a pool that somebody has removed', async () => {
+  fake.on(STORAGE.listPools, () => ({ pools: [{ uuid: B, name: 'b' }] }));
+  await storage.look(A);
+  await storage.look(B);
+  expect(fake.clients.size).toBe(2);
+  await storage.list();
+  // the list has one of its own
+  await expect.poll(() => fake.clients.size, { timeout: 10_000 }).toBe(2);
+  await storage.look(B);
+  expect(fake.clients.size).toBe(2);
+});
+
+it('says that a file is safe when all of it is, and not when a part is missing', async () => {
+  const path = join(fake.dir, 'image');
+  await writeFile(path, 'four');
+  await storage.sync(path, 4);
+  await expect(storage.sync(path, 5)).rejects.toThrow('has got 4 of 5 bytes');
 });

@@ -2,6 +2,9 @@
  * The Storage interface over libvirt's RPC: each call goes the way of its pool (storage-lane.ts); lists and secrets have one of
  * their own. What pools shall be is decided elsewhere; only volumes get their XML here.
  */
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
 import { alreadyExists, chain, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -46,6 +49,7 @@ class LibvirtStorage implements Storage {
   async list(): Promise<readonly StorageRef[]> {
     const { pools } = await this.#general(STORAGE.listPools, { needResults: 1, flags: 0 }, 'list storage pools');
     for (const p of pools) this.#names.set(p.uuid, p.name);
+    this.#closeGone(new Set(pools.map((p) => p.uuid)));
     return pools;
   }
 
@@ -167,6 +171,11 @@ class LibvirtStorage implements Storage {
     return stream;
   }
 
+  /** libvirt has no call for it, and its own writing ends in the page cache. */
+  sync(path: string, bytes: number): Promise<void> {
+    return syncWritten(path, bytes);
+  }
+
   async setSecret(s: StorageRef & { readonly usage: 'ceph' | 'iscsi'; readonly value: Uint8Array }): Promise<void> {
     const usage = s.usage === 'ceph' ? textEl('name', {}, s.name) : textEl('target', {}, s.name);
     const xml = el(
@@ -231,6 +240,16 @@ class LibvirtStorage implements Storage {
     return this.#lane(uuid).call(procedure, args, what, ms);
   }
 
+  /** Somebody has undefined them. One that is asked something just now may be about to be defined. */
+  #closeGone(there: ReadonlySet<string>): void {
+    for (const [uuid, lane] of this.#lanes) {
+      if (uuid === GENERAL || there.has(uuid) || lane.busy) continue;
+      lane.close('the pool is gone');
+      this.#lanes.delete(uuid);
+      this.#names.delete(uuid);
+    }
+  }
+
   #lane(uuid: string): StorageLane {
     const known = this.#lanes.get(uuid);
     if (known) return known;
@@ -248,6 +267,19 @@ class LibvirtStorage implements Storage {
       throw new ClusterError('HYPERVISOR_UNAVAILABLE', `libvirt's storage does not answer: ${chain(e)}`);
     }
   }
+}
+
+async function syncWritten(path: string, bytes: number): Promise<void> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const { size } = await file.stat();
+    if (size !== bytes) throw new ClusterError('INTERNAL', `${path} has got ${size} of ${bytes} bytes`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  const folder = await open(dirname(path), 'r');
+  await folder.sync().finally(() => folder.close());
 }
 
 /** Nothing of it is allocated, whatever its format. */

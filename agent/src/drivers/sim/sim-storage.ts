@@ -101,6 +101,7 @@ export function createSimStorage(): SimStorage {
       if (!files(uuid).has(name)) throw notFound(`no ${name} in the pool`);
       return new Writable({ write: (_chunk, _encoding, done) => done() });
     },
+    sync: async () => undefined,
     setSecret: async ({ uuid, value }) => void secrets.set(uuid, Buffer.from(value).toString()),
     removeSecret: async (uuid) => void secrets.delete(uuid),
     silentMs: (uuid) => (silent.has(uuid) ? 1_000 : undefined),

@@ -4,15 +4,16 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, chown, copyFile, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, copyFile, lstat, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { release } from 'node:os';
-import { join } from 'node:path';
-import { unsupported } from '@berth/shared/errors/cluster-error.ts';
+import { dirname, join } from 'node:path';
+import { ClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { PACKAGES } from '../packages.ts';
-import { sizeOf, syncDir, tellingFull } from '../disks/files.ts';
+import { sizeOf, syncDir, syncFile, tellingFull } from '../disks/files.ts';
 import type { Pool } from '../disks/pool.ts';
 import { requireRoom } from '../disks/space.ts';
 import type { Exec } from '../exec.ts';
+import { takeFile, takeFolder } from '../take-file.ts';
 
 export interface Appliances {
   /** Words that say what to install; undefined when an appliance can be made. */
@@ -53,7 +54,8 @@ export function createAppliances({ exec, pool }: { readonly exec: Exec; readonly
         const parts = await findParts();
         if (typeof parts === 'string') throw unsupported(parts);
         const dir = join(pool.applianceDir, await keyOf(parts));
-        if (await sizeOf(join(dir, 'README.fixed'))) return dir;
+        // an empty one is what a power cut left
+        if ((await sizeOf(join(dir, 'README.fixed')))?.size) return dir;
         await make(exec, pool, parts, dir, signal);
         return dir;
       });
@@ -127,7 +129,7 @@ async function make(exec: Exec, pool: Pool, parts: Parts, dir: string, signal: A
       await chown(work, user.uid, user.gid);
     });
     await supermin(exec, parts, work, signal);
-    await install(join(work, 'made'), dir);
+    await installAppliance(join(work, 'made'), dir);
     await forgetOthers(pool, dir);
   } finally {
     await rm(work, { recursive: true, force: true });
@@ -169,14 +171,18 @@ const unitArgs = (work: string, env: Readonly<Record<string, string>>, argv: rea
 ];
 
 /** The last file says to libguestfs, and to us, that it is whole. */
-async function install(made: string, dir: string): Promise<void> {
+export async function installAppliance(made: string, dir: string): Promise<void> {
+  // the folder above is the unprivileged user's, too, so that it could exchange this one
+  await takeFolder(dirname(made));
+  if (!(await lstat(made)).isDirectory()) throw new ClusterError('INTERNAL', `${made} is no folder; it is not used`);
   for (const name of ['kernel', 'initrd', 'root']) {
-    const file = join(made, name);
-    await chown(file, 0, 0);
-    await chmod(file, 0o444);
+    await takeFile(join(made, name), 0o444);
+    await syncFile(join(made, name));
   }
-  await chown(made, 0, 0);
-  await writeFile(join(made, 'README.fixed'), 'Made by Berth of the packages of this host.\n', { mode: 0o444 });
+  const readme = join(made, 'README.fixed');
+  await writeFile(readme, 'Made by Berth of the packages of this host.\n', { mode: 0o444, flag: 'wx' });
+  await syncFile(readme);
+  await syncDir(made);
   await chmod(made, 0o755);
   await rm(dir, { recursive: true, force: true });
   await rename(made, dir);
