@@ -86,6 +86,7 @@ async function target(config: TargetConfig): Promise<void> {
     ...parts,
     helpers,
     bases: createBaseServers({ ...parts, helpers }),
+    bootId: async () => 'this boot',
     images: createImageStore(pool),
     digests: createDigestService(parts),
   });

@@ -102,7 +102,11 @@ export class Images {
     if (!this.operations.isRunning(operationId)) throw notFound(`no operation ${operationId} runs on this host`);
     const tunnel = this.tunnels.get(operationId);
     if (tunnel) tunnel.offer(peer, replace);
-    else this.early.set(operationId, peer);
+    else {
+      // of those that were cancelled before their turn
+      for (const id of this.early.keys()) if (!this.operations.isRunning(id)) this.early.delete(id);
+      this.early.set(operationId, peer);
+    }
   }
 
   /** What lies in a drive is in use as well as what a volume is based on: its VM would not start without. */

@@ -2,6 +2,7 @@
  * The disk driver on a real host: puts the parts under disks/ and fetch/ together and keeps what must not happen at the same
  * time apart. Every file lies under one data directory; nothing is remembered that isn't in it.
  */
+import { readFile } from 'node:fs/promises';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
@@ -39,6 +40,8 @@ export interface LinuxDisksOptions {
   readonly unprivilegedUser: string;
   readonly clock: Clock;
   readonly log: Log;
+  /** Of the host; absent: as its kernel says. */
+  readonly bootId?: () => Promise<string>;
 }
 
 interface Parts extends ImportParts {
@@ -121,7 +124,7 @@ export function createDisks(options: LinuxDisksOptions): AllDisks {
   };
 }
 
-function assemble({ dataDir, unprivilegedUser, clock, log }: LinuxDisksOptions): Parts {
+function assemble({ dataDir, unprivilegedUser, clock, log, bootId = kernelBootId }: LinuxDisksOptions): Parts {
   const pool = createPool(dataDir);
   const exec = createExec({ unprivilegedUser });
   const images = createImageStore(pool);
@@ -129,9 +132,11 @@ function assemble({ dataDir, unprivilegedUser, clock, log }: LinuxDisksOptions):
   const helpers = createHelpers({ exec, pool, clock });
   const servers = createImageServers({ pool, helpers, images, clock, log });
   const bases = createBaseServers({ pool, helpers, clock });
-  const fetcher = createFetcher({ pool, exec, helpers, images, digests, bases, clock, log });
+  const fetcher = createFetcher({ pool, exec, helpers, images, digests, bases, bootId, clock, log });
   return { pool, exec, images, digests, servers, fetcher, bases, clock, log, uploads: createUploads(pool) };
 }
+
+const kernelBootId = async (): Promise<string> => (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
 
 async function open(parts: { pool: Pool; exec: Exec; servers: ImageServers }, clock: Clock): Promise<void> {
   await openPool(parts.pool, clock);

@@ -2,8 +2,9 @@
  * The half-filled copy of one image: a qcow2 whose header names a backing file as long as data is missing. Makes it, tells
  * how far it is, removes it. Its allocated clusters are the checkpoint of a fetch.
  */
-import { chown, rename, rm, stat } from 'node:fs/promises';
+import { chown, readFile, rename, rm, stat } from 'node:fs/promises';
 import { z } from 'zod';
+import { writeAtomic } from '../disks/files.ts';
 import type { Exec } from '../exec.ts';
 
 export type CopyState = 'absent' | 'filling' | 'filled';
@@ -43,6 +44,20 @@ export async function makeCopy(spec: CopySpec, exec: Exec, owner: { uid: number;
   }
 }
 
+const bootPath = (copyPath: string): string => `${copyPath}.boot`;
+
+/**
+ * In which boot of the host it was begun. After another one, what a power cut left of it may be anything: clusters that were noted
+ * and never written. It says so before there is a copy.
+ */
+export async function noteBoot(copyPath: string, bootId: string): Promise<void> {
+  await writeAtomic(bootPath(copyPath), bootId, 0o600);
+}
+
+export async function isOfBoot(copyPath: string, bootId: string): Promise<boolean> {
+  return (await readFile(bootPath(copyPath), 'utf8').catch(() => '')) === bootId;
+}
+
 /** Cuts the source off, so that what has not arrived is zeros: call it when all that is not zeros has. */
 export async function finishCopy(spec: CopySpec, exec: Exec): Promise<void> {
   // writes the header only; as the user that filled it, because a helper that speaks with strangers wrote the file
@@ -53,4 +68,5 @@ export async function finishCopy(spec: CopySpec, exec: Exec): Promise<void> {
 export async function removeCopy(path: string): Promise<void> {
   await rm(path, { force: true });
   await rm(`${path}.new`, { force: true });
+  await rm(bootPath(path), { force: true });
 }

@@ -12,12 +12,13 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Disks, FetchWork, ImageSeen, LongWork } from '../../disks.ts';
 import type { DigestService } from '../disks/digest-service.ts';
 import type { ImageStore } from '../disks/images.ts';
+import { sizeOf } from '../disks/files.ts';
 import type { Pool } from '../disks/pool.ts';
 import { listSidecars } from '../disks/sidecars.ts';
 import type { Exec } from '../exec.ts';
 import type { Helpers } from '../helpers.ts';
 import { helperName, type BaseServers } from './base-server.ts';
-import { copyState, finishCopy, makeCopy, removeCopy, type CopySpec } from './copy.ts';
+import { copyState, finishCopy, isOfBoot, makeCopy, noteBoot, removeCopy, type CopySpec } from './copy.ts';
 import { adoptDaemon, basePath, endDaemon, startDaemon, type DaemonSpec } from './daemon.ts';
 import { fillCopy, openCopy } from './fill.ts';
 import { hashesFor, removeHashes } from './hashes.ts';
@@ -39,6 +40,8 @@ export interface FetcherOptions {
   readonly images: ImageStore;
   readonly digests: DigestService;
   readonly bases: BaseServers;
+  /** Of the host. */
+  readonly bootId: () => Promise<string>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -129,6 +132,7 @@ class Fetch {
   private async fill(): Promise<void> {
     const { exec, pool, clock, log } = this.options;
     const { image, sourceSocket, work } = this;
+    await this.dropOfEarlierBoot();
     const over = new AbortController();
     const signal = AbortSignal.any([work.signal, over.signal]);
     const rest = (): Promise<boolean> => guestsRest(pool, image.digest);
@@ -136,7 +140,9 @@ class Fetch {
       work.blame?.(why);
       if (++this.refusals < MAX_REFUSALS) return;
       // guests wait for another source, as long as it takes
-      void rest().then((yes) => yes || over.abort(new ClusterError(reason, this.hopeless(why))));
+      void rest()
+        .catch(() => false)
+        .then((yes) => yes || over.abort(new ClusterError(reason, this.hopeless(why))));
     };
     const hashes = hashesFor({
       ...{ image, clock, signal, copyPath: this.copy.path, socketPath: work.hashesSocket },
@@ -204,9 +210,22 @@ class Fetch {
     if (state === 'filled') return undefined;
     if (state === 'absent') {
       await removeCopy(this.copy.path);
+      await noteBoot(this.copy.path, await this.options.bootId());
       await makeCopy(this.copy, exec, await exec.sandboxUser());
     }
     return startDaemon(this.daemon, this.options);
+  }
+
+  /** Guests would read parts of it that nobody checks again. */
+  private async dropOfEarlierBoot(): Promise<void> {
+    const { bootId, helpers, log } = this.options;
+    const { path } = this.copy;
+    if ((await sizeOf(path)) === undefined || (await isOfBoot(path, await bootId()))) return;
+    // begun by an agent that noted no boot, and still being filled
+    if ((await helpers.find(this.daemon.name)).length > 0) return noteBoot(path, await bootId());
+    const { digest } = this.image;
+    log.warn({ digest }, 'the host was started again while an image was fetched; it is fetched anew');
+    await removeAll(path);
   }
 
   private hopeless(why: string): string {

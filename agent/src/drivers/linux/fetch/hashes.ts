@@ -6,7 +6,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import type { ChunkHashes } from '@berth/shared/disk/digest.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
-import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import { sizeOf, writeAtomic } from '../disks/files.ts';
 import { mostListBytes, packHashes, unpackHashes } from '../disks/hash-list.ts';
 
@@ -21,11 +21,15 @@ export interface HashesWanted {
   readonly blame: (why: string) => void;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** For the whole list; absent: as long as a slow network takes. */
+  readonly listMs?: number;
 }
 
 const RETRY_MS = 500;
 /** A source may have been lost in between; an agent that has none to give closes at once, each time. */
 const TRIES = 3;
+const LIST_MS = 30_000;
+const SLOWEST_BYTES_PER_MS = 2 ** 20 / 1_000;
 
 const listPath = (copyPath: string): string => `${copyPath}.hashes`;
 const uncheckedPath = (copyPath: string): string => `${copyPath}.unchecked`;
@@ -49,44 +53,64 @@ export async function hashesFor(w: HashesWanted): Promise<ChunkHashes | undefine
   const kept = await readFile(listPath(w.copyPath)).catch(() => undefined);
   const known = kept && unpackHashes(kept, w.image);
   if (known) return known;
+  const earlier = await isUnchecked(w.copyPath);
   for (let tries = 1; w.socketPath !== undefined; tries++) {
-    const got = await ask(w.socketPath, mostListBytes(w.image.virtualSizeBytes), w.signal);
+    const { got, late } = await ask(w, w.socketPath);
     const hashes = got && unpackHashes(got, w.image);
     if (hashes) {
       await writeAtomic(listPath(w.copyPath), [{ offset: 0, bytes: packHashes(hashes) }], 0o600);
       return hashes;
     }
     if (w.signal.aborted) throw new ClusterError('CANCELLED', 'the fetch of the image was cancelled');
+    if (late) w.blame('does not give the hashes of the image in time');
     const rest = await w.guestsRest();
     if (tries >= TRIES && !rest) break;
-    if (got || (rest && tries % TRIES === 0)) w.blame(`gives ${got ? 'wrong' : 'no'} hashes of the image`);
+    if (got || (rest && !late && tries % TRIES === 0)) w.blame(`gives ${got ? 'wrong' : 'no'} hashes of the image`);
     await w.clock.sleep(RETRY_MS, w.signal).catch(() => undefined);
   }
   // marked first, looked at again then; who makes a volume does it the other way round
   await writeFile(uncheckedPath(w.copyPath), '');
-  if (w.socketPath === undefined || !(await w.guestsRest())) return undefined;
+  // what an earlier run has marked holds parts that were never checked
+  if (earlier || w.socketPath === undefined || !(await w.guestsRest())) return undefined;
   await rm(uncheckedPath(w.copyPath), { force: true });
   return hashesFor(w);
 }
 
-/** All that comes until the end; undefined when it is nothing, or too much. */
-function ask(socketPath: string, mostBytes: number, signal: AbortSignal): Promise<Buffer | undefined> {
+interface Asked {
+  /** Undefined: nothing, or too much. */
+  readonly got: Buffer | undefined;
+  /** It did not come in time, however it came. */
+  readonly late: boolean;
+}
+
+/** All that comes until the end. */
+function ask({ image, signal, clock, listMs }: HashesWanted, socketPath: string): Promise<Asked> {
+  const mostBytes = mostListBytes(image.virtualSizeBytes);
   return new Promise((resolve) => {
     const parts: Buffer[] = [];
     let size = 0;
+    let late = false;
     const socket = connect({ path: socketPath });
+    let timer: Timer | undefined;
+    const tooLate = (): void => {
+      late = true;
+      socket.destroy();
+    };
     const onAbort = (): void => void socket.destroy();
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     socket.on('data', (d: Buffer) => {
+      // not before: the tunnel holds a connection until there is a source
+      timer ??= clock.after(listMs ?? LIST_MS + mostBytes / SLOWEST_BYTES_PER_MS, tooLate);
       parts.push(d);
       size += d.length;
       if (size > mostBytes) socket.destroy();
     });
     socket.on('error', () => undefined);
     socket.on('close', () => {
+      timer?.cancel();
       signal.removeEventListener('abort', onAbort);
-      resolve(size > 0 && size <= mostBytes ? Buffer.concat(parts) : undefined);
+      resolve({ got: !late && size > 0 && size <= mostBytes ? Buffer.concat(parts) : undefined, late });
     });
   });
 }

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
@@ -217,6 +218,31 @@ describeReal('an image that guests read before it is whole', ['qemu-img', 'qemu-
     await vi.waitFor(() => expect(before.ended).toBe(true), { timeout: 10_000 });
     middle.lead(served);
     await vi.waitFor(async () => expect(await isRight(await guest(), 4 * MIB, MIB)).toBe(true), { timeout: 20_000 });
+    expect(await fetching).toMatchObject({ digest: image.digest });
+  }, 40_000);
+
+  it('is fetched anew after the host was started again in the middle, because nobody knows what of it was written', async () => {
+    fetchToB();
+    await clone('v-1');
+    const before = await guest();
+    middle.lead(served);
+    expect(await isRight(before, 8 * MIB, MIB)).toBe(true);
+    middle.lead(undefined);
+    stop.abort(new ClusterError('HOST_UNREACHABLE', 'the agent ends'));
+    await fetching.catch(() => undefined);
+    for (const pid of await daemons(dirs[1]!)) process.kill(pid, 'SIGKILL');
+    const [name] = (await readdir(join(dirs[1]!, 'cache'))).filter((n) => n.endsWith('.qcow2'));
+    const path = join(dirs[1]!, 'cache', name!);
+    const copy = readFileSync(path);
+    const at = copy.indexOf(content.subarray(8 * MIB, 8 * MIB + 4_096));
+    expect(at).toBeGreaterThan(0);
+    await writeFile(path, copy.fill(0, at, at + 4_096)); // noted, and never written
+    b = createDisks({ dataDir: dirs[1]!, unprivilegedUser: 'nobody', clock, log, bootId: async () => 'the next' });
+    stop = new AbortController();
+    fetchToB();
+    const after = vi.waitFor(guest, { timeout: 15_000 });
+    middle.lead(served);
+    expect(await isRight(await after, 8 * MIB, MIB)).toBe(true);
     expect(await fetching).toMatchObject({ digest: image.digest });
   }, 40_000);
 

@@ -3,7 +3,7 @@
  * stay asked for. What guests wait for goes first. Believes nothing; chunks.ts checks what comes.
  */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
-import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import { connectNbd, type NbdClient } from '../disks/nbd-client.ts';
 import type { NbdExtent } from '../disks/nbd-wire.ts';
 
@@ -15,6 +15,8 @@ export interface SourceLinkOptions {
   readonly signal: AbortSignal;
   /** The present source does not serve the image. */
   readonly blame: (why: string) => void;
+  /** How long nothing may become whole of what is under way; default a minute. */
+  readonly stalledMs?: number;
 }
 
 interface Piece {
@@ -31,10 +33,17 @@ const RETRY_MS = 200;
  */
 const PATIENT_TRIES = 8;
 const AGAIN_MS = 1_000;
+const MOST_BARREN = 5;
 /** What was said on the connection, not its end. */
 const REFUSED = /the server refuses|no NBD server|too old|does not tell|absurd size|garbage/;
 /** The tunnel holds a connection for as long as there is no source, and cuts off one that is silent. */
 const PATIENCE_MS = 24 * 3_600_000;
+
+/** Slower than so is no source: guests wait for it. A peer that says nothing at all is cut off by the tunnel long before. */
+const STALLED_MS = 60_000;
+const LOOKS = 4;
+/** A look that comes later than this factor was not waited for: this process was stopped meanwhile, not the source. */
+const OVERSLEPT = 2;
 
 export class SourceLink {
   /** When something last came, on the monotonic clock. */
@@ -45,6 +54,13 @@ export class SourceLink {
   private nbd: NbdClient | undefined;
   private connecting = false;
   private failures = 0;
+  /** Connections in a row that ended without one whole answer. */
+  private barren = 0;
+  private isBarren = false;
+  /** When the source last gave a whole answer, or was asked anew after it owed none. */
+  private answeredMs = 0;
+  private lookedMs = 0;
+  private looking: Timer | undefined;
 
   constructor(private readonly o: SourceLinkOptions) {
     this.heardAtMs = o.clock.monotonic();
@@ -69,6 +85,7 @@ export class SourceLink {
   }
 
   close(): void {
+    this.looking?.cancel();
     this.nbd?.close();
     const gone = new ClusterError('CANCELLED', 'the fetch of the image has ended');
     for (const p of [...this.urgent.splice(0), ...this.later.splice(0)]) p.reject(gone);
@@ -95,12 +112,16 @@ export class SourceLink {
   }
 
   private async run(piece: Piece, urgent: boolean, nbd: NbdClient): Promise<void> {
-    this.inFlight++;
+    if (this.inFlight++ === 0) this.answeredMs = this.o.clock.monotonic();
+    this.watch();
     try {
       await piece.run(nbd);
-      this.heardAtMs = this.o.clock.monotonic();
-      this.failures = 0;
+      this.answeredMs = this.heardAtMs = this.o.clock.monotonic();
+      this.failures = this.barren = 0;
+      this.isBarren = false;
     } catch (e) {
+      if (nbd.ended && nbd === this.nbd) this.noteEnd();
+      this.answeredMs = this.o.clock.monotonic();
       if (!nbd.ended && ++this.failures >= PATIENT_TRIES)
         this.turnAway(nbd, `does not give what it has (${(e as Error).message})`);
       else if (!nbd.ended) await this.o.clock.sleep(AGAIN_MS, this.o.signal).catch(() => undefined);
@@ -110,6 +131,31 @@ export class SourceLink {
       this.inFlight--;
       this.pump();
     }
+  }
+
+  /** The peer may have died, and another may be behind the tunnel by now; it is not every peer that dies at once. */
+  private noteEnd(): void {
+    if (!this.isBarren) return;
+    this.isBarren = false;
+    if (++this.barren < MOST_BARREN) return;
+    this.barren = 0;
+    this.o.blame('answers nothing that makes sense');
+  }
+
+  /** Bytes that drip in keep the tunnel, and are no help to anybody. */
+  private watch(): void {
+    const { clock, signal, stalledMs = STALLED_MS } = this.o;
+    if (this.looking !== undefined || this.inFlight === 0 || signal.aborted) return;
+    const periodMs = stalledMs / LOOKS;
+    this.lookedMs = clock.monotonic();
+    this.looking = clock.after(periodMs, () => {
+      this.looking = undefined;
+      const now = clock.monotonic();
+      if (now - this.lookedMs > periodMs * OVERSLEPT) this.answeredMs = now;
+      const late = this.connected && this.inFlight > 0 && now - this.answeredMs >= stalledMs;
+      if (late) this.turnAway(this.nbd!, `has given nothing whole for ${Math.round(stalledMs / 1_000)} s`);
+      this.watch();
+    });
   }
 
   private turnAway(nbd: NbdClient, why: string): void {
@@ -122,7 +168,7 @@ export class SourceLink {
     if (this.connecting) return;
     this.connecting = true;
     void this.connectOnce()
-      .then((again) => (again ? this.o.clock.sleep(RETRY_MS, this.o.signal) : undefined))
+      .then((again) => (again || this.barren > 0 ? this.o.clock.sleep(RETRY_MS, this.o.signal) : undefined))
       .catch(() => undefined)
       .finally(() => {
         this.connecting = false;
@@ -140,7 +186,8 @@ export class SourceLink {
         return true;
       }
       this.nbd = nbd;
-      this.heardAtMs = clock.monotonic();
+      this.isBarren = true;
+      this.answeredMs = this.heardAtMs = clock.monotonic();
       return false;
     } catch (e) {
       if (e instanceof Error && REFUSED.test(e.message)) this.o.blame(`does not serve the image (${e.message})`);
