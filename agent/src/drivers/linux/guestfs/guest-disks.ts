@@ -27,8 +27,8 @@ export function createGuestDisks(config: { readonly dataDir: string; readonly un
     edit: (disk, edit, work) => editGuest(parts, disk, edit, work),
     async drop(disk) {
       const overlay = new Overlay(parts, disk);
-      if (await overlay.isWhole()) await overlay.commit();
-      await overlay.remove();
+      if ((await overlay.isWhole()) && !(await overlay.isStale())) await commit(overlay);
+      else await overlay.remove();
     },
     unfinished: () => unfinishedIn(pool),
   };
@@ -42,7 +42,7 @@ const WRITTEN = 90;
 
 async function editGuest(parts: Parts, disk: GuestDisk, edit: Edit, work: LongWork): Promise<void> {
   const overlay = new Overlay(parts, disk);
-  if (!(await overlay.isWhole())) {
+  if (!(await overlay.isWhole()) || (await overlay.isStale())) {
     await preparePool(parts.pool);
     const appliance = await parts.appliances.get(work.signal);
     await overlay.create();
@@ -56,6 +56,11 @@ async function editGuest(parts: Parts, disk: GuestDisk, edit: Edit, work: LongWo
       throw explain(e, disk);
     }
   }
+  await commit(overlay);
+  work.onProgress(TOTAL, TOTAL);
+}
+
+async function commit(overlay: Overlay): Promise<void> {
   try {
     await overlay.commit();
   } catch (e) {
@@ -64,7 +69,6 @@ async function editGuest(parts: Parts, disk: GuestDisk, edit: Edit, work: LongWo
     throw e;
   }
   await overlay.remove();
-  work.onProgress(TOTAL, TOTAL);
 }
 
 async function change(

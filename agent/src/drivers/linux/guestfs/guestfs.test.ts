@@ -1,6 +1,6 @@
 /** What is said to guestfish, and the overlay that makes its changes whole or none: with real qcow2 files, without guestfish. */
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir, rm, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
@@ -81,6 +81,30 @@ describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
     );
   const has = async (disk: { path: string }) => (await text(disk, MIB)).includes('42 42 42 42');
 
+  /** Another program has it open for writing, until the result is called. */
+  async function hold(disk: { path: string }): Promise<() => Promise<unknown>> {
+    const holder = new AbortController();
+    const held = exec.run('qemu-nbd', ['-t', '-k', `${disk.path}.s`, '-f', 'qcow2', disk.path], {
+      signal: holder.signal,
+      timeoutMs: 0,
+    });
+    held.catch(() => undefined);
+    await expect
+      .poll(
+        () =>
+          stat(`${disk.path}.s`).then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 20_000 },
+      )
+      .toBe(true);
+    return () => {
+      holder.abort();
+      return held.catch(() => undefined);
+    };
+  }
+
   it('are not in it before they are whole, and all in it afterwards, with nothing left over', async () => {
     const { pool, disk, overlay } = await world();
     const before = readFileSync(disk.path);
@@ -145,6 +169,23 @@ describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
     await expect(exec.runConfined('head', ['-c', '1', disk.path])).rejects.toThrow(/Permission denied/);
   });
 
+  it('are refused when a link stands in their place, and leave no trap for root', async () => {
+    const { pool, disk, overlay } = await world();
+    const secret = join(pool.dataDir, 'secret');
+    writeFileSync(secret, 'root', { mode: 0o600 });
+    await overlay.create();
+    for (const name of ['.sealed-over.half', 'begun', '.begun.half']) await symlink(secret, join(overlay.dir, name));
+    await change(overlay);
+    await overlay.seal();
+    await overlay.commit();
+    expect(await has(disk)).toBe(true);
+    await overlay.create();
+    await rm(overlay.path);
+    await symlink(secret, overlay.path);
+    await expect(overlay.seal()).rejects.toThrow('is not what a program was to make');
+    expect([readFileSync(secret, 'utf8'), (await stat(secret)).mode & 0o777]).toEqual(['root', 0o600]);
+  });
+
   it('go into the volume and nowhere else, whatever the overlay says that it belongs to', async () => {
     const { pool, disk, overlay } = await world();
     const victim = pool.volumePath('volume-2', false);
@@ -164,27 +205,39 @@ describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
     await overlay.create();
     await change(overlay);
     await overlay.seal();
-    const holder = new AbortController();
-    const held = exec.run('qemu-nbd', ['-t', '-k', `${disk.path}.s`, '-f', 'qcow2', disk.path], {
-      signal: holder.signal,
-      timeoutMs: 0,
-    });
-    held.catch(() => undefined);
-    await expect
-      .poll(
-        () =>
-          stat(`${disk.path}.s`).then(
-            () => true,
-            () => false,
-          ),
-        { timeout: 20_000 },
-      )
-      .toBe(true);
+    const release = await hold(disk);
     await expect(overlay.commit()).rejects.toMatchObject({
       reason: 'IN_USE',
       message: expect.stringMatching(/in use by another program/),
     });
-    holder.abort();
-    await held.catch(() => undefined);
+    await release();
+  });
+
+  it('stay where they are when a part of them is in the volume and another program has it, and are put in later', async () => {
+    const { pool, disk, overlay } = await world();
+    const guests = createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody' });
+    await overlay.create();
+    await change(overlay);
+    await overlay.seal();
+    const killed = { ...exec, runConfined: () => Promise.reject(new Error('killed')) };
+    await new Overlay({ exec: killed as unknown as Exec, pool }, disk).commit().catch(() => undefined);
+    const release = await hold(disk);
+    await expect(guests.drop(disk)).rejects.toMatchObject({ reason: 'RESOURCE_BUSY' });
+    expect(await unfinishedIn(pool)).toEqual(['volume-1']);
+    await release();
+    await guests.drop(disk);
+    expect(await has(disk)).toBe(true);
+    expect(await unfinishedIn(pool)).toEqual([]);
+  });
+
+  it('are forgotten when the volume has changed since, and nothing of them is in it', async () => {
+    const { pool, disk, overlay } = await world();
+    await overlay.create();
+    await change(overlay);
+    await overlay.seal();
+    await exec.run('qemu-io', ['-f', 'qcow2', '-c', 'write -P 0x17 1M 1M', disk.path]);
+    await createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody' }).drop(disk);
+    expect(await text(disk, MIB)).toContain('17 17 17 17');
+    expect(await unfinishedIn(pool)).toEqual([]);
   });
 });

@@ -3,11 +3,11 @@
  * `commit.qcow2`; that is put into the volume, as often as it takes, and then removed. So a crash before leaves the volume as it
  * was, and one after is repaired by doing the same again. The unprivileged user reads the volume, and writes to it only then.
  */
-import { chmod, chown, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { ClusterError, isClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import type { GuestDisk } from '../../guest-disks.ts';
-import { sizeOf, syncDir, syncFile, tellingFull } from '../disks/files.ts';
+import { sizeOf, syncDir, syncFile, tellingFull, writeAtomic } from '../disks/files.ts';
 import type { Pool } from '../disks/pool.ts';
 import { requireRoom } from '../disks/space.ts';
 import type { Exec } from '../exec.ts';
@@ -30,6 +30,24 @@ export class Overlay {
 
   async isWhole(): Promise<boolean> {
     return (await sizeOf(this.whole)) !== undefined;
+  }
+
+  /** A part of it may be in the volume. One that was sealed by an agent that noted nothing, too. */
+  async hasBegun(): Promise<boolean> {
+    const [begun, noted] = await Promise.all([BEGUN, NOTED].map((name) => sizeOf(join(this.dir, name))));
+    return begun !== undefined || noted === undefined;
+  }
+
+  /** Nothing of it is in the volume, which has changed since it was made: it fits it no more. */
+  async isStale(): Promise<boolean> {
+    if (await this.hasBegun()) return false;
+    return (await readFile(join(this.dir, NOTED), 'utf8')) !== (await this.look());
+  }
+
+  /** What a write to the volume changes. */
+  private async look(): Promise<string> {
+    const { mtimeNs, size } = await stat(this.disk.path, { bigint: true });
+    return `${mtimeNs} ${size}\n`;
   }
 
   /** Begins afresh. */
@@ -76,14 +94,37 @@ export class Overlay {
     const user = await this.parts.exec.sandboxUser();
     // qemu-img opens it for writing, though it writes nothing
     await takeFile(this.path, 0o660, user.gid);
+    // nothing else of the program's stays, where root writes now
+    for (const name of await readdir(this.dir))
+      if (name !== basename(this.path)) await rm(join(this.dir, name), { recursive: true, force: true });
     await syncFile(this.path);
+    await writeAtomic(join(this.dir, NOTED), await this.look(), 0o600);
     await rename(this.path, this.whole);
     await syncDir(this.dir);
     await syncDir(join(this.dir, '..'));
   }
 
-  /** Twice is once. Never cut short: what has begun is finished by the next agent, if this one ends. */
+  /**
+   * Twice is once. Never cut short: what has begun is finished by the next agent, if this one ends. @throws IN_USE: nothing of it is
+   * in the volume, which another program has; RESOURCE_BUSY: a part of it may be, and the rest has to follow
+   */
   async commit(): Promise<void> {
+    const earlier = await this.hasBegun();
+    const begun = join(this.dir, BEGUN);
+    if (!earlier) await writeAtomic(begun, '', 0o600);
+    try {
+      await this.putIn();
+    } catch (e) {
+      const why = explain(e, this.disk);
+      if (!isClusterError(why, 'IN_USE')) throw why;
+      if (earlier) throw halfDone(this.disk, why);
+      await rm(begun, { force: true }); // it could not even be opened
+      throw why;
+    }
+    await syncFile(this.disk.path);
+  }
+
+  private async putIn(): Promise<void> {
     const { path, format, sizeBytes } = this.disk;
     const files = { driver: 'qcow2', 'file.driver': 'file', 'file.filename': this.whole };
     // named here, and not taken from the overlay's own header, which was a stranger's to write
@@ -95,10 +136,7 @@ export class Overlay {
         what: this.what,
         limits: { fileBytes: Math.ceil(sizeBytes * (65 / 64)) + ROOM_BYTES },
       }),
-    ).catch((e: unknown) => {
-      throw explain(e, this.disk);
-    });
-    await syncFile(path);
+    );
   }
 
   async remove(): Promise<void> {
@@ -111,6 +149,9 @@ export class Overlay {
 }
 
 const COMMIT = 'commit.qcow2';
+/** Beside it: how the volume was when it was sealed, and that it is being put in. */
+const NOTED = 'sealed-over';
+const BEGUN = 'begun';
 const COMMIT_MS = 60 * 60_000;
 /** What a guest's system files and the caches of the tools may take, and slack. */
 const ROOM_BYTES = 256 * 2 ** 20;
@@ -123,6 +164,15 @@ export async function unfinishedIn(pool: Pool): Promise<string[]> {
   );
   return whole.flat();
 }
+
+const halfDone = ({ volumeId }: GuestDisk, cause: unknown): ClusterError =>
+  new ClusterError(
+    'RESOURCE_BUSY',
+    `volume ${volumeId} has got a part of the changes to its guest, and is in use by another program on this host: end that, ` +
+      `the rest is put in then`,
+    {},
+    { cause },
+  );
 
 /** QEMU holds a lock on what a guest runs on. */
 export function explain(e: unknown, disk: GuestDisk): unknown {
