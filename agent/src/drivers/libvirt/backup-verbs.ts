@@ -2,9 +2,11 @@
  * A copy of the disks of a guest that runs, as they are at one moment, written by QEMU (a push backup) while the guest goes on.
  * Files, names and what becomes of them are the caller's.
  */
+import { dirname } from 'node:path';
 import { badState, chain, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { attributeAt, find, findAll, parseXml } from '../../domain/xml/tree.ts';
 import type { BackupTarget } from '../hypervisor.ts';
 import type { DomainCache } from './domain-cache.ts';
 import { CODE, hasCode } from './errors.ts';
@@ -36,6 +38,8 @@ const COMPLETED = 1;
 const JOB = { none: 0, completed: 3 } as const;
 /** VIR_DOMAIN_JOB_OPERATION_BACKUP */
 const BACKUP = 9;
+/** VIR_ERR_NO_DOMAIN_BACKUP */
+const NO_BACKUP = 104;
 const BEGIN_DEADLINE_MS = 60_000;
 const LOOK_EVERY_MS = 500;
 
@@ -50,7 +54,7 @@ export class BackupVerbs {
     begun: () => Promise<void>,
   ): Promise<void> {
     const dom = refOf(uuid, this.opts.cache.find(uuid)?.name);
-    await this.#endFormer(dom);
+    await this.#endFormer(dom, disks);
     const args = { dom, backupXml: backupXml(disks), checkpointXml: undefined, flags: REUSE };
     const stop = (): void => void this.#abort(dom);
     try {
@@ -63,6 +67,10 @@ export class BackupVerbs {
       await begun();
       if (work.signal.aborted) stop();
       await this.#follow(dom, work);
+    } catch (e) {
+      // nobody would end it, and the next would have to
+      if (!work.signal.aborted) await this.#abort(dom);
+      throw e;
     } finally {
       work.signal.removeEventListener('abort', stop);
     }
@@ -70,13 +78,30 @@ export class BackupVerbs {
     await this.#insistDone(dom);
   }
 
-  /** Of a former life of the agent, which nobody waits for any more. */
-  async #endFormer(dom: DomainRef): Promise<void> {
+  /** Of a former life of the agent, which nobody waits for any more. @throws RESOURCE_BUSY: it is somebody else's */
+  async #endFormer(dom: DomainRef, disks: readonly BackupTarget[]): Promise<void> {
     for (const deadline = this.opts.clock.monotonic() + BEGIN_DEADLINE_MS; ;) {
       const { type, operation } = await this.#look(dom, 0);
       if (type === JOB.none || operation !== BACKUP || this.opts.clock.monotonic() > deadline) return;
-      await this.#abort(dom);
+      const xml = await this.#xml(dom);
+      if (xml !== undefined && !isOurs(xml, disks))
+        throw new ClusterError(
+          'RESOURCE_BUSY',
+          `the disks of vm ${dom.name} are being copied by somebody else (a backup program on its host?). Try again when that has ended`,
+        );
+      if (xml !== undefined) await this.#abort(dom);
       await this.opts.clock.sleep(LOOK_EVERY_MS);
+    }
+  }
+
+  /** Undefined: there is none any more. */
+  async #xml(dom: DomainRef): Promise<string | undefined> {
+    const what = `see who copies the disks of ${dom.name}`;
+    try {
+      return (await this.opts.guest.call(PROC.backupXml, { dom, flags: 0 }, what, GUEST_DEADLINE_MS)).xml;
+    } catch (e) {
+      if (hasCode(e, NO_BACKUP, CODE.operationInvalid)) return undefined;
+      throw e;
     }
   }
 
@@ -123,6 +148,19 @@ function explained(dom: DomainRef, e: unknown): unknown {
   if (hasCode(e, CODE.operationTimeout))
     return new ClusterError('RESOURCE_BUSY', `libvirt still works on vm ${dom.name}`, { libvirt: chain(e) });
   return e;
+}
+
+/** It is written to files in the folder of all our captures, and to nothing else. */
+function isOurs(xml: string, disks: readonly BackupTarget[]): boolean {
+  const root = parseXml(xml);
+  const folders = new Set(disks.map((d) => dirname(dirname(d.path))));
+  const copied = findAll(find(root, 'disks'), 'disk').filter((d) => d.attributes['backup'] !== 'no');
+  const targets = copied.map((d) => attributeAt(d, 'file', 'target'));
+  return (
+    root.attributes['mode'] !== 'pull' &&
+    targets.length > 0 &&
+    targets.every((t) => folders.has(dirname(dirname(t ?? ''))))
+  );
 }
 
 const escape = (text: string): string => text.replace(/[<>&'"]/g, (c) => `&#${c.charCodeAt(0)};`);

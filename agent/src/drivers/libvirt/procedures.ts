@@ -111,6 +111,7 @@ export const PROC = {
     struct({ dom: domain, backupXml: string, checkpointXml: optional(string), flags: uint }),
     nothing,
   ),
+  backupXml: procedure('DOMAIN_BACKUP_GET_XML_DESC', 422, domainAndFlags, struct({ xml: string })),
   abortJob: procedure('DOMAIN_ABORT_JOB', 164, ofDomain, nothing),
   injectNmi: procedure('DOMAIN_INJECT_NMI', 210, domainAndFlags, nothing),
   sendKey: procedure(

@@ -54,19 +54,10 @@ export async function hashesFor(w: HashesWanted): Promise<ChunkHashes | undefine
   const known = kept && unpackHashes(kept, w.image);
   if (known) return known;
   const earlier = await isUnchecked(w.copyPath);
-  for (let tries = 1; w.socketPath !== undefined; tries++) {
-    const { got, late } = await ask(w, w.socketPath);
-    const hashes = got && unpackHashes(got, w.image);
-    if (hashes) {
-      await writeAtomic(listPath(w.copyPath), [{ offset: 0, bytes: packHashes(hashes) }], 0o600);
-      return hashes;
-    }
-    if (w.signal.aborted) throw new ClusterError('CANCELLED', 'the fetch of the image was cancelled');
-    if (late) w.blame('does not give the hashes of the image in time');
-    const rest = await w.guestsRest();
-    if (tries >= TRIES && !rest) break;
-    if (got || (rest && !late && tries % TRIES === 0)) w.blame(`gives ${got ? 'wrong' : 'no'} hashes of the image`);
-    await w.clock.sleep(RETRY_MS, w.signal).catch(() => undefined);
+  const given = await askFor(w);
+  if (given) {
+    await writeAtomic(listPath(w.copyPath), [{ offset: 0, bytes: packHashes(given) }], 0o600);
+    return given;
   }
   // marked first, looked at again then; who makes a volume does it the other way round
   await writeFile(uncheckedPath(w.copyPath), '');
@@ -74,6 +65,23 @@ export async function hashesFor(w: HashesWanted): Promise<ChunkHashes | undefine
   if (earlier || w.socketPath === undefined || !(await w.guestsRest())) return undefined;
   await rm(uncheckedPath(w.copyPath), { force: true });
   return hashesFor(w);
+}
+
+/** Of one source after the other, for as long as guests need them. @throws CANCELLED */
+async function askFor(w: HashesWanted): Promise<ChunkHashes | undefined> {
+  for (let tries = 1; w.socketPath !== undefined; tries++) {
+    const { got, late } = await ask(w, w.socketPath);
+    const hashes = got && unpackHashes(got, w.image);
+    if (hashes) return hashes;
+    if (w.signal.aborted) throw new ClusterError('CANCELLED', 'the fetch of the image was cancelled');
+    const rest = await w.guestsRest();
+    if (late) w.blame('does not give the hashes of the image in time');
+    else if (got) w.blame('gives wrong hashes of the image');
+    else if (rest && tries % TRIES === 0) w.blame('gives no hashes of the image');
+    if (tries >= TRIES && !rest) break;
+    await w.clock.sleep(RETRY_MS, w.signal).catch(() => undefined);
+  }
+  return undefined;
 }
 
 interface Asked {
