@@ -1,0 +1,42 @@
+# Filters that the roles need: the one file that a pattern means, settings as libvirt's files have them, addresses.
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import glob
+
+from ansible.errors import AnsibleFilterError
+
+
+def one_file(pattern):
+    """The one file on this machine that the pattern fits."""
+    found = sorted(glob.glob(pattern))
+    if len(found) == 1:
+        return found[0]
+    what = "nothing" if not found else "more than one file: %s" % ", ".join(found)
+    raise AnsibleFilterError("%s fits %s; one package of each name is expected there" % (pattern, what))
+
+
+def libvirt_value(value):
+    """As libvirt reads it: text in quotes, numbers, lists."""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return "[%s]" % ", ".join(libvirt_value(v) for v in value)
+    return '"%s"' % str(value).replace('"', "")
+
+
+def address_of(variables):
+    """Where others reach a machine of the inventory."""
+    for name in ("berth_address", "ansible_host", "inventory_hostname"):
+        if variables.get(name):
+            return variables[name]
+    raise AnsibleFilterError("a machine of the inventory has no address")
+
+
+class FilterModule(object):
+    def filters(self):
+        return {"one_file": one_file, "libvirt_value": libvirt_value, "address_of": address_of}
