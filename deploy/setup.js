@@ -30,6 +30,9 @@ const TEST_TOOLS = [
   { package: 'curl', command: 'curl' },
   { package: 'jq', command: 'jq' },
   { package: 'lintian', command: 'lintian' },
+  { package: 'ansible-core', command: 'ansible-playbook' },
+  { package: 'ansible-lint', command: 'ansible-lint' },
+  { package: 'openssh-client', command: 'ssh-keygen' },
   { package: 'libfaketime', file: '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1' },
   // By file: npm's protoc is in the PATH of npm's scripts, and is not the one that fits Debian's Python.
   { package: 'protobuf-compiler', file: '/usr/bin/protoc' },

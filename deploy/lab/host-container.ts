@@ -17,6 +17,8 @@ export interface HostSpec {
   readonly share?: { readonly source: string; readonly target: string } | undefined;
   /** Process 1; default tini, which only reaps. With systemd, units run as on a real host. */
   readonly init?: 'tini' | 'systemd' | undefined;
+  /** Default: the host image. */
+  readonly image?: string | undefined;
 }
 
 export const READY_SOCKET = '/run/libvirt/libvirt-sock';
@@ -31,7 +33,7 @@ export async function startHostContainer(spec: HostSpec): Promise<string> {
   /** testcontainers has no option for devices, fixed addresses or volumes of its own: they are set underneath. */
   class HostContainer extends GenericContainer {
     constructor() {
-      super(hostImageTag());
+      super(spec.image ?? hostImageTag());
       this.hostConfig.Devices = [
         { PathOnHost: '/dev/net/tun', PathInContainer: '/dev/net/tun', CgroupPermissions: 'rwm' },
       ];
