@@ -75,6 +75,17 @@ export class Ansible {
     return { code: said.exitCode ?? 1, out: said.all, changed };
   }
 
+  /** One task on this machine, as an ad-hoc command. Answers what its module said. */
+  async task<T>(module: string, args: string, ...more: readonly string[]): Promise<T> {
+    const line = ['-i', 'localhost,', '-c', 'local', '-o', 'localhost', '-m', module, '-a', args, ...more];
+    const here = { ...this.#env, ANSIBLE_PYTHON_INTERPRETER: '/usr/bin/python3' };
+    const said = await execa('ansible', line, { env: here, cwd: this.dir, reject: false, all: true });
+    const at = said.all.indexOf('=> {');
+    if (at < 0) throw new Error(`ansible said: ${said.all}`);
+    const told = JSON.parse(said.all.slice(at + 3)) as object;
+    return { failed: said.exitCode !== 0, ...told } as T;
+  }
+
   async run(program: string, args: readonly string[], cwd = this.dir): Promise<string> {
     return (await execa(program, args, { env: this.#env, cwd })).stdout;
   }
