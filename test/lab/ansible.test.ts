@@ -45,7 +45,7 @@ describeWhereLabsRun('Ansible', () => {
     await make('9.0.0');
     lab = await startLab({ hosts: ['h1', 'h2'], init: 'systemd', image: await ensureManagedImage(), label });
     await Promise.all(lab.hosts.map((host) => ansible.letIn(host)));
-    take('9.0.0', 'h1');
+    take('9.0.0', 'h1', 'h2');
   }, 300_000);
   afterAll(async () => {
     await removeLab(label);
@@ -59,24 +59,21 @@ describeWhereLabsRun('Ansible', () => {
   });
 
   it('says in check mode what it would do, and does none of it', async () => {
-    const would = well(await ansible.play('berth.berth.site', '--check'));
+    const would = well(await ansible.play('berth.berth.site', '--check', '--limit', 'h1'));
     expect(would.changed['h1']).toBeGreaterThan(0);
     expect((await lab.host('h1').exec(['which', 'berth', 'berth-agent', 'berth-controller'])).stdout).toBe('');
   });
 
   it('makes a cluster', async () => {
-    const played = well(await ansible.play('berth.berth.site'));
+    const played = well(await ansible.play('berth.berth.site', '--limit', 'h1'));
     expect(played.out).not.toMatch(/berth-join:1:/);
     expect(JSON.parse(await berth('host', 'list', '-o', 'json'))).toMatchObject([{ name: 'h1', state: 'up' }]);
     expect((await lab.host('h1').exec(['ls', '/etc/berth/join-token'])).exitCode).not.toBe(0);
   });
 
   it('adds a host, and then changes nothing any more', async () => {
-    take('9.0.0', 'h1', 'h2');
     well(await ansible.play('berth.berth.add_host', '--limit', 'h2'));
     expect(await berth('host', 'list', '-o', 'name')).toBe('h1\nh2');
-    // the firewall of h1 learns of h2; and that is all
-    expect(well(await ansible.play('berth.berth.site')).changed).toEqual({ h1: 2, h2: 0 });
     expect(well(await ansible.play('berth.berth.site')).changed).toEqual({ h1: 0, h2: 0 });
   });
 
