@@ -1,8 +1,8 @@
 /** Pools of an agent over simulated storage: twice is once, marks, what is refused, volumes, and a pool that hangs. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createLog } from '@berth/shared/log/log.ts';
 import type { PoolSource } from '@berth/shared/model/pool.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
@@ -137,6 +137,24 @@ describe('a pool of a host', () => {
     await h.open();
     expect(await h.parts.watch.observe()).toMatchObject([{ state: 'active' }]);
     await h.parts.disks.ensureVolume(made);
+  });
+
+  it('says of no copy of an image that it is whole before it is on the disk', async () => {
+    const h = await host('h1');
+    await h.ensure(spec({ shared: true }));
+    const file = join(dir, 'image');
+    await writeFile(file, 'image');
+    h.drivers.sim.images.set(DIGEST, { digest: DIGEST, virtualSizeBytes: 2 ** 20, fileBytes: 5 });
+    vi.spyOn(h.drivers.disks, 'imagePath').mockReturnValue(file);
+    const sync = vi.spyOn(h.drivers.storage, 'sync').mockRejectedValueOnce(new Error('lost'));
+    const wanted = { poolId: 'pool-1', digest: DIGEST };
+    await h.operations.run(h.parts.images.ensure, 'job-1.a', wanted);
+    await expect.poll(() => h.operations.get('job-1.a').state).toBe('failed');
+    expect(sync).toHaveBeenCalledWith(`/kvm/fast/${imageFile(DIGEST)}`, 5);
+    expect(h.files().filter((n) => n.endsWith('.whole'))).toEqual([]);
+    await h.operations.run(h.parts.images.ensure, 'job-1.b', wanted);
+    await expect.poll(() => h.operations.get('job-1.b').state).toBe('succeeded');
+    expect(h.files().filter((n) => n.endsWith('.whole'))).toHaveLength(1);
   });
 
   it('takes no copy of an image while its mark is not there', async () => {

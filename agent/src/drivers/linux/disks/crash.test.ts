@@ -100,6 +100,8 @@ describeReal('after kill -9 of the agent', ['qemu-img', 'qemu-nbd'], () => {
     mkdirSync(join(dataDir, 'run/digest-x'));
     mkdirSync(join(dataDir, 'staging/fetch-x'));
     await utimes(join(dataDir, 'uploads/old'), 1, 1);
+    // another name of an old image; what is known of it is new
+    await utimes(join(dataDir, 'uploads/kept'), 1, 1);
     await disks.ensureVolume({ volumeId: 'orphan', vmId: 'vm-1', imageDigest: undefined, sizeBytes: 2 ** 20 });
     await rm(disks.volumePath('orphan', false));
     const again = start(dataDir);

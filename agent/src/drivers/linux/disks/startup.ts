@@ -30,8 +30,11 @@ async function sweep(dir: string, isLitter: (name: string) => boolean): Promise<
 }
 
 async function sweepUploads(pool: Pool, clock: Clock): Promise<void> {
-  for (const name of await readdir(pool.uploadsDir)) {
-    const file = await sizeOf(join(pool.uploadsDir, name));
+  const names = await readdir(pool.uploadsDir);
+  for (const name of names) {
+    // what is known of it was written when it came; the file itself may be another name of an image, as old as that
+    const facts = `${name}.json`;
+    const file = await sizeOf(join(pool.uploadsDir, names.includes(facts) ? facts : name));
     if (file && clock.now() - file.mtimeMs > UPLOAD_KEPT_MS) await rm(join(pool.uploadsDir, name), { force: true });
   }
 }

@@ -54,8 +54,7 @@ export function createAppliances({ exec, pool }: { readonly exec: Exec; readonly
         const parts = await findParts();
         if (typeof parts === 'string') throw unsupported(parts);
         const dir = join(pool.applianceDir, await keyOf(parts));
-        // an empty one is what a power cut left
-        if ((await sizeOf(join(dir, 'README.fixed')))?.size) return dir;
+        if (await isWholeAppliance(dir)) return dir;
         await make(exec, pool, parts, dir, signal);
         return dir;
       });
@@ -169,6 +168,10 @@ const unitArgs = (work: string, env: Readonly<Record<string, string>>, argv: rea
   ].flatMap((p) => ['-p', p]),
   ...['-p', `RuntimeMaxSec=${MAKE_MS / 1_000}`, '--', ...argv],
 ];
+
+/** An empty word is what a power cut left of it. */
+export const isWholeAppliance = async (dir: string): Promise<boolean> =>
+  ((await sizeOf(join(dir, 'README.fixed')))?.size ?? 0) > 0;
 
 /** The last file says to libguestfs, and to us, that it is whole. */
 export async function installAppliance(made: string, dir: string): Promise<void> {

@@ -4,6 +4,7 @@ import { badState, ClusterError, isClusterError } from '@berth/shared/errors/clu
 import type { LongWork } from '../../disks.ts';
 import type { Edit, GuestDisk, GuestDisks } from '../../guest-disks.ts';
 import { createPool, preparePool, type Pool } from '../disks/pool.ts';
+import { takeBackFile } from '../disks/changes/own-file.ts';
 import { createExec, type Exec } from '../exec.ts';
 import { createAppliances, type Appliances } from './appliance.ts';
 import { Guestfish } from './guestfish.ts';
@@ -29,6 +30,7 @@ export function createGuestDisks(config: { readonly dataDir: string; readonly un
       const overlay = new Overlay(parts, disk);
       if ((await overlay.isWhole()) && !(await overlay.isStale())) await commit(overlay);
       else await overlay.remove();
+      await takeBackFile(disk.path, await exec.sandboxUser());
     },
     unfinished: () => unfinishedIn(pool),
   };

@@ -1,5 +1,5 @@
 /** What is said to guestfish, and the overlay that makes its changes whole or none: with real qcow2 files, without guestfish. */
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { mkdir, rm, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -8,6 +8,7 @@ import type { GuestEntry } from '../../guest-disks.ts';
 import { createPool, preparePool } from '../disks/pool.ts';
 import type { Exec } from '../exec.ts';
 import { describeReal, exec, tempDir } from '../fixture/real.ts';
+import { installAppliance, isWholeAppliance } from './appliance.ts';
 import { quote } from './guestfish.ts';
 import { createGuestDisks } from './guest-disks.ts';
 import { readFstab } from './mounts.ts';
@@ -126,7 +127,11 @@ describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
     const guests = createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody' });
     await overlay.create();
     await change(overlay);
+    // killed while it was lent
+    chownSync(disk.path, 0, (await exec.sandboxUser()).gid);
+    chmodSync(disk.path, 0o640);
     await guests.drop(disk);
+    expect(statSync(disk.path)).toMatchObject({ mode: 0o100600, uid: 0, gid: 0 });
     expect(await has(disk)).toBe(false);
     await overlay.create();
     await change(overlay);
@@ -239,5 +244,29 @@ describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
     await createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody' }).drop(disk);
     expect(await text(disk, MIB)).toContain('17 17 17 17');
     expect(await unfinishedIn(pool)).toEqual([]);
+  });
+});
+
+describeReal('the appliance', [], () => {
+  it('is root’s when it is made, whole when it says so, and taken from no link', async () => {
+    const top = tempDir();
+    const [work, dir] = [join(top, 'work'), join(top, 'a')];
+    const { uid, gid } = await exec.sandboxUser();
+    const made = join(work, 'made');
+    await mkdir(made, { recursive: true });
+    for (const name of ['kernel', 'initrd', 'root']) {
+      writeFileSync(join(made, name), 'x');
+      chownSync(join(made, name), uid, gid);
+    }
+    for (const path of [work, made]) chownSync(path, uid, gid);
+    await installAppliance(made, dir);
+    expect(await isWholeAppliance(dir)).toBe(true);
+    for (const path of [dir, join(dir, 'root')]) expect(statSync(path)).toMatchObject({ uid: 0, gid: 0 });
+    writeFileSync(join(dir, 'README.fixed'), '');
+    expect(await isWholeAppliance(dir)).toBe(false);
+    const before = statSync(top).mode;
+    await symlink(top, made);
+    await expect(installAppliance(made, dir)).rejects.toThrow('is no folder');
+    expect(statSync(top).mode).toBe(before);
   });
 });

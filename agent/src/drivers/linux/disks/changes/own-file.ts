@@ -2,7 +2,8 @@
  * The file of a volume, looked at before any tool opens it: it is what its sidecar says, and refers to nothing else. Who lends it
  * to the unprivileged user gets it back, whatever happens.
  */
-import { chown, lstat, stat } from 'node:fs/promises';
+import { chmod, chown, lstat, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { EXTENSION, INCOMPATIBLE } from '@berth/shared/disk/qcow2-header.ts';
 import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
 import { ClusterError, badState, notFound } from '@berth/shared/errors/cluster-error.ts';
@@ -58,15 +59,21 @@ export async function lend<T>(exec: Exec, path: string, fn: () => Promise<T>): P
   }
 }
 
-/** What was lent when the agent was killed. */
+/** What was lent when the agent was killed: the disks, and what of them was being overwritten. */
 export async function takeBack(pool: Pool, exec: Exec): Promise<void> {
   const user = await exec.sandboxUser().catch(() => undefined);
   if (user === undefined) return;
-  for (const s of await listSidecars(pool)) {
-    const path = pool.volumePath(s.volumeId, s.seed, s.format);
-    const file = await stat(path).catch(() => undefined);
-    if (file?.uid === user.uid) await chown(path, 0, 0);
-  }
+  for (const s of await listSidecars(pool)) await takeBackFile(pool.volumePath(s.volumeId, s.seed, s.format), user);
+  for (const name of await readdir(pool.volumesDir))
+    if (name.endsWith('.wiping')) await takeBackFile(join(pool.volumesDir, name), user);
+}
+
+/** Lent to that account, or to its group, as changes to a guest do it (guestfs/overlay.ts). Absent is fine. */
+export async function takeBackFile(path: string, user: { readonly uid: number; readonly gid: number }): Promise<void> {
+  const file = await lstat(path).catch(() => undefined);
+  if (!file?.isFile() || (file.uid !== user.uid && file.gid !== user.gid)) return;
+  await chmod(path, 0o600);
+  await chown(path, file.uid === user.uid ? 0 : file.uid, 0);
 }
 
 export const mayNotShrink = (volumeId: string, why: string): ClusterError =>

@@ -1,10 +1,10 @@
 import { execa } from 'execa';
-import { chmod, link, mkdir, open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, link, mkdir, open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
 import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
-import { describeReal, tempDir } from '../../fixture/real.ts';
+import { describeReal, exec, tempDir } from '../../fixture/real.ts';
 import { createDisks } from '../../disks.ts';
 import type { LongWork } from '../../../disks.ts';
 import type { AllDisks } from '../../../volume-work.ts';
@@ -152,6 +152,24 @@ describeReal('real volumes written anew', ['qemu-img', 'qemu-nbd', 'qemu-io'], (
     await expect(disks.work.wipe('volume-1', cancelled)).rejects.toThrow();
     await disks.removeVolume('volume-1');
     expect(await files()).toEqual([]);
+  });
+
+  it('are taken back from whom they were lent to when the agent was killed, those that are being overwritten too', async () => {
+    for (const id of ['volume-1', 'volume-2', 'volume-3']) await make(id);
+    const { uid, gid } = await exec.sandboxUser();
+    const wiping = join(dir, 'volumes/.volume-1.wiping');
+    await writeFile(wiping, 'x');
+    for (const file of [path('volume-1'), wiping]) await chown(file, uid, gid);
+    // lent to a group, as while a guest is changed; and one that is QEMU's
+    await chown(path('volume-2'), 64_055, gid);
+    await chmod(path('volume-2'), 0o660);
+    await chown(path('volume-3'), 64_055, 64_055);
+    disks = begin();
+    expect(await disks.listVolumes()).toHaveLength(3);
+    const root = { uid: 0, gid: 0, mode: 0o100600 };
+    for (const file of [path('volume-1'), wiping]) expect(await stat(file)).toMatchObject(root);
+    expect(await stat(path('volume-2'))).toMatchObject({ uid: 64_055, gid: 0, mode: 0o100600 });
+    expect(await stat(path('volume-3'))).toMatchObject({ uid: 64_055, gid: 64_055 });
   });
 
   it('that refer to another file are refused', async () => {
