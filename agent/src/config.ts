@@ -71,6 +71,7 @@ const Schema = z.strictObject({
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
   unprivilegedUser: account.default('nobody'),
   metrics: Metrics.optional(),
+  tracing: z.strictObject({ endpoint: z.url({ protocol: /^https?$/ }) }).optional(),
 });
 
 /** As written in the file, with defaults filled in and units resolved (milliseconds). */

@@ -92,6 +92,7 @@ async function run(flags: RunFlags): Promise<void> {
   await claimDataDir(config.dataDir, createExec(config));
   const identity = await openIdentity(stored, { dataDir: config.dataDir, clock: systemClock, log });
   const meters = createMeters();
+  await trace(config, identity.hostName);
   const drivers = flags.simulate
     ? createSimDrivers({ name: identity.hostName, runDir: config.dataDir, clock: systemClock, ring })
     : realDrivers(config, log, ring, meters);
@@ -107,6 +108,18 @@ async function run(flags: RunFlags): Promise<void> {
   await drivers.hypervisor.close();
   log.info('the agent has ended; guests and transfers go on');
   process.exit(0);
+}
+
+/** Its code is loaded only where it is on. */
+async function trace({ tracing }: AgentConfig, host: string): Promise<void> {
+  if (tracing === undefined) return;
+  const { startDaemonTracing } = await import('@berth/shared/trace/start.ts');
+  const attributes = { 'host.name': host };
+  // an agent begins no trace of its own
+  startDaemonTracing(
+    { ...tracing, share: 0 },
+    { service: 'berth-agent', version: VERSION, attributes, clock: systemClock },
+  );
 }
 
 /** A second signal ends the process at once. */

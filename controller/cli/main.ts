@@ -5,6 +5,8 @@ import { safeText } from '@berth/shared/units/text.ts';
 import { commandsFor, NOUNS } from './commands.ts';
 import { complete } from './completion/completion.ts';
 import type { Api } from './core/api.ts';
+import type { Command } from './core/command.ts';
+import type { CommandTrace } from './core/trace.ts';
 import type { Context } from './core/context.ts';
 import type { Upkeep } from './core/upkeep.ts';
 import { errorText, EXIT, exitCode } from './core/exit.ts';
@@ -49,9 +51,12 @@ async function main(words: readonly string[]): Promise<number> {
     };
   };
   const commands = await commandsFor(words);
-  const program = buildProgram(commands, NOUNS, async (command, args, flags, name) =>
-    command.run(await context(name), args, flags),
-  );
+  let trace: CommandTrace | undefined;
+  const program = buildProgram(commands, NOUNS, async (command, args, flags, name) => {
+    const run = async (): Promise<void> => command.run(await context(name), args, flags);
+    trace = await traceOf(command);
+    await (trace?.run(run) ?? run());
+  });
   try {
     const [first, second, ...typed] = words;
     if (first === 'completion' && second === 'words')
@@ -67,6 +72,21 @@ async function main(words: readonly string[]): Promise<number> {
   } finally {
     await upkeep?.end();
     api?.close();
+    await trace?.end();
+  }
+}
+
+/** Undefined: nobody wants one, as nearly always. */
+async function traceOf({ noun, verb }: Command): Promise<CommandTrace | undefined> {
+  const { traceSettings } = await import('./core/config.ts');
+  const settings = traceSettings();
+  if (settings === undefined) return undefined;
+  const { traceCommand } = await import('./core/trace.ts');
+  try {
+    return traceCommand(['berth', noun, verb].filter(Boolean).join(' '), settings);
+  } catch (e) {
+    process.stderr.write(`berth: this command is not traced: ${safeText(errorText(e))}\n`);
+    return undefined;
   }
 }
 

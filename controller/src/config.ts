@@ -68,6 +68,10 @@ const Schema = z.strictObject({
         .default(7 * DAY_MS),
     })
     .prefault({}),
+  /** Where spans of calls and jobs go, by OTLP over HTTP; absent: nothing is traced. */
+  tracing: z
+    .strictObject({ endpoint: z.url({ protocol: /^https?$/ }), share: z.number().min(0).max(1).default(1) })
+    .optional(),
   /** How fast hosts are dialled after a restart. */
   dial: z
     .strictObject({

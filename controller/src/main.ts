@@ -60,6 +60,7 @@ async function run(flags: Flags): Promise<void> {
   actAsOwner(config.dataDir);
   const ring = new LogRing();
   const log = createLog(NAME, config.logLevel, ring);
+  await trace(config);
   const startedAt = systemClock.monotonic();
   const controller = createController({
     dataDir: config.dataDir,
@@ -78,6 +79,13 @@ async function run(flags: Flags): Promise<void> {
     `${NAME} ready on ${config.listen.replace(/:0$/, `:${port}`)} in ${tookMs} ms (${installationId}, ${hosts} hosts, ${httpPort === undefined ? 'no HTTPS' : `HTTPS on ${httpPort}`})`,
   );
   stopOnSignals(log, () => controller.stop());
+}
+
+/** Its code is loaded only where it is on. */
+async function trace({ tracing }: Config): Promise<void> {
+  if (tracing === undefined) return;
+  const { startDaemonTracing } = await import('@berth/shared/trace/start.ts');
+  startDaemonTracing(tracing, { service: NAME, version: VERSION, clock: systemClock });
 }
 
 /** A full disk gets words that help, wherever it was met. */

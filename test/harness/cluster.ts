@@ -141,12 +141,13 @@ export class Cluster {
     name: string,
     invite: (name: string, address: string) => Promise<string> = this.joinToken.bind(this),
     env: Readonly<Record<string, string>> = {},
+    more = '',
   ): Promise<void> {
     const dir = join(this.dir, name);
     mkdirSync(dir, { recursive: true });
     const [port, peerPort] = [await freePort('127.0.0.1'), await freePort('127.0.0.1')];
     const config = join(dir, 'agent.yaml');
-    writeFileSync(config, `dataDir: ${dir}\nlisten: 127.0.0.1:${port}\npeerListen: 127.0.0.1:${peerPort}\n`);
+    writeFileSync(config, `dataDir: ${dir}\nlisten: 127.0.0.1:${port}\npeerListen: 127.0.0.1:${peerPort}\n${more}`);
     const token = await invite(name, `127.0.0.1:${port}`);
     const enrolled = await run(PROGRAMS.agent, ['enroll', '--config', config], { input: token });
     if (enrolled.code !== 0) throw new Error(`enroll ${name}: ${enrolled.err}`);
@@ -156,8 +157,8 @@ export class Cluster {
   }
 
   /** Adds, enrols and starts the agent of a lab host. */
-  async addLabHost(host: LabHost): Promise<void> {
-    await host.writeFile('/etc/berth/agent.yaml', 'domainType: qemu\n');
+  async addLabHost(host: LabHost, more = ''): Promise<void> {
+    await host.writeFile('/etc/berth/agent.yaml', `domainType: qemu\n${more}`);
     const token = await this.joinToken(host.name, `${host.address}:7444`);
     const enrolled = await host.agentCommand(['enroll'], { input: token });
     if (enrolled.exitCode !== 0) throw new Error(`enroll ${host.name}: ${enrolled.stderr}`);

@@ -25,7 +25,11 @@ async function world() {
     if (away) throw new Error('libvirt is away');
     return sim.hypervisor.stats(ms);
   };
-  const drivers = { ...sim, hypervisor: { ...sim.hypervisor, stats } };
+  const list = async () => {
+    if (away) throw new Error('libvirt is away');
+    return sim.hypervisor.list();
+  };
+  const drivers = { ...sim, hypervisor: { ...sim.hypervisor, stats, list } };
   const meters = createMeters();
   const sample = createSampler(drivers, clock, {
     onReading: (r) => metrics.noteReading(r),
@@ -79,6 +83,7 @@ describe('metrics of a host', () => {
     const after = await metrics.text();
     expect([of(after, 'berth_agent_libvirt_up'), of(after, 'berth_agent_sample_age_seconds')]).toEqual([0, 60]);
     expect(of(after, 'berth_vm_cpu_seconds_total')).toBe(of(before, 'berth_vm_cpu_seconds_total'));
+    expect(after).toContain(',power="unknown"} 1');
     expect(of(after, 'berth_host_memory_size_bytes')).toBeGreaterThan(0);
   });
 

@@ -38,6 +38,7 @@ export class AgentMetrics {
   private reading: Reading | undefined;
   /** The last in which libvirt answered. */
   private stats: { readonly atMs: number; readonly of: readonly DomainStats[] } | undefined;
+  private domains: readonly DomainSeen[] = [];
   private scrapedAtMs = -Infinity;
   /** What a mark of a domain says, by its text: reading XML is not free. */
   private marks = new Map<string, string>();
@@ -58,7 +59,7 @@ export class AgentMetrics {
     const { drivers, clock } = this.d;
     this.scrapedAtMs = clock.monotonic();
     await this.d.sample().catch(() => undefined); // the machine's own files can't be read: the rest is still worth telling
-    const domains = await drivers.hypervisor.list().catch((): readonly DomainSeen[] => []);
+    await this.look();
     const { cpuThreads } = await drivers.machine.facts();
     const openFds = await readdir('/proc/self/fd').then(
       (all) => all.length,
@@ -69,7 +70,7 @@ export class AgentMetrics {
     this.writeAgent(to);
     if (this.reading !== undefined) writeHost(to, this.reading, cpuThreads);
     writePools(to, this.d.pools());
-    to.add('berth_agent_vms_omitted', writeVms(to, this.vms(domains)));
+    to.add('berth_agent_vms_omitted', writeVms(to, this.vms()));
     return to.text();
   }
 
@@ -92,10 +93,17 @@ export class AgentMetrics {
     to.add('berth_agent_vms_silent', drivers.hypervisor.silent?.().length ?? 0);
   }
 
-  private vms(domains: readonly DomainSeen[]): SeenVm[] {
+  /** Without libvirt they are those of the last look, and nobody knows what they do. */
+  private async look(): Promise<void> {
+    this.domains = await this.d.drivers.hypervisor
+      .list()
+      .catch(() => this.domains.map((seen) => ({ ...seen, power: 'unknown' as const })));
+  }
+
+  private vms(): SeenVm[] {
     const stats = new Map((this.stats?.of ?? []).map((s) => [s.uuid, s]));
     const marks = new Map<string, string>();
-    const vms = domains.map((seen) => {
+    const vms = this.domains.map((seen) => {
       const xml = seen.metadataXml ?? '';
       const vmId = this.marks.get(xml) ?? readMark(seen.metadataXml)?.vmId ?? '';
       marks.set(xml, vmId);

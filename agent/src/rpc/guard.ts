@@ -7,6 +7,7 @@ import type {
   handleClientStreamingCall,
   handleServerStreamingCall,
   handleUnaryCall,
+  Metadata,
   ServerDuplexStream,
 } from '@grpc/grpc-js';
 import type { EventEmitter } from 'node:events';
@@ -14,6 +15,8 @@ import type { Fence, OperationContext } from '@berth/proto/agent/v1/operation.ts
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { toStatus } from '@berth/shared/errors/wire.ts';
 import type { Log } from '@berth/shared/log/log.ts';
+import { parseTraceparent, TRACEPARENT } from '@berth/shared/trace/context.ts';
+import { isTracing, traced } from '@berth/shared/trace/trace.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Told } from '../metrics/meters.ts';
 import type { FenceKeeper } from '../operations/fence.ts';
@@ -66,7 +69,7 @@ export function createGuard(fence: FenceKeeper, log: Log, stopping: AbortSignal,
   const unary = <Q, A>(name: string, handler: (request: Q) => Promise<A>): handleUnaryCall<Q, A> => {
     return (call, callback) => {
       const told = began(name, tally);
-      handler(call.request).then(
+      asCaller(name, call.metadata, () => handler(call.request)).then(
         (answer) => (told(), callback(null, answer)),
         (e: unknown) => (told(e), callback(translate(name, e))),
       );
@@ -118,6 +121,13 @@ export function createGuard(fence: FenceKeeper, log: Log, stopping: AbortSignal,
         .finally(end);
     },
   };
+}
+
+/** As part of the trace that the caller says it is in, if it does. */
+function asCaller<T>(name: string, metadata: Metadata, work: () => Promise<T>): Promise<T> {
+  if (!isTracing()) return work();
+  const parent = parseTraceparent(metadata.get(TRACEPARENT)[0]?.toString());
+  return parent === undefined ? work() : traced({ name: `agent ${name}`, kind: 'server', parent }, work);
 }
 
 /** @returns what tells that the call has ended. */

@@ -37,6 +37,8 @@ import { UserServiceClient } from '@berth/proto/v1/user.ts';
 import { VmServiceClient, type VmConsoleInput, type VmConsoleOutput } from '@berth/proto/v1/vm.ts';
 import { VolumeServiceClient } from '@berth/proto/v1/volume.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
+import { TRACEPARENT } from '@berth/shared/trace/context.ts';
+import { currentTraceparent } from '@berth/shared/trace/trace.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
 import type { Endpoint } from './config.ts';
@@ -114,6 +116,8 @@ export function createApi(from: Endpoint, now: () => number): Api {
   const metadata = () => {
     const m = new Metadata();
     if (endpoint.token !== undefined) m.set('authorization', `Bearer ${endpoint.token}`);
+    const traceparent = currentTraceparent();
+    if (traceparent !== undefined) m.set(TRACEPARENT, traceparent);
     return m;
   };
   const translate = (e: unknown): Error => {

@@ -73,6 +73,13 @@ export function configStore(wanted: string | undefined): ConfigStore {
 /** `BERTH_CONTEXT= berth …` is how shells take a variable away for one command. */
 const set = (variable: string): string | undefined => process.env[variable] || undefined;
 
+/** Where the trace of a command goes, and of what it is a part; as OpenTelemetry names them. Undefined: it is not traced. */
+export function traceSettings() {
+  const all = set('OTEL_EXPORTER_OTLP_ENDPOINT');
+  const endpoint = set('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT') ?? (all && `${all.replace(/\/$/, '')}/v1/traces`);
+  return endpoint === undefined ? undefined : { endpoint, parent: set('TRACEPARENT') };
+}
+
 /** Folders that programs are looked for in. */
 export const searchPath = (): string[] => (set('PATH') ?? '').split(delimiter).filter(Boolean);
 

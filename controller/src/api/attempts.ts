@@ -13,6 +13,7 @@ export interface About {
 export const shortMethod = (path: string): string => path.replace(/^\/(berth\.v1\.)?/, '').replace('/', '.');
 
 const READS = /\.(Get|List|Watch|Read|Check|ServerReflectionInfo)/;
+export const isRead = (path: string): boolean => READS.test(shortMethod(path));
 /** Fields that name an object, the likeliest first. */
 const NAMES = ['vm', 'host', 'image', 'job', 'user', 'token', 'imageId', 'name'] as const;
 

@@ -12,7 +12,9 @@ import type { LastUse } from '../app/last-use.ts';
 import type { Limits } from '../app/limits.ts';
 import { actAs, type Actor } from '../state/actor.ts';
 import type { State } from '../state/state.ts';
-import { aboutOf, noteFailed, shortMethod, type About } from './attempts.ts';
+import { parseTraceparent } from '@berth/shared/trace/context.ts';
+import { isTracing, traced } from '@berth/shared/trace/trace.ts';
+import { aboutOf, isRead, noteFailed, shortMethod, type About } from './attempts.ts';
 import { Access, rank } from '../app/access.ts';
 import { mayCall, ruleOf } from './authorisation.ts';
 
@@ -47,6 +49,8 @@ export interface Incoming {
   readonly hangup: AbortSignal;
   /** Goes on for long: it ends when the caller may not do it any more. */
   readonly long?: boolean;
+  /** W3C Trace Context, where the caller has one. */
+  readonly traceparent?: string | undefined;
   /** Under which the log has it, when the transport has given it one. */
   readonly traceId?: string;
 }
@@ -143,7 +147,18 @@ const begin = ({ path, long }: Incoming, { begun }: CallDeps): ((e?: unknown) =>
  * One call, from its headers to its log line.
  * @param work gets who calls; what it throws comes back as a ClusterError, and is logged here.
  */
-export async function runCall<T>(incoming: Incoming, deps: CallDeps, work: (about: Call) => Promise<T>): Promise<T> {
+export function runCall<T>(incoming: Incoming, deps: CallDeps, work: (about: Call) => Promise<T>): Promise<T> {
+  if (!isTracing()) return answered(incoming, deps, work);
+  const span = {
+    name: shortMethod(incoming.path),
+    kind: 'server',
+    parent: parseTraceparent(incoming.traceparent),
+    begins: !isRead(incoming.path), // those who look on come every few seconds
+  } as const;
+  return traced(span, () => answered(incoming, deps, work));
+}
+
+async function answered<T>(incoming: Incoming, deps: CallDeps, work: (about: Call) => Promise<T>): Promise<T> {
   const startedAt = deps.clock.monotonic();
   const over = new AbortController();
   const ends = [incoming.hangup, deps.stopping].map((s) => forward(s, over));

@@ -16,6 +16,7 @@ import {
 } from '@grpc/grpc-js';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { toStatus } from '@berth/shared/errors/wire.ts';
+import { TRACEPARENT } from '@berth/shared/trace/context.ts';
 import { serialOf } from '@berth/shared/trust/certificate.ts';
 import type { Shown } from '../app/authentication.ts';
 import { runCall, type Call, type CallDeps, type Handler, type Handlers, type Method } from './call.ts';
@@ -138,6 +139,7 @@ function run<T>({ method, call, shown }: Asked, deps: CallDeps, work: (about: Ca
     shown,
     hangup: hangup.signal,
     long,
+    traceparent: call.metadata.get(TRACEPARENT)[0]?.toString(),
   };
   return runCall(incoming, deps, work);
 }

@@ -14,6 +14,8 @@ import {
 } from '@grpc/grpc-js';
 import type { SecureContext } from 'node:tls';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { TRACEPARENT } from '@berth/shared/trace/context.ts';
+import { currentTraceparent, isTracing, traced } from '@berth/shared/trace/trace.ts';
 import { AgentCredentials } from './credentials.ts';
 import { LIMITS } from './limits.ts';
 
@@ -66,6 +68,12 @@ export class Connection {
   }
 
   unary<Req, Res>(m: Method<Req, Res>, request: Req, timeoutMs: number): Promise<Res> {
+    if (!isTracing()) return this.ask(m, request, timeoutMs);
+    const span = { name: `agent ${m.path.replace(/^.*\./, '')}`, kind: 'client' } as const;
+    return traced(span, () => this.ask(m, request, timeoutMs));
+  }
+
+  private ask<Req, Res>(m: Method<Req, Res>, request: Req, timeoutMs: number): Promise<Res> {
     return new Promise((resolve, reject) => {
       if (this.closed) return reject(gone());
       const deadline = this.clock.now() + timeoutMs;
@@ -75,7 +83,7 @@ export class Connection {
         m.requestSerialize,
         m.responseDeserialize,
         request,
-        new Metadata(),
+        traceMetadata(),
         { deadline },
         (error, response) => {
           this.calls.delete(call);
@@ -132,6 +140,13 @@ export class Connection {
     call.once('status' as 'close', () => this.calls.delete(call));
     return call;
   }
+}
+
+function traceMetadata(): Metadata {
+  const metadata = new Metadata();
+  const traceparent = currentTraceparent();
+  if (traceparent !== undefined) metadata.set(TRACEPARENT, traceparent);
+  return metadata;
 }
 
 /** What a call on a connection that has ended fails with; UNAVAILABLE. */

@@ -17,6 +17,7 @@ import {
   type Meta,
   type RowChange,
 } from './engine.ts';
+import { inSpan } from '@berth/shared/trace/trace.ts';
 import { actAsNobody } from './actor.ts';
 import { chained, GENESIS } from './audit-chain.ts';
 import { Journal } from './journal.ts';
@@ -239,7 +240,7 @@ export class Store implements State {
     this.#durable = change.revision;
     for (const listener of this.#listeners) {
       try {
-        actAsNobody(() => listener(change));
+        actAsNobody(() => inSpan(undefined, () => listener(change)));
       } catch (e) {
         this.o.log.error({ err: e }, 'a listener of the state failed');
       }

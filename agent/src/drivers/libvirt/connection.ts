@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { currentSpan, traced } from '@berth/shared/trace/trace.ts';
 import { fromRemote, neverSent, outcomeUnknown } from './errors.ts';
 import { encodeMessage, FrameReader, KEEPALIVE, PROGRAM, STATUS, TYPE } from './frame.ts';
 import type { Message } from './frame.ts';
@@ -89,7 +90,10 @@ export class Connection {
   /** Sends one call and waits for its reply, however long that takes. @param what for errors: "start domain web". */
   async call<A, R>(procedure: Procedure<A, R>, args: A, what: string): Promise<R> {
     const payload = encodeArgs(procedure, args, what);
-    const reply = await this.#exchange(this.#nextSerial(), procedure, payload, what);
+    const ask = (): Promise<Buffer> => this.#exchange(this.#nextSerial(), procedure, payload, what);
+    const reply = await (currentSpan() === undefined
+      ? ask()
+      : traced({ name: `libvirt ${procedure.name}`, kind: 'client' }, ask));
     try {
       return decode(procedure.result, reply);
     } catch (e) {

@@ -9,6 +9,7 @@ import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-er
 import { known } from '@berth/shared/errors/wire.ts';
 import { CONTENT_TYPE as METRICS_TYPE } from '@berth/shared/metrics/exposition.ts';
 import { newTraceId } from '@berth/shared/runtime/random.ts';
+import { TRACEPARENT } from '@berth/shared/trace/context.ts';
 import { noteFailed } from '../attempts.ts';
 import { runCall, type Call, type CallDeps, type Handler, type Method } from '../call.ts';
 import type { PublicService } from '../services.ts';
@@ -105,6 +106,7 @@ export class Gateway {
       hangup: hangup.signal,
       long,
       traceId,
+      traceparent: req.headers[TRACEPARENT]?.toString(),
     };
     const asked = { x, found, target, query: new URLSearchParams(query), traceId };
     await runCall(incoming, this.o.deps, (call) => this.#call(asked, call));

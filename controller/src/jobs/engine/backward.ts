@@ -4,6 +4,7 @@ import { StateFailed } from '../../state/store.ts';
 import { call, localContext, remoteContext, stepContext, type At, type Outcome } from './at.ts';
 import { backOffMs, judge, toJobError } from './classify.ts';
 import { Wait, type Debt } from './define.ts';
+import { tracedStep } from './trace.ts';
 import { jobEvent, NOT_WAITING, record, sayWaiting, waiting, type NewJobEvent } from './record.ts';
 
 export async function stepBack(at: At): Promise<Outcome | undefined> {
@@ -45,7 +46,7 @@ async function undoRemote(at: At): Promise<Outcome | undefined> {
   try {
     host = call.host(at);
     if (host !== undefined && at.env.deps.isHostDead?.(host)) return await leaveDebts(at, host, 'it was declared dead');
-    const w = await inTurn(at, host);
+    const w = await tracedStep(at, () => inTurn(at, host), true);
     if (Wait.is(w)) return await waiting(at, w.ms, w.why);
     at.live.clearErrors(`${at.step.name}.undo`);
     await at.env.state.update((tx) => record(at, tx, [{ type: 'undo_finished' }], NOT_WAITING));

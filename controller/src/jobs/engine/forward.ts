@@ -8,6 +8,7 @@ import { StateFailed } from '../../state/store.ts';
 import { call, localContext, remoteContext, type At, type Outcome } from './at.ts';
 import { backOffMs, judge, toJobError } from './classify.ts';
 import { Wait } from './define.ts';
+import { tracedStep } from './trace.ts';
 import { alarm, NOT_WAITING, record, sayWaiting, waiting, type NewJobEvent } from './record.ts';
 
 export async function stepForward(at: At): Promise<Outcome | undefined> {
@@ -62,12 +63,14 @@ const started = (at: At, data?: unknown): NewJobEvent[] => (at.record ? [] : [{ 
 async function runLocal(at: At): Promise<Outcome | undefined> {
   const attempt = at.live.nextTry(at.step.name);
   try {
-    const w = await at.env.state.apply((tx) => {
-      const out = call.local(at, localContext(at, attempt, tx));
-      if (Wait.is(out)) return logLocalWait(at, tx, out);
-      record(at, tx, [...started(at), { type: 'succeeded', data: out }], { state: 'running', ...NOT_WAITING });
-      return undefined;
-    });
+    const w = await tracedStep(at, () =>
+      at.env.state.apply((tx) => {
+        const out = call.local(at, localContext(at, attempt, tx));
+        if (Wait.is(out)) return logLocalWait(at, tx, out);
+        record(at, tx, [...started(at), { type: 'succeeded', data: out }], { state: 'running', ...NOT_WAITING });
+        return undefined;
+      }),
+    );
     return w && { type: 'waiting', ms: untilDeadline(at, w.ms) };
   } catch (e) {
     return onError(at, e);
@@ -90,7 +93,7 @@ async function runRemote(at: At): Promise<Outcome | undefined> {
   }
   await at.env.state.settled();
   try {
-    const out = await inTurn(at);
+    const out = await tracedStep(at, () => inTurn(at));
     if (Wait.is(out)) return await waiting(at, untilDeadline(at, out.ms), out.why);
     at.live.clearErrors(at.step.name);
     await at.env.state.apply((tx) =>

@@ -14,6 +14,7 @@ import { makeStuck } from './control.ts';
 import type { AnyJobDef } from './define.ts';
 import { drive } from './drive.ts';
 import { LiveJobs } from './live.ts';
+import { asJob, noteEnded } from './trace.ts';
 import { hostsOf } from './touched-hosts.ts';
 
 interface Slot {
@@ -72,7 +73,7 @@ export class Runner {
     this.#slots.set(jobId, slot);
     slot.timer?.cancel();
     slot.again = slot.driving !== undefined;
-    slot.driving ??= actAsNobody(() => this.#drive(jobId, slot)); // whoever woke it has not done what it does
+    slot.driving ??= actAsNobody(() => asJob(jobId, () => this.#drive(jobId, slot))); // whoever woke it has not done what it does
   }
 
   wakeWaitingFor(hostId: HostId): void {
@@ -136,6 +137,7 @@ export class Runner {
   }
 
   #onEnd(job: Job): void {
+    noteEnded(job);
     const slot = this.#slots.get(job.id);
     if (!slot) return;
     slot.timer?.cancel();

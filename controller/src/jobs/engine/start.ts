@@ -4,6 +4,7 @@ import { newId, type JobId } from '@berth/shared/model/ids.ts';
 import { isEnded, type Job, type JobEvent, type Json } from '@berth/shared/model/job.ts';
 import type { Tx } from '../../state/state.ts';
 import { OtherJobFailed } from './classify.ts';
+import { noteStarted } from './trace.ts';
 import { wait, type JobDef, type LocalContext, type Wait } from './define.ts';
 import type { LockName, StartOptions } from './jobs.ts';
 
@@ -37,6 +38,7 @@ export function startJob<P, D>(tx: Tx, def: JobDef<P, D>, params: P, o: StartOpt
     cancelRequested: false,
     error: undefined,
   });
+  noteStarted(id);
   return id;
 }
 

@@ -1,0 +1,124 @@
+/**
+ * A real Prometheus scrapes a real host: what it knows of a VM is what the guest does. And a trace of one command that ends at
+ * libvirt's procedures.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { guestImagePath } from '@berth/deploy/lab/recipe.js';
+import { Cluster, freePort } from '../harness/cluster.ts';
+import { Collector } from '../harness/collector.ts';
+import { describeLab } from '../harness/lab.ts';
+import { machineAddress } from '../harness/lab-address.ts';
+import { eventually } from '../harness/processes.ts';
+import { checkMetrics, Prometheus } from '../harness/prometheus.ts';
+
+describeLab('metrics', { hosts: ['h1'] }, (lab) => {
+  let c: Cluster;
+  let collector: Collector;
+  let p: Prometheus;
+  beforeAll(async () => {
+    const address = await machineAddress(lab());
+    collector = await Collector.start(address);
+    const tracing = `tracing:\n  endpoint: ${collector.url}\n`;
+    c = await Cluster.start(address, { config: tracing });
+    await c.addLabHost(lab().host('h1'), `${tracing}metrics:\n  listen: 127.0.0.1:7446\n`);
+    await c.waitUp('h1');
+    const token = join(c.dir, 'berth.token');
+    await c.ok('token', 'create', 'prometheus', '--role', 'metrics', '--bearer', '--token-file', token);
+    const config = readFileSync(new URL('../../deploy/prometheus/prometheus.yml', import.meta.url), 'utf8')
+      .replaceAll('ctl.example.org:7480', c.httpAddress)
+      .replaceAll('/etc/prometheus/berth-ca.pem', join(c.dataDir, 'trust', 'ca.pem'))
+      .replaceAll('/etc/prometheus/berth.token', token)
+      .replaceAll(/(scrape_interval|refresh_interval|evaluation_interval): \w+/g, '$1: 2s')
+      .replace(
+        '/etc/prometheus/berth-alerts.yml',
+        new URL('../../deploy/prometheus/berth-alerts.yml', import.meta.url).pathname,
+      );
+    p = await Prometheus.start(join(c.dir, 'prometheus'), await freePort('127.0.0.1'), config);
+    await c.ok('image', 'import', guestImagePath(), '--name', 'base');
+    await c.ok('vm', 'clone', 'base', 'web', '--memory', '128MiB');
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url };
+    expect((await c.berthWith({ env }, 'vm', 'start', 'web')).code).toBe(0);
+  }, 180_000);
+  afterAll(async () => {
+    await p?.stop();
+    await c?.stop();
+    await collector?.stop();
+  });
+
+  /** Of one series; undefined: there is none yet. */
+  const value = async (expr: string): Promise<number | undefined> => {
+    const [found] = await p.query(expr);
+    return found === undefined ? undefined : Number(found.value[1]);
+  };
+  const above = (least: number, expr: string) =>
+    eventually(
+      `${expr} > ${least}`,
+      async () => {
+        const n = await value(expr);
+        if (n === undefined || !(n > least)) throw new Error(`it is ${n}; ${JSON.stringify(await p.targets())}`);
+        return n;
+      },
+      90_000,
+    );
+
+  it('knows the CPU of a VM, the same as libvirt does, and its memory, disk and card', async () => {
+    await c.serial('web', /^berth-facts: .* boots 1 /m);
+    await above(0, 'rate(berth_vm_cpu_seconds_total{vm="web",host="h1"}[30s])');
+    const seconds = await above(0.5, 'berth_vm_cpu_seconds_total{vm="web"}');
+    const stats = await lab().host('h1').virsh(['domstats', '--cpu-total', 'web']);
+    const ofLibvirt = Number(/cpu\.time=(\d+)/.exec(stats)?.[1]) / 1e9;
+    expect(seconds).toBeLessThanOrEqual(ofLibvirt);
+    expect(ofLibvirt - seconds).toBeLessThan(30);
+    await above(0, 'berth_vm_memory_resident_bytes{vm="web"}');
+    await above(0, 'berth_vm_disk_read_bytes_total{vm="web",disk="vda"}');
+    await above(0, 'berth_vm_network_transmit_packets_total{vm="web",nic=~"vnet.+"}');
+    await above(0, 'berth_vm_vcpu_delay_seconds_total{vm="web"}');
+    expect(await value('berth_vm_info{vm="web"}')).toBe(1);
+    expect(await value('berth_agent_libvirt_up')).toBe(1);
+    expect(await value('berth_vms{state="running"}')).toBe(1);
+    await above(0, 'berth_agent_libvirt_requests_total{procedure="CONNECT_GET_ALL_DOMAIN_STATS",result="ok"}');
+  });
+
+  it('is what the host gives out by itself, too, where it is told to, and in good form', async () => {
+    const text = await lab()
+      .host('h1')
+      .run([
+        'node',
+        '-e',
+        "fetch('http://127.0.0.1:7446/metrics').then((r) => r.text()).then((t) => process.stdout.write(t))",
+      ]);
+    expect(text).toMatch(/^berth_vm_power\{vm="web",power="running"\} 1$/m);
+    expect(await checkMetrics(`${text.trimEnd()}\n`)).toBe('');
+  });
+
+  it('tells that libvirt is away, keeps the last statistics with their age, and the alert comes', async () => {
+    await lab().host('h1').killLibvirt({ hold: true });
+    try {
+      await above(2, 'berth_agent_sample_age_seconds');
+      expect(await value('berth_agent_libvirt_up')).toBe(0);
+      expect(await value('berth_vm_cpu_seconds_total{vm="web"}')).toBeGreaterThan(0);
+      await above(0, 'ALERTS{alertname="BerthLibvirtDown",host="h1"}');
+    } finally {
+      await lab().host('h1').releaseLibvirt();
+    }
+    await above(0, 'berth_agent_libvirt_up');
+  });
+
+  it('follows a command from the terminal to the procedures of libvirt', async () => {
+    const wanted = [
+      ...['berth vm start', 'VmService.StartVm', 'job vm.start', 'step vm.start boot'],
+      ...['agent DomainService/StartDomain', 'agent StartDomain'],
+    ];
+    const path = await eventually('the path to the agent', async () => {
+      const found = collector.path(...wanted);
+      return found.length === wanted.length ? found : undefined;
+    });
+    const under = collector.spans.filter((s) => s.parentSpanId === path.at(-1)?.spanId).map((s) => s.name);
+    expect(
+      under.some((n) => n.startsWith('libvirt DOMAIN_CREATE')),
+      under.join(),
+    ).toBe(true);
+  });
+});
