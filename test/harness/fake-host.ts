@@ -44,6 +44,8 @@ export class FakeHost extends FakeLedger implements AgentClient {
   /** The controller has a connection to it, and has been paid what it owed. */
   connected = true;
   diskFull = false;
+  /** Copies that have a source go on for ever. */
+  endless = false;
   /** Beside those that all have. */
   capabilities: readonly string[] = [];
   /** Guests ignore the power button. */
@@ -332,7 +334,7 @@ export class FakeHost extends FakeLedger implements AgentClient {
       if (!op.needsSource || !this.cluster.peer(v.peerHostId)?.redeem(v.ticket)) return;
       op.needsSource = false;
       op.peer = v.peerHostId;
-      this.run(op);
+      if (!this.endless) this.run(op);
     });
   }
 

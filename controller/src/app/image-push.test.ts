@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
 import { ImagePushes, type PushWanted } from './image-push.ts';
 
@@ -86,4 +86,25 @@ describe('hosts that copy at the same time', () => {
     expect(asked.filter((name) => name === holder)).toHaveLength(1);
     expect(asked).toHaveLength(2);
   });
+
+  it('are asked about once a second, however many they are', async () => {
+    const HOSTS = 2_000;
+    const SECONDS = 10;
+    await c.timed(c.sim.addHosts(Array.from({ length: HOSTS }, (_, i) => `n${i}`)));
+    for (const host of c.sim.hosts.all()) host.endless = true;
+    const begun = performance.now();
+    await push(to([], { all: true }));
+    const pushed = performance.now();
+    await c.sim.clock.advance(10_000);
+    const fed = performance.now();
+    const status = vi.spyOn(c.sim.hosts, 'status');
+    await c.sim.clock.advance(SECONDS * 1_000);
+    const ms = (from: number, until: number): number => Math.round(until - from);
+    console.log(
+      `${HOSTS} copies: ${ms(begun, pushed)} ms to start, ${ms(pushed, fed)} ms to give them sources, then ` +
+        `${Math.round(ms(fed, performance.now()) / SECONDS)} ms and ${status.mock.calls.length / SECONDS} looks a second`,
+    );
+    expect(c.life.state.tables.jobs.openSize).toBeGreaterThan(HOSTS - 1);
+    expect(status.mock.calls.length / SECONDS).toBeLessThan(1.5 * HOSTS);
+  }, 60_000);
 });

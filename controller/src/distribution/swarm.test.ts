@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { HostId } from '@berth/shared/model/ids.ts';
-import { betterSource, sourcesFor, type Member, type Swarm } from './swarm.ts';
+import { betterSource, mayBeHeldBack, sourcesFor, type Member, type Swarm } from './swarm.ts';
 
 const id = (name: string): HostId => name as HostId;
 const member = (hostId: string, from: string | undefined, more: Partial<Member> = {}): Member => ({
@@ -108,6 +108,20 @@ describe('a host that is held back by its source', () => {
     expect(betterSource(s, id('fast'), PIECE)).toBeUndefined();
   });
 
+  it('is told apart by a look at its own source alone', () => {
+    const shared = [member('slow', 'src', { doneBytes: 10 }), member('fast', 'src', { doneBytes: 90 })];
+    const held = [chain([100, 20, 20], [500, 100, 99]), swarm(['src'], ...shared)];
+    expect(held.map((s, i) => mayBeHeldBack(s, id(['c', 'slow'][i]!), PIECE))).toEqual([true, true]);
+    const not = [chain([100, 90, 90], [500, 490, 489]), chain([100, undefined, 20], [500, 100, 99])];
+    expect(not.map((s) => mayBeHeldBack(s, id('c'), PIECE))).toEqual([false, false]);
+    fc.assert(
+      fc.property(fc.array(fc.nat(200), { minLength: 3, maxLength: 3 }), fc.array(fc.nat(99)), (done, rates) => {
+        const s = chain(rates, done);
+        for (const n of ['a', 'b', 'c'])
+          if (!mayBeHeldBack(s, id(n), PIECE)) expect(betterSource(s, id(n), PIECE)).toBeUndefined();
+      }),
+    );
+  });
   it('stays with a holder', () => {
     expect(betterSource(chain([20, 100, 100], [100, 100, 100]), id('a'), PIECE)).toBeUndefined();
   });

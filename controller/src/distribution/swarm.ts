@@ -21,6 +21,8 @@ export interface Swarm {
   /** Hosts that have the whole image and can be reached, the least busy first. */
   readonly holders: ReadonlySet<HostId>;
   readonly members: ReadonlyMap<HostId, Member>;
+  /** mostFed, of a moment ago. */
+  readonly fed?: ReadonlyMap<HostId, number>;
 }
 
 /** A source that gets less than this share of what links carry here holds back those who read from it. */
@@ -53,6 +55,23 @@ export function sourcesFor(swarm: Swarm, target: HostId): readonly HostId[] {
   return candidates.map((c) => c.hostId);
 }
 
+/** Of each host that others read from, how many bytes the one of them has that has most. */
+export function mostFed({ members }: Pick<Swarm, 'members'>): ReadonlyMap<HostId, number> {
+  const most = new Map<HostId, number>();
+  for (const { from, doneBytes } of members.values())
+    if (from !== undefined) most.set(from, Math.max(most.get(from) ?? 0, doneBytes));
+  return most;
+}
+
+/** False: `betterSource` knows of none. Looks at the host and at its own source only, so it can be asked of each at each look. */
+export function mayBeHeldBack(swarm: Swarm, target: HostId, pieceBytes: number): boolean {
+  const member = swarm.members.get(target);
+  if (member?.from === undefined) return false;
+  const gapBytes = GAP_PIECES * pieceBytes;
+  const most = (swarm.fed ?? mostFed(swarm)).get(member.from) ?? 0;
+  return most - member.doneBytes >= gapBytes || closeBehind(swarm, member, member.from, gapBytes) !== undefined;
+}
+
 /**
  * The source that `target` should change to, though the one it has answers: one that holds it back less, or one that need
  * not be shared. @param pieceBytes in which the image is copied
@@ -65,19 +84,23 @@ export function betterSource(swarm: Swarm, target: HostId, pieceBytes: number): 
 }
 
 /** Its source is much slower than others are here, it is close behind that, and what feeds its source has speed to spare. */
-function pastSlowSource(
-  swarm: Swarm,
-  { hostId, doneBytes }: Member,
-  from: HostId,
-  gapBytes: number,
-): HostId | undefined {
+function pastSlowSource(swarm: Swarm, member: Member, from: HostId, gapBytes: number): HostId | undefined {
+  const source = closeBehind(swarm, member, from, gapBytes);
+  if (source === undefined) return undefined;
+  const share = source.bytesPerSecond / bestOf(swarm);
+  const spare = 1 - (loadsOf(swarm, member.hostId).get(source.from) ?? 0);
+  return share < SLOW && spare >= share * WORTH ? source.from : undefined;
+}
+
+type Feeding = Member & { readonly from: HostId; readonly bytesPerSecond: number };
+
+/** The source, when that is copying too: the host is close behind it, and it is far behind what feeds it. */
+function closeBehind(swarm: Swarm, { doneBytes }: Member, from: HostId, gapBytes: number): Feeding | undefined {
   const source = swarm.members.get(from);
   if (source?.from === undefined || source.bytesPerSecond === undefined || swarm.holders.has(from)) return undefined;
   const above = swarm.holders.has(source.from) ? Infinity : (swarm.members.get(source.from)?.doneBytes ?? 0);
   if (source.doneBytes - doneBytes >= gapBytes || above - source.doneBytes < gapBytes) return undefined;
-  const share = source.bytesPerSecond / bestOf(swarm);
-  const spare = 1 - (loadsOf(swarm, hostId).get(source.from) ?? 0);
-  return share < SLOW && spare >= share * WORTH ? source.from : undefined;
+  return { ...source, from: source.from, bytesPerSecond: source.bytesPerSecond };
 }
 
 /** Its source feeds another that is ahead of it, and there is one that feeds nobody. */

@@ -1,18 +1,21 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import { Swarms } from './swarms.ts';
 
 const IMAGE = 'img-1' as ImageId;
-const [A, B] = ['host-a', 'host-b'] as [HostId, HostId];
+const [A, B, SRC] = ['host-a', 'host-b', 'host-src'] as [HostId, HostId, HostId];
 
 function setUp() {
   let now = 0;
   const swarms = new Swarms();
-  const look = (id: HostId) => swarms.members(IMAGE, now, (h) => h === A).get(id);
+  const asked = { holders: vi.fn(() => [SRC]), relays: vi.fn((h: HostId) => h === A) };
+  const swarm = () => swarms.swarm(IMAGE, now, asked);
+  const look = (id: HostId) => swarm().members.get(id);
   return {
-    ...{ look, pass: (ms: number) => (now += ms), leave: () => swarms.leave(IMAGE, A) },
+    ...{ swarm, asked, look, pass: (ms: number) => (now += ms) },
+    leave: (whole = false) => swarms.leave(IMAGE, A, whole),
     feed: (id: HostId, from: HostId | undefined) => swarms.feed(IMAGE, id, from, now),
-    progress: (bytes: number) => swarms.progress(IMAGE, A, bytes, now),
+    progress: (bytes: number) => swarms.progress(IMAGE, A, bytes, now, () => true),
   };
 }
 
@@ -21,7 +24,7 @@ describe('what is known of copies under way', () => {
     const { feed, progress, look } = setUp();
     feed(A, B);
     progress(70);
-    expect(look(A)).toEqual({ hostId: A, from: B, doneBytes: 70, bytesPerSecond: undefined, relays: true });
+    expect(look(A)).toMatchObject({ hostId: A, from: B, doneBytes: 70, bytesPerSecond: undefined, relays: true });
     feed(B, undefined);
     expect(look(B)).toMatchObject({ from: undefined, relays: false });
   });
@@ -58,5 +61,19 @@ describe('what is known of copies under way', () => {
     expect(look(B)).toBeDefined();
     pass(20_000);
     expect(look(B)).toBeUndefined();
+  });
+
+  it('asks hosts once a second, and knows at once who reads from whom and who has it all', () => {
+    const { feed, progress, swarm, asked, pass, leave } = setUp();
+    progress(1);
+    for (let i = 0; i < 10; i++) swarm();
+    feed(B, A);
+    expect(swarm().members.get(B)?.from).toBe(A);
+    expect([asked.holders.mock.calls.length, asked.relays.mock.calls.length]).toEqual([1, 1]);
+    leave(true);
+    expect([...swarm().holders]).toEqual([SRC, A]);
+    pass(1_000);
+    expect([...swarm().holders]).toEqual([SRC]);
+    expect([asked.holders.mock.calls.length, asked.relays.mock.calls.length]).toEqual([2, 2]);
   });
 });

@@ -1,72 +1,101 @@
 /**
  * What is known of the copies of images that are under way: who reads from whom, how far each is and how fast. Told by the jobs
- * that copy, while they look at their hosts; in memory only, and forgotten when nobody has told it for a while. swarm.ts
- * decides by it.
+ * that copy, while they look at their hosts; in memory only, and forgotten when nobody has told it for a while. What hosts are
+ * asked for it is asked once a second for all who copy the same image. swarm.ts decides by it.
  */
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
-import type { Member } from './swarm.ts';
+import { mostFed, type Member, type Swarm } from './swarm.ts';
 
 /** A job looks at its host every two seconds, at the slowest every five. */
 const FORGOTTEN_MS = 15_000;
 /** A speed is measured over at least so long. */
 const SPAN_MS = 2_000;
+/** Hosts are looked at again for an image. */
+const LOOK_MS = 1_000;
 
-interface Seen {
-  readonly from: HostId | undefined;
-  readonly doneBytes: number;
-  readonly bytesPerSecond: number | undefined;
+interface Seen extends Member {
   /** Where the measurement of its speed begins. */
   readonly mark: { readonly atMs: number; readonly bytes: number };
   readonly atMs: number;
 }
 
+/** Of one image. */
+interface Copies {
+  readonly members: Map<HostId, Seen>;
+  holders: Set<HostId>;
+  fed: ReadonlyMap<HostId, number>;
+  lookedAtMs: number;
+}
+
+/** What is asked of hosts. */
+export interface Look {
+  /** Those that have the whole image and can be reached, the least busy first. */
+  holders(): Iterable<HostId>;
+  /** Whether a host can pass on what it has while it copies. */
+  relays(hostId: HostId): boolean;
+}
+
 export class Swarms {
-  readonly #images = new Map<ImageId, Map<HostId, Seen>>();
+  readonly #images = new Map<ImageId, Copies>();
 
   /** It reads from this host from now on; undefined: from nobody. */
   feed(imageId: ImageId, hostId: HostId, from: HostId | undefined, atMs: number): void {
-    const doneBytes = this.#find(imageId, hostId)?.doneBytes ?? 0;
-    this.#put(imageId, hostId, { from, doneBytes, bytesPerSecond: undefined, mark: { atMs, bytes: doneBytes }, atMs });
+    const before = this.#find(imageId, hostId);
+    const doneBytes = before?.doneBytes ?? 0;
+    const mark = { atMs, bytes: doneBytes };
+    const relays = before?.relays ?? false;
+    this.#put(imageId, { hostId, from, doneBytes, bytesPerSecond: undefined, mark, atMs, relays });
   }
 
-  /** It is so far. Of one that was not known, nobody knows whom it reads from. */
-  progress(imageId: ImageId, hostId: HostId, doneBytes: number, atMs: number): void {
+  /** It is so far. Of one that was not known, nobody knows whom it reads from. @param relays asked when it is new */
+  progress(imageId: ImageId, hostId: HostId, doneBytes: number, atMs: number, relays: () => boolean): void {
     const before = this.#find(imageId, hostId);
     const { from, mark } = before ?? { from: undefined, mark: { atMs, bytes: doneBytes } };
     const spanMs = atMs - mark.atMs;
     const measured = spanMs >= SPAN_MS ? ((doneBytes - mark.bytes) / spanMs) * 1_000 : undefined;
-    this.#put(imageId, hostId, {
-      ...{ from, doneBytes, atMs },
+    this.#put(imageId, {
+      ...{ hostId, from, doneBytes, atMs },
+      relays: before?.relays ?? relays(),
       bytesPerSecond: measured ?? before?.bytesPerSecond,
       mark: measured === undefined ? mark : { atMs, bytes: doneBytes },
     });
   }
 
-  leave(imageId: ImageId, hostId: HostId): void {
-    const members = this.#images.get(imageId);
-    members?.delete(hostId);
-    if (members?.size === 0) this.#images.delete(imageId);
+  /** @param whole it has all of the image now: others may read it there at once. */
+  leave(imageId: ImageId, hostId: HostId, whole: boolean): void {
+    const copies = this.#images.get(imageId);
+    copies?.members.delete(hostId);
+    if (whole) copies?.holders.add(hostId);
+    if (copies?.members.size === 0) this.#images.delete(imageId);
   }
 
-  /** @param relays whether a host can pass on what it has while it copies. */
-  members(imageId: ImageId, nowMs: number, relays: (hostId: HostId) => boolean): ReadonlyMap<HostId, Member> {
-    const members = new Map<HostId, Member>();
-    for (const [hostId, seen] of this.#images.get(imageId) ?? []) {
-      if (nowMs - seen.atMs > FORGOTTEN_MS) this.leave(imageId, hostId);
-      else {
-        const { from, doneBytes, bytesPerSecond } = seen;
-        members.set(hostId, { hostId, from, doneBytes, bytesPerSecond, relays: relays(hostId) });
-      }
+  /** As it is now, but for what hosts were asked: that is up to a second old. It changes with what is told. */
+  swarm(imageId: ImageId, nowMs: number, look: Look): Swarm {
+    const copies = this.#copies(imageId);
+    if (nowMs - copies.lookedAtMs < LOOK_MS) return copies;
+    copies.lookedAtMs = nowMs;
+    for (const [hostId, seen] of copies.members) {
+      if (nowMs - seen.atMs > FORGOTTEN_MS) copies.members.delete(hostId);
+      else copies.members.set(hostId, { ...seen, relays: look.relays(hostId) });
     }
-    return members;
+    copies.holders = new Set(look.holders());
+    copies.fed = mostFed(copies);
+    return copies;
   }
 
   #find(imageId: ImageId, hostId: HostId): Seen | undefined {
-    return this.#images.get(imageId)?.get(hostId);
+    return this.#images.get(imageId)?.members.get(hostId);
   }
 
-  #put(imageId: ImageId, hostId: HostId, seen: Seen): void {
-    const members = this.#images.get(imageId) ?? new Map<HostId, Seen>();
-    this.#images.set(imageId, members.set(hostId, seen));
+  #put(imageId: ImageId, seen: Seen): void {
+    this.#copies(imageId).members.set(seen.hostId, seen);
+  }
+
+  #copies(imageId: ImageId): Copies {
+    const known = this.#images.get(imageId);
+    if (known) return known;
+    const made: Copies = { members: new Map(), holders: new Set(), fed: new Map(), lookedAtMs: -Infinity };
+    this.#images.set(imageId, made);
+    return made;
   }
 }

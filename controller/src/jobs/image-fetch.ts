@@ -48,7 +48,7 @@ async function fetch(c: FetchContext): Promise<Fetched | Wait> {
   if (op.state === 'running') {
     const next = await feed(c, sources, op, { name, digest });
     if (next) return next;
-  } else c.deps.swarms.leave(c.params.imageId, c.params.hostId);
+  } else c.deps.swarms.leave(c.params.imageId, c.params.hostId, op.state === 'succeeded');
   const done = await settle(c, Promise.resolve(op), why);
   if (Wait.is(done)) return done;
   return { fileBytes: done.image?.fileBytes ?? 0, from: [...sources.offered].map((id) => nameOf(c, id)) };

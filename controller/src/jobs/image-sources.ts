@@ -6,7 +6,8 @@
 import { CHUNK_BYTES } from '@berth/shared/disk/digest.ts';
 import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
-import { betterSource, sourcesFor, type Swarm } from '../distribution/swarm.ts';
+import { betterSource, mayBeHeldBack, sourcesFor, type Swarm } from '../distribution/swarm.ts';
+import type { Look } from '../distribution/swarms.ts';
 import type { OperationView } from '../hosts/agent-client.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
@@ -25,6 +26,8 @@ export type FetchContext<Outs = object> = RemoteContext<FetchParams, Outs, JobDe
 const NO_SOURCE_MS = 5_000;
 /** A host that turns sources down as fast as they come gets another this often: tickets cost those who give them. */
 const NEXT_OFFER_MS = 500;
+/** Weighing all sources against each other looks at every host that copies: each of thousands does it this often at most. */
+const WEIGH_MS = 10_000;
 
 export const nameOf = (c: Context, hostId: HostId): string => c.tables.hosts.get(hostId)?.name ?? hostId;
 
@@ -38,13 +41,21 @@ export interface Sources {
   readonly asked: Map<HostId, number>;
   /** When the next one may be offered. */
   nextAtMs: number;
+  /** When it was last thought about whether there is a better one. */
+  weighedAtMs: number;
   /** The last that was offered, and how far the copy was then. */
   last?: { readonly hostId: HostId; readonly doneBytes: number };
 }
 
 export function sourcesOf(c: FetchContext): Sources {
   const noted = c.notes.get('sources') as Sources | undefined;
-  const sources = noted ?? { offered: new Set(), suspects: new Set(), asked: new Map(), nextAtMs: 0 };
+  const sources = noted ?? {
+    offered: new Set(),
+    suspects: new Set(),
+    asked: new Map(),
+    nextAtMs: 0,
+    weighedAtMs: -Infinity,
+  };
   c.notes.set('sources', sources);
   return sources;
 }
@@ -93,7 +104,7 @@ export async function feed(
 ): Promise<Wait | undefined> {
   const { imageId, hostId } = c.params;
   const { swarms } = c.deps;
-  swarms.progress(imageId, hostId, op.doneBytes, c.nowMs);
+  swarms.progress(imageId, hostId, op.doneBytes, c.nowMs, () => relays(c, hostId));
   if (op.turnedAway) suspect(c, sources, op.turnedAway.hostId);
   if (op.needsSource) {
     // one that has given us something is asked again, as if for the first time
@@ -103,24 +114,39 @@ export async function feed(
     swarms.feed(imageId, hostId, undefined, c.nowMs);
     return offer(c, sources, op, wanted, good);
   }
-  const better = canRelay(c, hostId) ? betterSource(swarmOf(c, sources), hostId, CHUNK_BYTES) : undefined;
+  const better = betterNow(c, sources);
   if (better !== undefined) await tryOne(c, sources, { peer: better, replace: true }, op, wanted);
   return undefined;
 }
 
-const canRelay = (c: Context, id: HostId): boolean =>
-  c.deps.hosts.status(id).facts?.capabilities.includes('image.relay') ?? false;
-
-/** Who could serve now, and who is fed by whom. */
-function swarmOf(c: FetchContext, sources: Sources): Swarm {
-  const able = (id: HostId): boolean => !sources.suspects.has(id);
-  return {
-    holders: new Set(byLoad(c, holdersOf(c).filter(able))),
-    members: c.deps.swarms.members(c.params.imageId, c.nowMs, (id) => able(id) && canRelay(c, id) && isUp(c, id)),
-  };
+function betterNow(c: FetchContext, sources: Sources): HostId | undefined {
+  const { imageId, hostId } = c.params;
+  const swarm = c.deps.swarms.swarm(imageId, c.nowMs, lookOf(c));
+  if (swarm.members.get(hostId)?.relays !== true || !mayBeHeldBack(swarm, hostId, CHUNK_BYTES)) return undefined;
+  if (c.nowMs - sources.weighedAtMs < WEIGH_MS) return undefined;
+  sources.weighedAtMs = c.nowMs;
+  return betterSource(without(swarm, sources.suspects), hostId, CHUNK_BYTES);
 }
 
-const isUp = (c: Context, id: HostId): boolean => ['up', 'maintenance'].includes(c.deps.hosts.status(id).state);
+const lookOf = (c: FetchContext): Look => ({
+  holders: () => byLoad(c, holdersOf(c)),
+  relays: (id) => relays(c, id),
+});
+
+/** It can pass on what it is copying, and answers. */
+function relays(c: Context, id: HostId): boolean {
+  const { state, facts } = c.deps.hosts.status(id);
+  return isUp(state) && facts?.capabilities.includes('image.relay') === true;
+}
+
+const isUp = (state: string): boolean => state === 'up' || state === 'maintenance';
+
+/** The same for those who suspect some: as if these could serve nobody. */
+function without(swarm: Swarm, suspects: ReadonlySet<HostId>): Swarm {
+  if (suspects.size === 0) return swarm;
+  const members = [...swarm.members].map(([id, m]) => [id, suspects.has(id) ? { ...m, relays: false } : m] as const);
+  return { holders: new Set([...swarm.holders].filter((id) => !suspects.has(id))), members: new Map(members) };
+}
 
 /** Offers it; until it is known not to be able to, others see that it is taken. */
 async function tryOne(
@@ -155,24 +181,28 @@ async function offer(
   const early = sources.nextAtMs - c.nowMs;
   if (early > 0 && early <= NEXT_OFFER_MS) return wait(early, why);
   sources.nextAtMs = c.nowMs + NEXT_OFFER_MS;
-  const holders = holdersOf(c);
   const asked = (id: HostId): number => sources.asked.get(id) ?? 0;
   const order = (id: HostId): number => (id === good ? -1 : asked(id));
-  for (const peer of [...sourcesFor(swarmOf(c, sources), hostId)].sort((x, y) => order(x) - order(y))) {
+  const swarm = without(c.deps.swarms.swarm(c.params.imageId, c.nowMs, lookOf(c)), sources.suspects);
+  for (const peer of [...sourcesFor(swarm, hostId)].sort((x, y) => order(x) - order(y))) {
     sources.asked.set(peer, asked(peer) + 1);
     if (await tryOne(c, sources, { peer, replace: false }, op, wanted)) return wait(pollMs(c.attempt), why);
   }
-  const names = holders.map((id) => nameOf(c, id)).join(', ');
+  const names = holdersOf(c)
+    .map((id) => nameOf(c, id))
+    .join(', ');
   return wait(NO_SOURCE_MS, `no host that has image ${name} can serve it now (${names || 'there is none'})`);
 }
 
 /** Reachable holders, the least busy first, and of those that are the same the one that got it last: the first has sent most. */
 function byLoad(c: Context, holders: readonly HostId[]): readonly HostId[] {
-  const busy = (id: HostId): number => Math.round((c.deps.hosts.status(id).statistics?.cpuUsed ?? 0) * 10);
   return holders
-    .filter((id) => isUp(c, id))
+    .map((id) => ({ id, status: c.deps.hosts.status(id) }))
+    .filter(({ status }) => isUp(status.state))
     .reverse()
-    .sort((a, b) => busy(a) - busy(b));
+    .map(({ id, status }) => ({ id, busy: Math.round((status.statistics?.cpuUsed ?? 0) * 10) }))
+    .sort((a, b) => a.busy - b.busy)
+    .map(({ id }) => id);
 }
 
 async function offered(c: FetchContext, peer: HostId, digest: string, replace: boolean): Promise<boolean> {

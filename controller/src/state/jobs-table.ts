@@ -11,6 +11,7 @@ export const lockedObject = (lock: string): string => lock.replace(/:(shared|exc
 export class JobsTable extends MemTable<Job> {
   readonly #ended = new Set<string>();
   #open = SortedKeys.from([]);
+  #opened = 0;
 
   constructor(journal: Journal<TableName>) {
     super(
@@ -23,6 +24,7 @@ export class JobsTable extends MemTable<Job> {
           taken: (key, by) => `job ${by.id} (${by.kind} ${by.subject}) already does ${key}`,
         },
         { of: (j) => (isOpen(j) ? j.waiters : []) },
+        { of: (j) => (isOpen(j) ? j.locks.filter((l) => l.endsWith(':exclusive')).map(lockedObject) : []) },
       ],
       journal,
     );
@@ -30,6 +32,12 @@ export class JobsTable extends MemTable<Job> {
 
   open(): readonly Job[] {
     return this.#open.after(undefined, Infinity).map((id) => this.get(id)!);
+  }
+  get openSize(): number {
+    return this.#opened;
+  }
+  holder(object: string, alone: boolean): Job | undefined {
+    return this.findOne(alone ? 3 : 0, object);
   }
   byKey(key: string): Job | undefined {
     return this.findOne(1, key);
@@ -66,6 +74,7 @@ export class JobsTable extends MemTable<Job> {
   protected override onChange(before: Job | undefined, after: Job | undefined): void {
     const id = (after ?? before)!.id;
     const open = after !== undefined && isOpen(after);
+    this.#opened += Number(open) - Number(before !== undefined && isOpen(before));
     if (open) this.#open.add(id);
     else this.#open.delete(id);
     if (after === undefined || open) this.#ended.delete(id);

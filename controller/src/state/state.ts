@@ -86,6 +86,10 @@ export interface Tables {
   readonly jobs: Table<Job> & {
     open(): readonly Job[];
     byKey(key: string): Job | undefined;
+    /** How many are open. */
+    readonly openSize: number;
+    /** Any open job that holds this object; with `alone`, one that lets no other hold it. */
+    holder(object: string, alone: boolean): Job | undefined;
     /** Open job that holds this object (`vm/<id>`), shared or exclusive. */
     holders(object: string): readonly Job[];
     /** Open jobs that this job waits for. */

@@ -81,7 +81,8 @@ export class MemTable<V extends object> {
   }
 
   protected findOne(index: number, indexed: string): V | undefined {
-    const key = keysOf(this.#maps[index]!, indexed)[0];
+    const keys = this.#maps[index]!.get(indexed);
+    const key = keys instanceof Set ? first(keys) : keys;
     return key === undefined ? undefined : this.#rows.get(key);
   }
 
@@ -137,6 +138,11 @@ function keysOf(map: KeyMap, indexed: string): readonly string[] {
   const keys = map.get(indexed);
   if (keys === undefined) return [];
   return typeof keys === 'string' ? [keys] : [...keys];
+}
+
+function first(keys: ReadonlySet<string>): string | undefined {
+  for (const key of keys) return key;
+  return undefined;
 }
 
 function link(map: KeyMap, indexed: string, key: string): void {

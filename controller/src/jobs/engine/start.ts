@@ -45,7 +45,7 @@ export function startJob<P, D>(tx: Tx, def: JobDef<P, D>, params: P, o: StartOpt
 /** What jobs start on behalf of jobs is not counted: it is bounded by those. */
 function refuseTooMany(tx: Tx, { user, mostPerUser }: StartOptions): void {
   if (mostPerUser === undefined || !tx.users.byName(user)) return; // the controller's own are not counted
-  if (tx.jobs.open().length < mostPerUser) return;
+  if (tx.jobs.openSize < mostPerUser) return;
   const own = tx.jobs.open().filter((j) => j.user === user && j.waiters.length === 0).length;
   if (own < mostPerUser) return;
   throw new ClusterError(
@@ -76,7 +76,7 @@ function labelsOfHidden(tx: Tx, params: unknown): Job['labels'] {
 function refuseHeld(tx: Tx, lock: LockName, o: StartOptions): void {
   const [, object, mode] = LOCK.exec(lock) ?? [];
   if (!object) throw new Error(`BUG: ${lock} is no lock`);
-  const holder = tx.jobs.holders(object).find((j) => mode === 'exclusive' || j.locks.includes(`${object}:exclusive`));
+  const holder = tx.jobs.holder(object, mode === 'shared');
   if (!holder) return;
   throw busy(`${o.subject} is busy: ${words(holder)} holds it. Wait for that job, or cancel it`, holder);
 }
