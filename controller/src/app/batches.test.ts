@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
 import type { BatchAnswer, BatchRow, CloneMany } from './batch-request.ts';
@@ -371,6 +371,12 @@ describe('a cancelled batch', () => {
     expect(claims.size).toBe(vms.size);
     expect(jobs.open()).toEqual([]);
   });
+});
+
+it('looks once for the hosts that have an image, however many rows want it', async () => {
+  const found = vi.spyOn(c.life.state.tables.imageCopies, 'byImage');
+  await clone(named(40), { dryRun: true, firstVncPort: 6000 });
+  expect(found.mock.calls.length).toBeLessThan(5);
 });
 
 it('checks a thousand rows in well under the time that a person waits', async () => {

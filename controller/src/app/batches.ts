@@ -15,7 +15,7 @@ import { wishOf } from '../jobs/making.ts';
 import { hostWords } from '../jobs/refused.ts';
 import type { CloneParams } from '../jobs/vm-clone.ts';
 import { vmBatch } from '../jobs/vm-batch.ts';
-import { claimOf } from '../jobs/world.ts';
+import { claimOf, imagesOnce, type ImageOf } from '../jobs/world.ts';
 import { planOrder } from '../scheduler/order.ts';
 import type { PlacementRequest, Refusal } from '../scheduler/world.ts';
 import type { Tx } from '../state/state.ts';
@@ -82,7 +82,7 @@ export class Batches {
     const there = findThere(tables, request, image, conflicts);
     const nameOf = (vm: Vm): string => (by.sees.vm(vm) ? `vm ${vm.name}` : 'a VM that you may not see');
     const given = giveAddresses({ tables, request, conflicts, there, nameOf });
-    const planned = this.#plan(tx, { request, conflicts, there, given });
+    const planned = this.#plan(tx, { request, conflicts, there, given, imageOf: imagesOnce(tables) });
     this.#place(tx, planned, conflicts, by.sees);
     const begins = planned.length > 0 && conflicts.size === 0 && !request.dryRun;
     const jobId = begins ? this.#begin(tx, request, planned, by.user) : undefined;
@@ -103,7 +103,7 @@ export class Batches {
   }
 
   /** Puts the rows of the VMs, so that each that follows is checked against those before it. */
-  #plan(tx: Tx, { request, conflicts, there, given }: Looked): readonly Planned[] {
+  #plan(tx: Tx, { request, conflicts, there, given, imageOf }: Looked): readonly Planned[] {
     const { rows } = request;
     const planned: Planned[] = [];
     // given MAC addresses first: chosen ones go around them
@@ -123,7 +123,7 @@ export class Batches {
       });
       if (one === undefined) continue;
       if (conflicts.of(at, () => (tx.vms.put(one.vm), true)) === undefined) continue;
-      planned.push({ ...one, wish: wishOf(one.vm, this.deps.state.tables, one.clone) });
+      planned.push({ ...one, wish: wishOf(one.vm, this.deps.state.tables, one.clone, imageOf) });
     }
     return planned.sort((a, b) => a.at - b.at);
   }
@@ -140,7 +140,7 @@ export class Batches {
     for (const i of planOrder(planned.map((p) => p.wish))) {
       const p = planned[i];
       if (p === undefined) continue;
-      const wish = p.wish.ports === undefined ? p.wish : wishOf(p.vm, state.tables, p.clone);
+      const wish = p.wish.ports === undefined ? p.wish : wishOf(p.vm, state.tables, p.clone, () => p.wish.image);
       const kind = JSON.stringify([
         p.clone.hostId,
         p.clone.hosts,
@@ -200,6 +200,7 @@ interface Looked {
   readonly conflicts: Conflicts;
   readonly there: ReadonlyMap<number, Vm>;
   readonly given: AddressesGiven;
+  readonly imageOf: ImageOf;
 }
 
 /** `web-01 and 19 more` */

@@ -96,7 +96,6 @@ export class Captures {
     const { vm } = view;
     const nowMs = this.deps.clock.now();
     const ids = disks.map(() => newId('image', nowMs));
-    const origin = `vm ${vm.name}${disks.length > 1 || vm.spec.disks.length > 1 ? `, disk ` : ''}`;
     return disks.map((d, i) => {
       const id = ids[i]!;
       const name = request.hidden ? `${vm.name.slice(0, 32)}-${d.target}-${id.slice(-12)}` : nameOf(vm, request, i, d);
@@ -107,11 +106,15 @@ export class Captures {
         ...{ id, name, state: 'importing' as const, digest: undefined, sourceDigest: undefined },
         ...{ virtualSizeBytes: d.sizeBytes, createdAtMs: nowMs, ...defaults },
         ...(request.hidden && { hidden: true, ownerLabels: vm.spec.labels }),
-        origin: origin.endsWith(' ') && origin.includes('disk') ? origin + d.target : origin,
+        origin: originOf(vm, d),
       };
     });
   }
 }
+
+/** `vm web`; of one with several disks `vm web, disk vdb`. */
+const originOf = ({ name, spec }: Vm, { target }: VmDisk): string =>
+  spec.disks.length > 1 ? `vm ${name}, disk ${target}` : `vm ${name}`;
 
 /** `debian:12.4`, and of a second disk `debian-vdb:12.4`. */
 function nameOf(vm: Vm, request: CaptureVm, i: number, d: VmDisk): string {

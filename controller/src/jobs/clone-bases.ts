@@ -11,7 +11,7 @@ import { isDying, leaveJoined, startJob } from './engine/start.ts';
 import { getImage } from './image-digests.ts';
 import { fetchKey, imageFetch, type FetchParams } from './image-fetch.ts';
 import { holdersFor } from './image-sources.ts';
-import { had, describeHad, type ImagesHad } from './images-needed.ts';
+import { had, describeHad, joinedFor, type ImagesHad } from './images-needed.ts';
 import { getVm } from './making.ts';
 import { copiedToPool, imagesOnHost, poolCopies } from './pool-image.ts';
 
@@ -76,7 +76,7 @@ export const bases: LocalStep<Params, Placed, JobDeps, BasesHad> = {
       const using = disks.filter((d) => d.imageId === id);
       const isBase = using.length > 0 && using.every((d) => d.poolId === undefined);
       const isHere = c.tables.imageCopies.get(imageCopyKey({ imageId: id, hostId })) !== undefined;
-      const why = isBase && !isHere && c.memo === undefined ? whyWhole(c, id) : '';
+      const why = isBase && !isHere && joinedFor(c, id) === undefined ? whyWhole(c, id) : '';
       if (why === undefined) {
         const later = begun(c, id);
         if (later) return later;

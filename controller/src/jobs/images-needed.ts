@@ -34,7 +34,7 @@ export const imageLocks = (spec: Pick<VmSpec, 'disks' | 'cdroms'>): LockName[] =
 ];
 
 /** What a job waited for last, if it is a copy of this image. */
-function joinedFor(c: Context<unknown>, imageId: ImageId): Context<unknown>['memo'] {
+export function joinedFor(c: Context<unknown>, imageId: ImageId): Context<unknown>['memo'] {
   const jobId = (c.memo as { joined?: string } | undefined)?.joined;
   const job = jobId === undefined ? undefined : c.tables.jobs.get(jobId);
   const ofThis = (job?.params as Partial<FetchParams> | undefined)?.imageId === imageId;

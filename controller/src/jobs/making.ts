@@ -24,7 +24,7 @@ import { insist, known, settle, untilSeen } from './operate.ts';
 import { offlineWanted } from './offline-identity.ts';
 import { noCapacity } from './refused.ts';
 import { domainWanted } from './wanted.ts';
-import { claimOf, requestOf } from './world.ts';
+import { claimOf, requestOf, type ImageOf } from './world.ts';
 
 export interface MakeParams {
   readonly vmId: VmId;
@@ -64,13 +64,14 @@ export const reserve: Local<null> = {
   },
 };
 
-/** What is asked of a host for it. */
+/** What is asked of a host for it. @param imageOf shared by many */
 export function wishOf(
   vm: Vm,
   tables: Tables,
   { hostId, hosts }: Pick<MakeParams, 'hostId' | 'hosts'>,
+  imageOf?: ImageOf,
 ): PlacementRequest {
-  const request = requestOf(vm, tables, hostId ?? undefined);
+  const request = requestOf(vm, tables, hostId ?? undefined, imageOf);
   return hosts === undefined ? request : { ...request, fits: parseSelector(hosts) };
 }
 

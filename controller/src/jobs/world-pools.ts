@@ -6,11 +6,33 @@ import type { Hosts } from '../hosts/hosts.ts';
 import type { Policy, PoolRequest, WorldPool } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
 
+/** What disks in pools that hosts share hold on all of them: added up once for each picture, however many hosts ask. */
+export class SharedPools {
+  readonly #held = new Map<string, number>();
+
+  constructor(
+    private readonly tables: Tables,
+    private readonly hosts: Pick<Hosts, 'status'>,
+  ) {}
+
+  /** For a new picture. */
+  forget(): void {
+    this.#held.clear();
+  }
+
+  held(poolId: string): number {
+    const held = this.#held.get(poolId) ?? heldOnAll(poolId, this.tables, this.hosts);
+    this.#held.set(poolId, held);
+    return held;
+  }
+}
+
 /** Those that Berth made. Sums are looked up when a placement asks for them: they change with every claim. */
 export function worldPools(
   hostId: HostId,
   tables: Tables,
   hosts: Pick<Hosts, 'status'>,
+  shared: Pick<SharedPools, 'held'>,
 ): ReadonlyMap<string, WorldPool> {
   const pools = new Map<string, WorldPool>();
   const status = hosts.status(hostId);
@@ -22,7 +44,7 @@ export function worldPools(
       state: stateOf(seen, row.state, status.complete.has('pools')),
       ...{ capacityBytes: seen.capacityBytes, availableBytes: seen.availableBytes },
       ...{ stopPercent: row.stopPercent, overcommit: row.overcommit },
-      held: row.shared ? () => heldOnAll(row.id, tables, hosts) : () => seen.volumesAllocatedBytes,
+      held: row.shared ? () => shared.held(row.id) : () => seen.volumesAllocatedBytes,
       promised: row.shared
         ? () => tables.claims.poolBytes(row.id)
         : () => tables.claims.sums(hostId).poolBytes.get(row.id) ?? 0,

@@ -1,9 +1,11 @@
 /** The picture that placements look at is always as things are, although it is kept. */
-import { beforeEach, expect, it } from 'vitest';
+import { beforeEach, expect, it, vi } from 'vitest';
+import { refusals } from '../scheduler/place.ts';
 import { DEFAULT_POLICY } from '../scheduler/world.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
 import { facts } from '../../../test/harness/world-builder.ts';
-import { ableTo, WorldView } from './world.ts';
+import { aPool, aVm } from '../state/samples.ts';
+import { ableTo, requestOf, WorldView } from './world.ts';
 
 let c: AppCluster;
 let view: WorldView;
@@ -48,6 +50,23 @@ it('follows rows within an update, and hosts that come and go', async () => {
   expect(host('h2')?.state).toBe('unreachable');
   await c.timed(state.update((tx) => tx.hosts.delete(c.hostId('h3'))));
   expect(view.now().hosts.map((h) => h.name)).toEqual(['h1', 'h2']);
+});
+
+it('adds up once what is held in a shared pool, and anew when hosts have reported', async () => {
+  const { tables } = c.life.state;
+  const pool = aPool({ name: 'nfs', shared: true });
+  await c.timed(c.life.state.update((tx) => tx.pools.put(pool)));
+  for (const h of ['h1', 'h2', 'h3']) c.sim.hosts.host(c.hostId(h)).poolsHere.set(pool.id, 'up');
+  const vm = aVm({ phase: 'creating' });
+  const disks = [{ ...vm.spec.disks[0]!, imageId: undefined, poolId: pool.id, sizeBytes: 2 ** 50 }];
+  const wish = requestOf({ ...vm, spec: { ...vm.spec, disks, nics: [] } }, tables, undefined);
+  const world = view.now();
+  const status = vi.spyOn(c.sim.hosts, 'status');
+  const refused = refusals(world, wish);
+  expect(refused.map((r) => r.filter)).toEqual(['pool', 'pool', 'pool']);
+  expect(status.mock.calls.length).toBe(3);
+  refusals(view.now(), wish);
+  expect(status.mock.calls.length).toBe(6);
 });
 
 it('passes over a host that lacks the programs, where a guest is to be changed on its disk', () => {

@@ -13,7 +13,7 @@ import type { Tables } from '../state/state.ts';
 import { portsOf } from '../state/tables.ts';
 import { baselineOf, cpuNeeded } from './cpu-wanted.ts';
 import { copiesOfDigest } from './image-digests.ts';
-import { poolBytes, poolRequests, withLocalPool, worldPools } from './world-pools.ts';
+import { poolBytes, poolRequests, SharedPools, withLocalPool, worldPools } from './world-pools.ts';
 import { domainWanted, imagesForClone, imagesOf } from './wanted.ts';
 
 /** A seed is an ISO of a few small files. */
@@ -30,6 +30,7 @@ export class WorldView {
   private at = new Map<HostId, number>();
   private all: WorldHost[] = [];
   private hostsVersion = -1;
+  private readonly shared: SharedPools;
 
   constructor(
     private readonly tables: Tables,
@@ -38,6 +39,7 @@ export class WorldView {
     /** Told of each choice. */
     private readonly told: (choose: () => Placement) => Placement = (choose) => choose(),
   ) {
+    this.shared = new SharedPools(tables, hosts);
     hosts.subscribe((e) => e.type === 'status' && this.stale.add(e.hostId));
   }
 
@@ -49,17 +51,18 @@ export class WorldView {
     else for (const id of this.stale) this.lookAgain(hosts.get(id));
     this.hostsVersion = version;
     this.stale.clear();
+    this.shared.forget();
     return { policy: withLocalPool(this.policy, this.tables), hosts: this.all };
   }
 
   private look(rows: readonly Host[]): void {
-    this.all = rows.map((h) => worldHost(h, this.tables, this.hosts));
+    this.all = rows.map((h) => worldHost(h, this.tables, this.hosts, this.shared));
     this.at = new Map(rows.map((h, i) => [h.id, i]));
   }
 
   private lookAgain(host: Host | undefined): void {
     const i = host && this.at.get(host.id);
-    if (host && i !== undefined) this.all[i] = worldHost(host, this.tables, this.hosts);
+    if (host && i !== undefined) this.all[i] = worldHost(host, this.tables, this.hosts, this.shared);
   }
 
   /** The best host for it, or why none will do. @param world as it was found before, for many choices in a row */
@@ -73,7 +76,7 @@ export class WorldView {
   }
 }
 
-function worldHost(host: Host, tables: Tables, hosts: Hosts): WorldHost {
+function worldHost(host: Host, tables: Tables, hosts: Hosts, shared: SharedPools): WorldHost {
   const status = hosts.status(host.id);
   return {
     id: host.id,
@@ -90,7 +93,7 @@ function worldHost(host: Host, tables: Tables, hosts: Hosts): WorldHost {
     claims: tables.claims.sums(host.id),
     allocatedBytes: status.volumesAllocatedBytes ?? 0,
     diskFreeBytes: status.statistics?.diskFreeBytes ?? status.facts?.diskFreeBytes ?? 0,
-    pools: worldPools(host.id, tables, hosts),
+    pools: worldPools(host.id, tables, hosts, shared),
     salt: saltOf(host.id),
   };
 }
@@ -132,8 +135,16 @@ const diskBytes = (spec: VmSpec): number =>
     spec.seedVolumeId === undefined ? 0 : SEED_BYTES,
   );
 
-/** @param only the one host that will do, when there is just one. */
-export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): PlacementRequest {
+/**
+ * @param only the one host that will do, when there is just one.
+ * @param imageOf where images are; of many requests, one looks for all of them.
+ */
+export function requestOf(
+  vm: Vm,
+  tables: Tables,
+  only: HostId | undefined,
+  imageOf: ImageOf = (images) => imagesWanted(tables, images),
+): PlacementRequest {
   return {
     vmId: vm.id,
     own: tables.claims.get(vm.id),
@@ -142,7 +153,7 @@ export function requestOf(vm: Vm, tables: Tables, only: HostId | undefined): Pla
     ...pagesOf(vm.spec),
     diskBytes: diskBytes(vm.spec),
     pools: poolRequests(vm.spec, tables),
-    image: imagesWanted(tables, vm.phase === 'creating' ? imagesForClone(vm.spec) : imagesOf(vm.spec)),
+    image: imageOf(vm.phase === 'creating' ? imagesForClone(vm.spec) : imagesOf(vm.spec)),
     bridges: [...new Set(vm.spec.nics.map((n) => n.bridge))],
     capabilities: [
       ...(needsHardware(domainWanted(tables, vm)) ? ['domain.hardware'] : []),
@@ -177,6 +188,18 @@ function portsWanted(vm: Vm, { vms }: Tables): Pick<PlacementRequest, 'ports'> {
   const taken = (port: number) =>
     new Map(vms.byPort(port).flatMap((v) => (v.id === vm.id || v.hostId === undefined ? [] : [[v.hostId, v.name]])));
   return { ports: ports.map((port) => ({ port, taken: taken(port) })) };
+}
+
+export type ImageOf = (images: readonly ImageId[]) => PlacementRequest['image'];
+
+/** For requests of one update: those that need the same images share what is found of them. */
+export function imagesOnce(tables: Tables): ImageOf {
+  const known = new Map<string, PlacementRequest['image']>();
+  return (images) => {
+    const key = images.join(' ');
+    if (!known.has(key)) known.set(key, imagesWanted(tables, images));
+    return known.get(key);
+  };
 }
 
 /** A host that has the same content under another name has it too. Of several images, the hosts that have all of them. */
