@@ -1,6 +1,6 @@
 /** What this host offers to every domain: emulator, domain type, and whether its pool takes direct I/O. Found out once. */
 import { constants } from 'node:fs';
-import { open, rm } from 'node:fs/promises';
+import { open, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { HostCheck } from '@berth/shared/model/host.ts';
 import { badState } from '@berth/shared/errors/cluster-error.ts';
@@ -49,16 +49,34 @@ export function createAbilities(drivers: Drivers, configured: 'auto' | 'kvm' | '
   };
 }
 
-/** tmpfs and some network file systems refuse O_DIRECT when a file is opened. */
+/**
+ * tmpfs and some network file systems refuse O_DIRECT when a file is opened. Where the agent may write nothing (a pool, under its
+ * unit), the mark that says whose storage it is (pool/pool-marks.ts) is opened instead.
+ */
 export async function takesDirectIo(directory: string): Promise<boolean> {
   const probe = join(directory, '.direct-io-probe');
   try {
     const handle = await open(probe, constants.O_CREAT | constants.O_WRONLY | constants.O_DIRECT, 0o600);
     await handle.close();
     return true;
-  } catch {
-    return false;
+  } catch (e) {
+    return MAY_NOT.has((e as NodeJS.ErrnoException).code ?? '') && (await takesMark(directory));
   } finally {
     await rm(probe, { force: true }).catch(() => undefined);
+  }
+}
+
+const MAY_NOT: ReadonlySet<string> = new Set(['EROFS', 'EACCES', 'EPERM']);
+const MARK = /^berth\.pool-[a-z0-9.-]+\.mark$/;
+
+async function takesMark(directory: string): Promise<boolean> {
+  try {
+    const mark = (await readdir(directory)).find((n) => MARK.test(n));
+    if (mark === undefined) return false;
+    const flags = constants.O_RDONLY | constants.O_DIRECT | constants.O_NOFOLLOW;
+    await (await open(join(directory, mark), flags)).close();
+    return true;
+  } catch {
+    return false;
   }
 }
