@@ -5,6 +5,7 @@
  * Other errors: NOT_FOUND, ALREADY_EXISTS, HYPERVISOR_UNAVAILABLE, DISK_FULL, INTERNAL with libvirt's own words.
  */
 import type { Writable } from 'node:stream';
+import type { Piece } from '@berth/shared/disk/pieces.ts';
 
 export interface StorageRef {
   readonly uuid: string;
@@ -37,6 +38,12 @@ export interface StorageVolumeWanted {
   readonly readable?: boolean;
 }
 
+export interface StorageFile {
+  readonly fileBytes: number;
+  readonly allocatedBytes: number;
+  pieces(signal: AbortSignal): AsyncIterable<Piece>;
+}
+
 export interface Storage {
   /** Foreign ones too. */
   list(): Promise<readonly StorageRef[]>;
@@ -65,6 +72,10 @@ export interface Storage {
   upload(uuid: string, name: string, bytes: number): Promise<Writable>;
   /** What was written of a file of so many bytes survives a power cut, and its name does. INTERNAL when it has not got all. */
   sync(path: string, bytes: number): Promise<void>;
+  /** Writes over an empty volume; zeros become holes. It is on disk when this resolves. */
+  write(uuid: string, name: string, pieces: AsyncIterable<Piece>, bytes: number): Promise<void>;
+  /** A volume as it is, from its beginning. NOT_FOUND */
+  read(uuid: string, name: string): Promise<StorageFile>;
   /** Keeps a secret for pools, under this uuid. @param usage ceph or iscsi. */
   setSecret(secret: StorageRef & { readonly usage: 'ceph' | 'iscsi'; readonly value: Uint8Array }): Promise<void>;
   removeSecret(uuid: string): Promise<void>;

@@ -14,6 +14,7 @@ import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import { insistMark, type MarkCheck } from './pool-marks.ts';
 import { poolUuid } from './pool-spec.ts';
+import { userOfPoolImage } from './pool-image-users.ts';
 import type { PoolStore } from './pool-store.ts';
 
 export interface PoolImageWanted {
@@ -114,6 +115,10 @@ export class PoolImages {
         `image ${digest} is in use: volume ${user.volumeId} of ${user.vmId} in the pool`,
       );
     if (store.pool(poolId) === undefined) return;
+    await storage.refresh(poolUuid(poolId));
+    const elsewhere = await userOfPoolImage(storage, poolUuid(poolId), imageFile(digest));
+    if (elsewhere !== undefined)
+      throw new ClusterError('IN_USE', `image ${digest} is in use: ${elsewhere} in the pool is based on it`);
     try {
       // it counts no more before it goes
       await storage.removeVolume(poolUuid(poolId), wholeFile(digest));

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import type { PoolSource } from '@berth/shared/model/pool.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
@@ -250,5 +251,33 @@ describe('a volume in a pool', () => {
     await h.parts.disks.ensureVolume(there);
     expect(await h.parts.disks.findVolume('volume-2')).toMatchObject({ backingPath: `/kvm/nfs/${imageFile(DIGEST)}` });
     expect(await h.parts.watch.observe()).toMatchObject([{}, { imageDigests: [DIGEST] }]);
+  });
+
+  it('of another host keeps the copy of an image in a shared pool, which only the pool itself tells of', async () => {
+    const [a, b] = [await host('h1'), await host('h2')];
+    b.drivers.storage.folders = a.drivers.storage.folders;
+    const shared = spec({ shared: true });
+    await a.ensure(shared);
+    await b.ensure(shared, true);
+    const { storage } = a.drivers;
+    const file = { format: 'raw', capacityBytes: 1_000 } as const;
+    const names = [imageFile(DIGEST), imageFile(DIGEST).replace('qcow2', 'whole')];
+    for (const name of [...names, 'volume-7.qcow2']) await storage.createVolume(poolUuid('pool-1'), { ...file, name });
+    const remove = () => a.operations.run(a.parts.images.remove, a.id(), { poolId: 'pool-1', digest: DIGEST });
+    const reads = (backing: string) => {
+      const bytes = emptyQcow2(2 ** 20, backing);
+      const pieces = async function* () {
+        yield bytes;
+      };
+      vi.spyOn(storage, 'read').mockResolvedValueOnce({ fileBytes: 1, allocatedBytes: 1, pieces });
+    };
+    reads(`/kvm/other/${imageFile(DIGEST)}`);
+    expect((await remove()).failure).toMatchObject({ reason: 'IN_USE' });
+    vi.spyOn(storage, 'read').mockRejectedValueOnce(new Error('EIO'));
+    expect((await remove()).failure).toMatchObject({ reason: 'BAD_STATE' });
+    expect(a.files()).toEqual(expect.arrayContaining(names));
+    reads('/kvm/other/berth.0.qcow2');
+    expect((await remove()).failure).toBeUndefined();
+    expect(a.files()).toEqual(['berth.pool-1.mark', 'volume-7.qcow2']);
   });
 });

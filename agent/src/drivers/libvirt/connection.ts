@@ -126,6 +126,17 @@ export class Connection {
     this.socket.write(encodeMessage(header, data), done);
   }
 
+  /** Tells of zeros on a sparse stream instead of sending them. */
+  sendHole(serial: number, bytes: number, done: (e?: Error | null) => void): void {
+    const stream = this.#streams.get(serial);
+    if (stream === undefined || this.#closedWhy !== undefined)
+      return done(neverSent('send stream data', this.#closedWhy ?? 'the stream is closed'));
+    const payload = Buffer.alloc(12);
+    payload.writeBigInt64BE(BigInt(bytes));
+    const header = { program: PROGRAM.remote, procedure: stream.procedure, type: TYPE.streamHole, serial };
+    this.socket.write(encodeMessage({ ...header, status: STATUS.more }, payload), done);
+  }
+
   close(why: string): void {
     if (this.#closedWhy !== undefined) return;
     this.#closedWhy = why;

@@ -10,9 +10,14 @@ import type { Procedure } from './procedures.ts';
 /** How long libvirt may take to confirm an abort before the connection is cut instead. */
 const ABORT_DEADLINE_MS = 2_000;
 
+/** A stream on which zeros can be told of instead. */
+export interface SparseStream extends Duplex {
+  hole(bytes: number): Promise<void>;
+}
+
 type Done = (e?: Error | null) => void;
 
-class RpcStream extends Duplex implements StreamSink {
+class RpcStream extends Duplex implements StreamSink, SparseStream {
   #serial: number | undefined;
   #finishing = false;
   /** The server is done with this stream: confirmed, or failed. */
@@ -56,6 +61,13 @@ class RpcStream extends Duplex implements StreamSink {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
     this.#sendFrom(chunk, 0, done);
+  }
+
+  /** Zeros, on a stream that was opened as sparse. In order with what is written: nothing may be under way. */
+  hole(bytes: number): Promise<void> {
+    return new Promise((resolve, reject) =>
+      this.connection.sendHole(this.#serial ?? 0, bytes, (e) => (e ? reject(e) : resolve())),
+    );
   }
 
   /** One packet after the other, each when the kernel took the one before. */
@@ -102,7 +114,7 @@ export async function openStream<A, R>(
   procedure: Procedure<A, R>,
   args: A,
   what: string,
-): Promise<Duplex> {
+): Promise<SparseStream> {
   const stream = new RpcStream(connection);
   // Whoever reads it hears of it. While it opens nobody does, nor when they have left: that must not end the agent.
   stream.on('error', () => undefined);

@@ -12,6 +12,9 @@ export function simDiskCopies(host: SimHost): DiskCopies {
       host.getRunningXml(uuid);
       if (running.has(key(uuid, target))) throw badState(`disk ${target} of domain ${name} is being copied already`);
       running.set(key(uuid, target), destXml);
+      const file = /<source file="([^"]*)"/.exec(destXml)?.[1] ?? '';
+      const mirror = `<mirror type="file" job="copy"><source file="${file}"/></mirror>`;
+      host.changeRunning(uuid, (xml) => onDisk(xml, target, (d) => d.replace('</disk>', `${mirror}</disk>`)));
     },
     progress: async (uuid, target) =>
       running.has(key(uuid, target)) ? { doneBytes: 1, totalBytes: 1, ready: true } : undefined,
@@ -19,20 +22,31 @@ export function simDiskCopies(host: SimHost): DiskCopies {
       const destXml = running.get(key(uuid, target));
       if (destXml === undefined) throw badState(`disk ${target} of ${uuid} is not being copied`);
       running.delete(key(uuid, target));
-      host.changeRunning(uuid, (xml) => moved(xml, target, destXml));
+      host.changeRunning(uuid, (xml) => moved(onDisk(xml, target, unmirrored), target, destXml));
       const { name, xml } = host.get(uuid);
       host.define({ uuid, name, xml: moved(xml, target, destXml) });
     },
-    abort: async (uuid, target) => void running.delete(key(uuid, target)),
+    async abort(uuid, target) {
+      if (!running.delete(key(uuid, target))) return;
+      host.changeRunning(uuid, (xml) => onDisk(xml, target, unmirrored));
+    },
   };
 }
 
+const unmirrored = (disk: string): string => disk.replace(/<mirror [\s\S]*<\/mirror>/, '');
+
+/** From its source to the end of what is below it; below a blank disk is nothing. */
+const CHAIN = /<source [\s\S]*(?:<\/backingStore>|<backingStore\/>)/;
+
 /** The disk with the source and the chain of another. */
 function moved(xml: string, target: string, destXml: string): string {
-  const chain = /<source [\s\S]*<\/backingStore>/.exec(destXml)?.[0] ?? '';
+  const chain = CHAIN.exec(destXml)?.[0] ?? '';
+  return onDisk(xml, target, (disk) => disk.replace(CHAIN, () => chain));
+}
+
+function onDisk(xml: string, target: string, change: (disk: string) => string): string {
   const disk = [...xml.matchAll(/<disk\b[\s\S]*?<\/disk>/g)]
     .map((m) => m[0])
     .find((d) => d.includes(`dev="${target}"`));
-  if (disk === undefined) return xml;
-  return xml.replace(disk, () => disk.replace(/<source [\s\S]*<\/backingStore>/, () => chain));
+  return disk === undefined ? xml : xml.replace(disk, () => change(disk));
 }

@@ -1,8 +1,10 @@
 /** Storage of a simulated host: pools and volumes as entries. What several hosts share is a SimShare that all of them were given. */
 import { Writable } from 'node:stream';
+import { lengthOf } from '@berth/shared/disk/pieces.ts';
 import { alreadyExists, ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import { parseXml, textAt } from '../../domain/xml/tree.ts';
 import type { Storage, StorageVolumeSeen } from '../storage.ts';
+import { simVolumeFile } from './sim-volume-file.ts';
 
 /** A folder, by its path: on one host, or on many. */
 export class SimFolders {
@@ -102,6 +104,18 @@ export function createSimStorage(): SimStorage {
       return new Writable({ write: (_chunk, _encoding, done) => done() });
     },
     sync: async () => undefined,
+    async write(uuid, name, pieces, bytes) {
+      const there = files(uuid).get(name);
+      if (!there) throw notFound(`no ${name} in the pool`);
+      let came = 0;
+      for await (const piece of pieces) came += lengthOf(piece);
+      if (came !== bytes) throw new ClusterError('INTERNAL', `${came} of ${bytes} bytes came`);
+      files(uuid).set(name, { ...there, allocationBytes: bytes });
+    },
+    async read(uuid, name) {
+      if (!files(uuid).has(name)) throw notFound(`no ${name} in the pool`);
+      return simVolumeFile;
+    },
     setSecret: async ({ uuid, value }) => void secrets.set(uuid, Buffer.from(value).toString()),
     removeSecret: async (uuid) => void secrets.delete(uuid),
     silentMs: (uuid) => (silent.has(uuid) ? 1_000 : undefined),

@@ -1,7 +1,9 @@
 /** Work on volumes of a simulated host: what is refused, and what an entry says afterwards. No bytes. */
+import { lengthOf } from '@berth/shared/disk/pieces.ts';
 import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { SimHost, SimVolume } from '@berth/shared/sim/sim-host.ts';
 import { formatOf, type VolumeWork } from '../volume-work.ts';
+import { simVolumeFile } from './sim-volume-file.ts';
 import { checkSimSize, ensureVolume } from './sim-volumes.ts';
 
 export function simVolumeWork(host: SimHost): VolumeWork {
@@ -38,6 +40,17 @@ export function simVolumeWork(host: SimHost): VolumeWork {
       if (format === formatOf({ format: was }) && imageDigest !== volume.imageDigest)
         throw badState(`volume ${volumeId} stays on what it is based on`);
       host.volumes.set(volumeId, { ...volume, imageDigest, ...(format === 'raw' && { format }) });
+    },
+    read: async (volumeId) => {
+      need(volumeId);
+      return simVolumeFile;
+    },
+    install: async (spec, file, work) => {
+      let bytes = 0;
+      for await (const piece of file.pieces(work.signal)) bytes += lengthOf(piece);
+      if (bytes !== file.fileBytes) throw badState(`${bytes} of ${file.fileBytes} bytes came`);
+      work.onProgress(bytes, bytes);
+      ensureVolume(host, spec);
     },
     wipe: async (volumeId) => void host.volumes.set(volumeId, { ...need(volumeId), dataBytes: 0 }),
     noteSize: async (volumeId, sizeBytes) => void host.volumes.set(volumeId, { ...need(volumeId), sizeBytes }),
