@@ -29,7 +29,6 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
 import { isLoopback, splitHostPort, type AgentConfig } from './config.ts';
 import { Consoles } from './domain/consoles.ts';
-import { Devices } from './domain/devices.ts';
 import { Displays } from './domain/displays.ts';
 import { Domains } from './domain/domains.ts';
 import { Live } from './domain/live.ts';
@@ -82,9 +81,9 @@ import { Exports } from './volume/exports.ts';
 import { Capture } from './volume/capture.ts';
 import { Bases } from './volume/bases.ts';
 import { Images } from './volume/images.ts';
+import { refuseMoving } from './volume/moves.ts';
+import { createVolumeParts } from './volume/parts.ts';
 import { Uploads } from './volume/uploads.ts';
-import { VolumeData } from './volume/volume-data.ts';
-import { Volumes } from './volume/volumes.ts';
 import { Hub } from './watch/hub.ts';
 import type { Sample } from './watch/items.ts';
 import { WatchStream } from './watch/stream.ts';
@@ -195,25 +194,17 @@ class RunningAgent implements Agent {
     const abilities = createAbilities(drivers, config.domainType);
     const report = createHostReport({ drivers, abilities, ...this.addresses });
     const domains = new Domains({
-      hypervisor,
-      disks,
-      operations,
-      abilities,
-      hostName: identity.hostName,
-      bootDir: config.bootDir,
-      means: drivers.means,
-      guestDisks,
-      log,
+      ...{ hypervisor, disks, operations, abilities, guestDisks, means: drivers.means, log },
+      ...{ hostName, bootDir: config.bootDir },
+      mayStart: (vm) => refuseMoving({ disks, places: disks.places }, vm),
     });
     const consoles = new Consoles({ domains, hypervisor, disks, clock });
     const power = new Power({ domains, hypervisor, operations });
     const live = new Live({ domains, hypervisor, disks, operations, hostName: identity.hostName });
     const screenshots = new Screenshots({ domains, hypervisor });
-    const volumes = new Volumes({ hypervisor, disks, operations });
-    const devices = new Devices({ domains, hypervisor, disks, operations });
-    const volumeData = new VolumeData({ hypervisor, disks, operations });
     const customizer = new Customizer({ hypervisor, disks, guestDisks, operations, abilities });
     const directIo = async (): Promise<boolean> => (await abilities()).directIo;
+    const volumes = createVolumeParts({ hypervisor, disks, domains, directIo, operations, clock, log });
     const bases = new Bases({ hypervisor, disks, domains, directIo, clock, log });
     const images = new Images(disks, operations, this.peers.tunnels, hypervisor, () => bases.nudge());
     const networks = new Networks(bridges, operations);
@@ -245,8 +236,8 @@ class RunningAgent implements Agent {
         [PowerServiceService, powerService(guard, operations, power, screenshots)],
         [HardwareServiceService, hardwareService(guard, operations, live)],
         [GuestServiceService, guestService(guard, operations, guest.verbs, guest.runs)],
-        [VolumeServiceService, volumeService(guard, operations, volumes)],
-        [VolumeDataServiceService, volumeDataService(guard, operations, volumeData, devices)],
+        [VolumeServiceService, volumeService(guard, operations, volumes.volumes)],
+        [VolumeDataServiceService, volumeDataService(guard, operations, volumes)],
         [PoolServiceService, poolService(guard, operations, pool)],
         [CustomizeServiceService, customizeService(guard, operations, customizer)],
         [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],

@@ -18,6 +18,9 @@ export interface FakeVolume {
   readonly seed: boolean;
   /** Absent: not looked at. */
   readonly format?: string;
+  readonly poolId?: string;
+  /** Where its former file is. */
+  readonly left?: string;
 }
 
 export interface FakeImage {

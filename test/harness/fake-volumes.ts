@@ -33,8 +33,8 @@ export function fakeVolumes(host: FakeParts, operate: Operate): VolumeClient<Ope
         if (host.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
         if (v.imageDigest !== undefined && !host.images.has(v.imageDigest))
           throw new ClusterError('NOT_FOUND', `image ${v.imageDigest} is not on ${host.name}`);
-        const { vmId, sizeBytes, imageDigest } = v;
-        host.volumes.set(v.volumeId, { vmId, sizeBytes, imageDigest, seed: false });
+        const { vmId, sizeBytes, imageDigest, poolId } = v;
+        host.volumes.set(v.volumeId, { vmId, sizeBytes, imageDigest, seed: false, ...(poolId && { poolId }) });
       }),
     assign: (id, v) =>
       operate(id, ['assignVolume', v], () => {
@@ -66,6 +66,21 @@ export function fakeVolumes(host: FakeParts, operate: Operate): VolumeClient<Ope
         host.volumes.set(v.volumeId, { ...rest, imageDigest: v.imageDigest, ...format });
       }),
     wipe: (id, volumeId) => operate(id, ['wipeVolume', volumeId], () => void need(volumeId)),
+    // the file that it had before is told of as well, until it is gone
+    move: (id, v) =>
+      operate(id, ['moveVolume', v], () => {
+        const { left: _, ...volume } = need(v.volumeId);
+        const was = volume.poolId ?? '';
+        if (was === v.to) return;
+        if (host.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
+        const { poolId: __, ...rest } = volume;
+        host.volumes.set(v.volumeId, { ...rest, ...(v.to !== '' && { poolId: v.to }), left: was });
+      }),
+    finishMove: (id, volumeId) =>
+      operate(id, ['finishMove', volumeId], () => {
+        const { left: _, ...volume } = need(volumeId);
+        host.volumes.set(volumeId, volume);
+      }),
     resize: (id, v) =>
       operate(id, ['resizeVolume', v], () => {
         const volume = need(v.volumeId);

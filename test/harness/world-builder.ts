@@ -39,6 +39,7 @@ export function facts(over: Partial<HostFacts> = {}): HostFacts {
       'volume.data',
       'pool',
       'volume.rewrite',
+      'volume.move',
       'domain.devices',
       'volume.customize',
     ],

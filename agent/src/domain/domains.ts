@@ -38,6 +38,8 @@ export interface DomainDeps {
   readonly log: Log;
   readonly means: Means;
   readonly guestDisks: Pick<GuestDisks, 'unfinished'>;
+  /** Throws when its disks must not be written to now. */
+  readonly mayStart?: (vm: { readonly name: string; readonly vmId: string }) => Promise<void>;
   /** What the host offers to every domain. */
   readonly abilities: () => Promise<Pick<DomainHost, 'domainType' | 'emulatorPath' | 'directIo'>>;
 }
@@ -137,6 +139,10 @@ export class Domains {
       volumes: new Map([
         ...list.flatMap((v) => FORMATS.map((f) => [disks.volumePath(v.volumeId, v.seed, f), v] as const)),
         ...list.filter((v) => v.imageDigest).map((v) => [disks.movedPath(v.volumeId), v] as const),
+        ...list.flatMap((v) => {
+          const other = disks.otherPath?.(v.volumeId);
+          return other === undefined ? [] : [[other, v] as const];
+        }),
       ]),
       images: new Map(images.map(({ digest }) => [disks.imagePath(digest), digest])),
       host: await this.hostOf(ref.vmId, new Map(list.map((v) => [v.volumeId, v]))),
@@ -239,6 +245,7 @@ export class Domains {
     const { name, reason, power } = await this.need(ref);
     if (OFF.has(power)) {
       await this.refuseUnfinished(name, ref);
+      await this.deps.mayStart?.({ name, vmId: ref.vmId });
       await this.check.beforeStart(ref.uuid);
       await this.openBases(ref);
       if (reason === 'saved') await this.openSaved(ref);

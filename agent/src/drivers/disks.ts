@@ -186,6 +186,8 @@ export interface Disks {
   removeVolume(volumeId: string): Promise<void>;
   /** File that a domain uses. */
   volumePath(volumeId: string, seed: boolean, format?: VolumeFormat): string;
+  /** Where it has, or may have, a second file, because it moves from pool to pool. */
+  otherPath?(volumeId: string): string | undefined;
   /** File of an image, for the domains whose volumes are based on it. */
   imagePath(digest: string): string;
   /** File that libvirt's serial log of a VM goes to, and its reader. */

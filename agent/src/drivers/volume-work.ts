@@ -2,7 +2,8 @@
  * The part of the disk driver that works on what volumes hold: sizes, owners, formats. No domain that runs has a volume that it is
  * asked to work on; whoever calls has made sure of that, and has the volume's turn. Errors as of disks.ts.
  */
-import type { Disks, LongWork, VolumeFormat, VolumeSpec } from './disks.ts';
+import type { Piece } from '@berth/shared/disk/pieces.ts';
+import type { Disks, LongWork, VolumeFormat, VolumeSeen, VolumeSpec } from './disks.ts';
 
 export interface MakeSpec extends VolumeSpec {
   readonly preallocation: 'off' | 'metadata' | 'falloc' | 'full';
@@ -19,6 +20,15 @@ export interface RewriteSpec {
   readonly ifOther: boolean;
 }
 
+/** The file of a volume on its way to another place. */
+export interface VolumeFile {
+  readonly fileBytes: number;
+  /** What of it is not holes, as far as is known. */
+  readonly allocatedBytes: number;
+  /** From its beginning, each time. */
+  pieces(signal: AbortSignal): AsyncIterable<Piece>;
+}
+
 export interface VolumeWork {
   /** As `ensureVolume`, with what can be chosen besides; an empty vm id makes a volume of nobody. */
   make(spec: MakeSpec, work: LongWork): Promise<void>;
@@ -33,6 +43,13 @@ export interface VolumeWork {
   rewrite(volumeId: string, wanted: RewriteSpec, work: LongWork): Promise<void>;
   /** Overwrites all that it holds. It is blank afterwards, or its image again. */
   wipe(volumeId: string, work: LongWork): Promise<void>;
+  /** Its file as it is. The caller sees to it that nobody writes to it meanwhile. NOT_FOUND */
+  read(volumeId: string): Promise<VolumeFile>;
+  /**
+   * Makes it of a file that was read elsewhere, with this host's own path of its image in it: whole and on disk, or not at all. Twice
+   * is once. UNSAFE_IMAGE when that refers to anything else, or is no disk of this size.
+   */
+  install(spec: VolumeSpec, file: VolumeFile, work: LongWork): Promise<void>;
   /** Of a disk that grew under a guest. */
   noteSize(volumeId: string, sizeBytes: number): Promise<void>;
 }
@@ -40,6 +57,41 @@ export interface VolumeWork {
 /** The whole driver. */
 export interface AllDisks extends Disks {
   readonly work: VolumeWork;
+}
+
+/** Where volumes lie on this host, and moves between pools. `''` is the host's own folder. */
+export interface VolumePlaces {
+  /** NOT_FOUND */
+  home(volumeId: string): Promise<string>;
+  /** One that was begun, and not ended: it has, or may have, a file at the other place as well. */
+  moving(volumeId: string): MoveNoted | undefined;
+  /** Its file at a place. */
+  path(volume: VolumeSeen, place: string): string;
+  /** Notes that it is to move; from then on `path(to)` may exist. */
+  begin(volumeId: string, to: string): Promise<void>;
+  /** An empty file for a guest that runs to move to; what was there is gone. The spec of its disk for libvirt. */
+  prepare(volumeId: string): Promise<MovedDisk>;
+  /** A copy of its file, on disk; what was there is gone. */
+  copy(volumeId: string, work: LongWork): Promise<void>;
+  /** From now on it lies where it was to go (or, `back`, where it was). The other file stays. */
+  change(volumeId: string, how?: { readonly back: true }): Promise<void>;
+  /** Removes the file where it does not lie, and the note of the move. Absent is fine. */
+  end(volumeId: string): Promise<void>;
+}
+
+export interface MoveNoted {
+  readonly from: string;
+  readonly to: string;
+  /** Under a guest that runs: where that has changed over, libvirt's stored definition says so. */
+  readonly mirror: boolean;
+}
+
+export interface MovedDisk {
+  readonly file: string;
+  readonly format: VolumeFormat;
+  readonly backingPath: string | undefined;
+  /** Undefined: as the host's own folder. */
+  readonly directIo: false | undefined;
 }
 
 export const DEFAULT_CLUSTER_BYTES = 65_536;

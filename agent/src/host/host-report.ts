@@ -34,6 +34,7 @@ export const CAPABILITIES = [
   'volume.rewrite',
   'domain.devices',
   'volume.customize',
+  'volume.move',
   'image.relay',
   'image.hashes',
   'clone.instant',

@@ -4,6 +4,7 @@
  *
  *   pools/<pool id>.json            what it shall be
  *   pools/volumes/<volume id>.json  whose a volume is, and in which pool
+ *   pools/moves/<volume id>.json    that it goes from one to another
  */
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -45,10 +46,21 @@ const KeptVolume = z.object({
 });
 export type KeptVolume = z.output<typeof KeptVolume>;
 
+/** Ids of pools; empty: the host's own folder. */
+const KeptMove = z.object({
+  version: z.literal(1),
+  ...{ volumeId: z.string(), from: z.string(), to: z.string() },
+  /** By a mirror under a guest that runs: where that has changed over, libvirt's stored definition says so. */
+  mirror: z.boolean(),
+});
+export type KeptMove = z.output<typeof KeptMove>;
+
 export class PoolStore {
   readonly #pools = new Map<string, KeptPool>();
   readonly #volumes = new Map<string, KeptVolume>();
+  readonly #moves = new Map<string, KeptMove>();
   readonly #dir: string;
+  readonly #movesDir: string;
   readonly #volumesDir: string;
 
   constructor(
@@ -57,13 +69,15 @@ export class PoolStore {
   ) {
     this.#dir = join(dataDir, 'pools');
     this.#volumesDir = join(this.#dir, 'volumes');
+    this.#movesDir = join(this.#dir, 'moves');
   }
 
   /** Before anything else is asked. A file that makes no sense is passed over, and told of. */
   async load(): Promise<void> {
-    await mkdir(this.#volumesDir, { recursive: true, mode: 0o700 });
+    for (const dir of [this.#volumesDir, this.#movesDir]) await mkdir(dir, { recursive: true, mode: 0o700 });
     for (const p of await this.#readAll(this.#dir, KeptPool)) this.#pools.set(p.spec.poolId, p);
     for (const v of await this.#readAll(this.#volumesDir, KeptVolume)) this.#volumes.set(v.volumeId, v);
+    for (const m of await this.#readAll(this.#movesDir, KeptMove)) this.#moves.set(m.volumeId, m);
   }
 
   pools = (): readonly KeptPool[] => [...this.#pools.values()];
@@ -71,6 +85,8 @@ export class PoolStore {
   volumes = (): readonly KeptVolume[] => [...this.#volumes.values()];
   volume = (volumeId: string): KeptVolume | undefined => this.#volumes.get(volumeId);
   volumesIn = (poolId: string): readonly KeptVolume[] => this.volumes().filter((v) => v.poolId === poolId);
+
+  move = (volumeId: string): KeptMove | undefined => this.#moves.get(volumeId);
 
   async putPool(p: KeptPool): Promise<void> {
     await this.#write(this.#dir, p.spec.poolId, p);
@@ -89,7 +105,17 @@ export class PoolStore {
 
   async dropVolume(volumeId: string): Promise<void> {
     this.#volumes.delete(volumeId);
-    await rm(join(this.#volumesDir, `${checkId('volume', volumeId)}.json`), { force: true });
+    await this.#remove(this.#volumesDir, volumeId);
+  }
+
+  async putMove(m: KeptMove): Promise<void> {
+    await this.#write(this.#movesDir, m.volumeId, m);
+    this.#moves.set(m.volumeId, m);
+  }
+
+  async dropMove(volumeId: string): Promise<void> {
+    this.#moves.delete(volumeId);
+    await this.#remove(this.#movesDir, volumeId);
   }
 
   /** Whole or not at all, also after a power cut. */
@@ -103,8 +129,13 @@ export class PoolStore {
       await file.close();
     }
     await rename(half, join(dir, `${id}.json`));
-    const folder = await open(dir, 'r');
-    await folder.sync().finally(() => folder.close());
+    await syncFolder(dir);
+  }
+
+  /** It does not come back after a power cut: what it spoke of may be elsewhere by then. */
+  async #remove(dir: string, volumeId: string): Promise<void> {
+    await rm(join(dir, `${checkId('volume', volumeId)}.json`), { force: true });
+    await syncFolder(dir);
   }
 
   async #readAll<T>(dir: string, schema: z.ZodType<T>): Promise<T[]> {
@@ -121,4 +152,9 @@ export class PoolStore {
       return undefined;
     }
   }
+}
+
+async function syncFolder(dir: string): Promise<void> {
+  const folder = await open(dir, 'r');
+  await folder.sync().finally(() => folder.close());
 }

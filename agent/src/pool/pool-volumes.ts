@@ -1,37 +1,18 @@
 /**
- * Volumes of ours in pools, and the disk driver with them: whoever asks it for a volume need not know where it lies. In a pool of
- * one host a disk over an image is an overlay of the host's own copy; in a shared one, of the copy in the pool, so that every host of
- * the pool can run it. Where a pool does not answer, its volumes are listed as they were seen last: they are not gone.
+ * The disk driver with the volumes in pools: whoever asks it for a volume need not know where it lies. Where a pool does not answer, its
+ * volumes are listed as they were seen last: they are not gone.
  */
-import {
-  alreadyExists,
-  badState,
-  ClusterError,
-  invalidArgument,
-  isClusterError,
-  notFound,
-} from '@berth/shared/errors/cluster-error.ts';
-import { hasFiles } from '@berth/shared/model/pool.ts';
+import { alreadyExists } from '@berth/shared/errors/cluster-error.ts';
 import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
-import { formatBytes } from '@berth/shared/units/bytes.ts';
-import type { VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
-import type { AllDisks } from '../drivers/volume-work.ts';
-import { imageFile } from './pool-images.ts';
-import { insistMark, type MarkCheck } from './pool-marks.ts';
-import { poolUuid } from './pool-spec.ts';
-import type { KeptPool, KeptVolume, PoolStore } from './pool-store.ts';
-import type { PoolWatch } from './pool-watch.ts';
-
-export interface PoolVolumeDeps extends MarkCheck {
-  readonly store: PoolStore;
-  readonly watch: Pick<PoolWatch, 'volume'>;
-}
-
-const fileOf = (v: Pick<KeptVolume, 'volumeId' | 'format'>): string => `${v.volumeId}.${v.format ?? 'qcow2'}`;
+import type { AllDisks, VolumePlaces } from '../drivers/volume-work.ts';
+import { PoolVolumes, type PoolVolumeDeps } from './in-pools.ts';
+import { createPlaces } from './pool-moves.ts';
+import { pathIn } from './pool-paths.ts';
 
 /** The driver of the host's own folder, and with it the volumes in pools. */
-export function withPools(own: AllDisks, deps: PoolVolumeDeps): AllDisks {
+export function withPools(own: AllDisks, deps: PoolVolumeDeps): AllDisks & { readonly places: VolumePlaces } {
   const inPools = new PoolVolumes(own, deps);
+  const places = createPlaces(own, deps, inPools);
   const locks = new KeyedTurns();
   const { store } = deps;
   const onVolume = <T>(id: string, fn: () => Promise<T>): Promise<T> => locks.run(`volume ${id}`, fn);
@@ -40,7 +21,12 @@ export function withPools(own: AllDisks, deps: PoolVolumeDeps): AllDisks {
     digest === undefined ? fn() : locks.run(`image ${digest}`, fn);
   return {
     ...own,
-    listVolumes: async () => [...(await own.listVolumes()), ...inPools.list()],
+    places,
+    // one that moves here, or has moved away, lies where the record of its pool says
+    listVolumes: async () => [
+      ...(await own.listVolumes()).filter((v) => store.volume(v.volumeId) === undefined),
+      ...inPools.list(),
+    ],
     findVolume: async (id) => inPools.find(id) ?? own.findVolume(id),
     ensureVolume: (spec) =>
       onVolume(spec.volumeId, async () => {
@@ -49,14 +35,30 @@ export function withPools(own: AllDisks, deps: PoolVolumeDeps): AllDisks {
         if (poolId === undefined) throw alreadyExists(`volume ${spec.volumeId} exists already, in a pool`);
         return onImage(spec.imageDigest, () => inPools.ensure({ ...spec, poolId }));
       }),
-    removeVolume: (id) => onVolume(id, () => (store.volume(id) ? inPools.remove(id) : own.removeVolume(id))),
+    removeVolume: (id) =>
+      onVolume(id, async () => {
+        await places.end(id);
+        await (store.volume(id) ? inPools.remove(id) : own.removeVolume(id));
+      }),
     removeImage: (digest) =>
       onImage(digest, async () => {
         inPools.refuseImageInUse(digest);
         return own.removeImage(digest);
       }),
     work: {
-      make: (spec, work) => own.work.make(spec, work),
+      make: (spec, work) =>
+        spec.poolId === undefined
+          ? own.work.make(spec, work)
+          : onVolume(spec.volumeId, () =>
+              onImage(spec.imageDigest, () => inPools.make({ ...spec, poolId: spec.poolId ?? '' })),
+            ),
+      read: (id) => (store.volume(id) ? inPools.read(id) : own.work.read(id)),
+      install: (spec, file, work) =>
+        onVolume(spec.volumeId, () => {
+          const { poolId } = spec;
+          if (poolId === undefined) return own.work.install(spec, file, work);
+          return onImage(spec.imageDigest, () => inPools.install({ ...spec, poolId }, file, work));
+        }),
       assign: (id, to) => onVolume(id, () => (store.volume(id) ? inPools.assign(id, to) : own.work.assign(id, to))),
       resize: (id, bytes, how, work) =>
         onVolume(id, () => (store.volume(id) ? inPools.resize(id, bytes) : own.work.resize(id, bytes, how, work))),
@@ -66,162 +68,12 @@ export function withPools(own: AllDisks, deps: PoolVolumeDeps): AllDisks {
       noteSize: (id, bytes) =>
         onVolume(id, () => (store.volume(id) ? inPools.noteSize(id, bytes) : own.work.noteSize(id, bytes))),
     },
+    otherPath: (id) => {
+      const move = store.move(id);
+      const volume = store.volume(id);
+      if (move === undefined) return undefined;
+      return pathIn(own, store, volume ?? { volumeId: id }, (volume?.poolId ?? '') === move.to ? move.from : move.to);
+    },
     volumePath: (id, seed, format) => (seed ? undefined : inPools.path(id)) ?? own.volumePath(id, seed, format),
   };
-}
-
-class PoolVolumes {
-  constructor(
-    private readonly own: AllDisks,
-    private readonly deps: PoolVolumeDeps,
-  ) {}
-
-  list = (): readonly VolumeSeen[] => this.deps.store.volumes().map((v) => this.seen(v));
-
-  find(volumeId: string): VolumeSeen | undefined {
-    const kept = this.deps.store.volume(volumeId);
-    return kept && this.seen(kept);
-  }
-
-  path(volumeId: string): string | undefined {
-    const kept = this.deps.store.volume(volumeId);
-    const pool = kept && this.deps.store.pool(kept.poolId);
-    return kept && pool && `${pool.spec.source.targetPath}/${fileOf(kept)}`;
-  }
-
-  async ensure(spec: VolumeSpec & { readonly poolId: string }): Promise<void> {
-    const { store, storage } = this.deps;
-    const pool = this.pool(spec);
-    const there = store.volume(spec.volumeId);
-    if (there) checkSame(there, spec);
-    const uuid = poolUuid(spec.poolId);
-    const kept = keptOf(spec);
-    if (there && (await storage.hasVolume(uuid, fileOf(kept)))) return;
-    await insistMark(this.deps, pool);
-    const backingPath = await this.backing(pool, spec);
-    await store.putVolume(kept);
-    try {
-      const { sizeBytes: capacityBytes, format = 'qcow2' } = spec;
-      await storage.createVolume(uuid, { name: fileOf(kept), format, capacityBytes, backingPath });
-    } catch (e) {
-      // made by the call before this one, whose answer was lost
-      if (isClusterError(e, 'ALREADY_EXISTS')) return;
-      if (!isClusterError(e, 'HYPERVISOR_UNAVAILABLE') && !isSilent(e)) await store.dropVolume(spec.volumeId);
-      throw e;
-    }
-  }
-
-  async remove(volumeId: string): Promise<void> {
-    const kept = this.deps.store.volume(volumeId);
-    if (kept === undefined) return;
-    await this.deps.storage.removeVolume(poolUuid(kept.poolId), fileOf(kept));
-    await this.deps.store.dropVolume(volumeId);
-  }
-
-  async assign(volumeId: string, { from, to }: { readonly from: string; readonly to: string }): Promise<void> {
-    const kept = this.need(volumeId);
-    if (kept.vmId === to) return;
-    if (kept.vmId !== from)
-      throw badState(`volume ${volumeId} belongs to ${kept.vmId === '' ? 'nobody' : kept.vmId}, not to ${from}`);
-    await this.deps.store.putVolume({ ...kept, vmId: to });
-  }
-
-  /** libvirt makes the file larger; what is in it would be cut off by the other way. */
-  async resize(volumeId: string, sizeBytes: number): Promise<void> {
-    const kept = this.need(volumeId);
-    if (sizeBytes < kept.sizeBytes)
-      throw new ClusterError('UNSUPPORTED', `volume ${volumeId} lies in a pool: there it can only become larger`);
-    if (sizeBytes > kept.sizeBytes)
-      await this.deps.storage.resizeVolume(poolUuid(kept.poolId), fileOf(kept), sizeBytes);
-    await this.noteSize(volumeId, sizeBytes);
-  }
-
-  cannot(volumeId: string): never {
-    throw new ClusterError('UNSUPPORTED', `volume ${volumeId} lies in a pool: there it stays as it is`);
-  }
-
-  noteSize(volumeId: string, sizeBytes: number): Promise<void> {
-    return this.deps.store.putVolume({ ...this.need(volumeId), sizeBytes });
-  }
-
-  private need(volumeId: string): KeptVolume {
-    const kept = this.deps.store.volume(volumeId);
-    if (kept === undefined) throw notFound(`volume ${volumeId} is not on ${this.deps.hostName}`);
-    return kept;
-  }
-
-  /** @throws IN_USE */
-  refuseImageInUse(digest: string): void {
-    const { store } = this.deps;
-    const user = store.volumes().find((v) => v.imageDigest === digest && store.pool(v.poolId)?.spec.shared !== true);
-    if (user)
-      throw new ClusterError('IN_USE', `image ${digest} is in use: volume ${user.volumeId} of ${user.vmId}`, {
-        volumeIds: user.volumeId,
-      });
-  }
-
-  private pool(spec: VolumeSpec & { readonly poolId: string }): KeptPool {
-    const pool = this.deps.store.pool(spec.poolId);
-    if (pool === undefined) throw notFound(`pool ${spec.poolId} is not on ${this.deps.hostName}`);
-    const { name, source } = pool.spec;
-    if (!hasFiles(source.type))
-      throw new ClusterError(
-        'UNSUPPORTED',
-        `pool ${name} is of type ${source.type}: Berth makes no disks in such pools`,
-      );
-    return pool;
-  }
-
-  /** The file below it. @throws NOT_FOUND, INVALID_ARGUMENT */
-  private async backing({ spec: pool }: KeptPool, spec: VolumeSpec): Promise<string | undefined> {
-    const { imageDigest: digest, volumeId, sizeBytes } = spec;
-    if (digest === undefined) return undefined;
-    if (spec.format === 'raw')
-      throw invalidArgument(`volume ${volumeId} cannot be raw: it is an overlay of an image, which only qcow2 can be`);
-    const image = (await this.own.listImages()).find((i) => i.digest === digest);
-    if (image && sizeBytes < image.virtualSizeBytes)
-      throw invalidArgument(
-        `a disk of ${formatBytes(sizeBytes)} is smaller than its image (${formatBytes(image.virtualSizeBytes)}); ask for that or more`,
-      );
-    if (!pool.shared) {
-      if (image === undefined) throw notFound(`${this.deps.hostName} has no copy of image ${digest}`);
-      return this.own.imagePath(digest);
-    }
-    const uuid = poolUuid(pool.poolId);
-    const whole = imageFile(digest).replace(/qcow2$/, 'whole');
-    if (!(await this.deps.storage.hasVolume(uuid, whole))) {
-      await this.deps.storage.refresh(uuid);
-      if (!(await this.deps.storage.hasVolume(uuid, whole)))
-        throw badState(`pool ${pool.name} has no copy of image ${digest} yet`);
-    }
-    return `${pool.source.targetPath}/${imageFile(digest)}`;
-  }
-
-  private seen(v: KeptVolume): VolumeSeen {
-    const pool = this.deps.store.pool(v.poolId);
-    const file = this.deps.watch.volume(v.poolId, fileOf(v));
-    const shared = pool?.spec.shared === true && v.imageDigest !== undefined;
-    return {
-      ...{ volumeId: v.volumeId, vmId: v.vmId, seed: false, imageDigest: v.imageDigest, format: v.format },
-      ...{ poolId: v.poolId, sizeBytes: v.sizeBytes, allocatedBytes: file?.allocationBytes ?? 0 },
-      ...(pool?.directIo === false && { directIo: false }),
-      ...(shared && { backingPath: `${pool.spec.source.targetPath}/${imageFile(v.imageDigest ?? '')}` }),
-    };
-  }
-}
-
-const isSilent = (e: unknown): boolean => e instanceof ClusterError && e.meta['silent'] === 'true';
-
-const keptOf = (s: VolumeSpec & { readonly poolId: string }): KeptVolume => ({
-  ...{ version: 1, volumeId: s.volumeId, vmId: s.vmId, poolId: s.poolId, sizeBytes: s.sizeBytes },
-  ...(s.imageDigest === undefined ? {} : { imageDigest: s.imageDigest }),
-  ...(s.format === 'raw' ? { format: 'raw' } : {}),
-});
-
-function checkSame(there: KeptVolume, spec: VolumeSpec & { readonly poolId: string }): void {
-  const { version: _, ...was } = there;
-  const { version: __, ...wanted } = keptOf(spec);
-  const other = (Object.keys({ ...was, ...wanted }) as (keyof typeof was)[]).find((k) => was[k] !== wanted[k]);
-  if (other !== undefined)
-    throw alreadyExists(`volume ${spec.volumeId} exists already, with another ${other}`, { volumeId: spec.volumeId });
 }

@@ -2,18 +2,14 @@
 import type * as wire from '@berth/proto/agent/v1/volumedata.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { DEFAULT_CLUSTER_BYTES, type MakeSpec } from '../drivers/volume-work.ts';
-import { checkDevice, type Devices } from '../domain/devices.ts';
+import { checkDevice } from '../domain/devices.ts';
 import { checkDomainRef } from '../domain/domains.ts';
 import { checkDomainSpec } from '../domain/spec.ts';
+import { checkId } from '../ids.ts';
 import type { Operations } from '../operations/operations.ts';
-import {
-  checkAssign,
-  checkMakeSpec,
-  checkResize,
-  checkRewrite,
-  checkVolumeId,
-  type VolumeData,
-} from '../volume/volume-data.ts';
+import { checkAssign, checkMakeSpec, checkResize, checkRewrite, checkVolumeId } from '../volume/volume-data.ts';
+import { checkMove } from '../volume/moves.ts';
+import type { VolumeParts } from '../volume/parts.ts';
 import { operationIdOf, orUndefined, present, toNumber } from './decode.ts';
 import { readSpec } from './domain.ts';
 import { encodeOperation } from './encode.ts';
@@ -22,8 +18,7 @@ import type { Guard } from './guard.ts';
 export function volumeDataService(
   guard: Guard,
   operations: Operations,
-  data: VolumeData,
-  devices: Devices,
+  { data, devices, moves }: Pick<VolumeParts, 'data' | 'devices' | 'moves'>,
 ): wire.VolumeDataServiceServer {
   return {
     makeVolume: guard.operation('MakeVolume', async (q) =>
@@ -44,6 +39,13 @@ export function volumeDataService(
     }),
     wipeVolume: guard.operation('WipeVolume', async (q) =>
       encodeOperation(await operations.run(data.wipe, operationIdOf(q), checkVolumeId({ volumeId: q.volumeId }))),
+    ),
+    moveVolume: guard.operation('MoveVolume', async (q) => {
+      const wanted = checkMove({ volumeId: q.volumeId, to: q.toPoolId });
+      return encodeOperation(await operations.run(moves.move, operationIdOf(q), wanted));
+    }),
+    finishMove: guard.operation('FinishMove', async (q) =>
+      encodeOperation(await operations.run(moves.finish, operationIdOf(q), checkId('volume', q.volumeId))),
     ),
     attachDevice: guard.operation('AttachDevice', async (q) => {
       const spec = checkDomainSpec(readSpec(present('domain spec', q.spec)));
@@ -72,5 +74,6 @@ function readMake(q: wire.MakeVolumeRequest): MakeSpec {
     preallocation: (q.preallocation || 'off') as MakeSpec['preallocation'],
     clusterBytes: q.clusterBytes || DEFAULT_CLUSTER_BYTES,
     lazyRefcounts: q.lazyRefcounts,
+    ...(q.poolId && { poolId: checkId('pool', q.poolId) }),
   };
 }

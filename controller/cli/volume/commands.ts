@@ -4,6 +4,7 @@ import { volumeAdopt } from './adopt.ts';
 import { volumeAttach, volumeDetach } from './attach.ts';
 import { volumeCreate } from './create.ts';
 import { volumeDelete } from './delete.ts';
+import { volumeMove } from './move.ts';
 import { volumeResize } from './resize.ts';
 import { volumeConvert, volumeSparsify, volumeWipe } from './rewrite.ts';
 import { volumeList, volumeShow } from './view.ts';
@@ -13,6 +14,7 @@ export const volumeCommands: readonly Command[] = [
   volumeShow,
   volumeCreate,
   volumeResize,
+  volumeMove,
   volumeConvert,
   volumeSparsify,
   volumeWipe,

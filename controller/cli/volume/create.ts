@@ -30,6 +30,7 @@ export const volumeCreate: Command = {
     { spec: '--cluster-size <size>', description: 'of qcow2: 512B to 2MiB (default 64KiB)' },
     { spec: '--lazy-refcounts', description: 'of qcow2: faster, and mended after a crash of its host' },
     { spec: '--host <host>', description: 'put them on this host', kind: 'host' },
+    { spec: '--pool <pool>', description: 'storage pool that they lie in (default: local)', kind: 'pool' },
     { spec: '--image <image>', description: 'what is in them at first', kind: 'image' },
     LABEL,
     NO_WAIT,
@@ -43,7 +44,7 @@ export const volumeCreate: Command = {
     const request = {
       ...{ sizeBytes, clusterBytes, image, labels: labels(flags), lazyRefcounts: yes(flags, 'lazyRefcounts') },
       ...{ format: text(flags, 'format') ?? '', preallocation: text(flags, 'preallocation') ?? '' },
-      host: text(flags, 'host') ?? '',
+      ...{ host: text(flags, 'host') ?? '', pool: text(flags, 'pool') ?? '' },
     };
     await runMany(ctx, {
       ...{ noun: 'volume', names, wait: flags['wait'] !== false },

@@ -183,6 +183,7 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.VolumeService/WipeVolume': ['operator', 'volume'],
   '/berth.v1.VolumeService/AttachVolume': ['operator', 'volume'],
   '/berth.v1.VolumeService/DetachVolume': ['operator', 'volume'],
+  '/berth.v1.VolumeService/MoveVolume': ['operator', 'volume'],
   '/berth.v1.VolumeService/AdoptVolume': 'admin',
 
   '/grpc.health.v1.Health/Check': 'anyone',

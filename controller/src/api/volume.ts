@@ -30,6 +30,7 @@ export const volumeHandlers = (volumes: Volumes, scope: Scope): Handlers<VolumeS
   wipeVolume: async (r, call) => toAnswer(await volumes.wipe(r.volume, call.user)),
   attachVolume: async (r, call) => toAnswer(await volumes.attach(r.volume, r, call.user)),
   detachVolume: async (r, call) => toAnswer(await volumes.detach(r.volume, r.name, call.user)),
+  moveVolume: async (r, call) => toAnswer(await volumes.move(r.volume, r, call.user)),
   adoptVolume: async (r, call) => toVolume(await volumes.get((await volumes.adopt(r.volume, r.name, call.user)).id)),
 });
 

@@ -34,13 +34,16 @@ export function viewPool(pool: Pool, tables: Tables, hosts: Pick<Hosts, 'status'
   const local = pool.name === LOCAL_POOL;
   const vms = local ? [...tables.vms.values()] : tables.vms.byPool(pool.id);
   const disks = vms.flatMap((v) => v.spec.disks).filter((d) => (local ? d.poolId === undefined : d.poolId === pool.id));
+  const alone = local
+    ? [...tables.volumes.values()].filter((v) => v.poolId === undefined)
+    : tables.volumes.byPool(pool.id);
   const localBytes = () => all.reduce((sum, h) => sum + tables.claims.sums(h.id).diskBytes, 0);
   return {
     pool,
     hosts: pool.hosts.ids.map((id) => tables.hosts.get(id)?.name ?? id),
     onHosts: all.map((h) => ({ host: h.name, ...(local ? localOn(h.id, hosts) : poolOn(pool, h.id, hosts)) })),
     jobId: tables.jobs.holders(`pool/${pool.id}`)[0]?.id,
-    diskCount: disks.length,
+    diskCount: disks.length + alone.length,
     promisedBytes: local ? localBytes() : tables.claims.poolBytes(pool.id),
   };
 }

@@ -209,7 +209,14 @@ export class PoolsApp {
   }
 
   #refuseInUse(pool: Pool): void {
-    const vms = this.deps.state.tables.vms.byPool(pool.id).map((v) => v.name);
+    const { tables } = this.deps.state;
+    const [volume] = tables.volumes.byPool(pool.id);
+    if (volume)
+      throw new ClusterError(
+        'IN_USE',
+        `pool ${pool.name} is in use: volume ${volume.name} lies in it. Move or delete it first`,
+      );
+    const vms = tables.vms.byPool(pool.id).map((v) => v.name);
     if (vms.length === 0) return;
     throw new ClusterError(
       'IN_USE',

@@ -37,6 +37,7 @@ export function withVolume(tables: Tables, found: FoundVolume, vm: Vm, r: Attach
   };
   const disk: VmDisk = {
     ...{ target, volumeId: volume.id, sizeBytes: volume.sizeBytes, imageId: volume.imageId },
+    ...(volume.poolId && { poolId: volume.poolId }),
     ...(Object.keys(options).length > 0 && { options }),
   };
   return { vm: changing(vm, { ...vm.spec, disks: [...vm.spec.disks, disk] }), disk };
@@ -70,11 +71,6 @@ function placeOf(vm: Vm, r: AttachVolume): { target: string; bus: DiskBus } {
 
 /** The VM as it shall be, and what the volume shall be called. */
 export function withoutVolume(tables: Tables, vm: Vm, disk: VmDisk, name: string): { vm: Vm; name: string } {
-  if (disk.poolId !== undefined)
-    throw new ClusterError(
-      'UNSUPPORTED',
-      `disk ${disk.target} of vm ${vm.name} lies in a pool: volumes that stand alone are in pool local only`,
-    );
   const disks = vm.spec.disks.filter((d) => d.volumeId !== disk.volumeId);
   return {
     vm: changing(vm, { ...vm.spec, disks }),

@@ -1,5 +1,6 @@
 /** What volumes that nobody uses may become: another format, or blank. Talks to no host. */
 import { badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import type { PoolId } from '@berth/shared/model/ids.ts';
 import { VOLUME_FORMATS, type VolumeFormat } from '@berth/shared/model/volume.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
@@ -22,15 +23,25 @@ export function formatWanted(format: string): VolumeFormat {
 
 /** A guest would go on with a disk that is not as it knows it. @throws BAD_STATE */
 export function insistOff(found: FoundVolume, seen: { tables: Tables; hosts: Hosts; nowMs: number }): void {
-  if (!found.vm) return;
+  if (!found.vm) return insistLocal(`volume ${found.volume.name}`, found.volume.poolId);
   const { name } = found.vm;
-  if (found.disk.poolId !== undefined)
-    throw new ClusterError(
-      'UNSUPPORTED',
-      `disk ${found.disk.target} of vm ${name} lies in a pool: there it stays as it is`,
-    );
+  insistLocal(`disk ${found.disk.target} of vm ${name}`, found.disk.poolId);
   const { state } = viewVm(found.vm, seen);
   if (state === 'stopped' || state === 'crashed') return;
   const way = state === 'saved' ? 'Start it, then stop it' : `Stop it first (berth vm stop ${name})`;
   throw badState(`disk ${found.disk.target} is one of vm ${name}, which is ${state}. ${way}`);
 }
+
+function insistLocal(what: string, poolId: PoolId | undefined): void {
+  if (poolId !== undefined)
+    throw new ClusterError(
+      'UNSUPPORTED',
+      `${what} lies in a pool: there it stays as it is. Move it to pool local first (berth volume move)`,
+    );
+}
+
+export const mayNotShrink = (name: string): Error =>
+  new ClusterError(
+    'UNSUPPORTED',
+    `volume ${name} lies in a pool: there it can only become larger. Move it to pool local first (berth volume move)`,
+  );

@@ -7,7 +7,16 @@ import type { CreateVolume, VolumeAnswer } from './volumes.ts';
 
 const GIB = 2 ** 30;
 let c: AppCluster;
-const usual = { format: '', preallocation: '', clusterBytes: 0, lazyRefcounts: false, host: '', image: '', labels: {} };
+const usual = {
+  format: '',
+  preallocation: '',
+  clusterBytes: 0,
+  lazyRefcounts: false,
+  host: '',
+  image: '',
+  labels: {},
+  pool: '',
+};
 const create = (name: string, over: Partial<CreateVolume> = {}) =>
   c.life.volumes.create({ name, sizeBytes: 2 * GIB, ...usual, ...over }, 'test');
 const done = async (answer: Promise<VolumeAnswer>) => c.ended((await c.timed(answer)).jobId);

@@ -5,7 +5,7 @@ import type { Labels } from '@berth/shared/labels/selector.ts';
 import { whyNot } from '@berth/shared/model/actions.ts';
 import { newId, type HostId, type JobId } from '@berth/shared/model/ids.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
-import { PREALLOCATIONS, VOLUME_FORMATS, type Preallocation, type Volume } from '@berth/shared/model/volume.ts';
+import { VOLUME_FORMATS, type Volume } from '@berth/shared/model/volume.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { needCapability } from '../hosts/capabilities.ts';
@@ -16,6 +16,7 @@ import { noCapacity } from '../jobs/refused.ts';
 import { volumeAttach, volumeDetach } from '../jobs/volume-attach.ts';
 import { volumeCreate } from '../jobs/volume-create.ts';
 import { volumeDelete } from '../jobs/volume-delete.ts';
+import { volumeMove } from '../jobs/volume-move.ts';
 import { volumeResize } from '../jobs/volume-resize.ts';
 import { volumeRewrite, volumeWipe } from '../jobs/volume-rewrite.ts';
 import type { WhichVolume } from '../jobs/volume-where.ts';
@@ -29,8 +30,10 @@ import { diskSize } from './vm-drives.ts';
 import { viewVm } from './vm-view.ts';
 import { takesHardware, withoutVolume, withVolume, type AttachVolume } from './volume-attaching.ts';
 import { adoptVolume } from './volume-adoption.ts';
+import { moveWanted, poolWanted, type MoveVolume } from './volume-moving.ts';
 import { resolveVolume, volumesNamed, type FoundVolume } from './volume-names.ts';
-import { formatWanted, insistOff } from './volume-rewriting.ts';
+import { optionsOf } from './volume-options.ts';
+import { formatWanted, insistOff, mayNotShrink } from './volume-rewriting.ts';
 import { viewVolume, type VolumeView } from './volume-view.ts';
 
 export interface VolumeDeps {
@@ -54,6 +57,8 @@ export interface CreateVolume {
   readonly lazyRefcounts: boolean;
   /** Empty: whichever has room. */
   readonly host: string;
+  /** Empty: `local`. */
+  readonly pool: string;
   /** Empty: blank. */
   readonly image: string;
   readonly labels: Labels;
@@ -87,6 +92,7 @@ export class Volumes {
       const hostId = this.#choose(volume, only);
       tx.volumes.put({ ...volume, hostId });
       const locks: LockName[] = [`volume/${volume.id}:exclusive`];
+      if (volume.poolId) locks.push(`pool/${volume.poolId}:shared`);
       if (volume.imageId) locks.push(`image/${volume.imageId}:shared`);
       const params = { volumeId: volume.id, hostId, preallocation, clusterBytes, lazyRefcounts: r.lazyRefcounts };
       return { volume, jobId: jobs.start(tx, volumeCreate, params, { subject: volume.name, locks, user }) };
@@ -137,12 +143,13 @@ export class Volumes {
   ): Promise<VolumeAnswer> {
     const wanted = diskSize(sizeBytes || -1, undefined);
     return this.#act(nameOrId, (tx, found) => {
-      const { sizeBytes: now, name, id: volumeId, hostId } = this.#view(found);
+      const { sizeBytes: now, name, id: volumeId, hostId, poolId } = this.#view(found);
       if (wanted === now) return undefined;
       if (wanted < now && !shrink)
         throw invalidArgument(
           `volume ${name} has ${formatBytes(now)}: to make it smaller, and only if nothing is cut off, say so with --shrink`,
         );
+      if (wanted < now && poolId) throw mayNotShrink(name);
       if (wanted > now) this.#checkRoom(found, hostId, wanted - now);
       const vmId = found.vm && { vmId: found.vm.id };
       return this.#start(tx, volumeResize, { volumeId, ...vmId, sizeBytes: wanted, shrink }, found, user);
@@ -167,6 +174,18 @@ export class Volumes {
 
   wipe(nameOrId: string, user: string): Promise<VolumeAnswer> {
     return this.#actOff(nameOrId, (tx, found, which) => this.#start(tx, volumeWipe, which, found, user));
+  }
+
+  /** Undefined job: it lies there. */
+  move(nameOrId: string, r: MoveVolume, user: string): Promise<VolumeAnswer> {
+    const { state, hosts, clock, world, jobs } = this.deps;
+    return this.#act(nameOrId, (tx, found) => {
+      const move = moveWanted(found, r, { tables: state.tables, hosts, world, nowMs: clock.now() });
+      if (move === undefined) return undefined;
+      const locks: LockName[] = [`volume/${move.params.volumeId}:exclusive`, ...move.locks];
+      if (found.vm) locks.push(`vm/${found.vm.id}:shared`);
+      return jobs.start(tx, volumeMove, move.params, { subject: this.#view(found).name, locks, user });
+    });
   }
 
   attach(nameOrId: string, r: AttachVolume, user: string): Promise<VolumeAnswer> {
@@ -214,6 +233,7 @@ export class Volumes {
       throw invalidArgument(`a volume is qcow2 or raw, not ${JSON.stringify(r.format.slice(0, 20))}`);
     if (image && format === 'raw')
       throw invalidArgument(`volume ${name} cannot be raw: what is based on an image is qcow2`);
+    const pool = poolWanted(tables, name, r.pool);
     const labels = checkLabels('a volume', r.labels);
     const sizeBytes = diskSize(r.sizeBytes, image);
     const id = newId('volume', clock.now());
@@ -223,6 +243,7 @@ export class Volumes {
       name,
       state: 'creating',
       hostId: undefined,
+      ...pool,
       sizeBytes,
       format,
       imageId: image?.id,
@@ -241,11 +262,11 @@ export class Volumes {
   /** Of what is there already and grows. */
   #checkRoom(found: FoundVolume, hostId: HostId | undefined, moreBytes: number): void {
     const { state, world } = this.deps;
-    const name = this.#view(found).name;
-    const request = volumeRequest({ sizeBytes: moreBytes, imageId: undefined, id: undefined }, state.tables, hostId);
+    const { name, poolId } = this.#view(found);
+    const request = volumeRequest({ sizeBytes: moreBytes, imageId: undefined, poolId }, state.tables, hostId);
     const answer = place(world.now(), request);
     // a host that takes nothing new keeps what it has, which may grow
-    const full = 'hostId' in answer ? [] : answer.refusals.filter((r) => r.filter === 'disk');
+    const full = 'hostId' in answer ? [] : answer.refusals.filter((r) => r.filter === 'disk' || r.filter === 'pool');
     if (full.length > 0) throw noCapacity({ name }, full, 'volume');
   }
 
@@ -315,26 +336,4 @@ export class Volumes {
     const { state, hosts } = this.deps;
     return viewVolume(found, { tables: state.tables, hosts });
   }
-}
-
-interface Options {
-  readonly preallocation: Preallocation;
-  readonly clusterBytes: number;
-}
-
-/** @throws INVALID_ARGUMENT for what the format has not. */
-function optionsOf(r: CreateVolume, { name, format, imageId }: Volume): Options {
-  const preallocation = PREALLOCATIONS.find((p) => p === (r.preallocation || 'off'));
-  if (preallocation === undefined)
-    throw invalidArgument(
-      `preallocation is off, metadata, falloc or full, not ${JSON.stringify(r.preallocation.slice(0, 20))}`,
-    );
-  if (imageId && preallocation !== 'off')
-    throw invalidArgument(`volume ${name} is based on an image: it is allocated as it is written to`);
-  if (format === 'raw' && (preallocation === 'metadata' || r.clusterBytes !== 0 || r.lazyRefcounts))
-    throw invalidArgument(`volume ${name} is raw: it has no metadata, clusters or reference counts`);
-  const { clusterBytes: c } = r;
-  if (c !== 0 && (!Number.isInteger(Math.log2(c)) || c < 512 || c > 2 ** 21))
-    throw invalidArgument(`a cluster has 512 bytes to 2 MiB, a power of two, not ${c} bytes`);
-  return { preallocation, clusterBytes: c };
 }

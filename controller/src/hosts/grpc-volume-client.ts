@@ -12,9 +12,9 @@ export interface VolumeCalls {
 }
 
 export const volumeClient = ({ change, context }: VolumeCalls): VolumeClient<OperationView> => ({
-  make: (id, { sizeBytes, imageDigest, ...v }) =>
+  make: (id, { sizeBytes, imageDigest, poolId = '', ...v }) =>
     change(Data.makeVolume, {
-      ...{ context: context(id), ...v },
+      ...{ context: context(id), ...v, poolId },
       ...{ imageDigest: imageDigest ?? '', sizeBytes: BigInt(sizeBytes) },
     }),
   assign: (id, { volumeId, from, to }) =>
@@ -24,6 +24,8 @@ export const volumeClient = ({ change, context }: VolumeCalls): VolumeClient<Ope
   detachDevice: (id, { uuid, vmId }, device) => change(Data.detachDevice, { context: context(id), uuid, vmId, device }),
   rewrite: (id, { imageDigest = '', ...v }) => change(Data.rewriteVolume, { context: context(id), ...v, imageDigest }),
   wipe: (id, volumeId) => change(Data.wipeVolume, { context: context(id), volumeId }),
+  move: (id, { volumeId, to }) => change(Data.moveVolume, { context: context(id), volumeId, toPoolId: to }),
+  finishMove: (id, volumeId) => change(Data.finishMove, { context: context(id), volumeId }),
   resize: (id, { sizeBytes, ...v }) =>
     change(Data.resizeVolume, { context: context(id), ...v, sizeBytes: BigInt(sizeBytes) }),
 });

@@ -13,6 +13,8 @@ export interface MakeVolume {
   /** 0: the usual. */
   readonly clusterBytes: number;
   readonly lazyRefcounts: boolean;
+  /** Capability `volume.move`. Absent: in the host's own folder. */
+  readonly poolId?: string;
 }
 
 export interface RewriteVolume {
@@ -35,5 +37,9 @@ export interface VolumeClient<Op> {
   /** These two: capability `volume.rewrite`. */
   rewrite(operationId: string, v: RewriteVolume): Promise<Op>;
   wipe(operationId: string, volumeId: string): Promise<Op>;
+  /** These two: capability `volume.move`. @param v.to a pool; empty: the host's own folder. Long. */
+  move(operationId: string, v: { volumeId: string; to: string }): Promise<Op>;
+  /** Its former file goes. */
+  finishMove(operationId: string, volumeId: string): Promise<Op>;
   resize(operationId: string, v: { volumeId: string; sizeBytes: number; shrink: boolean }): Promise<Op>;
 }

@@ -4,7 +4,7 @@
  * needs it too, and half of one counts as none.
  */
 import type { HostId, ImageId, PoolId, VmId } from '@berth/shared/model/ids.ts';
-import type { VmSpec } from '@berth/shared/model/vm.ts';
+import type { VmDisk } from '@berth/shared/model/vm.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
@@ -79,11 +79,24 @@ const isShared = (tables: Tables, poolId: PoolId | undefined): poolId is PoolId 
   poolId !== undefined && tables.pools.get(poolId)?.shared === true;
 
 /** Copies that disks in shared pools lie over. */
-export function poolCopiesOf(tables: Tables, { disks }: Pick<VmSpec, 'disks'>): readonly PoolCopy[] {
+export function poolCopiesOf(
+  tables: Tables,
+  { disks }: { readonly disks: readonly Pick<VmDisk, 'poolId' | 'imageId'>[] },
+): readonly PoolCopy[] {
   const all = disks.flatMap(({ poolId, imageId }) =>
     imageId !== undefined && isShared(tables, poolId) ? [{ poolId, imageId }] : [],
   );
   return [...new Map(all.map((p) => [keyOf(p), p])).values()];
+}
+
+/** What a disk alone needs before it can lie in a pool: images on its host, and copies in pools that hosts share. */
+export function neededBy(
+  c: Context,
+  disk: Pick<VmDisk, 'poolId' | 'imageId'>,
+): { readonly images: readonly ImageId[]; readonly copies: readonly PoolCopy[] } {
+  const copies = poolCopiesOf(c.tables, { disks: [disk] });
+  const lacking = copies.filter((p) => !poolHas(c.deps.hosts, c.tables, p)).map((p) => p.imageId);
+  return { images: isShared(c.tables, disk.poolId) ? lacking : disk.imageId ? [disk.imageId] : [], copies };
 }
 
 export const poolCopies = (c: VmContext): readonly PoolCopy[] =>

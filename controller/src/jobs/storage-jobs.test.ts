@@ -16,6 +16,7 @@ import { poolChange, poolCreate, poolMend, poolRemove } from './pools.ts';
 import { volumeAttach, volumeDetach } from './volume-attach.ts';
 import { volumeCreate } from './volume-create.ts';
 import { volumeDelete } from './volume-delete.ts';
+import { volumeMove } from './volume-move.ts';
 import { volumeResize } from './volume-resize.ts';
 import { volumeRewrite, volumeWipe } from './volume-rewrite.ts';
 import {
@@ -166,6 +167,23 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
       return worldOf(cluster, params, (tx) => tx.imageCopies.put(copy));
     };
     await checkJob(imageEvict, world);
+  });
+
+  it.each(['running', 'stopped', 'alone'] as const)('volume.move, of a vm that is %s', async (power) => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const pool = aPool({ name: 'fast' });
+      cluster.fake(0).poolsHere.set(pool.id, 'up');
+      if (power === 'alone') {
+        const volume = cluster.volumeThere();
+        const put = (tx: Tx) => (tx.pools.put(pool), tx.volumes.put(volume));
+        return worldOf(cluster, { volumeId: volume.id, to: pool.id }, put, withoutPools);
+      }
+      const { vm, put } = cluster.vmThere(power);
+      const params = { volumeId: vm.spec.disks[0]!.volumeId, vmId: vm.id, to: pool.id };
+      return worldOf(cluster, params, (tx: Tx) => (put(tx), tx.pools.put(pool)), withoutPools);
+    };
+    expect((await checkJob(volumeMove, world as never)).runs).toBeGreaterThan(50);
   });
 
   it('volume.rewrite and volume.wipe of one that stands alone, and of the disk of a vm that is off', async () => {

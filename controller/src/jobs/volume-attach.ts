@@ -194,5 +194,6 @@ export const volumeDetach = defineJob<DetachParams, JobDeps>('volume.detach', 1)
 /** It keeps the labels of its VM: who could not see that, does not see what was in it. */
 const aloneOf = (d: VmDisk, o: { name: string; vm: Vm; hostId: HostId; nowMs: number }): Volume => ({
   ...{ id: d.volumeId, name: o.name, state: 'ready', hostId: o.hostId, sizeBytes: d.sizeBytes, imageId: d.imageId },
+  ...(d.poolId && { poolId: d.poolId }),
   ...{ format: d.options?.format ?? 'qcow2', labels: o.vm.spec.labels, createdAtMs: o.nowMs },
 });

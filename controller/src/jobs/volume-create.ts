@@ -9,6 +9,7 @@ import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type StepContext } from './engine/define.ts';
 import { imagesStep } from './images-needed.ts';
 import { insist, settle, untilSeen } from './operate.ts';
+import { neededBy } from './pool-image.ts';
 
 export interface CreateVolumeParams {
   readonly volumeId: VolumeId;
@@ -30,10 +31,11 @@ export function getVolume(tables: Pick<Tables, 'volumes'>, id: VolumeId): Volume
 }
 
 function wanted({ tables, params }: Context): MakeVolume {
-  const { id, sizeBytes, imageId, format } = getVolume(tables, params.volumeId);
+  const { id, sizeBytes, imageId, format, poolId } = getVolume(tables, params.volumeId);
   const { preallocation, clusterBytes, lazyRefcounts } = params;
   const imageDigest = imageId && tables.images.get(imageId)?.digest;
-  return { volumeId: id, vmId: '', imageDigest, sizeBytes, format, preallocation, clusterBytes, lazyRefcounts };
+  const how = { preallocation, clusterBytes, lazyRefcounts };
+  return { volumeId: id, vmId: '', imageDigest, sizeBytes, format, ...how, ...(poolId && { poolId }) };
 }
 
 export const volumeCreate = defineJob<CreateVolumeParams, JobDeps>('volume.create', 1)
@@ -54,10 +56,10 @@ export const volumeCreate = defineJob<CreateVolumeParams, JobDeps>('volume.creat
   })
   .local(
     'image',
-    imagesStep((c) => {
-      const { imageId } = getVolume(c.tables, c.params.volumeId);
-      return imageId === undefined ? [] : [imageId];
-    }),
+    imagesStep(
+      (c) => neededBy(c, getVolume(c.tables, c.params.volumeId)).images,
+      (c) => neededBy(c, getVolume(c.tables, c.params.volumeId)).copies,
+    ),
   )
   .remote('make', {
     host: (c) => c.outs.place.hostId,

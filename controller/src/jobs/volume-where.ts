@@ -1,6 +1,6 @@
 /** A volume as jobs work on it, whether it stands alone or is a disk of a VM: where it lies, and its row changed. */
 import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
-import type { HostId, VmId, VolumeId } from '@berth/shared/model/ids.ts';
+import type { HostId, ImageId, PoolId, VmId, VolumeId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmDisk, VmSpec } from '@berth/shared/model/vm.ts';
 import { diskName, type Volume } from '@berth/shared/model/volume.ts';
 import type { Tables, Tx } from '../state/state.ts';
@@ -21,15 +21,21 @@ export interface Where {
   /** Of the volume. */
   readonly name: string;
   readonly sizeBytes: number;
+  /** Null: `local`. */
+  readonly poolId: PoolId | null;
 }
 
 export function whereIs(tables: Tables, { volumeId, vmId }: WhichVolume): Where {
   const found = vmId === undefined ? ofNobody(tables, volumeId) : ofVm(tables, vmId, volumeId);
-  const { hostId, name, sizeBytes, format, imageId } = found;
+  const { hostId, name, sizeBytes, format, imageId, poolId = null } = found;
   if (hostId === undefined) throw badState(`volume ${name} is on no host yet`);
   const imageDigest = (imageId && tables.images.get(imageId)?.digest) ?? null;
-  return { hostId, host: tables.hosts.get(hostId)?.name ?? hostId, name, sizeBytes, format, imageDigest };
+  return { hostId, host: tables.hosts.get(hostId)?.name ?? hostId, name, sizeBytes, format, imageDigest, poolId };
 }
+
+/** That it is based on. */
+export const imageOf = (tables: Tables, { volumeId, vmId }: WhichVolume): ImageId | undefined =>
+  (vmId === undefined ? ofNobody(tables, volumeId) : ofVm(tables, vmId, volumeId)).imageId;
 
 interface Found {
   readonly format: Volume['format'];
@@ -37,6 +43,7 @@ interface Found {
   readonly hostId: HostId | undefined;
   readonly name: string;
   readonly sizeBytes: number;
+  readonly poolId?: PoolId | undefined;
 }
 
 function ofNobody(tables: Tables, id: VolumeId): Found {
@@ -48,9 +55,9 @@ function ofNobody(tables: Tables, id: VolumeId): Found {
 function ofVm(tables: Tables, vmId: VmId, volumeId: VolumeId): Found {
   const vm = getVm(tables, vmId);
   const disk = diskOf(vm, volumeId);
-  const { sizeBytes, imageId, options } = disk;
+  const { sizeBytes, imageId, options, poolId } = disk;
   const name = diskName(vm.name, disk.target);
-  return { hostId: vm.hostId, name, sizeBytes, format: options?.format ?? 'qcow2', imageId };
+  return { hostId: vm.hostId, name, sizeBytes, format: options?.format ?? 'qcow2', imageId, poolId };
 }
 
 export function diskOf(vm: Vm, volumeId: VolumeId): VmDisk {
@@ -59,23 +66,36 @@ export function diskOf(vm: Vm, volumeId: VolumeId): VmDisk {
   return disk;
 }
 
+interface Change {
+  readonly sizeBytes?: number;
+  readonly format?: Volume['format'];
+  /** Null: `local`. Absent: it stays. */
+  readonly poolId?: PoolId | null;
+}
+
+function inPool<D extends { readonly poolId?: PoolId | undefined }>(d: D, to: PoolId | null | undefined): D {
+  if (to === undefined) return d;
+  const { poolId: _, ...rest } = d;
+  return { ...(rest as D), ...(to !== null && { poolId: to }) };
+}
+
 /** In its row, or in all that is said of its VM. */
 export function changeVolume(
   tx: Tx,
   tables: Tables,
   { volumeId, vmId }: WhichVolume,
-  change: { readonly sizeBytes?: number; readonly format?: Volume['format'] },
+  { poolId, ...change }: Change,
 ): void {
   if (vmId === undefined) {
     const volume = tables.volumes.get(volumeId);
     const flat = change.format === 'raw' && { imageId: undefined };
-    if (volume) tx.volumes.put({ ...volume, ...change, ...flat });
+    if (volume) tx.volumes.put({ ...inPool(volume, poolId), ...change, ...flat });
     return;
   }
   const vm = getVm(tables, vmId);
   const disks = (spec: VmSpec): VmSpec => ({
     ...spec,
-    disks: spec.disks.map((d) => (d.volumeId === volumeId ? changedDisk(d, change) : d)),
+    disks: spec.disks.map((d) => (d.volumeId === volumeId ? changedDisk(inPool(d, poolId), change) : d)),
   });
   tx.vms.put({ ...vm, spec: disks(vm.spec), ...(vm.live && { live: disks(vm.live) }), generation: vm.generation + 1 });
 }

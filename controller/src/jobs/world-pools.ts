@@ -1,7 +1,7 @@
 /** The scheduler's picture of storage pools, and what a VM asks of them. Decides nothing. */
 import type { HostId } from '@berth/shared/model/ids.ts';
 import { LOCAL_POOL, POOL_DEFAULTS, type PoolSeen } from '@berth/shared/model/pool.ts';
-import type { VmSpec } from '@berth/shared/model/vm.ts';
+import type { VmDisk } from '@berth/shared/model/vm.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Policy, PoolRequest, WorldPool } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
@@ -73,14 +73,16 @@ export function withLocalPool(policy: Policy, tables: Pick<Tables, 'pools'>): Po
   return { ...policy, ...(row && { diskOvercommit: row.overcommit }), diskStopShare: stopPercent / 100 };
 }
 
+type Disks = { readonly disks: readonly Pick<VmDisk, 'poolId' | 'sizeBytes'>[] };
+
 /** What the disks of a spec may grow to in pools other than local, for its claim. */
-export function poolBytes({ disks }: Pick<VmSpec, 'disks'>): { readonly poolBytes?: Readonly<Record<string, number>> } {
+export function poolBytes({ disks }: Disks): { readonly poolBytes?: Readonly<Record<string, number>> } {
   const sums: Record<string, number> = {};
   for (const { poolId, sizeBytes } of disks) if (poolId !== undefined) sums[poolId] = (sums[poolId] ?? 0) + sizeBytes;
   return Object.keys(sums).length === 0 ? {} : { poolBytes: sums };
 }
 
-export const poolRequests = (spec: Pick<VmSpec, 'disks'>, tables: Pick<Tables, 'pools'>): readonly PoolRequest[] =>
+export const poolRequests = (spec: Disks, tables: Pick<Tables, 'pools'>): readonly PoolRequest[] =>
   Object.entries(poolBytes(spec).poolBytes ?? {}).map(([poolId, bytes]) => {
     const row = tables.pools.get(poolId);
     return { poolId, bytes, name: row?.name ?? poolId, shared: row?.shared === true };

@@ -2,7 +2,8 @@
 import { needsHardware } from '@berth/shared/hardware/domain.ts';
 import { ClaimSums, type Claim } from '@berth/shared/model/claim.ts';
 import type { Host, HostFacts } from '@berth/shared/model/host.ts';
-import type { HostId, ImageId, VolumeId } from '@berth/shared/model/ids.ts';
+import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
+import type { Volume } from '@berth/shared/model/volume.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import type { ForeignDomain, Hosts } from '../hosts/hosts.ts';
 import { withLargePages } from '../scheduler/capacity.ts';
@@ -171,12 +172,14 @@ export function requestOf(
 
 /** Of a volume that stands alone. @param only the one host that will do, when there is just one. */
 export function volumeRequest(
-  v: { readonly id: VolumeId | undefined; readonly sizeBytes: number; readonly imageId: ImageId | undefined },
+  v: Pick<Volume, 'sizeBytes' | 'imageId' | 'poolId'>,
   tables: Tables,
   only: HostId | undefined,
 ): PlacementRequest {
   return {
-    ...{ vmId: undefined, own: undefined, vcpus: 0, memoryBytes: 0, diskBytes: v.sizeBytes, bridges: [] },
+    ...{ vmId: undefined, own: undefined, vcpus: 0, memoryBytes: 0, bridges: [] },
+    diskBytes: v.poolId === undefined ? v.sizeBytes : 0,
+    pools: poolRequests({ disks: [v] }, tables),
     image: imagesWanted(tables, v.imageId === undefined ? [] : [v.imageId]),
     ...{ capabilities: ['volume.data'], hostLabels: [], hostId: only },
   };

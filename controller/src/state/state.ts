@@ -74,6 +74,7 @@ export interface Tables {
   readonly volumes: NamedTable<Volume> & {
     byHost(hostId: HostId): readonly Volume[];
     byImage(imageId: ImageId): readonly Volume[];
+    byPool(poolId: string): readonly Volume[];
   };
   /** Key: vm id. */
   readonly claims: Table<Claim> & {

@@ -130,7 +130,7 @@ class ImagesTable extends NamedMemTable<Image> {
 class VolumesTable extends NamedMemTable<Volume> {
   constructor(
     journal: J,
-    private readonly claims: Pick<ClaimsTable, 'sums'>,
+    private readonly claims: Pick<ClaimsTable, 'sums' | 'promise'>,
   ) {
     super(
       'volumes',
@@ -139,17 +139,24 @@ class VolumesTable extends NamedMemTable<Volume> {
         { of: (v) => [v.name], taken: (n) => `volume ${n} already exists` },
         { of: (v) => [v.hostId] },
         { of: (v) => [v.imageId] },
+        { of: (v) => [v.poolId] },
       ],
       journal,
     );
   }
   protected override onChange(before: Volume | undefined, after: Volume | undefined): void {
     super.onChange(before, after);
-    if (before?.hostId) this.claims.sums(before.hostId).diskBytes -= before.sizeBytes;
-    if (after?.hostId) this.claims.sums(after.hostId).diskBytes += after.sizeBytes;
+    this.#count(before, -1);
+    this.#count(after, 1);
+  }
+  #count(v: Volume | undefined, sign: 1 | -1): void {
+    if (v?.hostId === undefined) return;
+    if (v.poolId === undefined) this.claims.sums(v.hostId).diskBytes += sign * v.sizeBytes;
+    else this.claims.promise(v.hostId, v.poolId, sign * v.sizeBytes);
   }
   byHost = (hostId: HostId): readonly Volume[] => this.find(1, hostId);
   byImage = (imageId: ImageId): readonly Volume[] => this.find(2, imageId);
+  byPool = (poolId: string): readonly Volume[] => this.find(3, poolId);
 }
 
 class PoolsTable extends NamedMemTable<Pool> {
@@ -214,6 +221,11 @@ class ClaimsTable extends HostedTable<Claim> {
     const made = new ClaimSums();
     this.#sums.set(hostId, made);
     return made;
+  }
+  /** To a volume in a pool that stands alone, which has no claim. */
+  promise(hostId: HostId, poolId: string, bytes: number): void {
+    for (const sums of [this.sums(hostId), this.#everywhere])
+      sums.poolBytes.set(poolId, (sums.poolBytes.get(poolId) ?? 0) + bytes);
   }
   poolBytes = (poolId: string): number => this.#everywhere.poolBytes.get(poolId) ?? 0;
   protected override onChange(before: Claim | undefined, after: Claim | undefined): void {

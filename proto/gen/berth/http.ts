@@ -126,6 +126,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'POST', path: '/v1/volumes/{volume}:wipe', kind: 'json', rpc: '/berth.v1.VolumeService/WipeVolume' },
   { verb: 'POST', path: '/v1/volumes/{volume}:attach', kind: 'json', rpc: '/berth.v1.VolumeService/AttachVolume' },
   { verb: 'POST', path: '/v1/volumes/{volume}:detach', kind: 'json', rpc: '/berth.v1.VolumeService/DetachVolume' },
+  { verb: 'POST', path: '/v1/volumes/{volume}:move', kind: 'json', rpc: '/berth.v1.VolumeService/MoveVolume' },
   { verb: 'POST', path: '/v1/volumes/{volume}:adopt', kind: 'json', rpc: '/berth.v1.VolumeService/AdoptVolume' },
 ];
 

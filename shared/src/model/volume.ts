@@ -1,5 +1,5 @@
 /** Volumes that stand alone: disks that no VM has. One that a VM has is a disk of its spec (vm.ts). Plain data; no I/O. */
-import type { HostId, ImageId, VolumeId } from './ids.ts';
+import type { HostId, ImageId, PoolId, VolumeId } from './ids.ts';
 
 export const VOLUME_FORMATS = ['qcow2', 'raw'] as const;
 export type VolumeFormat = (typeof VOLUME_FORMATS)[number];
@@ -13,6 +13,8 @@ export interface Volume {
   readonly state: 'creating' | 'ready' | 'deleting';
   /** Where it lies; undefined until a host was chosen. */
   readonly hostId: HostId | undefined;
+  /** On that host. Absent: `local`. */
+  readonly poolId?: PoolId | undefined;
   readonly sizeBytes: number;
   readonly format: VolumeFormat;
   /** Image below it, or undefined for one that holds all that it has. */

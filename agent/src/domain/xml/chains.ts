@@ -9,6 +9,8 @@ export interface DiskChain {
   readonly socket: string | undefined;
   /** A live copy of it runs. */
   readonly copying: boolean;
+  /** The file that it goes to. */
+  readonly copyTo?: string | undefined;
 }
 
 export const diskChains = (xml: string): readonly DiskChain[] =>
@@ -19,4 +21,5 @@ export const diskChains = (xml: string): readonly DiskChain[] =>
       file: fileOf(d),
       socket: attributeAt(d, 'socket', 'backingStore', 'source', 'host'),
       copying: find(d, 'mirror') !== undefined,
+      copyTo: attributeAt(d, 'file', 'mirror', 'source') ?? attributeAt(d, 'dev', 'mirror', 'source'),
     }));

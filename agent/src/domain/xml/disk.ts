@@ -112,6 +112,21 @@ export const movedDiskXml = (file: string, imagePath: string, directIo: boolean)
     backing(imagePath),
   );
 
+/** The file in another pool that a running guest's disk is copied to. */
+export const copiedDiskXml = (to: {
+  readonly file: string;
+  readonly format: string;
+  readonly backingPath: string | undefined;
+  readonly directIo: boolean;
+}): string =>
+  el(
+    'disk',
+    { type: 'file', device: 'disk' },
+    el('driver', { name: 'qemu', type: to.format, cache: usualCache(to), discard: 'unmap' }),
+    el('source', { file: to.file }),
+    backing(to.backingPath),
+  );
+
 const noRelabel = el('seclabel', { model: 'dac', relabel: 'no' });
 
 /**

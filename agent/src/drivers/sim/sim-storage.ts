@@ -104,18 +104,7 @@ export function createSimStorage(): SimStorage {
       return new Writable({ write: (_chunk, _encoding, done) => done() });
     },
     sync: async () => undefined,
-    async write(uuid, name, pieces, bytes) {
-      const there = files(uuid).get(name);
-      if (!there) throw notFound(`no ${name} in the pool`);
-      let came = 0;
-      for await (const piece of pieces) came += lengthOf(piece);
-      if (came !== bytes) throw new ClusterError('INTERNAL', `${came} of ${bytes} bytes came`);
-      files(uuid).set(name, { ...there, allocationBytes: bytes });
-    },
-    async read(uuid, name) {
-      if (!files(uuid).has(name)) throw notFound(`no ${name} in the pool`);
-      return simVolumeFile;
-    },
+    ...simTransfers(files),
     setSecret: async ({ uuid, value }) => void secrets.set(uuid, Buffer.from(value).toString()),
     removeSecret: async (uuid) => void secrets.delete(uuid),
     silentMs: (uuid) => (silent.has(uuid) ? 1_000 : undefined),
@@ -123,3 +112,19 @@ export function createSimStorage(): SimStorage {
   };
   return self;
 }
+
+/** What comes is counted, what goes is always the same. */
+const simTransfers = (files: (uuid: string) => Map<string, StorageVolumeSeen>): Pick<Storage, 'write' | 'read'> => ({
+  async write(uuid, name, pieces, bytes) {
+    const there = files(uuid).get(name);
+    if (!there) throw notFound(`no ${name} in the pool`);
+    let came = 0;
+    for await (const piece of pieces) came += lengthOf(piece);
+    if (came !== bytes) throw new ClusterError('INTERNAL', `${came} of ${bytes} bytes came`);
+    files(uuid).set(name, { ...there, allocationBytes: bytes });
+  },
+  async read(uuid, name) {
+    if (!files(uuid).has(name)) throw notFound(`no ${name} in the pool`);
+    return simVolumeFile;
+  },
+});

@@ -84,6 +84,8 @@ export interface CreateVolumeRequest {
   /** Empty: blank. */
   image: string;
   labels: { [key: string]: string };
+  /** Empty: `local`, the folder of the agent's own data. */
+  pool: string;
 }
 
 export interface CreateVolumeRequest_LabelsEntry {
@@ -159,6 +161,14 @@ export interface DetachVolumeRequest {
   volume: string;
   /** What it shall be called; empty: VM-TARGET, with a number behind it where that is taken. */
   name: string;
+}
+
+export interface MoveVolumeRequest {
+  volume: string;
+  /** Empty: `local`, when a host is named. */
+  pool: string;
+  /** Empty: where it is. One that stands alone, only: a VM's disks lie on its own host. */
+  host: string;
 }
 
 function createBaseVolume(): Volume {
@@ -558,6 +568,7 @@ function createBaseCreateVolumeRequest(): CreateVolumeRequest {
     host: "",
     image: "",
     labels: {},
+    pool: "",
   };
 }
 
@@ -593,6 +604,9 @@ export const CreateVolumeRequest: MessageFns<CreateVolumeRequest> = {
     globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
       CreateVolumeRequest_LabelsEntry.encode({ key: key as any, value }, writer.uint32(74).fork()).join();
     });
+    if (message.pool !== "") {
+      writer.uint32(82).string(message.pool);
+    }
     return writer;
   },
 
@@ -684,6 +698,14 @@ export const CreateVolumeRequest: MessageFns<CreateVolumeRequest> = {
             }
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -718,6 +740,7 @@ export const CreateVolumeRequest: MessageFns<CreateVolumeRequest> = {
       },
       {},
     );
+    message.pool = object.pool ?? "";
     return message;
   },
 };
@@ -1543,6 +1566,85 @@ export const DetachVolumeRequest: MessageFns<DetachVolumeRequest> = {
   },
 };
 
+function createBaseMoveVolumeRequest(): MoveVolumeRequest {
+  return { volume: "", pool: "", host: "" };
+}
+
+export const MoveVolumeRequest: MessageFns<MoveVolumeRequest> = {
+  encode(message: MoveVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.pool !== "") {
+      writer.uint32(18).string(message.pool);
+    }
+    if (message.host !== "") {
+      writer.uint32(26).string(message.host);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MoveVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMoveVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MoveVolumeRequest>): MoveVolumeRequest {
+    return MoveVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MoveVolumeRequest>): MoveVolumeRequest {
+    const message = createBaseMoveVolumeRequest();
+    message.volume = object.volume ?? "";
+    message.pool = object.pool ?? "";
+    message.host = object.host ?? "";
+    return message;
+  },
+};
+
 export type VolumeServiceService = typeof VolumeServiceService;
 export const VolumeServiceService = {
   /** Starts job volume.create. ALREADY_EXISTS when the name is taken. */
@@ -1645,6 +1747,16 @@ export const VolumeServiceService = {
     responseSerialize: (value: VolumeAnswer): Buffer => Buffer.from(VolumeAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): VolumeAnswer => VolumeAnswer.decode(value),
   },
+  /** Starts job volume.move: to another pool of its host. Of a VM that runs, while its guest writes. */
+  moveVolume: {
+    path: "/berth.v1.VolumeService/MoveVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: MoveVolumeRequest): Buffer => Buffer.from(MoveVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MoveVolumeRequest => MoveVolumeRequest.decode(value),
+    responseSerialize: (value: VolumeAnswer): Buffer => Buffer.from(VolumeAnswer.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VolumeAnswer => VolumeAnswer.decode(value),
+  },
   /** Takes a volume into the inventory that a host has, that is nobody's, and that the inventory does not know. */
   adoptVolume: {
     path: "/berth.v1.VolumeService/AdoptVolume" as const,
@@ -1677,6 +1789,8 @@ export interface VolumeServiceServer extends UntypedServiceImplementation {
   attachVolume: handleUnaryCall<AttachVolumeRequest, VolumeAnswer>;
   /** Starts job volume.detach: a disk of a VM stands alone from then on, as VM-TARGET. A guest that runs must let go of it. */
   detachVolume: handleUnaryCall<DetachVolumeRequest, VolumeAnswer>;
+  /** Starts job volume.move: to another pool of its host. Of a VM that runs, while its guest writes. */
+  moveVolume: handleUnaryCall<MoveVolumeRequest, VolumeAnswer>;
   /** Takes a volume into the inventory that a host has, that is nobody's, and that the inventory does not know. */
   adoptVolume: handleUnaryCall<AdoptVolumeRequest, Volume>;
 }
@@ -1837,6 +1951,22 @@ export interface VolumeServiceClient extends Client {
   ): ClientUnaryCall;
   detachVolume(
     request: DetachVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  /** Starts job volume.move: to another pool of its host. Of a VM that runs, while its guest writes. */
+  moveVolume(
+    request: MoveVolumeRequest,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  moveVolume(
+    request: MoveVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  moveVolume(
+    request: MoveVolumeRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VolumeAnswer) => void,

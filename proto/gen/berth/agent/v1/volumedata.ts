@@ -45,6 +45,20 @@ export interface MakeVolumeRequest {
   /** Of a qcow2; 0: 64 KiB. */
   clusterBytes: number;
   lazyRefcounts: boolean;
+  /** Where it lies: capability `volume.move`. Empty: in the folder of the agent's own data. */
+  poolId: string;
+}
+
+export interface MoveVolumeRequest {
+  context: OperationContext | undefined;
+  volumeId: string;
+  /** Empty: the folder of the agent's own data. */
+  toPoolId: string;
+}
+
+export interface FinishMoveRequest {
+  context: OperationContext | undefined;
+  volumeId: string;
 }
 
 export interface AssignVolumeRequest {
@@ -104,6 +118,7 @@ function createBaseMakeVolumeRequest(): MakeVolumeRequest {
     preallocation: "",
     clusterBytes: 0,
     lazyRefcounts: false,
+    poolId: "",
   };
 }
 
@@ -138,6 +153,9 @@ export const MakeVolumeRequest: MessageFns<MakeVolumeRequest> = {
     }
     if (message.lazyRefcounts !== false) {
       writer.uint32(72).bool(message.lazyRefcounts);
+    }
+    if (message.poolId !== "") {
+      writer.uint32(82).string(message.poolId);
     }
     return writer;
   },
@@ -227,6 +245,14 @@ export const MakeVolumeRequest: MessageFns<MakeVolumeRequest> = {
             message.lazyRefcounts = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.poolId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -255,6 +281,157 @@ export const MakeVolumeRequest: MessageFns<MakeVolumeRequest> = {
     message.preallocation = object.preallocation ?? "";
     message.clusterBytes = object.clusterBytes ?? 0;
     message.lazyRefcounts = object.lazyRefcounts ?? false;
+    message.poolId = object.poolId ?? "";
+    return message;
+  },
+};
+
+function createBaseMoveVolumeRequest(): MoveVolumeRequest {
+  return { context: undefined, volumeId: "", toPoolId: "" };
+}
+
+export const MoveVolumeRequest: MessageFns<MoveVolumeRequest> = {
+  encode(message: MoveVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.context !== undefined) {
+      OperationContext.encode(message.context, writer.uint32(10).fork()).join();
+    }
+    if (message.volumeId !== "") {
+      writer.uint32(18).string(message.volumeId);
+    }
+    if (message.toPoolId !== "") {
+      writer.uint32(26).string(message.toPoolId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MoveVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMoveVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.context = OperationContext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volumeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.toPoolId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MoveVolumeRequest>): MoveVolumeRequest {
+    return MoveVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MoveVolumeRequest>): MoveVolumeRequest {
+    const message = createBaseMoveVolumeRequest();
+    message.context = (object.context !== undefined && object.context !== null)
+      ? OperationContext.fromPartial(object.context)
+      : undefined;
+    message.volumeId = object.volumeId ?? "";
+    message.toPoolId = object.toPoolId ?? "";
+    return message;
+  },
+};
+
+function createBaseFinishMoveRequest(): FinishMoveRequest {
+  return { context: undefined, volumeId: "" };
+}
+
+export const FinishMoveRequest: MessageFns<FinishMoveRequest> = {
+  encode(message: FinishMoveRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.context !== undefined) {
+      OperationContext.encode(message.context, writer.uint32(10).fork()).join();
+    }
+    if (message.volumeId !== "") {
+      writer.uint32(18).string(message.volumeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FinishMoveRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFinishMoveRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.context = OperationContext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volumeId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FinishMoveRequest>): FinishMoveRequest {
+    return FinishMoveRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FinishMoveRequest>): FinishMoveRequest {
+    const message = createBaseFinishMoveRequest();
+    message.context = (object.context !== undefined && object.context !== null)
+      ? OperationContext.fromPartial(object.context)
+      : undefined;
+    message.volumeId = object.volumeId ?? "";
     return message;
   },
 };
@@ -855,6 +1032,29 @@ export const VolumeDataServiceService = {
     responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
   },
   /**
+   * These two: capability `volume.move`. Copies it to another pool of this host; of a guest that runs, by a mirror that follows its writes
+   * until it has changed over. It lies there when this has succeeded, and is there already: fine. Its former file stays. Long.
+   */
+  moveVolume: {
+    path: "/berth.agent.v1.VolumeDataService/MoveVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: MoveVolumeRequest): Buffer => Buffer.from(MoveVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MoveVolumeRequest => MoveVolumeRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
+  /** Removes the file that it had before its move. There is none: fine. IN_USE while somebody has that open. */
+  finishMove: {
+    path: "/berth.agent.v1.VolumeDataService/FinishMove" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FinishMoveRequest): Buffer => Buffer.from(FinishMoveRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FinishMoveRequest => FinishMoveRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
+  /**
    * These two: capability `domain.devices`. A disk or a network card of the definition comes under the guest that runs. It has it
    * already: fine. BAD_STATE unless it runs, or when it has no place for it.
    */
@@ -893,6 +1093,13 @@ export interface VolumeDataServiceServer extends UntypedServiceImplementation {
   rewriteVolume: handleUnaryCall<RewriteVolumeRequest, Operation>;
   /** Overwrites all that it holds; it is blank afterwards, or its image again. Long. */
   wipeVolume: handleUnaryCall<WipeVolumeRequest, Operation>;
+  /**
+   * These two: capability `volume.move`. Copies it to another pool of this host; of a guest that runs, by a mirror that follows its writes
+   * until it has changed over. It lies there when this has succeeded, and is there already: fine. Its former file stays. Long.
+   */
+  moveVolume: handleUnaryCall<MoveVolumeRequest, Operation>;
+  /** Removes the file that it had before its move. There is none: fine. IN_USE while somebody has that open. */
+  finishMove: handleUnaryCall<FinishMoveRequest, Operation>;
   /**
    * These two: capability `domain.devices`. A disk or a network card of the definition comes under the guest that runs. It has it
    * already: fine. BAD_STATE unless it runs, or when it has no place for it.
@@ -982,6 +1189,41 @@ export interface VolumeDataServiceClient extends Client {
   ): ClientUnaryCall;
   wipeVolume(
     request: WipeVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /**
+   * These two: capability `volume.move`. Copies it to another pool of this host; of a guest that runs, by a mirror that follows its writes
+   * until it has changed over. It lies there when this has succeeded, and is there already: fine. Its former file stays. Long.
+   */
+  moveVolume(
+    request: MoveVolumeRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  moveVolume(
+    request: MoveVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  moveVolume(
+    request: MoveVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /** Removes the file that it had before its move. There is none: fine. IN_USE while somebody has that open. */
+  finishMove(
+    request: FinishMoveRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  finishMove(
+    request: FinishMoveRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  finishMove(
+    request: FinishMoveRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Operation) => void,

@@ -3,6 +3,7 @@ import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { VolumeWork } from '../../../volume-work.ts';
 import type { Pool } from '../pool.ts';
 import { readSidecar, writeSidecar } from '../sidecars.ts';
+import { installVolume, readVolume } from './carry.ts';
 import { makeVolume } from './make.ts';
 import { resizeVolume, type ResizeParts } from './resize.ts';
 import { rewriteVolume } from './rewrite.ts';
@@ -29,6 +30,12 @@ export function createVolumeWork(parts: ResizeParts, { onVolume, onImage }: Turn
         return wanted.imageDigest === undefined ? rewrite() : onImage(wanted.imageDigest, rewrite);
       }),
     wipe: (id, work) => onVolume(id, () => wipeVolume(parts, id, work)),
+    read: (id) => onVolume(id, () => readVolume(pool, id)),
+    install: (spec, file, work) =>
+      onVolume(spec.volumeId, () => {
+        const install = () => installVolume(parts, spec, file, work);
+        return spec.imageDigest === undefined ? install() : onImage(spec.imageDigest, install);
+      }),
     noteSize: (id, sizeBytes) =>
       onVolume(id, async () => {
         const sidecar = await readSidecar(pool, id);

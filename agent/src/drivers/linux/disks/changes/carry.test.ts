@@ -1,0 +1,104 @@
+/** Volumes that come as files from another place, with real files: whole and theirs alone, or not at all. */
+import { execa } from 'execa';
+import { chmod, mkdir, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeEach, expect, it } from 'vitest';
+import { createLog } from '@berth/shared/log/log.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
+import type { LongWork } from '../../../disks.ts';
+import type { AllDisks, VolumeFile } from '../../../volume-work.ts';
+import { createDisks } from '../../disks.ts';
+import { describeReal, tempDir } from '../../fixture/real.ts';
+
+const MIB = 2 ** 20;
+const work: LongWork = { signal: new AbortController().signal, onProgress: () => undefined };
+const usual = { preallocation: 'off', clusterBytes: 65_536, lazyRefcounts: false } as const;
+const fileOf = (bytes: Buffer): VolumeFile => ({
+  ...{ fileBytes: bytes.length, allocatedBytes: bytes.length },
+  pieces: async function* () {
+    yield bytes;
+  },
+});
+
+describeReal('real volumes that are carried', ['qemu-img', 'qemu-io'], () => {
+  const hosts: { dir: string; disks: AllDisks }[] = [];
+  beforeEach(async () => {
+    hosts.length = 0;
+    for (const name of ['here', 'there/with/a/longer/path']) {
+      const dir = join(tempDir(), name);
+      await mkdir(dir, { recursive: true });
+      await chmod(dir, 0o711);
+      const o = { unprivilegedUser: 'nobody', clock: systemClock, log: createLog('test', 'silent') };
+      hosts.push({ dir, disks: createDisks({ dataDir: dir, ...o }) });
+    }
+  });
+  const image = async (disks: AllDisks): Promise<string> => {
+    const disk = Buffer.alloc(8 * MIB);
+    disk.fill(5, 0, MIB);
+    const sink = await disks.openUpload('u', disk.length);
+    await sink.write(disk);
+    await sink.finish();
+    return (await disks.importImage('u', 'raw', work)).digest;
+  };
+  const files = async (dir: string): Promise<string[]> => (await readdir(join(dir, 'volumes'))).sort();
+  const spec = (over: object) => ({
+    volumeId: 'volume-1',
+    vmId: '',
+    sizeBytes: 64 * MIB,
+    imageDigest: undefined,
+    ...over,
+  });
+
+  it('over an image, with the path that it has there; what they hold is the same', async () => {
+    const [here, there] = [hosts[0]!, hosts[1]!];
+    const imageDigest = await image(here.disks);
+    await image(there.disks);
+    await here.disks.work.make({ ...spec({ imageDigest }), ...usual } as never, work);
+    await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 5M 1M', here.disks.volumePath('volume-1', false)]);
+    const file = await here.disks.work.read('volume-1');
+    for (let twice = 0; twice < 2; twice++) await there.disks.work.install(spec({ imageDigest }), file, work);
+    const path = there.disks.volumePath('volume-1', false);
+    const info = JSON.parse((await execa('qemu-img', ['info', '--output=json', path])).stdout) as object;
+    expect(info).toMatchObject({ 'backing-filename': there.disks.imagePath(imageDigest), 'virtual-size': 64 * MIB });
+    for (const pattern of ['7 5M 1M', '5 0 1M', '0 6M 1M'])
+      expect((await execa('qemu-io', ['-f', 'qcow2', '-c', `read -P ${pattern}`, path])).stdout).not.toMatch(/failed/);
+    expect((await execa('qemu-img', ['check', path])).stdout).toMatch(/No errors/);
+    expect(await stat(path)).toMatchObject({ uid: 0, mode: 0o100600 });
+  });
+
+  it('raw, with their holes', async () => {
+    const [here, there] = [hosts[0]!, hosts[1]!];
+    await here.disks.work.make({ ...spec({ format: 'raw' }), ...usual } as never, work);
+    await execa('qemu-io', ['-f', 'raw', '-c', 'write -P 7 5M 1M', here.disks.volumePath('volume-1', false, 'raw')]);
+    await there.disks.work.install(spec({ format: 'raw' }) as never, await here.disks.work.read('volume-1'), work);
+    const path = there.disks.volumePath('volume-1', false, 'raw');
+    const about = await stat(path);
+    expect([about.size, about.blocks * 512 < 2 * MIB]).toEqual([64 * MIB, true]);
+    expect((await execa('qemu-io', ['-f', 'raw', '-c', 'read -P 7 5M 1M', path])).stdout).not.toMatch(/failed/);
+  });
+
+  it('are refused when they name another file, have another size, or do not all come; and nothing stays', async () => {
+    const { disks, dir } = hosts[0]!;
+    const data = emptyQcow2(64 * MIB);
+    data.writeBigUInt64BE(4n, 72);
+    const cut: VolumeFile = { ...fileOf(emptyQcow2(64 * MIB)), fileBytes: 10 * MIB };
+    for (const [file, why] of [
+      [fileOf(emptyQcow2(64 * MIB, '/etc/shadow')), /refers to \/etc\/shadow/],
+      [fileOf(data), /has features that Berth does not use/],
+      [fileOf(emptyQcow2(32 * MIB)), /is a disk of 33554432 bytes/],
+      [fileOf(Buffer.alloc(64 * MIB)), /is not a qcow2 file/],
+      [cut, /bytes of a disk came/],
+    ] as const)
+      await expect(disks.work.install(spec({}) as never, file, work)).rejects.toThrow(why);
+    const imageDigest = await image(disks);
+    const other = fileOf(emptyQcow2(64 * MIB));
+    await expect(disks.work.install(spec({ imageDigest }), other, work)).rejects.toThrow('rests on no other');
+    const aborted = { ...work, signal: AbortSignal.abort(new Error('enough')) };
+    await expect(disks.work.install(spec({}) as never, fileOf(emptyQcow2(64 * MIB)), aborted)).rejects.toThrow(
+      'enough',
+    );
+    expect(await files(dir)).toEqual([]);
+    await expect(disks.work.read('volume-9')).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  });
+});

@@ -1,0 +1,230 @@
+/**
+ * Volumes of ours in pools: made, read, written and removed there by libvirt. In a pool of one host a disk over an image is an overlay of
+ * the host's own copy; in a shared one, of the copy in the pool, so that every host of the pool can run it.
+ */
+import {
+  badState,
+  ClusterError,
+  invalidArgument,
+  isClusterError,
+  notFound,
+} from '@berth/shared/errors/cluster-error.ts';
+import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
+import { rebased } from '@berth/shared/disk/qcow2-rebase.ts';
+import { hasFiles } from '@berth/shared/model/pool.ts';
+import { formatBytes } from '@berth/shared/units/bytes.ts';
+import type { LongWork, VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
+import { DEFAULT_CLUSTER_BYTES, type AllDisks, type MakeSpec, type VolumeFile } from '../drivers/volume-work.ts';
+import { imageFile } from './pool-images.ts';
+import { insistMark, type MarkCheck } from './pool-marks.ts';
+import { checkSame, fileOf, keptOf } from './pool-paths.ts';
+import { poolUuid } from './pool-spec.ts';
+import type { KeptPool, KeptVolume, PoolStore } from './pool-store.ts';
+import type { PoolWatch } from './pool-watch.ts';
+
+export interface PoolVolumeDeps extends MarkCheck {
+  readonly store: PoolStore;
+  readonly watch: Pick<PoolWatch, 'volume'>;
+}
+
+export class PoolVolumes {
+  constructor(
+    private readonly own: AllDisks,
+    private readonly deps: PoolVolumeDeps,
+  ) {}
+
+  list = (): readonly VolumeSeen[] => this.deps.store.volumes().map((v) => this.seen(v));
+
+  find(volumeId: string): VolumeSeen | undefined {
+    const kept = this.deps.store.volume(volumeId);
+    return kept && this.seen(kept);
+  }
+
+  path(volumeId: string): string | undefined {
+    const kept = this.deps.store.volume(volumeId);
+    const pool = kept && this.deps.store.pool(kept.poolId);
+    return kept && pool && `${pool.spec.source.targetPath}/${fileOf(kept)}`;
+  }
+
+  async ensure(spec: VolumeSpec & { readonly poolId: string }): Promise<void> {
+    const { store, storage } = this.deps;
+    const pool = this.pool(spec);
+    const there = store.volume(spec.volumeId);
+    if (there) checkSame(there, spec);
+    const uuid = poolUuid(spec.poolId);
+    const kept = keptOf(spec);
+    if (there && (await storage.hasVolume(uuid, fileOf(kept)))) return;
+    await insistMark(this.deps, pool);
+    const backingPath = await this.backing(pool, spec);
+    await store.putVolume(kept);
+    try {
+      const { sizeBytes: capacityBytes, format = 'qcow2' } = spec;
+      await storage.createVolume(uuid, { name: fileOf(kept), format, capacityBytes, backingPath });
+    } catch (e) {
+      // made by the call before this one, whose answer was lost
+      if (isClusterError(e, 'ALREADY_EXISTS')) return;
+      if (!isClusterError(e, 'HYPERVISOR_UNAVAILABLE') && !isSilent(e)) await store.dropVolume(spec.volumeId);
+      throw e;
+    }
+  }
+
+  /** libvirt makes it, as files of its own choice. */
+  make({ preallocation, clusterBytes, lazyRefcounts, ...spec }: MakeSpec & { readonly poolId: string }): Promise<void> {
+    if (preallocation !== 'off' || clusterBytes !== DEFAULT_CLUSTER_BYTES || lazyRefcounts)
+      throw new ClusterError(
+        'UNSUPPORTED',
+        `volume ${spec.volumeId} cannot be made so in a pool: preallocation, clusters and reference counts are chosen for pool local only`,
+      );
+    return this.ensure(spec);
+  }
+
+  async read(volumeId: string): Promise<VolumeFile> {
+    const kept = this.need(volumeId);
+    return this.deps.storage.read(poolUuid(kept.poolId), fileOf(kept));
+  }
+
+  /** It is the host's when all of it is there. */
+  async install(spec: VolumeSpec & { readonly poolId: string }, file: VolumeFile, work: LongWork): Promise<void> {
+    const there = this.deps.store.volume(spec.volumeId);
+    if (there) return checkSame(there, spec);
+    await this.carry(spec, file, work);
+    await this.deps.store.putVolume(keptOf(spec));
+  }
+
+  /** Writes a file into a pool, in place of what is left of another try. Whose it is nobody has noted yet. */
+  async carry(spec: VolumeSpec & { readonly poolId: string }, file: VolumeFile, work: LongWork): Promise<void> {
+    const { storage } = this.deps;
+    const pool = this.pool(spec);
+    await insistMark(this.deps, pool);
+    const backing = await this.backing(pool, spec);
+    const [uuid, name] = [poolUuid(spec.poolId), fileOf(keptOf(spec))];
+    await storage.removeVolume(uuid, name);
+    // bytes as they come; what they are the domain says
+    await storage.createVolume(uuid, { name, format: 'raw', capacityBytes: file.fileBytes });
+    const pieces = counted(file.pieces(work.signal), file.fileBytes, work);
+    await storage.write(uuid, name, backing === undefined ? pieces : rebased(pieces, backing), file.fileBytes);
+  }
+
+  /** An empty file in a pool, in place of what is left of another try. Gives what is below it. */
+  async blank(spec: VolumeSpec & { readonly poolId: string }): Promise<string | undefined> {
+    const { storage } = this.deps;
+    const pool = this.pool(spec);
+    await insistMark(this.deps, pool);
+    const backingPath = await this.backing(pool, spec);
+    const [uuid, name] = [poolUuid(spec.poolId), fileOf(keptOf(spec))];
+    await storage.removeVolume(uuid, name);
+    const { sizeBytes: capacityBytes, format = 'qcow2' } = spec;
+    await storage.createVolume(uuid, { name, format, capacityBytes, backingPath });
+    return backingPath;
+  }
+
+  async remove(volumeId: string): Promise<void> {
+    const kept = this.deps.store.volume(volumeId);
+    if (kept === undefined) return;
+    await this.deps.storage.removeVolume(poolUuid(kept.poolId), fileOf(kept));
+    await this.deps.store.dropVolume(volumeId);
+  }
+
+  async assign(volumeId: string, { from, to }: { readonly from: string; readonly to: string }): Promise<void> {
+    const kept = this.need(volumeId);
+    if (kept.vmId === to) return;
+    if (kept.vmId !== from)
+      throw badState(`volume ${volumeId} belongs to ${kept.vmId === '' ? 'nobody' : kept.vmId}, not to ${from}`);
+    await this.deps.store.putVolume({ ...kept, vmId: to });
+  }
+
+  /** libvirt makes the file larger; what is in it would be cut off by the other way. */
+  async resize(volumeId: string, sizeBytes: number): Promise<void> {
+    const kept = this.need(volumeId);
+    if (sizeBytes < kept.sizeBytes)
+      throw new ClusterError('UNSUPPORTED', `volume ${volumeId} lies in a pool: there it can only become larger`);
+    if (sizeBytes > kept.sizeBytes)
+      await this.deps.storage.resizeVolume(poolUuid(kept.poolId), fileOf(kept), sizeBytes);
+    await this.noteSize(volumeId, sizeBytes);
+  }
+
+  cannot(volumeId: string): never {
+    throw new ClusterError('UNSUPPORTED', `volume ${volumeId} lies in a pool: there it stays as it is`);
+  }
+
+  noteSize(volumeId: string, sizeBytes: number): Promise<void> {
+    return this.deps.store.putVolume({ ...this.need(volumeId), sizeBytes });
+  }
+
+  private need(volumeId: string): KeptVolume {
+    const kept = this.deps.store.volume(volumeId);
+    if (kept === undefined) throw notFound(`volume ${volumeId} is not on ${this.deps.hostName}`);
+    return kept;
+  }
+
+  /** @throws IN_USE */
+  refuseImageInUse(digest: string): void {
+    const { store } = this.deps;
+    const user = store.volumes().find((v) => v.imageDigest === digest && store.pool(v.poolId)?.spec.shared !== true);
+    if (user)
+      throw new ClusterError('IN_USE', `image ${digest} is in use: volume ${user.volumeId} of ${user.vmId}`, {
+        volumeIds: user.volumeId,
+      });
+  }
+
+  private pool(spec: VolumeSpec & { readonly poolId: string }): KeptPool {
+    const pool = this.deps.store.pool(spec.poolId);
+    if (pool === undefined) throw notFound(`pool ${spec.poolId} is not on ${this.deps.hostName}`);
+    const { name, source } = pool.spec;
+    if (!hasFiles(source.type))
+      throw new ClusterError(
+        'UNSUPPORTED',
+        `pool ${name} is of type ${source.type}: Berth makes no disks in such pools`,
+      );
+    return pool;
+  }
+
+  /** The file below it. @throws NOT_FOUND, INVALID_ARGUMENT */
+  private async backing({ spec: pool }: KeptPool, spec: VolumeSpec): Promise<string | undefined> {
+    const { imageDigest: digest, volumeId, sizeBytes } = spec;
+    if (digest === undefined) return undefined;
+    if (spec.format === 'raw')
+      throw invalidArgument(`volume ${volumeId} cannot be raw: it is an overlay of an image, which only qcow2 can be`);
+    const image = (await this.own.listImages()).find((i) => i.digest === digest);
+    if (image && sizeBytes < image.virtualSizeBytes)
+      throw invalidArgument(
+        `a disk of ${formatBytes(sizeBytes)} is smaller than its image (${formatBytes(image.virtualSizeBytes)}); ask for that or more`,
+      );
+    if (!pool.shared) {
+      if (image === undefined) throw notFound(`${this.deps.hostName} has no copy of image ${digest}`);
+      return this.own.imagePath(digest);
+    }
+    const uuid = poolUuid(pool.poolId);
+    const whole = imageFile(digest).replace(/qcow2$/, 'whole');
+    if (!(await this.deps.storage.hasVolume(uuid, whole))) {
+      await this.deps.storage.refresh(uuid);
+      if (!(await this.deps.storage.hasVolume(uuid, whole)))
+        throw badState(`pool ${pool.name} has no copy of image ${digest} yet`);
+    }
+    return `${pool.source.targetPath}/${imageFile(digest)}`;
+  }
+
+  private seen(v: KeptVolume): VolumeSeen {
+    const pool = this.deps.store.pool(v.poolId);
+    const file = this.deps.watch.volume(v.poolId, fileOf(v));
+    const shared = pool?.spec.shared === true && v.imageDigest !== undefined;
+    return {
+      ...{ volumeId: v.volumeId, vmId: v.vmId, seed: false, imageDigest: v.imageDigest, format: v.format },
+      ...{ poolId: v.poolId, sizeBytes: v.sizeBytes, allocatedBytes: file?.allocationBytes ?? 0 },
+      ...(pool?.directIo === false && { directIo: false }),
+      ...(shared && { backingPath: `${pool.spec.source.targetPath}/${imageFile(v.imageDigest ?? '')}` }),
+    };
+  }
+}
+
+async function* counted(pieces: AsyncIterable<Piece>, totalBytes: number, work: LongWork): AsyncGenerator<Piece> {
+  let done = 0;
+  for await (const piece of pieces) {
+    if (work.signal.aborted) throw work.signal.reason;
+    yield piece;
+    done += lengthOf(piece);
+    work.onProgress(done, totalBytes);
+  }
+}
+
+const isSilent = (e: unknown): boolean => e instanceof ClusterError && e.meta['silent'] === 'true';

@@ -1,0 +1,133 @@
+/**
+ * Moves of volumes between the pools of this host: where a volume lies is one record, which changes in one step, and while it moves a
+ * note says that there may be a file at the other place as well. Which of the two files is the disk of a guest that runs, and
+ * who may have them open, is volume/moves.ts's.
+ */
+import { badState, ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { LongWork, VolumeSeen } from '../drivers/disks.ts';
+import type { AllDisks, MovedDisk, VolumePlaces } from '../drivers/volume-work.ts';
+import { poolUuid } from './pool-spec.ts';
+import { fileOf, keptOf, pathIn } from './pool-paths.ts';
+import type { PoolVolumeDeps, PoolVolumes } from './in-pools.ts';
+import type { KeptMove } from './pool-store.ts';
+
+/** @param own the driver of the host's own folder. */
+export const createPlaces = (own: AllDisks, deps: PoolVolumeDeps, inPools: PoolVolumes): VolumePlaces =>
+  new Places(own, deps, inPools);
+
+class Places implements VolumePlaces {
+  constructor(
+    private readonly own: AllDisks,
+    private readonly deps: PoolVolumeDeps,
+    private readonly inPools: PoolVolumes,
+  ) {}
+
+  async home(volumeId: string): Promise<string> {
+    return (await this.need(volumeId)).poolId ?? '';
+  }
+
+  moving(volumeId: string): KeptMove | undefined {
+    return this.deps.store.move(volumeId);
+  }
+
+  path(volume: VolumeSeen, place: string): string {
+    return pathIn(this.own, this.deps.store, volume, place);
+  }
+
+  async begin(volumeId: string, to: string): Promise<void> {
+    const from = await this.home(volumeId);
+    const there = this.deps.store.move(volumeId);
+    if (there?.from === from && there.to === to) return;
+    if (there) throw badState(`volume ${volumeId} is being moved elsewhere already`);
+    if (to !== '' && this.deps.store.pool(to) === undefined)
+      throw notFound(`pool ${to} is not on ${this.deps.hostName}`);
+    await this.deps.store.putMove({ version: 1, volumeId, from, to, mirror: false });
+  }
+
+  async prepare(volumeId: string): Promise<MovedDisk> {
+    const move = this.move(volumeId);
+    const { to } = move;
+    await this.deps.store.putMove({ ...move, mirror: true });
+    const volume = await this.need(volumeId);
+    const { vmId, imageDigest, sizeBytes, format = 'qcow2' } = volume;
+    const about = { volumeId, vmId, imageDigest, sizeBytes, ...(format === 'raw' && { format }) };
+    if (to !== '') {
+      const backingPath = await this.inPools.blank({ ...about, poolId: to });
+      const directIo = this.deps.store.pool(to)?.directIo === false ? false : undefined;
+      return { file: this.path(volume, to), format, backingPath, directIo };
+    }
+    await this.own.removeVolume(volumeId);
+    await this.own.ensureVolume(about);
+    const backingPath = imageDigest === undefined ? undefined : this.own.imagePath(imageDigest);
+    return { file: this.path(volume, ''), format, backingPath, directIo: undefined };
+  }
+
+  async copy(volumeId: string, work: LongWork): Promise<void> {
+    const move = this.move(volumeId);
+    const { from, to } = move;
+    await this.deps.store.putMove({ ...move, mirror: false });
+    const { vmId, imageDigest, sizeBytes, format } = await this.need(volumeId);
+    const about = { volumeId, vmId, imageDigest, sizeBytes, ...(format === 'raw' && { format }) };
+    const file = await (from === '' ? this.own.work.read(volumeId) : this.inPools.read(volumeId));
+    if (to !== '') return this.inPools.carry({ ...about, poolId: to }, file, work);
+    await this.own.removeVolume(volumeId);
+    await this.own.work.install(about, file, work);
+  }
+
+  async change(volumeId: string, how: { readonly back?: true } = {}): Promise<void> {
+    const { from, to } = this.move(volumeId);
+    const place = how.back ? from : to;
+    const { vmId, imageDigest, sizeBytes, format, poolId = '' } = await this.need(volumeId);
+    if (poolId === place) return;
+    const about = { volumeId, vmId, imageDigest, sizeBytes, ...(format === 'raw' && { format }) };
+    // the sidecar in the host's own folder is there, and counts as soon as no record of a pool stands before it
+    if (place === '') await this.toOwn(volumeId, vmId, sizeBytes);
+    else await this.deps.store.putVolume(keptOf({ ...about, poolId: place }));
+  }
+
+  /** A disk may have grown, or got another owner, since its sidecar was written. */
+  private async toOwn(volumeId: string, vmId: string, sizeBytes: number): Promise<void> {
+    const there = await this.own.findVolume(volumeId);
+    if (there === undefined) throw new ClusterError('INTERNAL', `the moved file of volume ${volumeId} is not there`);
+    if (there.vmId !== vmId) await this.own.work.assign(volumeId, { from: there.vmId, to: vmId });
+    await this.own.work.noteSize(volumeId, sizeBytes);
+    await this.deps.store.dropVolume(volumeId);
+  }
+
+  async end(volumeId: string): Promise<void> {
+    const move = this.deps.store.move(volumeId);
+    if (move === undefined) return;
+    const volume = await this.find(volumeId);
+    const home = volume?.poolId ?? '';
+    for (const place of [move.from, move.to])
+      if (volume === undefined || place !== home) await this.drop(volumeId, place, volume);
+    await this.deps.store.dropMove(volumeId);
+  }
+
+  private async drop(volumeId: string, place: string, volume: VolumeSeen | undefined): Promise<void> {
+    if (place === '') return this.own.removeVolume(volumeId);
+    if (this.deps.store.pool(place) === undefined) return;
+    const formats = volume ? [volume.format] : (['qcow2', 'raw'] as const);
+    for (const format of formats)
+      await this.deps.storage.removeVolume(
+        poolUuid(place),
+        fileOf({ volumeId, format: format === 'raw' ? 'raw' : undefined }),
+      );
+  }
+
+  private move(volumeId: string): KeptMove {
+    const move = this.deps.store.move(volumeId);
+    if (move === undefined) throw notFound(`volume ${volumeId} is not being moved on ${this.deps.hostName}`);
+    return move;
+  }
+
+  private async find(volumeId: string): Promise<VolumeSeen | undefined> {
+    return this.inPools.find(volumeId) ?? (await this.own.findVolume(volumeId));
+  }
+
+  private async need(volumeId: string): Promise<VolumeSeen> {
+    const volume = await this.find(volumeId);
+    if (volume === undefined || volume.seed) throw notFound(`volume ${volumeId} is not on ${this.deps.hostName}`);
+    return volume;
+  }
+}

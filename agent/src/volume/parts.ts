@@ -1,0 +1,34 @@
+/** The parts of an agent that have to do with volumes, put together. What each does is in the files beside this one. */
+import type { Log } from '@berth/shared/log/log.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { Devices } from '../domain/devices.ts';
+import type { Domains } from '../domain/domains.ts';
+import type { Hypervisor } from '../drivers/hypervisor.ts';
+import type { AllDisks, VolumePlaces } from '../drivers/volume-work.ts';
+import type { Operations } from '../operations/operations.ts';
+import { VolumeMoves } from './moves.ts';
+import { VolumeData } from './volume-data.ts';
+import { Volumes } from './volumes.ts';
+
+export interface VolumePartsFrom {
+  readonly hypervisor: Hypervisor;
+  readonly disks: AllDisks & { readonly places: VolumePlaces };
+  readonly domains: Domains;
+  readonly operations: Operations;
+  /** Of the host's own folder. */
+  readonly directIo: () => Promise<boolean>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export type VolumeParts = ReturnType<typeof createVolumeParts>;
+
+export function createVolumeParts(from: VolumePartsFrom) {
+  const { disks } = from;
+  return {
+    volumes: new Volumes(from),
+    data: new VolumeData(from),
+    devices: new Devices(from),
+    moves: new VolumeMoves({ ...from, places: disks.places }),
+  };
+}

@@ -1,0 +1,25 @@
+/** berth volume move. */
+import { NO_WAIT, text, type Command } from '../core/command.ts';
+import { runMany } from '../job/many.ts';
+
+export const volumeMove: Command = {
+  noun: 'volume',
+  verb: 'move',
+  summary: 'move volumes to another storage pool; of a VM that runs, while its guest writes',
+  details: `There must be room for it in both pools until it has moved. What it is based on is copied there first, where that is needed. Cancelled
+(berth job cancel), it stays where it was. Examples:
+  berth volume move web-vda --pool fast
+  berth volume move data --pool local`,
+  args: [{ name: 'volumes', description: 'which: names, or VM-TARGET', required: true, many: true, kind: 'volume' }],
+  flags: [{ spec: '--pool <pool>', description: 'the pool to move them to', kind: 'pool' }, NO_WAIT],
+  run: (ctx, names, flags) =>
+    runMany(ctx, {
+      ...{ noun: 'volume', names, wait: flags['wait'] !== false },
+      start: (api, volume) =>
+        api.call(api.volumes, (c) => c.moveVolume, { volume, pool: text(flags, 'pool') ?? '', host: '' }),
+      done: async (api, volume, job) => {
+        const { host, pool } = await api.call(api.volumes, (c) => c.getVolume, { volume });
+        return `is in pool ${pool} on ${host}${job ? '' : ' already'}`;
+      },
+    }),
+};

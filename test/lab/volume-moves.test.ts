@@ -1,0 +1,101 @@
+/** Volumes that move between pools with real libvirt and QEMU: under a guest that writes, and with agent and libvirt killed meanwhile. */
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { guestImagePath } from '@berth/deploy/lab/recipe.js';
+import { Cluster } from '../harness/cluster.ts';
+import { guestShell } from '../harness/guest-shell.ts';
+import { describeLab } from '../harness/lab.ts';
+import { machineAddress } from '../harness/lab-address.ts';
+import { eventually } from '../harness/processes.ts';
+
+interface Volume {
+  readonly id: string;
+  readonly pool: string;
+  readonly host: string;
+}
+
+describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
+  let c: Cluster;
+  const h1 = () => lab().host('h1');
+  const volume = (name: string) => c.json<Volume>('volume', 'show', name);
+  const files = async (path: string): Promise<string> => h1().run(['ls', path]);
+
+  beforeAll(async () => {
+    c = await Cluster.start(await machineAddress(lab()));
+    for (const name of ['h1', 'h2']) await c.addLabHost(lab().host(name));
+    await c.waitUp('h1', 'h2');
+    for (const name of ['a', 'b']) await c.ok('pool', 'create', name, '--path', `/kvm/${name}`, '--all-hosts');
+    await c.ok('image', 'import', guestImagePath(), '--name', 'base', '--host', 'h1');
+    const disks = ['--disk', 'image=base,pool=a', '--disk', '768MiB,pool=a'];
+    await c.ok('vm', 'create', 'web', ...disks, '--host', 'h1', '--memory', '128MiB');
+    // so much that a copy takes its time
+    const { id } = await volume('web-vdb');
+    await h1().run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 0x55 64M 640M', `/kvm/a/${id}.qcow2`]);
+    await c.ok('vm', 'start', 'web');
+    await c.serial('web', /^berth-facts: /m);
+  }, 180_000);
+  afterAll(() => c?.stop());
+
+  /** Has the copy of its disk go slowly, as soon as it runs: 4 MiB a second. */
+  const slow = () =>
+    h1().run(['timeout', '60', 'sh', '-c', 'until virsh -q blockjob web vdb --bandwidth 4 2>/dev/null; do :; done']);
+
+  /** Numbers, one after the other, each on the disk before the next: what was confirmed must be there in the end. */
+  const WRITER =
+    '(n=0; while [ ! -e /tmp/stop ]; do n=$((n+1)); printf "%-16d" $n | dd of=/dev/vdb bs=16 seek=$n conv=notrunc,fsync 2>/dev/null ' +
+    '&& echo $n >/tmp/n; done; touch /tmp/done) >/dev/null 2>&1 & true';
+  const CHECK =
+    'echo 3 >/proc/sys/vm/drop_caches; n=$(cat /tmp/n); i=0; ' +
+    '(while [ $i -lt $n ]; do i=$((i+1)); printf "%-16d" $i; done) | md5sum >/tmp/want; ' +
+    'dd if=/dev/vdb bs=16 skip=1 count=$n 2>/dev/null | md5sum >/tmp/have; cmp /tmp/want /tmp/have && echo same $n';
+
+  it('go on under a guest that writes, through the deaths of agent, libvirt and controller: no write is lost', async () => {
+    const guest = guestShell(c, 'web');
+    const { id } = await volume('web-vdb');
+    await guest.run(WRITER);
+    const slowed = slow();
+    await c.ok('volume', 'move', 'web-vdb', '--pool', 'b', '--no-wait');
+    await slowed;
+    await h1().stopAgent('SIGKILL');
+    await h1().killLibvirt();
+    await c.controller.restart('SIGKILL');
+    await eventually('the controller answers', async () => (await c.berth('host', 'list')).code === 0);
+    await h1().startAgent();
+    await c.waitUp('h1');
+    await h1().exec(['virsh', 'blockjob', 'web', 'vdb', '--bandwidth', '2000']);
+    await eventually('it has moved', async () => (await volume('web-vdb')).pool === 'b', 120_000);
+    await c.quiet(60_000);
+    expect(await h1().virsh(['domblklist', 'web'])).toContain(`/kvm/b/${id}.qcow2`);
+    expect(await h1().virsh(['domblklist', '--inactive', 'web'])).toContain(`/kvm/b/${id}.qcow2`);
+    expect(await files('/kvm/a')).not.toContain(id);
+    expect(await c.ok('volume', 'move', 'web-vdb', '--pool', 'local')).toMatch(/is in pool local on h1/);
+    expect(await files('/kvm/b')).not.toContain(id);
+    await guest.run('touch /tmp/stop; while [ ! -e /tmp/done ]; do sleep 0.1; done');
+    expect(await guest.ask(CHECK)).toMatch(/^same \d{2,}/);
+  }, 240_000);
+
+  it('of what a guest boots from, over an image; and of one that is off', async () => {
+    const { id } = await volume('web-vda');
+    expect(await c.ok('volume', 'move', 'web-vda', '--pool', 'b')).toMatch(/is in pool b on h1/);
+    const info = await h1().run(['qemu-img', 'info', '-U', '--output=json', `/kvm/b/${id}.qcow2`]);
+    expect(info).toMatch(/"full-backing-filename": "\/var\/lib\/berth\/images\//);
+    await c.ok('vm', 'stop', 'web', '--force');
+    expect(await c.ok('volume', 'move', 'web-vda', 'web-vdb', '--pool', 'a')).toMatch(/web-vdb +is in pool a/);
+    expect(await files('/kvm/b')).not.toContain(id);
+    expect(await h1().virsh(['domblklist', 'web'])).toContain(`/kvm/a/${id}.qcow2`);
+    await c.ok('vm', 'start', 'web');
+    await c.serial('web', /^berth-facts: .* boots 2 /m);
+    expect(await guestShell(c, 'web').ask('dd if=/dev/vdb bs=16 skip=1 count=1 2>/dev/null')).toBe('1               ');
+  });
+
+  it('stay where they are when they are cancelled', async () => {
+    const { id } = await volume('web-vdb');
+    const slowed = slow();
+    const job = (await c.ok('volume', 'move', 'web-vdb', '--pool', 'b', '--no-wait')).trim();
+    await slowed;
+    await c.ok('job', 'cancel', job);
+    await c.quiet(60_000);
+    expect((await volume('web-vdb')).pool).toBe('a');
+    expect(await files('/kvm/b')).not.toContain(id);
+    expect(await h1().virsh(['domblklist', 'web'])).toContain(`/kvm/a/${id}.qcow2`);
+  });
+});
