@@ -1,14 +1,14 @@
 /**
  * `npm run bench`: makes the machine ready, then hands over to the bundled bench. Plain JavaScript without dependencies,
  * because on a fresh machine there are none yet. Arguments choose topics: state scheduler cli controller http vm agent
- * instant fanout.
+ * scrape instant fanout.
  */
 import { ensureSetup } from '../deploy/setup.js';
 import { phaseLine } from '../deploy/setup/phases.js';
 
-const TOPICS = ['state', 'scheduler', 'cli', 'controller', 'http', 'vm', 'agent', 'instant', 'fanout'];
+const TOPICS = ['state', 'scheduler', 'cli', 'controller', 'http', 'vm', 'agent', 'scrape', 'instant', 'fanout'];
 /** Topics that need real hosts. */
-const IN_LAB = ['vm', 'agent', 'instant', 'fanout'];
+const IN_LAB = ['vm', 'agent', 'scrape', 'instant', 'fanout'];
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.find((w) => !TOPICS.includes(w));

@@ -15,15 +15,19 @@ export interface LabCluster {
   readonly api: Api;
 }
 
-/** @param names of hosts; the guest image is imported as `base` to the first. */
-export async function withLabCluster(names: readonly string[], work: (l: LabCluster) => Promise<void>): Promise<void> {
+/** @param names of hosts; the guest image is imported as `base` to the first. @param agentConfig YAML for each agent */
+export async function withLabCluster(
+  names: readonly string[],
+  work: (l: LabCluster) => Promise<void>,
+  agentConfig = '',
+): Promise<void> {
   const label = `bench-${process.pid}`;
   let cluster: Cluster | undefined;
   try {
     const lab = await startLab({ hosts: names, label });
     cluster = await Cluster.start(await machineAddress(lab));
     for (const host of lab.hosts) {
-      await cluster.addLabHost(host);
+      await cluster.addLabHost(host, agentConfig);
       await cluster.waitUp(host.name);
       if (host === lab.hosts[0]) await cluster.ok('image', 'import', guestImagePath(), '--name', 'base');
     }

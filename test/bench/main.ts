@@ -8,6 +8,7 @@ import { httpTopic } from './http.ts';
 import { instantTopic } from './instant.ts';
 import { WORKER_FILE } from './programs.ts';
 import { mib, ms, perSecond, remark, table, type Say } from './report.ts';
+import { scrapeTopic } from './scrape.ts';
 import { measurePlacements } from './scheduler.ts';
 import { measureLoad, measureUpdates } from './state.ts';
 import { vmTopic } from './vm.ts';
@@ -20,6 +21,7 @@ const TOPICS: Readonly<Record<string, (say: Say) => Promise<void>>> = {
   http: httpTopic,
   vm: vmTopic,
   agent: agentTopic,
+  scrape: scrapeTopic,
   instant: instantTopic,
   fanout: fanoutTopic,
 };

@@ -33,12 +33,16 @@ export interface AgentMetricsDeps {
 
 /** After the last scrape, QEMUs are asked for so long what only scrapes want to know. */
 const WANTED_FOR_MS = 120_000;
+/** Prometheus waits for ten seconds, and the controller as long. */
+const PATIENCE_MS = 5_000;
 
 export class AgentMetrics {
   private reading: Reading | undefined;
   /** The last in which libvirt answered. */
   private stats: { readonly atMs: number; readonly of: readonly DomainStats[] } | undefined;
   private domains: readonly DomainSeen[] = [];
+  private answered = false;
+  private under: Promise<string> | undefined;
   private scrapedAtMs = -Infinity;
   /** What a mark of a domain says, by its text: reading XML is not free. */
   private marks = new Map<string, string>();
@@ -55,10 +59,14 @@ export class AgentMetrics {
     return this.d.clock.monotonic() - this.scrapedAtMs < WANTED_FOR_MS;
   }
 
-  async text(): Promise<string> {
+  /** Who asks while another is being answered gets the same. */
+  text(): Promise<string> {
+    return (this.under ??= this.make().finally(() => (this.under = undefined)));
+  }
+
+  private async make(): Promise<string> {
     const { drivers, clock } = this.d;
     this.scrapedAtMs = clock.monotonic();
-    await this.d.sample().catch(() => undefined); // the machine's own files can't be read: the rest is still worth telling
     await this.look();
     const { cpuThreads } = await drivers.machine.facts();
     const openFds = await readdir('/proc/self/fd').then(
@@ -86,18 +94,29 @@ export class AgentMetrics {
     for (const { state } of this.d.operations()) states.set(state, (states.get(state) ?? 0) + 1);
     for (const [state, n] of states) to.add('berth_agent_operations', n, label('state', state));
     meters.requests.write(to, 'berth_agent_requests');
-    to.add('berth_agent_libvirt_up', this.reading?.statsAtMs === undefined ? 0 : 1);
+    to.add('berth_agent_libvirt_up', this.answered ? 1 : 0);
     meters.libvirt.write(to, 'berth_agent_libvirt_requests');
     if (this.stats !== undefined)
       to.add('berth_agent_sample_age_seconds', Math.max(0, clock.monotonic() - this.stats.atMs) / 1000);
     to.add('berth_agent_vms_silent', drivers.hypervisor.silent?.().length ?? 0);
   }
 
-  /** Without libvirt they are those of the last look, and nobody knows what they do. */
+  /** Anew, but no longer than a scrape may take: a libvirt that says nothing leaves what was seen last. */
   private async look(): Promise<void> {
-    this.domains = await this.d.drivers.hypervisor
-      .list()
-      .catch(() => this.domains.map((seen) => ({ ...seen, power: 'unknown' as const })));
+    const { sample, drivers, clock } = this.d;
+    this.answered = false;
+    const over = new AbortController();
+    const looks = Promise.all([
+      sample().catch(() => undefined), // the machine's own files can't be read: the rest is still worth telling
+      drivers.hypervisor.list().then(
+        (domains) => void (this.domains = domains),
+        () => undefined,
+      ),
+    ]).then(() => void (this.answered = this.reading?.statsAtMs !== undefined));
+    await Promise.race([looks, clock.sleep(PATIENCE_MS, over.signal).catch(() => undefined)]);
+    over.abort();
+    // nobody knows what they do now
+    if (!this.answered) this.domains = this.domains.map((seen) => ({ ...seen, power: 'unknown' }));
   }
 
   private vms(): SeenVm[] {
