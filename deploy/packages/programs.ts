@@ -91,7 +91,7 @@ export async function controllerPackage(m: Making): Promise<Package> {
   for (const library of libraries) copyLibrary(m.root, library, tree, dir);
   start(tree, name, `${dir}/berth-controller.js`);
   tree.copy(join(m.root, 'deploy/packages/files/controller.yaml'), '/etc/berth/controller.yaml');
-  tree.copy(join(m.root, 'deploy/systemd/berth-controller.service'), '/lib/systemd/system/berth-controller.service');
+  unit(m, tree, name);
   tree.copy(join(m.root, 'deploy/systemd/berth.conf'), '/usr/lib/sysusers.d/berth-controller.conf');
   await manual(m, tree, name, join(m.root, 'controller/dist/berth-controller.js'), CONTROLLER_ABOUT);
   documents(m, tree, name, libraries);
@@ -119,7 +119,7 @@ export async function agentPackage(m: Making): Promise<Package> {
   const flags = '--max-semi-space-size=1 --optimize-for-size';
   start(tree, name, `${flags} ${dir}/berth-agent.js`, 'MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=1048576 ');
   tree.copy(join(m.root, 'deploy/packages/files/agent.yaml'), '/etc/berth/agent.yaml');
-  tree.copy(join(m.root, 'deploy/systemd/berth-agent.service'), '/lib/systemd/system/berth-agent.service');
+  unit(m, tree, name);
   await manual(m, tree, name, join(m.root, 'agent/dist/berth-agent.js'), AGENT_ABOUT);
   documents(m, tree, name, librariesOf(m, 'agent', []));
   return {
@@ -150,6 +150,12 @@ const scripts = <T extends string>(m: Making, name: string, which: readonly T[])
 
 function start(tree: Tree, name: string, what: string, environment = ''): void {
   tree.write(`/usr/bin/${name}`, `#!/bin/sh\n${environment}exec ${NODE} ${what} "$@"\n`, 0o755);
+}
+
+/** With the whole path of the program: a link from a checkout, which somebody forgot in /usr/local/bin, would go before it. */
+function unit(m: Making, tree: Tree, name: string): void {
+  const text = readFileSync(join(m.root, `deploy/systemd/${name}.service`), 'utf8');
+  tree.write(`/lib/systemd/system/${name}.service`, text.replace(/^ExecStart=(?=berth)/m, 'ExecStart=/usr/bin/'));
 }
 
 /** Without source maps: Node is not told to read them. */

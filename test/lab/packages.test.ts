@@ -53,6 +53,9 @@ describeLab('packages', { hosts: ['h1'], init: 'systemd' }, (lab) => {
   it('install without a question, with a user of its own, and start nothing that can not run yet', async () => {
     const said = await dpkg('-i', '9.0.0');
     expect(said).not.toMatch(/warning|error/i);
+    expect(await sh('grep -h ^ExecStart= /lib/systemd/system/berth-agent.service')).toBe(
+      'ExecStart=/usr/bin/berth-agent run\n',
+    );
     expect(await sh('stat -c "%U %a" /var/lib/berth-controller')).toBe('berth 700\n');
     expect(await sh('systemctl is-active berth-agent berth-controller || true')).toBe('inactive\ninactive\n');
     expect(await sh('berth-agent --check-config; berth-controller --check-config')).toMatch(/no mistakes.*\n.*is good/);
