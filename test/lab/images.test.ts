@@ -5,6 +5,7 @@ import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
+import { eventually } from '../harness/processes.ts';
 
 interface Vm {
   readonly name: string;
@@ -49,6 +50,22 @@ describeLab('images', { hosts: ['h1', 'h2'] }, (lab) => {
     expect(await c.serial('live', /^berth-facts: .* boots 2 /m)).toBeTruthy();
     expect(await left('h1')).toBe('');
   });
+
+  it('waits with a capture while another program backs the guest up, which it leaves alone', async () => {
+    const h1 = lab().host('h1');
+    const xml =
+      `<domainbackup mode='pull'><server transport='unix' socket='/run/other.sock'/><disks>` +
+      `<disk name='vda' backup='yes' type='file'><scratch file='/root/scratch'/></disk></disks></domainbackup>`;
+    await h1.writeFile('/root/other.xml', xml);
+    await h1.virsh(['backup-begin', 'web', '--backupxml', '/root/other.xml']);
+    const capturing = c.berth('image', 'capture', 'web', '--name', 'other:1');
+    const why = async () => JSON.stringify(await c.json('job', 'list', '--open'));
+    await eventually('it waits', async () => /by somebody else/.test(await why()), 60_000);
+    expect(await h1.virsh(['domjobinfo', 'web'])).toMatch(/Backup/);
+    await h1.virsh(['domjobabort', 'web']);
+    expect(await capturing).toMatchObject({ code: 0 });
+    await c.ok('image', 'delete', 'other:1');
+  }, 120_000);
 
   it('clones a VM that is off: its disk, what it is made of, and a name of its own', async () => {
     await c.ok('vm', 'stop', 'web');

@@ -66,7 +66,7 @@ async function copy(c: Remote<Placed>): Promise<{ how: string } | Wait> {
   }));
   const op = await settle(
     c,
-    known(agent, c.opId, () => agent.captureDisks(c.opId, domainRef(vm), disks)),
+    known(agent, c.opId, () => agent.captureDisks(c.opId, domainRef(vm), disks), c.notes),
     `copying the disks of vm ${vm.name}`,
   );
   return Wait.is(op) ? op : { how: op.image?.detail ?? '' };

@@ -167,7 +167,7 @@ export const customize: Remote<Told> = {
     const agent = agentOf(c);
     const op = await settle(
       c,
-      known(agent, c.opId, () => agent.customizeVolume(c.opId, wanted)),
+      known(agent, c.opId, () => agent.customizeVolume(c.opId, wanted), c.notes),
       'telling the guest who it is',
     );
     return Wait.is(op) ? op : { what: op.detail ?? '' };

@@ -3,7 +3,7 @@
  * call is repeated with the same id until the operation has ended; Watch only makes the next look come sooner.
  */
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
-import { isReason } from '@berth/shared/errors/reasons.ts';
+import { isReason, REASONS } from '@berth/shared/errors/reasons.ts';
 import type { AgentClient, OperationView } from '../hosts/agent-client.ts';
 import { wait, type RemoteContext, type Wait } from './engine/define.ts';
 
@@ -26,14 +26,25 @@ export async function settle(c: Polling, call: Promise<OperationView>, why: stri
 
 /**
  * For long operations: an agent that is asked again begins a failed one anew, so what became of it is looked at first.
+ * @param notes of the job: what it failed for may pass, and then it is begun anew at the try after the one that heard of it
  */
 export async function known(
   agent: Pick<AgentClient, 'findOperation'>,
   opId: string,
   ask: () => Promise<OperationView>,
+  notes?: Map<string, unknown>,
 ): Promise<OperationView> {
-  return (await agent.findOperation(opId)) ?? ask();
+  const op = await agent.findOperation(opId);
+  if (op === undefined) return ask();
+  if (notes === undefined || op.state !== 'failed' || !mayPass(op)) return op;
+  const heard = `heard of the failure of ${opId}`;
+  if (notes.delete(heard)) return ask();
+  notes.set(heard, true);
+  return op;
 }
+
+const mayPass = ({ error }: OperationView): boolean =>
+  error !== undefined && isReason(error.reason) && REASONS[error.reason].retry === 'later';
 
 export function failure(op: OperationView): ClusterError {
   if (op.state === 'cancelled' || op.error === undefined)

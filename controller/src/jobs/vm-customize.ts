@@ -36,7 +36,7 @@ export const vmCustomize = defineJob<CustomizeParams, JobDeps>('vm.customize', 1
       const volumeId = systemDisk(vm.spec)?.volumeId ?? '';
       const wanted = { volumeId, domainUuid: vm.uuid, actions: { ...actions, nics } };
       const agent = c.deps.hosts.agent(host(c));
-      const ask = known(agent, c.opId, () => agent.customizeVolume(c.opId, wanted));
+      const ask = known(agent, c.opId, () => agent.customizeVolume(c.opId, wanted), c.notes);
       const op = await settle(c, ask, 'changing the guest');
       return Wait.is(op) ? op : { what: op.detail ?? '' };
     },
