@@ -6,9 +6,9 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { build, buildFresh } from './build.js';
-import { buildDebianImage, debianImageExists } from './lab/debian-image.js';
+import { buildDebianImage, buildStorageGuest, debianImageExists, storageGuestExists } from './lab/debian-image.js';
 import { buildGuestImage, guestImageExists } from './lab/guest-image.js';
-import { IMAGE_TOOLS, buildHostImage, hostImageExists } from './lab/host-image.js';
+import { IMAGE_TOOLS, buildCephImage, buildHostImage, cephImageExists, hostImageExists } from './lab/host-image.js';
 import { labObstacle } from './lab/obstacle.js';
 import { guestImagePath, hostImageTag } from './lab/recipe.js';
 import { installPackages, missingTools } from './setup/apt.js';
@@ -131,6 +131,14 @@ async function prepareLab(root, state, packagesReason, report, tests) {
   await report.phase('debian-image', 'building, a minute or two', !tests || debianImageExists(), async () => {
     await buildDebianImage(socketPath);
     return 'about 300 MB, cached for next time';
+  });
+  await report.phase('storage-guest', 'building, a minute or two', !tests || storageGuestExists(), async () => {
+    await buildStorageGuest(socketPath);
+    return 'about 300 MB, cached for next time';
+  });
+  await report.phase('ceph-image', 'building', !tests || (await cephImageExists(socketPath)), async () => {
+    await buildCephImage(socketPath);
+    return 'about 500 MB, cached for next time';
   });
   return { image: hostImageTag(), guestImage: guestImagePath(), socketPath };
 }

@@ -11,11 +11,13 @@ export interface LabNetwork {
   addressOf(index: number): string;
 }
 
+export const networkName = (label: string): string => `berth-${label}`;
+
 export async function createNetwork(docker: Docker, label: string): Promise<LabNetwork> {
   for (let attempt = 1; ; attempt++) {
     try {
       const subnet = await freeSubnet(docker, label);
-      const name = `berth-${label}`;
+      const name = networkName(label);
       await docker.createNetwork({
         Name: name,
         CheckDuplicate: true,

@@ -8,11 +8,14 @@ import path from 'node:path';
 import { findRoot, stateDirectory } from '../setup/root.js';
 
 export const HOST_IMAGE = 'berth-lab-host';
+export const CEPH_IMAGE = 'berth-lab-ceph';
 const SUITE = 'bookworm';
 const GUEST_PACKAGES_DIR = '/usr/share/berth-guest';
 
 /** What Docker is told about the image. The boot script comes from the mounted checkout, so changing it needs no new image. */
 export const IMAGE_CHANGES = ['ENTRYPOINT ["/usr/bin/tini","--","/opt/berth/deploy/lab/host/entrypoint.sh"]'];
+
+export const CEPH_CHANGES = ['ENTRYPOINT ["/usr/bin/tini","--"]'];
 
 /** Names in a list file, without comments and empty lines. Pure. */
 export function readNames(text) {
@@ -32,6 +35,19 @@ export function recipeHash(parts) {
 
 export function hostImageTag() {
   return `${HOST_IMAGE}:${recipeHash({ arguments: mmdebstrapArguments().join('\n'), changes: IMAGE_CHANGES.join('\n') })}`;
+}
+
+export function cephImageTag() {
+  return `${CEPH_IMAGE}:${recipeHash({ arguments: cephArguments().join('\n'), changes: CEPH_CHANGES.join('\n') })}`;
+}
+
+/** mmdebstrap's arguments for a server of Ceph; the tar goes to its standard output. */
+export function cephArguments(mirrors = []) {
+  const packages = readNames(readFileSync(path.join(labDirectory(), 'ceph/packages.txt'), 'utf8'));
+  return [
+    ...['--variant=minbase', '--quiet', `--include=${packages.join(',')}`, ...pathsLeftOut()],
+    ...['--aptopt=Apt::Install-Recommends "false"', SUITE, '-', ...mirrors],
+  ];
 }
 
 /** The guest image lies beside the checkout, named after everything that went into it. */
@@ -54,6 +70,26 @@ export function debianImagePath() {
   const arguments_ = debianArguments('tree').join('\n');
   const hash = recipeHash({ ...Object.fromEntries(texts), arguments: arguments_, host: hostImageTag() });
   return path.join(stateDirectory(), `debian-${hash}`, 'debian.qcow2');
+}
+
+/** The folder of the storage guest: kernel, initrd and disk. */
+export function storageGuestPath() {
+  const texts = readdirSync(path.join(labDirectory(), 'storage')).map((name) => [
+    name,
+    readFileSync(path.join(labDirectory(), 'storage', name), 'latin1'),
+  ]);
+  const arguments_ = storageArguments('tree').join('\n');
+  const hash = recipeHash({ ...Object.fromEntries(texts), arguments: arguments_, host: hostImageTag() });
+  return path.join(stateDirectory(), `storage-${hash}`);
+}
+
+/** mmdebstrap's arguments for the storage guest's tree, a tar at `out`. */
+export function storageArguments(out, mirrors = []) {
+  const packages = readNames(readFileSync(path.join(labDirectory(), 'storage/packages.txt'), 'utf8'));
+  return [
+    ...['--variant=minbase', '--quiet', `--include=${packages.join(',')}`, ...pathsLeftOut()],
+    ...['--aptopt=Apt::Install-Recommends "false"', SUITE, out, ...mirrors],
+  ];
 }
 
 /** mmdebstrap's arguments for the Debian guest's tree, a tar at `out`. */

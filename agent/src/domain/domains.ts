@@ -209,6 +209,7 @@ export class Domains {
       serialLogPath: disks.serialLogPath(vmId),
       volumePath: (id, seed) => disks.volumePath(id, seed, volumes.get(id)?.format),
       volumeDirectIo: (id) => volumes.get(id)?.directIo ?? host.directIo,
+      volumeSource: (id) => volumes.get(id)?.source,
       volumeFormat: (id) => volumes.get(id)?.format ?? 'qcow2',
       imagePath: (id) => {
         const volume = volumes.get(id);

@@ -30,8 +30,10 @@ export interface VolumeSeen {
   readonly format?: VolumeFormat | undefined;
   /** Where it lies. Absent: in the host's own folder, as pool `local`. */
   readonly poolId?: string | undefined;
-  /** Its pool takes no O_DIRECT. */
-  readonly directIo?: false;
+  /** Whether QEMU shall pass by caches of the host (O_DIRECT). Absent: as the host's own folder. */
+  readonly directIo?: boolean;
+  /** How QEMU gets at one that is no file. Absent: it is a file. */
+  readonly source?: BlockSource;
   /** File of its image, where that is not the host's own copy. */
   readonly backingPath?: string;
   /** Its image is not whole on this host yet: guests read it through a socket (`baseSocket`). */
@@ -39,6 +41,23 @@ export interface VolumeSeen {
 }
 
 export type VolumeFormat = 'qcow2' | 'raw';
+
+/** A device of the host, or storage that QEMU reaches over the network. */
+export type BlockSource = { readonly type: 'block'; readonly dev: string } | NetworkSource;
+
+export interface NetworkSource {
+  readonly type: 'network';
+  readonly protocol: 'rbd';
+  /** POOL/VOLUME */
+  readonly name: string;
+  /** Its servers: NAME, NAME:PORT. */
+  readonly hosts: readonly string[];
+  /** libvirt keeps the secret. */
+  readonly auth?: { readonly user: string; readonly secretUuid: string };
+}
+
+/** The path of a volume (`volumePath`) that is no file: it is told by it from all others. */
+export const blockPath = (s: BlockSource): string => (s.type === 'block' ? s.dev : `${s.protocol}:${s.name}`);
 
 export interface VolumeSpec {
   readonly volumeId: string;

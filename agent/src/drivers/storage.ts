@@ -27,7 +27,7 @@ export interface StorageVolumeSeen {
   readonly allocationBytes: number;
 }
 
-/** What a volume shall be, in a pool of files. */
+/** What a volume shall be. */
 export interface StorageVolumeWanted {
   readonly name: string;
   readonly format: 'qcow2' | 'raw';
@@ -36,6 +36,8 @@ export interface StorageVolumeWanted {
   readonly backingPath?: string | undefined;
   /** Everybody may read it. Default: root alone, until libvirt gives it to QEMU. */
   readonly readable?: boolean;
+  /** All of its room is taken at once. */
+  readonly allocated?: boolean;
 }
 
 export interface StorageFile {
@@ -62,12 +64,16 @@ export interface Storage {
   refresh(uuid: string): Promise<void>;
   listVolumes(uuid: string): Promise<readonly StorageVolumeSeen[]>;
   hasVolume(uuid: string, name: string): Promise<boolean>;
+  /** One of them, as it is now. @throws NOT_FOUND */
+  lookAtVolume(uuid: string, name: string): Promise<StorageVolumeSeen>;
   /** ALREADY_EXISTS, also where another host made it. */
   createVolume(uuid: string, wanted: StorageVolumeWanted): Promise<void>;
   /** Larger only. */
   resizeVolume(uuid: string, name: string, capacityBytes: number): Promise<void>;
   /** Absent is fine. */
   removeVolume(uuid: string, name: string): Promise<void>;
+  /** Overwrites all of it with zeros, for as long as that takes; libvirt goes on when nobody waits any more. */
+  wipeVolume(uuid: string, name: string): Promise<void>;
   /** Writes over a volume from its beginning; ended in order when libvirt has it all. */
   upload(uuid: string, name: string, bytes: number): Promise<Writable>;
   /** What was written of a file of so many bytes survives a power cut, and its name does. INTERNAL when it has not got all. */
@@ -78,6 +84,8 @@ export interface Storage {
   read(uuid: string, name: string): Promise<StorageFile>;
   /** Keeps a secret for pools, under this uuid. @param usage ceph or iscsi. */
   setSecret(secret: StorageRef & { readonly usage: 'ceph' | 'iscsi'; readonly value: Uint8Array }): Promise<void>;
+  /** NOT_FOUND. */
+  secretValue(uuid: string): Promise<Uint8Array>;
   removeSecret(uuid: string): Promise<void>;
   /** For how long a pool does not answer; undefined: it does. */
   silentMs(uuid: string): number | undefined;

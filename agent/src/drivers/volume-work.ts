@@ -3,7 +3,7 @@
  * asked to work on; whoever calls has made sure of that, and has the volume's turn. Errors as of disks.ts.
  */
 import type { Piece } from '@berth/shared/disk/pieces.ts';
-import type { Disks, LongWork, VolumeFormat, VolumeSeen, VolumeSpec } from './disks.ts';
+import type { Disks, LongWork, NetworkSource, VolumeFormat, VolumeSeen, VolumeSpec } from './disks.ts';
 
 export interface MakeSpec extends VolumeSpec {
   readonly preallocation: 'off' | 'metadata' | 'falloc' | 'full';
@@ -54,9 +54,24 @@ export interface VolumeWork {
   noteSize(volumeId: string, sizeBytes: number): Promise<void>;
 }
 
+/** Images on their way into volumes that are no files. */
+export interface BlockWork {
+  /** All that its disk holds, in order; at most so many bytes at once. The caller keeps the image meanwhile. NOT_FOUND. */
+  readImage(digest: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Writes it to storage behind the network, which is there, large enough and zero. Twice is once. */
+  writeOut(digest: string, target: NetworkTarget, work: LongWork): Promise<void>;
+}
+
+export interface NetworkTarget {
+  readonly source: NetworkSource;
+  /** Of its user. */
+  readonly secret: Uint8Array | undefined;
+}
+
 /** The whole driver. */
 export interface AllDisks extends Disks {
   readonly work: VolumeWork;
+  readonly blocks: BlockWork;
 }
 
 /** Where volumes lie on this host, and moves between pools. `''` is the host's own folder. */

@@ -43,6 +43,7 @@ export const CAPABILITIES = [
   'cpu.baseline',
   'upload.generalize',
   'metrics',
+  'pool.block',
 ] as const;
 
 /** libvirt takes a while, and says the same until it, QEMU or the machine is another. */

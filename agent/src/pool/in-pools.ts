@@ -11,13 +11,14 @@ import {
 } from '@berth/shared/errors/cluster-error.ts';
 import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { rebased } from '@berth/shared/disk/qcow2-rebase.ts';
-import { hasFiles } from '@berth/shared/model/pool.ts';
+import { hasFiles, holdsBlocks } from '@berth/shared/model/pool.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
-import type { LongWork, VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
+import type { BlockSource, LongWork, VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
 import { DEFAULT_CLUSTER_BYTES, type AllDisks, type MakeSpec, type VolumeFile } from '../drivers/volume-work.ts';
+import { blockPathOf, blockSourceOf, BlockVolumes } from './block-volumes.ts';
 import { imageFile } from './pool-images.ts';
 import { insistMark, type MarkCheck } from './pool-marks.ts';
-import { checkSame, fileOf, keptOf } from './pool-paths.ts';
+import { checkSame, fileOf, insistSame, keptOf } from './pool-paths.ts';
 import { poolUuid } from './pool-spec.ts';
 import type { KeptPool, KeptVolume, PoolStore } from './pool-store.ts';
 import type { PoolWatch } from './pool-watch.ts';
@@ -28,22 +29,44 @@ export interface PoolVolumeDeps extends MarkCheck {
 }
 
 export class PoolVolumes {
+  private readonly blocks: BlockVolumes;
+
   constructor(
     private readonly own: AllDisks,
     private readonly deps: PoolVolumeDeps,
-  ) {}
+  ) {
+    this.blocks = new BlockVolumes(own, deps);
+  }
 
-  list = (): readonly VolumeSeen[] => this.deps.store.volumes().map((v) => this.seen(v));
+  list = (): readonly VolumeSeen[] => this.deps.store.volumes().flatMap((v) => this.find(v.volumeId) ?? []);
 
+  /** Undefined while it is being made. */
   find(volumeId: string): VolumeSeen | undefined {
     const kept = this.deps.store.volume(volumeId);
-    return kept && this.seen(kept);
+    return kept === undefined || kept.unfinished ? undefined : this.seen(kept);
   }
 
   path(volumeId: string): string | undefined {
     const kept = this.deps.store.volume(volumeId);
     const pool = kept && this.deps.store.pool(kept.poolId);
-    return kept && pool && `${pool.spec.source.targetPath}/${fileOf(kept)}`;
+    if (kept === undefined || pool === undefined) return undefined;
+    return kept.block ? blockPathOf(pool, volumeId) : `${pool.spec.source.targetPath}/${fileOf(kept)}`;
+  }
+
+  isOfBlocks(poolId: string): boolean {
+    const pool = this.deps.store.pool(poolId);
+    return pool !== undefined && holdsBlocks(pool.spec.source.type);
+  }
+
+  async ensureBlock(spec: VolumeSpec, work: LongWork): Promise<void> {
+    const { poolId = '', volumeId } = spec;
+    const pool = this.deps.store.pool(poolId);
+    if (pool === undefined) throw notFound(`pool ${poolId} is not on ${this.deps.hostName}`);
+    const kept: KeptVolume = { ...keptOf({ ...spec, poolId, imageDigest: undefined }), format: 'raw', block: true };
+    const there = this.deps.store.volume(volumeId);
+    if (there) insistSame(there, kept);
+    else await insistMark(this.deps, pool);
+    await this.blocks.ensure(pool, { ...spec, poolId }, kept, work);
   }
 
   async ensure(spec: VolumeSpec & { readonly poolId: string }): Promise<void> {
@@ -80,6 +103,7 @@ export class PoolVolumes {
 
   async read(volumeId: string): Promise<VolumeFile> {
     const kept = this.need(volumeId);
+    if (kept.block) return this.cannot(volumeId);
     return this.deps.storage.read(poolUuid(kept.poolId), fileOf(kept));
   }
 
@@ -138,9 +162,20 @@ export class PoolVolumes {
     const kept = this.need(volumeId);
     if (sizeBytes < kept.sizeBytes)
       throw new ClusterError('UNSUPPORTED', `volume ${volumeId} lies in a pool: there it can only become larger`);
-    if (sizeBytes > kept.sizeBytes)
-      await this.deps.storage.resizeVolume(poolUuid(kept.poolId), fileOf(kept), sizeBytes);
+    if (sizeBytes > kept.sizeBytes) await this.grow(kept, sizeBytes);
     await this.noteSize(volumeId, sizeBytes);
+  }
+
+  private async grow(kept: KeptVolume, sizeBytes: number): Promise<void> {
+    const pool = this.deps.store.pool(kept.poolId);
+    if (kept.block && pool) return this.blocks.resize(pool, kept, sizeBytes);
+    await this.deps.storage.resizeVolume(poolUuid(kept.poolId), fileOf(kept), sizeBytes);
+  }
+
+  async wipe(volumeId: string): Promise<void> {
+    const kept = this.need(volumeId);
+    if (!kept.block) return this.cannot(volumeId);
+    await this.blocks.wipe(kept);
   }
 
   cannot(volumeId: string): never {
@@ -174,7 +209,7 @@ export class PoolVolumes {
     if (!hasFiles(source.type))
       throw new ClusterError(
         'UNSUPPORTED',
-        `pool ${name} is of type ${source.type}: Berth makes no disks in such pools`,
+        `pool ${name} is of type ${source.type}: Berth makes no files in such pools`,
       );
     return pool;
   }
@@ -212,6 +247,7 @@ export class PoolVolumes {
       ...{ volumeId: v.volumeId, vmId: v.vmId, seed: false, imageDigest: v.imageDigest, format: v.format },
       ...{ poolId: v.poolId, sizeBytes: v.sizeBytes, allocatedBytes: file?.allocationBytes ?? 0 },
       ...(pool?.directIo === false && { directIo: false }),
+      ...(v.block && pool && blockSeen(blockSourceOf(pool, v.volumeId))),
       ...(shared && { backingPath: `${pool.spec.source.targetPath}/${imageFile(v.imageDigest ?? '')}` }),
     };
   }
@@ -226,5 +262,8 @@ async function* counted(pieces: AsyncIterable<Piece>, totalBytes: number, work: 
     work.onProgress(done, totalBytes);
   }
 }
+
+/** The client of Ceph reads ahead only with its cache on, which writes through until its guest flushes. */
+const blockSeen = (source: BlockSource) => ({ source, directIo: source.type === 'block' });
 
 const isSilent = (e: unknown): boolean => e instanceof ClusterError && e.meta['silent'] === 'true';

@@ -3,7 +3,7 @@
  * mark, or that of the same pool on another host where nothing is shared, means that this is other storage than was meant.
  */
 import { badState, ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
-import { hasFiles } from '@berth/shared/model/pool.ts';
+import { takesDisks } from '@berth/shared/model/pool.ts';
 import type { Storage } from '../drivers/storage.ts';
 import { poolUuid, type PoolSpec } from './pool-spec.ts';
 import type { KeptPool } from './pool-store.ts';
@@ -20,6 +20,9 @@ export interface MarkCheck {
 const markOf = ({ poolId, shared }: PoolSpec, hostId: string): string =>
   `berth.${poolId}${shared ? '' : `.${hostId}`}.mark`;
 
+/** As people know it. */
+const placeOf = ({ source: { targetPath, type, name } }: PoolSpec): string => targetPath || `${type} ${name}`;
+
 /** @param marked another host has put the mark there. @throws BAD_STATE, IN_USE: it is other storage than is meant. */
 export async function ensureMark(at: MarkCheck, spec: PoolSpec, marked: boolean): Promise<void> {
   const uuid = poolUuid(spec.poolId);
@@ -29,7 +32,13 @@ export async function ensureMark(at: MarkCheck, spec: PoolSpec, marked: boolean)
   if (names.includes(own)) return;
   if (marked) throw noMark(at, spec);
   try {
-    await at.storage.createVolume(uuid, { name: own, format: 'raw', capacityBytes: MARK_BYTES, readable: true });
+    await at.storage.createVolume(uuid, {
+      name: own,
+      format: 'raw',
+      capacityBytes: MARK_BYTES,
+      readable: true,
+      allocated: true,
+    });
   } catch (e) {
     if (!isClusterError(e, 'ALREADY_EXISTS')) throw e;
   }
@@ -38,7 +47,7 @@ export async function ensureMark(at: MarkCheck, spec: PoolSpec, marked: boolean)
 function refuseOther({ hostName }: MarkCheck, spec: PoolSpec, mark: RegExpExecArray | null): void {
   if (mark === null) return;
   const [, poolId, hostId] = mark;
-  const where = `${spec.source.targetPath} on ${hostName}`;
+  const where = `${placeOf(spec)} on ${hostName}`;
   if (poolId !== spec.poolId)
     throw new ClusterError('IN_USE', `pool ${spec.name}: ${where} belongs to another pool already (${poolId})`);
   if (spec.shared)
@@ -50,15 +59,17 @@ function refuseOther({ hostName }: MarkCheck, spec: PoolSpec, mark: RegExpExecAr
 
 /** As far as libvirt has looked. @throws BAD_STATE: a mount is missing, or leads elsewhere */
 export async function insistMark(at: MarkCheck, { spec, marked }: KeptPool): Promise<void> {
-  if (!marked || !hasFiles(spec.source.type)) return;
+  if (!marked || !takesDisks(spec.source.type)) return;
   if (!(await at.storage.hasVolume(poolUuid(spec.poolId), markOf(spec, at.hostId)))) throw noMark(at, spec);
 }
 
-const noMark = ({ hostName }: MarkCheck, { name, source, shared }: PoolSpec): ClusterError =>
-  badState(
-    `pool ${name}: ${source.targetPath} on ${hostName} is not the storage ${shared ? 'that the other hosts of this pool have' : 'that it was'} ` +
+const noMark = ({ hostName }: MarkCheck, spec: PoolSpec): ClusterError => {
+  const { name, shared } = spec;
+  return badState(
+    `pool ${name}: ${placeOf(spec)} on ${hostName} is not the storage ${shared ? 'that the other hosts of this pool have' : 'that it was'} ` +
       `(it bears no mark of it). Mount ${shared ? 'the same storage' : 'what belongs'} there, then start the pool again: berth pool start ${name}`,
   );
+};
 
 /** Takes back the mark of this pool, where it can. */
 export async function removeMark(at: MarkCheck, spec: PoolSpec): Promise<void> {

@@ -39,6 +39,8 @@ class Places implements VolumePlaces {
     const there = this.deps.store.move(volumeId);
     if (there?.from === from && there.to === to) return;
     if (there) throw badState(`volume ${volumeId} is being moved elsewhere already`);
+    if (this.deps.store.volume(volumeId)?.block)
+      throw new ClusterError('UNSUPPORTED', `volume ${volumeId} is no file: it stays in its pool`);
     if (to !== '' && this.deps.store.pool(to) === undefined)
       throw notFound(`pool ${to} is not on ${this.deps.hostName}`);
     await this.deps.store.putMove({ version: 1, volumeId, from, to, mirror: false });

@@ -4,7 +4,8 @@ import type { VolumeFormat, VolumeSpec } from '../drivers/disks.ts';
 import type { AllDisks } from '../drivers/volume-work.ts';
 import type { KeptVolume, PoolStore } from './pool-store.ts';
 
-export const fileOf = (v: Pick<KeptVolume, 'volumeId' | 'format'>): string => `${v.volumeId}.${v.format ?? 'qcow2'}`;
+export const fileOf = (v: Pick<KeptVolume, 'volumeId' | 'format' | 'block'>): string =>
+  v.block ? v.volumeId : `${v.volumeId}.${v.format ?? 'qcow2'}`;
 
 /** File of a volume in a pool; `''` is the host's own folder. */
 export function pathIn(
@@ -26,10 +27,14 @@ export const keptOf = (s: VolumeSpec & { readonly poolId: string }): KeptVolume 
 });
 
 /** @throws ALREADY_EXISTS */
-export function checkSame(there: KeptVolume, spec: VolumeSpec & { readonly poolId: string }): void {
-  const { version: _, ...was } = there;
-  const { version: __, ...wanted } = keptOf(spec);
+export const checkSame = (there: KeptVolume, spec: VolumeSpec & { readonly poolId: string }): void =>
+  insistSame(there, keptOf(spec));
+
+/** @throws ALREADY_EXISTS */
+export function insistSame(there: KeptVolume, shall: KeptVolume): void {
+  const { version: _, unfinished: _half, ...was } = there;
+  const { version: __, ...wanted } = shall;
   const other = (Object.keys({ ...was, ...wanted }) as (keyof typeof was)[]).find((k) => was[k] !== wanted[k]);
   if (other !== undefined)
-    throw alreadyExists(`volume ${spec.volumeId} exists already, with another ${other}`, { volumeId: spec.volumeId });
+    throw alreadyExists(`volume ${shall.volumeId} exists already, with another ${other}`, { volumeId: shall.volumeId });
 }

@@ -43,6 +43,10 @@ const KeptVolume = z.object({
   imageDigest: z.string().optional(),
   /** Absent: qcow2. */
   format: z.literal('raw').optional(),
+  /** It is no file: block-volumes.ts. */
+  block: z.literal(true).optional(),
+  /** What it shall hold has not been written yet. */
+  unfinished: z.literal(true).optional(),
 });
 export type KeptVolume = z.output<typeof KeptVolume>;
 

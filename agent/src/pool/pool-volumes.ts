@@ -4,13 +4,24 @@
  */
 import { alreadyExists } from '@berth/shared/errors/cluster-error.ts';
 import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
+import type { LongWork, VolumeSpec } from '../drivers/disks.ts';
 import type { AllDisks, VolumePlaces } from '../drivers/volume-work.ts';
 import { PoolVolumes, type PoolVolumeDeps } from './in-pools.ts';
 import { createPlaces } from './pool-moves.ts';
 import { pathIn } from './pool-paths.ts';
 
+/** Volumes that are no files are made by writing all of them. */
+export interface BlockDisks {
+  isOfBlocks(spec: Pick<VolumeSpec, 'poolId'>): boolean;
+  /** As `ensureVolume`: blank, or a copy of its image. */
+  ensureBlockVolume(spec: VolumeSpec, work: LongWork): Promise<void>;
+}
+
 /** The driver of the host's own folder, and with it the volumes in pools. */
-export function withPools(own: AllDisks, deps: PoolVolumeDeps): AllDisks & { readonly places: VolumePlaces } {
+export function withPools(
+  own: AllDisks,
+  deps: PoolVolumeDeps,
+): AllDisks & BlockDisks & { readonly places: VolumePlaces } {
   const inPools = new PoolVolumes(own, deps);
   const places = createPlaces(own, deps, inPools);
   const locks = new KeyedTurns();
@@ -35,6 +46,8 @@ export function withPools(own: AllDisks, deps: PoolVolumeDeps): AllDisks & { rea
         if (poolId === undefined) throw alreadyExists(`volume ${spec.volumeId} exists already, in a pool`);
         return onImage(spec.imageDigest, () => inPools.ensure({ ...spec, poolId }));
       }),
+    isOfBlocks: ({ poolId }) => poolId !== undefined && inPools.isOfBlocks(poolId),
+    ensureBlockVolume: (spec, work) => onVolume(spec.volumeId, () => inPools.ensureBlock(spec, work)),
     removeVolume: (id) =>
       onVolume(id, async () => {
         await places.end(id);
@@ -64,7 +77,7 @@ export function withPools(own: AllDisks, deps: PoolVolumeDeps): AllDisks & { rea
         onVolume(id, () => (store.volume(id) ? inPools.resize(id, bytes) : own.work.resize(id, bytes, how, work))),
       rewrite: (id, wanted, work) =>
         onVolume(id, async () => (store.volume(id) ? inPools.cannot(id) : own.work.rewrite(id, wanted, work))),
-      wipe: (id, work) => onVolume(id, async () => (store.volume(id) ? inPools.cannot(id) : own.work.wipe(id, work))),
+      wipe: (id, work) => onVolume(id, () => (store.volume(id) ? inPools.wipe(id) : own.work.wipe(id, work))),
       noteSize: (id, bytes) =>
         onVolume(id, () => (store.volume(id) ? inPools.noteSize(id, bytes) : own.work.noteSize(id, bytes))),
     },

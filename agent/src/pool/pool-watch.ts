@@ -5,7 +5,7 @@
  */
 import { chain, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
-import { hasFiles, type PoolSeen } from '@berth/shared/model/pool.ts';
+import { takesDisks, type PoolSeen } from '@berth/shared/model/pool.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Storage, StorageRef, StorageVolumeSeen } from '../drivers/storage.ts';
 import { imageDigestOf, wholeImages } from './pool-images.ts';
@@ -102,7 +102,7 @@ export class PoolWatch {
     }
     if (pool && found?.active === true && !(await this.#bearsMark(uuid, pool))) found = await storage.look(uuid);
     if (found === undefined) return void this.#known.delete(uuid);
-    const files = pool && found.active && hasFiles(pool.spec.source.type) ? await storage.listVolumes(uuid) : [];
+    const files = pool && found.active && takesDisks(pool.spec.source.type) ? await storage.listVolumes(uuid) : [];
     this.#known.set(uuid, { seen: this.#seen(found, pool, files), volumes: new Map(files.map((v) => [v.name, v])) });
   }
 

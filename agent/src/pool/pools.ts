@@ -4,7 +4,7 @@
  */
 import { alreadyExists, badState, ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
-import { hasFiles } from '@berth/shared/model/pool.ts';
+import { hasFiles, takesDisks } from '@berth/shared/model/pool.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
 import type { Storage } from '../drivers/storage.ts';
 import { readMark } from '../domain/metadata.ts';
@@ -96,18 +96,21 @@ export class Pools {
     });
     if (hasFiles(spec.source.type) && seen?.active !== true) await storage.build(uuid);
     await storage.start(uuid);
-    if (!hasFiles(spec.source.type)) return;
-    await this.deps.folder(spec.name, spec.source.targetPath);
+    if (!takesDisks(spec.source.type)) return;
+    if (hasFiles(spec.source.type)) await this.deps.folder(spec.name, spec.source.targetPath);
     await storage.refresh(uuid);
     await ensureMark(this.deps, spec, marked);
     const kept = store.pool(spec.poolId);
-    const directIo = await this.deps.directIo(spec.source.targetPath);
-    if (kept) await store.putPool({ ...kept, marked: true, directIo });
+    const folder = hasFiles(spec.source.type) && { directIo: await this.deps.directIo(spec.source.targetPath) };
+    if (kept) await store.putPool({ ...kept, marked: true, ...folder });
   }
 
   private async keepSecret(spec: PoolSpec, value: Uint8Array): Promise<void> {
-    const usage = spec.source.type === 'rbd' ? 'ceph' : 'iscsi';
-    await this.deps.storage.setSecret({ uuid: secretUuid(spec.poolId), name: `pool ${spec.name}`, usage, value });
+    const about = { uuid: secretUuid(spec.poolId), name: `pool ${spec.name}` };
+    if (spec.source.type !== 'rbd') return this.deps.storage.setSecret({ ...about, usage: 'iscsi', value });
+    // a key of Ceph is written in Base64, and libvirt writes it so again
+    const key = Buffer.from(Buffer.from(value).toString(), 'base64');
+    await this.deps.storage.setSecret({ ...about, usage: 'ceph', value: key });
   }
 
   /** Volumes of ours would be lost from sight. */
@@ -179,7 +182,7 @@ export class Pools {
 
   /** A shared one keeps its mark: other hosts have it still, and who makes a pool there anew shall be told. */
   private async takeMark({ spec }: KeptPool): Promise<void> {
-    if (spec.shared || !hasFiles(spec.source.type)) return;
+    if (spec.shared || !takesDisks(spec.source.type)) return;
     const seen = await this.deps.storage.look(poolUuid(spec.poolId));
     if (seen?.active === true) await removeMark(this.deps, spec);
   }

@@ -22,6 +22,8 @@ export function volumeService(guard: Guard, operations: Operations, volumes: Vol
         ...(q.poolId && { poolId: checkId('pool', q.poolId) }),
         ...(q.instant === true && { instant: true }),
       });
+      if (volumes.isOfBlocks(spec))
+        return encodeOperation(await operations.run(volumes.ensureBlock, operationIdOf(q), spec));
       if (q.full === true)
         return encodeOperation(await operations.run(volumes.ensureFull, operationIdOf(q), checkFull(spec)));
       return encodeOperation(await operations.run(volumes.ensure, operationIdOf(q), spec));

@@ -6,13 +6,14 @@ import type { Domains } from '../domain/domains.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
 import type { AllDisks, VolumePlaces } from '../drivers/volume-work.ts';
 import type { Operations } from '../operations/operations.ts';
+import type { BlockDisks } from '../pool/pool-volumes.ts';
 import { VolumeMoves } from './moves.ts';
 import { VolumeData } from './volume-data.ts';
 import { Volumes } from './volumes.ts';
 
 export interface VolumePartsFrom {
   readonly hypervisor: Hypervisor;
-  readonly disks: AllDisks & { readonly places: VolumePlaces };
+  readonly disks: AllDisks & BlockDisks & { readonly places: VolumePlaces };
   readonly domains: Domains;
   readonly operations: Operations;
   /** Of the host's own folder. */

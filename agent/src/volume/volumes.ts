@@ -2,6 +2,7 @@
 import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Disks, VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
+import type { BlockDisks } from '../pool/pool-volumes.ts';
 import { checkBytes, checkDigest, checkId } from '../ids.ts';
 import { readMark } from '../domain/metadata.ts';
 import type { OperationKind } from '../operations/operation.ts';
@@ -17,7 +18,7 @@ export interface SeedWanted {
 
 export interface VolumeDeps {
   readonly hypervisor: Hypervisor;
-  readonly disks: Disks;
+  readonly disks: Disks & BlockDisks;
   readonly operations: Operations;
 }
 
@@ -58,6 +59,8 @@ export class Volumes {
   readonly ensure: OperationKind<VolumeSpec>;
   /** A copy of an image. */
   readonly ensureFull: OperationKind<FullSpec>;
+  /** In a pool that holds no files. */
+  readonly ensureBlock: OperationKind<VolumeSpec>;
   readonly ensureSeed: OperationKind<SeedWanted>;
   readonly remove: OperationKind<string>;
 
@@ -73,6 +76,11 @@ export class Volumes {
       lockKey: (v) => `volume/${v.volumeId}`,
       run: (v, work) => disks.ensureFullClone(v, work),
     });
+    this.ensureBlock = operations.define<VolumeSpec>({
+      ...{ name: 'volume.ensureBlock', long: { atOnce: FULL_AT_ONCE } },
+      lockKey: (v) => `volume/${v.volumeId}`,
+      run: (v, work) => disks.ensureBlockVolume(v, work),
+    });
     this.ensureSeed = operations.define<SeedWanted>({
       name: 'volume.ensureSeed',
       lockKey: (s) => `volume/${s.volumeId}`,
@@ -84,6 +92,8 @@ export class Volumes {
       run: (id) => this.doRemove(id),
     });
   }
+
+  isOfBlocks = (v: VolumeSpec): boolean => this.deps.disks.isOfBlocks(v);
 
   list(): Promise<readonly VolumeSeen[]> {
     return this.deps.disks.listVolumes();

@@ -64,6 +64,10 @@ export class PoolsApp {
     if (name === LOCAL_POOL)
       throw alreadyExists(`pool ${LOCAL_POOL} is on every host already: the folder of its agent. Choose another name`);
     const source = checkPoolSource(`pool ${name}`, r.source);
+    if (r.shared && source.type === 'logical')
+      throw unsupported(
+        `pool ${name} cannot be shared: hosts that change one volume group without a lock spoil it. Give each host its own`,
+      );
     const secret = checkSecret(name, source, r.secret);
     const settings = checkSettings(name, { ...POOL_DEFAULTS, autostart: true, ...given(r) });
     return state.update((tx) => {
@@ -285,6 +289,9 @@ function checkSecret(name: string, source: PoolSource, secret: string): string {
   if (source.authUser === '') throw invalidArgument(`pool ${name}: a secret needs a user: --auth-user`);
   if (secret === '') throw invalidArgument(`pool ${name}: user ${source.authUser} needs a secret: --auth-secret-file`);
   const bytes = Buffer.from(secret, 'base64');
+  const key = source.type === 'rbd' ? bytes.toString() : '';
+  if (key !== Buffer.from(key, 'base64').toString('base64'))
+    throw invalidArgument(`pool ${name}: its secret is no key of Ceph, as ceph auth get-key prints it`);
   if (bytes.length > MOST_SECRET) throw unsupported(`pool ${name}: its secret is longer than ${MOST_SECRET} bytes`);
   return bytes.toString('base64');
 }

@@ -2,7 +2,7 @@
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { diskOptionsOf } from '@berth/shared/hardware/definition-wire.ts';
 import type { CdromDefinition, DiskDefinition } from '@berth/shared/hardware/definition.ts';
-import type { CdromBus, DiskBus } from '@berth/shared/hardware/schema.ts';
+import type { CdromBus, DiskBus, DiskOptions } from '@berth/shared/hardware/schema.ts';
 import { busOf, freeTarget } from '@berth/shared/hardware/targets.ts';
 import { familyOf } from '@berth/shared/model/image-name.ts';
 import { newId } from '@berth/shared/model/ids.ts';
@@ -11,6 +11,7 @@ import type { VmCdrom, VmDisk } from '@berth/shared/model/vm.ts';
 import { formatBytes, unitBytes } from '@berth/shared/units/bytes.ts';
 import type { Faults } from './faults.ts';
 import { paired } from './paired.ts';
+import { isOfBlocks } from '../jobs/world-pools.ts';
 import { diskPool } from './vm-pools.ts';
 import type { Tables } from '../state/state.ts';
 
@@ -68,21 +69,30 @@ interface Place {
   readonly i: number;
 }
 
-/** virtio is what every agent takes a disk for of which nothing is said. */
-function disk(from: DriveMaker, d: DiskDefinition, was: VmDisk | undefined, { target, bus, i }: Place): VmDisk {
-  const { bus: _, format: asked, ...more } = diskOptionsOf(d) ?? {};
-  const format = was ? was.options?.format : asked;
-  const all = { ...(bus !== 'virtio' && { bus }), ...more, ...(format && { format }) };
-  const kept = Object.keys(all).length > 0 ? { options: all } : {};
-  if (was) {
-    from.faults.of(undefined, () => insistSame(from, d, was, `disks.${i}`));
-    const lies = was.poolId && { poolId: was.poolId };
-    return { target, volumeId: was.volumeId, sizeBytes: was.sizeBytes, imageId: was.imageId, ...lies, ...kept };
-  }
+function disk(from: DriveMaker, d: DiskDefinition, was: VmDisk | undefined, place: Place): VmDisk {
+  if (was === undefined) return newDisk(from, d, place);
+  from.faults.of(undefined, () => insistSame(from, d, was, `disks.${place.i}`));
+  const { target: _, options: __, ...stays } = was;
+  return { target: place.target, ...stays, ...optionsOf(d, place.bus, was.options?.format) };
+}
+
+function newDisk(from: DriveMaker, d: DiskDefinition, { target, bus, i }: Place): VmDisk {
+  const pool = from.faults.of({}, () => diskPool(from.tables, d.pool, `disks.${i}`));
+  const blocks = isOfBlocks(from.tables, pool.poolId);
+  if (blocks && d.format === 'qcow2')
+    from.faults.add(`disks.${i}.format is qcow2, but pool ${d.pool} holds no files: disks there are raw`);
   const image = d.image === undefined ? undefined : from.imageOf(d.image);
   const sizeBytes = from.faults.of(0, () => diskSize(d.sizeBytes ?? 0, image));
-  const pool = from.faults.of({}, () => diskPool(from.tables, d.pool, `disks.${i}`));
-  return { target, volumeId: newId('volume', from.nowMs), sizeBytes, imageId: image?.id, ...pool, ...kept };
+  const made = blocks && image ? { imageId: undefined, copyOf: image.id } : { imageId: image?.id };
+  const options = optionsOf(d, bus, blocks ? 'raw' : diskOptionsOf(d)?.format);
+  return { target, volumeId: newId('volume', from.nowMs), sizeBytes, ...made, ...pool, ...options };
+}
+
+/** virtio is what every agent takes a disk for of which nothing is said. */
+function optionsOf(d: DiskDefinition, bus: DiskBus, format: DiskOptions['format']): Pick<VmDisk, 'options'> {
+  const { bus: _, format: __, ...more } = diskOptionsOf(d) ?? {};
+  const all = { ...(bus !== 'virtio' && { bus }), ...more, ...(format && { format }) };
+  return Object.keys(all).length > 0 ? { options: all } : {};
 }
 
 function insistSame(from: DriveMaker, d: DiskDefinition, was: VmDisk, at: string): void {
@@ -95,7 +105,7 @@ function insistSame(from: DriveMaker, d: DiskDefinition, was: VmDisk, at: string
     throw invalidArgument(`${at}.format is ${d.format}, but ${was.target} was made otherwise, and stays`);
   if (d.pool !== undefined && diskPool(from.tables, d.pool, at).poolId !== was.poolId)
     throw invalidArgument(`${at}.pool is ${d.pool}, but ${was.target} lies in another pool, and stays there`);
-  if (d.image !== undefined && !sameImage(from, d.image, was.imageId))
+  if (d.image !== undefined && !sameImage(from, d.image, was.imageId ?? was.copyOf))
     throw invalidArgument(`${at}.image is ${d.image}, but ${was.target} was made from something else, and stays`);
 }
 

@@ -1,8 +1,9 @@
 /** The pools of a VM's disks: by name, and what there is to know before a disk is put into one. Reads tables; writes nothing. */
 import { badState, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import type { ImageId, PoolId } from '@berth/shared/model/ids.ts';
-import { LOCAL_POOL, takesDisks } from '@berth/shared/model/pool.ts';
+import { DISK_POOL_TYPES, LOCAL_POOL, takesDisks } from '@berth/shared/model/pool.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
+import { isOfBlocks } from '../jobs/world-pools.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 import { resolve } from './names.ts';
@@ -14,10 +15,27 @@ export function diskPool(tables: Pools, name: string | undefined, at: string): {
   if (name === undefined || name === '' || name === LOCAL_POOL) return {};
   const pool = resolve('pool', tables.pools, name);
   if (!takesDisks(pool.source.type))
-    throw unsupported(`${at}.pool ${pool.name} is of type ${pool.source.type}: Berth makes disks in dir, fs and netfs`);
+    throw unsupported(
+      `${at}.pool ${pool.name} is of type ${pool.source.type}: Berth makes disks in ${DISK_POOL_TYPES.join(', ')}`,
+    );
   if (pool.state !== 'ready') throw badState(`${at}.pool ${pool.name} is ${pool.state}`);
   if (!pool.started) throw badState(`${at}.pool ${pool.name} is stopped: berth pool start ${pool.name}`);
   return { poolId: pool.id };
+}
+
+/** @throws UNSUPPORTED: what lies there is no file, and does not move */
+export function insistFiles(tables: Pools, poolId: PoolId | undefined, what: string): void {
+  if (isOfBlocks(tables, poolId))
+    throw unsupported(
+      `${what}: pool ${poolName(tables, poolId)} holds no files: only disks that are made there with vms`,
+    );
+}
+
+/** As `diskPool`, for volumes that stand alone or move. */
+export function filePool(tables: Pools, name: string, what: string): { readonly poolId?: PoolId } {
+  const pool = diskPool(tables, name, `${what}:`);
+  insistFiles(tables, pool.poolId, what);
+  return pool;
 }
 
 /** As people call it; empty: local. */

@@ -1,18 +1,21 @@
 /** From what a person asked for to a VM row: limits, defaults, ids, MAC. Reads tables; writes nothing. */
-import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { invalidArgument, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import type { VmDefinition } from '@berth/shared/hardware/definition.ts';
 import { newId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
 import { checkLabels } from '@berth/shared/labels/labels.ts';
-import { RUN_POLICIES, type RunPolicy, type Vm, type VmDisk } from '@berth/shared/model/vm.ts';
+import { RUN_POLICIES, type RunPolicy, type Vm, type VmDisk, type VmSpec } from '@berth/shared/model/vm.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { CLONE_KINDS, type CloneKind } from '../jobs/clone-bases.ts';
+import { isOfBlocks } from '../jobs/world-pools.ts';
+import { systemDisk } from '../jobs/offline-identity.ts';
 import { withDefaults } from './image-defaults.ts';
 import { checkName } from './names.ts';
 import { checkIdentity, offlineOf } from './vm-identity.ts';
 import { diskSize } from './vm-drives.ts';
 import { DEFAULT_BRIDGE } from './vm-nics.ts';
+import { poolName } from './vm-pools.ts';
 import { definedSpec, type SpecMaker } from './vm-spec.ts';
 
 /** Zero and empty mean the default, as in the public API. */
@@ -62,9 +65,10 @@ export function newVm(from: SpecMaker, r: CreateVm & Partial<CloneVm>, image: Im
   const name = checkName('vm', r.name);
   const maker = { ...from, sharesAddresses: r.allowTakenAddress === true };
   const spec = definedSpec(maker, `vm ${name}`, wanted(r, image ?? imageSaid(from, r), image), undefined);
-  const template = spec.disks.some((d) => d.imageId !== undefined);
+  const template = spec.disks.some((d) => (d.imageId ?? d.copyOf) !== undefined);
   const offline = offlineOf(spec.identity, { ...r, template });
-  const disks = cloneKind(r) === 'full' ? spec.disks.map(asCopy) : spec.disks;
+  const disks = spec.disks.map((d) => ofKind(from, d, cloneKind(r)));
+  refuseOffline(from, spec);
   return {
     id: newId('vm', from.nowMs),
     name,
@@ -91,6 +95,25 @@ export function cloneKind({ kind }: Partial<CloneVm>): CloneKind | undefined {
   if (known === undefined && kind !== undefined && kind !== '')
     throw invalidArgument(`${JSON.stringify(kind.slice(0, 40))} is no kind of clone: ${CLONE_KINDS.join(', ')}`);
   return known;
+}
+
+/** In a pool that holds no files every clone is a copy. */
+function ofKind({ tables }: SpecMaker, d: VmDisk, kind: CloneKind | undefined): VmDisk {
+  if (d.copyOf !== undefined && kind !== undefined && kind !== 'full')
+    throw invalidArgument(
+      `disk ${d.target} cannot be ${kind}: pool ${poolName(tables, d.poolId)} holds no overlays, clones there are full`,
+    );
+  return kind === 'full' ? asCopy(d) : d;
+}
+
+/** The appliance that changes guests opens files. */
+function refuseOffline({ tables }: SpecMaker, spec: Pick<VmSpec, 'disks' | 'identity'>): void {
+  const disk = spec.identity === 'offline' ? systemDisk(spec) : undefined;
+  if (disk && isOfBlocks(tables, disk.poolId))
+    throw unsupported(
+      `identity offline changes the guest on disk ${disk.target}, and cannot in pool ${poolName(tables, disk.poolId)}, which ` +
+        `holds no files. Use cloud-init, or another pool`,
+    );
 }
 
 function asCopy(d: VmDisk): VmDisk {

@@ -11,7 +11,7 @@ import { volumeRequest, type WorldView } from '../jobs/world.ts';
 import { place } from '../scheduler/place.ts';
 import type { Tables } from '../state/state.ts';
 import { resolve } from './names.ts';
-import { diskPool } from './vm-pools.ts';
+import { filePool, insistFiles } from './vm-pools.ts';
 import { viewVm } from './vm-view.ts';
 import type { FoundVolume } from './volume-names.ts';
 import { viewVolume } from './volume-view.ts';
@@ -43,7 +43,8 @@ export function moveWanted(found: FoundVolume, r: MoveVolume, seen: Seen): Move 
   const { hostId, hostName, name, id: volumeId, poolId } = view;
   if (hostId === undefined) throw badState(`volume ${name} is on no host yet`);
   if (r.host !== '' && resolve('host', tables.hosts, r.host).id !== hostId) throw elsewhere(found, name, hostName);
-  const { poolId: to } = diskPool(tables, r.pool, `volume ${name}:`);
+  insistFiles(tables, poolId, `volume ${name}`);
+  const { poolId: to } = filePool(tables, r.pool, `volume ${name}`);
   if (to === poolId) return undefined;
   needCapability({ name: hostName }, hosts.status(hostId).facts, 'volume.move');
   if (found.vm && viewVm(found.vm, seen).state === 'saved')
@@ -87,4 +88,4 @@ export const poolWanted = (
   tables: Pick<Tables, 'pools'>,
   volume: string,
   pool: string,
-): { readonly poolId?: PoolId } => (pool === LOCAL_POOL ? {} : diskPool(tables, pool, `volume ${volume}:`));
+): { readonly poolId?: PoolId } => (pool === LOCAL_POOL ? {} : filePool(tables, pool, `volume ${volume}`));

@@ -23,6 +23,7 @@ const WORDS = {
   'guest.agent': 'speak with guest agents',
   'image.capture': 'make images of disks',
   pool: 'have storage pools',
+  'pool.block': 'have disks in pools of Ceph and LVM',
   'clone.instant': 'start a vm before its image has arrived',
   'clone.full': 'make a full copy of an image for a vm',
   'domain.describe': 'describe a vm that it has',

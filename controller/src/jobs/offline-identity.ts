@@ -3,7 +3,7 @@ import type { Vm, VmDisk, VmSpec } from '@berth/shared/model/vm.ts';
 import type { CustomizeWanted, SeedWanted } from '../hosts/agent-client.ts';
 
 /** Where its system is: the disk that it boots from. */
-export const systemDisk = ({ disks }: VmSpec): VmDisk | undefined =>
+export const systemDisk = ({ disks }: Pick<VmSpec, 'disks'>): VmDisk | undefined =>
   disks.find((d) => d.imageId !== undefined) ?? disks[0];
 
 /** Undefined when it is told by a seed, or not at all. */

@@ -4,7 +4,7 @@
  * needs it too, and half of one counts as none.
  */
 import type { HostId, ImageId, PoolId, VmId } from '@berth/shared/model/ids.ts';
-import type { VmDisk } from '@berth/shared/model/vm.ts';
+import type { Vm, VmDisk, VmSpec } from '@berth/shared/model/vm.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
@@ -104,10 +104,18 @@ export const poolCopies = (c: VmContext): readonly PoolCopy[] =>
 
 /** Where all that needs an image lies in shared pools which have it, the host needs none. */
 export function imagesOnHost(c: VmContext): readonly ImageId[] {
-  const { spec } = getVm(c.tables, c.params.vmId);
+  const vm = getVm(c.tables, c.params.vmId);
+  const { spec } = vm;
   const local = { ...spec, disks: spec.disks.filter((d) => !isShared(c.tables, d.poolId)) };
   const lacking = poolCopiesOf(c.tables, spec).filter((p) => !poolHas(c.deps.hosts, c.tables, p));
-  return [...new Set([...imagesOf(local), ...lacking.map((p) => p.imageId)])];
+  const copies = disksToMake(vm).flatMap((d) => d.copyOf ?? []);
+  return [...new Set([...imagesOf(local), ...lacking.map((p) => p.imageId), ...copies])];
+}
+
+/** Those that it has been made with need no image any more. */
+function disksToMake({ phase, spec, before }: Vm): VmSpec['disks'] {
+  if (phase === 'creating') return spec.disks;
+  return before ? spec.disks.filter((d) => !before.spec.disks.some((b) => b.volumeId === d.volumeId)) : [];
 }
 
 /** Undefined: it is there. */

@@ -1,6 +1,6 @@
 /** The scheduler's picture of storage pools, and what a VM asks of them. Decides nothing. */
-import type { HostId } from '@berth/shared/model/ids.ts';
-import { LOCAL_POOL, POOL_DEFAULTS, type PoolSeen } from '@berth/shared/model/pool.ts';
+import type { HostId, PoolId } from '@berth/shared/model/ids.ts';
+import { holdsBlocks, LOCAL_POOL, POOL_DEFAULTS, type PoolSeen } from '@berth/shared/model/pool.ts';
 import type { VmDisk } from '@berth/shared/model/vm.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Policy, PoolRequest, WorldPool } from '../scheduler/world.ts';
@@ -71,6 +71,12 @@ export function withLocalPool(policy: Policy, tables: Pick<Tables, 'pools'>): Po
   const row = tables.pools.byName(LOCAL_POOL);
   const { stopPercent } = row ?? POOL_DEFAULTS;
   return { ...policy, ...(row && { diskOvercommit: row.overcommit }), diskStopShare: stopPercent / 100 };
+}
+
+/** It holds raw disks and no files, so nothing in it is an overlay. */
+export function isOfBlocks({ pools }: Pick<Tables, 'pools'>, poolId: PoolId | undefined): boolean {
+  const pool = poolId === undefined ? undefined : pools.get(poolId);
+  return pool !== undefined && holdsBlocks(pool.source.type);
 }
 
 type Disks = { readonly disks: readonly Pick<VmDisk, 'poolId' | 'sizeBytes'>[] };

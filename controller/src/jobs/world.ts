@@ -14,7 +14,7 @@ import type { Tables } from '../state/state.ts';
 import { portsOf } from '../state/tables.ts';
 import { baselineOf, cpuNeeded } from './cpu-wanted.ts';
 import { copiesOfDigest } from './image-digests.ts';
-import { poolBytes, poolRequests, SharedPools, withLocalPool, worldPools } from './world-pools.ts';
+import { isOfBlocks, poolBytes, poolRequests, SharedPools, withLocalPool, worldPools } from './world-pools.ts';
 import { domainWanted, imagesForClone, imagesOf } from './wanted.ts';
 
 /** A seed is an ISO of a few small files. */
@@ -160,6 +160,7 @@ export function requestOf(
       ...(needsHardware(domainWanted(tables, vm)) ? ['domain.hardware'] : []),
       ...(vm.phase === 'creating' && vm.spec.identity === 'offline' ? ['volume.customize'] : []),
       ...(vm.spec.disks.some((d) => d.copyOf) && vm.phase === 'creating' ? ['clone.full'] : []),
+      ...(vm.spec.disks.some((d) => isOfBlocks(tables, d.poolId)) ? ['pool.block'] : []),
     ],
     cpu: cpuNeeded(vm.spec.hardware?.cpu, baselineOf(tables)),
     hostLabels: Object.entries(vm.spec.labels)

@@ -41,8 +41,11 @@ export interface PoolSource {
 
 /** Types in which volumes are files in a folder. */
 export const hasFiles = (type: PoolType): boolean => type === 'dir' || type === 'fs' || type === 'netfs';
+/** Types that give out volumes which are raw disks, without a file around them: nothing in them can be an overlay. */
+export const holdsBlocks = (type: PoolType): boolean => type === 'rbd' || type === 'logical';
 /** Types in which Berth makes disks of VMs. The others are watched, and hold what others make in them. */
-export const takesDisks = (type: PoolType): boolean => hasFiles(type);
+export const takesDisks = (type: PoolType): boolean => hasFiles(type) || holdsBlocks(type);
+export const DISK_POOL_TYPES: readonly PoolType[] = POOL_TYPES.filter(takesDisks);
 
 /** Types whose room is that of their devices, all of which are always taken: it fills up by nobody's writing. */
 export const isOfDevices = (type: PoolType): boolean =>

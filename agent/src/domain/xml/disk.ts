@@ -4,6 +4,7 @@ import { busOf } from '@berth/shared/hardware/targets.ts';
 import type { DomainSpec } from '../spec.ts';
 import { bootXml } from './boot.ts';
 import type { DomainHost } from './host.ts';
+import { blockSourceXml } from './block-source.ts';
 import { el, textEl, type Node } from './text.ts';
 import { pciXml } from './units.ts';
 
@@ -22,16 +23,17 @@ export const usualSerial = (volumeId: string): string => volumeId.slice(-20);
 
 export function diskXml(s: DomainSpec, d: Disk, index: number, host: DomainHost): string {
   const o = d.options ?? {};
+  const source = host.volumeSource?.(d.volumeId);
   return el(
     'disk',
-    { type: 'file', device: 'disk' },
+    { type: source?.type ?? 'file', device: 'disk' },
     driver(
       o,
       host.volumeFormat(d.volumeId),
       { directIo: host.volumeDirectIo?.(d.volumeId) ?? host.directIo },
       host.baseSocket?.(d.volumeId) !== undefined,
     ),
-    el('source', { file: host.volumePath(d.volumeId, false) }),
+    source ? blockSourceXml(source) : el('source', { file: host.volumePath(d.volumeId, false) }),
     socketBacking(host.baseSocket?.(d.volumeId)) ?? backing(host.imagePath(d.volumeId)),
     el('target', { dev: d.target, bus: o.bus ?? busOf(d.target) }),
     textEl('serial', {}, o.serial ?? usualSerial(d.volumeId)),

@@ -1,4 +1,5 @@
 /** What a definition takes from the host that it is for. A type; domains.ts fills it. */
+import type { BlockSource } from '../../drivers/disks.ts';
 
 export interface DomainHost {
   readonly domainType: 'kvm' | 'qemu';
@@ -11,6 +12,8 @@ export interface DomainHost {
   volumePath(volumeId: string, seed: boolean): string;
   /** The pool of this volume takes O_DIRECT, whatever the host's own folder does. Absent: as that. */
   volumeDirectIo?(volumeId: string): boolean;
+  /** Of a volume that is no file. */
+  volumeSource?(volumeId: string): BlockSource | undefined;
   /** Of the file itself, whatever the spec says. */
   volumeFormat(volumeId: string): 'qcow2' | 'raw';
   /** File of the image that a volume is an overlay of. */

@@ -3,6 +3,7 @@
  * an update: all else of a device must be as it is. Pure.
  */
 import { attributeAt, find, findAll, leaf, parseXml, printXml, textAt, withChildren, type XmlElement } from './tree.ts';
+import { fileOf } from './read-drives.ts';
 import { bytesOf } from './units.ts';
 
 export interface RunningGuest {
@@ -68,7 +69,7 @@ const macOf = (card: XmlElement): string => (attributeAt(card, 'address', 'mac')
 
 export interface RunningDisk {
   readonly target: string;
-  /** Empty: none, or no file. */
+  /** Or what stands for it; empty: none. */
   readonly file: string;
 }
 
@@ -76,7 +77,7 @@ export interface RunningDisk {
 export const disksIn = (xml: string): readonly RunningDisk[] =>
   findAll(find(parseXml(xml), 'devices'), 'disk').map((d) => ({
     target: targetOf(d),
-    file: attributeAt(d, 'file', 'source') ?? attributeAt(d, 'dev', 'source') ?? '',
+    file: fileOf(d),
   }));
 
 /** A disk by its target, or a card by its MAC address, as it runs. */

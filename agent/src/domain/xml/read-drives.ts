@@ -3,6 +3,7 @@ import type { CdromBus, DiskOptions } from '@berth/shared/hardware/schema.ts';
 import { CDROM_BUSES } from '@berth/shared/hardware/schema.ts';
 import { busOf } from '@berth/shared/hardware/targets.ts';
 import type { VolumeSeen } from '../../drivers/disks.ts';
+import { blockName } from './block-source.ts';
 import { QOS, usualCache, usualSerial } from './disk.ts';
 import type { DomainHost } from './host.ts';
 import { oneOf, said } from './said.ts';
@@ -13,8 +14,9 @@ export const targetOf = (disk: XmlElement): string => attributeAt(disk, 'dev', '
 export const isDrive = (disk: XmlElement): boolean => disk.attributes['device'] === 'cdrom';
 
 export function fileOf(disk: XmlElement): string {
-  const { file, dev, volume } = find(disk, 'source')?.attributes ?? {};
-  return file ?? dev ?? volume ?? '';
+  const source = find(disk, 'source')?.attributes ?? {};
+  const { file, dev, volume } = source;
+  return file ?? dev ?? volume ?? blockName(source);
 }
 
 /** Undefined when nothing is said about it. @param fixed it is at the address that it was asked to be at */

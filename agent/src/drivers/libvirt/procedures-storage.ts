@@ -55,6 +55,7 @@ export const STORAGE = {
     ofVolume,
     struct({ type: int, capacity: uhyper, allocation: uhyper }),
   ),
+  wipeVolume: procedure('STORAGE_VOL_WIPE_PATTERN', 259, struct({ volume, algorithm: uint, flags: uint }), nothing),
   volumePath: procedure('STORAGE_VOL_GET_PATH', 100, ofVolume, struct({ path: string })),
   upload: procedure(
     'STORAGE_VOL_UPLOAD',
@@ -65,6 +66,7 @@ export const STORAGE = {
 
   defineSecret: procedure('SECRET_DEFINE_XML', 142, struct({ xml: string, flags: uint }), struct({ secret })),
   setSecretValue: procedure('SECRET_SET_VALUE', 144, struct({ secret, value: data(65_536), flags: uint }), nothing),
+  secretValue: procedure('SECRET_GET_VALUE', 145, struct({ secret, flags: uint }), struct({ value: data(65_536) })),
   undefineSecret: procedure('SECRET_UNDEFINE', 146, struct({ secret }), nothing),
   findSecret: procedure('SECRET_LOOKUP_BY_UUID', 141, struct({ uuid }), struct({ secret })),
 } as const;

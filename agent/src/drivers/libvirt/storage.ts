@@ -147,6 +147,12 @@ class LibvirtStorage implements Storage {
     return (await this.#find(uuid, name)) !== undefined;
   }
 
+  async lookAtVolume(uuid: string, name: string): Promise<StorageVolumeSeen> {
+    const volume = await this.#need(uuid, name);
+    const seen = await this.#call(uuid, STORAGE.volumeInfo, { volume }, `look at ${name} in the pool`);
+    return { name, capacityBytes: Number(seen.capacity), allocationBytes: Number(seen.allocation) };
+  }
+
   async createVolume(uuid: string, wanted: StorageVolumeWanted): Promise<void> {
     const args = { pool: poolRef(uuid), xml: volumeXml(wanted), flags: 0 };
     try {
@@ -158,8 +164,7 @@ class LibvirtStorage implements Storage {
   }
 
   async resizeVolume(uuid: string, name: string, capacityBytes: number): Promise<void> {
-    const volume = await this.#find(uuid, name);
-    if (volume === undefined) throw new ClusterError('NOT_FOUND', `there is no ${name} in the pool`);
+    const volume = await this.#need(uuid, name);
     const args = { volume, capacity: BigInt(capacityBytes), flags: 0 };
     await this.#call(uuid, STORAGE.resizeVolume, args, `make ${name} larger`, SLOW_MS);
   }
@@ -174,9 +179,19 @@ class LibvirtStorage implements Storage {
     }
   }
 
+  /** On a connection of its own: the pool answers others meanwhile. */
+  async wipeVolume(uuid: string, name: string): Promise<void> {
+    const volume = await this.#need(uuid, name);
+    const connection = await this.#dial();
+    try {
+      await connection.call(STORAGE.wipeVolume, { volume, algorithm: 0, flags: 0 }, `overwrite ${name} in the pool`);
+    } finally {
+      connection.close('the volume has been overwritten');
+    }
+  }
+
   async upload(uuid: string, name: string, bytes: number): Promise<Writable> {
-    const volume = await this.#find(uuid, name);
-    if (volume === undefined) throw new ClusterError('NOT_FOUND', `there is no ${name} in the pool`);
+    const volume = await this.#need(uuid, name);
     const args = { volume, offset: 0n, length: BigInt(bytes), flags: 0 };
     const stream = await openStream(await this.#dial(), STORAGE.upload, args, `write ${name} into the pool`);
     stream.resume();
@@ -211,7 +226,8 @@ class LibvirtStorage implements Storage {
     const usage = s.usage === 'ceph' ? textEl('name', {}, s.name) : textEl('target', {}, s.name);
     const xml = el(
       'secret',
-      { ephemeral: 'no', private: 'yes' },
+      // what writes images to Ceph gets it from here: private ones are given to nobody
+      { ephemeral: 'no', private: s.usage === 'ceph' ? 'no' : 'yes' },
       textEl('uuid', {}, s.uuid),
       textEl('description', {}, `of storage pool ${s.name}`),
       el('usage', { type: s.usage }, usage),
@@ -219,6 +235,16 @@ class LibvirtStorage implements Storage {
     const { secret } = await this.#general(STORAGE.defineSecret, { xml, flags: 0 }, 'keep a secret of a pool');
     const value = Buffer.from(s.value);
     await this.#general(STORAGE.setSecretValue, { secret, value, flags: 0 }, 'keep a secret of a pool');
+  }
+
+  async secretValue(uuid: string): Promise<Uint8Array> {
+    try {
+      const { secret } = await this.#general(STORAGE.findSecret, { uuid }, 'look for a secret');
+      return (await this.#general(STORAGE.secretValue, { secret, flags: 0 }, 'read a secret of a pool')).value;
+    } catch (e) {
+      if (!hasCode(e, NO_SECRET)) throw e;
+      throw new ClusterError('NOT_FOUND', 'libvirt has no secret for the pool');
+    }
   }
 
   async removeSecret(uuid: string): Promise<void> {
@@ -255,6 +281,12 @@ class LibvirtStorage implements Storage {
       if (hasCode(e, NO_VOLUME)) return undefined;
       throw e;
     }
+  }
+
+  async #need(uuid: string, name: string) {
+    const volume = await this.#find(uuid, name);
+    if (volume === undefined) throw new ClusterError('NOT_FOUND', `there is no ${name} in the pool`);
+    return volume;
   }
 
   #general<A, R>(procedure: Procedure<A, R>, args: A, what: string): Promise<R> {
@@ -313,7 +345,7 @@ async function syncWritten(path: string, bytes: number): Promise<void> {
   await folder.sync().finally(() => folder.close());
 }
 
-/** Nothing of it is allocated, whatever its format. */
+/** Nothing of it is allocated, whatever its format, unless that is asked for. */
 function volumeXml(w: StorageVolumeWanted): string {
   const qcow2 = w.format === 'qcow2' ? [textEl('compat', {}, '1.1')] : [];
   return el(
@@ -321,7 +353,7 @@ function volumeXml(w: StorageVolumeWanted): string {
     {},
     textEl('name', {}, w.name),
     textEl('capacity', { unit: 'bytes' }, w.capacityBytes),
-    textEl('allocation', { unit: 'bytes' }, 0),
+    textEl('allocation', { unit: 'bytes' }, w.allocated === true ? w.capacityBytes : 0),
     el(
       'target',
       {},

@@ -8,6 +8,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { AllDisks } from '../volume-work.ts';
+import { createBlockWork } from './disks/block-work.ts';
 import { captureDone, capturedDisk, captureTarget, captureVolume, dropCapture } from './disks/capture.ts';
 import { createDigestService } from './disks/digest-service.ts';
 import { exportImage, readStaged } from './disks/export.ts';
@@ -110,6 +111,7 @@ export function createDisks(options: LinuxDisksOptions): AllDisks {
     ),
     ensureFullClone: ready((spec, work) => onVolume(spec.volumeId, () => ensureFullClone(parts, spec, work))),
     ensureSeed: ready((spec) => onVolume(spec.volumeId, () => ensureSeed(parts, spec))),
+    blocks: createBlockWork(parts),
     work: createVolumeWork(parts, {
       onVolume: ready((id, fn) => onVolume(id, fn)) as typeof onVolume,
       onImage,

@@ -7,7 +7,7 @@ import { inspectDiskImage } from '@berth/shared/disk/inspect.ts';
 import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { SimHost } from '@berth/shared/sim/sim-host.ts';
-import type { ImportedImage, LongWork, UploadSink } from '../disks.ts';
+import type { ImageSeen, ImportedImage, LongWork, UploadSink } from '../disks.ts';
 import { fetchSimImage, SimImageServers } from './sim-transfer.ts';
 import type { AllDisks } from '../volume-work.ts';
 import { simVolumeWork } from './sim-volume-work.ts';
@@ -60,14 +60,22 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): AllDis
         : undefined,
     ensureVolume: async (spec) => ensureVolume(host, spec),
     ensureFullClone: async (spec, work) => {
-      const image = host.images.get(spec.imageDigest);
-      if (!image) throw notFound(`no image ${spec.imageDigest} on ${host.options.name}`);
+      const image = simImage(host, spec.imageDigest);
       if (spec.sizeBytes < image.virtualSizeBytes)
         throw invalidArgument(`a disk of ${spec.sizeBytes} bytes is smaller than its image`);
       ensureVolume(host, { ...spec, imageDigest: undefined });
       work.onProgress(image.virtualSizeBytes, image.virtualSizeBytes);
     },
     ensureSeed: async (spec) => ensureSeed(host, spec),
+    blocks: {
+      async *readImage(digest) {
+        yield Buffer.alloc(simImage(host, digest).virtualSizeBytes > 0 ? 512 : 0);
+      },
+      async writeOut(digest, _target, work) {
+        const { virtualSizeBytes } = simImage(host, digest);
+        work.onProgress(virtualSizeBytes, virtualSizeBytes);
+      },
+    },
     work: simVolumeWork(host),
     removeVolume: async (volumeId) => void host.volumes.delete(volumeId),
     volumePath: (volumeId, seed, format = 'qcow2') => `/var/lib/berth/volumes/${volumeId}.${seed ? 'iso' : format}`,
@@ -78,6 +86,12 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): AllDis
     boundSerialLogs: async () => undefined,
     close: () => servers.close(),
   };
+}
+
+function simImage(host: SimHost, digest: string): ImageSeen {
+  const image = host.images.get(digest);
+  if (!image) throw notFound(`no image ${digest} on ${host.options.name}`);
+  return image;
 }
 
 const serialLogPath = (vmId: string): string => `/var/lib/berth/log/${vmId}.log`;

@@ -33,6 +33,8 @@ export interface SimStorage extends Storage {
   /** Pools that do not answer, by uuid. */
   readonly silent: Set<string>;
   folders: SimFolders;
+  /** Bytes that were uploaded into each volume last. */
+  readonly written: Map<string, number>;
 }
 
 const OVERLAY_BYTES = 196_608;
@@ -41,6 +43,7 @@ export function createSimStorage(): SimStorage {
   const pools = new Map<string, SimPool>();
   const silent = new Set<string>();
   const secrets = new Map<string, string>();
+  const written = new Map<string, number>();
   const answering = (uuid: string): void => {
     if (silent.has(uuid)) throw new ClusterError('BAD_STATE', 'the pool does not answer', { silent: 'true' });
   };
@@ -58,7 +61,7 @@ export function createSimStorage(): SimStorage {
   const target = (p: SimPool): string => textAt(parseXml(p.xml), 'target', 'path') || p.name;
   const files = (uuid: string) => self.folders.at(target(up(uuid)));
   const self: SimStorage = {
-    ...{ pools, silent, secrets, folders: new SimFolders() },
+    ...{ pools, silent, secrets, folders: new SimFolders(), written },
     list: async () => [...pools].map(([uuid, { name }]) => ({ uuid, name })),
     async look(uuid) {
       answering(uuid);
@@ -87,26 +90,10 @@ export function createSimStorage(): SimStorage {
       pools.delete(uuid);
     },
     refresh: async (uuid) => void up(uuid),
-    listVolumes: async (uuid) => [...files(uuid).values()],
-    hasVolume: async (uuid, name) => files(uuid).has(name),
-    async createVolume(uuid, { name, capacityBytes }) {
-      if (files(uuid).has(name)) throw alreadyExists(`${name} is in the pool already`);
-      files(uuid).set(name, { name, capacityBytes, allocationBytes: Math.min(capacityBytes, OVERLAY_BYTES) });
-    },
-    async resizeVolume(uuid, name, capacityBytes) {
-      const volume = files(uuid).get(name);
-      if (!volume) throw notFound(`no ${name} in the pool`);
-      files(uuid).set(name, { ...volume, capacityBytes });
-    },
-    removeVolume: async (uuid, name) => void files(uuid).delete(name),
-    async upload(uuid, name) {
-      if (!files(uuid).has(name)) throw notFound(`no ${name} in the pool`);
-      return new Writable({ write: (_chunk, _encoding, done) => done() });
-    },
+    ...simVolumes(files, written),
+    ...simSecrets(secrets),
     sync: async () => undefined,
     ...simTransfers(files),
-    setSecret: async ({ uuid, value }) => void secrets.set(uuid, Buffer.from(value).toString()),
-    removeSecret: async (uuid) => void secrets.delete(uuid),
     silentMs: (uuid) => (silent.has(uuid) ? 1_000 : undefined),
     close: async () => {},
   };
@@ -127,4 +114,52 @@ const simTransfers = (files: (uuid: string) => Map<string, StorageVolumeSeen>): 
     if (!files(uuid).has(name)) throw notFound(`no ${name} in the pool`);
     return simVolumeFile;
   },
+});
+
+type Files = (uuid: string) => Map<string, StorageVolumeSeen>;
+type OfVolumes = 'listVolumes' | 'hasVolume' | 'lookAtVolume' | 'createVolume' | 'resizeVolume' | 'removeVolume';
+
+function simVolumes(files: Files, written: Map<string, number>): Pick<Storage, OfVolumes | 'wipeVolume' | 'upload'> {
+  const lookAtVolume = async (uuid: string, name: string): Promise<StorageVolumeSeen> => {
+    const volume = files(uuid).get(name);
+    if (!volume) throw notFound(`no ${name} in the pool`);
+    return volume;
+  };
+  return {
+    listVolumes: async (uuid) => [...files(uuid).values()],
+    hasVolume: async (uuid, name) => files(uuid).has(name),
+    lookAtVolume,
+    async createVolume(uuid, { name, capacityBytes }) {
+      if (files(uuid).has(name)) throw alreadyExists(`${name} is in the pool already`);
+      files(uuid).set(name, { name, capacityBytes, allocationBytes: Math.min(capacityBytes, OVERLAY_BYTES) });
+    },
+    async resizeVolume(uuid, name, capacityBytes) {
+      files(uuid).set(name, { ...(await lookAtVolume(uuid, name)), capacityBytes });
+    },
+    removeVolume: async (uuid, name) => void files(uuid).delete(name),
+    wipeVolume: async (uuid, name) => {
+      await lookAtVolume(uuid, name);
+      written.set(name, 0);
+    },
+    async upload(uuid, name) {
+      await lookAtVolume(uuid, name);
+      written.set(name, 0);
+      return new Writable({
+        write(chunk: Buffer, _encoding, done) {
+          written.set(name, (written.get(name) ?? 0) + chunk.length);
+          done();
+        },
+      });
+    },
+  };
+}
+
+const simSecrets = (secrets: Map<string, string>): Pick<Storage, 'setSecret' | 'secretValue' | 'removeSecret'> => ({
+  setSecret: async ({ uuid, value }) => void secrets.set(uuid, Buffer.from(value).toString('latin1')),
+  async secretValue(uuid) {
+    const value = secrets.get(uuid);
+    if (value === undefined) throw notFound(`no secret ${uuid}`);
+    return Buffer.from(value, 'latin1');
+  },
+  removeSecret: async (uuid) => void secrets.delete(uuid),
 });

@@ -107,7 +107,7 @@ async function explain(e: unknown, c: Conversion, needed: number): Promise<unkno
 }
 
 /** "    (12.34/100%)\r" */
-function lastPercentage(text: string): number {
+export function lastPercentage(text: string): number {
   const all = [...text.matchAll(/\((\d+\.\d+)\/100%\)/g)];
   return Number(all.at(-1)?.[1] ?? 0);
 }

@@ -896,7 +896,10 @@ export const VolumeStatus: MessageFns<VolumeStatus> = {
 
 export type VolumeServiceService = typeof VolumeServiceService;
 export const VolumeServiceService = {
-  /** A qcow2 overlay on a cached image, or a blank qcow2. Exists already with the same parent and size: fine. */
+  /**
+   * A qcow2 overlay on a cached image, or a blank qcow2. Exists already with the same parent and size: fine.
+   * In a pool of Ceph or LVM (capability `pool.block`): raw, blank or a copy of the image; then the operation is long.
+   */
   ensureVolume: {
     path: "/berth.agent.v1.VolumeService/EnsureVolume" as const,
     requestStream: false as const,
@@ -938,7 +941,10 @@ export const VolumeServiceService = {
 } as const;
 
 export interface VolumeServiceServer extends UntypedServiceImplementation {
-  /** A qcow2 overlay on a cached image, or a blank qcow2. Exists already with the same parent and size: fine. */
+  /**
+   * A qcow2 overlay on a cached image, or a blank qcow2. Exists already with the same parent and size: fine.
+   * In a pool of Ceph or LVM (capability `pool.block`): raw, blank or a copy of the image; then the operation is long.
+   */
   ensureVolume: handleUnaryCall<EnsureVolumeRequest, Operation>;
   /** A NoCloud seed (ISO 9660, label cidata). */
   ensureSeed: handleUnaryCall<EnsureSeedRequest, Operation>;
@@ -948,7 +954,10 @@ export interface VolumeServiceServer extends UntypedServiceImplementation {
 }
 
 export interface VolumeServiceClient extends Client {
-  /** A qcow2 overlay on a cached image, or a blank qcow2. Exists already with the same parent and size: fine. */
+  /**
+   * A qcow2 overlay on a cached image, or a blank qcow2. Exists already with the same parent and size: fine.
+   * In a pool of Ceph or LVM (capability `pool.block`): raw, blank or a copy of the image; then the operation is long.
+   */
   ensureVolume(
     request: EnsureVolumeRequest,
     callback: (error: ServiceError | null, response: Operation) => void,

@@ -1,0 +1,109 @@
+/** Disks on Ceph: a real cluster of one server, two hosts that have its pool, VMs that boot from it, and what keeps them apart. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startCeph, type CephServer } from '@berth/deploy/lab/ceph.ts';
+import { guestImagePath } from '@berth/deploy/lab/recipe.js';
+import { Cluster } from '../harness/cluster.ts';
+import { describeLab } from '../harness/lab.ts';
+import { machineAddress } from '../harness/lab-address.ts';
+import { eventually } from '../harness/processes.ts';
+
+interface Vm {
+  readonly state: string;
+  readonly host: string;
+  readonly spec: {
+    readonly disks: readonly { readonly volumeId: string; readonly pool?: string; readonly copyOf?: string }[];
+  };
+}
+interface Pool {
+  readonly name: string;
+  readonly onHosts: readonly {
+    readonly state: string;
+    readonly capacityBytes: number;
+    readonly availableBytes: number;
+  }[];
+}
+
+const dir = mkdtempSync(join(tmpdir(), 'berth-rbd-'));
+const GIB = 2 ** 30;
+
+describeLab('disks on Ceph', { hosts: ['h1', 'h2'] }, (lab) => {
+  let c: Cluster;
+  let ceph: CephServer;
+  const keyFile = join(dir, 'key');
+  beforeAll(async () => {
+    const [cluster, server] = await Promise.all([
+      machineAddress(lab()).then((a) => Cluster.start(a)),
+      startCeph(lab()),
+    ]);
+    [c, ceph] = [cluster, server];
+    writeFileSync(keyFile, `${ceph.key}\n`, { mode: 0o600 });
+    for (const name of ['h1', 'h2']) await c.addLabHost(lab().host(name));
+    await c.waitUp('h1', 'h2');
+    await c.ok('image', 'import', guestImagePath(), '--name', 'base', '--host', 'h1');
+  }, 240_000);
+  afterAll(async () => {
+    await c?.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  const vm = (name: string): Promise<Vm> => c.json<Vm>('vm', 'show', name);
+  const create = (name: string, ...more: string[]) =>
+    c.berth(
+      ...['pool', 'create', name, '--type', 'rbd', '--source-host', ceph.address, '--source-name', ceph.pool],
+      ...['--auth-user', ceph.user, '--auth-secret-file', keyFile, ...more],
+    );
+
+  it('is one pool on both hosts, with its capacity and free space, and is refused as storage of one host alone', async () => {
+    const alone = await create('alone', '--all-hosts');
+    expect(alone.err).toMatch(/is the same storage as on another host .* --shared/);
+    expect((await create('ceph', '--all-hosts', '--shared')).out).toMatch(/created on h1, h2/);
+    expect(await ceph.list()).toEqual([expect.stringMatching(/^berth\.pool-.*\.mark$/)]);
+    await eventually('both know its room', async () => {
+      const [pool] = (await c.json<Pool[]>('pool', 'list')).filter((p) => p.name === 'ceph');
+      return pool?.onHosts.every((h) => h.state === 'active' && h.capacityBytes === 2 * GIB && h.availableBytes > GIB);
+    });
+    const other = await create('other', '--all-hosts', '--shared');
+    expect(other.err).toMatch(/rbd vms on h\d belongs to another pool already/);
+  });
+
+  it('boots VMs from copies of an image there, on both hosts, and shows neither key nor file of them', async () => {
+    const linked = await c.berth('vm', 'clone', 'base', 'no', '--pool', 'ceph', '--linked');
+    expect(linked.err).toMatch(/disk vda cannot be linked: pool ceph holds no overlays/);
+    for (const [name, host] of [
+      ['web', 'h1'],
+      ['db', 'h2'],
+    ] as const)
+      await c.ok('vm', 'clone', 'base', name, '--host', host, '--pool', 'ceph', '--memory', '128MiB', '--start');
+    await c.serial('web', /^berth-facts: /m);
+    await c.serial('db', /^berth-facts: /m);
+    const [disk] = (await vm('web')).spec.disks;
+    expect(disk).toMatchObject({ pool: 'ceph', copyOf: 'base' });
+    expect(await ceph.list()).toContain(disk?.volumeId);
+    const xml = await lab().host('h1').virsh(['dumpxml', 'web']);
+    expect(xml).toContain(`<source protocol='rbd' name='vms/${disk?.volumeId}'`);
+    expect(xml).not.toContain(ceph.key);
+    const told = await lab().host('h1').run(['sh', '-c', 'cat /var/log/berth-agent.log; ls -R /var/lib/berth']);
+    expect(told).not.toContain(ceph.key);
+    expect(told).not.toMatch(new RegExp(`${disk?.volumeId}\\.(qcow2|raw)|secret-`));
+    const inUse = await c.berth('pool', 'remove', 'ceph');
+    expect(inUse.err).toMatch(/pool ceph is in use: disks of vms db, web lie in it/);
+  });
+
+  it('makes a disk larger under its guest, and blank ones, and leaves nothing of them there when they are deleted', async () => {
+    await c.ok('volume', 'resize', 'web/vda', '1GiB');
+    const [disk] = (await vm('web')).spec.disks;
+    expect(await ceph.run(['rbd', 'info', `${ceph.pool}/${disk?.volumeId}`])).toMatch(/size 1 GiB/);
+    const blank = await c.ok('vm', 'create', 'blank', '--disk', '64MiB', '--pool', 'ceph', '--host', 'h2');
+    expect(blank).toMatch(/blank/);
+    await c.ok('vm', 'delete', 'web', 'db', 'blank', '--force');
+    expect(await ceph.list()).toEqual([expect.stringMatching(/\.mark$/)]);
+    await c.ok('pool', 'remove', 'ceph');
+    for (const name of ['h1', 'h2']) {
+      expect(await lab().host(name).virsh(['secret-list'])).toBe('');
+      expect(await lab().host(name).virsh(['pool-list', '--all', '--name'])).toBe('');
+    }
+  });
+});

@@ -1,0 +1,155 @@
+/**
+ * Pools of LVM, iSCSI and NFS: the agent's own pools against the libvirt of a guest whose kernel knows them. What is written into
+ * a logical volume is read back in the guest.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { createLibvirtStorage } from '@berth/agent/drivers/libvirt/storage.ts';
+import { createSimDrivers } from '@berth/agent/drivers/sim/sim-drivers.ts';
+import type { Storage } from '@berth/agent/drivers/storage.ts';
+import { Ledger } from '@berth/agent/operations/ledger.ts';
+import { Operations } from '@berth/agent/operations/operations.ts';
+import { createPoolParts } from '@berth/agent/pool/parts.ts';
+import { poolUuid, type PoolSpec } from '@berth/agent/pool/pool-spec.ts';
+import { startStorageGuest, type StorageGuest } from '@berth/deploy/lab/storage-guest.ts';
+import { createLog } from '@berth/shared/log/log.ts';
+import type { PoolSeen, PoolSource } from '@berth/shared/model/pool.ts';
+import { checkPoolSource } from '@berth/shared/pool/check.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { describeLab } from '../harness/lab.ts';
+import { eventually } from '../harness/processes.ts';
+
+const MIB = 2 ** 20;
+const IMAGE = `sha256:${'ab'.repeat(32)}`;
+const IQN = 'iqn.2020-01.org.example:t1';
+const dir = mkdtempSync(join(tmpdir(), 'berth-storage-'));
+const log = createLog('test', 'silent');
+const work = { signal: new AbortController().signal, onProgress: () => undefined };
+const nothing: PoolSource = {
+  ...{ type: 'dir', targetPath: '', hosts: [], path: '', name: '', devices: [] },
+  ...{ format: '', initiator: '', adapter: '', authUser: '' },
+};
+
+describeLab('storage of a kernel of its own', { hosts: ['h1'] }, (lab) => {
+  let guest: StorageGuest;
+  let ledger: Ledger;
+  let storage: Storage;
+  let pools: ReturnType<typeof createPoolParts>;
+  let operations: Operations;
+  let ops = 0;
+  beforeAll(async () => {
+    const socket = join(dir, 'libvirt-sock');
+    guest = await startStorageGuest(lab().host('h1'), socket);
+    storage = createLibvirtStorage({ socketPath: () => socket, uri: () => 'qemu:///system', clock: systemClock });
+    const drivers = createSimDrivers({ name: 'h1', runDir: dir, clock: systemClock });
+    drivers.sim.images.set(IMAGE, { digest: IMAGE, virtualSizeBytes: 5 * MIB, fileBytes: 1_000 });
+    const blocks = {
+      ...drivers.disks.blocks,
+      async *readImage() {
+        for (let i = 0; i < 5; i++) yield Buffer.alloc(MIB, 'i');
+      },
+    };
+    ledger = await Ledger.open(dir, { clock: systemClock, log });
+    operations = new Operations(ledger, systemClock, log);
+    const about = { operations, dataDir: dir, clock: systemClock, log, hostId: 'host-1', hostName: 'h1' };
+    pools = createPoolParts({ ...about, drivers: { ...drivers, storage, disks: { ...drivers.disks, blocks } } });
+    await pools.store.load();
+  }, 360_000);
+  afterAll(async () => {
+    await storage?.close();
+    await ledger?.close();
+    guest?.close();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  const spec = (poolId: string, name: string, source: Partial<PoolSource>): PoolSpec => ({
+    ...{ poolId, name, source: checkPoolSource(name, { ...nothing, ...source }) },
+    ...{ shared: false, autostart: true, generation: 1 },
+  });
+  const ensure = async (s: PoolSpec, secret = ''): Promise<void> => {
+    const view = await operations.run(pools.pools.ensure, `job.${++ops}`, { spec: s, marked: false, secret });
+    if (view.failure) throw new Error(view.failure.message);
+  };
+  const remove = async (poolId: string): Promise<void> => {
+    const view = await operations.run(pools.pools.remove, `job.${++ops}`, poolId);
+    if (view.failure) throw new Error(view.failure.message);
+  };
+  /** A look may take longer than a round under emulation. */
+  const active = (poolId: string, done: (p: PoolSeen) => boolean = () => true): Promise<PoolSeen> =>
+    eventually(`${poolId} is active`, async () => {
+      const seen = (await pools.watch.observe()).find((p) => p.poolId === poolId);
+      return seen?.state === 'active' && done(seen) && seen;
+    });
+
+  it('makes disks in a volume group: an image and zeros behind it, or zeros, on a disk that others wrote on', async () => {
+    await ensure(spec('pool-lvm', 'fast', { type: 'logical', name: 'vg0' }));
+    expect((await active('pool-lvm')).capacityBytes).toBe(252 * MIB);
+    const wanted = { vmId: 'vm-1', poolId: 'pool-lvm', format: 'raw' as const };
+    const clone = { ...wanted, volumeId: 'volume-clone', imageDigest: IMAGE, sizeBytes: 9 * MIB };
+    const blank = { ...wanted, volumeId: 'volume-blank', imageDigest: undefined, sizeBytes: 4 * MIB };
+    for (const v of [clone, clone, blank]) await pools.disks.ensureBlockVolume(v, work);
+    expect(await guest.run('exec 2>/dev/null; lvs --noheadings -o lv_name,lv_size --units m vg0 | sort')).toMatch(
+      /berth\.pool-lvm\.host-1\.mark +4\.00m\s+volume-blank +4\.00m\s+volume-clone +12\.00m/,
+    );
+    expect(pools.disks.volumePath('volume-clone', false)).toBe('/dev/vg0/volume-clone');
+    // sorted bytes of each MiB: i is the image's, nothing is zero, x would be what was there before
+    const bytes = (name: string) =>
+      guest.run(
+        `for i in $(seq 0 11); do dd if=/dev/vg0/${name} bs=1M skip=$i count=1 2>/dev/null | tr -d '\\0' 2>/dev/null | head -c 1; echo; done`,
+      );
+    expect((await bytes('volume-clone')).replace(/\s+/g, '')).toBe('iiiii');
+    expect((await bytes('volume-blank')).trim()).toBe('');
+    await active('pool-lvm', (p) => p.volumesAllocatedBytes === 16 * MIB);
+  });
+
+  it('wipes and removes them, and the room is free again', async () => {
+    await pools.disks.work.wipe('volume-clone', work);
+    expect(await guest.run("tr -d '\\0' </dev/vg0/volume-clone | wc -c")).toBe('0');
+    for (const id of ['volume-clone', 'volume-blank']) await pools.disks.removeVolume(id);
+    await remove('pool-lvm');
+    expect(await guest.run('exec 2>/dev/null; lvs --noheadings vg0; vgs --noheadings -o vg_free --units m vg0')).toBe(
+      '252.00m',
+    );
+  });
+
+  it('logs in to an iSCSI target with a secret, tells its units, and makes no disks of them', async () => {
+    const san = { type: 'iscsi', hosts: ['localhost'], path: IQN, authUser: 'berth' } as const;
+    await expect(ensure(spec('pool-wrong', 'wrong', san), Buffer.from('no').toString('base64'))).rejects.toThrow();
+    await ensure(spec('pool-san', 'san', san), Buffer.from('lab-chap-secret').toString('base64'));
+    expect((await active('pool-san')).capacityBytes).toBe(32 * MIB);
+    expect(await storage.listVolumes(poolUuid('pool-san'))).toMatchObject([
+      { name: 'unit:0:0:1', capacityBytes: 32 * MIB },
+    ]);
+    const volume = { volumeId: 'volume-lun', vmId: 'vm-1', imageDigest: undefined, sizeBytes: MIB, poolId: 'pool-san' };
+    await expect(pools.disks.ensureVolume(volume)).rejects.toMatchObject({ reason: 'UNSUPPORTED' });
+    await remove('pool-san');
+    expect(await guest.run('iscsiadm -m session 2>&1')).toMatch(/No active sessions/);
+  });
+
+  it('mounts what a server of NFS exports, and makes and removes a disk there', async () => {
+    const nfs = {
+      type: 'netfs',
+      hosts: ['localhost'],
+      path: '/srv/vms',
+      targetPath: '/kvm/nfs',
+      format: 'nfs',
+    } as const;
+    await ensure(spec('pool-nfs', 'nfs', nfs));
+    await active('pool-nfs');
+    expect(await guest.run('grep /kvm/nfs /proc/mounts')).toMatch(/^localhost:\/srv\/vms \/kvm\/nfs nfs4 /);
+    const volume = {
+      volumeId: 'volume-file',
+      vmId: 'vm-1',
+      imageDigest: undefined,
+      sizeBytes: MIB,
+      poolId: 'pool-nfs',
+    };
+    await pools.disks.ensureVolume(volume);
+    expect(await guest.run('ls /srv/vms')).toMatch(/berth\.pool-nfs\.host-1\.mark\s+volume-file\.qcow2/);
+    await pools.disks.removeVolume('volume-file');
+    await remove('pool-nfs');
+    expect(await guest.run('ls /srv/vms; grep -c /kvm/nfs /proc/mounts')).toBe('0');
+  });
+});
