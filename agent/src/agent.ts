@@ -204,11 +204,11 @@ class RunningAgent implements Agent {
     const screenshots = new Screenshots({ domains, hypervisor });
     const customizer = new Customizer({ hypervisor, disks, guestDisks, operations, abilities });
     const directIo = async (): Promise<boolean> => (await abilities()).directIo;
-    const volumes = createVolumeParts({ hypervisor, disks, domains, directIo, operations, clock, log });
     const bases = new Bases({ hypervisor, disks, domains, directIo, clock, log });
     const images = new Images(disks, operations, this.peers.tunnels, hypervisor, () => bases.nudge());
     const networks = new Networks(bridges, operations);
     const uploads = new Uploads(disks, ledger, log, (id) => images.isReading(id));
+    const volumes = createVolumeParts({ hypervisor, disks, domains, directIo, operations, uploads, clock, log });
     const observed = { observeEveryMs: config.observeInterval, pools: () => pool.watch.observe() };
     const hub = new Hub({ drivers, operations, report, clock, log, ...observed });
     const parts = { drivers, clock, identity, hub, operations, meters: this.o.meters };

@@ -333,7 +333,7 @@ function storageApps(deps: VmDeps & { readonly uploads: Uploads }): StorageApps 
   return {
     images: new Images({ state, hosts, jobs, uploads, clock }),
     volumes: new Volumes(deps),
-    exports: new Exports({ state, hosts, jobs, uploads }),
+    exports: new Exports({ state, hosts, jobs, uploads, clock }),
     captures: new Captures({ state, hosts, jobs, clock }),
     prune: new Prune({ state, hosts, jobs, clock }),
     pushes: new ImagePushes({ state, hosts, jobs }),

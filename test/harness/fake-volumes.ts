@@ -12,10 +12,12 @@ export interface FakeParts {
   /** What was changed of guests that run. */
   readonly live: Map<string, string>;
   readonly volumes: Map<string, FakeVolume>;
+  readonly uploads: Map<string, string>;
   readonly images: ReadonlyMap<string, FakeImage>;
   readonly domains: ReadonlyMap<string, FakeDomain>;
 }
-type Operate = (id: string, what: unknown, effect: () => void) => Promise<OperationView>;
+type Effect = () => OperationView['image'] | void;
+type Operate = (id: string, what: unknown, effect: Effect) => Promise<OperationView>;
 
 export function fakeVolumes(host: FakeParts, operate: Operate): VolumeClient<OperationView> {
   const need = (volumeId: string): FakeVolume => {
@@ -66,6 +68,13 @@ export function fakeVolumes(host: FakeParts, operate: Operate): VolumeClient<Ope
         host.volumes.set(v.volumeId, { ...rest, imageDigest: v.imageDigest, ...format });
       }),
     wipe: (id, volumeId) => operate(id, ['wipeVolume', volumeId], () => void need(volumeId)),
+    export: (id, v) =>
+      operate(id, ['exportVolume', v], () => {
+        const { sizeBytes } = need(v.volumeId);
+        const file = `file of ${v.volumeId}`;
+        host.uploads.set(v.exportId, file);
+        return { digest: '', virtualSizeBytes: sizeBytes, fileBytes: file.length, sourceDigest: 'sum' };
+      }),
     // the file that it had before is told of as well, until it is gone
     move: (id, v) =>
       operate(id, ['moveVolume', v], () => {

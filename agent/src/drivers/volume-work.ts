@@ -3,7 +3,7 @@
  * asked to work on; whoever calls has made sure of that, and has the volume's turn. Errors as of disks.ts.
  */
 import type { Piece } from '@berth/shared/disk/pieces.ts';
-import type { Disks, LongWork, NetworkSource, VolumeFormat, VolumeSeen, VolumeSpec } from './disks.ts';
+import type { Disks, ExportedFile, LongWork, NetworkSource, VolumeFormat, VolumeSeen, VolumeSpec } from './disks.ts';
 
 export interface MakeSpec extends VolumeSpec {
   readonly preallocation: 'off' | 'metadata' | 'falloc' | 'full';
@@ -43,6 +43,11 @@ export interface VolumeWork {
   rewrite(volumeId: string, wanted: RewriteSpec, work: LongWork): Promise<void>;
   /** Overwrites all that it holds. It is blank afterwards, or its image again. */
   wipe(volumeId: string, work: LongWork): Promise<void>;
+  /**
+   * Makes a file of it and of what is in its image, under the name of an upload, to be read by `readStaged`. Twice is once. The caller
+   * sees to it that nobody writes to it meanwhile.
+   */
+  export(exportId: string, volumeId: string, format: FileFormat, work: LongWork): Promise<ExportedFile>;
   /** Its file as it is. The caller sees to it that nobody writes to it meanwhile. NOT_FOUND */
   read(volumeId: string): Promise<VolumeFile>;
   /**
@@ -73,6 +78,10 @@ export interface AllDisks extends Disks {
   readonly work: VolumeWork;
   readonly blocks: BlockWork;
 }
+
+/** Of a file that is taken elsewhere. */
+export const FILE_FORMATS = ['raw', 'qcow2', 'vmdk', 'vdi', 'vhdx'] as const;
+export type FileFormat = (typeof FILE_FORMATS)[number];
 
 /** Where volumes lie on this host, and moves between pools. `''` is the host's own folder. */
 export interface VolumePlaces {

@@ -65,6 +65,8 @@ export function withPools(
           : onVolume(spec.volumeId, () =>
               onImage(spec.imageDigest, () => inPools.make({ ...spec, poolId: spec.poolId ?? '' })),
             ),
+      export: (exportId, id, format, work) =>
+        onVolume(id, async () => (store.volume(id) ? inPools.cannot(id) : own.work.export(exportId, id, format, work))),
       read: (id) => (store.volume(id) ? inPools.read(id) : own.work.read(id)),
       install: (spec, file, work) =>
         onVolume(spec.volumeId, () => {

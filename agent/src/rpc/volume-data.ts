@@ -9,6 +9,7 @@ import { checkId } from '../ids.ts';
 import type { Operations } from '../operations/operations.ts';
 import { checkAssign, checkMakeSpec, checkResize, checkRewrite, checkVolumeId } from '../volume/volume-data.ts';
 import { checkMove } from '../volume/moves.ts';
+import { checkVolumeExport } from '../volume/volume-exports.ts';
 import type { VolumeParts } from '../volume/parts.ts';
 import { operationIdOf, orUndefined, present, toNumber } from './decode.ts';
 import { readSpec } from './domain.ts';
@@ -18,7 +19,7 @@ import type { Guard } from './guard.ts';
 export function volumeDataService(
   guard: Guard,
   operations: Operations,
-  { data, devices, moves }: Pick<VolumeParts, 'data' | 'devices' | 'moves'>,
+  { data, devices, moves, exports }: Pick<VolumeParts, 'data' | 'devices' | 'moves' | 'exports'>,
 ): wire.VolumeDataServiceServer {
   return {
     makeVolume: guard.operation('MakeVolume', async (q) =>
@@ -47,6 +48,10 @@ export function volumeDataService(
     finishMove: guard.operation('FinishMove', async (q) =>
       encodeOperation(await operations.run(moves.finish, operationIdOf(q), checkId('volume', q.volumeId))),
     ),
+    exportVolume: guard.operation('ExportVolume', async ({ volumeId, format, exportId, ...q }) => {
+      const wanted = checkVolumeExport({ volumeId, format, exportId });
+      return encodeOperation(await operations.run(exports.make, operationIdOf(q), wanted));
+    }),
     attachDevice: guard.operation('AttachDevice', async (q) => {
       const spec = checkDomainSpec(readSpec(present('domain spec', q.spec)));
       const wanted = { spec, device: checkDevice(q.device) };

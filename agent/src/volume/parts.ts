@@ -8,6 +8,8 @@ import type { AllDisks, VolumePlaces } from '../drivers/volume-work.ts';
 import type { Operations } from '../operations/operations.ts';
 import type { BlockDisks } from '../pool/pool-volumes.ts';
 import { VolumeMoves } from './moves.ts';
+import type { Uploads } from './uploads.ts';
+import { VolumeExports } from './volume-exports.ts';
 import { VolumeData } from './volume-data.ts';
 import { Volumes } from './volumes.ts';
 
@@ -16,6 +18,7 @@ export interface VolumePartsFrom {
   readonly disks: AllDisks & BlockDisks & { readonly places: VolumePlaces };
   readonly domains: Domains;
   readonly operations: Operations;
+  readonly uploads: Uploads;
   /** Of the host's own folder. */
   readonly directIo: () => Promise<boolean>;
   readonly clock: Clock;
@@ -30,6 +33,7 @@ export function createVolumeParts(from: VolumePartsFrom) {
     volumes: new Volumes(from),
     data: new VolumeData(from),
     devices: new Devices(from),
+    exports: new VolumeExports(from),
     moves: new VolumeMoves({ ...from, places: disks.places }),
   };
 }

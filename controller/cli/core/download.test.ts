@@ -12,7 +12,7 @@ const sha256 = createHash('sha256').update(DATA).digest('hex');
 const message = (m: DownloadResponse['message']): DownloadResponse => ({ message: m });
 
 /** @param breaks after so many bytes of each try; Infinity: never. */
-function world(breaks: number, digest = sha256) {
+function world(breaks: number, digest = sha256, left?: Buffer) {
   const asked: number[] = [];
   let finished = 0;
   async function* stream(_: unknown, __: unknown, { offset }: { offset: bigint }): AsyncGenerator<DownloadResponse> {
@@ -31,6 +31,13 @@ function world(breaks: number, digest = sha256) {
     begin: async () => undefined,
     write: async (piece: Uint8Array | number) =>
       void came.push(typeof piece === 'number' ? Buffer.alloc(piece) : Buffer.from(piece)),
+    ...(left && {
+      had: async function* () {
+        came.push(left);
+        yield left;
+      },
+      again: async () => void came.splice(0),
+    }),
   };
   const run = async (): Promise<void> => {
     let open = true;
@@ -59,4 +66,23 @@ it('is an error when what came is something else', async () => {
   const w = world(Infinity, 'f'.repeat(64));
   await expect(w.run()).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
   expect(w.finished()).toBe(0);
+});
+
+it('goes on with what a command before has left', async () => {
+  const w = world(Infinity, sha256, DATA.subarray(0, 1_234));
+  await w.run();
+  expect([w.asked, w.came().equals(DATA), w.finished()]).toEqual([[1_234], true, 1]);
+  const whole = world(Infinity, sha256, DATA);
+  await whole.run();
+  expect([whole.asked, whole.came().equals(DATA)]).toEqual([[5_000], true]);
+});
+
+it.each([
+  ['another file', Buffer.alloc(1_000, 7)],
+  ['a longer one', Buffer.alloc(9_000, 7)],
+  ['as much of another', Buffer.alloc(5_000, 7)],
+])('fetches all anew when what was left is of %s', async (_, left) => {
+  const w = world(Infinity, sha256, left);
+  await w.run();
+  expect([w.asked, w.came().equals(DATA), w.finished()]).toEqual([[left.length, 0], true, 1]);
 });

@@ -23,6 +23,10 @@ export interface DownloadSink {
   }): Promise<void>;
   /** A run of zeros as its length. */
   write(piece: Piece): Promise<void>;
+  /** What it has already of a try before, from the beginning. */
+  had?(): AsyncIterable<Piece>;
+  /** What it had was something else: it has nothing now. */
+  again?(): Promise<void>;
 }
 
 const MOST_TRIES = 6;
@@ -31,7 +35,8 @@ const ZEROS = Buffer.alloc(1024 * 1024);
 /** @throws what ended it, after some tries; DIGEST_MISMATCH */
 export async function download(ctx: Context, api: Api, d: Download, sink: DownloadSink): Promise<void> {
   const fetching = new Fetching(ctx, api, d, sink);
-  for (let failed = 0; !fetching.isWhole;) {
+  await fetching.goOn();
+  for (let failed = 0; !(await fetching.isRight());) {
     const before = fetching.at;
     try {
       await fetching.once();
@@ -49,7 +54,9 @@ export async function download(ctx: Context, api: Api, d: Download, sink: Downlo
 class Fetching {
   at = 0;
   private file: DownloadBegin | undefined;
-  private readonly hash = createHash('sha256');
+  private hash = createHash('sha256');
+  /** What a try before has left is part of it. */
+  private resumed = false;
 
   constructor(
     private readonly ctx: Context,
@@ -62,13 +69,38 @@ class Fetching {
     return this.file !== undefined && this.at >= Number(this.file.fileBytes);
   }
 
+  /** Goes on with what a try before has left. */
+  async goOn(): Promise<void> {
+    if (!this.sink.had) return;
+    for await (const piece of this.sink.had()) {
+      addTo(this.hash, piece);
+      this.at += lengthOf(piece);
+    }
+    this.resumed = this.at > 0;
+  }
+
+  /** Whole, and what it should be; what was left of another file is given up, and all of it fetched. */
+  async isRight(): Promise<boolean> {
+    if (!this.isWhole) return false;
+    if (!this.resumed || (this.at === Number(this.file?.fileBytes) && this.found() === this.file?.sha256)) return true;
+    this.resumed = false;
+    this.hash = createHash('sha256');
+    this.at = 0;
+    await this.sink.again?.();
+    return false;
+  }
+
+  private found = (): string => this.hash.copy().digest('hex');
+
   /** From where it is, as far as it comes. */
   async once(): Promise<void> {
     const { api, ctx } = this;
     const request = { ...this.d, offset: BigInt(this.at) };
     for await (const { message } of api.stream(api.exports, (c) => c.download, request, ctx.signal)) {
       if (message?.$case === 'begin') this.file = await begun(this.file, message.value, this.sink);
-      else if (message?.$case === 'data') await this.take(message.value);
+      // what a try before has left is longer than all of it
+      if (this.resumed && this.isWhole) return;
+      if (message?.$case === 'data') await this.take(message.value);
       else if (message?.$case === 'zeros') await this.take(Number(message.value));
     }
     ctx.signal.throwIfAborted();
@@ -77,7 +109,7 @@ class Fetching {
 
   /** @throws DIGEST_MISMATCH */
   check(): void {
-    const found = this.hash.digest('hex');
+    const found = this.found();
     const wanted = this.file?.sha256 ?? '';
     if (found !== wanted)
       throw new ClusterError(

@@ -4,6 +4,7 @@ import { volumeAdopt } from './adopt.ts';
 import { volumeAttach, volumeDetach } from './attach.ts';
 import { volumeCreate } from './create.ts';
 import { volumeDelete } from './delete.ts';
+import { volumeDownload } from './download.ts';
 import { volumeMove } from './move.ts';
 import { volumeResize } from './resize.ts';
 import { volumeConvert, volumeSparsify, volumeWipe } from './rewrite.ts';
@@ -15,6 +16,7 @@ export const volumeCommands: readonly Command[] = [
   volumeCreate,
   volumeResize,
   volumeMove,
+  volumeDownload,
   volumeConvert,
   volumeSparsify,
   volumeWipe,

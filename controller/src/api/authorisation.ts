@@ -55,6 +55,7 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   // whoever may make VMs of an image can read all that is in it
   '/berth.v1.ExportService/ExportImage': ['operator', 'visible'],
   // with a ticket
+  '/berth.v1.ExportService/ExportVolume': ['operator', 'volume'],
   '/berth.v1.ExportService/Download': ['operator', 'visible'],
   '/berth.v1.ExportService/FinishDownload': ['operator', 'visible'],
 

@@ -14,6 +14,7 @@ export const exportHandlers = (exports: Exports, images: Images, scope: Scope): 
       throw notFound(`image ${r.image.slice(0, 80)} does not exist. See: berth image list`);
     return exports.image(image.id, r.format, call.user);
   },
+  exportVolume: (r, call) => exports.volume(r.volume, r.format, call.user),
   download: async function* (r, call) {
     const file = await exports.open({ ...r, user: call.user }, call.signal);
     const { sha256 } = file;

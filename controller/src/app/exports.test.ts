@@ -61,3 +61,33 @@ describe('an export', () => {
     expect(await said(exports().image('base', 'iso', 'test'))).toContain('an image is not exported as "iso"');
   });
 });
+
+describe('an export of a volume', () => {
+  const volume = (name: string, format = 'vdi') => exports().volume(name, format, 'test');
+  it('is read with its ticket, and not made of what a guest writes, of a pool, or as what is not known', async () => {
+    const made = { format: '', preallocation: '', clusterBytes: 0, lazyRefcounts: false, image: '', labels: {} };
+    const create = { ...made, name: 'data', sizeBytes: 2 ** 30, host: 'h1', pool: '' };
+    await c.ended((await c.timed(c.life.volumes.create(create, 'test'))).jobId);
+    await c.ended((await c.timed(c.clone('web'))).jobId);
+    await c.done(c.life.vms.start('web', 'test'));
+    expect([
+      await said(volume('web-vda')),
+      await said(volume('data', 'ova')),
+      await said(volume('none')),
+    ]).toMatchInlineSnapshot(`
+      [
+        "BAD_STATE: disk vda is one of vm web, which is running. Stop it first (berth vm stop web), or take a copy of one moment while it runs: berth image capture web --name NAME, then berth image export NAME FILE",
+        "INVALID_ARGUMENT: no file of a volume is made as "ova": raw, qcow2, vmdk, vdi, vhdx",
+        "NOT_FOUND: volume none does not exist. See: berth volume list",
+      ]
+    `);
+    const t = { ...(await c.timed(volume('data'))), user: 'test' };
+    expect(await c.timed(exports().open(t, signal))).toMatchObject({ virtualSizeBytes: 2 ** 30 });
+    expect(await drain(t)).toMatch(/^file of volume-/);
+    expect(await said(c.life.volumes.delete('data', 'test'))).toMatch(/RESOURCE_BUSY/);
+    exports().finish(t);
+    expect(await c.ended(t.jobId)).toBe('succeeded');
+    expect(await said(exports().open(t, signal))).toContain('NOT_FOUND');
+    expect(files()).toEqual([]);
+  });
+});

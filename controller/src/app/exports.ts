@@ -7,18 +7,23 @@ import type { HostId, JobId } from '@berth/shared/model/ids.ts';
 import { isReason } from '@berth/shared/errors/reasons.ts';
 import { isEnded, type Job, type JobError } from '@berth/shared/model/job.ts';
 import { newSecret } from '@berth/shared/runtime/random.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
 import { exportIdOf, imageExport, type ExportParams, type MadeFile } from '../jobs/image-export.ts';
 import type { Uploads } from '../jobs/uploads.ts';
+import { volumeExport } from '../jobs/volume-export.ts';
 import type { State } from '../state/state.ts';
 import { usableImage } from './usable-image.ts';
+import { exportWanted } from './volume-exporting.ts';
+import { resolveVolume } from './volume-names.ts';
 
 export interface ExportDeps {
   readonly state: State;
   readonly hosts: Hosts;
   readonly jobs: Jobs;
   readonly uploads: Uploads;
+  readonly clock: Clock;
 }
 
 /** What a download shows; it is good for who began it. */
@@ -29,6 +34,7 @@ export interface Ticket {
 }
 
 const FORMATS: readonly string[] = ['qcow2', 'raw', 'vmdk'];
+const KINDS: readonly string[] = [imageExport.kind, volumeExport.kind];
 const hash = (ticket: string): string => createHash('sha256').update(ticket).digest('hex');
 
 export class Exports {
@@ -51,6 +57,23 @@ export class Exports {
       const params = { imageId: image.id, format, ticketHash: hash(ticket) };
       const locks = [`image/${image.id}:shared` as const];
       return jobs.start(tx, imageExport, params, { subject: image.name, locks, user });
+    });
+    return { jobId, ticket };
+  }
+
+  /** Of one that no guest has. */
+  async volume(
+    nameOrId: string,
+    format: string,
+    user: string,
+  ): Promise<{ readonly jobId: JobId; readonly ticket: string }> {
+    const { state, jobs, hosts, clock } = this.deps;
+    const ticket = newSecret();
+    const jobId = await state.update((tx) => {
+      const found = resolveVolume(state.tables, nameOrId);
+      const { params, subject } = exportWanted(found, format, { tables: state.tables, hosts, nowMs: clock.now() });
+      const locks = [`volume/${params.volumeId}:shared` as const];
+      return jobs.start(tx, volumeExport, { ...params, ticketHash: hash(ticket) }, { subject, locks, user });
     });
     return { jobId, ticket };
   }
@@ -119,7 +142,12 @@ export class Exports {
 
   #job({ jobId, ticket, user }: Ticket): Job {
     const job = this.deps.state.tables.jobs.get(jobId);
-    if (job?.kind !== imageExport.kind || this.#isOver(jobId) || this.deps.uploads.seen(job.id)?.state === 'received')
+    if (
+      job === undefined ||
+      !KINDS.includes(job.kind) ||
+      this.#isOver(jobId) ||
+      this.deps.uploads.seen(job.id)?.state === 'received'
+    )
       throw notFound(`there is no export ${jobId.slice(0, 80)} to be fetched (any more). Export it anew`);
     const { ticketHash } = job.params as unknown as ExportParams;
     const fits = timingSafeEqual(Buffer.from(hash(ticket), 'hex'), Buffer.from(ticketHash, 'hex'));

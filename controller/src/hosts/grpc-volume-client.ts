@@ -24,6 +24,7 @@ export const volumeClient = ({ change, context }: VolumeCalls): VolumeClient<Ope
   detachDevice: (id, { uuid, vmId }, device) => change(Data.detachDevice, { context: context(id), uuid, vmId, device }),
   rewrite: (id, { imageDigest = '', ...v }) => change(Data.rewriteVolume, { context: context(id), ...v, imageDigest }),
   wipe: (id, volumeId) => change(Data.wipeVolume, { context: context(id), volumeId }),
+  export: (id, v) => change(Data.exportVolume, { context: context(id), ...v }),
   move: (id, { volumeId, to }) => change(Data.moveVolume, { context: context(id), volumeId, toPoolId: to }),
   finishMove: (id, volumeId) => change(Data.finishMove, { context: context(id), volumeId }),
   resize: (id, { sizeBytes, ...v }) =>

@@ -37,6 +37,8 @@ export interface VolumeClient<Op> {
   /** These two: capability `volume.rewrite`. */
   rewrite(operationId: string, v: RewriteVolume): Promise<Op>;
   wipe(operationId: string, volumeId: string): Promise<Op>;
+  /** Capability `volume.export`. For `readExport` of the agent. Long. */
+  export(operationId: string, v: { volumeId: string; format: string; exportId: string }): Promise<Op>;
   /** These two: capability `volume.move`. @param v.to a pool; empty: the host's own folder. Long. */
   move(operationId: string, v: { volumeId: string; to: string }): Promise<Op>;
   /** Its former file goes. */

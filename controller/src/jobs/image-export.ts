@@ -72,7 +72,7 @@ async function make(c: RemoteContext<ExportParams, Placed, JobDeps>): Promise<Ma
 }
 
 /** What has been read is known to this process only while it lives; after a restart, whoever reads asks again. */
-function serve(c: LocalContext<ExportParams, Made, JobDeps>): null | Wait {
+export function serve(c: LocalContext<unknown, Made, JobDeps>): null | Wait {
   const seen = c.deps.uploads.seen(c.jobId);
   if (seen?.state === 'received') return null;
   const lastMs = Math.max(c.outs.make.atMs, seen?.atMs ?? 0, c.deps.uploads.sinceMs);

@@ -23,6 +23,7 @@ import { vmUpdate } from './vm-update.ts';
 import { volumeAttach, volumeDetach } from './volume-attach.ts';
 import { volumeCreate } from './volume-create.ts';
 import { volumeDelete } from './volume-delete.ts';
+import { volumeExport } from './volume-export.ts';
 import { volumeMove } from './volume-move.ts';
 import { volumeResize } from './volume-resize.ts';
 import { volumeRewrite, volumeWipe } from './volume-rewrite.ts';
@@ -61,6 +62,7 @@ export const JOBS: readonly AnyJobDef[] = [
   volumeDelete,
   volumeResize,
   volumeMove,
+  volumeExport,
   volumeRewrite,
   volumeWipe,
 ];

@@ -16,6 +16,7 @@ import { poolChange, poolCreate, poolMend, poolRemove } from './pools.ts';
 import { volumeAttach, volumeDetach } from './volume-attach.ts';
 import { volumeCreate } from './volume-create.ts';
 import { volumeDelete } from './volume-delete.ts';
+import { volumeExport } from './volume-export.ts';
 import { volumeMove } from './volume-move.ts';
 import { volumeResize } from './volume-resize.ts';
 import { volumeRewrite, volumeWipe } from './volume-rewrite.ts';
@@ -156,6 +157,20 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
       return worldOf(cluster, params, () => undefined, withoutHalfMade);
     };
     await checkJob(imageExport, world);
+  });
+
+  it('volume.export', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      cluster.onAsked = (state, uploads) => {
+        const job = state.tables.jobs.open()[0];
+        if (job) uploads.received(job.id, 1);
+      };
+      const volume = cluster.volumeThere();
+      const params = { volumeId: volume.id, format: 'raw', ticketHash: '' };
+      return worldOf(cluster, params, (tx) => tx.volumes.put(volume));
+    };
+    await checkJob(volumeExport, world);
   });
 
   it('image.evict', async () => {

@@ -63,6 +63,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'GET', path: '/v1/events', kind: 'json', rpc: '/berth.v1.EventService/ListEvents' },
   { verb: 'GET', path: '/v1/events:watch', kind: 'events', rpc: '/berth.v1.EventService/WatchEvents' },
   { verb: 'POST', path: '/v1/exports:exportImage', kind: 'json', rpc: '/berth.v1.ExportService/ExportImage' },
+  { verb: 'POST', path: '/v1/exports:exportVolume', kind: 'json', rpc: '/berth.v1.ExportService/ExportVolume' },
   { verb: 'POST', path: '/v1/exports:download', kind: 'events', rpc: '/berth.v1.ExportService/Download' },
   { verb: 'POST', path: '/v1/exports:finishDownload', kind: 'json', rpc: '/berth.v1.ExportService/FinishDownload' },
   { verb: 'POST', path: '/v1/hosts', kind: 'json', rpc: '/berth.v1.HostService/CreateHost' },

@@ -1,4 +1,6 @@
 /** Work on volumes of a simulated host: what is refused, and what an entry says afterwards. No bytes. */
+import { createHash } from 'node:crypto';
+import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import { lengthOf } from '@berth/shared/disk/pieces.ts';
 import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { SimHost, SimVolume } from '@berth/shared/sim/sim-host.ts';
@@ -40,6 +42,13 @@ export function simVolumeWork(host: SimHost): VolumeWork {
       if (format === formatOf({ format: was }) && imageDigest !== volume.imageDigest)
         throw badState(`volume ${volumeId} stays on what it is based on`);
       host.volumes.set(volumeId, { ...volume, imageDigest, ...(format === 'raw' && { format }) });
+    },
+    export: async (exportId, volumeId) => {
+      const { sizeBytes } = need(volumeId);
+      const bytes = Buffer.concat([emptyQcow2(Math.min(sizeBytes, 2 ** 30)), Buffer.alloc(512, volumeId)]);
+      host.uploads.set(exportId, bytes);
+      const sha256 = createHash('sha256').update(bytes).digest('hex');
+      return { fileBytes: bytes.length, virtualSizeBytes: sizeBytes, sha256 };
     },
     read: async (volumeId) => {
       need(volumeId);

@@ -33,6 +33,13 @@ export interface ExportImageRequest {
   format: string;
 }
 
+export interface ExportVolumeRequest {
+  /** Name, id, or VM/TARGET. */
+  volume: string;
+  /** raw, qcow2, vmdk (streamOptimized), vdi, vhdx. */
+  format: string;
+}
+
 export interface ExportResponse {
   jobId: string;
   /** A secret. */
@@ -129,6 +136,73 @@ export const ExportImageRequest: MessageFns<ExportImageRequest> = {
   fromPartial(object: DeepPartial<ExportImageRequest>): ExportImageRequest {
     const message = createBaseExportImageRequest();
     message.image = object.image ?? "";
+    message.format = object.format ?? "";
+    return message;
+  },
+};
+
+function createBaseExportVolumeRequest(): ExportVolumeRequest {
+  return { volume: "", format: "" };
+}
+
+export const ExportVolumeRequest: MessageFns<ExportVolumeRequest> = {
+  encode(message: ExportVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    if (message.format !== "") {
+      writer.uint32(18).string(message.format);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExportVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExportVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.format = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExportVolumeRequest>): ExportVolumeRequest {
+    return ExportVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExportVolumeRequest>): ExportVolumeRequest {
+    const message = createBaseExportVolumeRequest();
+    message.volume = object.volume ?? "";
     message.format = object.format ?? "";
     return message;
   },
@@ -596,6 +670,16 @@ export const ExportServiceService = {
     responseSerialize: (value: ExportResponse): Buffer => Buffer.from(ExportResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ExportResponse => ExportResponse.decode(value),
   },
+  /** A file of a volume that nobody uses, with all that is in its image. Starts job volume.export, which is as image.export. */
+  exportVolume: {
+    path: "/berth.v1.ExportService/ExportVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ExportVolumeRequest): Buffer => Buffer.from(ExportVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExportVolumeRequest => ExportVolumeRequest.decode(value),
+    responseSerialize: (value: ExportResponse): Buffer => Buffer.from(ExportResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExportResponse => ExportResponse.decode(value),
+  },
   /**
    * The bytes of an export, from a position on: relayed from its host, stored nowhere. First message: `begin`, when the file is made;
    * until then it waits. After a break: again, from where it broke off. A ticket is good until the download was finished.
@@ -629,6 +713,8 @@ export interface ExportServiceServer extends UntypedServiceImplementation {
    * fetched (FinishDownload), or nobody has read it for ten minutes.
    */
   exportImage: handleUnaryCall<ExportImageRequest, ExportResponse>;
+  /** A file of a volume that nobody uses, with all that is in its image. Starts job volume.export, which is as image.export. */
+  exportVolume: handleUnaryCall<ExportVolumeRequest, ExportResponse>;
   /**
    * The bytes of an export, from a position on: relayed from its host, stored nowhere. First message: `begin`, when the file is made;
    * until then it waits. After a break: again, from where it broke off. A ticket is good until the download was finished.
@@ -654,6 +740,22 @@ export interface ExportServiceClient extends Client {
   ): ClientUnaryCall;
   exportImage(
     request: ExportImageRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExportResponse) => void,
+  ): ClientUnaryCall;
+  /** A file of a volume that nobody uses, with all that is in its image. Starts job volume.export, which is as image.export. */
+  exportVolume(
+    request: ExportVolumeRequest,
+    callback: (error: ServiceError | null, response: ExportResponse) => void,
+  ): ClientUnaryCall;
+  exportVolume(
+    request: ExportVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExportResponse) => void,
+  ): ClientUnaryCall;
+  exportVolume(
+    request: ExportVolumeRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ExportResponse) => void,

@@ -61,6 +61,14 @@ export interface FinishMoveRequest {
   volumeId: string;
 }
 
+export interface ExportVolumeRequest {
+  context: OperationContext | undefined;
+  volumeId: string;
+  format: string;
+  /** The caller's choice, as of an upload. */
+  exportId: string;
+}
+
 export interface AssignVolumeRequest {
   context: OperationContext | undefined;
   volumeId: string;
@@ -432,6 +440,99 @@ export const FinishMoveRequest: MessageFns<FinishMoveRequest> = {
       ? OperationContext.fromPartial(object.context)
       : undefined;
     message.volumeId = object.volumeId ?? "";
+    return message;
+  },
+};
+
+function createBaseExportVolumeRequest(): ExportVolumeRequest {
+  return { context: undefined, volumeId: "", format: "", exportId: "" };
+}
+
+export const ExportVolumeRequest: MessageFns<ExportVolumeRequest> = {
+  encode(message: ExportVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.context !== undefined) {
+      OperationContext.encode(message.context, writer.uint32(10).fork()).join();
+    }
+    if (message.volumeId !== "") {
+      writer.uint32(18).string(message.volumeId);
+    }
+    if (message.format !== "") {
+      writer.uint32(26).string(message.format);
+    }
+    if (message.exportId !== "") {
+      writer.uint32(34).string(message.exportId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExportVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExportVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.context = OperationContext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volumeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.format = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.exportId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExportVolumeRequest>): ExportVolumeRequest {
+    return ExportVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExportVolumeRequest>): ExportVolumeRequest {
+    const message = createBaseExportVolumeRequest();
+    message.context = (object.context !== undefined && object.context !== null)
+      ? OperationContext.fromPartial(object.context)
+      : undefined;
+    message.volumeId = object.volumeId ?? "";
+    message.format = object.format ?? "";
+    message.exportId = object.exportId ?? "";
     return message;
   },
 };
@@ -1055,6 +1156,19 @@ export const VolumeDataServiceService = {
     responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
   },
   /**
+   * Capability `volume.export`. Makes a file of a volume that nobody uses, with all that is in its image, for `ReadExport`: raw, qcow2,
+   * vmdk (streamOptimized), vdi, vhdx. IN_USE, also when a guest had it meanwhile. Long; its result is told as of `MakeExport`.
+   */
+  exportVolume: {
+    path: "/berth.agent.v1.VolumeDataService/ExportVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ExportVolumeRequest): Buffer => Buffer.from(ExportVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExportVolumeRequest => ExportVolumeRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
+  /**
    * These two: capability `domain.devices`. A disk or a network card of the definition comes under the guest that runs. It has it
    * already: fine. BAD_STATE unless it runs, or when it has no place for it.
    */
@@ -1100,6 +1214,11 @@ export interface VolumeDataServiceServer extends UntypedServiceImplementation {
   moveVolume: handleUnaryCall<MoveVolumeRequest, Operation>;
   /** Removes the file that it had before its move. There is none: fine. IN_USE while somebody has that open. */
   finishMove: handleUnaryCall<FinishMoveRequest, Operation>;
+  /**
+   * Capability `volume.export`. Makes a file of a volume that nobody uses, with all that is in its image, for `ReadExport`: raw, qcow2,
+   * vmdk (streamOptimized), vdi, vhdx. IN_USE, also when a guest had it meanwhile. Long; its result is told as of `MakeExport`.
+   */
+  exportVolume: handleUnaryCall<ExportVolumeRequest, Operation>;
   /**
    * These two: capability `domain.devices`. A disk or a network card of the definition comes under the guest that runs. It has it
    * already: fine. BAD_STATE unless it runs, or when it has no place for it.
@@ -1224,6 +1343,25 @@ export interface VolumeDataServiceClient extends Client {
   ): ClientUnaryCall;
   finishMove(
     request: FinishMoveRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /**
+   * Capability `volume.export`. Makes a file of a volume that nobody uses, with all that is in its image, for `ReadExport`: raw, qcow2,
+   * vmdk (streamOptimized), vdi, vhdx. IN_USE, also when a guest had it meanwhile. Long; its result is told as of `MakeExport`.
+   */
+  exportVolume(
+    request: ExportVolumeRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  exportVolume(
+    request: ExportVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  exportVolume(
+    request: ExportVolumeRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Operation) => void,

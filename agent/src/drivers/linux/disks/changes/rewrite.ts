@@ -105,13 +105,13 @@ export async function removeOtherFormats(pool: Pool): Promise<void> {
 }
 
 /** All that is below it is said here; what its header says of that is not followed. */
-function sourceOf({ path, format, backing }: OwnFile): string {
+export function sourceOf({ path, format, backing }: OwnFile): string {
   const of = (driver: string, filename: string) => ({ driver, file: { driver: 'file', filename } });
   const below = backing === undefined ? null : { ...of('qcow2', backing), backing: null };
   return `json:${JSON.stringify({ ...of(format, path), ...(format === 'qcow2' && { backing: below }) })}`;
 }
 
-async function mostBytes(file: OwnFile, base: string | undefined): Promise<number> {
+export async function mostBytes(file: OwnFile, base: string | undefined): Promise<number> {
   const own = (await sizeOf(file.path))?.allocated ?? 0;
   const image = file.backing === undefined || base !== undefined ? 0 : ((await sizeOf(file.backing))?.allocated ?? 0);
   return Math.min(own + image, file.sizeBytes) + SLACK_BYTES;
@@ -130,7 +130,7 @@ async function checkNew(target: string, format: VolumeFormat, file: OwnFile, bas
 }
 
 /** "    (12.34/100%)\r" */
-function tell(text: string, totalBytes: number, work: LongWork): void {
+export function tell(text: string, totalBytes: number, work: LongWork): void {
   const last = [...text.matchAll(/\((\d+\.\d+)\/100%\)/g)].at(-1)?.[1];
   if (last !== undefined) work.onProgress(Math.floor((Number(last) / 100) * totalBytes), totalBytes);
 }

@@ -5,7 +5,8 @@ import type { Pool } from '../pool.ts';
 import { readSidecar, writeSidecar } from '../sidecars.ts';
 import { installVolume, readVolume } from './carry.ts';
 import { makeVolume } from './make.ts';
-import { resizeVolume, type ResizeParts } from './resize.ts';
+import { exportVolume, type ExportVolumeParts } from './export-volume.ts';
+import { resizeVolume } from './resize.ts';
 import { rewriteVolume } from './rewrite.ts';
 import { wipeVolume } from './wipe.ts';
 
@@ -14,7 +15,7 @@ export interface Turns {
   onImage<T>(digest: string, fn: () => Promise<T>): Promise<T>;
 }
 
-export function createVolumeWork(parts: ResizeParts, { onVolume, onImage }: Turns): VolumeWork {
+export function createVolumeWork(parts: ExportVolumeParts, { onVolume, onImage }: Turns): VolumeWork {
   const { pool } = parts;
   return {
     make: (spec, work) =>
@@ -30,6 +31,8 @@ export function createVolumeWork(parts: ResizeParts, { onVolume, onImage }: Turn
         return wanted.imageDigest === undefined ? rewrite() : onImage(wanted.imageDigest, rewrite);
       }),
     wipe: (id, work) => onVolume(id, () => wipeVolume(parts, id, work)),
+    export: (exportId, id, format, work) =>
+      onVolume(id, () => exportVolume(parts, exportId, { volumeId: id, format }, work)),
     read: (id) => onVolume(id, () => readVolume(pool, id)),
     install: (spec, file, work) =>
       onVolume(spec.volumeId, () => {
