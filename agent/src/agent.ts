@@ -23,7 +23,7 @@ import { PowerServiceService } from '@berth/proto/agent/v1/power.ts';
 import { VolumeDataServiceService } from '@berth/proto/agent/v1/volumedata.ts';
 import { VolumeServiceService } from '@berth/proto/agent/v1/volume.ts';
 import { WatchServiceService } from '@berth/proto/agent/v1/watch.ts';
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
@@ -36,6 +36,7 @@ import { Power } from './domain/power.ts';
 import { Screenshots } from './domain/screenshot.ts';
 import { boundSerialLogs } from './domain/serial-log.ts';
 import type { Drivers } from './drivers/machine.ts';
+import type { VolumeFile } from './drivers/volume-work.ts';
 import type { HostIdentity } from './enroll/host-identity.ts';
 import { createGuestParts, type GuestParts } from './guest/parts.ts';
 import { createAbilities } from './host/abilities.ts';
@@ -124,6 +125,9 @@ class RunningAgent implements Agent {
   private peerPort = 0;
   private metricsPort = 0;
   private metricsListener: MetricsListener | undefined;
+  private serveVolume = (id: string): Promise<VolumeFile> => {
+    throw notFound(`volume ${id} is not on this host`);
+  };
   private parts:
     | {
         server: RpcServer;
@@ -137,7 +141,7 @@ class RunningAgent implements Agent {
     | undefined;
 
   constructor(private readonly o: AgentOptions) {
-    this.peers = o.peers ?? createPeers(o);
+    this.peers = o.peers ?? createPeers(o, (id) => this.serveVolume(id));
   }
 
   async start(): Promise<{ port: number; peerPort: number }> {
@@ -208,7 +212,10 @@ class RunningAgent implements Agent {
     const images = new Images(disks, operations, this.peers.tunnels, hypervisor, () => bases.nudge());
     const networks = new Networks(bridges, operations);
     const uploads = new Uploads(disks, ledger, log, (id) => images.isReading(id));
-    const volumes = createVolumeParts({ hypervisor, disks, domains, directIo, operations, uploads, clock, log });
+    const volumes = createVolumeParts({
+      ...{ hypervisor, disks, domains, directIo, operations, uploads, identity, clock, log },
+    });
+    this.serveVolume = (id) => volumes.receives.serve(id);
     const observed = { observeEveryMs: config.observeInterval, pools: () => pool.watch.observe() };
     const hub = new Hub({ drivers, operations, report, clock, log, ...observed });
     const parts = { drivers, clock, identity, hub, operations, meters: this.o.meters };
@@ -237,10 +244,13 @@ class RunningAgent implements Agent {
         [HardwareServiceService, hardwareService(guard, operations, live)],
         [GuestServiceService, guestService(guard, operations, guest.verbs, guest.runs)],
         [VolumeServiceService, volumeService(guard, operations, volumes.volumes)],
-        [VolumeDataServiceService, volumeDataService(guard, operations, volumes)],
+        [VolumeDataServiceService, volumeDataService(guard, operations, { ...volumes, ...peers })],
         [PoolServiceService, poolService(guard, operations, pool)],
         [CustomizeServiceService, customizeService(guard, operations, customizer)],
-        [ImageServiceService, imageService(guard, { images, uploads, operations, ...peers })],
+        [
+          ImageServiceService,
+          imageService(guard, { images, uploads, operations, receives: volumes.receives, ...peers }),
+        ],
         [ExportServiceService, exportService(guard, operations, exports)],
         [CaptureServiceService, captureService(guard, operations, capture)],
         [MetricsServiceService, metricsService(guard, metrics)],
@@ -317,7 +327,7 @@ class RunningAgent implements Agent {
   }
 }
 
-function createPeers(o: AgentOptions): AgentPeers {
+function createPeers(o: AgentOptions, volume: (volumeId: string) => Promise<VolumeFile>): AgentPeers {
   const { identity, clock, log, config, drivers } = o;
   return {
     port: createPeerPort({
@@ -325,6 +335,7 @@ function createPeers(o: AgentOptions): AgentPeers {
       identity,
       serve: (digest) => drivers.disks.serveImage(digest),
       hashes: (digest) => drivers.disks.imageHashes(digest),
+      volume,
       clock,
       log,
     }),

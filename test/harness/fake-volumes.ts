@@ -68,6 +68,16 @@ export function fakeVolumes(host: FakeParts, operate: Operate): VolumeClient<Ope
         host.volumes.set(v.volumeId, { ...rest, imageDigest: v.imageDigest, ...format });
       }),
     wipe: (id, volumeId) => operate(id, ['wipeVolume', volumeId], () => void need(volumeId)),
+    receive: (id, v) =>
+      operate(id, ['receiveVolume', v], () => {
+        if (host.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
+        if (v.imageDigest !== undefined && !host.images.has(v.imageDigest))
+          throw new ClusterError('NOT_FOUND', `image ${v.imageDigest} is not on ${host.name}`);
+        const { sizeBytes, imageDigest, poolId } = v;
+        const at = poolId !== '' && { poolId };
+        host.volumes.set(v.volumeId, { vmId: '', sizeBytes, imageDigest, seed: false, ...at });
+      }),
+    openExport: async () => ({ ticket: 'ticket', address: 'h:1' }),
     export: (id, v) =>
       operate(id, ['exportVolume', v], () => {
         const { sizeBytes } = need(v.volumeId);

@@ -40,6 +40,7 @@ export function facts(over: Partial<HostFacts> = {}): HostFacts {
       'pool',
       'volume.rewrite',
       'volume.move',
+      'volume.transfer',
       'volume.export',
       'domain.devices',
       'volume.customize',

@@ -35,6 +35,7 @@ export const CAPABILITIES = [
   'domain.devices',
   'volume.customize',
   'volume.move',
+  'volume.transfer',
   'volume.export',
   'image.relay',
   'image.hashes',

@@ -3,6 +3,7 @@
  * ticket, then the bytes of the socket that serves the image. Everything else is closed without a word, and logged.
  * Knows nothing of images beyond the digest that a ticket stands for.
  */
+import { once } from 'node:events';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { Log } from '@berth/shared/log/log.ts';
@@ -14,6 +15,8 @@ import { idleCutter } from './idle.ts';
 import { Rate, Slots } from './limits.ts';
 import { splice } from './splice.ts';
 import { TicketBook, type TicketUse } from './tickets.ts';
+import type { VolumeFile } from '../drivers/volume-work.ts';
+import { volumeFrames } from './volume-frames.ts';
 import { parseTicketLine, TICKET_LINE_MAX_BYTES } from './ticket-line.ts';
 
 export interface PeerLimits {
@@ -52,6 +55,8 @@ export interface PeerPortOptions {
   readonly serve: (digest: string) => Promise<string>;
   /** The hashes of its chunks, packed; NOT_FOUND when it is gone. Absent: none are given out. */
   readonly hashes?: (digest: string) => Promise<Buffer>;
+  /** The file of a volume of nobody. Absent: none are given out. */
+  readonly volume?: (volumeId: string) => Promise<VolumeFile>;
   readonly clock: Clock;
   readonly log: Log;
   readonly newSecret?: () => string;
@@ -173,7 +178,13 @@ class Port implements PeerPort {
     this.proofs.get(from)?.();
     socket.once('close', use.release);
     if (socket.destroyed) return use.release();
-    if (shown.stream === 'hashes') await this.sendHashes(socket, use);
+    const volumeId = volumeOf(use.digest);
+    if ((volumeId !== undefined) !== (shown.stream === 'volume')) {
+      use.release();
+      return this.refuse(socket, 'a ticket for something else', hostId);
+    }
+    if (volumeId !== undefined) await this.sendVolume(socket, use, volumeId);
+    else if (shown.stream === 'hashes') await this.sendHashes(socket, use);
     else await this.connectImage(socket, use);
   }
 
@@ -188,6 +199,27 @@ class Port implements PeerPort {
       log.info({ digest: use.digest, peerHostId: use.peerHostId }, 'a peer has got the hashes of an image');
     } catch (e) {
       this.refuse(socket, `the hashes cannot be given: ${e instanceof Error ? e.message : e}`, use.peerHostId);
+    }
+  }
+
+  private async sendVolume(socket: TLSSocket, use: TicketUse, volumeId: string): Promise<void> {
+    const { clock, volume, log } = this.options;
+    const gone = new AbortController();
+    socket.once('close', () => gone.abort()).resume();
+    const idle = idleCutter(clock, this.limits.idleMs, () => socket.destroy());
+    try {
+      if (!volume) return this.refuse(socket, 'this host gives out no volumes', use.peerHostId);
+      const file = await volume(volumeId);
+      for await (const bytes of volumeFrames(file, gone.signal)) {
+        idle.touch();
+        if (!socket.write(bytes)) await once(socket, 'drain', { signal: gone.signal });
+      }
+      socket.end();
+      log.info({ volumeId, peerHostId: use.peerHostId, fileBytes: file.fileBytes }, 'a peer has got a volume');
+    } catch (e) {
+      this.refuse(socket, `the volume cannot be given: ${e instanceof Error ? e.message : e}`, use.peerHostId);
+    } finally {
+      idle.stop();
     }
   }
 
@@ -220,6 +252,10 @@ class Port implements PeerPort {
     socket.destroy();
   }
 }
+
+/** A ticket is for an image, by its digest, or for a volume. */
+export const volumeGrant = (volumeId: string): string => `volume:${volumeId}`;
+const volumeOf = (grant: string): string | undefined => /^volume:(.+)$/.exec(grant)?.[1];
 
 const origin = (socket: Socket): string => `${socket.remoteAddress} ${socket.remotePort}`;
 

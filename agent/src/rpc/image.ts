@@ -7,6 +7,7 @@ import { checkOperationId } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import type { PeerPort } from '../peer/port.ts';
 import { checkFetch, checkImport, type Images } from '../volume/images.ts';
+import type { Receives } from '../volume/receives.ts';
 import type { Uploads } from '../volume/uploads.ts';
 import { operationIdOf, readFence, toNumber } from './decode.ts';
 import { encodeImage, encodeOperation, toWire } from './encode.ts';
@@ -18,6 +19,7 @@ export interface ImageServiceDeps {
   readonly operations: Operations;
   readonly peerPort: Pick<PeerPort, 'openExport'>;
   readonly peerAddress: () => string;
+  readonly receives: Pick<Receives, 'offer'>;
 }
 
 export function imageService(guard: Guard, d: ImageServiceDeps): wire.ImageServiceServer {
@@ -38,7 +40,7 @@ export function imageService(guard: Guard, d: ImageServiceDeps): wire.ImageServi
       async (q) => {
         checkOperationId(q.operationId);
         const peer = { peerHostId: q.peerHostId, address: q.peerAddress, ticket: q.ticket };
-        images.offer(q.operationId, peer, q.replace === true);
+        if (!d.receives.offer(q.operationId, peer)) images.offer(q.operationId, peer, q.replace === true);
         return {};
       },
     ),

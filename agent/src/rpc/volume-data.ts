@@ -6,20 +6,27 @@ import { checkDevice } from '../domain/devices.ts';
 import { checkDomainRef } from '../domain/domains.ts';
 import { checkDomainSpec } from '../domain/spec.ts';
 import { checkId } from '../ids.ts';
+import { volumeGrant, type PeerPort } from '../peer/port.ts';
 import type { Operations } from '../operations/operations.ts';
 import { checkAssign, checkMakeSpec, checkResize, checkRewrite, checkVolumeId } from '../volume/volume-data.ts';
 import { checkMove } from '../volume/moves.ts';
 import { checkVolumeExport } from '../volume/volume-exports.ts';
+import { checkReceive } from '../volume/receives.ts';
 import type { VolumeParts } from '../volume/parts.ts';
 import { operationIdOf, orUndefined, present, toNumber } from './decode.ts';
 import { readSpec } from './domain.ts';
 import { encodeOperation } from './encode.ts';
 import type { Guard } from './guard.ts';
 
+interface PeerParts {
+  readonly peerPort: Pick<PeerPort, 'openExport'>;
+  readonly peerAddress: () => string;
+}
+
 export function volumeDataService(
   guard: Guard,
   operations: Operations,
-  { data, devices, moves, exports }: Pick<VolumeParts, 'data' | 'devices' | 'moves' | 'exports'>,
+  { data, devices, moves, exports, receives, ...peers }: VolumeParts & PeerParts,
 ): wire.VolumeDataServiceServer {
   return {
     makeVolume: guard.operation('MakeVolume', async (q) =>
@@ -47,6 +54,27 @@ export function volumeDataService(
     }),
     finishMove: guard.operation('FinishMove', async (q) =>
       encodeOperation(await operations.run(moves.finish, operationIdOf(q), checkId('volume', q.volumeId))),
+    ),
+    receiveVolume: guard.operation('ReceiveVolume', async (q) => {
+      const format = readFormat(q.format);
+      const spec = checkReceive({
+        ...{ volumeId: q.volumeId, vmId: '', imageDigest: orUndefined(q.imageDigest) },
+        sizeBytes: toNumber('the size', q.sizeBytes),
+        ...(format === 'raw' && { format }),
+        ...(q.poolId && { poolId: checkId('pool', q.poolId) }),
+      });
+      return encodeOperation(await operations.run(receives.receive, operationIdOf(q), spec));
+    }),
+    openVolumeExport: guard.change(
+      'OpenVolumeExport',
+      (q) => q.fence,
+      async (q) => {
+        const volumeId = checkId('volume', q.volumeId);
+        if (q.peerHostId === '') throw invalidArgument('an export must be for one named host');
+        await receives.serve(volumeId);
+        const grant = { digest: volumeGrant(volumeId), peerHostId: q.peerHostId };
+        return { ticket: peers.peerPort.openExport(grant).ticket, address: peers.peerAddress() };
+      },
     ),
     exportVolume: guard.operation('ExportVolume', async ({ volumeId, format, exportId, ...q }) => {
       const wanted = checkVolumeExport({ volumeId, format, exportId });

@@ -5,9 +5,11 @@ import { Devices } from '../domain/devices.ts';
 import type { Domains } from '../domain/domains.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
 import type { AllDisks, VolumePlaces } from '../drivers/volume-work.ts';
+import type { PeerIdentity } from '../peer/identity.ts';
 import type { Operations } from '../operations/operations.ts';
 import type { BlockDisks } from '../pool/pool-volumes.ts';
 import { VolumeMoves } from './moves.ts';
+import { Receives } from './receives.ts';
 import type { Uploads } from './uploads.ts';
 import { VolumeExports } from './volume-exports.ts';
 import { VolumeData } from './volume-data.ts';
@@ -19,6 +21,7 @@ export interface VolumePartsFrom {
   readonly domains: Domains;
   readonly operations: Operations;
   readonly uploads: Uploads;
+  readonly identity: PeerIdentity;
   /** Of the host's own folder. */
   readonly directIo: () => Promise<boolean>;
   readonly clock: Clock;
@@ -34,6 +37,7 @@ export function createVolumeParts(from: VolumePartsFrom) {
     data: new VolumeData(from),
     devices: new Devices(from),
     exports: new VolumeExports(from),
+    receives: new Receives(from),
     moves: new VolumeMoves({ ...from, places: disks.places }),
   };
 }

@@ -5,18 +5,26 @@ import { runMany } from '../job/many.ts';
 export const volumeMove: Command = {
   noun: 'volume',
   verb: 'move',
-  summary: 'move volumes to another storage pool; of a VM that runs, while its guest writes',
+  summary: 'move volumes to another storage pool, of a VM that runs while its guest writes; or to another host',
   details: `There must be room for it in both pools until it has moved. What it is based on is copied there first, where that is needed. Cancelled
 (berth job cancel), it stays where it was. Examples:
   berth volume move web-vda --pool fast
-  berth volume move data --pool local`,
+  berth volume move data --host h2
+  berth volume move data --pool local
+A disk of a VM lies on the host of that: only volumes that stand alone go to other hosts.`,
   args: [{ name: 'volumes', description: 'which: names, or VM-TARGET', required: true, many: true, kind: 'volume' }],
-  flags: [{ spec: '--pool <pool>', description: 'the pool to move them to', kind: 'pool' }, NO_WAIT],
+  flags: [
+    { spec: '--pool <pool>', description: 'the pool to move them to (default with --host: local)', kind: 'pool' },
+    { spec: '--host <host>', description: 'the host to move them to', kind: 'host' },
+    NO_WAIT,
+  ],
   run: (ctx, names, flags) =>
     runMany(ctx, {
       ...{ noun: 'volume', names, wait: flags['wait'] !== false },
       start: (api, volume) =>
-        api.call(api.volumes, (c) => c.moveVolume, { volume, pool: text(flags, 'pool') ?? '', host: '' }),
+        api.call(api.volumes, (c) => c.moveVolume, {
+          ...{ volume, pool: text(flags, 'pool') ?? '', host: text(flags, 'host') ?? '' },
+        }),
       done: async (api, volume, job) => {
         const { host, pool } = await api.call(api.volumes, (c) => c.getVolume, { volume });
         return `is in pool ${pool} on ${host}${job ? '' : ' already'}`;

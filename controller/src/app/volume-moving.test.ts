@@ -79,7 +79,7 @@ describe('a volume that stands alone', () => {
         "NOT_FOUND: pool none does not exist. See: berth pool list",
         "UNSUPPORTED: volume x shall lie in a pool, where libvirt makes it: preallocation, clusters and reference counts are for pool local",
         "NO_CAPACITY: volume x cannot lie on h1: pool pool fast: 48 GiB free of 32 TiB wanted",
-        "INVALID_ARGUMENT: where to? Say --pool POOL",
+        "INVALID_ARGUMENT: where to? Say --pool POOL, or --host HOST",
         "NOT_FOUND: pool none does not exist. See: berth pool list",
         "UNSUPPORTED: volume data lies in a pool: there it stays as it is. Move it to pool local first (berth volume move)",
         "UNSUPPORTED: volume data lies in a pool: there it can only become larger. Move it to pool local first (berth volume move)",
@@ -88,6 +88,32 @@ describe('a volume that stands alone', () => {
     c.sim.hosts.host(c.hostId('h1')).diskFull = true;
     expect(await done(move('data', 'slow'))).toBe('failed');
     expect([(await get('data')).pool, promised('fast'), promised('slow')]).toEqual(['fast', 2 * GIB, 0]);
+  });
+});
+
+describe('a volume that goes to another host', () => {
+  it('lies there alone, over its image, and is counted there', async () => {
+    await done(create('data', 'fast', { image: 'base' }));
+    const { id } = await get('data');
+    expect(await done(move('data', '', 'h2'))).toBe('succeeded');
+    expect(await get('data')).toMatchObject({ id, hostName: 'h2', pool: 'local', backing: ['base'], state: 'ready' });
+    expect([host().volumes.has(id), c.sim.hosts.host(c.hostId('h2')).volumes.has(id)]).toEqual([false, true]);
+    expect([promised('fast'), c.life.state.tables.claims.sums(c.hostId('h2')).diskBytes]).toEqual([0, 2 * GIB]);
+  });
+
+  it('stays where it is when there is no room, and goes with its vm when it is one of that', async () => {
+    await c.ended((await c.timed(c.clone('web', { host: 'h1' }))).jobId);
+    await done(create('data', ''));
+    expect([await said(move('web-vda', '', 'h2')), await said(move('data', '', 'h9'))]).toMatchInlineSnapshot(`
+      [
+        "BAD_STATE: volume web-vda is a disk of vm web, and lies on its host (h1): a vm's disks go with it. To move it alone, detach it first (berth volume detach web/vda)",
+        "NOT_FOUND: host h9 does not exist. Did you mean h1 or h2 or h3?",
+      ]
+    `);
+    c.sim.hosts.host(c.hostId('h2')).diskFull = true;
+    expect(await done(move('data', 'local', 'h2'))).toBe('failed');
+    expect((await get('data')).hostName).toBe('h1');
+    expect(c.sim.hosts.host(c.hostId('h2')).volumes.size).toBe(0);
   });
 });
 

@@ -17,6 +17,7 @@ import { volumeAttach, volumeDetach } from '../jobs/volume-attach.ts';
 import { volumeCreate } from '../jobs/volume-create.ts';
 import { volumeDelete } from '../jobs/volume-delete.ts';
 import { volumeMove } from '../jobs/volume-move.ts';
+import { volumeTransfer } from '../jobs/volume-transfer.ts';
 import { volumeResize } from '../jobs/volume-resize.ts';
 import { volumeRewrite, volumeWipe } from '../jobs/volume-rewrite.ts';
 import type { WhichVolume } from '../jobs/volume-where.ts';
@@ -182,9 +183,12 @@ export class Volumes {
     return this.#act(nameOrId, (tx, found) => {
       const move = moveWanted(found, r, { tables: state.tables, hosts, world, nowMs: clock.now() });
       if (move === undefined) return undefined;
-      const locks: LockName[] = [`volume/${move.params.volumeId}:exclusive`, ...move.locks];
+      const { id, name: subject } = this.#view(found);
+      const locks: LockName[] = [`volume/${id}:exclusive`, ...move.locks];
+      // other disks of the same VM may move at the same time
       if (found.vm) locks.push(`vm/${found.vm.id}:shared`);
-      return jobs.start(tx, volumeMove, move.params, { subject: this.#view(found).name, locks, user });
+      if (move.transfer) return jobs.start(tx, volumeTransfer, move.transfer, { subject, locks, user });
+      return jobs.start(tx, volumeMove, move.params, { subject, locks, user });
     });
   }
 

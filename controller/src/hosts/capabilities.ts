@@ -30,6 +30,7 @@ const WORDS = {
   'domain.devices': 'attach disks and network cards to a vm, or take them away',
   'volume.move': 'move volumes between pools, or make them there',
   'volume.export': 'make files of volumes',
+  'volume.transfer': 'send or get volumes',
   'volume.rewrite': 'convert, sparsify or wipe a volume',
   'upload.generalize': 'take out of an image what makes its guest one machine among others',
   'volume.customize': 'change guests that are off from outside',

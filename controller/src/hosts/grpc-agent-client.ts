@@ -71,6 +71,8 @@ export class GrpcAgentClient implements AgentClient {
   readonly volumeData = volumeClient({
     change: (m, request, ms) => this.change(m, request, ms),
     context: (id) => this.context(id),
+    fence: () => this.o.fence(),
+    ask: (m, request) => this.call(m, request, CHANGE_MS),
   });
   readonly pools = poolClient(
     (m, request) => this.change(m, request, SLOW_MS),

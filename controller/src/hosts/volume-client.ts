@@ -26,6 +26,15 @@ export interface RewriteVolume {
   readonly ifOther: boolean;
 }
 
+export interface ReceiveVolume {
+  readonly volumeId: string;
+  readonly imageDigest: string | undefined;
+  readonly sizeBytes: number;
+  readonly format: VolumeFormat;
+  /** Empty: the host's own folder. */
+  readonly poolId: string;
+}
+
 /** @typeParam Op what tells of an operation. */
 export interface VolumeClient<Op> {
   make(operationId: string, v: MakeVolume): Promise<Op>;
@@ -37,6 +46,9 @@ export interface VolumeClient<Op> {
   /** These two: capability `volume.rewrite`. */
   rewrite(operationId: string, v: RewriteVolume): Promise<Op>;
   wipe(operationId: string, volumeId: string): Promise<Op>;
+  /** These two: capability `volume.transfer`. Waits for `offerSource`. Long. */
+  receive(operationId: string, v: ReceiveVolume): Promise<Op>;
+  openExport(v: { volumeId: string; peerHostId: string }): Promise<{ ticket: string; address: string }>;
   /** Capability `volume.export`. For `readExport` of the agent. Long. */
   export(operationId: string, v: { volumeId: string; format: string; exportId: string }): Promise<Op>;
   /** These two: capability `volume.move`. @param v.to a pool; empty: the host's own folder. Long. */

@@ -26,6 +26,7 @@ import { volumeDelete } from './volume-delete.ts';
 import { volumeExport } from './volume-export.ts';
 import { volumeMove } from './volume-move.ts';
 import { volumeResize } from './volume-resize.ts';
+import { volumeTransfer } from './volume-transfer.ts';
 import { volumeRewrite, volumeWipe } from './volume-rewrite.ts';
 
 export const JOBS: readonly AnyJobDef[] = [
@@ -62,6 +63,7 @@ export const JOBS: readonly AnyJobDef[] = [
   volumeDelete,
   volumeResize,
   volumeMove,
+  volumeTransfer,
   volumeExport,
   volumeRewrite,
   volumeWipe,

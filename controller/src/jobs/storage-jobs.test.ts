@@ -18,6 +18,7 @@ import { volumeCreate } from './volume-create.ts';
 import { volumeDelete } from './volume-delete.ts';
 import { volumeExport } from './volume-export.ts';
 import { volumeMove } from './volume-move.ts';
+import { volumeTransfer } from './volume-transfer.ts';
 import { volumeResize } from './volume-resize.ts';
 import { volumeRewrite, volumeWipe } from './volume-rewrite.ts';
 import {
@@ -157,6 +158,19 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
       return worldOf(cluster, params, () => undefined, withoutHalfMade);
     };
     await checkJob(imageExport, world);
+  });
+
+  it.each([true, false])('volume.transfer, with an image: %s', async (withImage) => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const [here, there] = cluster.hosts;
+      const volume = cluster.volume({ state: 'ready', hostId: here.id, withImage });
+      const imageDigest = withImage ? 'sha256:base' : undefined;
+      cluster.fake(0).volumes.set(volume.id, { vmId: '', sizeBytes: volume.sizeBytes, imageDigest, seed: false });
+      const params = { volumeId: volume.id, toHostId: there.id, to: null };
+      return worldOf(cluster, params, (tx) => tx.volumes.put(volume), withoutCopies);
+    };
+    expect((await checkJob(volumeTransfer, world)).runs).toBeGreaterThan(50);
   });
 
   it('volume.export', async () => {

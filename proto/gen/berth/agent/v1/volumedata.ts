@@ -19,7 +19,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { DomainSpec } from "./domain.ts";
-import { Operation, OperationContext } from "./operation.ts";
+import { Fence, Operation, OperationContext } from "./operation.ts";
 
 export const protobufPackage = "berth.agent.v1";
 
@@ -59,6 +59,29 @@ export interface MoveVolumeRequest {
 export interface FinishMoveRequest {
   context: OperationContext | undefined;
   volumeId: string;
+}
+
+export interface ReceiveVolumeRequest {
+  context: OperationContext | undefined;
+  volumeId: string;
+  /** Empty: it is on none. */
+  imageDigest: string;
+  sizeBytes: bigint;
+  /** qcow2 or raw. */
+  format: string;
+  /** Empty: in the folder of the agent's own data. */
+  poolId: string;
+}
+
+export interface OpenVolumeExportRequest {
+  fence: Fence | undefined;
+  volumeId: string;
+  peerHostId: string;
+}
+
+export interface OpenVolumeExportResponse {
+  ticket: string;
+  address: string;
 }
 
 export interface ExportVolumeRequest {
@@ -440,6 +463,272 @@ export const FinishMoveRequest: MessageFns<FinishMoveRequest> = {
       ? OperationContext.fromPartial(object.context)
       : undefined;
     message.volumeId = object.volumeId ?? "";
+    return message;
+  },
+};
+
+function createBaseReceiveVolumeRequest(): ReceiveVolumeRequest {
+  return { context: undefined, volumeId: "", imageDigest: "", sizeBytes: 0n, format: "", poolId: "" };
+}
+
+export const ReceiveVolumeRequest: MessageFns<ReceiveVolumeRequest> = {
+  encode(message: ReceiveVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.context !== undefined) {
+      OperationContext.encode(message.context, writer.uint32(10).fork()).join();
+    }
+    if (message.volumeId !== "") {
+      writer.uint32(18).string(message.volumeId);
+    }
+    if (message.imageDigest !== "") {
+      writer.uint32(26).string(message.imageDigest);
+    }
+    if (message.sizeBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sizeBytes) !== message.sizeBytes) {
+        throw new globalThis.Error("value provided for field message.sizeBytes of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.sizeBytes);
+    }
+    if (message.format !== "") {
+      writer.uint32(42).string(message.format);
+    }
+    if (message.poolId !== "") {
+      writer.uint32(50).string(message.poolId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReceiveVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReceiveVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.context = OperationContext.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volumeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.imageDigest = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.sizeBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.format = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.poolId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReceiveVolumeRequest>): ReceiveVolumeRequest {
+    return ReceiveVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReceiveVolumeRequest>): ReceiveVolumeRequest {
+    const message = createBaseReceiveVolumeRequest();
+    message.context = (object.context !== undefined && object.context !== null)
+      ? OperationContext.fromPartial(object.context)
+      : undefined;
+    message.volumeId = object.volumeId ?? "";
+    message.imageDigest = object.imageDigest ?? "";
+    message.sizeBytes = (object.sizeBytes !== undefined && object.sizeBytes !== null) ? BigInt(object.sizeBytes) : 0n;
+    message.format = object.format ?? "";
+    message.poolId = object.poolId ?? "";
+    return message;
+  },
+};
+
+function createBaseOpenVolumeExportRequest(): OpenVolumeExportRequest {
+  return { fence: undefined, volumeId: "", peerHostId: "" };
+}
+
+export const OpenVolumeExportRequest: MessageFns<OpenVolumeExportRequest> = {
+  encode(message: OpenVolumeExportRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fence !== undefined) {
+      Fence.encode(message.fence, writer.uint32(10).fork()).join();
+    }
+    if (message.volumeId !== "") {
+      writer.uint32(18).string(message.volumeId);
+    }
+    if (message.peerHostId !== "") {
+      writer.uint32(26).string(message.peerHostId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenVolumeExportRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenVolumeExportRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.fence = Fence.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.volumeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.peerHostId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OpenVolumeExportRequest>): OpenVolumeExportRequest {
+    return OpenVolumeExportRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OpenVolumeExportRequest>): OpenVolumeExportRequest {
+    const message = createBaseOpenVolumeExportRequest();
+    message.fence = (object.fence !== undefined && object.fence !== null) ? Fence.fromPartial(object.fence) : undefined;
+    message.volumeId = object.volumeId ?? "";
+    message.peerHostId = object.peerHostId ?? "";
+    return message;
+  },
+};
+
+function createBaseOpenVolumeExportResponse(): OpenVolumeExportResponse {
+  return { ticket: "", address: "" };
+}
+
+export const OpenVolumeExportResponse: MessageFns<OpenVolumeExportResponse> = {
+  encode(message: OpenVolumeExportResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ticket !== "") {
+      writer.uint32(10).string(message.ticket);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenVolumeExportResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenVolumeExportResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ticket = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OpenVolumeExportResponse>): OpenVolumeExportResponse {
+    return OpenVolumeExportResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OpenVolumeExportResponse>): OpenVolumeExportResponse {
+    const message = createBaseOpenVolumeExportResponse();
+    message.ticket = object.ticket ?? "";
+    message.address = object.address ?? "";
     return message;
   },
 };
@@ -1156,6 +1445,31 @@ export const VolumeDataServiceService = {
     responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
   },
   /**
+   * These two: capability `volume.transfer`. Gets a volume of nobody from another host; its image, if any, is here. Waits for OfferSource
+   * of ImageService. Has it already: SUCCEEDED at once. Long.
+   */
+  receiveVolume: {
+    path: "/berth.agent.v1.VolumeDataService/ReceiveVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReceiveVolumeRequest): Buffer => Buffer.from(ReceiveVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReceiveVolumeRequest => ReceiveVolumeRequest.decode(value),
+    responseSerialize: (value: Operation): Buffer => Buffer.from(Operation.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Operation => Operation.decode(value),
+  },
+  /** Makes a ticket with which one named host can read one volume of nobody from this host's export port until it expires. IN_USE */
+  openVolumeExport: {
+    path: "/berth.agent.v1.VolumeDataService/OpenVolumeExport" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: OpenVolumeExportRequest): Buffer =>
+      Buffer.from(OpenVolumeExportRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): OpenVolumeExportRequest => OpenVolumeExportRequest.decode(value),
+    responseSerialize: (value: OpenVolumeExportResponse): Buffer =>
+      Buffer.from(OpenVolumeExportResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): OpenVolumeExportResponse => OpenVolumeExportResponse.decode(value),
+  },
+  /**
    * Capability `volume.export`. Makes a file of a volume that nobody uses, with all that is in its image, for `ReadExport`: raw, qcow2,
    * vmdk (streamOptimized), vdi, vhdx. IN_USE, also when a guest had it meanwhile. Long; its result is told as of `MakeExport`.
    */
@@ -1214,6 +1528,13 @@ export interface VolumeDataServiceServer extends UntypedServiceImplementation {
   moveVolume: handleUnaryCall<MoveVolumeRequest, Operation>;
   /** Removes the file that it had before its move. There is none: fine. IN_USE while somebody has that open. */
   finishMove: handleUnaryCall<FinishMoveRequest, Operation>;
+  /**
+   * These two: capability `volume.transfer`. Gets a volume of nobody from another host; its image, if any, is here. Waits for OfferSource
+   * of ImageService. Has it already: SUCCEEDED at once. Long.
+   */
+  receiveVolume: handleUnaryCall<ReceiveVolumeRequest, Operation>;
+  /** Makes a ticket with which one named host can read one volume of nobody from this host's export port until it expires. IN_USE */
+  openVolumeExport: handleUnaryCall<OpenVolumeExportRequest, OpenVolumeExportResponse>;
   /**
    * Capability `volume.export`. Makes a file of a volume that nobody uses, with all that is in its image, for `ReadExport`: raw, qcow2,
    * vmdk (streamOptimized), vdi, vhdx. IN_USE, also when a guest had it meanwhile. Long; its result is told as of `MakeExport`.
@@ -1346,6 +1667,41 @@ export interface VolumeDataServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /**
+   * These two: capability `volume.transfer`. Gets a volume of nobody from another host; its image, if any, is here. Waits for OfferSource
+   * of ImageService. Has it already: SUCCEEDED at once. Long.
+   */
+  receiveVolume(
+    request: ReceiveVolumeRequest,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  receiveVolume(
+    request: ReceiveVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  receiveVolume(
+    request: ReceiveVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Operation) => void,
+  ): ClientUnaryCall;
+  /** Makes a ticket with which one named host can read one volume of nobody from this host's export port until it expires. IN_USE */
+  openVolumeExport(
+    request: OpenVolumeExportRequest,
+    callback: (error: ServiceError | null, response: OpenVolumeExportResponse) => void,
+  ): ClientUnaryCall;
+  openVolumeExport(
+    request: OpenVolumeExportRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: OpenVolumeExportResponse) => void,
+  ): ClientUnaryCall;
+  openVolumeExport(
+    request: OpenVolumeExportRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: OpenVolumeExportResponse) => void,
   ): ClientUnaryCall;
   /**
    * Capability `volume.export`. Makes a file of a volume that nobody uses, with all that is in its image, for `ReadExport`: raw, qcow2,

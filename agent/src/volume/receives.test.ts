@@ -1,0 +1,169 @@
+/** Volumes that come from another host, over real TLS: with a ticket for one volume, whole or not at all, anew after a break. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { createLog } from '@berth/shared/log/log.ts';
+import type { Piece } from '@berth/shared/disk/pieces.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { makeCa } from '@berth/test/harness/pki.ts';
+import type { VolumeFile } from '../drivers/volume-work.ts';
+import { createSimDrivers, type SimDrivers } from '../drivers/sim/sim-drivers.ts';
+import { Ledger } from '../operations/ledger.ts';
+import { Operations } from '../operations/operations.ts';
+import type { PeerIdentity } from '../peer/identity.ts';
+import { createPeerPort, volumeGrant, type PeerPort } from '../peer/port.ts';
+import { receivedVolume, volumeFrames } from '../peer/volume-frames.ts';
+import { plainPeer } from '../testing/identity.ts';
+import { Receives } from './receives.ts';
+
+const log = createLog('test', 'silent');
+const { signal } = new AbortController();
+const MIB = 2 ** 20;
+
+async function bytesIn(pieces: AsyncIterable<Piece>): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  for await (const p of pieces) parts.push(typeof p === 'number' ? Buffer.alloc(p) : p);
+  return Buffer.concat(parts);
+}
+
+describe('the file of a volume on the wire', () => {
+  const file: VolumeFile = {
+    ...{ fileBytes: 300_000, allocatedBytes: 100_000 },
+    async *pieces() {
+      yield Buffer.alloc(70_000, 1);
+      yield 200_000;
+      yield Buffer.alloc(30_000, 2);
+    },
+  };
+  const sent = async (): Promise<Buffer> => {
+    const all: Uint8Array[] = [];
+    for await (const b of volumeFrames(file, signal)) all.push(b);
+    return Buffer.concat(all);
+  };
+  const cut = (bytes: Buffer, size: number) =>
+    Readable.from(
+      (function* () {
+        for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+      })(),
+    );
+  const received = async (bytes: Buffer, size = 1_000): Promise<Buffer> =>
+    bytesIn((await receivedVolume(cut(bytes, size), systemClock, 5_000)).pieces(signal));
+
+  it('comes as it is, however it is cut', async () => {
+    const all = Buffer.concat([Buffer.alloc(70_000, 1), Buffer.alloc(200_000), Buffer.alloc(30_000, 2)]);
+    for (const size of [7, 1_000, 1e6]) expect((await received(await sent(), size)).equals(all)).toBe(true);
+  });
+
+  it('is not taken when it ends early, is changed, says nothing more, or makes no sense', async () => {
+    const good = await sent();
+    for (const end of [0, 10, 50, 30_000, good.length - 1])
+      await expect(received(good.subarray(0, end))).rejects.toMatchObject({ reason: 'PEER_UNAVAILABLE' });
+    const changed = Buffer.from(good);
+    changed[50_000] = 9;
+    await expect(received(changed)).rejects.toThrow('is not what was sent');
+    for (const odd of [
+      '{}\n',
+      '{"fileBytes":-1,"allocatedBytes":0}\n',
+      `${'x'.repeat(999)}\n`,
+      '{"fileBytes":1,"allocatedBytes":1}\nX',
+    ])
+      await expect(received(Buffer.from(odd))).rejects.toMatchObject({ reason: 'PEER_UNAVAILABLE' });
+    const silent = new Readable({ read: () => undefined });
+    await expect(receivedVolume(silent, systemClock, 20)).rejects.toThrow('has said nothing');
+  });
+});
+
+describe('a volume from another host', () => {
+  let dir: string;
+  let a: PeerIdentity;
+  let b: PeerIdentity;
+  const ledgers: Ledger[] = [];
+  let port: PeerPort;
+  let address: string;
+  let hosts: { drivers: SimDrivers; operations: Operations; receives: Receives }[];
+  beforeAll(async () => {
+    const ca = await makeCa();
+    a = plainPeer(await ca.transfer('host-a'));
+    b = plainPeer(await ca.transfer('host-b'));
+  });
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'berth-receive-'));
+    hosts = [];
+    for (const [name, identity] of [
+      ['a', a],
+      ['b', b],
+    ] as const) {
+      const own = await mkdtemp(join(dir, name));
+      const drivers = createSimDrivers({ name, runDir: own, clock: systemClock });
+      const ledger = await Ledger.open(own, { clock: systemClock, log });
+      ledgers.push(ledger);
+      const operations = new Operations(ledger, systemClock, log);
+      const { hypervisor, disks } = drivers;
+      hosts.push({
+        drivers,
+        operations,
+        receives: new Receives({ hypervisor, disks, operations, identity, clock: systemClock }),
+      });
+    }
+    port = createPeerPort({
+      ...{ listen: { host: '127.0.0.1', port: 0 }, identity: a, clock: systemClock, log },
+      serve: async () => {
+        throw new ClusterError('NOT_FOUND', 'no images');
+      },
+      volume: (id) => hosts[0]!.receives.serve(id),
+    });
+    address = `127.0.0.1:${(await port.start()).port}`;
+    await hosts[0]!.drivers.disks.ensureVolume({
+      volumeId: 'volume-1',
+      vmId: '',
+      imageDigest: undefined,
+      sizeBytes: MIB,
+    });
+  });
+  afterEach(async () => {
+    vi.restoreAllMocks();
+    await port.stop();
+    for (const l of ledgers.splice(0)) await l.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+  const offer = (grant: string, id = 'job-1.copy'): boolean => {
+    const { ticket } = port.openExport({ digest: grant, peerHostId: 'host-b' });
+    return hosts[1]!.receives.offer(id, { peerHostId: 'host-a', address, ticket });
+  };
+  const spec = { volumeId: 'volume-1', vmId: '', imageDigest: undefined, sizeBytes: MIB };
+  const state = (id = 'job-1.copy') => hosts[1]!.operations.get(id);
+  const asks = () => vi.waitFor(() => expect(state().needsSource).toBe(true), { timeout: 10_000 });
+  const there = () => hosts[1]!.drivers.sim.volumes.has('volume-1');
+
+  it('comes with a ticket for it, asked for again after one that does not do', async () => {
+    const { operations, receives } = hosts[1]!;
+    await operations.run(receives.receive, 'job-1.copy', spec);
+    await asks();
+    // of an image, and of another volume
+    for (const grant of ['sha256:aa', volumeGrant('volume-2'), 'sha256:aa']) {
+      await vi.waitFor(() => expect(offer(grant)).toBe(true), { timeout: 10_000 });
+      expect(there()).toBe(false);
+    }
+    await vi.waitFor(() => expect(offer(volumeGrant('volume-1'))).toBe(true), { timeout: 10_000 });
+    await vi.waitFor(() => expect(state().state).toBe('succeeded'), { timeout: 10_000 });
+    expect(there()).toBe(true);
+    expect(offer(volumeGrant('volume-1'))).toBe(false);
+    expect(await operations.run(receives.receive, 'job-2.copy', spec)).toMatchObject({
+      state: expect.stringMatching(/running|succeeded/) as string,
+    });
+    await vi.waitFor(() => expect(state('job-2.copy').state).toBe('succeeded'), { timeout: 10_000 });
+  });
+
+  it('is not given while it is a vm’s, and nothing stays of one that is cancelled', async () => {
+    await hosts[0]!.drivers.disks.work.assign('volume-1', { from: '', to: 'vm-1' });
+    await expect(hosts[0]!.receives.serve('volume-1')).rejects.toMatchObject({ reason: 'IN_USE' });
+    const { operations, receives } = hosts[1]!;
+    await operations.run(receives.receive, 'job-1.copy', spec);
+    await asks();
+    expect((await operations.cancel('job-1.copy')).state).toBe('cancelled');
+    expect(there()).toBe(false);
+  });
+});

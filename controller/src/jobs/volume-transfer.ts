@@ -1,0 +1,124 @@
+/**
+ * Job volume.transfer: a volume that stands alone goes to another host, with its image first. The bytes go from host to host; the old
+ * one is removed when the inventory says where it lies now.
+ */
+import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { HostId, PoolId, VolumeId } from '@berth/shared/model/ids.ts';
+import type { OperationView } from '../hosts/agent-client.ts';
+import type { JobDeps } from './deps.ts';
+import { defineJob, wait, Wait, type RemoteContext } from './engine/define.ts';
+import { imagesStep } from './images-needed.ts';
+import { insist, known, pollMs, settle, untilSeen } from './operate.ts';
+import { neededBy } from './pool-image.ts';
+import { getVolume } from './volume-create.ts';
+
+export interface TransferParams {
+  readonly volumeId: VolumeId;
+  readonly toHostId: HostId;
+  /** Null: `local`. */
+  readonly to: PoolId | null;
+}
+
+interface Placed {
+  readonly place: {
+    readonly hostId: HostId;
+    readonly host: string;
+    readonly name: string;
+    readonly from: HostId;
+    readonly fromHost: string;
+  };
+}
+type Context = RemoteContext<TransferParams, Placed, JobDeps>;
+
+/** Reads and writes all of a disk, over the network, maybe after others. */
+const WHOLE_DISK_MS = 24 * 3_600_000;
+
+const needed = (c: Parameters<typeof neededBy>[0] & { readonly params: TransferParams }) =>
+  neededBy(c, { poolId: c.params.to ?? undefined, imageId: getVolume(c.tables, c.params.volumeId).imageId });
+
+async function copy(c: Context): Promise<{ bytes: number } | Wait> {
+  const { hostId, fromHost } = c.outs.place;
+  const agent = c.deps.hosts.agent(hostId);
+  const { sizeBytes, format, imageId } = getVolume(c.tables, c.params.volumeId);
+  const imageDigest = imageId && c.tables.images.get(imageId)?.digest;
+  const wanted = { volumeId: c.params.volumeId, imageDigest, sizeBytes, format, poolId: c.params.to ?? '' };
+  const op = await known(agent, c.opId, () => agent.volumeData.receive(c.opId, wanted));
+  const why = `copying it from ${fromHost}`;
+  if (op.state === 'running' && op.needsSource) return offered(c, op, why);
+  const done = await settle(c, Promise.resolve(op), why);
+  return Wait.is(done) ? done : { bytes: done.totalBytes };
+}
+
+/** A ticket for one host and one volume, whenever it asks for one. */
+async function offered(c: Context, op: OperationView, why: string): Promise<Wait> {
+  const { hostId, from } = c.outs.place;
+  const asked = { volumeId: c.params.volumeId, peerHostId: hostId };
+  const { ticket, address } = await c.deps.hosts.agent(from).volumeData.openExport(asked);
+  const source = { operationId: op.id, peerHostId: from, peerAddress: address, ticket };
+  try {
+    await c.deps.hosts.agent(hostId).offerSource(source);
+  } catch (e) {
+    // RACE: it has ended since we looked; the next look tells how
+    if (!isClusterError(e, 'NOT_FOUND')) throw e;
+  }
+  return wait(pollMs(c.attempt), why);
+}
+
+export const volumeTransfer = defineJob<TransferParams, JobDeps>('volume.transfer', 1)
+  .local('place', {
+    run({ tables, params }) {
+      const { name, hostId: from } = getVolume(tables, params.volumeId);
+      const host = tables.hosts.get(params.toHostId)?.name;
+      if (from === undefined || host === undefined)
+        throw new ClusterError('NOT_FOUND', `host ${params.toHostId} does not exist any more`);
+      return { hostId: params.toHostId, host, name, from, fromHost: tables.hosts.get(from)?.name ?? from };
+    },
+    describe: (out) => out.host,
+  })
+  .local(
+    'image',
+    imagesStep<TransferParams>(
+      (c) => needed(c).images,
+      (c) => needed(c).copies,
+    ),
+  )
+  .remote('copy', {
+    host: (c) => c.outs.place.hostId,
+    deadlineMs: WHOLE_DISK_MS,
+    run: copy,
+    async undo(c) {
+      const agent = c.deps.hosts.agent(c.outs.place.hostId);
+      const remove = (id: string) => agent.removeVolume(id, c.params.volumeId);
+      const op = await insist(c, c.undoOpId, remove, 'removing the copy');
+      return Wait.is(op) ? op : undefined;
+    },
+    debts: (c) => [{ kind: 'volume', target: c.params.volumeId, vmId: undefined, why: 'moving a volume was undone' }],
+  })
+  .pointOfNoReturn()
+  .local('record', {
+    run({ tx, tables, params, outs, jobId }) {
+      const { poolId: _, ...volume } = getVolume(tables, params.volumeId);
+      const { name, hostId, host, fromHost } = outs.place;
+      tx.volumes.put({ ...volume, hostId, ...(params.to !== null && { poolId: params.to }) });
+      const message = `volume ${name} was moved from ${fromHost} to ${host}`;
+      tx.event({ type: 'volume.moved', severity: 'info', subjectKind: 'volume', subject: name, message, jobId });
+      return null;
+    },
+  })
+  .remote('remove', {
+    host: (c) => c.outs.place.from,
+    async run(c) {
+      const agent = c.deps.hosts.agent(c.outs.place.from);
+      const { volumeId } = c.params;
+      const op = await insist(
+        c,
+        c.opId,
+        (id) => agent.removeVolume(id, volumeId),
+        `removing it from ${c.outs.place.fromHost}`,
+      );
+      if (Wait.is(op)) return op;
+      const seen = c.deps.hosts.status(c.outs.place.hostId).volumeIds.has(volumeId);
+      return untilSeen(c, seen, 'waiting for its host to tell of it');
+    },
+  })
+  .build();
