@@ -1,4 +1,7 @@
 /** Volumes that move between pools with real libvirt and QEMU: under a guest that writes, and with agent and libvirt killed meanwhile. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
@@ -25,13 +28,6 @@ describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     await c.waitUp('h1', 'h2');
     for (const name of ['a', 'b']) await c.ok('pool', 'create', name, '--path', `/kvm/${name}`, '--all-hosts');
     await c.ok('image', 'import', guestImagePath(), '--name', 'base', '--host', 'h1');
-    const disks = ['--disk', 'image=base,pool=a', '--disk', '768MiB,pool=a'];
-    await c.ok('vm', 'create', 'web', ...disks, '--host', 'h1', '--memory', '128MiB');
-    // so much that a copy takes its time
-    const { id } = await volume('web-vdb');
-    await h1().run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 0x55 64M 640M', `/kvm/a/${id}.qcow2`]);
-    await c.ok('vm', 'start', 'web');
-    await c.serial('web', /^berth-facts: /m);
   }, 180_000);
   afterAll(() => c?.stop());
 
@@ -48,9 +44,38 @@ describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     '(while [ $i -lt $n ]; do i=$((i+1)); printf "%-16d" $i; done) | md5sum >/tmp/want; ' +
     'dd if=/dev/vdb bs=16 skip=1 count=$n 2>/dev/null | md5sum >/tmp/have; cmp /tmp/want /tmp/have && echo same $n';
 
+  it('that stand alone go to another host with their image, and can be downloaded there', async () => {
+    await c.ok('volume', 'create', 'data', '--image', 'base', '--host', 'h1', '--pool', 'a');
+    const { id } = await volume('data');
+    await h1().run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 7 8M 1M', `/kvm/a/${id}.qcow2`]);
+    const raw = (path: string) => [
+      'sh',
+      '-c',
+      `qemu-img convert -f qcow2 -O raw ${path} /tmp/raw && sha256sum </tmp/raw`,
+    ];
+    const before = await h1().run(raw(`/kvm/a/${id}.qcow2`));
+    expect(await c.ok('volume', 'move', 'data', '--host', 'h2')).toMatch(/is in pool local on h2/);
+    expect(await files('/kvm/a')).not.toContain(id);
+    expect(
+      await lab()
+        .host('h2')
+        .run(raw(`/var/lib/berth/volumes/${id}.qcow2`)),
+    ).toBe(before);
+    const file = join(c.dir, 'data.raw');
+    await c.ok('volume', 'download', 'data', file);
+    expect(createHash('sha256').update(readFileSync(file)).digest('hex')).toBe(before.split(' ')[0]);
+    expect((await c.berth('volume', 'download', 'data', file)).err).toMatch(/exists already/);
+  });
+
   it('go on under a guest that writes, through the deaths of agent, libvirt and controller: no write is lost', async () => {
-    const guest = guestShell(c, 'web');
+    const disks = ['--disk', 'image=base,pool=a', '--disk', '768MiB,pool=a'];
+    await c.ok('vm', 'create', 'web', ...disks, '--host', 'h1', '--memory', '128MiB');
+    // so much that a copy takes its time
     const { id } = await volume('web-vdb');
+    await h1().run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 0x55 64M 640M', `/kvm/a/${id}.qcow2`]);
+    await c.ok('vm', 'start', 'web');
+    await c.serial('web', /^berth-facts: /m);
+    const guest = guestShell(c, 'web');
     await guest.run(WRITER);
     const slowed = slow();
     await c.ok('volume', 'move', 'web-vdb', '--pool', 'b', '--no-wait');
@@ -71,7 +96,7 @@ describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     expect(await files('/kvm/b')).not.toContain(id);
     await guest.run('touch /tmp/stop; while [ ! -e /tmp/done ]; do sleep 0.1; done');
     expect(await guest.ask(CHECK)).toMatch(/^same \d{2,}/);
-  }, 240_000);
+  }, 300_000);
 
   it('of what a guest boots from, over an image; and of one that is off', async () => {
     const { id } = await volume('web-vda');
