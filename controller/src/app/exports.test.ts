@@ -70,11 +70,8 @@ describe('an export of a volume', () => {
     await c.ended((await c.timed(c.life.volumes.create(create, 'test'))).jobId);
     await c.ended((await c.timed(c.clone('web'))).jobId);
     await c.done(c.life.vms.start('web', 'test'));
-    expect([
-      await said(volume('web-vda')),
-      await said(volume('data', 'ova')),
-      await said(volume('none')),
-    ]).toMatchInlineSnapshot(`
+    expect([await said(volume('web-vda')), await said(volume('data', 'ova')), await said(volume('none'))])
+      .toMatchInlineSnapshot(`
       [
         "BAD_STATE: disk vda is one of vm web, which is running. Stop it first (berth vm stop web), or take a copy of one moment while it runs: berth image capture web --name NAME, then berth image export NAME FILE",
         "INVALID_ARGUMENT: no file of a volume is made as "ova": raw, qcow2, vmdk, vdi, vhdx",

@@ -182,7 +182,11 @@ export function volumeRequest(
     diskBytes: v.poolId === undefined ? v.sizeBytes : 0,
     pools: poolRequests({ disks: [v] }, tables),
     image: imagesWanted(tables, v.imageId === undefined ? [] : [v.imageId]),
-    ...{ capabilities: ['volume.data'], hostLabels: [], hostId: only },
+    ...{
+      capabilities: v.poolId === undefined ? ['volume.data'] : ['volume.data', 'volume.move'],
+      hostLabels: [],
+      hostId: only,
+    },
   };
 }
 
