@@ -51,6 +51,8 @@ const notRestored = (name: string, cause: unknown): Error =>
       `To give that up and boot it afresh: berth vm start ${name} --discard-saved`,
   );
 
+/** It changes hands once; what fails three times fails for another reason. */
+const SOCKET_TRIES = 3;
 const OFF: ReadonlySet<string> = new Set(['stopped', 'crashed']);
 
 export function checkDomainRef(ref: DomainRef): DomainRef {
@@ -248,11 +250,9 @@ export class Domains {
       await this.refuseUnfinished(name, ref);
       await this.deps.mayStart?.({ name, vmId: ref.vmId });
       await this.check.beforeStart(ref.uuid);
-      await this.openBases(ref);
-      if (reason === 'saved') await this.openSaved(ref);
     }
     try {
-      await this.deps.hypervisor.start(ref.uuid);
+      await this.startOpened(ref, { off: OFF.has(power), saved: reason === 'saved' });
     } catch (failure) {
       const e = await this.check.explain({ name, uuid: ref.uuid }, failure);
       if (reason === 'saved' && isClusterError(e, 'INTERNAL', 'UNSUPPORTED', 'BAD_STATE')) throw notRestored(name, e);
@@ -260,6 +260,30 @@ export class Domains {
       const words = `the domain of vm ${name} was removed from ${this.deps.hostName} just now, by somebody else. `;
       throw badState(`${words}A new start defines it anew: berth vm start ${name}`);
     }
+  }
+
+  /**
+   * The socket that it reads from changes hands when its image becomes whole: a start in just that moment finds nobody there, and
+   * libvirt has no number for that. So one of a guest that rests on a socket is tried again, with what it rests on by then.
+   */
+  private async startOpened(ref: DomainRef, was: { readonly off: boolean; readonly saved: boolean }): Promise<void> {
+    for (let tries = SOCKET_TRIES; ; tries--) {
+      if (was.off) await this.openBases(ref);
+      const rests = was.off && (await this.restsOnSocket(ref, was.saved));
+      if (was.off && was.saved) await this.openSaved(ref);
+      try {
+        return await this.deps.hypervisor.start(ref.uuid);
+      } catch (e) {
+        if (!rests || tries <= 1 || !isClusterError(e, 'INTERNAL')) throw e;
+        this.deps.log.info({ uuid: ref.uuid, err: e }, 'a start is tried again: what the guest reads may have moved');
+      }
+    }
+  }
+
+  private async restsOnSocket({ uuid }: DomainRef, saved: boolean): Promise<boolean> {
+    const { hypervisor } = this.deps;
+    const xml = (saved && (await hypervisor.getSavedXml(uuid))) || (await hypervisor.getXml(uuid));
+    return diskChains(xml).some((d) => d.socket !== undefined);
   }
 
   /** An agent that was killed while it changed the guest on a volume goes on with that; until then it is neither old nor new. */

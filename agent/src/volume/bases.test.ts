@@ -140,6 +140,19 @@ describe('a guest on an image that is not whole yet', () => {
     expect(power()).toBe('paused');
   });
 
+  it('is started again when its socket changed hands in just that moment; what keeps failing is not tried for ever', async () => {
+    const { start } = drivers.hypervisor;
+    const refused = new ClusterError('INTERNAL', "Failed to connect to '/run/base': Connection refused");
+    const started = vi.spyOn(drivers.hypervisor, 'start').mockRejectedValueOnce(refused);
+    await run();
+    expect([power(), started.mock.calls.length]).toEqual(['running', 2]);
+    drivers.sim.destroy(UUID);
+    becomesWhole();
+    started.mockClear().mockRejectedValueOnce(refused).mockImplementation(start);
+    await run();
+    expect([power(), started.mock.calls.length]).toEqual(['stopped', 1]);
+  });
+
   it('keeps what a saved guest reads, and moves it when it goes on', async () => {
     await run();
     drivers.sim.save(UUID);
