@@ -98,6 +98,12 @@ describeLab('disks on Ceph', { hosts: ['h1', 'h2'] }, (lab) => {
     expect(await ceph.run(['rbd', 'info', `${ceph.pool}/${disk?.volumeId}`])).toMatch(/size 1 GiB/);
     const blank = await c.ok('vm', 'create', 'blank', '--disk', '64MiB', '--pool', 'ceph', '--host', 'h2');
     expect(blank).toMatch(/blank/);
+    await c.ok('vm', 'stop', 'db', '--force');
+    expect((await c.berth('volume', 'convert', 'db/vda', '--format', 'qcow2')).err).toMatch(/lies in a pool/);
+    await c.ok('volume', 'wipe', 'db/vda');
+    const [wiped] = (await vm('db')).spec.disks;
+    const bytes = `rbd export --no-progress ${ceph.pool}/${wiped?.volumeId} - | tr -d '\\0' | wc -c`;
+    expect((await ceph.run(['sh', '-c', bytes])).trim()).toBe('0');
     await c.ok('vm', 'delete', 'web', 'db', 'blank', '--force');
     expect(await ceph.list()).toEqual([expect.stringMatching(/\.mark$/)]);
     await c.ok('pool', 'remove', 'ceph');

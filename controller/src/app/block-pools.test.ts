@@ -33,6 +33,14 @@ it('makes clones as raw copies of their image, which the host gets whole, and no
   expect([kinds.includes('image.fetch'), kinds.includes('pool.image')]).toEqual([true, false]);
 });
 
+it('wipes a disk there, and neither converts nor moves it', async () => {
+  await create({});
+  await c.done(c.clone('web', { pool: 'ceph', host: 'h1' }));
+  const wiped = await c.timed(c.life.volumes.wipe('web-vda', 'test'));
+  expect(await c.ended(wiped.jobId!)).toBe('succeeded');
+  await expect(c.timed(c.life.volumes.convert('web-vda', 'qcow2', 'test'))).rejects.toThrow('lies in a pool');
+});
+
 it.each(['linked', 'instant'])('refuses %s clones there, in words', async (kind) => {
   await create({});
   await expect(c.timed(c.clone('web', { pool: 'ceph', kind }))).rejects.toThrow(

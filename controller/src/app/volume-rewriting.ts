@@ -4,6 +4,7 @@ import type { PoolId } from '@berth/shared/model/ids.ts';
 import { VOLUME_FORMATS, type VolumeFormat } from '@berth/shared/model/volume.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
+import { isOfBlocks } from '../jobs/world-pools.ts';
 import type { FoundVolume } from './volume-names.ts';
 import { viewVm } from './vm-view.ts';
 
@@ -21,11 +22,18 @@ export function formatWanted(format: string): VolumeFormat {
   throw invalidArgument(`a volume is qcow2 or raw, not ${given}`);
 }
 
-/** A guest would go on with a disk that is not as it knows it. @throws BAD_STATE */
-export function insistOff(found: FoundVolume, seen: { tables: Tables; hosts: Hosts; nowMs: number }): void {
-  if (!found.vm) return insistLocal(`volume ${found.volume.name}`, found.volume.poolId);
+/** A guest would go on with a disk that is not as it knows it. @param inBlocks also in pools without files. @throws BAD_STATE */
+export function insistOff(
+  found: FoundVolume,
+  seen: { tables: Tables; hosts: Hosts; nowMs: number },
+  inBlocks: boolean,
+): void {
+  const { poolId } = found.vm ? found.disk : found.volume;
+  const may = inBlocks && isOfBlocks(seen.tables, poolId);
+  if (!may)
+    insistLocal(found.vm ? `disk ${found.disk.target} of vm ${found.vm.name}` : `volume ${found.volume.name}`, poolId);
+  if (!found.vm) return;
   const { name } = found.vm;
-  insistLocal(`disk ${found.disk.target} of vm ${name}`, found.disk.poolId);
   const { state } = viewVm(found.vm, seen);
   if (state === 'stopped' || state === 'crashed') return;
   const way = state === 'saved' ? 'Start it, then stop it' : `Stop it first (berth vm stop ${name})`;

@@ -174,7 +174,8 @@ export class Volumes {
   }
 
   wipe(nameOrId: string, user: string): Promise<VolumeAnswer> {
-    return this.#actOff(nameOrId, (tx, found, which) => this.#start(tx, volumeWipe, which, found, user));
+    const wipe = (tx: Tx, found: FoundVolume, which: WhichVolume) => this.#start(tx, volumeWipe, which, found, user);
+    return this.#actOff(nameOrId, wipe, true);
   }
 
   /** Undefined job: it lies there. */
@@ -288,10 +289,11 @@ export class Volumes {
   #actOff(
     nameOrId: string,
     begin: (tx: Tx, found: FoundVolume, which: WhichVolume) => JobId | undefined,
+    inBlocks = false,
   ): Promise<VolumeAnswer> {
     const { state, hosts, clock } = this.deps;
     return this.#act(nameOrId, (tx, found) => {
-      insistOff(found, { tables: state.tables, hosts, nowMs: clock.now() });
+      insistOff(found, { tables: state.tables, hosts, nowMs: clock.now() }, inBlocks);
       const { hostId, hostName: name, id: volumeId } = this.#view(found);
       if (hostId) needCapability({ name }, hosts.status(hostId).facts, 'volume.rewrite');
       return begin(tx, found, { volumeId, ...(found.vm && { vmId: found.vm.id }) });
