@@ -8,6 +8,7 @@ import { openSync, closeSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { ClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { confine, type Confinement, type SandboxUser } from './confine.ts';
+import { BOUND, boundMark } from './orphans.ts';
 import { PACKAGES } from './packages.ts';
 
 export interface RunOptions {
@@ -112,7 +113,7 @@ async function start(
   const descriptor = options.descriptor === undefined ? [] : [options.descriptor as 9];
   const child = execa(file, args, {
     cwd: '/',
-    env: { ...ENV, ...options.env },
+    env: { ...ENV, ...(ends === 'group' && { [BOUND]: boundMark() }), ...options.env },
     extendEnv: false,
     stdio: [stdinOf(options), 'pipe', 'pipe', ...descriptor],
     buffer: { stdout: !options.converse },

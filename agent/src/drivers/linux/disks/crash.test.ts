@@ -27,10 +27,24 @@ const IMPORTER = `
   writeFileSync(flag, 'done');
 `;
 
-async function startImporter(dir: string, dataDir: string): Promise<{ pid: number; flag: string }> {
+/** Makes the volume "v" larger and smaller again, and says each time when that has begun. */
+const RESIZER = `
+  import { writeFileSync } from 'node:fs';
+  import { createDisks } from '${join(import.meta.dirname, '../disks.ts')}';
+  import { systemClock } from '@berth/shared/runtime/clock.ts';
+  const log = { info() {}, warn() {}, error() {}, debug() {} };
+  const [dataDir, flag] = process.argv.slice(2);
+  const disks = createDisks({ dataDir, unprivilegedUser: 'nobody', clock: systemClock, log });
+  await disks.listImages(); // opens the pool
+  writeFileSync(flag, 'resizing');
+  for (let n = 0; n < 1_000; n++)
+    await disks.work.resize('v', (n % 2 ? 8 : 16) * 2 ** 20, { shrink: true }, { signal: new AbortController().signal, onProgress() {} });
+`;
+
+async function startProgram(program: string, dir: string, dataDir: string): Promise<{ pid: number; flag: string }> {
   const outfile = join(dir, 'importer.mjs');
   const banner = { js: "import { createRequire } from 'node:module'; const require = createRequire('/');" };
-  const stdin = { contents: IMPORTER, resolveDir: import.meta.dirname, loader: 'ts' as const };
+  const stdin = { contents: program, resolveDir: import.meta.dirname, loader: 'ts' as const };
   await build({ stdin, outfile, bundle: true, platform: 'node', format: 'esm', banner, logLevel: 'error' });
   const flag = join(dir, 'flag');
   const pid = await exec.launch(process.execPath, [outfile, dataDir, flag], { logFile: join(dir, 'log') });
@@ -55,7 +69,7 @@ describeReal('after kill -9 of the agent', ['qemu-img', 'qemu-nbd'], () => {
     const [dir, dataDir] = [tempDir(), join(tempDir(), 'd')];
     const first = start(dataDir);
     await uploadLarge(first);
-    const { pid, flag } = await startImporter(dir, dataDir);
+    const { pid, flag } = await startProgram(IMPORTER, dir, dataDir);
     // the file is there a moment before its content
     const saysSo = async (): Promise<void> => expect(await readFile(flag, 'utf8')).toBe('converting');
     await vi.waitFor(saysSo, { timeout: 15_000, interval: 1 });
@@ -80,6 +94,32 @@ describeReal('after kill -9 of the agent', ['qemu-img', 'qemu-nbd'], () => {
     expect(await start(dataDir).importImage('u', '', cancelled)).toEqual(image);
     expect((await stat(join(dataDir, 'images', `${image.digest.slice(7)}.qcow2`))).mtimeMs).toBe(modified);
   });
+
+  it.each(['qcow2', 'raw'] as const)(
+    'at any moment of a resize, nothing is left that holds the volume, and the %s volume can be resized again',
+    async (format) => {
+      const [dir, dataDir] = [tempDir(), join(tempDir(), 'd')];
+      const spec = { volumeId: 'v', vmId: 'vm-1', imageDigest: undefined, sizeBytes: 16 * 2 ** 20, format };
+      await start(dataDir).ensureVolume(spec);
+      for (let at = 0; at < 8; at++) {
+        const { pid, flag } = await startProgram(RESIZER, dir, dataDir);
+        const began = async (): Promise<void> => expect(await readFile(flag, 'utf8')).toBe('resizing');
+        await vi.waitFor(began, { timeout: 30_000, interval: 1 });
+        await systemClock.sleep(at * 23);
+        process.kill(pid, 'SIGKILL');
+        await rm(flag);
+        const next = createDisks({
+          dataDir,
+          unprivilegedUser: 'nobody',
+          clock: systemClock,
+          log: createLog('test', 'silent'),
+        });
+        await next.work.resize('v', (at % 2 ? 12 : 20) * 2 ** 20, { shrink: true }, work);
+        expect((await next.findVolume('v'))?.sizeBytes).toBe((at % 2 ? 12 : 20) * 2 ** 20);
+      }
+    },
+    120_000,
+  );
 
   it('whatever was half-made is swept up, and what was whole stays', async () => {
     const dataDir = join(tempDir(), 'd');

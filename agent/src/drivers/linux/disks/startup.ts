@@ -2,6 +2,7 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { endOrphans } from '../orphans.ts';
 import { sizeOf } from './files.ts';
 import { preparePool, type Pool } from './pool.ts';
 import { listSidecars, removeSidecar } from './sidecars.ts';
@@ -11,6 +12,7 @@ const UPLOAD_KEPT_MS = 7 * 24 * 3_600_000;
 
 export async function openPool(pool: Pool, clock: Clock): Promise<void> {
   await preparePool(pool);
+  await endOrphans(); // they may hold locks on what is tried again
   await sweep(pool.stagingDir, (name) => !name.startsWith('fetch-'));
   await sweep(pool.runDir, (name) => name.startsWith('digest-'));
   await sweep(pool.uploadsDir, (name) => name.endsWith('.part') || isHalf(name));
