@@ -266,3 +266,21 @@ describe('berth vm edit', () => {
     expect(gone.err).toMatch(/the editor \(no-such-editor\) ended with 127/);
   });
 });
+
+it('volumes are made, grown and shown by files too', async () => {
+  const text = (size: string) => `kind: volume\nname: data\nlabels: {team: a}\nspec: {size: ${size}, host: h2}\n`;
+  const path = write('data.yaml', text('16MiB'));
+  expect(await c.ok('apply', '-f', path)).toMatch(/volume data/);
+  expect((await c.berth('apply', '--dry-run', '-f', path)).code).toBe(0);
+  writeFileSync(path, await c.ok('volume', 'show', 'data', '-o', 'yaml'));
+  expect((await c.berth('apply', '--dry-run', '-f', path)).code).toBe(0);
+  writeFileSync(path, text('32MiB'));
+  expect(await c.ok('apply', '-f', path)).toMatch(/size +16 MiB → 32 MiB/);
+  expect(await c.ok('volume', 'show', 'data')).toMatch(/size: +32 MiB/);
+  writeFileSync(path, text('8MiB'));
+  const { code, err } = await c.berth('apply', '-f', path);
+  expect([code, err]).toEqual([
+    2,
+    expect.stringMatching(/data\.yaml:\d+: .*volume data: size 8 MiB is less .*--shrink/),
+  ]);
+});

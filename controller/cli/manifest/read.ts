@@ -10,6 +10,7 @@ import type { Kind } from './kind.ts';
 import { poolKind } from './pool-kind.ts';
 import { userKind } from './user-kind.ts';
 import { vmKind } from './vm-kind.ts';
+import { volumeKind } from './volume-kind.ts';
 
 /** In the order in which they are applied: VMs come after what they refer to. */
 export const KINDS: Readonly<Record<string, Kind>> = {
@@ -18,6 +19,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   cluster: clusterKind,
   image: imageKind,
   pool: poolKind,
+  volume: volumeKind,
   vm: vmKind,
 };
 

@@ -4,6 +4,7 @@ import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { OUTPUT, SELECTOR, text, yes, type Command } from '../core/command.ts';
 import { allPages } from '../core/pages.ts';
+import { volumeDocument } from './document.ts';
 import { fields, renderEach, renderList } from '../output/render.ts';
 import type { Column } from '../output/table.ts';
 
@@ -69,6 +70,7 @@ export const volumeShow: Command = {
       names,
       get: (volume) => api.call(api.volumes, (c) => c.getVolume, { volume }),
       name: (v) => v.name,
+      document: volumeDocument,
       lines: (v) => lines(v, ctx.clock.now()),
     });
   },
