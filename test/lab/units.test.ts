@@ -210,7 +210,8 @@ describeLab('hosts where systemd runs our units', { hosts: ['h1', 'h2'], init: '
     await c.waitUp('h1', 'h2');
     await c.quiet(120_000);
     expect(await c.json('vm', 'show', 'big')).toMatchObject({ state: 'stopped', host: 'h2' });
-    expect(await toolPids(h2, 'qemu-storage-daemon')).toEqual([]);
+    const ended = async () => (await toolPids(h2, 'qemu-storage-daemon')).length === 0;
+    await eventually('nobody serves what has become whole', ended, 60_000);
     expect(await h2.host.pids('qemu-system-x86_64.*guest=web')).toEqual(qemu);
     await c.ok('vm', 'stop', 'web');
     expect(await c.serial('web', /button pressed|agent shuts down/)).toMatch(/^berth-guest: web /m);
