@@ -91,9 +91,9 @@ export async function preparePool(pool: Pool): Promise<void> {
     pool.serialDir,
     pool.customizeDir,
     pool.applianceDir,
+    pool.uploadsDir, // what was captured is changed there, by the unprivileged user
   ];
   for (const dir of passable) await makeDir(dir, 0o711);
-  await makeDir(pool.uploadsDir, 0o700);
 }
 
 async function makeDir(dir: string, mode: number): Promise<void> {
