@@ -33,6 +33,10 @@ describeLab('certificates that live for 40 seconds', { hosts: ['h1', 'h2'] }, (l
   beforeAll(async () => {
     c = await Cluster.start(await machineAddress(lab()), { config: SHORT });
     await Promise.all(lab().hosts.map((h) => c.addLabHost(h)));
+    // not later: without a command for a third of their life, certificates of command lines run out
+    const disk = rawDisk(IMAGE_BYTES);
+    randomFillSync(disk, 4096);
+    writeFileSync(join(c.dir, 'large.img'), disk);
     await c.waitUp('h1', 'h2');
   }, 180_000);
   afterAll(() => c?.stop());
@@ -65,9 +69,6 @@ describeLab('certificates that live for 40 seconds', { hosts: ['h1', 'h2'] }, (l
     await c.ok('image', 'import', guestImagePath(), '--name', 'base', '--host', 'h1');
     await c.ok('vm', 'clone', 'base', 'web', '--host', 'h1', '--memory', '256MiB', '--start');
     await c.serial('web', /^berth-guest: web /m);
-    const disk = rawDisk(IMAGE_BYTES);
-    randomFillSync(disk, 4096);
-    writeFileSync(join(c.dir, 'large.img'), disk);
     await c.ok('image', 'import', join(c.dir, 'large.img'), '--host', 'h1');
 
     const [events, log] = [stream('event', 'watch'), stream('vm', 'log', 'web', '--follow')];
