@@ -268,22 +268,15 @@ export class Domains {
    */
   private async startOpened(ref: DomainRef, was: { readonly off: boolean; readonly saved: boolean }): Promise<void> {
     for (let tries = SOCKET_TRIES; ; tries--) {
-      if (was.off) await this.openBases(ref);
-      const rests = was.off && (await this.restsOnSocket(ref, was.saved));
-      if (was.off && was.saved) await this.openSaved(ref);
+      const filling = was.off && (await this.openBases(ref));
+      const held = was.off && was.saved && (await this.openSaved(ref));
       try {
         return await this.deps.hypervisor.start(ref.uuid);
       } catch (e) {
-        if (!rests || tries <= 1 || !isClusterError(e, 'INTERNAL')) throw e;
+        if (!(filling || held) || tries <= 1 || !isClusterError(e, 'INTERNAL')) throw e;
         this.deps.log.info({ uuid: ref.uuid, err: e }, 'a start is tried again: what the guest reads may have moved');
       }
     }
-  }
-
-  private async restsOnSocket({ uuid }: DomainRef, saved: boolean): Promise<boolean> {
-    const { hypervisor } = this.deps;
-    const xml = (saved && (await hypervisor.getSavedXml(uuid))) || (await hypervisor.getXml(uuid));
-    return diskChains(xml).some((d) => d.socket !== undefined);
   }
 
   /** An agent that was killed while it changed the guest on a volume goes on with that; until then it is neither old nor new. */
@@ -299,26 +292,33 @@ export class Domains {
   /**
    * What it reads while its images are not whole yet. An image that became whole while the domain was being defined leaves a
    * definition that names a socket which nobody serves any more.
+   * @returns whether it reads through a socket
    */
-  private async openBases(ref: DomainRef): Promise<void> {
+  private async openBases(ref: DomainRef): Promise<boolean> {
     const { disks, hypervisor } = this.deps;
     const own = (await disks.listVolumes()).filter((v) => v.vmId === ref.vmId && v.imageDigest !== undefined);
     const filling = own.filter((v) => v.filling === true);
     for (const digest of new Set(filling.flatMap((v) => v.imageDigest ?? []))) await disks.openBase(digest);
-    if (own.length === filling.length) return;
+    if (own.length === filling.length) return filling.length > 0;
     const sockets = diskChains(await hypervisor.getXml(ref.uuid)).flatMap((d) => d.socket ?? []);
     const served = new Set(filling.map((v) => disks.baseSocket(v.imageDigest!)));
     if (sockets.some((s) => !served.has(s))) await this.restateNow(ref);
+    return filling.length > 0;
   }
 
-  /** What it read when it was saved it reads when it goes on, also when the image has become whole since. */
-  private async openSaved(ref: DomainRef): Promise<void> {
+  /** What it read when it was saved it reads when it goes on, also when the image has become whole since. @returns whether there is any */
+  private async openSaved(ref: DomainRef): Promise<boolean> {
     const { disks, hypervisor } = this.deps;
     const xml = await hypervisor.getSavedXml(ref.uuid);
     const sockets = xml === undefined ? undefined : new Set(diskChains(xml).flatMap((d) => d.socket ?? []));
     const own = (await disks.listVolumes()).filter((v) => v.vmId === ref.vmId && v.filling !== true);
-    for (const digest of new Set(own.flatMap((v) => v.imageDigest ?? [])))
-      if (sockets?.has(disks.baseSocket(digest)) ?? (await disks.hasBase(digest))) await disks.openBase(digest);
+    let opened = false;
+    for (const digest of new Set(own.flatMap((v) => v.imageDigest ?? []))) {
+      if (!(sockets?.has(disks.baseSocket(digest)) ?? (await disks.hasBase(digest)))) continue;
+      await disks.openBase(digest);
+      opened = true;
+    }
+    return opened;
   }
 
   private async doShutdown(ref: DomainRef): Promise<void> {

@@ -5,7 +5,7 @@ import { formatAge } from '@berth/shared/units/duration.ts';
 import { OUTPUT, text, yes, type Command } from '../core/command.ts';
 import { note, print } from '../core/context.ts';
 import { fields, renderEach } from '../output/render.ts';
-import { clusterDocument, definitionWords, hostWords } from './words.ts';
+import { clusterDocument, definitionWords, hostLines } from './words.ts';
 
 const clusterShow: Command = {
   noun: 'cluster',
@@ -64,6 +64,6 @@ function lines(c: Cluster, nowMs: number): string[] {
     ['cpu', cpu ? definitionWords(cpu.definition) : 'that of each host (host-model)'],
     ['asked for', cpu ? `${cpu.asked}, ${formatAge(nowMs - Number(cpu.setAtMs))} ago` : ''],
     ['models', cpu ? cpu.models.join(' ') : ''],
-    ...c.hosts.map((h) => [`on ${h.host}`, hostWords(h)] as const),
+    ...hostLines(c.hosts),
   ]);
 }

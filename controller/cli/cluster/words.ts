@@ -11,10 +11,27 @@ export const definitionWords = (d: CpuDefinition | undefined): string =>
         features: d.features.map((f) => ({ name: f.name, policy: f.policy === 'disable' ? 'disable' : 'require' })),
       });
 
-export function hostWords({ cpu, lacking }: ClusterHost): string {
-  if (cpu === undefined) return 'not known';
-  if (lacking.length > 0) return `${cpu.model}: lacks ${lacking.join(' ')}: VMs of the cluster are not placed there`;
-  return cpu.model;
+function hostWords({ model, lacking }: ClusterHost): string {
+  if (model === '') return 'not known';
+  if (lacking.length > 0) return `${model}: lacks ${lacking.join(' ')}: VMs of the cluster are not placed there`;
+  return model;
+}
+
+const MOST_NAMES = 4;
+
+/** Hosts that have the same, together. */
+export function hostLines(hosts: readonly ClusterHost[]): readonly (readonly [string, string])[] {
+  const alike = new Map<string, string[]>();
+  for (const h of hosts) {
+    const words = hostWords(h);
+    const names = alike.get(words) ?? [];
+    names.push(h.host);
+    alike.set(words, names);
+  }
+  return [...alike].map(([words, names]) => {
+    const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : '';
+    return [`on ${names.slice(0, MOST_NAMES).join(', ')}${more}`, words];
+  });
 }
 
 export const clusterDocument = (c: Cluster): object => ({

@@ -6,6 +6,9 @@ import type { Call, Handlers } from './call.ts';
 import { toWire } from './numbers.ts';
 import type { Scope } from './scope.ts';
 
+/** Of each of some ten thousand hosts: the answer is one message. */
+const MOST_LACKING = 16;
+
 export const clusterHandlers = (cluster: ClusterApp, scope: Scope): Handlers<ClusterServiceService> => ({
   getCluster: async (_, call) => toCluster(await cluster.get(), scope, call),
   setClusterCpu: async (r, call) => toCluster(await cluster.setCpu(r.cpu, r.dryRun), scope, call),
@@ -19,5 +22,5 @@ const toCluster = ({ name, cpu, hosts }: ClusterView, scope: Scope, call: Call):
   },
   hosts: hosts
     .filter(({ host }) => scope.seesHost(call, host))
-    .map((h) => ({ host: h.host.name, cpu: h.cpu && cpuToWire(h.cpu), lacking: [...h.lacking] })),
+    .map((h) => ({ host: h.host.name, model: h.cpu?.model ?? '', lacking: h.lacking.slice(0, MOST_LACKING) })),
 });

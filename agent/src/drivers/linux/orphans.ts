@@ -3,7 +3,7 @@
  * leaves it without anybody whose death it would notice (setpriv sets the signal only once it runs). So each bears the mark of
  * the agent that started it, and the next agent ends those whose agent is gone. Helpers that shall outlive it bear another mark.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 
 export const BOUND = 'BERTH_BOUND';
@@ -11,13 +11,20 @@ export const BOUND = 'BERTH_BOUND';
 /** In clock ticks since the machine booted: a process id alone may be another's by now. proc(5), field 22; names may hold spaces. */
 const startedAt = (stat: string): string | undefined => stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
 
-/** Of this process. */
-export const boundMark = (): string => `${process.pid}:${startedAt(readFileSync('/proc/self/stat', 'utf8')) ?? ''}`;
+let own: string | undefined;
 
-async function isAlive(mark: string): Promise<boolean> {
-  const [pid = '', started] = mark.split(':');
-  const stat = /^\d+$/.test(pid) ? await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined) : undefined;
-  return stat !== undefined && startedAt(stat) === started;
+/** Of this process: where its id counts, that id, and since when. A machine sees the processes of its containers under other ids. */
+export const boundMark = (): string =>
+  (own ??= `${namespace()}/${process.pid}/${startedAt(readFileSync('/proc/self/stat', 'utf8')) ?? ''}`);
+
+const namespace = (): string => readlinkSync('/proc/self/ns/pid');
+
+/** Whose agent is elsewhere, in a container or around one, is not known here, and is left alone. */
+async function isOrphan(mark: string): Promise<boolean> {
+  const [where, pid = '', started] = mark.split('/');
+  if (where !== namespace() || !/^\d+$/.test(pid)) return false;
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+  return stat === undefined || startedAt(stat) !== started;
 }
 
 async function markOf(pid: string): Promise<string | undefined> {
@@ -32,7 +39,7 @@ export async function endOrphans(): Promise<number> {
   const orphaned = await Promise.all(
     pids.map(async (pid) => {
       const mark = await markOf(pid);
-      return mark !== undefined && !(await isAlive(mark));
+      return mark !== undefined && (await isOrphan(mark));
     }),
   );
   const orphans = pids.filter((_, i) => orphaned[i]);

@@ -54,11 +54,9 @@ export interface CpuBaseline {
 
 export interface ClusterHost {
   host: string;
-  /** What its guests get as host-model. Absent: not known. */
-  cpu:
-    | CpuDefinition
-    | undefined;
-  /** Features of the baseline that it lacks; VMs of the cluster are not placed there. */
+  /** Of what its guests get as host-model. Empty: not known. */
+  model: string;
+  /** Features of the baseline that it lacks, at most 16; VMs of the cluster are not placed there. */
   lacking: string[];
 }
 
@@ -300,7 +298,7 @@ export const CpuBaseline: MessageFns<CpuBaseline> = {
 };
 
 function createBaseClusterHost(): ClusterHost {
-  return { host: "", cpu: undefined, lacking: [] };
+  return { host: "", model: "", lacking: [] };
 }
 
 export const ClusterHost: MessageFns<ClusterHost> = {
@@ -308,8 +306,8 @@ export const ClusterHost: MessageFns<ClusterHost> = {
     if (message.host !== "") {
       writer.uint32(10).string(message.host);
     }
-    if (message.cpu !== undefined) {
-      CpuDefinition.encode(message.cpu, writer.uint32(18).fork()).join();
+    if (message.model !== "") {
+      writer.uint32(18).string(message.model);
     }
     for (const v of message.lacking) {
       writer.uint32(26).string(v!);
@@ -343,7 +341,7 @@ export const ClusterHost: MessageFns<ClusterHost> = {
               break;
             }
 
-            message.cpu = CpuDefinition.decode(reader, reader.uint32());
+            message.model = reader.string();
             continue;
           }
           case 3: {
@@ -372,7 +370,7 @@ export const ClusterHost: MessageFns<ClusterHost> = {
   fromPartial(object: DeepPartial<ClusterHost>): ClusterHost {
     const message = createBaseClusterHost();
     message.host = object.host ?? "";
-    message.cpu = (object.cpu !== undefined && object.cpu !== null) ? CpuDefinition.fromPartial(object.cpu) : undefined;
+    message.model = object.model ?? "";
     message.lacking = object.lacking?.map((e) => e) || [];
     return message;
   },
