@@ -1,11 +1,11 @@
 /** Volumes of real guests: what comes, goes and grows under one that runs shows in the guest itself. */
-import { execa } from 'execa';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
+import { guestShell } from '../harness/guest-shell.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
-import { eventually, PROGRAMS } from '../harness/processes.ts';
+import { eventually } from '../harness/processes.ts';
 
 interface Volume {
   readonly id: string;
@@ -32,28 +32,8 @@ describeLab('volumes', { hosts: ['h1', 'h2'] }, (lab) => {
 
   const volume = (name: string) => c.json<Volume>('volume', 'show', name);
 
-  /** Runs a line in the guest's shell; answers what it prints. */
-  async function inGuest(line: string): Promise<string> {
-    const console = execa(process.execPath, [PROGRAMS.berth, 'vm', 'console', 'web', '--force'], {
-      env: { BERTH_CONFIG: c.configFile },
-      reject: false,
-    });
-    let heard = '';
-    console.stdout.on('data', (d: Buffer) => (heard += d.toString()));
-    await eventually('the guest answers', async () => {
-      console.stdin.write('\n');
-      return heard.includes('web#');
-    });
-    heard = '';
-    console.stdin.write(`${line}; echo en""ded\n`);
-    await eventually('the guest has done it', async () => /ended/.test(heard));
-    console.kill('SIGINT');
-    await console;
-    return heard.slice(heard.indexOf('\n') + 1, heard.lastIndexOf('ended'));
-  }
-  /** The kernel says much on the same console, so what is asked for is marked. */
-  const ask = async (command: string) => /<<([^>]*)>>/.exec(await inGuest(`echo "<<$(${command})>""> "`))?.[1] ?? '';
-  const sectors = async (disk: string) => Number(await ask(`cat /sys/block/${disk}/size`));
+  const shell = () => guestShell(c, 'web');
+  const sectors = async (disk: string) => Number(await shell().ask(`cat /sys/block/${disk}/size`));
 
   it('grow under a guest that runs, which sees it at once', async () => {
     const { sizeBytes } = await volume('web-vda');
@@ -68,10 +48,10 @@ describeLab('volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     expect(await c.ok('volume', 'attach', 'web', 'data')).toMatch(/^volume data is vdb of vm web /);
     // to the guest the seed is vdb
     await eventually('the guest has it', async () => (await sectors('vdc')) === (64 * 2 ** 20) / 512);
-    await inGuest('echo hello-from-web > /dev/vdc; sync');
+    await shell().run('echo hello-from-web > /dev/vdc; sync');
     expect((await c.berth('volume', 'delete', 'web-vdb')).err).toMatch(/is disk vdb of vm web/);
     expect(await c.ok('volume', 'detach', 'web', 'vdb')).toMatch(/detached; it is volume web-vdb/);
-    expect(await ask('ls /sys/block')).not.toContain('vdc');
+    expect(await shell().ask('ls /sys/block')).not.toContain('vdc');
     expect(await c.ok('volume', 'attach', 'web', 'web-vdb', '--bus', 'scsi')).toMatch(/is sda of vm web/);
     expect(await lab().host('h1').virsh(['domblklist', 'web'])).toMatch(/sda +.*volumes/);
     await c.ok('volume', 'detach', 'web', 'sda', '--name', 'kept');
@@ -104,8 +84,8 @@ describeLab('volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     const attached = await c.ok('vm', 'attach', 'web', 'nic', 'br0', '--mac', '52:54:00:aa:bb:01');
     expect(attached).toMatch(/^vm web changed +\[/);
     expect(await lab().host('h1').virsh(['domiflist', 'web'])).toContain('52:54:00:aa:bb:01');
-    expect(await ask('cat /sys/class/net/*/address')).toContain('52:54:00:aa:bb:01');
+    expect(await shell().ask('cat /sys/class/net/*/address')).toContain('52:54:00:aa:bb:01');
     expect(await c.ok('vm', 'detach', 'web', 'nic', '52:54:00:aa:bb:01')).toMatch(/^vm web changed /);
-    expect(await ask('cat /sys/class/net/*/address')).not.toContain('52:54:00:aa:bb:01');
+    expect(await shell().ask('cat /sys/class/net/*/address')).not.toContain('52:54:00:aa:bb:01');
   });
 });
