@@ -1,5 +1,6 @@
-/** The test projects: unit (beside the code), integration (real processes, simulated drivers), sim, lab (real hosts). */
+/** The test projects: unit (beside the code), integration (real processes, simulated drivers), sim, lab (real hosts), guest (a real system). */
 import { defineConfig } from 'vitest/config';
+import { WaitingFirst } from './test/harness/sequence.ts';
 
 const common = { environment: 'node' as const, restoreMocks: true, setupFiles: ['test/harness/setup.ts'] };
 
@@ -8,6 +9,7 @@ export default defineConfig({
     reporters: ['default'],
     maxWorkers: 3, // the tests wait more than they reckon: on 2 cores three files at once take half the time of one
     minWorkers: 1,
+    sequence: { sequencer: WaitingFirst },
     projects: [
       {
         test: {
@@ -36,6 +38,10 @@ export default defineConfig({
           testTimeout: 240_000,
           hookTimeout: 600_000,
         },
+      },
+      {
+        // on a machine of its own under emulation: `npm run test:guest`, not part of `npm test`
+        test: { ...common, name: 'guest', include: ['test/guest/**/*.test.ts'], testTimeout: 3_600_000 },
       },
     ],
   },

@@ -30,6 +30,11 @@ const EXCEPTIONS = {
   'GuestService.ThawGuest': ['POST', '/v1/vms/{vm}/guest:thaw'],
   'GuestService.SetGuestPassword': ['POST', '/v1/vms/{vm}/guest:setPassword'],
   'GuestService.ExecInGuest': ['POST', '/v1/vms/{vm}/guest:exec'],
+  'SnapshotService.CreateSnapshot': ['POST', '/v1/vms/{vm}/snapshots'],
+  'SnapshotService.ListSnapshots': ['GET', '/v1/vms/{vm}/snapshots'],
+  'SnapshotService.GetSnapshot': ['GET', '/v1/vms/{vm}/snapshots/{snapshot}'],
+  'SnapshotService.RevertSnapshot': ['POST', '/v1/vms/{vm}/snapshots/{snapshot}:revert'],
+  'SnapshotService.DeleteSnapshot': ['DELETE', '/v1/vms/{vm}/snapshots/{snapshot}'],
 };
 
 const VERB = { List: 'GET', Get: 'GET', Watch: 'GET', Read: 'GET', Create: 'POST', Update: 'PATCH', Delete: 'DELETE' };

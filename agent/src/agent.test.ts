@@ -421,7 +421,7 @@ describe('a watch', () => {
     expect(new Set(snapshot)).toEqual(new Set(['begin', 'host', 'domain', 'volume', 'bridge', 'operation', 'end']));
     const end = seen.find((m) => m.message?.$case === 'end');
     expect(end?.message?.value).toMatchObject({
-      sources: { complete: ['domains', 'volumes', 'images', 'bridges', 'pools'] },
+      sources: { complete: ['domains', 'volumes', 'images', 'bridges', 'pools', 'networks'] },
     });
     await call(w.clients.domain, w.clients.domain.startDomain, { context: context('job-2.start'), ...ref });
     await until('the start', () =>
@@ -464,7 +464,7 @@ describe('a watch', () => {
     const { seen, cases } = watchInto(w.clients);
     await until('the snapshot', () => cases().includes('end'));
     expect(seen.find((m) => m.message?.$case === 'end')?.message?.value).toMatchObject({
-      sources: { complete: ['volumes', 'images', 'bridges', 'pools'] },
+      sources: { complete: ['volumes', 'images', 'bridges', 'pools', 'networks'] },
     });
   });
 

@@ -20,6 +20,7 @@ import { NetworkServiceService } from '@berth/proto/agent/v1/network.ts';
 import { OperationServiceService } from '@berth/proto/agent/v1/operation.ts';
 import { PoolServiceService } from '@berth/proto/agent/v1/pool.ts';
 import { PowerServiceService } from '@berth/proto/agent/v1/power.ts';
+import { UploadServiceService } from '@berth/proto/agent/v1/upload.ts';
 import { VolumeDataServiceService } from '@berth/proto/agent/v1/volumedata.ts';
 import { VolumeServiceService } from '@berth/proto/agent/v1/volume.ts';
 import { WatchServiceService } from '@berth/proto/agent/v1/watch.ts';
@@ -34,6 +35,7 @@ import { Domains } from './domain/domains.ts';
 import { Live } from './domain/live.ts';
 import { Power } from './domain/power.ts';
 import { Screenshots } from './domain/screenshot.ts';
+import { Snapshots } from './domain/snapshots.ts';
 import { boundSerialLogs } from './domain/serial-log.ts';
 import type { Drivers } from './drivers/machine.ts';
 import type { VolumeFile } from './drivers/volume-work.ts';
@@ -45,7 +47,7 @@ import { createHostReport } from './host/host-report.ts';
 import { MetricsListener } from './metrics/listener.ts';
 import type { Meters } from './metrics/meters.ts';
 import { createMetricsParts } from './metrics/parts.ts';
-import { Networks } from './network/networks.ts';
+import { createNetworkParts } from './network/parts.ts';
 import { FenceKeeper } from './operations/fence.ts';
 import { Ledger } from './operations/ledger.ts';
 import { Operations } from './operations/operations.ts';
@@ -70,6 +72,8 @@ import { operationService } from './rpc/operation.ts';
 import { poolService } from './rpc/pool.ts';
 import { powerService } from './rpc/power.ts';
 import { createRpcServer, type RpcServer } from './rpc/server.ts';
+import { uploadService } from './rpc/upload.ts';
+import { snapshotService } from './rpc/snapshot.ts';
 import { volumeDataService } from './rpc/volume-data.ts';
 import { exportService } from './rpc/export.ts';
 import { captureService } from './rpc/capture.ts';
@@ -77,13 +81,14 @@ import { volumeService } from './rpc/volume.ts';
 import { customizeService } from './rpc/customize.ts';
 import { Customizer } from './customize/customizer.ts';
 import { CustomizeServiceService } from '@berth/proto/agent/v1/customize.ts';
+import { SnapshotServiceService } from '@berth/proto/agent/v1/snapshot.ts';
 import { watchService, type WatchServiceDeps } from './rpc/watch.ts';
 import { Exports } from './volume/exports.ts';
 import { Capture } from './volume/capture.ts';
 import { Bases } from './volume/bases.ts';
 import { Images } from './volume/images.ts';
-import { refuseMoving } from './volume/moves.ts';
-import { createVolumeParts } from './volume/parts.ts';
+import { refuseMoving, type MovingVm } from './volume/moves.ts';
+import { createVolumeParts, refuseStart, type VolumeParts } from './volume/parts.ts';
 import { Uploads } from './volume/uploads.ts';
 import { Hub } from './watch/hub.ts';
 import type { Sample } from './watch/items.ts';
@@ -148,8 +153,9 @@ class RunningAgent implements Agent {
     const { config, clock, log } = this.o;
     const ledger = await Ledger.open(config.dataDir, { clock, log });
     const operations = new Operations(ledger, clock, log);
-    const { server, hub, uploads, guest, pool, bases, metrics } = this.assemble(ledger, operations);
+    const { server, hub, uploads, guest, pool, bases, metrics, networks } = this.assemble(ledger, operations);
     await pool.store.load();
+    await networks.logical.store.load();
     this.parts = { server, operations, ledger, hub, guest, space: pool.space, bases };
     // before anything is taken up again: a port that is taken ends the start
     this.peerPort = await this.openPeerPort();
@@ -194,13 +200,13 @@ class RunningAgent implements Agent {
       dataDir: config.dataDir,
     });
     const drivers = { ...this.o.drivers, disks: pool.disks };
-    const { hypervisor, disks, guestDisks, bridges } = drivers;
+    const { hypervisor, disks, guestDisks } = drivers;
     const abilities = createAbilities(drivers, config.domainType);
     const report = createHostReport({ drivers, abilities, ...this.addresses });
     const domains = new Domains({
       ...{ hypervisor, disks, operations, abilities, guestDisks, means: drivers.means, log },
       ...{ hostName, bootDir: config.bootDir },
-      mayStart: (vm) => refuseMoving({ disks, places: disks.places }, vm),
+      mayStart: (vm) => refuseStart(disks, vm),
     });
     const consoles = new Consoles({ domains, hypervisor, disks, clock });
     const power = new Power({ domains, hypervisor, operations });
@@ -210,26 +216,28 @@ class RunningAgent implements Agent {
     const directIo = async (): Promise<boolean> => (await abilities()).directIo;
     const bases = new Bases({ hypervisor, disks, domains, directIo, clock, log });
     const images = new Images(disks, operations, this.peers.tunnels, hypervisor, () => bases.nudge());
-    const networks = new Networks(bridges, operations);
-    const uploads = new Uploads(disks, ledger, log, (id) => images.isReading(id));
-    const volumes = createVolumeParts({
+    const networks = createNetworkParts({ drivers, hostName, config, operations, clock, log });
+    const isRead = (id: string): boolean => images.isReading(id) || volumes.uploaded.isReading(id);
+    const uploads = new Uploads(disks, ledger, log, isRead);
+    const volumes: VolumeParts = createVolumeParts({
       ...{ hypervisor, disks, domains, directIo, operations, uploads, identity, clock, log },
     });
     this.serveVolume = (id) => volumes.receives.serve(id);
-    const observed = { observeEveryMs: config.observeInterval, pools: () => pool.watch.observe() };
-    const hub = new Hub({ drivers, operations, report, clock, log, ...observed });
+    const observed = { pools: () => pool.watch.observe(), networks: () => networks.logical.observe() };
+    const every = { observeEveryMs: config.observeInterval };
+    const hub = new Hub({ drivers, operations, report, clock, log, ...every, ...observed });
     const parts = { drivers, clock, identity, hub, operations, meters: this.o.meters };
     const { sample, metrics, meters } = createMetricsParts(parts);
     const publish = hub.setGuest.bind(hub);
     const guest = createGuestParts({ hypervisor, domains, operations, clock, log, dataDir: config.dataDir, publish });
     const capture = new Capture({ domains, hypervisor, disks, guest: guest.verbs, uploads, operations });
+    const mayChange = (vm: MovingVm) => refuseMoving({ disks, places: disks.places }, vm, 'get a snapshot');
+    const snapshots = new Snapshots({ domains, hypervisor, disks, guest: guest.verbs, operations, clock, mayChange });
     const exports = new Exports({ disks, uploads, operations });
     const peers = { peerPort: this.peers.port, peerAddress: this.addresses.peerAddress };
     const guard = this.createGuard(ledger, meters);
     const server = createRpcServer({
-      identity,
-      installationId: identity.installationId,
-      log,
+      ...{ identity, log, installationId: identity.installationId },
       now: () => clock.now(),
       onReached: (address) => (this.reachedAt = address),
       services: [
@@ -245,6 +253,7 @@ class RunningAgent implements Agent {
         [GuestServiceService, guestService(guard, operations, guest.verbs, guest.runs)],
         [VolumeServiceService, volumeService(guard, operations, volumes.volumes)],
         [VolumeDataServiceService, volumeDataService(guard, operations, { ...volumes, ...peers })],
+        [UploadServiceService, uploadService(guard, operations, volumes.uploaded)],
         [PoolServiceService, poolService(guard, operations, pool)],
         [CustomizeServiceService, customizeService(guard, operations, customizer)],
         [
@@ -252,6 +261,7 @@ class RunningAgent implements Agent {
           imageService(guard, { images, uploads, operations, receives: volumes.receives, ...peers }),
         ],
         [ExportServiceService, exportService(guard, operations, exports)],
+        [SnapshotServiceService, snapshotService(guard, operations, snapshots)],
         [CaptureServiceService, captureService(guard, operations, capture)],
         [MetricsServiceService, metricsService(guard, metrics)],
         [NetworkServiceService, networkService(guard, operations, networks)],
@@ -259,7 +269,7 @@ class RunningAgent implements Agent {
         [CertificateServiceService, certificateService(guard, identity, clock)],
       ],
     });
-    return { server, hub, uploads, guest, pool, bases, metrics };
+    return { server, hub, uploads, guest, pool, bases, metrics, networks };
   }
 
   private createGuard(ledger: Ledger, meters: Meters): Guard {
@@ -278,9 +288,9 @@ class RunningAgent implements Agent {
 
   /** Only where one is configured. */
   private async openMetrics(text: () => Promise<string>): Promise<void> {
-    const { config, clock, log } = this.o;
+    const { config, clock, log, identity } = this.o;
     if (config.metrics === undefined) return;
-    this.metricsListener = new MetricsListener({ config: config.metrics, text, clock, log });
+    this.metricsListener = new MetricsListener({ config: config.metrics, text, identity, clock, log });
     this.metricsPort = await this.metricsListener.start();
   }
 

@@ -41,10 +41,11 @@ describe('the configuration of the agent', () => {
       expect(problems(`metrics: { listen: "${here}" }`)).toEqual([]);
     for (const everywhere of ['0.0.0.0:7446', '[::]:7446', 'h1.example.org:7446', '10.0.0.1:7446'])
       expect(problems(`metrics: { listen: "${everywhere}" }`).map((l) => l.split(': ')[1])).toEqual([
-        'metrics.certificateFile',
-        'metrics.keyFile',
         'metrics.tokenFile',
       ]);
+    const half = 'metrics: { listen: "0.0.0.0:7446", certificateFile: /a.crt, tokenFile: /a.token }';
+    expect(problems(half).map((l) => l.split(': ')[1])).toEqual(['metrics.keyFile']);
+    expect(problems('metrics: { listen: "0.0.0.0:7446", tokenFile: /a.token }')).toEqual([]);
     const whole = 'metrics: { listen: "0.0.0.0:7446", certificateFile: /a.crt, keyFile: /a.key, tokenFile: /a.token }';
     expect(problems(whole)).toEqual([]);
     expect(parseConfig(printConfig(parseConfig(whole, 'a')), 'b').metrics?.tokenFile).toBe('/a.token');

@@ -39,7 +39,7 @@ const account = z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'must be the name o
 /** Whether only programs on this host reach it. */
 export const isLoopback = (host: string): boolean => /^(localhost|::1|127(\.\d{1,3}){3})$/.test(host);
 
-/** Where the agent gives out metrics by itself. Beyond this host never without TLS and a token. */
+/** Where the agent gives out metrics by itself. Beyond this host never without TLS and a token; without a certificate, the host's own. */
 const Metrics = z
   .strictObject({
     listen: hostPort,
@@ -48,14 +48,12 @@ const Metrics = z
     tokenFile: path.optional(),
   })
   .superRefine((m, ctx) => {
-    if (isLoopback(splitHostPort(m.listen).host)) return;
-    for (const key of ['certificateFile', 'keyFile', 'tokenFile'] as const)
-      if (m[key] === undefined)
-        ctx.addIssue({
-          code: 'custom',
-          path: [key],
-          message: `is needed, because ${m.listen} can be reached from other hosts; without it, 127.0.0.1:7446 will do`,
-        });
+    const wrong = (key: keyof typeof m, message: string) => ctx.addIssue({ code: 'custom', path: [key], message });
+    if (m.certificateFile !== undefined && m.keyFile === undefined) wrong('keyFile', 'is needed with certificateFile');
+    if (m.keyFile !== undefined && m.certificateFile === undefined) wrong('certificateFile', 'is needed with keyFile');
+    if (m.tokenFile !== undefined || isLoopback(splitHostPort(m.listen).host)) return;
+    const why = `is needed, because ${m.listen} can be reached from other hosts`;
+    wrong('tokenFile', `${why}; without it, 127.0.0.1:7446 will do`);
   });
 
 const Schema = z.strictObject({
@@ -123,13 +121,22 @@ export const libvirtSockets = (c: AgentConfig): readonly string[] =>
 export const findLibvirtSocket = (c: AgentConfig): string =>
   libvirtSockets(c).find((path) => existsSync(path)) ?? (libvirtSockets(c)[0] as string);
 
+interface Socket {
+  readonly socketPath: () => string;
+  readonly uri: () => string;
+}
+
 /** Where libvirt's daemons are apart, storage has one of its own beside that of QEMU; the other asks it too, but waits for it. */
-export function storageSocket(c: AgentConfig): { readonly socketPath: () => string; readonly uri: () => string } {
+export const storageSocket = (c: AgentConfig): Socket => daemonSocket(c, 'virtstoraged-sock', 'storage:///system');
+/** So have networks. */
+export const networkSocket = (c: AgentConfig): Socket => daemonSocket(c, 'virtnetworkd-sock', 'network:///system');
+
+function daemonSocket(c: AgentConfig, name: string, ownUri: string): Socket {
   const find = (): { socketPath: string; uri: string } => {
     const main = findLibvirtSocket(c);
-    const own = main.replace(/virtqemud-sock$/, 'virtstoraged-sock');
+    const own = main.replace(/virtqemud-sock$/, name);
     return own !== main && existsSync(own)
-      ? { socketPath: own, uri: 'storage:///system' }
+      ? { socketPath: own, uri: ownUri }
       : { socketPath: main, uri: 'qemu:///system' };
   };
   return { socketPath: () => find().socketPath, uri: () => find().uri };

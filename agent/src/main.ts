@@ -13,6 +13,7 @@ import { createAgent } from './agent.ts';
 import {
   DEFAULT_CONFIG_FILE,
   findLibvirtSocket,
+  networkSocket,
   storageSocket,
   libvirtSockets,
   loadConfig,
@@ -20,6 +21,7 @@ import {
   type AgentConfig,
 } from './config.ts';
 import { createLibvirtStorage } from './drivers/libvirt/storage.ts';
+import { createLibvirtNetworks } from './drivers/libvirt/virtual-networks.ts';
 import { createLibvirtHypervisor } from './drivers/libvirt/hypervisor.ts';
 import { createBridges } from './drivers/linux/bridges.ts';
 import { claimDataDir } from './drivers/linux/data-dir.ts';
@@ -28,6 +30,7 @@ import { createExec } from './drivers/linux/exec.ts';
 import { createGuestDisks } from './drivers/linux/guestfs/guest-disks.ts';
 import { createHostLogs } from './drivers/linux/logs/host-logs.ts';
 import { createMachine } from './drivers/linux/machine.ts';
+import { createExtendVolume } from './drivers/linux/lvm.ts';
 import { createMeans } from './drivers/linux/means.ts';
 import type { Drivers, Machine } from './drivers/machine.ts';
 import { createSimDrivers } from './drivers/sim/sim-drivers.ts';
@@ -71,7 +74,8 @@ function realDrivers(config: AgentConfig, log: Log, ring: LogRing, meters: Meter
     machine,
     bridges: createBridges({ exec: createExec(config) }),
     logs: createHostLogs({ exec: createExec(config), clock, ring }),
-    storage: createLibvirtStorage({ ...storageSocket(config), clock }),
+    storage: createLibvirtStorage({ ...storageSocket(config), clock, extend: createExtendVolume(createExec(config)) }),
+    networks: createLibvirtNetworks({ ...networkSocket(config), clock }),
   };
 }
 

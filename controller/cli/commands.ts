@@ -26,6 +26,10 @@ export const NOUNS: Readonly<Record<string, Noun>> = {
     load: async () => (await import('./volume/commands.ts')).volumeCommands,
   },
   pool: { summary: 'storage that disks lie in', load: async () => (await import('./pool/commands.ts')).poolCommands },
+  network: {
+    summary: 'what network cards of VMs are plugged into',
+    load: async () => (await import('./network/commands.ts')).networkCommands,
+  },
   cluster: {
     summary: 'what holds for all hosts together',
     load: async () => (await import('./cluster/commands.ts')).clusterCommands,

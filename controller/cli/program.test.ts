@@ -72,14 +72,15 @@ describe('the command line', () => {
 
   it('has a reference that changes only on purpose', () => {
     const program = buildProgram(COMMANDS, NOUNS, async () => {});
-    const pages = [program, ...program.commands.flatMap((c) => [c, ...c.commands])].map((c) =>
-      c.configureHelp({ helpWidth: 110 }).helpInformation(),
-    );
+    const pages = [
+      program,
+      ...program.commands.flatMap((c) => [c, ...c.commands.flatMap((d) => [d, ...d.commands])]),
+    ].map((c) => c.configureHelp({ helpWidth: 110 }).helpInformation());
     expectGolden(import.meta.url, 'help.txt', pages.join('\n---\n'));
   });
 
   it('has a unique place for each command, and a summary', () => {
-    const places = COMMANDS.map((c) => `${c.noun ?? ''} ${c.verb}`);
+    const places = COMMANDS.map((c) => `${c.noun ?? ''} ${c.group ?? ''} ${c.verb}`);
     expect(new Set(places).size).toBe(places.length);
     for (const c of COMMANDS) expect(c.summary, places.join()).toMatch(/^[a-z].*[^.]$/);
   });

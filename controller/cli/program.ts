@@ -28,11 +28,19 @@ export function buildProgram(
     Object.entries(nouns).map(([name, { summary }]) => [name, parser(program.command(name)).description(summary)]),
   );
   for (const command of commands) {
-    const group = groups.get(command.noun ?? '') ?? program;
+    const group = inGroup(groups.get(command.noun ?? '') ?? program, command.group);
     add(group, command, (args, flags) => run(command, args, flags, program.opts()['context'] as string | undefined));
   }
   return program;
 }
+
+/** The parser of a word between noun and verb; made with the first command that has it. */
+function inGroup(noun: Parser, name: string | undefined): Parser {
+  if (name === undefined) return noun;
+  return noun.commands.find((c) => c.name() === name) ?? parser(noun.command(name)).description(GROUPS[name] ?? name);
+}
+
+const GROUPS: Readonly<Record<string, string>> = { snapshot: 'what they were at some moment, to go back to' };
 
 function add(group: Parser, command: Command, run: (args: readonly string[], flags: Flags) => Promise<void>): void {
   const sub = parser(group.command(command.verb)).description(command.summary);

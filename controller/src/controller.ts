@@ -25,11 +25,13 @@ import { HostsApp } from './app/hosts.ts';
 import { Prune } from './app/prune.ts';
 import { Exports } from './app/exports.ts';
 import { Captures } from './app/captures.ts';
+import { Snapshots } from './app/snapshots.ts';
 import { ImagePushes } from './app/image-push.ts';
 import { Images } from './app/images.ts';
 import { JobsApp } from './app/jobs.ts';
 import { Machines } from './app/machines.ts';
 import { ClusterApp } from './app/cluster.ts';
+import { NetworksApp } from './app/networks.ts';
 import { PoolsApp } from './app/pools.ts';
 import { Reviews } from './app/reviews.ts';
 import { LastUse } from './app/last-use.ts';
@@ -42,6 +44,7 @@ import { VmUpdates } from './app/vm-updates.ts';
 import type { VmDeps } from './app/vm-deps.ts';
 import { VmMaking } from './app/vm-making.ts';
 import { Vms } from './app/vms.ts';
+import { VolumeUploads } from './app/volume-uploads.ts';
 import { Volumes } from './app/volumes.ts';
 import { Control } from './backup/control.ts';
 import { startGuests } from './guests/start.ts';
@@ -327,18 +330,33 @@ class BuiltController implements Controller {
   }
 }
 
-/** Of images, volumes and the pools that they lie in. */
+/** Of images, volumes and the pools that they lie in, and of networks. */
 function storageApps(deps: VmDeps & { readonly uploads: Uploads }): StorageApps {
   const { state, hosts, jobs, clock, uploads } = deps;
   return {
     images: new Images({ state, hosts, jobs, uploads, clock }),
     volumes: new Volumes(deps),
+    volumeUploads: new VolumeUploads(deps),
     exports: new Exports({ state, hosts, jobs, uploads, clock }),
     captures: new Captures({ state, hosts, jobs, clock }),
+    snapshots: new Snapshots(deps),
     prune: new Prune({ state, hosts, jobs, clock }),
     pushes: new ImagePushes({ state, hosts, jobs }),
     pools: new PoolsApp({ state, hosts, jobs, clock }),
+    networks: new NetworksApp({ state, hosts, jobs, clock }),
   };
 }
 
-type StorageApps = Pick<App, 'images' | 'volumes' | 'exports' | 'captures' | 'prune' | 'pushes' | 'pools'>;
+type StorageApps = Pick<
+  App,
+  | 'images'
+  | 'volumes'
+  | 'volumeUploads'
+  | 'exports'
+  | 'captures'
+  | 'snapshots'
+  | 'prune'
+  | 'pushes'
+  | 'pools'
+  | 'networks'
+>;

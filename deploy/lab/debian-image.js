@@ -1,6 +1,7 @@
 /**
- * Builds the lab's Debian guest, a real systemd with cloud-init, and its storage guest, each once per recipe: the tree by
- * mmdebstrap, the disk in a container of the host image. For tests alone; each takes a minute or two and 300 MB of `.lab`.
+ * Builds the lab's Debian guest, a real systemd with cloud-init, its storage guest, and the machine that packages are tried on, each
+ * once per recipe: the tree by mmdebstrap, the disk in a container of the host image. For tests alone; each takes a minute or two and
+ * 300 to 900 MB of `.lab`.
  */
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -8,7 +9,15 @@ import { runContainer } from '../setup/docker-api.js';
 import { SetupError, lastWords, runOrFail } from '../setup/process.js';
 import { findRoot } from '../setup/root.js';
 import { ownMirrors } from './host-image.js';
-import { debianArguments, debianImagePath, hostImageTag, storageArguments, storageGuestPath } from './recipe.js';
+import {
+  debianArguments,
+  debianImagePath,
+  hostImageTag,
+  installArguments,
+  installGuestPath,
+  storageArguments,
+  storageGuestPath,
+} from './recipe.js';
 
 export function debianImageExists() {
   return existsSync(debianImagePath());
@@ -28,6 +37,17 @@ export async function buildDebianImage(socketPath) {
 export async function buildStorageGuest(socketPath) {
   const target = path.join(storageGuestPath(), 'disk.qcow2');
   await buildGuest(socketPath, { target, kind: 'storage', arguments: storageArguments, out: '/out' });
+  return path.dirname(target);
+}
+
+export function installGuestExists() {
+  return existsSync(path.join(installGuestPath(), 'disk.qcow2'));
+}
+
+/** Answers its folder. */
+export async function buildInstallGuest(socketPath) {
+  const target = path.join(installGuestPath(), 'disk.qcow2');
+  await buildGuest(socketPath, { target, kind: 'install', arguments: installArguments, out: '/out' });
   return path.dirname(target);
 }
 

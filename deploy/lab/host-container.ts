@@ -17,6 +17,8 @@ export interface HostSpec {
   readonly share?: { readonly source: string; readonly target: string } | undefined;
   /** Process 1; default tini, which only reaps. With systemd, units run as on a real host. */
   readonly init?: 'tini' | 'systemd' | undefined;
+  /** It can mount file systems of programs. */
+  readonly fuse?: boolean | undefined;
   /** Default: the host image. */
   readonly image?: string | undefined;
 }
@@ -24,6 +26,8 @@ export interface HostSpec {
 export const READY_SOCKET = '/run/libvirt/libvirt-sock';
 /** systemd makes sockets first; whoever logs in earlier than this is told to wait. */
 const BOOTED = 'systemctl is-active multi-user.target';
+
+const ENTRYPOINT = '/opt/berth/deploy/lab/host/entrypoint.sh';
 
 /** Answers the container's id, once libvirt's socket is there. */
 export async function startHostContainer(spec: HostSpec): Promise<string> {
@@ -34,9 +38,10 @@ export async function startHostContainer(spec: HostSpec): Promise<string> {
   class HostContainer extends GenericContainer {
     constructor() {
       super(spec.image ?? hostImageTag());
-      this.hostConfig.Devices = [
-        { PathOnHost: '/dev/net/tun', PathInContainer: '/dev/net/tun', CgroupPermissions: 'rwm' },
-      ];
+      const devices = ['/dev/net/tun', ...(spec.fuse ? ['/dev/fuse'] : [])];
+      this.hostConfig.Devices = devices.map((path) => ({
+        ...{ PathOnHost: path, PathInContainer: path, CgroupPermissions: 'rwm' },
+      }));
       // dockerode's types do not know it
       if (systemd) Object.assign(this.hostConfig, { CgroupnsMode: 'private' });
       this.createOpts.NetworkingConfig = {
@@ -47,7 +52,9 @@ export async function startHostContainer(spec: HostSpec): Promise<string> {
 
   const host = new HostContainer();
   // systemd must be process 1, where tini is otherwise
-  if (systemd) host.withEntrypoint(['/opt/berth/deploy/lab/host/entrypoint.sh']);
+  if (systemd) host.withEntrypoint([ENTRYPOINT]);
+  // an image that was made from the host image by an earlier version has kept what made it
+  else if (spec.image !== undefined) host.withEntrypoint(['/usr/bin/tini', '--', ENTRYPOINT]);
   const container = await host
     .withName(`berth-${spec.label}-${spec.name}`)
     .withHostname(spec.name)

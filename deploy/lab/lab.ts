@@ -18,6 +18,7 @@ export interface LabOptions {
   readonly share?: HostSpec['share'];
   /** What process 1 of every host is. */
   readonly init?: HostSpec['init'];
+  readonly fuse?: HostSpec['fuse'];
   readonly image?: HostSpec['image'];
 }
 
@@ -47,6 +48,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
           disk: options.disk,
           share: options.share,
           init: options.init,
+          fuse: options.fuse,
           image: options.image,
         });
         return new LabHost(engine, engine.getContainer(id), identity);

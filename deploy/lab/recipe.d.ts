@@ -17,3 +17,5 @@ export function storageGuestPath(): string;
 export function storageArguments(out: string, mirrors?: readonly string[]): string[];
 export function debianImagePath(): string;
 export function debianArguments(out: string, mirrors?: readonly string[]): string[];
+export function installGuestPath(): string;
+export function installArguments(out: string, mirrors?: readonly string[]): string[];

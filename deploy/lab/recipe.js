@@ -74,27 +74,40 @@ export function debianImagePath() {
 
 /** The folder of the storage guest: kernel, initrd and disk. */
 export function storageGuestPath() {
-  const texts = readdirSync(path.join(labDirectory(), 'storage')).map((name) => [
-    name,
-    readFileSync(path.join(labDirectory(), 'storage', name), 'latin1'),
-  ]);
-  const arguments_ = storageArguments('tree').join('\n');
+  return machinePath('storage', storageArguments('tree'));
+}
+
+/** The folder of the machine that packages are tried on: the same. */
+export function installGuestPath() {
+  return machinePath('install', installArguments('tree'));
+}
+
+function machinePath(kind, treeArguments) {
+  const dir = path.join(labDirectory(), kind);
+  const names = readdirSync(dir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const texts = names.map(({ parentPath, name }) => [name, readFileSync(path.join(parentPath, name), 'latin1')]);
+  const arguments_ = treeArguments.join('\n');
   const hash = recipeHash({ ...Object.fromEntries(texts), arguments: arguments_, host: hostImageTag() });
-  return path.join(stateDirectory(), `storage-${hash}`);
+  return path.join(stateDirectory(), `${kind}-${hash}`);
 }
 
 /** mmdebstrap's arguments for the storage guest's tree, a tar at `out`. */
 export function storageArguments(out, mirrors = []) {
-  const packages = readNames(readFileSync(path.join(labDirectory(), 'storage/packages.txt'), 'utf8'));
-  return [
-    ...['--variant=minbase', '--quiet', `--include=${packages.join(',')}`, ...pathsLeftOut()],
-    ...['--aptopt=Apt::Install-Recommends "false"', SUITE, out, ...mirrors],
-  ];
+  return treeArguments('storage', out, mirrors);
 }
 
-/** mmdebstrap's arguments for the Debian guest's tree, a tar at `out`. */
+/** The same for the machine that packages are tried on. */
+export function installArguments(out, mirrors = []) {
+  return treeArguments('install', out, mirrors);
+}
+
+/** The same for the Debian guest. */
 export function debianArguments(out, mirrors = []) {
-  const packages = readNames(readFileSync(path.join(labDirectory(), 'debian/packages.txt'), 'utf8'));
+  return treeArguments('debian', out, mirrors);
+}
+
+function treeArguments(kind, out, mirrors) {
+  const packages = readNames(readFileSync(path.join(labDirectory(), kind, 'packages.txt'), 'utf8'));
   return [
     ...['--variant=minbase', '--quiet', `--include=${packages.join(',')}`, ...pathsLeftOut()],
     ...['--aptopt=Apt::Install-Recommends "false"', SUITE, out, ...mirrors],

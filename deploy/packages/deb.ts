@@ -13,6 +13,7 @@ export interface Package {
   readonly architecture: string;
   readonly depends: readonly string[];
   readonly recommends?: readonly string[];
+  readonly suggests?: readonly string[];
   readonly summary: string;
   /** Paragraphs. */
   readonly description: readonly string[];
@@ -72,6 +73,7 @@ export function controlFile(p: Omit<Package, 'tree' | 'scripts'>, installedKib: 
     ['Installed-Size', String(installedKib)],
     ['Depends', p.depends.join(', ')],
     ['Recommends', (p.recommends ?? []).join(', ')],
+    ['Suggests', (p.suggests ?? []).join(', ')],
     ['Section', 'admin'],
     ['Priority', 'optional'],
     [

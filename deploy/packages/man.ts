@@ -62,7 +62,7 @@ function nounPage(noun: string, summary: string, verbs: readonly Command[], date
 }
 
 function describe(page: Page, command: Command): void {
-  const words = [command.noun, command.verb].filter((w) => w !== undefined).join(' ');
+  const words = [command.noun, command.group, command.verb].filter((w) => w !== undefined).join(' ');
   page.subsection(`berth ${words}${command.args.map((a) => ` ${argument(a)}`).join('')}`);
   page.text(`${command.summary}.`);
   for (const a of command.args) page.item(argument(a), withChoices(a.description, a.choices));

@@ -1,9 +1,10 @@
 /** The parts of a package that are reckoned: version, dependencies, control file, libraries. The packages themselves are looked at in test/. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { execa } from 'execa';
+import { findRoot } from '../setup/root.js';
 import { copyrightFile } from './copyright.ts';
 import { controlFile } from './deb.ts';
 import { closure, type Lock } from './libraries.ts';
@@ -123,4 +124,33 @@ it('a tree has the modes that were asked for, whatever the umask', () => {
   } finally {
     process.umask(before);
   }
+});
+
+describe('a purge of the agent', () => {
+  /** The script as dpkg runs it, on a folder of the test's. */
+  async function purge(...files: readonly string[]): Promise<string[]> {
+    const data = join(dir, 'data');
+    for (const file of ['identity/key.pem', 'run/helper.sock', ...files]) {
+      mkdirSync(join(data, file, '..'), { recursive: true });
+      writeFileSync(join(data, file), '');
+    }
+    const script = readFileSync(join(findRoot(), 'deploy/packages/scripts/berth-agent.postrm'), 'utf8')
+      .replaceAll('/var/lib/berth', data)
+      .replaceAll(/\/(run|etc)\/systemd/g, join(dir, 'none'));
+    writeFileSync(join(dir, 'postrm'), script);
+    await execa('sh', [join(dir, 'postrm'), 'purge']);
+    return (await execa('find', [dir, '-path', `${data}/*`, '-type', 'f', '-printf', '%P\n'])).stdout
+      .split('\n')
+      .map((file) => file.replace(/^data\//, ''))
+      .sort();
+  }
+
+  it('leaves nothing where no guest has a disk', async () => {
+    expect(await purge('pools/pool-1.json')).toEqual(['']);
+  });
+
+  it('keeps the records of disks in pools, which nobody else has, and what guests with such disks need', async () => {
+    const kept = ['pools/pool-1.json', 'pools/volumes/volume-1.json'];
+    expect(await purge(...kept)).toEqual([...kept, 'run/helper.sock']);
+  });
 });

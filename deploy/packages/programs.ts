@@ -110,6 +110,13 @@ export async function controllerPackage(m: Making): Promise<Package> {
   };
 }
 
+/** What storage pools of some types need on their hosts: agent/src/pool/pool-packages.ts asks for them. */
+const STORAGE = [
+  'qemu-block-extra',
+  ...['rbd', 'gluster', 'iscsi-direct'].map((type) => `libvirt-daemon-driver-storage-${type}`),
+  ...['lvm2', 'open-iscsi', 'nfs-common', 'glusterfs-client', 'multipath-tools'],
+];
+
 export async function agentPackage(m: Making): Promise<Package> {
   const name = 'berth-agent';
   const tree = new Tree(join(m.work, name));
@@ -129,6 +136,7 @@ export async function agentPackage(m: Making): Promise<Package> {
     ]),
     architecture: 'all',
     recommends: ['qemu-system-common', 'guestfish', 'supermin', 'ovmf', 'swtpm-tools'],
+    suggests: STORAGE,
     scripts: scripts(m, name, ['postinst', 'prerm', 'postrm']),
     summary: 'agent of Berth, a cluster manager for KVM hosts',
     description: [

@@ -8,6 +8,7 @@ import { JobState } from '@berth/proto/v1/job.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { Cluster } from '../harness/cluster.ts';
 import { machineAddress } from '../harness/lab-address.ts';
+import { guardLab } from './guard.ts';
 
 export interface LabCluster {
   readonly cluster: Cluster;
@@ -15,17 +16,26 @@ export interface LabCluster {
   readonly api: Api;
 }
 
-/** @param names of hosts; the guest image is imported as `base` to the first. @param agentConfig YAML for each agent */
+export interface LabClusterOptions {
+  /** YAML for each agent. */
+  readonly agentConfig?: string;
+  /** Default: the host image. */
+  readonly image?: string;
+}
+
+/** @param names of hosts; the guest image is imported as `base` to the first. */
 export async function withLabCluster(
   names: readonly string[],
   work: (l: LabCluster) => Promise<void>,
-  agentConfig = '',
+  { agentConfig = '', image }: LabClusterOptions = {},
 ): Promise<void> {
   const label = `bench-${process.pid}`;
+  const guard = guardLab(label);
   let cluster: Cluster | undefined;
   try {
-    const lab = await startLab({ hosts: names, label });
+    const lab = await startLab({ hosts: names, label, ...(image !== undefined && { image }) });
     cluster = await Cluster.start(await machineAddress(lab));
+    guard.watch(cluster);
     for (const host of lab.hosts) {
       await cluster.addLabHost(host, agentConfig);
       await cluster.waitUp(host.name);
@@ -37,7 +47,16 @@ export async function withLabCluster(
   } finally {
     await cluster?.stop();
     await removeLab(label);
+    guard.end();
   }
+}
+
+const LONG_MS = 15 * 60_000;
+
+/** What takes minutes, on a machine that others use too. */
+export async function patiently(cluster: Cluster, ...args: readonly string[]): Promise<void> {
+  const { code, err, out } = await cluster.berthWith({ timeoutMs: LONG_MS }, ...args);
+  if (code !== 0) throw new Error(`berth ${args.join(' ')} → ${code}: ${err}${out}`);
 }
 
 export function apiOf(cluster: Cluster): Api {

@@ -12,6 +12,8 @@ export interface Cost {
   readonly rssBytes: number;
   /** As rssBytes, but what it shares with other processes (Node's own code) counts in parts. */
   readonly pssBytes: number;
+  /** What goes when it ends: memory that no other process and no file has. */
+  readonly ownBytes: number;
 }
 
 const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK']).toString());
@@ -25,7 +27,8 @@ export async function costOf(pid: number, read: ReadProc = here): Promise<Cost> 
   const ticks = Number(fields[11]) + Number(fields[12]);
   const rssBytes = Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
   const pssBytes = Number(/^Pss:\s+(\d+) kB$/m.exec(maps)?.[1]) * 1024;
-  return { atMs: performance.now(), cpuMs: (ticks * 1000) / TICKS_PER_SECOND, rssBytes, pssBytes };
+  const ownBytes = Number(/^Private_Dirty:\s+(\d+) kB$/m.exec(maps)?.[1]) * 1024;
+  return { atMs: performance.now(), cpuMs: (ticks * 1000) / TICKS_PER_SECOND, rssBytes, pssBytes, ownBytes };
 }
 
 export interface Use {
@@ -35,12 +38,14 @@ export interface Use {
   readonly cpuPercent: number;
   readonly rssBytes: number;
   readonly pssBytes: number;
+  readonly ownBytes: number;
 }
 
 export function between(before: Cost, after: Cost): Use {
   const forMs = after.atMs - before.atMs;
   const cpuMs = after.cpuMs - before.cpuMs;
-  return { forMs, cpuMs, cpuPercent: (100 * cpuMs) / forMs, rssBytes: after.rssBytes, pssBytes: after.pssBytes };
+  const sizes = { rssBytes: after.rssBytes, pssBytes: after.pssBytes, ownBytes: after.ownBytes };
+  return { forMs, cpuMs, cpuPercent: (100 * cpuMs) / forMs, ...sizes };
 }
 
 /** Watches processes for a while, all at once; in the order given. */

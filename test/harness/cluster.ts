@@ -199,7 +199,7 @@ export class Cluster {
   }
 
   /** A copy of an image that has some bytes on its new host, but not all. */
-  async midTransfer(): Promise<void> {
+  async midTransfer(kind = 'image.fetch'): Promise<void> {
     interface Job {
       readonly kind: string;
       readonly steps: { readonly progressDoneBytes: number }[];
@@ -208,7 +208,7 @@ export class Cluster {
       'a transfer is in its middle',
       async () => {
         const open = await this.json<Job[]>('job', 'list', '--open');
-        return open.some((j) => j.kind === 'image.fetch' && j.steps.some((s) => s.progressDoneBytes > 0)) || undefined;
+        return open.some((j) => j.kind === kind && j.steps.some((s) => s.progressDoneBytes > 0)) || undefined;
       },
       60_000,
     );

@@ -1,5 +1,7 @@
 /** Disk images made by tests, good ones and evil ones; no binaries in the repository. */
 
+import { randomFillSync } from 'node:crypto';
+
 const SECTOR = 512;
 
 /** A raw disk with an MBR and one Linux partition. */
@@ -11,6 +13,13 @@ export function rawDisk(bytes: number): Buffer {
   disk.writeUInt32LE(2048, entry + 8);
   disk.writeUInt32LE(bytes / SECTOR - 2048, entry + 12);
   disk.writeUInt16LE(0xaa55, 510);
+  return disk;
+}
+
+/** The same, full of noise: nothing of it is a hole or can be made smaller. */
+export function noisyDisk(bytes: number): Buffer {
+  const disk = rawDisk(bytes);
+  randomFillSync(disk, 4096);
   return disk;
 }
 

@@ -2,7 +2,8 @@
 import type { AgentClient, OperationView } from '@berth/controller/hosts/agent-client.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
-import type { PoolSeen } from '@berth/shared/model/pool.ts';
+import type { NetworkSeen } from '@berth/shared/model/network.ts';
+import type { PoolSeen, PoolUnit } from '@berth/shared/model/pool.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
 
 export interface FakeDomain {
@@ -53,12 +54,29 @@ export const fakePools = (pools: FakePools, operate: Operate): AgentClient['pool
   removeImage: (id, v) => operate(id, ['removePoolImage', v], () => void pools.delete(`${v.poolId}/${v.digest}`)),
 });
 
+/** The networks that a fake host has made, by id. */
+export type FakeNetworks = Map<string, { readonly bridge: string; readonly generation: number }>;
+
+export const fakeNetworks = (networks: FakeNetworks, operate: Operate): AgentClient['networks'] => ({
+  ensure: (id, w) =>
+    operate(id, ['ensureNetwork', w], () => {
+      networks.set(w.networkId, { bridge: w.shape.bridge, generation: w.generation });
+    }),
+  remove: (id, networkId) => operate(id, ['removeNetwork', networkId], () => void networks.delete(networkId)),
+});
+
+export const networksSeen = (networks: FakeNetworks): readonly NetworkSeen[] =>
+  [...networks].map(([networkId, { bridge, generation }]) => ({
+    ...{ networkId, name: networkId, uuid: networkId, kind: 'isolated', bridge, addresses: [] },
+    ...{ state: 'active', reason: '', generation },
+  }));
+
 export const noLogs: AgentClient['logs'] = { read: unasked, configuration: async () => unasked() };
 
 const GIB = 2 ** 30;
 
 /** As a host tells of them: 100 GiB each, half of it free. */
-export const poolsSeen = (pools: FakePools): readonly PoolSeen[] =>
+export const poolsSeen = (pools: FakePools, units: readonly PoolUnit[] = []): readonly PoolSeen[] =>
   [...pools]
     .filter(([, state]) => state !== 'image')
     .map(([poolId, state]) => ({
@@ -66,4 +84,5 @@ export const poolsSeen = (pools: FakePools): readonly PoolSeen[] =>
       state: state === 'up' ? 'active' : 'inactive',
       ...{ capacityBytes: 100 * GIB, allocationBytes: 50 * GIB, availableBytes: 50 * GIB, volumesAllocatedBytes: 0 },
       imageDigests: [...pools.keys()].flatMap((k) => (k.startsWith(`${poolId}/`) ? k.slice(poolId.length + 1) : [])),
+      ...(units.length > 0 && { units }),
     }));

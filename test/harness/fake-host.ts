@@ -3,6 +3,7 @@
  * a cancelled one leaves a tombstone, absent is fine) and is otherwise as awkward as a host may be: operations answer at once
  * or run for a while, take effect early or late, and calls get lost before or after they worked. Not a model of libvirt.
  */
+import type { PoolUnit } from '@berth/shared/model/pool.ts';
 import type { Readable } from 'node:stream';
 import type {
   AgentClient,
@@ -15,14 +16,18 @@ import type {
   VolumeWanted,
 } from '@berth/controller/hosts/agent-client.ts';
 import {
+  fakeNetworks,
   fakePools,
   noLogs,
   noMachine,
   unasked,
+  type FakeNetworks,
   type FakePools,
   type FakeDomain,
   type FakeVolume,
 } from './fake-host-parts.ts';
+import { fakeUploads } from './fake-uploads.ts';
+import { fakeSnapshots, type FakeSnapshot } from './fake-snapshots.ts';
 import { fakeVolumes } from './fake-volumes.ts';
 import { FakeLedger } from './fake-ledger.ts';
 import { fetches, view } from './fake-operation.ts';
@@ -37,8 +42,21 @@ export class FakeHost extends FakeLedger implements AgentClient {
   ensureTuning = async (): Promise<OperationView> => unasked();
   readonly logs = noLogs;
   readonly volumeData = fakeVolumes(this, (id, what, effect) => this.operate(id, what, effect));
+  readonly uploaded = fakeUploads(
+    this,
+    (id, what, effect) => this.operate(id, what, effect),
+    (f) => this.call(f),
+    (id) => this.operations.has(id),
+  );
   readonly poolsHere: FakePools = new Map();
+  /** That all its pools tell of. */
+  readonly units: PoolUnit[] = [];
+  readonly networksHere: FakeNetworks = new Map();
+  readonly networks = fakeNetworks(this.networksHere, (id, what, effect) => this.operate(id, what, effect));
   readonly pools = fakePools(this.poolsHere, (id, what, effect) => this.operate(id, what, effect));
+  /** Of its domains, by UUID and name: how they were. */
+  readonly snapshotsHere = new Map<string, FakeSnapshot>();
+  readonly snapshots = fakeSnapshots(this, (id, what, effect) => this.operate(id, what, effect));
   /** What was last done to the guest on a volume, from outside. */
   readonly customized = new Map<string, CustomizeWanted['actions']>();
   /** The controller has a connection to it, and has been paid what it owed. */
@@ -61,6 +79,8 @@ export class FakeHost extends FakeLedger implements AgentClient {
   live = new Map<string, string>();
   /** Guests take on nothing while they run. */
   refusesLive = false;
+  /** None is removed. */
+  keepsVolumes = false;
 
   /** All that must be as before when a job was undone. */
   contents(): unknown {
@@ -71,6 +91,8 @@ export class FakeHost extends FakeLedger implements AgentClient {
       images: sorted(this.images),
       uploads: sorted(this.uploads),
       ...(this.poolsHere.size > 0 && { pools: sorted(this.poolsHere) }),
+      ...(this.networksHere.size > 0 && { networks: sorted(this.networksHere) }),
+      ...(this.snapshotsHere.size > 0 && { snapshots: [...this.snapshotsHere.keys()].sort() }),
       running: [...this.operations.values()].filter((o) => o.state === 'running').map((o) => o.id),
     });
   }
@@ -204,6 +226,8 @@ export class FakeHost extends FakeLedger implements AgentClient {
       if (['running', 'paused'].includes(this.domains.get(domain.uuid)?.power ?? ''))
         throw new ClusterError('BAD_STATE', 'the domain runs');
       this.domains.delete(domain.uuid);
+      for (const key of this.snapshotsHere.keys())
+        if (key.startsWith(`${domain.uuid}/`)) this.snapshotsHere.delete(key);
       this.cluster.changed(this, { vmId: domain.vmId });
     });
   }
@@ -245,6 +269,7 @@ export class FakeHost extends FakeLedger implements AgentClient {
       const users = [...this.domains.values()].filter((d) => d.wanted.disks.some((x) => x.volumeId === volumeId));
       if (users.some((d) => d.power === 'running' || d.power === 'paused'))
         throw new ClusterError('IN_USE', 'a domain that runs has it');
+      if (this.keepsVolumes && this.volumes.has(volumeId)) throw new ClusterError('IN_USE', 'somebody reads it');
       this.volumes.delete(volumeId);
     });
   }
@@ -253,14 +278,16 @@ export class FakeHost extends FakeLedger implements AgentClient {
     operationId: string,
     domain: DomainRef,
     disks: readonly { target: string; volumeId: string; uploadId: string }[],
+    snapshot?: string,
   ): Promise<OperationView> {
-    return this.operate(operationId, ['captureDisks', domain, disks], () => {
+    return this.operate(operationId, ['captureDisks', domain, disks, snapshot], () => {
       if (this.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
       for (const d of disks) {
         if (!this.volumes.has(d.volumeId)) throw new ClusterError('NOT_FOUND', `there is no disk ${d.volumeId}`);
         this.uploads.set(d.uploadId, `disk ${d.volumeId}`);
       }
-      const detail = this.domains.get(domain.uuid)?.power === 'running' ? 'crash-consistent' : 'stopped';
+      const now = this.domains.get(domain.uuid)?.power === 'running' ? 'crash-consistent' : 'stopped';
+      const detail = snapshot === undefined ? now : 'snapshot';
       return { digest: '', virtualSizeBytes: 0, fileBytes: 0, sourceDigest: '', detail };
     });
   }

@@ -7,7 +7,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { AgentClient, OperationView } from '@berth/controller/hosts/agent-client.ts';
 import type { Hosts, HostsEvent, HostStatus } from '@berth/controller/hosts/hosts.ts';
 import { FakeHost } from './fake-host.ts';
-import { poolsSeen } from './fake-host-parts.ts';
+import { networksSeen, poolsSeen } from './fake-host-parts.ts';
 import { facts } from './world-builder.ts';
 
 export interface FakeHostsOptions {
@@ -102,12 +102,15 @@ export class FakeHosts implements Hosts {
       lastSeenMs: undefined,
       facts: host && facts({ hostname: host.name, capabilities: [...facts().capabilities, ...host.capabilities] }),
       statistics: undefined,
-      bridges: [{ name: 'br0', up: true, ports: [], addresses: [], owned: true }],
+      bridges: ['br0', ...[...(host?.networksHere.values() ?? [])].map((n) => n.bridge)].map((name) => ({
+        ...{ name, up: true, ports: [], addresses: [], owned: true },
+      })),
       foreign: [],
       imageDigests: new Set(host?.images.keys()),
-      pools: host ? poolsSeen(host.poolsHere) : [],
+      pools: host ? poolsSeen(host.poolsHere, host.units) : [],
+      networks: host ? networksSeen(host.networksHere) : [],
       volumeIds: new Set(host?.volumes.keys()),
-      complete: new Set(up ? ['domains', 'volumes', 'images', 'bridges', 'pools'] : []),
+      complete: new Set(up ? ['domains', 'volumes', 'images', 'bridges', 'pools', 'networks'] : []),
     };
   }
 

@@ -17,7 +17,7 @@ export interface FakeParts {
   readonly domains: ReadonlyMap<string, FakeDomain>;
 }
 type Effect = () => OperationView['image'] | void;
-type Operate = (id: string, what: unknown, effect: Effect) => Promise<OperationView>;
+export type Operate = (id: string, what: unknown, effect: Effect) => Promise<OperationView>;
 
 export function fakeVolumes(host: FakeParts, operate: Operate): VolumeClient<OperationView> {
   const need = (volumeId: string): FakeVolume => {
@@ -64,7 +64,7 @@ export function fakeVolumes(host: FakeParts, operate: Operate): VolumeClient<Ope
         if (v.ifOther && same) return;
         if (host.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
         const { format: _, ...rest } = volume;
-        const format = v.format === 'raw' && { format: v.format };
+        const format = v.format !== 'qcow2' && { format: v.format };
         host.volumes.set(v.volumeId, { ...rest, imageDigest: v.imageDigest, ...format });
       }),
     wipe: (id, volumeId) => operate(id, ['wipeVolume', volumeId], () => void need(volumeId)),

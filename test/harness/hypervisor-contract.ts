@@ -26,7 +26,7 @@ const newGuest = (): Guest => {
 const VIDEO = `<video><model type='vga'/></video>`;
 
 /** A guest that gets as far as its firmware and says so on the serial port. */
-export const firmwareGuestXml = ({ uuid, name }: Guest, memoryMib = 64): string => `<domain type='qemu'>
+export const firmwareGuestXml = ({ uuid, name }: Guest, memoryMib = 64, disks = ''): string => `<domain type='qemu'>
   <name>${name}</name>
   <uuid>${uuid}</uuid>
   <metadata><b:vm xmlns:b='urn:berth:vm:1'><b:mark>${name}</b:mark></b:vm></metadata>
@@ -34,7 +34,7 @@ export const firmwareGuestXml = ({ uuid, name }: Guest, memoryMib = 64): string 
   <vcpu>1</vcpu>
   <os><type arch='x86_64' machine='pc'>hvm</type><bios useserial='yes'/></os>
   <features><acpi/></features>
-  <devices><serial type='pty'/><console type='pty'/>${VIDEO}</devices>
+  <devices>${disks}<serial type='pty'/><console type='pty'/>${VIDEO}</devices>
 </domain>`;
 
 /** A hypervisor under test, what it told, and the guests to clear away. */

@@ -8,6 +8,7 @@ import { createExec } from '@berth/agent/drivers/linux/exec.ts';
 import { createDigestService } from '@berth/agent/drivers/linux/disks/digest-service.ts';
 import { createImageStore } from '@berth/agent/drivers/linux/disks/images.ts';
 import { createPool, preparePool } from '@berth/agent/drivers/linux/disks/pool.ts';
+import { createImageServers } from '@berth/agent/drivers/linux/disks/serve.ts';
 import { createBaseServers } from '@berth/agent/drivers/linux/fetch/base-server.ts';
 import { createFetcher } from '@berth/agent/drivers/linux/fetch/fetcher.ts';
 import { createHelpers } from '@berth/agent/drivers/linux/helpers.ts';
@@ -82,12 +83,14 @@ async function target(config: TargetConfig): Promise<void> {
   const image = { digest: config.digest, virtualSizeBytes: config.virtualSizeBytes };
   const parts = { pool, exec, clock, log };
   const helpers = createHelpers(parts);
+  const images = createImageStore(pool);
   const fetcher = createFetcher({
     ...parts,
     helpers,
     bases: createBaseServers({ ...parts, helpers }),
     bootId: async () => 'this boot',
-    images: createImageStore(pool),
+    images,
+    servers: createImageServers({ ...parts, helpers, images }),
     digests: createDigestService(parts),
   });
   try {

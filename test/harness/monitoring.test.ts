@@ -2,7 +2,7 @@
  * What deploy/ ships for monitoring: alerts that are tested, dashboards that ask for what there is, and a list of all metrics that is
  * the code's own. promtool, the program that will read the rules, is the judge.
  */
-import { readdirSync, readFileSync, writeFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { readFileSync, writeFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -11,6 +11,7 @@ import { AGENT_FAMILIES } from '@berth/agent/metrics/families.ts';
 import { CONTROLLER_FAMILIES } from '@berth/controller/metrics/families.ts';
 import { findRoot } from '@berth/deploy/setup/root.js';
 import type { Families, Family } from '@berth/shared/metrics/exposition.ts';
+import { askedByPanels, chosen, dashboards, type Asked } from './dashboards.ts';
 import { describeWithPrometheus, PROMTOOL } from './prometheus.ts';
 
 const ALL: Families = { ...CONTROLLER_FAMILIES, ...AGENT_FAMILIES };
@@ -18,22 +19,6 @@ const at = (...path: string[]): string => join(findRoot(), 'deploy', ...path);
 const read = (...path: string[]): string => readFileSync(at(...path), 'utf8');
 /** That Prometheus, its service discovery and its rules add. */
 const ADDED = ['host', 'instance', 'job', 'le'];
-
-interface Asked {
-  readonly where: string;
-  readonly expr: string;
-}
-
-function dashboards(): Asked[] {
-  return readdirSync(at('grafana'))
-    .filter((f) => f.endsWith('.json'))
-    .flatMap((file) => {
-      const { panels } = JSON.parse(read('grafana', file)) as {
-        panels: { title: string; targets?: { expr: string }[] }[];
-      };
-      return panels.flatMap((p) => (p.targets ?? []).map(({ expr }) => ({ where: `${file}: ${p.title}`, expr })));
-    });
-}
 
 const alerts = (): Asked[] =>
   [...read('prometheus', 'berth-alerts.yml').matchAll(/alert: (\w+)\n +expr: (.+)\n/g)].map(
@@ -106,7 +91,7 @@ describe('the list of metrics', () => {
 
 describe('alerts and dashboards', () => {
   it('ask for metrics and labels that there are', () => {
-    const asked = [...alerts(), ...dashboards()];
+    const asked = [...alerts(), ...askedByPanels()];
     expect(asked.length).toBeGreaterThan(80);
     expect(asked.flatMap((a) => unknownIn(a).map((w) => `${a.where}: ${w}`))).toEqual([]);
   });
@@ -117,17 +102,34 @@ describe('alerts and dashboards', () => {
   });
 
   it('put panels side by side and never over one another', () => {
-    for (const file of readdirSync(at('grafana')).filter((f) => f.endsWith('.json'))) {
-      const { panels, uid } = JSON.parse(read('grafana', file)) as {
-        uid: string;
-        panels: { id: number; gridPos: { x: number; y: number; w: number; h: number } }[];
-      };
+    for (const { file, panels, uid } of dashboards()) {
       expect(`${uid}.json`).toBe(file);
       expect(new Set(panels.map((p) => p.id)).size).toBe(panels.length);
       const cells = panels.flatMap(({ gridPos: g }) =>
         Array.from({ length: g.w * g.h }, (_, i) => `${g.x + (i % g.w)}/${g.y + Math.floor(i / g.w)}`),
       );
       expect(new Set(cells).size, file).toBe(cells.length);
+    }
+  });
+
+  it('have what Grafana wants of each, and ask for nothing that nobody can choose', () => {
+    for (const { file, panels, links, templating } of dashboards()) {
+      const known = templating.list.map((v) => v.name);
+      expect(known[0], file).toBe('datasource');
+      for (const link of links)
+        expect(Object.keys(link)).toEqual(expect.arrayContaining(['icon', 'targetBlank', 'tooltip']));
+      for (const p of panels.filter(({ type }) => type !== 'row')) {
+        const where = `${file}: ${p.title}`;
+        expect(p.datasource, where).toEqual({ type: 'prometheus', uid: '${datasource}' });
+        expect(p.options?.legend ?? { calcs: [], showLegend: true }, where).toMatchObject({
+          calcs: [],
+          showLegend: true,
+        });
+        expect(new Set(p.targets?.map((t) => t.refId)).size, where).toBe(p.targets?.length);
+        for (const { expr } of p.targets ?? [])
+          for (const [, name = ''] of expr.matchAll(/\$\{?(\w+)/g))
+            expect(['__rate_interval', ...known], where).toContain(name);
+      }
     }
   });
 });
@@ -155,10 +157,7 @@ describeWithPrometheus('promtool', () => {
   it('can read every expression of the dashboards', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'berth-dashboards-'));
     try {
-      const rules = dashboards().map(({ expr }, i) => ({
-        record: `panel_${i}`,
-        expr: expr.replaceAll('$__rate_interval', '1m').replaceAll(/\$(host|vm)/g, '.*'),
-      }));
+      const rules = askedByPanels().map(({ expr }, i) => ({ record: `panel_${i}`, expr: chosen(expr, '1m') }));
       writeFileSync(join(dir, 'rules.yml'), JSON.stringify({ groups: [{ name: 'dashboards', rules }] }));
       const { exitCode, all } = await execa(PROMTOOL, ['check', 'rules', join(dir, 'rules.yml')], {
         reject: false,

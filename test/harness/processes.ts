@@ -21,6 +21,8 @@ export interface Said {
 
 export interface RunOptions {
   readonly input?: string;
+  /** Default three minutes. */
+  readonly timeoutMs?: number;
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
 }
@@ -29,7 +31,7 @@ export interface RunOptions {
 export async function run(program: string, args: readonly string[], o: RunOptions = {}): Promise<Said> {
   const r = await execa(process.execPath, [program, ...args], {
     reject: false,
-    timeout: 180_000,
+    timeout: o.timeoutMs ?? 180_000,
     killSignal: 'SIGKILL',
     ...(o.input === undefined ? { stdin: 'ignore' as const } : { input: o.input }),
     ...(o.env ? { env: { ...o.env } } : {}),
@@ -102,6 +104,10 @@ export function temporaryDirectory(): { readonly path: string; remove(): void } 
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 
+/** Between two looks. */
+const MIN_PAUSE_MS = 25;
+const MAX_PAUSE_MS = 700;
+
 /** Looks until `look` gives something; throws with `what` and the last error when the time is over. */
 export async function eventually<T>(
   what: string,
@@ -111,6 +117,7 @@ export async function eventually<T>(
   const until = systemClock.monotonic() + deadlineMs;
   let last: unknown;
   for (;;) {
+    const began = systemClock.monotonic();
     try {
       const found = await look();
       if (found !== undefined && found !== false) return found;
@@ -120,6 +127,7 @@ export async function eventually<T>(
     }
     if (systemClock.monotonic() > until)
       throw new Error(`${what}: not within ${deadlineMs / 1000} s${last ? ` (${String(last)})` : ''}`);
-    await systemClock.sleep(50);
+    // a look is often a command, and commands cost what guests and daemons need to get there
+    await systemClock.sleep(Math.min(MAX_PAUSE_MS, MIN_PAUSE_MS + 2 * (systemClock.monotonic() - began)));
   }
 }

@@ -1,5 +1,5 @@
 /** The modules of the Ansible collection against a controller with simulated hosts: what they change, what they leave, how they refuse. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Ansible } from '../harness/ansible.ts';
@@ -78,11 +78,42 @@ describe('the modules of the Ansible collection', () => {
     expect(await task('host', { name: 'h9', state: 'absent' })).toMatchObject({ changed: true });
   }, 120_000);
 
+  it('make, change and delete a network, put a VM into it, and leave what VMs rely on', async () => {
+    const db = { name: 'db', isolated: true, addresses: ['10.1.0.1/24'] };
+    const network = { kind: 'isolated', bridge: 'db', addresses: ['10.1.0.1/24'] };
+    expect(await task('network', db, '--check')).toMatchObject({ changed: true, network });
+    expect(await c.ok('network', 'list', '-o', 'name')).toBe('');
+    expect(await task('network', db)).toMatchObject({ changed: true, network });
+    expect(await task('network', db)).toMatchObject({ changed: false });
+    const more = { ...db, addresses: ['10.1.1.1/24'], labels: { zone: 'a' }, hosts: ['h1'] };
+    const then = { addresses: ['10.1.1.1/24'], labels: { zone: 'a' }, hosts: ['h1'] };
+    expect(await task('network', more, '--check')).toMatchObject({ changed: true, network: then });
+    expect(await task('network', more)).toMatchObject({ changed: true, network: then });
+    expect(await task('network', more)).toMatchObject({ changed: false });
+    const vbr = { name: 'vbr', nat: '192.168.100.254/24', dhcp_range: '192.168.100.128-192.168.100.200', stp: true };
+    expect(await task('network', vbr)).toMatchObject({ changed: true, network: { kind: 'nat', bridge: 'vbr' } });
+    expect(await task('network', vbr)).toMatchObject({ changed: false });
+    const six = { name: 'six', nat: '10.6.0.1/24', ipv6: '2001:DB8:0:6::1/64', dhcp_range: '10.6.0.10 - 10.6.0.20' };
+    expect(await task('network', six)).toMatchObject({ changed: true });
+    expect(await task('network', six)).toMatchObject({ changed: false });
+    expect((await task('network', { ...vbr, nat: '10.2.0.1/24' })).msg).toMatch(/and stays: make a network beside it/);
+    const pg = { name: 'pg', disk_size: '10MiB', network: 'db' };
+    expect(await task('vm', { ...pg, network: 'later' }, '--check')).toMatchObject({ changed: true });
+    expect(await task('vm', pg)).toMatchObject({ changed: true, vm: { spec: { nics: [{ network: 'db' }] } } });
+    expect((await task('network', { name: 'db', state: 'absent' })).msg).toMatch(/in use: vm pg/);
+    await task('vm', { name: 'pg', state: 'absent' });
+    for (const name of ['db', 'vbr', 'six'])
+      expect(await task('network', { name, state: 'absent' })).toMatchObject({ changed: true });
+    expect(await task('network', { name: 'db', state: 'absent' })).toMatchObject({ changed: false });
+  }, 180_000);
+
   it('refuse in the words of the controller, or in their own', async () => {
     const refused: [string, Record<string, unknown>, RegExp][] = [
       ['vm', { name: 'x', image: 'nosuch' }, /image nosuch/],
       ['vm', { name: 'x' }, /without image or disk_size/],
       ['vm', { name: 'x', disk_size: 'large' }, /large is no size/],
+      ['network', { name: 'x' }, /which bridge of its hosts/],
+      ['network', { name: 'x', nat: '10.0.0.1/24', isolated: true }, /choose one of them/],
       ['image', { name: 'x:1', src: '/nonexistent' }, /src \/nonexistent is no file/],
       ['host', { name: 'h8' }, /without an address it cannot be added/],
       ['vm', { name: 'x', login_file: '/nonexistent' }, /the login file cannot be read/],
@@ -95,5 +126,34 @@ describe('the modules of the Ansible collection', () => {
       expect(told.failed, JSON.stringify(args)).toBe(true);
       expect(told.msg).toMatch(words);
     }
+  }, 120_000);
+
+  it('list VMs without running what their labels say, or giving a host the address of a VM', async () => {
+    const note = "note={{ lookup('pipe', 'expr 40 + 2') }}";
+    await c.ok('vm', 'create', 'web2', '--disk', '1MiB', '--label', note);
+    await c.ok('vm', 'create', 'h1', '--disk', '1MiB', '--label', 'mine=yes');
+    const about = { login_file: join(c.dataDir, 'admin-token'), ca_file: join(c.dataDir, 'trust/ca.pem') };
+    const inventory = { plugin: 'berth.berth.berth', ...about, api_port: Number(c.httpAddress.split(':')[1]) };
+    const file = join(ansible.dir, 'all.berth.yml');
+    writeFileSync(file, JSON.stringify({ ...inventory, keyed_groups: [{ key: 'berth_labels.note', prefix: 'n' }] }));
+    const message = JSON.stringify({ msg: '{{ berth_kind }} {{ berth_labels }} {{ group_names }}' });
+    const said = await ansible.run('ansible', ['-i', file, 'all', '-c', 'local', '-m', 'debug', '-a', message]);
+    expect(said).toMatch(/h1 \| SUCCESS[^]*?"host /);
+    expect(said).toContain('expr 40 + 2');
+    expect(said).not.toContain('42');
+    expect(said).not.toContain('mine');
+  }, 120_000);
+
+  it('write rules of the firewall with addresses, not names, which nobody could resolve while a host boots', async () => {
+    const src = join(ansible.collection, 'roles/agent/templates/firewall.nft.j2');
+    const [dest, peers] = [join(ansible.dir, 'firewall.nft'), ['localhost', '10.0.0.0/24', '2001:db8::7']];
+    const lists = { berth_firewall_controllers: ['localhost'], berth_firewall_peers: peers };
+    const given = JSON.stringify({ ...lists, berth_agent_port: 7444, berth_peer_port: 7445 });
+    expect(await ansible.task('template', `src=${src} dest=${dest}`, '-e', given)).toMatchObject({ changed: true });
+    const rules = readFileSync(dest, 'utf8');
+    expect(rules).toMatch(/ip6? saddr (127\.0\.0\.1|::1) tcp dport \{ 7444, 7445 \} accept/);
+    expect(rules).toContain('ip saddr 10.0.0.0/24 tcp dport 7445 accept');
+    expect(rules).toContain('ip6 saddr 2001:db8::7 tcp dport 7445 accept');
+    expect(rules).not.toContain('localhost');
   }, 120_000);
 });

@@ -26,6 +26,8 @@ const PIECE = 4 * MIB;
 const DATA = PIECES * PIECE;
 /** Killed in the middle, a storage daemon loses what its L2 cache held: two tables of 32 MiB each. */
 const CHECKPOINT_SLACK = 64 * MIB;
+/** Chunks that were on their way to an agent when it died come again: fill.ts asks for three of 4 MiB at once. */
+const UNDER_WAY = 3 * 4 * MIB;
 
 let work: string;
 let program: string;
@@ -314,7 +316,7 @@ describe('an image from host to host', { timeout: 90_000 }, () => {
       expect(await daemons()).toEqual(survivors);
       await a.offerTo(second);
       await expectWhole(second);
-      expect(first.bytes + second.bytes).toBeLessThan(DATA * 1.05);
+      expect(first.bytes + second.bytes).toBeLessThan(DATA * 1.02 + UNDER_WAY);
     },
   );
 

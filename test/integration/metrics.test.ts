@@ -147,6 +147,16 @@ describeWithPrometheus('Prometheus', () => {
         return (web?.metric['host'] === 'h1' && Number(web.value[1]) > 0.001) || undefined;
       });
       expect((await p.query('berth_hosts{state="up"}'))[0]?.value[1]).toBe('2');
+      const port = await freePort('127.0.0.1');
+      const direct = `metrics: { listen: "0.0.0.0:${port}", tokenFile: ${tokenFile} }\n`;
+      await c.addSimulated('h5', undefined, {}, direct);
+      await eventually('one is asked directly, with the certificate of Berth', async () => {
+        const [found] = (await p.targets()).filter((t) => t.scrapeUrl === `https://127.0.0.1:${port}/metrics`);
+        return found?.health === 'up' || undefined;
+      });
+      await eventually('it is a host like the others', async () => (await hosts()).join() === 'h1,h2,h5' || undefined);
+      await c.ok('host', 'drain', 'h5');
+      await c.ok('host', 'remove', 'h5');
       await c.addSimulated('h4');
       await eventually('the new one is scraped', async () => (await hosts()).join() === 'h1,h2,h4' || undefined);
       await c.agents.get('h4')?.end('SIGKILL');

@@ -163,6 +163,8 @@ it('secrets are made, used and refused in every way there is', { timeout: 180_00
   await c.berth('pool', 'create', 'ceph', '--all-hosts', ...source, '--auth-secret-file', join(c.dir, 'ceph'));
   secrets.add('secret of a pool', cephKey);
   await c.ok('volume', 'create', 'data', '--size', '1MiB');
+  await c.ok('network', 'create', 'lan', '--bridge', 'br0');
+  await c.ok('vm', 'snapshot', 'create', 'web-h1', 'before');
   const console_ = await c.berthWith({ input: 'hello\u001d' }, 'vm', 'console', 'web-h1');
   expect(console_.code, console_.err).toBe(0);
 
@@ -208,6 +210,8 @@ it('no reading command shows one, in any format', { timeout: 240_000 }, async ()
     image: 'base',
     pool: 'ceph',
     volume: 'data',
+    network: 'lan',
+    snapshot: 'before',
     job: job?.id ?? '',
     user: 'ann',
     context: 'default',
@@ -215,7 +219,7 @@ it('no reading command shows one, in any format', { timeout: 240_000 }, async ()
   const reading = (await commandsFor(Object.keys(NOUNS))).filter((k) => k.flags.some((f) => f.spec === OUTPUT.spec));
   expect(reading.length).toBeGreaterThan(15);
   for (const command of reading) {
-    const words = [command.noun, command.verb].filter((w) => w !== undefined);
+    const words = [command.noun, command.group, command.verb].filter((w) => w !== undefined);
     if (command.verb === 'watch') continue;
     const args = command.args.flatMap((a) => (a.required ? [names[a.kind ?? ''] ?? ''] : []));
     for (const format of ['json', 'yaml', 'wide']) {
@@ -236,6 +240,8 @@ it('no path of the JSON API answers one', async () => {
     image: 'base',
     pool: 'ceph',
     volume: 'data',
+    network: 'lan',
+    snapshot: 'before',
     job: job?.id ?? '',
     user: 'ann',
     token: token?.id ?? '',

@@ -61,6 +61,25 @@ it('is part of a trace that is under way already, when it is told of it', async 
   });
 });
 
+it('goes on in the trace of the command after the controller was killed', async () => {
+  c.agents.get('h1')?.signal('SIGSTOP');
+  let traceId: string | undefined;
+  try {
+    collector.spans.splice(0);
+    expect((await traced(collector.url, 'vm', 'start', 'web', '--no-wait')).code).toBe(0);
+    const call = () => collector.spans.find((s) => s.name === 'VmService.StartVm');
+    traceId = await eventually('the call is told', async () => call()?.traceId);
+    await c.controller.restart('SIGKILL');
+  } finally {
+    c.agents.get('h1')?.signal('SIGCONT');
+  }
+  const names = () => collector.spans.filter((s) => s.traceId === traceId).map((s) => s.name);
+  await eventually('the end of the job', async () => names().includes('job vm.start') || undefined, 60_000);
+  await eventually('the whole path', async () => collector.path(...START).length === START.length || undefined);
+  expect(collector.path(...START).every((s) => s.traceId === traceId)).toBe(true);
+  await c.ok('vm', 'stop', 'web', '--force');
+});
+
 it('says in the span what went wrong, and begins no trace for those who only look', async () => {
   const before = collector.spans.length;
   expect((await traced(collector.url, 'vm', 'start', 'nobody')).code).toBe(3);

@@ -2,7 +2,6 @@
  * Certificates that live for 40 seconds, on real hosts: while a guest runs, its log is followed, its console is open and an
  * image travels slowly from host to host, everything is renewed several times, and nothing of it is dropped.
  */
-import { randomFillSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -10,7 +9,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { AGENT_LOG } from '@berth/deploy/lab/host.ts';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
-import { rawDisk } from '../harness/disk-files.ts';
+import { noisyDisk } from '../harness/disk-files.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
 import { eventually, PROGRAMS } from '../harness/processes.ts';
@@ -34,9 +33,7 @@ describeLab('certificates that live for 40 seconds', { hosts: ['h1', 'h2'] }, (l
     c = await Cluster.start(await machineAddress(lab()), { config: SHORT });
     await Promise.all(lab().hosts.map((h) => c.addLabHost(h)));
     // not later: without a command for a third of their life, certificates of command lines run out
-    const disk = rawDisk(IMAGE_BYTES);
-    randomFillSync(disk, 4096);
-    writeFileSync(join(c.dir, 'large.img'), disk);
+    writeFileSync(join(c.dir, 'large.img'), noisyDisk(IMAGE_BYTES));
     await c.waitUp('h1', 'h2');
   }, 180_000);
   afterAll(() => c?.stop());

@@ -2,20 +2,20 @@
  * kill -9 on real hosts. After each crash every job ends as if nothing had happened or unwinds completely, guests keep
  * running, no volume is left without an owner, and no lock is held.
  */
-import { randomFillSync } from 'node:crypto';
 import { cpSync, lstatSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import type { LabHost } from '@berth/deploy/lab/host.ts';
 import { Cluster, freePort } from '../harness/cluster.ts';
-import { rawDisk } from '../harness/disk-files.ts';
+import { noisyDisk } from '../harness/disk-files.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
 import { Daemon, eventually, PROGRAMS } from '../harness/processes.ts';
 
-/** Large enough that a transfer can be met in its middle. */
-const BULK_BYTES = 400 * 2 ** 20;
+/** A transfer takes six seconds: time enough to meet it in its middle, without much work for anybody. */
+const BULK_BYTES = 64 * 2 ** 20;
+const LINK_BYTES_PER_SECOND = 10 * 2 ** 20;
 
 describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
   let c: Cluster;
@@ -23,14 +23,16 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
     c = await Cluster.start(await machineAddress(lab()));
     await Promise.all(lab().hosts.map((h) => c.addLabHost(h)));
     await c.waitUp('h1', 'h2', 'h3');
-    const bulk = rawDisk(BULK_BYTES);
-    randomFillSync(bulk, 4096);
-    writeFileSync(join(c.dir, 'bulk.img'), bulk);
+    await Promise.all(lab().hosts.map((h) => h.limitSending(LINK_BYTES_PER_SECOND)));
     await c.ok('image', 'import', guestImagePath(), '--name', 'base', '--host', 'h1');
-    await c.ok('image', 'import', join(c.dir, 'bulk.img'), '--host', 'h1');
+    await bulk('bulk');
   }, 240_000);
   afterAll(() => c?.stop());
 
+  async function bulk(name: string): Promise<void> {
+    writeFileSync(join(c.dir, `${name}.img`), noisyDisk(BULK_BYTES));
+    await c.ok('image', 'import', join(c.dir, `${name}.img`), '--host', 'h1');
+  }
   const copies = async (image: string) =>
     (
       (await c.json<{ name: string; copies: { host: string }[] }[]>('image', 'list')).find((i) => i.name === image)
@@ -146,10 +148,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
   });
 
   it('the peer that serves an image dies: another takes over', async () => {
-    const bulk = rawDisk(BULK_BYTES);
-    randomFillSync(bulk, 4096);
-    writeFileSync(join(c.dir, 'bulk2.img'), bulk);
-    await c.ok('image', 'import', join(c.dir, 'bulk2.img'), '--host', 'h1');
+    await bulk('bulk2');
     await c.ok('vm', 'clone', 'bulk2', 'e1', '--linked', '--host', 'h2', '--memory', '64MiB');
     await c.ok('vm', 'clone', 'bulk2', 'e2', '--linked', '--host', 'h3', '--memory', '64MiB', '--no-wait');
     await c.midTransfer();
@@ -172,10 +171,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
   });
 
   it('a clone that is cancelled in its middle leaves nothing', async () => {
-    const bulk = rawDisk(BULK_BYTES);
-    randomFillSync(bulk, 4096);
-    writeFileSync(join(c.dir, 'bulk3.img'), bulk);
-    await c.ok('image', 'import', join(c.dir, 'bulk3.img'), '--host', 'h1');
+    await bulk('bulk3');
     const job = (
       await c.ok('vm', 'clone', 'bulk3', 'f1', '--linked', '--host', 'h2', '--memory', '64MiB', '--no-wait')
     ).trim();

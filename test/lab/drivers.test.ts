@@ -10,6 +10,7 @@ import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { systemRandom } from '@berth/shared/runtime/random.ts';
 import { hypervisorContract } from '../harness/hypervisor-contract.ts';
 import { hypervisorFaultContract, type FaultyFixture } from '../harness/hypervisor-fault-contract.ts';
+import { snapshotContract } from '../harness/snapshot-contract.ts';
 import { describeLab } from '../harness/lab.ts';
 
 const log = createLog('test', 'silent');
@@ -18,6 +19,19 @@ describeLab('the libvirt driver', { hosts: ['h1'] }, (lab) => {
   const make = (): Promise<FaultyFixture> => fixtureOn(lab().host('h1'));
   hypervisorContract('a real libvirt', make);
   hypervisorFaultContract('a real libvirt', make);
+  snapshotContract('a real libvirt', async () => ({
+    ...(await make()),
+    async blankDisks(names) {
+      const paths = names.map((n) => `/var/lib/libvirt/images/${n}.qcow2`);
+      for (const path of paths) await lab().host('h1').exec(['qemu-img', 'create', '-q', '-f', 'qcow2', path, '16M']);
+      return paths;
+    },
+    async snapshotsIn(path) {
+      const { stdout } = await lab().host('h1').exec(['qemu-img', 'info', '-U', '--output=json', path]);
+      const { snapshots = [] } = JSON.parse(stdout) as { snapshots?: { name: string }[] };
+      return snapshots.map((s) => s.name);
+    },
+  }));
 });
 
 async function fixtureOn(host: LabHost): Promise<FaultyFixture> {

@@ -1,19 +1,18 @@
 /** Hosts that are full, foreign or gone: one clear line, and nothing is left behind. */
-import { randomFillSync } from 'node:crypto';
 import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
-import { rawDisk } from '../harness/disk-files.ts';
+import { noisyDisk, rawDisk } from '../harness/disk-files.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
 import { makeCa } from '../harness/pki.ts';
 import { eventually } from '../harness/processes.ts';
 
 /** Holds the guest image and one large one, and not much more. */
-const DISK_BYTES = 900 * 2 ** 20;
-const LARGE_BYTES = 350 * 2 ** 20;
+const DISK_BYTES = 420 * 2 ** 20;
+const LARGE_BYTES = 96 * 2 ** 20;
 
 describeLab('faults of real hosts', { hosts: ['h1', 'h2'], disk: { limitBytes: DISK_BYTES } }, (lab) => {
   let c: Cluster;
@@ -44,11 +43,9 @@ describeLab('faults of real hosts', { hosts: ['h1', 'h2'], disk: { limitBytes: D
 
   it('takes a sparse disk that is larger than itself, and keeps it sparse', async () => {
     const file = join(c.dir, 'sparse.img');
-    const disk = rawDisk(2 ** 20);
-    randomFillSync(disk, 4096);
-    writeFileSync(file, disk);
-    truncateSync(file, 4 * 2 ** 30);
-    expect(await c.ok('image', 'import', file, '--host', 'h1')).toContain('4 GiB virtual');
+    writeFileSync(file, noisyDisk(2 ** 20));
+    truncateSync(file, 2 ** 30);
+    expect(await c.ok('image', 'import', file, '--host', 'h1')).toContain('1 GiB virtual');
     const size = (what: string) => lab().host('h1').run(['du', '-s', what, '--block-size=1', '/var/lib/berth/images']);
     expect(Number.parseInt(await size('--apparent-size'), 10)).toBeLessThan(DISK_BYTES / 2);
     await c.ok('image', 'delete', 'sparse');
@@ -58,9 +55,10 @@ describeLab('faults of real hosts', { hosts: ['h1', 'h2'], disk: { limitBytes: D
 
   it('a disk that fills up during a transfer: one line, and nothing is left', async () => {
     const h2 = lab().host('h2');
-    const disk = rawDisk(LARGE_BYTES);
-    randomFillSync(disk, 4096);
-    writeFileSync(join(c.dir, 'mid.img'), disk);
+    await lab()
+      .host('h1')
+      .limitSending(16 * 2 ** 20);
+    writeFileSync(join(c.dir, 'mid.img'), noisyDisk(LARGE_BYTES));
     // Room enough when the transfer is decided on; gone while it runs.
     await c.ok('image', 'import', join(c.dir, 'mid.img'), '--host', 'h1');
     const clone = c.berth('vm', 'clone', 'mid', 'x', '--linked', '--host', 'h2', '--memory', '64MiB');

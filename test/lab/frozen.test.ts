@@ -2,13 +2,12 @@
  * What is frozen, not dead: a guest's QEMU, libvirtd, the agent, the network between two hosts. Everything else goes on, an
  * alarm says what it is and what to do, and it is cleared when it is over.
  */
-import { randomFillSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
-import { rawDisk } from '../harness/disk-files.ts';
+import { noisyDisk } from '../harness/disk-files.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
 import { eventually } from '../harness/processes.ts';
@@ -108,9 +107,10 @@ describeLab('what is frozen', { hosts: ['h1', 'h2'] }, (lab) => {
 
   it('the network between two hosts: a copy waits with a reason, and goes on when it is mended', async () => {
     const h2 = lab().host('h2');
-    const disk = rawDisk(200 * 2 ** 20);
-    randomFillSync(disk, 4096);
-    writeFileSync(join(c.dir, 'large.img'), disk);
+    await lab()
+      .host('h1')
+      .limitSending(8 * 2 ** 20);
+    writeFileSync(join(c.dir, 'large.img'), noisyDisk(64 * 2 ** 20));
     await c.ok('image', 'import', join(c.dir, 'large.img'), '--host', 'h1');
     const cut = (how: 'add' | 'del') => h2.run(['ip', 'route', how, 'blackhole', lab().host('h1').address]);
     const clone = c.berth('vm', 'clone', 'large', 'far', '--linked', '--host', 'h2', '--memory', '64MiB');

@@ -8,10 +8,15 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster, freePort } from '../harness/cluster.ts';
 import { Collector } from '../harness/collector.ts';
+import { askedByPanels, chosen } from '../harness/dashboards.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
 import { eventually } from '../harness/processes.ts';
 import { checkMetrics, Prometheus } from '../harness/prometheus.ts';
+
+/** What is empty where all is well and nothing is done: and a lab has no card of its own, its guest no balloon. */
+const DID_NOT_HAPPEN =
+  /berth_(alarms|jobs|transfers)\)|berth_placement_refusals_total|kind="physical"|berth_vm_memory_guest_|\) > 0\)/;
 
 describeLab('metrics', { hosts: ['h1'] }, (lab) => {
   let c: Cluster;
@@ -79,6 +84,24 @@ describeLab('metrics', { hosts: ['h1'] }, (lab) => {
     expect(await value('berth_agent_libvirt_up')).toBe(1);
     expect(await value('berth_vms{state="running"}')).toBe(1);
     await above(0, 'berth_agent_libvirt_requests_total{procedure="CONNECT_GET_ALL_DOMAIN_STATS",result="ok"}');
+  });
+
+  it('answers what the dashboards ask', async () => {
+    const unanswered = async (): Promise<string[]> => {
+      const empty: string[] = [];
+      for (const { where, expr } of askedByPanels())
+        if ((await p.query(chosen(expr, '30s'))).length === 0) empty.push(`${where}: ${expr}`);
+      return empty;
+    };
+    await eventually(
+      'all panels but those of what did not happen',
+      async () => {
+        const empty = (await unanswered()).filter((asked) => !DID_NOT_HAPPEN.test(asked));
+        if (empty.length > 0) throw new Error(empty.join('\n'));
+        return true;
+      },
+      90_000,
+    );
   });
 
   it('is what the host gives out by itself, too, where it is told to, and in good form', async () => {

@@ -2,18 +2,19 @@
  * Restarts as an upgrade does them, in order (SIGTERM) and under load: guests run on, transfers and jobs go on where they were,
  * and nothing is lost or done twice.
  */
-import { randomFillSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
-import { rawDisk } from '../harness/disk-files.ts';
+import { noisyDisk } from '../harness/disk-files.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
 import { eventually } from '../harness/processes.ts';
 
-const BULK_BYTES = 400 * 2 ** 20;
+/** A transfer takes six seconds: time enough to meet it in its middle, without much work for anybody. */
+const BULK_BYTES = 64 * 2 ** 20;
+const LINK_BYTES_PER_SECOND = 10 * 2 ** 20;
 
 describeLab('orderly restarts under load', { hosts: ['h1', 'h2'] }, (lab) => {
   let c: Cluster;
@@ -23,6 +24,7 @@ describeLab('orderly restarts under load', { hosts: ['h1', 'h2'] }, (lab) => {
     c = await Cluster.start(await machineAddress(lab()));
     await Promise.all(lab().hosts.map((h) => c.addLabHost(h)));
     await c.waitUp('h1', 'h2');
+    await Promise.all(lab().hosts.map((h) => h.limitSending(LINK_BYTES_PER_SECOND)));
     await c.ok('image', 'import', guestImagePath(), '--name', 'base', '--host', 'h1');
     await c.ok('vm', 'clone', 'base', 'runs', '--memory', '128MiB', '--host', 'h2');
     await c.ok('vm', 'start', 'runs');
@@ -32,10 +34,8 @@ describeLab('orderly restarts under load', { hosts: ['h1', 'h2'] }, (lab) => {
   afterAll(() => c?.stop());
 
   async function load(name: string): Promise<void> {
-    const bulk = rawDisk(BULK_BYTES);
-    randomFillSync(bulk, 4096);
     const file = join(c.dir, `${name}.img`);
-    writeFileSync(file, bulk);
+    writeFileSync(file, noisyDisk(BULK_BYTES));
     await c.ok('image', 'import', file, '--host', 'h1');
     const many = [1, 2, 3].map((n) => `${name}-${n}`);
     await c.ok('vm', 'clone', name, ...many, '--host', 'h2', '--memory', '64MiB', '--no-wait');

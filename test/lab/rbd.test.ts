@@ -95,7 +95,18 @@ describeLab('disks on Ceph', { hosts: ['h1', 'h2'] }, (lab) => {
   it('makes a disk larger under its guest, and blank ones, and leaves nothing of them there when they are deleted', async () => {
     await c.ok('volume', 'resize', 'web/vda', '1GiB');
     const [disk] = (await vm('web')).spec.disks;
-    expect(await ceph.run(['rbd', 'info', `${ceph.pool}/${disk?.volumeId}`])).toMatch(/size 1 GiB/);
+    const info = await ceph.run(['rbd', 'info', `${ceph.pool}/${disk?.volumeId}`]);
+    expect(info).toMatch(/size 1 GiB/);
+    // whoever takes a disk over from a host that is dead or frozen shuts its client out: the lock is held by one
+    expect(info).toMatch(/features: .*exclusive-lock/);
+    expect(await ceph.run(['rbd', 'lock', 'ls', `${ceph.pool}/${disk?.volumeId}`])).toMatch(
+      /There is 1 exclusive lock/,
+    );
+    await c.ok('volume', 'create', 'data', '--size', '16MiB', '--pool', 'ceph', '--host', 'h1');
+    await c.ok('volume', 'attach', 'web', 'data');
+    expect(await lab().host('h1').virsh(['domblklist', 'web'])).toMatch(/vdb +vms\/volume-/);
+    await c.ok('volume', 'detach', 'web/vdb');
+    await c.ok('volume', 'delete', 'web-vdb');
     const blank = await c.ok('vm', 'create', 'blank', '--disk', '64MiB', '--pool', 'ceph', '--host', 'h2');
     expect(blank).toMatch(/blank/);
     await c.ok('vm', 'stop', 'db', '--force');
@@ -104,7 +115,17 @@ describeLab('disks on Ceph', { hosts: ['h1', 'h2'] }, (lab) => {
     const [wiped] = (await vm('db')).spec.disks;
     const bytes = `rbd export --no-progress ${ceph.pool}/${wiped?.volumeId} - | tr -d '\\0' | wc -c`;
     expect((await ceph.run(['sh', '-c', bytes])).trim()).toBe('0');
-    await c.ok('vm', 'delete', 'web', 'db', 'blank', '--force');
+    // out of pool local and back while it is off: it boots from there, with all that its image gave it
+    await c.ok('vm', 'clone', 'base', 'far', '--host', 'h1', '--memory', '128MiB');
+    expect(await c.ok('volume', 'move', 'far-vda', '--pool', 'ceph')).toMatch(/is in pool ceph on h1/);
+    await c.ok('vm', 'start', 'far');
+    await c.serial('far', /^berth-facts: .* boots 1 /m);
+    expect((await c.berth('volume', 'move', 'far-vda', '--pool', 'local')).err).toMatch(/move while it is off/);
+    await c.ok('vm', 'stop', 'far', '--force');
+    expect(await c.ok('volume', 'move', 'far-vda', '--pool', 'local')).toMatch(/is in pool local on h1/);
+    await c.ok('vm', 'start', 'far');
+    await c.serial('far', /^berth-facts: .* boots 2 /m);
+    await c.ok('vm', 'delete', 'web', 'db', 'blank', 'far', '--force');
     expect(await ceph.list()).toEqual([expect.stringMatching(/\.mark$/)]);
     await c.ok('pool', 'remove', 'ceph');
     for (const name of ['h1', 'h2']) {

@@ -1,12 +1,11 @@
 /** Secrets on real hosts: in no command line of anything that the agent starts, in no log, in no file that others can read. */
-import { randomFillSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { AGENT_LOG } from '@berth/deploy/lab/host.ts';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
-import { rawDisk } from '../harness/disk-files.ts';
+import { noisyDisk } from '../harness/disk-files.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
 import { privateKeysIn, Secrets, watchCommandLines } from '../harness/secrets.ts';
@@ -38,9 +37,7 @@ describeLab('secrets on real hosts', { hosts: ['h1', 'h2'] }, (lab) => {
     const file = join(c.dir, 'user-data');
     writeFileSync(file, `#cloud-config\npassword: ${MARKER}\n`);
     secrets.add('user data', MARKER);
-    const disk = rawDisk(48 * 2 ** 20);
-    randomFillSync(disk, 4096);
-    writeFileSync(join(c.dir, 'large.img'), disk);
+    writeFileSync(join(c.dir, 'large.img'), noisyDisk(48 * 2 ** 20));
     await c.ok('image', 'import', join(c.dir, 'large.img'), '--host', 'h1');
     await c.ok('image', 'import', guestImagePath(), '--name', 'base', '--host', 'h1');
     await c.ok('vm', 'clone', 'large', 'copy', '--host', 'h2', '--memory', '64MiB', '--user-data', file);

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createLibvirtStorage } from '@berth/agent/drivers/libvirt/storage.ts';
+import { createExtendVolume } from '@berth/agent/drivers/linux/lvm.ts';
 import { createSimDrivers } from '@berth/agent/drivers/sim/sim-drivers.ts';
 import type { Storage } from '@berth/agent/drivers/storage.ts';
 import { Ledger } from '@berth/agent/operations/ledger.ts';
@@ -14,6 +15,7 @@ import { Operations } from '@berth/agent/operations/operations.ts';
 import { createPoolParts } from '@berth/agent/pool/parts.ts';
 import { poolUuid, type PoolSpec } from '@berth/agent/pool/pool-spec.ts';
 import { startStorageGuest, type StorageGuest } from '@berth/deploy/lab/storage-guest.ts';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import type { PoolSeen, PoolSource } from '@berth/shared/model/pool.ts';
 import { checkPoolSource } from '@berth/shared/pool/check.ts';
@@ -42,7 +44,18 @@ describeLab('storage of a kernel of its own', { hosts: ['h1'] }, (lab) => {
   beforeAll(async () => {
     const socket = join(dir, 'libvirt-sock');
     guest = await startStorageGuest(lab().host('h1'), socket);
-    storage = createLibvirtStorage({ socketPath: () => socket, uri: () => 'qemu:///system', clock: systemClock });
+    const extend = createExtendVolume(
+      {
+        async run(program, args) {
+          const said = await guest.run(`exec 2>&1; ${[program, ...args].join(' ')} && echo done`);
+          if (!/done$/.test(said)) throw new ClusterError('INTERNAL', said);
+          return { stdout: said, stderr: '', exitCode: 0 };
+        },
+      },
+      () => false,
+    );
+    const libvirt = { socketPath: () => socket, uri: () => 'qemu:///system', clock: systemClock };
+    storage = createLibvirtStorage({ ...libvirt, extend });
     const drivers = createSimDrivers({ name: 'h1', runDir: dir, clock: systemClock });
     drivers.sim.images.set(IMAGE, { digest: IMAGE, virtualSizeBytes: 5 * MIB, fileBytes: 1_000 });
     const blocks = {
@@ -104,6 +117,28 @@ describeLab('storage of a kernel of its own', { hosts: ['h1'] }, (lab) => {
     await active('pool-lvm', (p) => p.volumesAllocatedBytes === 16 * MIB);
   });
 
+  it('makes one larger: what others left in the new room is gone, what it held is not; and says when its group is full', async () => {
+    const grow = (bytes: number) => pools.disks.work.resize('volume-blank', bytes, { shrink: false }, work);
+    await guest.run('printf kept | dd of=/dev/vg0/volume-blank conv=notrunc bs=1 seek=4194300 2>/dev/null');
+    await grow(40 * MIB);
+    expect(await guest.run('blockdev --getsize64 /dev/vg0/volume-blank')).toBe(String(40 * MIB));
+    expect(await guest.run("tr -d '\\0' </dev/vg0/volume-blank")).toBe('kept');
+    await expect(grow(400 * MIB)).rejects.toMatchObject({ reason: 'DISK_FULL' });
+    expect(await pools.disks.findVolume('volume-blank')).toMatchObject({ sizeBytes: 40 * MIB });
+  });
+
+  it('moves one to the folder of the host as it is, and refuses to cut off what lies behind its size', async () => {
+    const { places } = pools.disks;
+    await places.begin('volume-blank', '');
+    await places.copy('volume-blank', work);
+    await places.end('volume-blank');
+    await guest.run('printf behind | dd of=/dev/vg0/volume-clone conv=notrunc bs=1 seek=10485760 2>/dev/null');
+    await places.begin('volume-clone', '');
+    await expect(places.copy('volume-clone', work)).rejects.toThrow('holds something behind its 9 MiB');
+    await places.end('volume-clone');
+    expect(await pools.disks.findVolume('volume-clone')).toMatchObject({ poolId: 'pool-lvm' });
+  });
+
   it('wipes and removes them, and the room is free again', async () => {
     await pools.disks.work.wipe('volume-clone', work);
     expect(await guest.run("tr -d '\\0' </dev/vg0/volume-clone | wc -c")).toBe('0');
@@ -114,7 +149,7 @@ describeLab('storage of a kernel of its own', { hosts: ['h1'] }, (lab) => {
     );
   });
 
-  it('logs in to an iSCSI target with a secret, tells its units, and makes no disks of them', async () => {
+  it('logs in to an iSCSI target with a secret, makes no disks there, and gives out its units as they are, once', async () => {
     const san = { type: 'iscsi', hosts: ['localhost'], path: IQN, authUser: 'berth' } as const;
     await expect(ensure(spec('pool-wrong', 'wrong', san), Buffer.from('no').toString('base64'))).rejects.toThrow();
     await ensure(spec('pool-san', 'san', san), Buffer.from('lab-chap-secret').toString('base64'));
@@ -124,6 +159,25 @@ describeLab('storage of a kernel of its own', { hosts: ['h1'] }, (lab) => {
     ]);
     const volume = { volumeId: 'volume-lun', vmId: 'vm-1', imageDigest: undefined, sizeBytes: MIB, poolId: 'pool-san' };
     await expect(pools.disks.ensureVolume(volume)).rejects.toMatchObject({ reason: 'UNSUPPORTED' });
+    // somebody has written there; it becomes a volume as it is, is wiped when that is asked for, and let go of
+    const [unit] = (await active('pool-san')).units ?? [];
+    expect(unit).toMatchObject({ name: 'unit:0:0:1', sizeBytes: 32 * MIB, key: expect.stringMatching(/./) });
+    const device = `$(ls /dev/disk/by-path/*${IQN}-lun-1)`;
+    await guest.run(`printf secret | dd of=${device} conv=fsync 2>/dev/null`);
+    const chosen = { name: unit!.name, key: unit!.key };
+    const how = { preallocation: 'off', clusterBytes: 65_536, lazyRefcounts: false, format: 'raw' } as const;
+    const lun = { ...volume, ...how, vmId: '', sizeBytes: 32 * MIB, unit: chosen };
+    await pools.disks.work.make(lun, work);
+    expect(pools.disks.volumePath('volume-lun', false)).toMatch(new RegExp(`^/dev/disk/by-path/.*${IQN}-lun-1$`));
+    await expect(pools.disks.work.make({ ...lun, volumeId: 'volume-two' }, work)).rejects.toMatchObject({
+      reason: 'IN_USE',
+    });
+    const held = `blockdev --flushbufs ${device}; tr -d '\\0' <${device}`;
+    expect(await guest.run(held)).toBe('secret');
+    await pools.disks.work.wipe('volume-lun', work);
+    expect(await guest.run(held)).toBe('');
+    await pools.disks.removeVolume('volume-lun');
+    expect((await storage.listVolumes(poolUuid('pool-san'))).length).toBe(1);
     await remove('pool-san');
     expect(await guest.run('iscsiadm -m session 2>&1')).toMatch(/No active sessions/);
   });

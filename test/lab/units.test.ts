@@ -2,14 +2,13 @@
  * The daemons under their units, by a real systemd: what the units grant is enough for the main job, each grant is needed for
  * what its comment says, and what they don't grant is refused by the kernel. Restarts leave guests and transfers alone.
  */
-import { randomFillSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { findRoot } from '@berth/deploy/setup/root.js';
 import { Cluster } from '../harness/cluster.ts';
-import { rawDisk } from '../harness/disk-files.ts';
+import { noisyDisk } from '../harness/disk-files.ts';
 import { describeLab } from '../harness/lab.ts';
 import { eventually } from '../harness/processes.ts';
 import { capabilityMask, granted, statusOf, UnitHost } from '../harness/unit-host.ts';
@@ -18,8 +17,8 @@ import { vncGreeting } from '../harness/viewer.ts';
 const AGENT = readFileSync(join(findRoot(), 'deploy/systemd/berth-agent.service'), 'utf8');
 const CONTROLLER_DIR = '/var/lib/berth-controller';
 const NONE = '0000000000000000';
-const BULK_BYTES = 200 * 2 ** 20;
-/** The bulk takes half a minute over it: time to look, however slow the machine is. */
+const BULK_BYTES = 120 * 2 ** 20;
+/** The bulk takes twenty seconds over it: time to look, however slow the machine is. */
 const SLOW = 'tc qdisc add dev eth0 root tbf rate 50mbit burst 256kb latency 100ms';
 /** Debian's own, less what a container cannot have. */
 const QEMU_CONF = 'user = "libvirt-qemu"\ngroup = "libvirt-qemu"\nnamespaces = []\ncgroup_controllers = []\n';
@@ -179,10 +178,8 @@ describeLab('hosts where systemd runs our units', { hosts: ['h1', 'h2'], init: '
 
   it('restart the agents amid a transfer: guest, disk tools and log go on, and the job ends well', async () => {
     const [h1, h2] = [at('h1'), at('h2')];
-    const bulk = rawDisk(BULK_BYTES);
-    randomFillSync(bulk, 4096);
     const file = join(c.dir, 'bulk.img');
-    writeFileSync(file, bulk);
+    writeFileSync(file, noisyDisk(BULK_BYTES));
     await importWithAKill(file);
     await h1.sh(SLOW);
     await c.ok('vm', 'clone', 'bulk', 'big', '--host', 'h2', '--memory', '64MiB', '--no-wait');

@@ -1,4 +1,7 @@
 /** Volumes of real guests: what comes, goes and grows under one that runs shows in the guest itself. */
+import { createHash, randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
@@ -78,6 +81,29 @@ describeLab('volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     expect((await lab().host('h1').run(grep)).trim()).toBe('0');
     await c.ok('volume', 'wipe', 'kept', '--delete');
     await eventually('it is gone', async () => (await c.berth('volume', 'show', 'kept')).code !== 0);
+  });
+
+  it('are uploaded, over an agent that is killed meanwhile, and hold what was sent', async () => {
+    const sent = randomBytes(160 * 2 ** 20);
+    sent.fill(0, 0, 2 ** 20);
+    sent.write('\x53\xef', 0x438, 'latin1');
+    const path = join(c.dir, 'sent.img');
+    writeFileSync(path, sent);
+    const uploading = c.ok('volume', 'upload', path, 'sent', '--as', 'raw', '--host', 'h1');
+    uploading.catch(() => undefined);
+    await c.midTransfer('volume.upload');
+    await lab().host('h1').stopAgent('SIGKILL');
+    await lab().host('h1').startAgent();
+    expect(await uploading).toBe('volume sent uploaded to h1: 160 MiB, raw');
+    await c.ok('volume', 'attach', 'web', 'sent');
+    // vdb or vdc: while its seed is there, that is vdb
+    const isIt = `[ "$(cat /sys/block/$d/size)" = ${sent.length / 512} ]`;
+    const last = 'dd if=/dev/$d bs=1048576 skip=152 count=8 | md5sum';
+    const own = `for d in vdb vdc; do ${isIt} && ${last}; done 2>/dev/null`;
+    const sum = createHash('md5')
+      .update(sent.subarray(152 * 2 ** 20))
+      .digest('hex');
+    await eventually('the guest has it, as it was sent', async () => (await shell().ask(own)).includes(sum), 60_000);
   });
 
   it('and network cards come and go as well', async () => {

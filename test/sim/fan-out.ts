@@ -3,6 +3,7 @@
  * own choice (controller/src/distribution) sends it to. Virtual time; no agents, no jobs. Told afterwards: when each host had
  * it all, and what the source has sent.
  */
+import { setImmediate } from 'node:timers/promises';
 import { betterSource, sourcesFor, type Member } from '@berth/controller/distribution/swarm.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
 
@@ -12,6 +13,10 @@ export interface FanOutOptions {
   readonly holders?: number;
   readonly imageBytes: number;
   readonly pieceBytes: number;
+  /** A piece is passed on in parts of so many bytes, as they come; default `pieceBytes`. */
+  readonly partBytes?: number;
+  /** What a host needs to pass on a part that has just come; default 0. */
+  readonly passMs?: number;
   /** Of every link, each way. */
   readonly bytesPerSecond: number;
   /** From being given a source that has something to being able to pass it on. */
@@ -39,6 +44,8 @@ interface SimHost {
   from: SimHost | undefined;
   /** Pieces that it has: it reads in order, so a number says it all. */
   pieces: number;
+  /** The one that it is reading now. */
+  reading: { readonly index: number; readonly beginMs: number; readonly endMs: number } | undefined;
   /** Can pass on from then on. */
   readyMs: number;
   dead: boolean;
@@ -53,6 +60,9 @@ interface SimHost {
   recent: { readonly atMs: number; readonly pieces: number };
   rate: number | undefined;
 }
+
+/** Events after which others of this process have their turn. */
+const BREATH = 50_000;
 
 export class FanOut {
   private nowMs = 0;
@@ -70,13 +80,14 @@ export class FanOut {
     );
   }
 
-  run(): FanOutResult {
+  async run(): Promise<FanOutResult> {
     for (const [i, atMs] of this.options.deaths ?? []) this.queue.push(atMs, () => this.die(this.hosts[i]));
     for (const h of this.hosts) this.choose(h);
     for (const h of this.hosts) this.look(h);
-    for (let next = this.queue.pop(); next; next = this.queue.pop()) {
+    for (let next = this.queue.pop(), count = 1; next; next = this.queue.pop(), count++) {
       this.nowMs = next.atMs;
       next.run();
+      if (count % BREATH === 0) await setImmediate();
     }
     const doneMs = this.hosts.filter((h) => !h.dead).map((h) => h.doneMs ?? Infinity);
     return { doneMs: doneMs.sort((a, b) => a - b), sourceSentBytes: Math.max(...this.sources.map((s) => s.sentBytes)) };
@@ -84,7 +95,17 @@ export class FanOut {
 
   private host(id: string, speed: number, pieces: number, readyMs: number): SimHost {
     return {
-      ...{ id: id as HostId, speed, from: undefined, pieces, readyMs, dead: false, doneMs: undefined, sentBytes: 0 },
+      ...{
+        id: id as HostId,
+        speed,
+        from: undefined,
+        pieces,
+        reading: undefined,
+        readyMs,
+        dead: false,
+        doneMs: undefined,
+        sentBytes: 0,
+      },
       ...{ sending: 0, usedSpeed: 0, waiting: [], turn: 0, recent: { atMs: 0, pieces: 0 }, rate: undefined },
     };
   }
@@ -109,6 +130,7 @@ export class FanOut {
   private choose(h: SimHost, wanted = sourcesFor(this.swarm(), h.id)[0]): void {
     h.from = this.find(wanted);
     h.turn++;
+    h.reading = undefined;
     h.rate = undefined;
     h.recent = { atMs: this.nowMs, pieces: h.pieces };
     this.tell(h);
@@ -138,21 +160,41 @@ export class FanOut {
   private read(h: SimHost, turn: number): void {
     const { from } = h;
     if (!from || h.turn !== turn || h.dead || h.doneMs !== undefined) return;
-    if (from.dead || from.pieces <= h.pieces || from.readyMs > this.nowMs) return void from.waiting.push(h);
+    const availableMs = this.availableMs(from, h.pieces);
+    if (from.dead || availableMs === undefined || from.readyMs > this.nowMs) return void from.waiting.push(h);
     from.sending++;
     const { pieceBytes, bytesPerSecond } = this.options;
     const left = from.speed - from.usedSpeed;
     // what others leave, at least a fair part
     const speed = Math.min(h.speed, Math.max(left, from.speed / from.sending));
     from.usedSpeed += speed;
-    this.queue.push(this.nowMs + (pieceBytes / (speed * bytesPerSecond)) * 1_000, () => {
+    const beginMs = Math.max(this.nowMs, availableMs);
+    const lastMs = from.reading?.index === h.pieces ? from.reading.endMs + this.leadMs(from) : 0;
+    const endMs = Math.max(beginMs + (pieceBytes / (speed * bytesPerSecond)) * 1_000, lastMs);
+    h.reading = { index: h.pieces, beginMs, endMs };
+    this.queue.push(endMs, () => {
       from.sending--;
       from.usedSpeed -= speed;
-      if (h.dead || h.turn !== turn || from.dead) return h.turn === turn ? void from.waiting.push(h) : undefined;
+      if (h.turn === turn) h.reading = undefined;
+      const isVoid = h.dead || h.turn !== turn || from.dead || from.pieces <= h.pieces;
+      if (isVoid) return h.turn === turn ? void from.waiting.push(h) : undefined;
       from.sentBytes += pieceBytes;
       this.got(h);
       this.read(h, turn);
     });
+    this.wake(h);
+  }
+
+  /** When the first part of it can be had; undefined: nobody knows yet. */
+  private availableMs(from: SimHost, piece: number): number | undefined {
+    if (from.pieces > piece) return 0;
+    return from.reading?.index === piece ? from.reading.beginMs + this.leadMs(from) : undefined;
+  }
+
+  /** So much later than `from` a host has what that reads. */
+  private leadMs(from: SimHost): number {
+    const { pieceBytes, partBytes = pieceBytes, passMs = 0, bytesPerSecond } = this.options;
+    return (partBytes / (from.speed * bytesPerSecond)) * 1_000 + passMs;
   }
 
   private got(h: SimHost): void {

@@ -4,6 +4,8 @@
  * operators are the test's; what must always hold is invariants.ts.
  */
 import { Captures } from '@berth/controller/app/captures.ts';
+import { NetworksApp } from '@berth/controller/app/networks.ts';
+import { Snapshots } from '@berth/controller/app/snapshots.ts';
 import { PoolsApp } from '@berth/controller/app/pools.ts';
 import { Exports } from '@berth/controller/app/exports.ts';
 import { Images } from '@berth/controller/app/images.ts';
@@ -49,8 +51,10 @@ export interface Life {
   readonly updates: VmUpdates;
   readonly images: Images;
   readonly pools: PoolsApp;
+  readonly networks: NetworksApp;
   readonly volumes: Volumes;
   readonly captures: Captures;
+  readonly snapshots: Snapshots;
   readonly exports: Exports;
   readonly debts: Debts;
 }
@@ -99,8 +103,10 @@ export class SimCluster {
       updates: new VmUpdates(services),
       images: new Images(services),
       pools: new PoolsApp(services),
+      networks: new NetworksApp(services),
       volumes: new Volumes(services),
       captures: new Captures(services),
+      snapshots: new Snapshots(services),
       exports: new Exports(services),
       debts,
     });

@@ -1,5 +1,5 @@
 /** CustomizeService over a real gRPC pair and simulated disks: when it is allowed, what it answers, what is left after a cancel. */
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { GuestActions } from '@berth/proto/agent/v1/customize.ts';
 import { OperationState } from '@berth/proto/agent/v1/operation.ts';
 import { until } from '@berth/test/harness/until.ts';
@@ -166,4 +166,15 @@ it('what is no captured disk is not generalized', async () => {
   await generalize('job-6.generalize', 'job-6.copy.vda');
   const failed = await ended('job-6.generalize');
   expect([OperationState[failed.state], failed.errorReason]).toEqual(['FAILED', 'NOT_FOUND']);
+});
+
+it('refuses in words a disk that is no file', async () => {
+  const found = { volumeId: 'volume-1', vmId: 'vm-1', seed: false, imageDigest: undefined, sizeBytes: 2 ** 30 };
+  const source = { type: 'network', protocol: 'rbd', name: 'vms/volume-1', hosts: [] } as const;
+  vi.spyOn(w.drivers.disks, 'findVolume').mockResolvedValue({ ...found, allocatedBytes: 0, format: 'raw', source });
+  await begin('job-3.customize', { hostname: 'web' });
+  expect(await ended('job-3.customize')).toMatchObject({
+    state: OperationState.FAILED,
+    errorMessage: expect.stringContaining('is no file on this host') as string,
+  });
 });

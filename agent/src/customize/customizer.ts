@@ -2,6 +2,7 @@
 import { ClusterError, notFound, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import type { Disks } from '../drivers/disks.ts';
 import type { GuestDisk, GuestDisks } from '../drivers/guest-disks.ts';
+import { runnable } from '../drivers/volume-work.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
 import { readMark } from '../domain/metadata.ts';
 import { checkId, checkUuid } from '../ids.ts';
@@ -71,7 +72,7 @@ export class Customizer {
       run: (w, work) => this.run(w, work),
       abandon: async (w) => {
         const disk = await this.find(w.volumeId);
-        if (disk) await deps.guestDisks.drop(disk);
+        if (disk?.isBlock === false) await deps.guestDisks.drop(disk);
       },
     });
   }
@@ -79,6 +80,8 @@ export class Customizer {
   private async run(w: CustomizeWanted, work: Work): Promise<void> {
     const disk = await this.find(w.volumeId);
     if (disk === undefined) throw notFound(`volume ${w.volumeId} is not on this host`);
+    if (disk.isBlock)
+      throw unsupported(`volume ${w.volumeId} is no file on this host; its guest can't be changed from outside`);
     const allowed = (): Promise<void> => this.refuseWhileOn(w, disk);
     await allowed();
     await this.edit(disk, w.actions, allowed, work);
@@ -117,12 +120,15 @@ export class Customizer {
     return disk && { volumeId: uploadId, ...disk };
   }
 
-  private async find(volumeId: string): Promise<(GuestDisk & { readonly vmId: string }) | undefined> {
+  private async find(
+    volumeId: string,
+  ): Promise<(GuestDisk & { readonly vmId: string; readonly isBlock: boolean }) | undefined> {
     const { disks } = this.deps;
     const v = await disks.findVolume(volumeId);
     if (v === undefined || v.seed) return undefined;
-    const { vmId, sizeBytes, format = 'qcow2' } = v;
-    return { volumeId, vmId, sizeBytes, format, path: disks.volumePath(volumeId, false, v.format) };
+    const { vmId, sizeBytes } = v;
+    const path = disks.volumePath(volumeId, false, v.format);
+    return { volumeId, vmId, sizeBytes, format: runnable(v), path, isBlock: v.source !== undefined };
   }
 
   /** Also what is saved: what is in its memory knows the disk as it is. */

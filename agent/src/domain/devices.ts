@@ -9,6 +9,7 @@ import type { DomainPower, Hypervisor } from '../drivers/hypervisor.ts';
 import { checkMac } from '../ids.ts';
 import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
+import type { BlockDisks } from '../pool/pool-volumes.ts';
 import { userOf } from '../volume/using.ts';
 import type { DomainRef, Domains } from './domains.ts';
 import type { DomainSpec } from './spec.ts';
@@ -17,7 +18,7 @@ import { deviceIn, disksIn, missingScsi } from './xml/live.ts';
 export interface DeviceDeps {
   readonly domains: Pick<Domains, 'need' | 'deviceXml'>;
   readonly hypervisor: Pick<Hypervisor, 'list' | 'getRunningXml' | 'devices'>;
-  readonly disks: Pick<Disks, 'findVolume' | 'volumePath'>;
+  readonly disks: Pick<Disks, 'findVolume' | 'volumePath'> & Pick<BlockDisks, 'insistUnits'>;
   readonly operations: Operations;
 }
 
@@ -85,6 +86,7 @@ export class Devices {
   private async fileOf(spec: DomainSpec, device: string): Promise<string | undefined> {
     const volumeId = spec.disks.find((d) => d.target === device)?.volumeId;
     const volume = volumeId === undefined ? undefined : await this.deps.disks.findVolume(volumeId);
+    if (volume?.unitKey !== undefined) await this.deps.disks.insistUnits(spec.vmId);
     return volume && this.deps.disks.volumePath(volume.volumeId, false, volume.format);
   }
 

@@ -8,6 +8,7 @@ import type { Disks, VolumeSeen } from '../drivers/disks.ts';
 import type { GuestDisks } from '../drivers/guest-disks.ts';
 import type { Means } from '../drivers/means.ts';
 import type { DomainSeen, Hypervisor } from '../drivers/hypervisor.ts';
+import { runnable } from '../drivers/volume-work.ts';
 import { checkId, checkUuid } from '../ids.ts';
 import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
@@ -212,7 +213,7 @@ export class Domains {
       volumePath: (id, seed) => disks.volumePath(id, seed, volumes.get(id)?.format),
       volumeDirectIo: (id) => volumes.get(id)?.directIo ?? host.directIo,
       volumeSource: (id) => volumes.get(id)?.source,
-      volumeFormat: (id) => volumes.get(id)?.format ?? 'qcow2',
+      volumeFormat: (id) => runnable({ volumeId: id, format: volumes.get(id)?.format }),
       imagePath: (id) => {
         const volume = volumes.get(id);
         const digest = volume?.imageDigest;

@@ -4,6 +4,8 @@
  * Errors are ClusterErrors: UNSAFE_IMAGE, DISK_FULL, DIGEST_MISMATCH, NOT_FOUND, IN_USE, CANCELLED.
  */
 
+import type { KeptFormat, VolumeFormat } from '@berth/shared/model/volume.ts';
+
 export interface ImageSeen {
   /** `sha256:<hex>`, see shared/src/disk/digest.ts. */
   readonly digest: string;
@@ -27,7 +29,7 @@ export interface VolumeSeen {
   readonly imageDigest: string | undefined;
   readonly seed: boolean;
   /** Of the file of a disk. Absent: qcow2. */
-  readonly format?: VolumeFormat | undefined;
+  readonly format?: KeptFormat | undefined;
   /** Where it lies. Absent: in the host's own folder, as pool `local`. */
   readonly poolId?: string | undefined;
   /** Whether QEMU shall pass by caches of the host (O_DIRECT). Absent: as the host's own folder. */
@@ -38,9 +40,13 @@ export interface VolumeSeen {
   readonly backingPath?: string;
   /** Its image is not whole on this host yet: guests read it through a socket (`baseSocket`). */
   readonly filling?: boolean;
+  /** It was being made larger, and that did not end: what is new of it no guest may see. */
+  readonly growing?: boolean;
+  /** Of the unit of its pool that it is. */
+  readonly unitKey?: string;
 }
 
-export type VolumeFormat = 'qcow2' | 'raw';
+export type { KeptFormat, VolumeFormat };
 
 /** A device of the host, or storage that QEMU reaches over the network. */
 export type BlockSource = { readonly type: 'block'; readonly dev: string } | NetworkSource;
@@ -59,6 +65,13 @@ export interface NetworkSource {
 /** The path of a volume (`volumePath`) that is no file: it is told by it from all others. */
 export const blockPath = (s: BlockSource): string => (s.type === 'block' ? s.dev : `${s.protocol}:${s.name}`);
 
+/** A LUN of a pool. */
+export interface UnitWanted {
+  readonly name: string;
+  /** It must have. */
+  readonly key: string;
+}
+
 export interface VolumeSpec {
   readonly volumeId: string;
   readonly vmId: string;
@@ -70,6 +83,8 @@ export interface VolumeSpec {
   readonly poolId?: string | undefined;
   /** Also while its image is still being fetched to this host; the size must be given then. */
   readonly instant?: boolean | undefined;
+  /** Of its pool, which it is, with all that is in it. */
+  readonly unit?: UnitWanted | undefined;
 }
 
 export interface SeedSpec {
@@ -131,6 +146,12 @@ export interface Disks {
 
   /** Copies a volume, on top of its image, to a finished upload. The caller sees to it that nobody writes to it. Twice is once. */
   captureVolume(uploadId: string, volumeId: string, work: LongWork): Promise<void>;
+  /** The same of what the volume held in a snapshot, which is all in the copy then; also while a guest runs with the volume. */
+  captureSnapshot(
+    uploadId: string,
+    of: { readonly volumeId: string; readonly snapshot: string },
+    work: LongWork,
+  ): Promise<void>;
   /** A file to which QEMU can write a copy of a disk of this size. Gives its path. */
   captureTarget(uploadId: string, sizeBytes: number): Promise<string>;
   /** It has, and the copy becomes a finished upload. */
@@ -204,7 +225,7 @@ export interface Disks {
   /** Absent is fine. */
   removeVolume(volumeId: string): Promise<void>;
   /** File that a domain uses. */
-  volumePath(volumeId: string, seed: boolean, format?: VolumeFormat): string;
+  volumePath(volumeId: string, seed: boolean, format?: KeptFormat): string;
   /** Where it has, or may have, a second file, because it moves from pool to pool. */
   otherPath?(volumeId: string): string | undefined;
   /** File of an image, for the domains whose volumes are based on it. */

@@ -9,6 +9,7 @@ import type { Cpus } from './cpus.ts';
 import type { DeviceVerbs } from './device-verbs.ts';
 import type { DiskCopies } from './disk-copies.ts';
 import type { GuestAgents } from './guest-agents.ts';
+import type { SnapshotVerbs } from './snapshots.ts';
 
 export type DomainPower = 'running' | 'paused' | 'stopping' | 'stopped' | 'crashed' | 'suspended' | 'unknown';
 
@@ -233,6 +234,7 @@ export interface Hypervisor {
   readonly guests: GuestAgents;
   /** Live copies of disks. */
   readonly copies: DiskCopies;
+  readonly snapshots: SnapshotVerbs;
   readonly cpus: Cpus;
   /** The first serial port, both ways. One reader at a time; `force` takes it over. */
   openConsole(uuid: string, force: boolean): Promise<Duplex>;

@@ -86,6 +86,10 @@ export interface Bridges {
   ensure(name: string, addresses: readonly string[]): Promise<void>;
   /** Absent is fine; with ports: IN_USE; not ours: BAD_STATE. */
   remove(name: string): Promise<void>;
+  /** Names of all network interfaces. */
+  links(): Promise<readonly string[]>;
+  /** Networks that this host has addresses in, or routes to but for its default one. */
+  taken(): Promise<readonly import('../network/overlaps.ts').Taken[]>;
 }
 
 export interface Drivers {
@@ -95,6 +99,7 @@ export interface Drivers {
   readonly guestDisks: import('./guest-disks.ts').GuestDisks;
   readonly machine: Machine;
   readonly bridges: Bridges;
+  readonly networks: import('./virtual-networks.ts').VirtualNetworks;
   readonly logs: import('./host-logs.ts').HostLogs;
   readonly storage: import('./storage.ts').Storage;
 }

@@ -23,6 +23,8 @@ export interface StoragePoolSeen extends StorageRef {
 
 export interface StorageVolumeSeen {
   readonly name: string;
+  /** Of a LUN: its serial number, or else its path. */
+  readonly key?: string;
   readonly capacityBytes: number;
   readonly allocationBytes: number;
 }
@@ -66,16 +68,24 @@ export interface Storage {
   hasVolume(uuid: string, name: string): Promise<boolean>;
   /** One of them, as it is now. @throws NOT_FOUND */
   lookAtVolume(uuid: string, name: string): Promise<StorageVolumeSeen>;
+  /** Where its device or file is on this host. NOT_FOUND */
+  pathOf(uuid: string, name: string): Promise<string>;
+  /** What of this host has a device open, in words: a mount, or a device that is made of it. */
+  deviceUser(path: string): Promise<string | undefined>;
   /** ALREADY_EXISTS, also where another host made it. */
   createVolume(uuid: string, wanted: StorageVolumeWanted): Promise<void>;
-  /** Larger only. */
+  /** Larger only. Not of LVM: `extendDevice`. */
   resizeVolume(uuid: string, name: string, capacityBytes: number): Promise<void>;
+  /** A logical volume, by the path of its device: larger only, and what is in the new room is left from whoever had it. DISK_FULL */
+  extendDevice(device: string, sizeBytes: number): Promise<void>;
   /** Absent is fine. */
   removeVolume(uuid: string, name: string): Promise<void>;
   /** Overwrites all of it with zeros, for as long as that takes; libvirt goes on when nobody waits any more. */
   wipeVolume(uuid: string, name: string): Promise<void>;
-  /** Writes over a volume from its beginning; ended in order when libvirt has it all. */
-  upload(uuid: string, name: string, bytes: number): Promise<Writable>;
+  /** Writes so many bytes over a volume, from a position on; ended in order when libvirt has it all. @param at default: its beginning */
+  upload(uuid: string, name: string, bytes: number, at?: number): Promise<Writable>;
+  /** All that a volume holds, from its beginning. NOT_FOUND */
+  download(uuid: string, name: string): Promise<AsyncIterable<Uint8Array>>;
   /** What was written of a file of so many bytes survives a power cut, and its name does. INTERNAL when it has not got all. */
   sync(path: string, bytes: number): Promise<void>;
   /** Writes over an empty volume; zeros become holes. It is on disk when this resolves. */

@@ -3,7 +3,17 @@
  * asked to work on; whoever calls has made sure of that, and has the volume's turn. Errors as of disks.ts.
  */
 import type { Piece } from '@berth/shared/disk/pieces.ts';
-import type { Disks, ExportedFile, LongWork, NetworkSource, VolumeFormat, VolumeSeen, VolumeSpec } from './disks.ts';
+import { badState } from '@berth/shared/errors/cluster-error.ts';
+import type {
+  Disks,
+  ExportedFile,
+  KeptFormat,
+  LongWork,
+  NetworkSource,
+  VolumeFormat,
+  VolumeSeen,
+  VolumeSpec,
+} from './disks.ts';
 
 export interface MakeSpec extends VolumeSpec {
   readonly preallocation: 'off' | 'metadata' | 'falloc' | 'full';
@@ -13,7 +23,7 @@ export interface MakeSpec extends VolumeSpec {
 }
 
 export interface RewriteSpec {
-  readonly format: VolumeFormat;
+  readonly format: KeptFormat;
   /** What it shall be based on: its image, or one when it has none. */
   readonly imageDigest: string | undefined;
   /** Left alone when it is so already. */
@@ -27,6 +37,18 @@ export interface VolumeFile {
   readonly allocatedBytes: number;
   /** From its beginning, each time. */
   pieces(signal: AbortSignal): AsyncIterable<Piece>;
+  /** In the host's own folder, and to be taken from there: it may be renamed instead of copied. */
+  readonly ownPath?: string;
+}
+
+/** What was made of an upload, until it is closed. */
+export interface UploadedDisk extends VolumeFile {
+  /** As a guest will see it. */
+  readonly sizeBytes: number;
+  /** SHA-256 (hex) of the file that was sent. */
+  readonly sourceDigest: string;
+  /** Removes it, unless it was taken. */
+  close(): Promise<void>;
 }
 
 export interface VolumeWork {
@@ -55,6 +77,15 @@ export interface VolumeWork {
    * is once. UNSAFE_IMAGE when that refers to anything else, or is no disk of this size.
    */
   install(spec: VolumeSpec, file: VolumeFile, work: LongWork): Promise<void>;
+  /**
+   * Looks at a finished upload, which a stranger has made, and converts it. The upload stays. UNSAFE_IMAGE.
+   * @param fileFormat empty: detect; `raw`: accept without partition table; another: nothing else
+   */
+  openUploaded(
+    uploadId: string,
+    as: { readonly fileFormat: string; readonly format: VolumeFormat },
+    work: LongWork,
+  ): Promise<UploadedDisk>;
   /** Of a disk that grew under a guest. */
   noteSize(volumeId: string, sizeBytes: number): Promise<void>;
 }
@@ -65,6 +96,11 @@ export interface BlockWork {
   readImage(digest: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** Writes it to storage behind the network, which is there, large enough and zero. Twice is once. */
   writeOut(digest: string, target: NetworkTarget, work: LongWork): Promise<void>;
+  /** These two of a disk in the host's own folder, with what is in its image. The caller sees to it that nobody uses it. */
+  readVolume(volumeId: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  writeVolumeOut(volumeId: string, target: NetworkTarget, work: LongWork): Promise<void>;
+  /** All that storage behind the network holds, in order. */
+  readIn(target: NetworkTarget, signal: AbortSignal): AsyncIterable<Uint8Array>;
 }
 
 export interface NetworkTarget {
@@ -73,8 +109,43 @@ export interface NetworkTarget {
   readonly secret: Uint8Array | undefined;
 }
 
+/** Uploads that go on after a break; when they are whole they are as those of `openUpload`, and go by `removeUpload` at any time. */
+export interface ResumableUploads {
+  /** Nobody writes to it meanwhile. */
+  find(uploadId: string): Promise<ArrivedBytes>;
+  /** What is there behind `offset` is dropped. INVALID_ARGUMENT when less is there; DISK_FULL leaves what is there. */
+  open(uploadId: string, file: ResumedFile): Promise<ResumableSink>;
+}
+
+export interface ArrivedBytes {
+  readonly receivedBytes: number;
+  /** SHA-256 (hex) of the last of them, at most TAIL_BYTES. */
+  readonly tailSha256: string;
+  /** It is a finished upload. */
+  readonly whole: boolean;
+}
+
+export interface ResumedFile {
+  readonly fileBytes: number;
+  readonly allocatedBytes: number;
+  readonly offset: number;
+}
+
+/** What was written stays until somebody goes on, or removes it; but for DISK_FULL, after which nothing of it is there. */
+export interface ResumableSink {
+  write(chunk: Uint8Array): Promise<void>;
+  /** Goes on after so many zero bytes, which become a hole. */
+  skip(bytes: number): Promise<void>;
+  /** All has come: it becomes a finished upload. DIGEST_MISMATCH, after which nothing of it is there. */
+  finish(sha256: string, signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}
+
+export const TAIL_BYTES = 16 * 2 ** 20;
+
 /** The whole driver. */
 export interface AllDisks extends Disks {
+  readonly resumable: ResumableUploads;
   readonly work: VolumeWork;
   readonly blocks: BlockWork;
 }
@@ -108,6 +179,8 @@ export interface MoveNoted {
   readonly to: string;
   /** Under a guest that runs: where that has changed over, libvirt's stored definition says so. */
   readonly mirror: boolean;
+  /** Between a file and none: its former place holds it as it was before. */
+  readonly was?: object | undefined;
 }
 
 export interface MovedDisk {
@@ -121,4 +194,11 @@ export interface MovedDisk {
 export const DEFAULT_CLUSTER_BYTES = 65_536;
 
 /** Of a size that nothing was said of. */
-export const formatOf = (v: { readonly format?: VolumeFormat | undefined }): VolumeFormat => v.format ?? 'qcow2';
+export const formatOf = <F extends KeptFormat>(v: { readonly format?: F | undefined }): F | 'qcow2' =>
+  v.format ?? 'qcow2';
+
+/** Of a disk that a guest can have. @throws BAD_STATE */
+export function runnable({ volumeId, format }: Pick<VolumeSeen, 'volumeId' | 'format'>): VolumeFormat {
+  if (format === undefined || format === 'qcow2' || format === 'raw') return formatOf({ format });
+  throw badState(`volume ${volumeId} is kept as ${format}, which no vm runs with: convert it to qcow2 or raw first`);
+}

@@ -1,5 +1,5 @@
 /** Whether a folder takes direct I/O, also where the agent may write nothing. */
-import { chmod, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, open, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { takesDirectIo } from './abilities.ts';
@@ -27,6 +27,15 @@ it('is the same whether a probe is made or the mark of the pool is opened, and n
     expect(await takesDirectIo(dir)).toBe(truth);
     await rm(join(dir, 'berth.pool-01ab.host-1.mark'));
   }
+});
+
+it('is found out without following a link that somebody has put there', async () => {
+  const truth = await takesDirectIo(dir);
+  const elsewhere = await mkdtemp('/var/tmp/berth-direct-');
+  await symlink(join(elsewhere, 'nologin'), join(dir, '.direct-io-probe'));
+  expect(await takesDirectIo(dir)).toBe(truth);
+  expect([await readdir(elsewhere), await readdir(dir)]).toEqual([[], ['.direct-io-probe']]);
+  await rm(elsewhere, { recursive: true });
 });
 
 it('is not looked for in the mark when the file system itself refuses it', async () => {

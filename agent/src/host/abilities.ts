@@ -2,6 +2,7 @@
 import { constants } from 'node:fs';
 import { open, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { newUuid } from '@berth/shared/runtime/random.ts';
 import type { HostCheck } from '@berth/shared/model/host.ts';
 import { badState } from '@berth/shared/errors/cluster-error.ts';
 import type { Drivers } from '../drivers/machine.ts';
@@ -54,9 +55,11 @@ export function createAbilities(drivers: Drivers, configured: 'auto' | 'kvm' | '
  * unit), the mark that says whose storage it is (pool/pool-marks.ts) is opened instead.
  */
 export async function takesDirectIo(directory: string): Promise<boolean> {
-  const probe = join(directory, '.direct-io-probe');
+  const probe = join(directory, `.direct-io-probe-${newUuid()}`);
+  // a pool may be another account's, which could have put a link there
+  const flags = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_DIRECT;
   try {
-    const handle = await open(probe, constants.O_CREAT | constants.O_WRONLY | constants.O_DIRECT, 0o600);
+    const handle = await open(probe, flags, 0o600);
     await handle.close();
     return true;
   } catch (e) {

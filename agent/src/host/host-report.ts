@@ -46,6 +46,11 @@ export const CAPABILITIES = [
   'upload.generalize',
   'metrics',
   'pool.block',
+  'volume.upload',
+  'networks',
+  'volume.foreign',
+  'snapshots',
+  'volume.block',
 ] as const;
 
 /** libvirt takes a while, and says the same until it, QEMU or the machine is another. */

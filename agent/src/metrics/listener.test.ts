@@ -16,6 +16,13 @@ let ca: TestCa;
 let dir = '';
 let listener: MetricsListener | undefined;
 const clock = new SimClock();
+/** The host's own, and who follows it. */
+const own = {
+  now: undefined as { certPem: string; keyPem: string } | undefined,
+  followers: new Set<() => void>(),
+  pair: () => own.now,
+  subscribe: (follower: () => void) => (own.followers.add(follower), () => void own.followers.delete(follower)),
+};
 
 beforeAll(async () => {
   ca = await makeCa();
@@ -26,7 +33,7 @@ afterEach(() => {
 });
 
 async function start(config: MetricsConfig, text = async () => 'up 1\n'): Promise<number> {
-  listener = new MetricsListener({ config, text, clock, log: createLog('test', 'silent') });
+  listener = new MetricsListener({ config, text, identity: own, clock, log: createLog('test', 'silent') });
   return listener.start();
 }
 
@@ -113,6 +120,21 @@ describe("the agent's own address for metrics", () => {
     writeFileSync(config.keyFile ?? '', renewed.keyPem);
     await clock.advance(61_000);
     expect(await serial()).not.toBe(first);
+  });
+
+  it("serves with the host's own certificate where none is configured, and follows it", async () => {
+    const { tokenFile = '' } = await secured();
+    const config = { listen: '0.0.0.0:0', tokenFile };
+    await expect(start(config)).rejects.toThrow(/enrol it first/);
+    own.now = await ca.issue({ uri: 'urn:berth:host:h1' });
+    const port = await start(config);
+    const { serial, status } = await get(port, { tls: true, token: TOKEN });
+    expect(status).toBe(200);
+    own.now = await ca.issue({ uri: 'urn:berth:host:h1' });
+    for (const follower of own.followers) follower();
+    expect((await get(port, { tls: true, token: TOKEN })).serial).not.toBe(serial);
+    listener?.stop();
+    expect(own.followers.size).toBe(0);
   });
 
   it('does not start on files that are missing, nor with a token that anybody could guess', async () => {

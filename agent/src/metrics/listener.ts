@@ -1,7 +1,7 @@
 /**
  * The agent's own address for metrics, where one is configured: plain HTTP for programs on this host (a loopback address), HTTPS
- * with a certificate of the operator's and a bearer token everywhere else. One path, GET only, nothing else of the agent. Most
- * installations need none: the controller relays the same text.
+ * with a certificate (the host's own, or one of the operator's) and a bearer token everywhere else. One path, GET only, nothing
+ * else of the agent. Most installations need none: the controller relays the same text.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
@@ -13,10 +13,13 @@ import type { Log } from '@berth/shared/log/log.ts';
 import { CONTENT_TYPE } from '@berth/shared/metrics/exposition.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
 import { isLoopback, splitHostPort, type MetricsConfig } from '../config.ts';
+import type { HostIdentity } from '../enroll/host-identity.ts';
 
 export interface MetricsListenerDeps {
   readonly config: MetricsConfig;
   readonly text: () => Promise<string>;
+  /** Whose certificate serves where none is configured. */
+  readonly identity: Pick<HostIdentity, 'pair' | 'subscribe'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -31,6 +34,7 @@ const MOST_AT_ONCE = 4;
 export class MetricsListener {
   private server: Server | TlsServer | undefined;
   private timer: Timer | undefined;
+  private unfollow: (() => void) | undefined;
   private stamp = '';
   private busy = 0;
 
@@ -56,12 +60,13 @@ export class MetricsListener {
     server.removeAllListeners('error');
     server.on('error', (e) => this.d.log.error({ err: e }, 'the address for metrics failed'));
     server.on('tlsClientError', (e) => this.d.log.debug({ err: e }, 'a TLS handshake for metrics failed'));
-    if (!isLoopback(host)) this.lookLater();
+    if (!isLoopback(host)) this.follow();
     return (server.address() as AddressInfo).port;
   }
 
   stop(): void {
     this.timer?.cancel();
+    this.unfollow?.();
     this.server?.close();
     this.server?.closeAllConnections();
   }
@@ -113,28 +118,43 @@ export class MetricsListener {
     return hashOf(token);
   }
 
-  private context(): { readonly cert: Buffer; readonly key: Buffer; readonly minVersion: 'TLSv1.2' } {
-    const { certificateFile = '', keyFile = '' } = this.d.config;
-    const context = { cert: read(certificateFile), key: read(keyFile), minVersion: 'TLSv1.2' } as const;
-    this.stamp = this.stampNow();
-    return context;
+  private context(): { readonly cert: Buffer | string; readonly key: Buffer | string; readonly minVersion: 'TLSv1.2' } {
+    const { certificateFile, keyFile } = this.d.config;
+    if (certificateFile !== undefined && keyFile !== undefined) {
+      const context = { cert: read(certificateFile), key: read(keyFile), minVersion: 'TLSv1.2' } as const;
+      this.stamp = this.stampNow();
+      return context;
+    }
+    const own = this.d.identity.pair('control');
+    if (own === undefined) throw badState('this host has no certificate to give out metrics with: enrol it first');
+    return { cert: own.certPem, key: own.keyPem, minVersion: 'TLSv1.2' };
   }
 
+  /** Of files that are configured. */
   private stampNow(): string {
-    const { certificateFile = '', keyFile = '' } = this.d.config;
-    return [certificateFile, keyFile].map((f) => String(statSync(f).mtimeMs)).join();
+    const { certificateFile, keyFile } = this.d.config;
+    return [certificateFile, keyFile].map((f) => (f === undefined ? '' : String(statSync(f).mtimeMs))).join();
   }
 
   /** Certificates are renewed by whoever made them: the new one is taken up without a restart. */
+  private follow(): void {
+    if (this.d.config.certificateFile === undefined) this.unfollow = this.d.identity.subscribe(() => this.renew());
+    else this.lookLater();
+  }
+
   private lookLater(): void {
     this.timer = this.d.clock.after(LOOK_EVERY_MS, () => {
-      try {
-        if (this.stampNow() !== this.stamp) (this.server as TlsServer).setSecureContext(this.context());
-      } catch (e) {
-        this.d.log.warn(`the certificate for metrics could not be read again, the one before stays: ${chain(e)}`);
-      }
+      this.renew(() => this.stampNow() !== this.stamp);
       this.lookLater();
     });
+  }
+
+  private renew(isDue = () => true): void {
+    try {
+      if (isDue()) (this.server as TlsServer).setSecureContext(this.context());
+    } catch (e) {
+      this.d.log.warn(`the certificate for metrics could not be read again, the one before stays: ${chain(e)}`);
+    }
   }
 }
 

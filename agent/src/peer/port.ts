@@ -207,6 +207,8 @@ class Port implements PeerPort {
     const gone = new AbortController();
     socket.once('close', () => gone.abort()).resume();
     const idle = idleCutter(clock, this.limits.idleMs, () => socket.destroy());
+    // also of one that has got all, and does not go
+    socket.once('close', () => idle.stop());
     try {
       if (!volume) return this.refuse(socket, 'this host gives out no volumes', use.peerHostId);
       const file = await volume(volumeId);
@@ -218,8 +220,6 @@ class Port implements PeerPort {
       log.info({ volumeId, peerHostId: use.peerHostId, fileBytes: file.fileBytes }, 'a peer has got a volume');
     } catch (e) {
       this.refuse(socket, `the volume cannot be given: ${e instanceof Error ? e.message : e}`, use.peerHostId);
-    } finally {
-      idle.stop();
     }
   }
 

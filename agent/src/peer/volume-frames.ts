@@ -15,6 +15,9 @@ const [DATA, ZEROS, END] = [0x44, 0x5a, 0x45];
 const MAX_DATA_BYTES = 4 * 2 ** 20;
 const MAX_LINE_BYTES = 256;
 const MAX_FILE_BYTES = 2 ** 50;
+/** Frames are of 64 KiB and more, but for a few that a read cut short. */
+const USUAL_BYTES = 4_096;
+const SMALL_FRAMES = 1_000;
 
 export async function* volumeFrames(file: VolumeFile, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const { fileBytes, allocatedBytes } = file;
@@ -48,7 +51,7 @@ export async function receivedVolume(stream: Readable, clock: Clock, silentMs: n
   const bytes = new Bytes(stream, clock, silentMs);
   const line = await bytes.line();
   const { fileBytes, allocatedBytes } = numbersIn(line);
-  return { fileBytes, allocatedBytes, pieces: () => piecesIn(bytes) };
+  return { fileBytes, allocatedBytes, pieces: () => piecesIn(bytes, fileBytes) };
 }
 
 function numbersIn(line: string): { fileBytes: number; allocatedBytes: number } {
@@ -63,9 +66,11 @@ function numbersIn(line: string): { fileBytes: number; allocatedBytes: number } 
   throw odd('said nothing of its length that makes sense');
 }
 
-async function* piecesIn(bytes: Bytes): AsyncGenerator<Piece> {
+/** Not more than was said, and not in crumbs, each of which costs as much as a large one. */
+async function* piecesIn(bytes: Bytes, fileBytes: number): AsyncGenerator<Piece> {
   const hash = createHash('sha256');
-  for (;;) {
+  let at = 0;
+  for (let frames = 0; ; frames++) {
     const kind = await bytes.take(1);
     if (kind[0] === END) {
       if (!(await bytes.take(32)).equals(hash.digest())) throw odd('is not what was sent');
@@ -74,14 +79,16 @@ async function* piecesIn(bytes: Bytes): AsyncGenerator<Piece> {
     if (kind[0] !== DATA && kind[0] !== ZEROS) throw odd('makes no sense');
     const length = await bytes.take(kind[0] === DATA ? 4 : 8);
     hash.update(kind).update(length);
+    const long = kind[0] === ZEROS ? Number(length.readBigUInt64BE()) : length.readUInt32BE();
+    at += long;
+    if (at > fileBytes) throw odd('is longer than was said');
+    if (frames > SMALL_FRAMES + at / USUAL_BYTES) throw odd('makes no sense');
     if (kind[0] === ZEROS) {
-      const zeros = length.readBigUInt64BE();
-      if (zeros > BigInt(MAX_FILE_BYTES)) throw odd('makes no sense');
-      yield Number(zeros);
+      yield long;
       continue;
     }
-    if (length.readUInt32BE() > MAX_DATA_BYTES) throw odd('makes no sense');
-    const data = await bytes.take(length.readUInt32BE());
+    if (long > MAX_DATA_BYTES) throw odd('makes no sense');
+    const data = await bytes.take(long);
     hash.update(data);
     yield data;
   }

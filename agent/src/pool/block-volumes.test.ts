@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { LongWork } from '../drivers/disks.ts';
 import { DIGEST, PoolHosts, source, spec, type PoolHost } from '../testing/pool-host.ts';
+import { refuseMoving } from '../volume/moves.ts';
 import { poolUuid, secretUuid } from './pool-spec.ts';
 
 const work: LongWork = { signal: new AbortController().signal, onProgress: () => undefined };
@@ -54,9 +55,39 @@ it('writes all of a logical volume, to its very end: nobody reads there what ano
   expect(h.parts.disks.volumePath('volume-1', false)).toBe('/dev/vg0/volume-1');
   await h.parts.disks.work.wipe('volume-1', work);
   expect(h.drivers.storage.written.get('volume-1')).toBe(0);
-  await expect(h.parts.disks.work.resize('volume-1', 2 ** 24, { shrink: false }, work)).rejects.toThrow(
-    'keeps its size',
-  );
+});
+
+it('makes a logical volume larger, and writes zeros over what others left in its new room, also after a crash in between', async () => {
+  await h.ensure(spec({ source: LVM }));
+  await h.parts.disks.ensureBlockVolume(volume, work);
+  const { storage } = h.drivers;
+  const upload = vi.spyOn(storage, 'upload').mockRejectedValueOnce(new ClusterError('HOST_UNREACHABLE', 'it ends'));
+  const resize = (bytes: number) => h.parts.disks.work.resize('volume-1', bytes, { shrink: false }, work);
+  await expect(resize(2 ** 24)).rejects.toThrow('it ends');
+  await h.open();
+  expect(await h.parts.disks.findVolume('volume-1')).toMatchObject({ growing: true, sizeBytes: 2 ** 23 });
+  await expect(
+    refuseMoving({ disks: h.parts.disks, places: h.parts.disks.places }, { name: 'web', vmId: 'vm-1' }),
+  ).rejects.toThrow(/cannot start: .*berth volume resize/);
+  upload.mockRestore();
+  await resize(2 ** 24);
+  expect([storage.writtenAt.get('volume-1'), storage.written.get('volume-1')]).toEqual([2 ** 23, 2 ** 23]);
+  const seen = await h.parts.disks.findVolume('volume-1');
+  expect([seen?.sizeBytes, seen?.growing]).toEqual([2 ** 24, undefined]);
+  // whole extents: within what it has, nothing is written
+  await resize(2 ** 24 + 512);
+  storage.written.clear();
+  await resize(2 ** 24 + 1024);
+  expect(storage.written.size).toBe(0);
+});
+
+it('leaves a logical volume as it was when its group is full', async () => {
+  await h.ensure(spec({ source: LVM }));
+  await h.parts.disks.ensureBlockVolume(volume, work);
+  vi.spyOn(h.drivers.storage, 'extendDevice').mockRejectedValueOnce(new ClusterError('DISK_FULL', 'no room'));
+  await expect(h.parts.disks.work.resize('volume-1', 2 ** 24, { shrink: false }, work)).rejects.toThrow('no room');
+  const seen = await h.parts.disks.findVolume('volume-1');
+  expect([seen?.sizeBytes, seen?.growing]).toEqual([2 ** 23, undefined]);
 });
 
 it('is no volume until all of it is written, and is written anew by the agent after one that was killed', async () => {

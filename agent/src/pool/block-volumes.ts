@@ -13,10 +13,11 @@ import {
   notFound,
 } from '@berth/shared/errors/cluster-error.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
-import { blockPath, type BlockSource, type LongWork, type NetworkSource, type VolumeSpec } from '../drivers/disks.ts';
+import type { LongWork, NetworkSource, VolumeSpec } from '../drivers/disks.ts';
 import type { Storage } from '../drivers/storage.ts';
 import type { AllDisks } from '../drivers/volume-work.ts';
-import { poolUuid, secretUuid } from './pool-spec.ts';
+import { blockSourceOf, fileOf } from './pool-paths.ts';
+import { poolUuid } from './pool-spec.ts';
 import type { KeptPool, KeptVolume, PoolStore } from './pool-store.ts';
 
 export interface BlockVolumeDeps {
@@ -27,16 +28,6 @@ export interface BlockVolumeDeps {
 
 type InPool = VolumeSpec & { readonly poolId: string };
 
-/** How QEMU gets at it. */
-export function blockSourceOf({ spec: { poolId, source } }: KeptPool, volumeId: string): BlockSource {
-  if (source.type !== 'rbd') return { type: 'block', dev: `${source.targetPath}/${volumeId}` };
-  const auth = source.authUser === '' ? {} : { auth: { user: source.authUser, secretUuid: secretUuid(poolId) } };
-  const name = `${source.name}/${volumeId}`;
-  return { type: 'network', protocol: 'rbd', name, hosts: source.hosts, ...auth };
-}
-
-export const blockPathOf = (pool: KeptPool, volumeId: string): string => blockPath(blockSourceOf(pool, volumeId));
-
 export class BlockVolumes {
   constructor(
     private readonly own: AllDisks,
@@ -45,41 +36,76 @@ export class BlockVolumes {
 
   /** @param kept as it shall be remembered; @param there as it is. Twice is once. */
   async ensure(pool: KeptPool, spec: InPool, kept: KeptVolume, work: LongWork): Promise<void> {
-    const { store, storage, hostName } = this.deps;
+    const { store, hostName } = this.deps;
     const uuid = poolUuid(spec.poolId);
     const there = store.volume(spec.volumeId);
     const isMade = there !== undefined && there.unfinished !== true;
-    const isInPool = await storage.hasVolume(uuid, spec.volumeId);
+    const isInPool = await this.isInPool(uuid, spec.volumeId, isMade);
     if (isMade && isInPool) return;
-    if (there === undefined && isInPool)
-      throw alreadyExists(
-        `pool ${pool.spec.name} has a volume ${spec.volumeId} that ${hostName} knows nothing of: it stays as it is`,
-      );
+    if (there === undefined && isInPool) throw notOurs(pool.spec.name, spec.volumeId, hostName);
     await this.checkImage(spec);
     await store.putVolume({ ...kept, unfinished: true });
+    let isOurs = there !== undefined;
     try {
-      await this.create(pool, spec);
+      await this.create(pool, spec, isOurs);
+      isOurs = true;
       await this.fill(pool, spec, work);
     } catch (e) {
-      if (!isLater(e)) await this.takeBack(spec);
+      if (!isLater(e)) await (isOurs ? this.takeBack(spec) : store.dropVolume(spec.volumeId));
       throw e;
     }
     await store.putVolume(kept);
   }
 
   /** Overwrites it. */
-  async wipe({ volumeId, poolId }: KeptVolume): Promise<void> {
-    await this.deps.storage.wipeVolume(poolUuid(poolId), volumeId);
+  async wipe(kept: KeptVolume): Promise<void> {
+    await this.deps.storage.wipeVolume(poolUuid(kept.poolId), fileOf(kept));
   }
 
-  /** @throws UNSUPPORTED where libvirt can't */
-  async resize(pool: KeptPool, { volumeId, poolId }: KeptVolume, sizeBytes: number): Promise<void> {
-    if (pool.spec.source.type === 'logical')
+  /** Kept afterwards is what is new of it. @throws DISK_FULL */
+  async resize(pool: KeptPool, kept: KeptVolume, sizeBytes: number): Promise<void> {
+    const { store, storage } = this.deps;
+    const { volumeId, poolId } = kept;
+    if (kept.unit)
       throw new ClusterError(
         'UNSUPPORTED',
-        `volume ${volumeId} is a logical volume in pool ${pool.spec.name}: it keeps its size. Give the vm another disk`,
+        `volume ${volumeId} is a unit of pool ${pool.spec.name}: its storage makes it larger, not Berth`,
       );
-    await this.deps.storage.resizeVolume(poolUuid(poolId), volumeId, sizeBytes);
+    const source = blockSourceOf(pool, kept);
+    if (source.type === 'block') await this.extend(kept, source.dev, sizeBytes);
+    else await storage.resizeVolume(poolUuid(poolId), volumeId, sizeBytes);
+    const { cleanBytes: _, ...clean } = kept;
+    await store.putVolume({ ...clean, sizeBytes });
+  }
+
+  /**
+   * What is new of it is zeros before a guest sees it: until then its record says from where on it is not, and it starts no guest.
+   * Nothing before that is touched, however often this is begun anew.
+   */
+  private async extend(kept: KeptVolume, device: string, sizeBytes: number): Promise<void> {
+    const { store, storage } = this.deps;
+    const uuid = poolUuid(kept.poolId);
+    const { capacityBytes } = await storage.lookAtVolume(uuid, kept.volumeId);
+    const cleanBytes = kept.cleanBytes ?? capacityBytes;
+    if (cleanBytes >= sizeBytes) return;
+    await store.putVolume({ ...kept, cleanBytes });
+    try {
+      if (capacityBytes < sizeBytes) await storage.extendDevice(device, sizeBytes);
+    } catch (e) {
+      // nothing of it has become larger
+      if (isClusterError(e, 'DISK_FULL') && cleanBytes === capacityBytes) await store.putVolume(kept);
+      throw e;
+    }
+    await storage.refresh(uuid);
+    const now = await storage.lookAtVolume(uuid, kept.volumeId);
+    if (now.capacityBytes < sizeBytes)
+      throw new ClusterError(
+        'INTERNAL',
+        `volume ${kept.volumeId} has ${now.capacityBytes} bytes after it was extended`,
+      );
+    const bytes = now.capacityBytes - cleanBytes;
+    const sink = await storage.upload(uuid, kept.volumeId, bytes, cleanBytes);
+    await pipeline(Readable.from(filledUp([], bytes), { objectMode: false }), sink);
   }
 
   private async checkImage({ imageDigest, volumeId, sizeBytes, format }: InPool): Promise<void> {
@@ -93,17 +119,35 @@ export class BlockVolumes {
       );
   }
 
-  /** What is there is what a call before this one began: begun anew, so that nothing of it is left. */
-  private async create({ spec: { source } }: KeptPool, { volumeId: name, poolId, sizeBytes }: InPool): Promise<void> {
-    const { storage } = this.deps;
+  /** What a call before this one began is begun anew, so that nothing of it is left. */
+  private async create(
+    { spec: { source, name: pool } }: KeptPool,
+    { volumeId: name, poolId, sizeBytes }: InPool,
+    begun: boolean,
+  ): Promise<void> {
+    const { storage, hostName } = this.deps;
     const uuid = poolUuid(poolId);
-    await storage.removeVolume(uuid, name);
+    if (begun) await storage.removeVolume(uuid, name);
     const allocated = source.type === 'logical';
-    await storage.createVolume(uuid, { name, format: 'raw', capacityBytes: sizeBytes, allocated });
+    try {
+      await storage.createVolume(uuid, { name, format: 'raw', capacityBytes: sizeBytes, allocated });
+    } catch (e) {
+      // libvirt learns only now of what another host has made there
+      throw isClusterError(e, 'ALREADY_EXISTS') && !begun ? notOurs(pool, name, hostName) : e;
+    }
+  }
+
+  /** @param shall one that is made is not made anew because libvirt has not looked lately. */
+  private async isInPool(uuid: string, name: string, shall: boolean): Promise<boolean> {
+    const { storage } = this.deps;
+    if (await storage.hasVolume(uuid, name)) return true;
+    if (!shall) return false;
+    await storage.refresh(uuid);
+    return storage.hasVolume(uuid, name);
   }
 
   private async fill(pool: KeptPool, spec: InPool, work: LongWork): Promise<void> {
-    const source = blockSourceOf(pool, spec.volumeId);
+    const source = blockSourceOf(pool, { volumeId: spec.volumeId });
     if (source.type === 'block') return this.fillDevice(spec, work);
     if (spec.imageDigest === undefined) return;
     const secret = source.auth && (await this.deps.storage.secretValue(source.auth.secretUuid));
@@ -131,13 +175,16 @@ export class BlockVolumes {
   }
 }
 
+export const notOurs = (pool: string, volumeId: string, hostName: string): ClusterError =>
+  alreadyExists(`pool ${pool} has a volume ${volumeId} that ${hostName} knows nothing of: it stays as it is`);
+
 /** The work is taken up again: by the next agent, or when libvirt or the pool answers. */
 const isLater = (e: unknown): boolean =>
   isClusterError(e, 'HOST_UNREACHABLE', 'HYPERVISOR_UNAVAILABLE') || (isClusterError(e) && e.meta['silent'] === 'true');
 
 const ZEROS = Buffer.alloc(4 * 2 ** 20);
 
-async function* filledUp(
+export async function* filledUp(
   data: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   wholeBytes: number,
 ): AsyncGenerator<Uint8Array> {
@@ -149,7 +196,7 @@ async function* filledUp(
   for (; at < wholeBytes; at += ZEROS.length) yield ZEROS.subarray(0, Math.min(ZEROS.length, wholeBytes - at));
 }
 
-async function* counted(
+export async function* counted(
   pieces: AsyncIterable<Uint8Array>,
   tell: (doneBytes: number) => void,
 ): AsyncGenerator<Uint8Array> {

@@ -11,17 +11,19 @@ import {
 } from '@berth/shared/errors/cluster-error.ts';
 import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { rebased } from '@berth/shared/disk/qcow2-rebase.ts';
-import { hasFiles, holdsBlocks } from '@berth/shared/model/pool.ts';
+import { hasFiles, holdsUnits } from '@berth/shared/model/pool.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
-import type { BlockSource, LongWork, VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
+import { checkCarriedLength, withCheckedHead } from '../drivers/carried.ts';
+import type { BlockSource, LongWork, UnitWanted, VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
 import { DEFAULT_CLUSTER_BYTES, type AllDisks, type MakeSpec, type VolumeFile } from '../drivers/volume-work.ts';
-import { blockPathOf, blockSourceOf, BlockVolumes } from './block-volumes.ts';
+import { BlockVolumes, notOurs } from './block-volumes.ts';
 import { imageFile } from './pool-images.ts';
 import { insistMark, type MarkCheck } from './pool-marks.ts';
-import { checkSame, fileOf, insistSame, keptOf } from './pool-paths.ts';
+import { blockPathOf, blockSourceOf, checkSame, fileOf, insistSame, isOfBlocks, keptOf } from './pool-paths.ts';
 import { poolUuid } from './pool-spec.ts';
 import type { KeptPool, KeptVolume, PoolStore } from './pool-store.ts';
 import type { PoolWatch } from './pool-watch.ts';
+import { insistUnit, unitOf } from './unit-volumes.ts';
 
 export interface PoolVolumeDeps extends MarkCheck {
   readonly store: PoolStore;
@@ -50,12 +52,11 @@ export class PoolVolumes {
     const kept = this.deps.store.volume(volumeId);
     const pool = kept && this.deps.store.pool(kept.poolId);
     if (kept === undefined || pool === undefined) return undefined;
-    return kept.block ? blockPathOf(pool, volumeId) : `${pool.spec.source.targetPath}/${fileOf(kept)}`;
+    return kept.block ? blockPathOf(pool, kept) : `${pool.spec.source.targetPath}/${fileOf(kept)}`;
   }
 
   isOfBlocks(poolId: string): boolean {
-    const pool = this.deps.store.pool(poolId);
-    return pool !== undefined && holdsBlocks(pool.spec.source.type);
+    return isOfBlocks(this.deps.store.pool(poolId));
   }
 
   async ensureBlock(spec: VolumeSpec, work: LongWork): Promise<void> {
@@ -65,8 +66,17 @@ export class PoolVolumes {
     const kept: KeptVolume = { ...keptOf({ ...spec, poolId, imageDigest: undefined }), format: 'raw', block: true };
     const there = this.deps.store.volume(volumeId);
     if (there) insistSame(there, kept);
-    else await insistMark(this.deps, pool);
+    if (spec.unit) return this.ensureUnit(pool, spec, spec.unit, kept);
+    if (!there) await insistMark(this.deps, pool);
     await this.blocks.ensure(pool, { ...spec, poolId }, kept, work);
+  }
+
+  private async ensureUnit(pool: KeptPool, spec: VolumeSpec, wanted: UnitWanted, kept: KeptVolume): Promise<void> {
+    const there = this.deps.store.volume(spec.volumeId);
+    if (there?.unit?.key === wanted.key) return;
+    if (there || !holdsUnits(pool.spec.source.type))
+      throw invalidArgument(`volume ${spec.volumeId}: pool ${pool.spec.name} has no units to give`);
+    await this.deps.store.putVolume({ ...kept, unit: await unitOf(this.deps, pool, spec, wanted) });
   }
 
   async ensure(spec: VolumeSpec & { readonly poolId: string }): Promise<void> {
@@ -74,6 +84,8 @@ export class PoolVolumes {
     const pool = this.pool(spec);
     const there = store.volume(spec.volumeId);
     if (there) checkSame(there, spec);
+    // half of one that was to come from another host
+    if (there?.unfinished) await this.remove(spec.volumeId);
     const uuid = poolUuid(spec.poolId);
     const kept = keptOf(spec);
     if (there && (await storage.hasVolume(uuid, fileOf(kept)))) return;
@@ -107,12 +119,32 @@ export class PoolVolumes {
     return this.deps.storage.read(poolUuid(kept.poolId), fileOf(kept));
   }
 
-  /** It is the host's when all of it is there. */
+  /** It is the host's when all of it is there. Until then it is on record, so that whoever gives it up can have it removed. */
   async install(spec: VolumeSpec & { readonly poolId: string }, file: VolumeFile, work: LongWork): Promise<void> {
-    const there = this.deps.store.volume(spec.volumeId);
-    if (there) return checkSame(there, spec);
-    await this.carry(spec, file, work);
-    await this.deps.store.putVolume(keptOf(spec));
+    const { store } = this.deps;
+    const kept = keptOf(spec);
+    const there = store.volume(spec.volumeId);
+    if (there) checkSame(there, spec);
+    if (there && !there.unfinished) return;
+    if (!there) await this.insistNew(spec);
+    await store.putVolume({ ...kept, unfinished: true });
+    try {
+      await this.carry(spec, file, work);
+    } catch (e) {
+      await this.remove(spec.volumeId).catch(() => undefined); // it stays on record
+      throw e;
+    }
+    await store.putVolume(kept);
+  }
+
+  /** In a pool that is shared it may be another host's, which has it on record and may be the one that sends it. */
+  private async insistNew(spec: VolumeSpec & { readonly poolId: string }): Promise<void> {
+    const { storage, hostName } = this.deps;
+    const pool = this.pool(spec);
+    const uuid = poolUuid(spec.poolId);
+    await storage.refresh(uuid);
+    await insistMark(this.deps, pool);
+    if (await storage.hasVolume(uuid, fileOf(keptOf(spec)))) throw notOurs(pool.spec.name, spec.volumeId, hostName);
   }
 
   /** Writes a file into a pool, in place of what is left of another try. Whose it is nobody has noted yet. */
@@ -121,12 +153,14 @@ export class PoolVolumes {
     const pool = this.pool(spec);
     await insistMark(this.deps, pool);
     const backing = await this.backing(pool, spec);
+    checkCarriedLength(spec, file.fileBytes);
     const [uuid, name] = [poolUuid(spec.poolId), fileOf(keptOf(spec))];
     await storage.removeVolume(uuid, name);
     // bytes as they come; what they are the domain says
     await storage.createVolume(uuid, { name, format: 'raw', capacityBytes: file.fileBytes });
     const pieces = counted(file.pieces(work.signal), file.fileBytes, work);
-    await storage.write(uuid, name, backing === undefined ? pieces : rebased(pieces, backing), file.fileBytes);
+    const own = withCheckedHead(backing === undefined ? pieces : rebased(pieces, backing), spec, backing);
+    await storage.write(uuid, name, own, file.fileBytes);
   }
 
   /** An empty file in a pool, in place of what is left of another try. Gives what is below it. */
@@ -145,7 +179,7 @@ export class PoolVolumes {
   async remove(volumeId: string): Promise<void> {
     const kept = this.deps.store.volume(volumeId);
     if (kept === undefined) return;
-    await this.deps.storage.removeVolume(poolUuid(kept.poolId), fileOf(kept));
+    if (!kept.unit) await this.deps.storage.removeVolume(poolUuid(kept.poolId), fileOf(kept));
     await this.deps.store.dropVolume(volumeId);
   }
 
@@ -163,19 +197,28 @@ export class PoolVolumes {
     if (sizeBytes < kept.sizeBytes)
       throw new ClusterError('UNSUPPORTED', `volume ${volumeId} lies in a pool: there it can only become larger`);
     if (sizeBytes > kept.sizeBytes) await this.grow(kept, sizeBytes);
-    await this.noteSize(volumeId, sizeBytes);
+    else await this.noteSize(volumeId, sizeBytes);
   }
 
   private async grow(kept: KeptVolume, sizeBytes: number): Promise<void> {
     const pool = this.deps.store.pool(kept.poolId);
     if (kept.block && pool) return this.blocks.resize(pool, kept, sizeBytes);
     await this.deps.storage.resizeVolume(poolUuid(kept.poolId), fileOf(kept), sizeBytes);
+    await this.noteSize(kept.volumeId, sizeBytes);
   }
 
-  async wipe(volumeId: string): Promise<void> {
+  async wipe(volumeId: string, { signal }: LongWork): Promise<void> {
     const kept = this.need(volumeId);
     if (!kept.block) return this.cannot(volumeId);
+    await insistUnit(this.deps, kept);
+    // one that is cancelled before it has its turn is called all the same after a restart
+    if (signal.aborted) throw signal.reason;
     await this.blocks.wipe(kept);
+  }
+
+  /** Before a guest writes to what it has. @throws BAD_STATE: another unit is in the place of one */
+  async insistUnits(vmId: string): Promise<void> {
+    for (const kept of this.deps.store.volumes()) if (kept.vmId === vmId) await insistUnit(this.deps, kept);
   }
 
   cannot(volumeId: string): never {
@@ -188,7 +231,7 @@ export class PoolVolumes {
 
   private need(volumeId: string): KeptVolume {
     const kept = this.deps.store.volume(volumeId);
-    if (kept === undefined) throw notFound(`volume ${volumeId} is not on ${this.deps.hostName}`);
+    if (kept === undefined || kept.unfinished) throw notFound(`volume ${volumeId} is not on ${this.deps.hostName}`);
     return kept;
   }
 
@@ -247,7 +290,9 @@ export class PoolVolumes {
       ...{ volumeId: v.volumeId, vmId: v.vmId, seed: false, imageDigest: v.imageDigest, format: v.format },
       ...{ poolId: v.poolId, sizeBytes: v.sizeBytes, allocatedBytes: file?.allocationBytes ?? 0 },
       ...(pool?.directIo === false && { directIo: false }),
-      ...(v.block && pool && blockSeen(blockSourceOf(pool, v.volumeId))),
+      ...(v.unit && { unitKey: v.unit.key }),
+      ...(v.cleanBytes !== undefined && { growing: true }),
+      ...(v.block && pool && blockSeen(blockSourceOf(pool, v))),
       ...(shared && { backingPath: `${pool.spec.source.targetPath}/${imageFile(v.imageDigest ?? '')}` }),
     };
   }

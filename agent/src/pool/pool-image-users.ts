@@ -6,11 +6,11 @@ import { basename } from 'node:path';
 import { isQcow2 } from '@berth/shared/disk/qcow2-header.ts';
 import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
 import { badState, chain, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
+import { HEAD_BYTES, headOf } from '../drivers/carried.ts';
 import type { Storage, StorageFile } from '../drivers/storage.ts';
 
 const VOLUME = /^volume-[A-Za-z0-9-]+\.qcow2$/;
-/** The largest cluster: all that a header has is in the first. */
-const HEAD_BYTES = 2 ** 21;
 
 /** Name of the first that is found. @throws BAD_STATE when one cannot be read: then nobody knows */
 export async function userOfPoolImage(
@@ -25,7 +25,7 @@ export async function userOfPoolImage(
 
 async function backingOf(storage: Pick<Storage, 'read'>, uuid: string, name: string): Promise<string | undefined> {
   try {
-    const head = await headOf(await storage.read(uuid, name));
+    const head = await readHead(await storage.read(uuid, name));
     // being written by somebody just now, or no disk of ours: it rests on nothing
     if (!isQcow2(head)) return undefined;
     const read = async (offset: number, length: number) => head.subarray(offset, offset + length);
@@ -37,13 +37,13 @@ async function backingOf(storage: Pick<Storage, 'read'>, uuid: string, name: str
   }
 }
 
-async function headOf(file: StorageFile): Promise<Buffer> {
-  const parts: Uint8Array[] = [];
+async function readHead(file: StorageFile): Promise<Buffer> {
+  const pieces: Piece[] = [];
   let have = 0;
   for await (const piece of file.pieces(new AbortController().signal)) {
-    parts.push(typeof piece === 'number' ? Buffer.alloc(Math.min(piece, HEAD_BYTES)) : piece);
-    have += parts.at(-1)!.length;
+    pieces.push(piece);
+    have += lengthOf(piece);
     if (have >= HEAD_BYTES) break;
   }
-  return Buffer.concat(parts);
+  return headOf(pieces);
 }

@@ -5,9 +5,10 @@
  */
 import { badState, ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { LongWork, VolumeSeen } from '../drivers/disks.ts';
-import type { AllDisks, MovedDisk, VolumePlaces } from '../drivers/volume-work.ts';
+import { runnable, type AllDisks, type MovedDisk, type VolumePlaces } from '../drivers/volume-work.ts';
+import { CrossMoves, isCross, keptThere } from './cross-moves.ts';
 import { poolUuid } from './pool-spec.ts';
-import { fileOf, keptOf, pathIn } from './pool-paths.ts';
+import { fileOf, isOfBlocks, keptOf, pathIn } from './pool-paths.ts';
 import type { PoolVolumeDeps, PoolVolumes } from './in-pools.ts';
 import type { KeptMove } from './pool-store.ts';
 
@@ -16,11 +17,15 @@ export const createPlaces = (own: AllDisks, deps: PoolVolumeDeps, inPools: PoolV
   new Places(own, deps, inPools);
 
 class Places implements VolumePlaces {
+  private readonly cross: CrossMoves;
+
   constructor(
     private readonly own: AllDisks,
     private readonly deps: PoolVolumeDeps,
     private readonly inPools: PoolVolumes,
-  ) {}
+  ) {
+    this.cross = new CrossMoves(own, deps);
+  }
 
   async home(volumeId: string): Promise<string> {
     return (await this.need(volumeId)).poolId ?? '';
@@ -31,27 +36,34 @@ class Places implements VolumePlaces {
   }
 
   path(volume: VolumeSeen, place: string): string {
-    return pathIn(this.own, this.deps.store, volume, place);
+    return pathIn(this.own, this.deps.store, { ...volume, format: runnable(volume) }, place);
   }
 
   async begin(volumeId: string, to: string): Promise<void> {
+    runnable(await this.need(volumeId));
     const from = await this.home(volumeId);
     const there = this.deps.store.move(volumeId);
     if (there?.from === from && there.to === to) return;
     if (there) throw badState(`volume ${volumeId} is being moved elsewhere already`);
-    if (this.deps.store.volume(volumeId)?.block)
-      throw new ClusterError('UNSUPPORTED', `volume ${volumeId} is no file: it stays in its pool`);
     if (to !== '' && this.deps.store.pool(to) === undefined)
       throw notFound(`pool ${to} is not on ${this.deps.hostName}`);
-    await this.deps.store.putMove({ version: 1, volumeId, from, to, mirror: false });
+    const was = isCross(this.deps, volumeId, from, to) ? { was: await this.shapeOf(volumeId) } : {};
+    await this.deps.store.putMove({ version: 1, volumeId, from, to, mirror: false, ...was });
+  }
+
+  private async shapeOf(volumeId: string): Promise<NonNullable<KeptMove['was']>> {
+    const { format, imageDigest } = await this.need(volumeId);
+    return { ...(format === 'raw' && { format }), ...(imageDigest !== undefined && { imageDigest }) };
   }
 
   async prepare(volumeId: string): Promise<MovedDisk> {
     const move = this.move(volumeId);
     const { to } = move;
+    if (move.was) throw stopFirst(volumeId);
     await this.deps.store.putMove({ ...move, mirror: true });
     const volume = await this.need(volumeId);
-    const { vmId, imageDigest, sizeBytes, format = 'qcow2' } = volume;
+    const { vmId, imageDigest, sizeBytes } = volume;
+    const format = runnable(volume);
     const about = { volumeId, vmId, imageDigest, sizeBytes, ...(format === 'raw' && { format }) };
     if (to !== '') {
       const backingPath = await this.inPools.blank({ ...about, poolId: to });
@@ -67,6 +79,7 @@ class Places implements VolumePlaces {
   async copy(volumeId: string, work: LongWork): Promise<void> {
     const move = this.move(volumeId);
     const { from, to } = move;
+    if (move.was) return this.cross.copy(move, await this.need(volumeId), work);
     await this.deps.store.putMove({ ...move, mirror: false });
     const { vmId, imageDigest, sizeBytes, format } = await this.need(volumeId);
     const about = { volumeId, vmId, imageDigest, sizeBytes, ...(format === 'raw' && { format }) };
@@ -79,11 +92,13 @@ class Places implements VolumePlaces {
   async change(volumeId: string, how: { readonly back?: true } = {}): Promise<void> {
     const { from, to } = this.move(volumeId);
     const place = how.back ? from : to;
-    const { vmId, imageDigest, sizeBytes, format, poolId = '' } = await this.need(volumeId);
+    const volume = await this.need(volumeId);
+    const { vmId, imageDigest, sizeBytes, format, poolId = '' } = volume;
     if (poolId === place) return;
     const about = { volumeId, vmId, imageDigest, sizeBytes, ...(format === 'raw' && { format }) };
     // the sidecar in the host's own folder is there, and counts as soon as no record of a pool stands before it
     if (place === '') await this.toOwn(volumeId, vmId, sizeBytes);
+    else if (isOfBlocks(this.deps.store.pool(place))) await this.deps.store.putVolume(keptThere(volume, place));
     else await this.deps.store.putVolume(keptOf({ ...about, poolId: place }));
   }
 
@@ -102,7 +117,8 @@ class Places implements VolumePlaces {
     const volume = await this.find(volumeId);
     const home = volume?.poolId ?? '';
     for (const place of [move.from, move.to])
-      if (volume === undefined || place !== home) await this.drop(volumeId, place, volume);
+      if (volume === undefined || place !== home)
+        await (move.was ? this.cross.drop(move, place) : this.drop(volumeId, place, volume));
     await this.deps.store.dropMove(volumeId);
   }
 
@@ -133,3 +149,6 @@ class Places implements VolumePlaces {
     return volume;
   }
 }
+
+const stopFirst = (volumeId: string): ClusterError =>
+  badState(`volume ${volumeId} is in use: to and from a pool that holds no files it moves only while its vm is off`);

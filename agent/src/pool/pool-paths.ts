@@ -1,23 +1,49 @@
 /** What is kept of a volume in a pool, and the path of its file there. Pure. */
 import { alreadyExists, notFound } from '@berth/shared/errors/cluster-error.ts';
-import type { VolumeFormat, VolumeSpec } from '../drivers/disks.ts';
+import { holdsBlocks, holdsUnits } from '@berth/shared/model/pool.ts';
+import { blockPath, type BlockSource, type VolumeFormat, type VolumeSpec } from '../drivers/disks.ts';
 import type { AllDisks } from '../drivers/volume-work.ts';
-import type { KeptVolume, PoolStore } from './pool-store.ts';
+import { secretUuid } from './pool-spec.ts';
+import type { KeptPool, KeptVolume, PoolStore } from './pool-store.ts';
 
-export const fileOf = (v: Pick<KeptVolume, 'volumeId' | 'format' | 'block'>): string =>
-  v.block ? v.volumeId : `${v.volumeId}.${v.format ?? 'qcow2'}`;
+export const fileOf = (v: Pick<KeptVolume, 'volumeId' | 'format' | 'block' | 'unit'>): string =>
+  v.unit ? v.unit.name : v.block ? v.volumeId : `${v.volumeId}.${v.format ?? 'qcow2'}`;
 
-/** File of a volume in a pool; `''` is the host's own folder. */
+/** How QEMU gets at it. */
+export function blockSourceOf(
+  { spec: { poolId, source } }: KeptPool,
+  { volumeId, unit }: Pick<KeptVolume, 'volumeId' | 'unit'>,
+): BlockSource {
+  if (unit) return { type: 'block', dev: unit.path };
+  if (source.type !== 'rbd') return { type: 'block', dev: `${source.targetPath}/${volumeId}` };
+  const auth = source.authUser === '' ? {} : { auth: { user: source.authUser, secretUuid: secretUuid(poolId) } };
+  const name = `${source.name}/${volumeId}`;
+  return { type: 'network', protocol: 'rbd', name, hosts: source.hosts, ...auth };
+}
+
+export const blockPathOf = (pool: KeptPool, v: Pick<KeptVolume, 'volumeId' | 'unit'>): string =>
+  blockPath(blockSourceOf(pool, v));
+
+/** It holds raw disks and no files: LVM, Ceph, LUNs. */
+export const isOfBlocks = (pool: KeptPool | undefined): boolean =>
+  pool !== undefined && (holdsBlocks(pool.spec.source.type) || holdsUnits(pool.spec.source.type));
+
+/** File or device of a volume in a pool; `''` is the host's own folder. */
 export function pathIn(
   own: Pick<AllDisks, 'volumePath'>,
   store: PoolStore,
   v: Pick<KeptVolume, 'volumeId'> & { readonly format?: VolumeFormat | undefined },
   place: string,
 ): string {
-  if (place === '') return own.volumePath(v.volumeId, false, v.format);
+  const { volumeId } = v;
+  const move = store.move(volumeId);
+  // on its way between a file and none it has another format in each place
+  const asFile = move?.was === undefined ? v.format : move.from === '' ? move.was.format : 'raw';
+  if (place === '') return own.volumePath(volumeId, false, asFile);
   const pool = store.pool(place);
   if (pool === undefined) throw notFound(`pool ${place} is not on this host`);
-  return `${pool.spec.source.targetPath}/${fileOf({ volumeId: v.volumeId, format: v.format === 'raw' ? 'raw' : undefined })}`;
+  if (isOfBlocks(pool)) return blockPathOf(pool, store.volume(volumeId) ?? { volumeId });
+  return `${pool.spec.source.targetPath}/${fileOf({ volumeId, format: v.format === 'raw' ? 'raw' : undefined })}`;
 }
 
 export const keptOf = (s: VolumeSpec & { readonly poolId: string }): KeptVolume => ({
@@ -32,8 +58,8 @@ export const checkSame = (there: KeptVolume, spec: VolumeSpec & { readonly poolI
 
 /** @throws ALREADY_EXISTS */
 export function insistSame(there: KeptVolume, shall: KeptVolume): void {
-  const { version: _, unfinished: _half, ...was } = there;
-  const { version: __, ...wanted } = shall;
+  const { version: _, unfinished: _half, cleanBytes: _clean, unit: _unit, ...was } = there;
+  const { version: __, unit: _shall, ...wanted } = shall;
   const other = (Object.keys({ ...was, ...wanted }) as (keyof typeof was)[]).find((k) => was[k] !== wanted[k]);
   if (other !== undefined)
     throw alreadyExists(`volume ${shall.volumeId} exists already, with another ${other}`, { volumeId: shall.volumeId });

@@ -47,6 +47,10 @@ const KeptVolume = z.object({
   block: z.literal(true).optional(),
   /** What it shall hold has not been written yet. */
   unfinished: z.literal(true).optional(),
+  /** It is a LUN, which was there before it. */
+  unit: z.object({ name: z.string(), key: z.string(), path: z.string() }).readonly().optional(),
+  /** It is being made larger: from here on it holds what others left there, which nobody may see. */
+  cleanBytes: z.number().optional(),
 });
 export type KeptVolume = z.output<typeof KeptVolume>;
 
@@ -56,6 +60,13 @@ const KeptMove = z.object({
   ...{ volumeId: z.string(), from: z.string(), to: z.string() },
   /** By a mirror under a guest that runs: where that has changed over, libvirt's stored definition says so. */
   mirror: z.boolean(),
+  /** Between a file and none: what it was before it. */
+  was: z
+    .object({ format: z.literal('raw').optional(), imageDigest: z.string().optional() })
+    .readonly()
+    .optional(),
+  /** What lies at its goal is ours: of a pool without files. */
+  made: z.literal(true).optional(),
 });
 export type KeptMove = z.output<typeof KeptMove>;
 

@@ -2,7 +2,7 @@
  * The disk driver with the volumes in pools: whoever asks it for a volume need not know where it lies. Where a pool does not answer, its
  * volumes are listed as they were seen last: they are not gone.
  */
-import { alreadyExists } from '@berth/shared/errors/cluster-error.ts';
+import { alreadyExists, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import type { LongWork, VolumeSpec } from '../drivers/disks.ts';
 import type { AllDisks, VolumePlaces } from '../drivers/volume-work.ts';
@@ -15,6 +15,8 @@ export interface BlockDisks {
   isOfBlocks(spec: Pick<VolumeSpec, 'poolId'>): boolean;
   /** As `ensureVolume`: blank, or a copy of its image. */
   ensureBlockVolume(spec: VolumeSpec, work: LongWork): Promise<void>;
+  /** Of a VM that is to start. @throws BAD_STATE: what is in the place of a LUN of it is another */
+  insistUnits(vmId: string): Promise<void>;
 }
 
 /** The driver of the host's own folder, and with it the volumes in pools. */
@@ -48,11 +50,15 @@ export function withPools(
       }),
     isOfBlocks: ({ poolId }) => poolId !== undefined && inPools.isOfBlocks(poolId),
     ensureBlockVolume: (spec, work) => onVolume(spec.volumeId, () => inPools.ensureBlock(spec, work)),
+    insistUnits: (vmId) => inPools.insistUnits(vmId),
     removeVolume: (id) =>
       onVolume(id, async () => {
         await places.end(id);
         await (store.volume(id) ? inPools.remove(id) : own.removeVolume(id));
       }),
+    // the host's own folder may still have its former file
+    captureVolume: (uploadId, id, work) =>
+      onVolume(id, () => (store.volume(id) ? refuseCapture(id) : own.captureVolume(uploadId, id, work))),
     removeImage: (digest) =>
       onImage(digest, async () => {
         inPools.refuseImageInUse(digest);
@@ -63,7 +69,9 @@ export function withPools(
         spec.poolId === undefined
           ? own.work.make(spec, work)
           : onVolume(spec.volumeId, () =>
-              onImage(spec.imageDigest, () => inPools.make({ ...spec, poolId: spec.poolId ?? '' })),
+              inPools.isOfBlocks(spec.poolId ?? '')
+                ? inPools.ensureBlock(spec, work)
+                : onImage(spec.imageDigest, () => inPools.make({ ...spec, poolId: spec.poolId ?? '' })),
             ),
       export: (exportId, id, format, work) =>
         onVolume(id, async () => (store.volume(id) ? inPools.cannot(id) : own.work.export(exportId, id, format, work))),
@@ -74,12 +82,13 @@ export function withPools(
           if (poolId === undefined) return own.work.install(spec, file, work);
           return onImage(spec.imageDigest, () => inPools.install({ ...spec, poolId }, file, work));
         }),
+      openUploaded: own.work.openUploaded,
       assign: (id, to) => onVolume(id, () => (store.volume(id) ? inPools.assign(id, to) : own.work.assign(id, to))),
       resize: (id, bytes, how, work) =>
         onVolume(id, () => (store.volume(id) ? inPools.resize(id, bytes) : own.work.resize(id, bytes, how, work))),
       rewrite: (id, wanted, work) =>
         onVolume(id, async () => (store.volume(id) ? inPools.cannot(id) : own.work.rewrite(id, wanted, work))),
-      wipe: (id, work) => onVolume(id, () => (store.volume(id) ? inPools.wipe(id) : own.work.wipe(id, work))),
+      wipe: (id, work) => onVolume(id, () => (store.volume(id) ? inPools.wipe(id, work) : own.work.wipe(id, work))),
       noteSize: (id, bytes) =>
         onVolume(id, () => (store.volume(id) ? inPools.noteSize(id, bytes) : own.work.noteSize(id, bytes))),
     },
@@ -92,3 +101,10 @@ export function withPools(
     volumePath: (id, seed, format) => (seed ? undefined : inPools.path(id)) ?? own.volumePath(id, seed, format),
   };
 }
+
+const refuseCapture = (id: string): never => {
+  throw new ClusterError(
+    'UNSUPPORTED',
+    `volume ${id} lies in a pool: it is captured while its vm runs. Start it, and capture it again`,
+  );
+};

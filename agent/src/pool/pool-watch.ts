@@ -5,7 +5,7 @@
  */
 import { chain, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
-import { takesDisks, type PoolSeen } from '@berth/shared/model/pool.ts';
+import { holdsUnits, takesDisks, type PoolSeen, type PoolUnit } from '@berth/shared/model/pool.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Storage, StorageRef, StorageVolumeSeen } from '../drivers/storage.ts';
 import { imageDigestOf, wholeImages } from './pool-images.ts';
@@ -102,7 +102,7 @@ export class PoolWatch {
     }
     if (pool && found?.active === true && !(await this.#bearsMark(uuid, pool))) found = await storage.look(uuid);
     if (found === undefined) return void this.#known.delete(uuid);
-    const files = pool && found.active && takesDisks(pool.spec.source.type) ? await storage.listVolumes(uuid) : [];
+    const files = found.active && tellsOf(pool) ? await storage.listVolumes(uuid) : [];
     this.#known.set(uuid, { seen: this.#seen(found, pool, files), volumes: new Map(files.map((v) => [v.name, v])) });
   }
 
@@ -137,6 +137,7 @@ export class PoolWatch {
       ...{ state: active ? 'active' : 'inactive', reason: '', capacityBytes, allocationBytes, availableBytes },
       volumesAllocatedBytes: mine.reduce((sum, v) => sum + v.allocationBytes, 0),
       imageDigests: wholeImages(files.map((f) => f.name)).map(imageDigestOf),
+      ...(pool && holdsUnits(pool.spec.source.type) && { units: files.map(unitSeen) }),
     };
   }
 
@@ -177,6 +178,14 @@ export class PoolWatch {
     return failed && known.state !== 'active' ? { ...known, state: 'failed', reason: failed.why } : known;
   }
 }
+
+/** What lies there is ours, or can be. */
+const tellsOf = (pool: KeptPool | undefined): boolean =>
+  pool !== undefined && (takesDisks(pool.spec.source.type) || holdsUnits(pool.spec.source.type));
+
+const unitSeen = ({ name, capacityBytes, key = '' }: StorageVolumeSeen): PoolUnit => ({
+  ...{ name, key, sizeBytes: capacityBytes },
+});
 
 const unseen = (uuid: string, { spec }: KeptPool): PoolSeen => ({
   ...{ poolId: spec.poolId, name: spec.name, uuid, type: spec.source.type, targetPath: spec.source.targetPath },

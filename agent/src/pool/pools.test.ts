@@ -34,6 +34,19 @@ describe('a pool of a host', () => {
     expect(await h.parts.watch.observe()).toMatchObject([{ state: 'inactive' }]);
   });
 
+  it('is known for what it is by the agent after one that was killed while it started it', async () => {
+    const h = await host('h1');
+    await h.ensure(spec());
+    vi.spyOn(h.drivers.storage, 'define').mockImplementationOnce(() => new Promise(() => undefined));
+    void h.ensure(spec({ generation: 2 }));
+    await vi.waitFor(() => expect(h.drivers.storage.define).toHaveBeenCalled());
+    await h.open();
+    // what was mounted there is gone
+    h.drivers.storage.folders.at('/kvm/fast').clear();
+    await expect(h.ensure(spec({ generation: 2 }))).rejects.toThrow('bears no mark');
+    expect(h.files()).toEqual([]);
+  });
+
   it('is refused under a name that libvirt has already, and nothing is changed', async () => {
     const h = await host('h1');
     h.drivers.storage.pools.set('foreign', { name: 'fast', xml: '<pool type="dir"/>', active: true });

@@ -12,6 +12,7 @@ import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import { ensureMark, removeMark, type MarkCheck } from './pool-marks.ts';
 import { checkPoolPath } from './pool-path.ts';
+import { lackingDriver, lackingProgram } from './pool-packages.ts';
 import { poolUuid, poolXml, secretUuid, type PoolSpec } from './pool-spec.ts';
 import type { KeptPool, PoolStore } from './pool-store.ts';
 
@@ -34,15 +35,6 @@ export interface PoolDeps extends MarkCheck {
   /** Whether what it lies in may be a pool. @throws INVALID_ARGUMENT */
   readonly folder: (name: string, path: string) => Promise<void>;
   readonly log: Log;
-}
-
-/** Types that libvirt knows only with a package of their own. */
-const APART: ReadonlySet<string> = new Set(['rbd', 'gluster', 'iscsi-direct']);
-
-/** libvirt says of a type that it lacks only that something went wrong. */
-function withPackage(e: unknown, { source: { type } }: PoolSpec): unknown {
-  if (!isClusterError(e, 'INTERNAL') || !APART.has(type)) return e;
-  return badState(`${e.message}. Is libvirt-daemon-driver-storage-${type} installed on this host?`, {}, e);
 }
 
 const OFF: ReadonlySet<string> = new Set(['stopped', 'crashed']);
@@ -74,7 +66,9 @@ export class Pools {
     if (before) this.refuseMoving(before, spec);
     else await this.refuseTakenName(spec);
     const known = before?.marked === true && before.spec.source.targetPath === spec.source.targetPath;
-    await store.putPool({ version: 1, spec, started: true, bootId: await this.deps.bootId(), marked: false });
+    // an agent that is killed here still knows what belongs there
+    const was = known ? { marked: true, directIo: before.directIo } : { marked: false };
+    await store.putPool({ version: 1, spec, started: true, bootId: await this.deps.bootId(), ...was });
     try {
       if (secret !== '') await this.keepSecret(spec, Buffer.from(secret, 'base64'));
       await this.bringUp(spec, marked || known);
@@ -92,10 +86,12 @@ export class Pools {
     const seen = await storage.look(uuid);
     // what runs is redefined at its next start, as libvirt has it
     await storage.define(uuid, poolXml(spec)).catch((e: unknown) => {
-      throw withPackage(e, spec);
+      throw lackingDriver(e, spec.source);
     });
     if (hasFiles(spec.source.type) && seen?.active !== true) await storage.build(uuid);
-    await storage.start(uuid);
+    await storage.start(uuid).catch((e: unknown) => {
+      throw lackingProgram(e, spec.source);
+    });
     if (!takesDisks(spec.source.type)) return;
     if (hasFiles(spec.source.type)) await this.deps.folder(spec.name, spec.source.targetPath);
     await storage.refresh(uuid);

@@ -11,6 +11,7 @@ export const captureService = (guard: Guard, operations: Operations, capture: Ca
   captureDisks: guard.operation('CaptureDisks', async (q) => {
     const ref = checkDomainRef({ uuid: q.uuid, vmId: q.vmId });
     const disks = q.disks.map(({ target, volumeId, uploadId }) => ({ target, volumeId, uploadId }));
-    return encodeOperation(await operations.run(capture.disks, operationIdOf(q), checkCapture({ ...ref, disks })));
+    const wanted = checkCapture({ ...ref, disks, ...(q.snapshot && { snapshot: q.snapshot }) });
+    return encodeOperation(await operations.run(capture.disks, operationIdOf(q), wanted));
   }),
 });

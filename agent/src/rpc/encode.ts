@@ -64,9 +64,10 @@ export const encodeVolume = (v: VolumeSeen): VolumeStatus => ({
   allocatedBytes: toWire(v.allocatedBytes),
   imageDigest: v.imageDigest ?? '',
   seed: v.seed,
-  ...(v.format === 'raw' && { format: v.format }),
+  ...(v.format !== undefined && v.format !== 'qcow2' && { format: v.format }),
   ...(v.poolId !== undefined && { poolId: v.poolId }),
   ...(v.filling === true && { filling: true }),
+  ...(v.unitKey !== undefined && { unitKey: v.unitKey }),
 });
 
 export const encodeImage = (i: ImageSeen): ImageStatus => ({

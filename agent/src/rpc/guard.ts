@@ -99,7 +99,8 @@ export function createGuard(fence: FenceKeeper, log: Log, stopping: AbortSignal,
         .finally(end);
     },
     clientStream: (name, handler) => (call, callback) => {
-      const { signal, end } = lifeOf(call, stopping);
+      // all that was sent may have been read long before the answer
+      const { signal, end } = lifeOf(call, stopping, () => call.readableEnded);
       handler(call, signal)
         .then(
           (answer) => (ended(name), callback(null, answer)),
@@ -142,20 +143,21 @@ interface Life {
   end(): void;
 }
 
-/** Aborts when the caller goes away or the agent stops. */
-function lifeOf(call: EventEmitter, stopping: AbortSignal): Life {
+/** Aborts when the caller goes away or the agent stops. @param isRead a stream that closes then is none that broke */
+function lifeOf(call: EventEmitter, stopping: AbortSignal, isRead = () => false): Life {
   const life = new AbortController();
   const gone = (): void => life.abort(CANCELLED());
+  const closed = (): void => void (isRead() || gone());
   const stop = (): void => life.abort(stopping.reason);
   call.once('cancelled', gone);
-  call.once('close', gone);
+  call.once('close', closed);
   stopping.addEventListener('abort', stop, { once: true });
   if (stopping.aborted) stop();
   return {
     signal: life.signal,
     end: () => {
       stopping.removeEventListener('abort', stop);
-      call.off('cancelled', gone).off('close', gone);
+      call.off('cancelled', gone).off('close', closed);
     },
   };
 }

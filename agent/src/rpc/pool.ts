@@ -62,4 +62,5 @@ export const encodePool = (p: PoolSeen): wire.PoolStatus => ({
   targetPath: p.targetPath,
   generation: toWire(p.generation),
   imageDigests: [...p.imageDigests],
+  units: (p.units ?? []).map((u) => ({ name: u.name, sizeBytes: toWire(u.sizeBytes), key: u.key })),
 });

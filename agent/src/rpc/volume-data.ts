@@ -1,6 +1,7 @@
 /** VolumeDataService on the wire. */
 import type * as wire from '@berth/proto/agent/v1/volumedata.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { KEPT_FORMATS, type KeptFormat } from '@berth/shared/model/volume.ts';
 import { DEFAULT_CLUSTER_BYTES, type MakeSpec } from '../drivers/volume-work.ts';
 import { checkDevice } from '../domain/devices.ts';
 import { checkDomainRef } from '../domain/domains.ts';
@@ -42,7 +43,7 @@ export function volumeDataService(
     }),
     rewriteVolume: guard.operation('RewriteVolume', async (q) => {
       const { volumeId, ifOther } = q;
-      const wanted = { volumeId, format: readFormat(q.format), imageDigest: orUndefined(q.imageDigest), ifOther };
+      const wanted = { volumeId, format: readKept(q.format), imageDigest: orUndefined(q.imageDigest), ifOther };
       return encodeOperation(await operations.run(data.rewrite, operationIdOf(q), checkRewrite(wanted)));
     }),
     wipeVolume: guard.operation('WipeVolume', async (q) =>
@@ -92,7 +93,11 @@ export function volumeDataService(
   };
 }
 
-function readFormat(format: string): 'qcow2' | 'raw' {
+function readKept(format: string): KeptFormat {
+  return KEPT_FORMATS.find((f) => f === format) ?? readFormat(format);
+}
+
+export function readFormat(format: string): 'qcow2' | 'raw' {
   if (format === 'qcow2' || format === 'raw') return format;
   throw invalidArgument(`a volume is qcow2 or raw, not ${JSON.stringify(format.slice(0, 20))}`);
 }
@@ -108,5 +113,6 @@ function readMake(q: wire.MakeVolumeRequest): MakeSpec {
     clusterBytes: q.clusterBytes || DEFAULT_CLUSTER_BYTES,
     lazyRefcounts: q.lazyRefcounts,
     ...(q.poolId && { poolId: checkId('pool', q.poolId) }),
+    ...(q.unit && { unit: { name: q.unit, key: q.unitKey ?? '' } }),
   };
 }

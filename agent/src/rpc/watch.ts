@@ -15,6 +15,7 @@ import {
 } from './encode.ts';
 import type { Guard } from './guard.ts';
 import { encodeGuest } from './guest.ts';
+import { encodeNetwork } from './network.ts';
 import { encodePool } from './pool.ts';
 
 export interface WatchServiceDeps {
@@ -67,6 +68,8 @@ function encode(i: Exclude<WatchItem, { type: 'begin' }>): NonNullable<WatchMess
       return { $case: 'bridge', value: encodeBridge(i.bridge) };
     case 'pool':
       return { $case: 'pool', value: encodePool(i.pool) };
+    case 'network':
+      return { $case: 'network', value: encodeNetwork(i.network) };
     case 'operation':
       return { $case: 'operation', value: encodeOperation(i.operation) };
     case 'guest':

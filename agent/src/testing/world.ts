@@ -20,6 +20,7 @@ import { NetworkServiceClient } from '@berth/proto/agent/v1/network.ts';
 import { OperationServiceClient, type Fence } from '@berth/proto/agent/v1/operation.ts';
 import { PowerServiceClient } from '@berth/proto/agent/v1/power.ts';
 import { CaptureServiceClient } from '@berth/proto/agent/v1/capture.ts';
+import { SnapshotServiceClient } from '@berth/proto/agent/v1/snapshot.ts';
 import { CustomizeServiceClient } from '@berth/proto/agent/v1/customize.ts';
 import { VolumeServiceClient } from '@berth/proto/agent/v1/volume.ts';
 import { WatchServiceClient, type WatchMessage } from '@berth/proto/agent/v1/watch.ts';
@@ -43,6 +44,7 @@ export interface Clients {
   readonly hardware: HardwareServiceClient;
   readonly volume: VolumeServiceClient;
   readonly capture: CaptureServiceClient;
+  readonly snapshot: SnapshotServiceClient;
   readonly customize: CustomizeServiceClient;
   readonly image: ImageServiceClient;
   readonly network: NetworkServiceClient;
@@ -96,6 +98,7 @@ export function clientsFor(port: number, who: TestIdentity): Clients {
     hardware: new HardwareServiceClient(at, secure, options),
     volume: new VolumeServiceClient(at, secure, options),
     capture: new CaptureServiceClient(at, secure, options),
+    snapshot: new SnapshotServiceClient(at, secure, options),
     customize: new CustomizeServiceClient(at, secure, options),
     image: new ImageServiceClient(at, secure, options),
     network: new NetworkServiceClient(at, secure, options),

@@ -8,7 +8,7 @@ import { troubleOf } from '../drivers/guest-agents.ts';
 import type { Disks } from '../drivers/disks.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
 import type { GuestVerbs } from '../guest/guest-verbs.ts';
-import { checkId, checkUploadId } from '../ids.ts';
+import { checkId, checkName, checkUploadId } from '../ids.ts';
 import type { ImageOutcome } from '../operations/ledger.ts';
 import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
@@ -21,12 +21,17 @@ export interface CapturedDisk {
 }
 export interface CaptureWanted extends DomainRef {
   readonly disks: readonly CapturedDisk[];
+  /** What they held then; undefined: what they hold now. */
+  readonly snapshot?: string | undefined;
 }
 
 export interface CaptureDeps {
   readonly domains: Pick<Domains, 'need'>;
-  readonly hypervisor: Pick<Hypervisor, 'backup'>;
-  readonly disks: Pick<Disks, 'captureVolume' | 'captureTarget' | 'captureDone' | 'removeUpload' | 'findVolume'>;
+  readonly hypervisor: Pick<Hypervisor, 'backup' | 'snapshots'>;
+  readonly disks: Pick<
+    Disks,
+    'captureVolume' | 'captureSnapshot' | 'captureTarget' | 'captureDone' | 'removeUpload' | 'findVolume'
+  >;
   readonly guest: Pick<GuestVerbs, 'freeze' | 'thaw'>;
   readonly uploads: Pick<Uploads, 'keep'>;
   readonly operations: Operations;
@@ -39,11 +44,12 @@ const MOST_DISKS = 25;
 const FREEZE_MS = 30_000;
 const OFF: ReadonlySet<string> = new Set(['stopped', 'crashed']);
 
-type Consistency = 'stopped' | 'frozen' | 'crash-consistent';
+type Consistency = 'stopped' | 'frozen' | 'crash-consistent' | 'snapshot';
 
 export function checkCapture(w: CaptureWanted): CaptureWanted {
   if (w.disks.length === 0 || w.disks.length > MOST_DISKS)
     throw invalidArgument(`1 to ${MOST_DISKS} disks can be captured at once, not ${w.disks.length}`);
+  if (w.snapshot !== undefined) checkName('snapshot', w.snapshot);
   for (const d of w.disks) {
     checkId('volume', d.volumeId);
     checkUploadId(d.uploadId);
@@ -73,6 +79,7 @@ export class Capture {
     // noted before they are there, so that they go with the job, however this agent ends
     for (const d of w.disks) await this.deps.uploads.keep(d.uploadId);
     const { name, power, reason } = await this.deps.domains.need(w);
+    if (w.snapshot !== undefined) return outcome(await this.copySnapshot(w, { name, snapshot: w.snapshot }, work));
     if (reason === 'saved' && OFF.has(power))
       throw badState(
         `vm ${name} is saved: what it holds in memory is not on its disks. Start it, or give that up: ` +
@@ -80,8 +87,23 @@ export class Capture {
       );
     if (!OFF.has(power) && power !== 'running' && power !== 'paused')
       throw badState(`vm ${name} is ${power} on its host; capturing needs one that is off, running or paused`);
-    const detail = OFF.has(power) ? await this.copy(w, work) : await this.backUp(w, power === 'running', work);
-    return { digest: '', virtualSizeBytes: 0, fileBytes: 0, sourceDigest: '', detail };
+    return outcome(OFF.has(power) ? await this.copy(w, work) : await this.backUp(w, power === 'running', work));
+  }
+
+  /** What a snapshot holds is not written to, whatever the guest does. */
+  private async copySnapshot(
+    w: CaptureWanted,
+    of: { readonly name: string; readonly snapshot: string },
+    work: Work,
+  ): Promise<Consistency> {
+    const { disks, hypervisor } = this.deps;
+    const found = (await hypervisor.snapshots.list(w.uuid)).find((s) => s.name === of.snapshot);
+    if (found === undefined) throw notFound(`vm ${of.name} has no snapshot ${of.snapshot} on its host`);
+    const outside = w.disks.find((d) => !found.disks.includes(d.target));
+    if (outside) throw notFound(`disk ${outside.target} of vm ${of.name} is not in snapshot ${of.snapshot}`);
+    for (const d of w.disks)
+      await disks.captureSnapshot(d.uploadId, { volumeId: d.volumeId, snapshot: of.snapshot }, work);
+    return 'snapshot';
   }
 
   private async copy(w: CaptureWanted, work: Work): Promise<Consistency> {
@@ -130,3 +152,8 @@ export class Capture {
     }
   }
 }
+
+const outcome = (detail: Consistency): ImageOutcome => ({
+  ...{ digest: '', virtualSizeBytes: 0, fileBytes: 0, sourceDigest: '' },
+  detail,
+});

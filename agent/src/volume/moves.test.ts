@@ -130,6 +130,17 @@ describe('a volume that nobody has', () => {
     }
   });
 
+  it('is not captured from its former file', async () => {
+    await make('');
+    await move('pool-1');
+    const work = { signal: new AbortController().signal, onProgress: () => undefined };
+    await expect(parts.disks.captureVolume('upload-1', 'volume-1', work)).rejects.toMatchObject({
+      reason: 'UNSUPPORTED',
+    });
+    await move('');
+    await parts.disks.captureVolume('upload-1', 'volume-1', work);
+  });
+
   it('goes back when that is wanted before its former file is gone', async () => {
     await make('', 'pool-1');
     await move('pool-2');
@@ -184,6 +195,38 @@ describe('a disk of a vm that is off', () => {
     await finish();
     await operations.run(domains.start, `job-1.${++ops}`, ref);
     expect([await running(), files()]).toEqual(['/kvm/1/volume-1.qcow2', ['pool-1']]);
+  });
+
+  const killedBeforeItWasDefined = async (id: string): Promise<void> => {
+    await guest(false);
+    let reached!: () => void;
+    const under = new Promise<void>((resolve) => (reached = resolve));
+    const restate = vi
+      .spyOn(domains, 'restate')
+      .mockImplementationOnce(() => (reached(), new Promise(() => undefined)));
+    void operations.run(moves.move, id, { volumeId: 'volume-1', to: 'pool-1' });
+    await under;
+    restate.mockRestore();
+    operations = undefined as never; // it ends there
+    await open();
+  };
+  const recovered = async (id: string) => (await operations.recover(), ended(id));
+
+  it('is defined where it lies also by the agent after one that was killed before it had done so', async () => {
+    await killedBeforeItWasDefined('job-1.k');
+    expect([await home(), await stored()]).toEqual(['pool-1', OWN]);
+    expect(await recovered('job-1.k')).toMatchObject({ failure: undefined });
+    expect(await stored()).toBe('/kvm/1/volume-1.qcow2');
+  });
+
+  it('is what its guest wrote last when that was started by hand before it was defined there', async () => {
+    await killedBeforeItWasDefined('job-1.k');
+    await drivers.hypervisor.start(UUID);
+    expect(await running()).toBe(OWN);
+    expect(await recovered('job-1.k')).toMatchObject({ failure: undefined });
+    await finish();
+    const there = '/kvm/1/volume-1.qcow2';
+    expect([await home(), await running(), await stored(), files()]).toEqual(['pool-1', there, there, ['pool-1']]);
   });
 
   it('stays where it was when somebody starts the vm by hand meanwhile: what the guest wrote is there', async () => {
@@ -259,6 +302,16 @@ describe('a disk of a guest that runs', () => {
     expect(await move('pool-1')).toMatchObject({ state: 'failed' });
     expect([await home(), await stored()]).toEqual([last, last === '' ? OWN : '/kvm/1/volume-1.qcow2']);
     expect(await move('pool-1')).toMatchObject({ failure: undefined });
+    await finish();
+    expect([await stored(), files()]).toEqual(['/kvm/1/volume-1.qcow2', ['pool-1']]);
+  });
+
+  it('is defined where it lies before its former file goes, though libvirt ended before it had done so', async () => {
+    await guest(true);
+    const before = await drivers.hypervisor.getXml(UUID);
+    await move('pool-1');
+    await drivers.hypervisor.define(before);
+    expect([await running(), await stored()]).toEqual(['/kvm/1/volume-1.qcow2', OWN]);
     await finish();
     expect([await stored(), files()]).toEqual(['/kvm/1/volume-1.qcow2', ['pool-1']]);
   });

@@ -17,6 +17,7 @@ import type { AllDisks, VolumePlaces } from '../drivers/volume-work.ts';
 import { checkId } from '../ids.ts';
 import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
+import { refuseSnapshots } from './snapshots-in.ts';
 import { userOf } from './using.ts';
 
 export interface MoveWanted {
@@ -26,7 +27,7 @@ export interface MoveWanted {
 }
 
 export interface MoveDeps {
-  readonly hypervisor: Pick<Hypervisor, 'list' | 'getXml' | 'getRunningXml' | 'copies'>;
+  readonly hypervisor: Pick<Hypervisor, 'list' | 'getXml' | 'getRunningXml' | 'copies' | 'snapshots'>;
   readonly disks: AllDisks;
   readonly places: VolumePlaces;
   readonly domains: Pick<Domains, 'restate'>;
@@ -88,13 +89,34 @@ export class VolumeMoves {
     for (let looks = 0; looks < MOST_LOOKS; looks++) {
       const noted = places.moving(volumeId);
       const home = await places.home(volumeId);
-      if (home === to && noted?.from !== home) return;
+      if (home === to && (noted === undefined || (noted.to === to && (await this.isDefinedThere(volumeId))))) return;
       if (work.signal.aborted) throw work.signal.reason;
+      // its former place has it as it was, and nobody could start with it since
+      if (noted?.was && home === noted.to && to === noted.from) return this.goBack(volumeId);
       // of another way, or of this one back: settled before anything new begins
       if (noted && (noted.to !== to || noted.from !== home)) await this.settleOther(volumeId, noted);
       else if (await this.once({ volumeId, to }, work, begun)) return;
     }
     throw badState(`volume ${volumeId} could not be moved: its vm starts and stops all the time. Try again`);
+  }
+
+  /** False: an agent that was killed had not come to that, and the guest was started by hand meanwhile, with the former file. */
+  private async isDefinedThere(volumeId: string): Promise<boolean> {
+    const l = await this.look(volumeId);
+    if (!l.domain || l.disk?.file !== l.from) return true;
+    const isUsed = l.on || l.domain.reason === 'saved';
+    if (isUsed) await this.deps.places.change(volumeId, { back: true });
+    else await this.deps.domains.restate({ uuid: l.domain.uuid, vmId: l.volume.vmId });
+    return !isUsed;
+  }
+
+  private async goBack(volumeId: string): Promise<void> {
+    const { places, domains } = this.deps;
+    const l = await this.look(volumeId);
+    await this.insistUnused(l.volume, l.to);
+    await places.change(volumeId, { back: true });
+    if (l.domain) await domains.restate({ uuid: l.domain.uuid, vmId: l.volume.vmId });
+    await places.end(volumeId);
   }
 
   private async settleOther(volumeId: string, noted: { readonly from: string; readonly to: string }): Promise<void> {
@@ -112,6 +134,7 @@ export class VolumeMoves {
       throw badState(`volume ${w.volumeId}: its image is not whole on this host yet. Try again when it is`);
     if (disks.hasBase && volume.imageDigest !== undefined && (await disks.hasBase(volume.imageDigest)))
       throw badState(`volume ${w.volumeId} is just leaving the copy that its image came with. Try again in a moment`);
+    if (places.moving(w.volumeId) === undefined) await refuseSnapshots(this.deps, volume);
     await places.begin(w.volumeId, w.to);
     const looked = await this.look(w.volumeId);
     if (looked.over) return this.changeOver(looked);
@@ -201,8 +224,7 @@ export class VolumeMoves {
     const l = await this.look(volumeId);
     const left = (await this.deps.places.home(volumeId)) === noted.to ? l.from : l.to;
     await this.insistUnused(l.volume, left);
-    if (l.domain && l.disk?.file === left)
-      await this.deps.domains.restate({ uuid: l.domain.uuid, vmId: l.volume.vmId });
+    await this.restateWhatNames(left, l);
     await this.deps.places.end(volumeId);
   }
 
@@ -219,9 +241,15 @@ export class VolumeMoves {
       if (now.over) return void (await this.changeOver(now));
     }
     await this.insistUnused(l.volume, l.to);
-    if (l.domain && l.disk?.file === l.to)
-      await this.deps.domains.restate({ uuid: l.domain.uuid, vmId: l.volume.vmId });
+    await this.restateWhatNames(l.to, l);
     await places.end(volumeId);
+  }
+
+  /** Before a file goes. libvirt defines anew what changes over, unless it ends in that moment. */
+  private async restateWhatNames(file: string, { domain, volume }: Looked): Promise<void> {
+    const { hypervisor, domains } = this.deps;
+    if (domain === undefined || !diskChains(await hypervisor.getXml(domain.uuid)).some((d) => d.file === file)) return;
+    await domains.restate({ uuid: domain.uuid, vmId: volume.vmId });
   }
 
   private async look(volumeId: string): Promise<Looked> {
@@ -263,18 +291,28 @@ export class VolumeMoves {
   }
 }
 
+export interface MovingVm {
+  readonly name: string;
+  readonly vmId: string;
+}
+
 /** For those who start domains: a disk that is being copied is not written to meanwhile. @throws RESOURCE_BUSY */
 export async function refuseMoving(
   { disks, places }: Pick<MoveDeps, 'disks' | 'places'>,
-  vm: { readonly name: string; readonly vmId: string },
+  vm: MovingVm,
+  what = 'start',
 ): Promise<void> {
   for (const v of await disks.listVolumes()) {
     if (v.vmId !== vm.vmId || v.seed) continue;
+    if (v.growing)
+      throw badState(
+        `vm ${vm.name} cannot start: volume ${v.volumeId} was being made larger, and that did not end. Do it again (berth volume resize)`,
+      );
     const noted = places.moving(v.volumeId);
-    if (noted !== undefined && (v.poolId ?? '') === noted.from)
+    if (noted !== undefined && (noted.was !== undefined || (v.poolId ?? '') === noted.from))
       throw new ClusterError(
         'RESOURCE_BUSY',
-        `vm ${vm.name} cannot start: volume ${v.volumeId} is being moved to another pool. Try again when it is there`,
+        `vm ${vm.name} cannot ${what}: volume ${v.volumeId} is being moved to another pool. Try again when it is there`,
       );
   }
 }

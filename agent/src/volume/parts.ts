@@ -8,10 +8,11 @@ import type { AllDisks, VolumePlaces } from '../drivers/volume-work.ts';
 import type { PeerIdentity } from '../peer/identity.ts';
 import type { Operations } from '../operations/operations.ts';
 import type { BlockDisks } from '../pool/pool-volumes.ts';
-import { VolumeMoves } from './moves.ts';
+import { refuseMoving, VolumeMoves, type MovingVm } from './moves.ts';
 import { Receives } from './receives.ts';
 import type { Uploads } from './uploads.ts';
 import { VolumeExports } from './volume-exports.ts';
+import { VolumeUploads } from './volume-uploads.ts';
 import { VolumeData } from './volume-data.ts';
 import { Volumes } from './volumes.ts';
 
@@ -38,6 +39,13 @@ export function createVolumeParts(from: VolumePartsFrom) {
     devices: new Devices(from),
     exports: new VolumeExports(from),
     receives: new Receives(from),
+    uploaded: new VolumeUploads(from),
     moves: new VolumeMoves({ ...from, places: disks.places }),
   };
+}
+
+/** For those who start domains. @throws RESOURCE_BUSY, BAD_STATE: a disk must not be written to now, or is another by now */
+export async function refuseStart(disks: VolumePartsFrom['disks'], vm: MovingVm): Promise<void> {
+  await refuseMoving({ disks, places: disks.places }, vm);
+  await disks.insistUnits(vm.vmId);
 }

@@ -16,6 +16,7 @@ import { Operations } from '../operations/operations.ts';
 import type { PeerIdentity } from '../peer/identity.ts';
 import { createPeerPort, volumeGrant, type PeerPort } from '../peer/port.ts';
 import { receivedVolume, volumeFrames } from '../peer/volume-frames.ts';
+import { dialPeer } from '../peer/dial.ts';
 import { plainPeer } from '../testing/identity.ts';
 import { Receives } from './receives.ts';
 
@@ -71,6 +72,25 @@ describe('the file of a volume on the wire', () => {
       '{"fileBytes":1,"allocatedBytes":1}\nX',
     ])
       await expect(received(Buffer.from(odd))).rejects.toMatchObject({ reason: 'PEER_UNAVAILABLE' });
+    const line = '{"fileBytes":1048576,"allocatedBytes":1}\n';
+    const frame = (kind: string, n: number) => {
+      const head = Buffer.alloc(kind === 'D' ? 5 : 9, kind);
+      if (kind === 'D') head.writeUInt32BE(n, 1);
+      else head.writeBigUInt64BE(BigInt(n), 1);
+      return Buffer.concat([head, Buffer.alloc(kind === 'D' ? n : 0)]);
+    };
+    for (const longer of [
+      frame('D', 2 ** 20 + 1),
+      frame('Z', 2 ** 50),
+      Buffer.concat([frame('Z', 2 ** 20), frame('D', 1)]),
+    ])
+      await expect(received(Buffer.concat([Buffer.from(line), longer]), 1e6)).rejects.toThrow(
+        'is longer than was said',
+      );
+    for (const crumb of [frame('D', 0), frame('Z', 0), frame('D', 1)])
+      await expect(
+        received(Buffer.concat([Buffer.from(line), ...Array<Buffer>(2_000).fill(crumb)]), 1e6),
+      ).rejects.toThrow('makes no sense');
     const silent = new Readable({ read: () => undefined });
     await expect(receivedVolume(silent, systemClock, 20)).rejects.toThrow('has said nothing');
   });
@@ -155,6 +175,25 @@ describe('a volume from another host', () => {
       state: expect.stringMatching(/running|succeeded/) as string,
     });
     await vi.waitFor(() => expect(state('job-2.copy').state).toBe('succeeded'), { timeout: 10_000 });
+  });
+
+  it('is given to a peer that does not go when it has all no longer than to one that reads nothing', async () => {
+    await port.stop();
+    port = createPeerPort({
+      ...{ listen: { host: '127.0.0.1', port: 0 }, identity: a, clock: systemClock, log, limits: { idleMs: 50 } },
+      serve: async () => '',
+      volume: (id) => hosts[0]!.receives.serve(id),
+    });
+    address = `127.0.0.1:${(await port.start()).port}`;
+    const { ticket } = port.openExport({ digest: volumeGrant('volume-1'), peerHostId: 'host-b' });
+    const options = { identity: b, clock: systemClock, timeoutMs: 10_000, signal, stream: 'volume' } as const;
+    const socket = await dialPeer({ peerHostId: 'host-a', address, ticket }, options);
+    socket.pause();
+    socket.on('error', () => undefined);
+    const sockets = Reflect.get(port, 'sockets') as Set<unknown>;
+    await vi.waitFor(() => expect(sockets.size).toBe(1), { timeout: 10_000 });
+    await vi.waitFor(() => expect(sockets.size).toBe(0), { timeout: 10_000 });
+    socket.destroy();
   });
 
   it('is not given while it is a vm’s, and nothing stays of one that is cancelled', async () => {

@@ -6,6 +6,7 @@ import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import { Turns } from '@berth/shared/runtime/turns.ts';
+import { Fuse } from '@berth/shared/runtime/fuse.ts';
 import type { Disks } from '../drivers/disks.ts';
 import { checkBytes, checkUploadId } from '../ids.ts';
 import type { Ledger, LedgerEntry } from '../operations/ledger.ts';
@@ -18,7 +19,7 @@ export interface UploadBegin {
 }
 
 const KIND = '~upload';
-const MAX_FILE_BYTES = 2 ** 50;
+export const MAX_FILE_BYTES = 2 ** 50;
 /** `~` is no character of operation ids, but the id still begins with its job's. */
 const keyOf = (uploadId: string): string => `${uploadId}.${KIND}`;
 const idOf = (entry: LedgerEntry): string => entry.id.slice(0, -KIND.length - 1);
@@ -39,6 +40,11 @@ export class Uploads {
     const uploadId = checkUploadId(begin.uploadId);
     checkBytes('the file', begin.fileBytes, 1, MAX_FILE_BYTES);
     checkBytes('the allocated part of the file', begin.allocatedBytes, 0, MAX_FILE_BYTES);
+    return this.alone(uploadId, signal, (either) => this.store(begin, pieces, either));
+  }
+
+  /** Runs `fn` as the only one who brings this upload: who did so before is ended first. A cancel of the upload ends this one. */
+  async alone<T>(uploadId: string, signal: AbortSignal, fn: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const before = this.active.get(uploadId);
     before?.abort.abort(new ClusterError('CANCELLED', `upload ${uploadId} was begun anew`));
     const mine = { abort: new AbortController(), turns: before?.turns ?? new Turns(1) };
@@ -46,7 +52,7 @@ export class Uploads {
     const release = await mine.turns.take(signal);
     try {
       this.refuse(uploadId);
-      return await this.store(begin, pieces, AbortSignal.any([signal, mine.abort.signal]));
+      return await fn(AbortSignal.any([signal, mine.abort.signal]));
     } finally {
       release();
       if (this.active.get(uploadId) === mine) this.active.delete(uploadId);
@@ -145,15 +151,14 @@ export class Uploads {
 }
 
 /** A sender that is silent must not hold up an abort. */
-async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+export async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
   const iterator = source[Symbol.asyncIterator]();
-  const aborted = new Promise<never>((_, reject) => {
-    if (signal.aborted) reject(signal.reason as Error);
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-  });
-  aborted.catch(() => undefined);
+  const fuse = new Fuse();
+  const onAbort = (): void => fuse.burn(signal.reason);
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
   for (;;) {
-    const next = await Promise.race([iterator.next(), aborted]);
+    const next = await fuse.wait(iterator.next());
     if (next.done) return;
     yield next.value;
   }

@@ -11,15 +11,15 @@ export interface FileUser {
   readonly target: string;
 }
 
-const OFF: ReadonlySet<string> = new Set(['stopped', 'crashed']);
-
-/** All that run have been looked at: one that cannot be asked fails the call. */
+/**
+ * Each domain is asked anew: what was last seen of one that has just started says that it is off. One that cannot be asked
+ * fails the call.
+ */
 export async function userOf(
   hypervisor: Pick<Hypervisor, 'list' | 'getRunningXml'>,
   path: string,
 ): Promise<FileUser | undefined> {
-  for (const { uuid, name, power } of await hypervisor.list()) {
-    if (OFF.has(power)) continue;
+  for (const { uuid, name } of await hypervisor.list()) {
     const xml = await hypervisor.getRunningXml(uuid).catch(unlessOff);
     const disk = disksIn(xml).find((d) => d.file === path);
     if (disk) return { uuid, name, target: disk.target };

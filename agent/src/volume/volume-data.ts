@@ -10,10 +10,11 @@ import { formatOf, type AllDisks, type MakeSpec, type RewriteSpec } from '../dri
 import { checkBytes, checkDigest, checkId } from '../ids.ts';
 import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
+import { refuseSnapshots } from './snapshots-in.ts';
 import { insistUnused, userOf } from './using.ts';
 
 export interface VolumeDataDeps {
-  readonly hypervisor: Pick<Hypervisor, 'list' | 'getRunningXml' | 'devices'>;
+  readonly hypervisor: Pick<Hypervisor, 'list' | 'getXml' | 'getRunningXml' | 'devices' | 'snapshots'>;
   readonly disks: AllDisks;
   readonly operations: Operations;
 }
@@ -98,6 +99,7 @@ export class VolumeData {
       run: async ({ volumeId, from, to }) => {
         const volume = await disks.findVolume(volumeId);
         if (volume && volume.vmId !== to) await insistUnused(deps, volume);
+        if (volume && volume.vmId !== to) await refuseSnapshots(deps, volume);
         await disks.work.assign(volumeId, { from, to });
       },
     });
@@ -109,14 +111,18 @@ export class VolumeData {
     this.rewrite = operations.define<RewriteWanted>({
       ...{ name: 'volume.rewrite', ...whole },
       run: async ({ volumeId, ...wanted }, work) => {
-        await insistUnused(deps, await this.need(volumeId));
+        const volume = await this.need(volumeId);
+        await insistUnused(deps, volume);
+        await refuseSnapshots(deps, volume);
         await disks.work.rewrite(volumeId, wanted, work);
       },
     });
     this.wipe = operations.define<WipeWanted>({
       ...{ name: 'volume.wipe', ...whole },
       run: async ({ volumeId }, work) => {
-        await insistUnused(deps, await this.need(volumeId));
+        const volume = await this.need(volumeId);
+        await insistUnused(deps, volume);
+        await refuseSnapshots(deps, volume);
         await disks.work.wipe(volumeId, work);
       },
     });
@@ -131,13 +137,17 @@ export class VolumeData {
   private async doResize({ volumeId, sizeBytes, shrink }: ResizeWanted, work: Work): Promise<void> {
     const { disks, hypervisor } = this.deps;
     const volume = await this.need(volumeId);
+    if (sizeBytes !== volume.sizeBytes) await refuseSnapshots(this.deps, volume);
     const user = await userOf(hypervisor, disks.volumePath(volumeId, false, formatOf(volume)));
     if (user === undefined) return disks.work.resize(volumeId, sizeBytes, { shrink }, work);
     if (sizeBytes < volume.sizeBytes)
       throw badState(
         `disk ${user.target} of vm ${user.name} has ${formatBytes(volume.sizeBytes)}: it cannot become smaller while the vm runs. Stop it first`,
       );
-    if (sizeBytes > volume.sizeBytes) await hypervisor.devices.resizeDisk(user.uuid, user.target, sizeBytes);
+    // the device itself grows by other means than QEMU's; then QEMU is told, also when it was before
+    const device = volume.source?.type === 'block';
+    if (device) await disks.work.resize(volumeId, sizeBytes, { shrink }, work);
+    if (device || sizeBytes > volume.sizeBytes) await hypervisor.devices.resizeDisk(user.uuid, user.target, sizeBytes);
     await disks.work.noteSize(volumeId, sizeBytes);
   }
 }

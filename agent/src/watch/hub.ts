@@ -3,6 +3,7 @@
  * and bridges at an interval and after own operations. Listeners get each change once. Queues are the streams' own.
  */
 import type { HostFacts } from '@berth/shared/model/host.ts';
+import type { NetworkSeen } from '@berth/shared/model/network.ts';
 import type { PoolSeen } from '@berth/shared/model/pool.ts';
 import type { GuestSeen } from '@berth/shared/model/guest.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
@@ -25,6 +26,7 @@ export interface HubDeps {
   readonly observeEveryMs: number;
   /** Absent: it has none. */
   readonly pools?: () => Promise<readonly PoolSeen[]>;
+  readonly networks?: () => Promise<readonly NetworkSeen[]>;
 }
 
 /** Facts and checks change rarely and cost most. */
@@ -40,6 +42,7 @@ const sourceOf: Readonly<Partial<Record<ObjectKind, SourceName>>> = {
   image: 'images',
   bridge: 'bridges',
   pool: 'pools',
+  network: 'networks',
 };
 
 export class Hub {
@@ -66,6 +69,7 @@ export class Hub {
       images: async () => (await disks.listImages()).map((image) => ({ type: 'image', image })),
       bridges: async () => (await bridges.list()).map((bridge) => ({ type: 'bridge', bridge })),
       pools: async () => ((await deps.pools?.()) ?? []).map((pool) => ({ type: 'pool', pool })),
+      networks: async () => ((await deps.networks?.()) ?? []).map((network) => ({ type: 'network', network })),
     };
     const source = (name: SourceName) => new Refresher(() => this.refreshSource(name, lists[name]));
     this.refreshers = {
@@ -74,6 +78,7 @@ export class Hub {
       images: source('images'),
       bridges: source('bridges'),
       pools: source('pools'),
+      networks: source('networks'),
       host: new Refresher(() => this.refreshHost()),
     };
   }
@@ -216,6 +221,8 @@ export class Hub {
     if (kind.long) this.tell(`operation/${view.id}`, { type: 'operation', operation: view });
     if (view.state === 'running' || this.listeners.size === 0) return;
     if (kind.name.startsWith('host.')) void this.refreshers.host.run();
+    // what is made for a network is a bridge
+    if (kind.name.startsWith('network.')) void this.refreshers.bridges.run();
     const name = sourceOf[kind.name.split('.')[0] as ObjectKind];
     if (name === 'volumes') this.volumesSoon ??= this.deps.clock.after(VOLUMES_AFTER_MS, () => this.lookAtVolumes());
     else if (name !== undefined) void this.refreshers[name].run();
@@ -233,6 +240,7 @@ function keyOf(item: WatchItem): string {
   if (item.type === 'guest') return `guest/${item.uuid}`;
   if (item.type === 'image') return `image/${item.image.digest}`;
   if (item.type === 'pool') return `pool/${item.pool.uuid}`;
+  if (item.type === 'network') return `network/${item.network.uuid}`;
   return item.type === 'bridge' ? `bridge/${item.bridge.name}` : item.type;
 }
 

@@ -1,5 +1,6 @@
 /** What a watch tells, in our own types. rpc/watch.ts puts it on the wire. */
 import type { GuestSeen } from '@berth/shared/model/guest.ts';
+import type { NetworkSeen } from '@berth/shared/model/network.ts';
 import type { PoolSeen } from '@berth/shared/model/pool.ts';
 import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
 import type { DomainFigures } from '@berth/shared/model/statistics.ts';
@@ -38,10 +39,10 @@ export interface Sample extends HostStatistics {
   readonly silent?: readonly SilentDomain[];
 }
 
-export type SourceName = 'domains' | 'volumes' | 'images' | 'bridges' | 'pools';
-export const SOURCES: readonly SourceName[] = ['domains', 'volumes', 'images', 'bridges', 'pools'];
+export type SourceName = 'domains' | 'volumes' | 'images' | 'bridges' | 'pools' | 'networks';
+export const SOURCES: readonly SourceName[] = ['domains', 'volumes', 'images', 'bridges', 'pools', 'networks'];
 
-export type ObjectKind = 'domain' | 'volume' | 'image' | 'bridge' | 'guest' | 'pool';
+export type ObjectKind = 'domain' | 'volume' | 'image' | 'bridge' | 'guest' | 'pool' | 'network';
 
 export type WatchItem =
   | { readonly type: 'host'; readonly host: HostFacts }
@@ -50,6 +51,7 @@ export type WatchItem =
   | { readonly type: 'image'; readonly image: ImageSeen }
   | { readonly type: 'bridge'; readonly bridge: Bridge }
   | { readonly type: 'pool'; readonly pool: PoolSeen }
+  | { readonly type: 'network'; readonly network: NetworkSeen }
   | { readonly type: 'guest'; readonly uuid: string; readonly guest: GuestSeen }
   | { readonly type: 'operation'; readonly operation: OperationView }
   | { readonly type: 'removed'; readonly kind: ObjectKind; readonly id: string }

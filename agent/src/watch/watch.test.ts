@@ -110,7 +110,7 @@ describe('a watch stream', () => {
       ['begin', 'domain', 'host', 'end'].sort((a, b) => w.types().indexOf(a as never) - w.types().indexOf(b as never)),
     );
     expect(w.sent.find((i) => i.type === 'end')).toMatchObject({
-      complete: ['domains', 'volumes', 'images', 'bridges', 'pools'],
+      complete: ['domains', 'volumes', 'images', 'bridges', 'pools', 'networks'],
     });
     await w.end();
   });
@@ -167,7 +167,7 @@ describe('a watch stream', () => {
     expect(w.types()).not.toContain('removed');
     expect(w.sent.find((i) => i.type === 'sources')).toEqual({
       type: 'sources',
-      complete: ['volumes', 'images', 'bridges', 'pools'],
+      complete: ['volumes', 'images', 'bridges', 'pools', 'networks'],
     });
     w.sent.length = 0;
     w.state.down = false;
@@ -224,7 +224,9 @@ describe('a watch stream', () => {
   it('begins without a source that does not answer in time', async () => {
     const w = world({ list: () => new Promise(() => undefined) });
     await w.clock.advance(10_100);
-    expect(w.sent.find((i) => i.type === 'end')).toMatchObject({ complete: ['volumes', 'images', 'bridges', 'pools'] });
+    expect(w.sent.find((i) => i.type === 'end')).toMatchObject({
+      complete: ['volumes', 'images', 'bridges', 'pools', 'networks'],
+    });
     await w.end();
   });
 });

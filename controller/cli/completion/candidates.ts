@@ -5,6 +5,8 @@ export interface Candidates {
   readonly words: readonly string[];
   /** Names of such objects fit too. */
   readonly kind?: ObjectKind;
+  /** Of the object with this name: snapshots are a VM's. */
+  readonly of?: string;
 }
 
 /** The flag that stands before any noun. */
@@ -20,10 +22,19 @@ export function candidates(
   if (words[0] === CONTEXT && words.length > 2) return candidates(commands, nouns, words.slice(2));
   const [first = '', second = ''] = words;
   if (words.length <= 1) return { words: [...nouns, ...commands.flatMap((c) => (c.noun ? [] : [c.verb]))] };
-  const command = commands.find((c) => (c.noun ? c.noun === first && c.verb === second : c.verb === first));
+  const inGroup = commands.filter((c) => c.noun === first && c.group !== undefined && c.group === second);
+  if (inGroup.length > 0 && words.length > 2) return atVerb(inGroup, words.slice(2));
+  const command = commands.find((c) => !c.group && (c.noun ? c.noun === first && c.verb === second : c.verb === first));
   const head = command?.noun ? 2 : 1;
-  if (!command || words.length <= head) return { words: commands.filter((c) => c.noun === first).map((c) => c.verb) };
+  const verbs = commands.filter((c) => c.noun === first).map((c) => c.group ?? c.verb);
+  if (!command || words.length <= head) return { words: [...new Set(verbs)] };
   return atArgument(command, words.slice(head));
+}
+
+function atVerb(commands: readonly Command[], [verb, ...rest]: readonly string[]): Candidates {
+  const command = commands.find((c) => c.verb === verb);
+  if (!command || rest.length === 0) return { words: commands.map((c) => c.verb) };
+  return atArgument(command, rest);
 }
 
 function atArgument(command: Command, given: readonly string[]): Candidates {
@@ -31,9 +42,11 @@ function atArgument(command: Command, given: readonly string[]): Candidates {
   const before = command.flags.find((f) => takesValue(f) && names(f).includes(given.at(-2) ?? ''));
   if (before) return { words: before.choices ?? [], ...(before.kind ? { kind: before.kind } : {}) };
   if (current.startsWith('-')) return { words: command.flags.flatMap(names).filter((n) => n.startsWith('--')) };
-  const position = positional(command, given.slice(0, -1)).length;
+  const said = positional(command, given.slice(0, -1));
+  const position = said.length;
   const argument = command.args[position] ?? (command.args.at(-1)?.many ? command.args.at(-1) : undefined);
-  return { words: argument?.choices ?? [], ...(argument?.kind ? { kind: argument.kind } : {}) };
+  const of = argument?.kind === 'snapshot' && said[0] !== undefined ? { of: said[0] } : {};
+  return { words: argument?.choices ?? [], ...(argument?.kind ? { kind: argument.kind } : {}), ...of };
 }
 
 const names = (f: Flag): string[] => f.spec.split(/[ ,]+/).filter((w) => w.startsWith('-'));

@@ -36,7 +36,7 @@ export async function complete(
 ): Promise<void> {
   const found = candidates(commands, nouns, words);
   if (found.kind === 'file') print(ctx, ':files');
-  else [...found.words, ...(found.kind ? await names(ctx, found.kind) : [])].forEach((w) => print(ctx, w));
+  else [...found.words, ...(found.kind ? await names(ctx, found.kind, found.of) : [])].forEach((w) => print(ctx, w));
 }
 
 /** Its name with its version, its tags, and its name alone. */
@@ -45,7 +45,7 @@ const imageNames = (i: Pick<Image, 'name' | 'tags'>): string[] => {
   return [i.name, ...i.tags.map((t) => `${family}:${t}`), ...(i.tags.includes(LATEST) ? [family] : [])];
 };
 
-async function names(ctx: Context, kind: ObjectKind): Promise<string[]> {
+async function names(ctx: Context, kind: ObjectKind, of = ''): Promise<string[]> {
   if (kind === 'context') return Object.keys(ctx.config.load().contexts);
   const api = await ctx.api();
   const page = { pageSize: 1000, pageToken: '' };
@@ -57,11 +57,18 @@ async function names(ctx: Context, kind: ObjectKind): Promise<string[]> {
     case 'image':
       return (await api.call(api.images, (c) => c.listImages, { page })).images.flatMap(imageNames);
     case 'volume': {
-      const asked = { page, host: '', selector: '', alone: false };
+      const asked = { page, host: '', selector: '', pool: '', alone: false };
       return (await api.call(api.volumes, (c) => c.listVolumes, asked)).volumes.map((v) => v.name);
     }
     case 'pool':
       return (await api.call(api.pools, (c) => c.listPools, { page, foreign: false })).pools.map((p) => p.name);
+    case 'network':
+      return (await api.call(api.networks, (c) => c.listNetworks, { page, foreign: false })).networks.map(
+        (n) => n.name,
+      );
+    case 'snapshot':
+      if (of === '') return [];
+      return (await api.call(api.snapshots, (c) => c.listSnapshots, { vm: of })).snapshots.map((s) => s.name);
     case 'job':
       return (await api.call(api.jobs, (c) => c.listJobs, { page, openOnly: false })).jobs.map((j) => j.id);
     case 'token':

@@ -16,6 +16,7 @@ import { AlarmServiceClient } from '@berth/proto/v1/alarm.ts';
 import { AuditServiceClient } from '@berth/proto/v1/audit.ts';
 import { ExportServiceClient } from '@berth/proto/v1/export.ts';
 import { CaptureServiceClient } from '@berth/proto/v1/capture.ts';
+import { SnapshotServiceClient } from '@berth/proto/v1/snapshot.ts';
 import { BatchServiceClient } from '@berth/proto/v1/batch.ts';
 import { CertificateServiceClient } from '@berth/proto/v1/certificate.ts';
 import { ClusterServiceClient } from '@berth/proto/v1/cluster.ts';
@@ -28,6 +29,7 @@ import { HostServiceClient } from '@berth/proto/v1/host.ts';
 import { ImageServiceClient, type UploadImageRequest, type UploadImageResponse } from '@berth/proto/v1/image.ts';
 import { JobServiceClient } from '@berth/proto/v1/job.ts';
 import { PushServiceClient } from '@berth/proto/v1/push.ts';
+import { NetworkServiceClient } from '@berth/proto/v1/network.ts';
 import { PoolServiceClient } from '@berth/proto/v1/pool.ts';
 import { ReviewServiceClient } from '@berth/proto/v1/review.ts';
 import { StatisticsServiceClient } from '@berth/proto/v1/statistics.ts';
@@ -35,6 +37,7 @@ import { SupportServiceClient } from '@berth/proto/v1/support.ts';
 import { TokenServiceClient } from '@berth/proto/v1/token.ts';
 import { UserServiceClient } from '@berth/proto/v1/user.ts';
 import { VmServiceClient, type VmConsoleInput, type VmConsoleOutput } from '@berth/proto/v1/vm.ts';
+import { UploadServiceClient, type SendRequest, type SendResponse } from '@berth/proto/v1/upload.ts';
 import { VolumeServiceClient } from '@berth/proto/v1/volume.ts';
 import { fromStatus } from '@berth/shared/errors/wire.ts';
 import { TRACEPARENT } from '@berth/shared/trace/context.ts';
@@ -68,9 +71,12 @@ interface Clients {
   readonly images: ImageServiceClient;
   readonly volumes: VolumeServiceClient;
   readonly captures: CaptureServiceClient;
+  readonly snapshots: SnapshotServiceClient;
   readonly cluster: ClusterServiceClient;
   readonly pools: PoolServiceClient;
+  readonly networks: NetworkServiceClient;
   readonly exports: ExportServiceClient;
+  readonly uploads: UploadServiceClient;
   readonly jobs: JobServiceClient;
   readonly alarms: AlarmServiceClient;
   readonly events: EventServiceClient;
@@ -103,6 +109,8 @@ export interface Api extends Clients {
     readonly sink: ClientWritableStream<UploadImageRequest>;
     readonly done: Promise<UploadImageResponse>;
   };
+  /** Of a file that becomes a volume. */
+  send(signal: AbortSignal): { readonly sink: ClientWritableStream<SendRequest>; readonly done: Promise<SendResponse> };
   console(): ClientDuplexStream<VmConsoleInput, VmConsoleOutput>;
   display(): ClientDuplexStream<VmDisplayInput, VmDisplayOutput>;
   translate(e: unknown): Error;
@@ -156,6 +164,14 @@ export function createApi(from: Endpoint, now: () => number): Api {
       signal.addEventListener('abort', () => sink.cancel(), { once: true });
       return { sink, done };
     },
+    send(signal) {
+      let sink!: ClientWritableStream<SendRequest>;
+      const done = new Promise<SendResponse>((resolve, reject) => {
+        sink = clients.uploads.send(metadata(), (e, r) => (e ? reject(translate(e)) : resolve(r)));
+      });
+      signal.addEventListener('abort', () => sink.cancel(), { once: true });
+      return { sink, done };
+    },
     console: () => clients.vms.openVmConsole(metadata()),
     display: () => clients.displays.openVmDisplay(metadata()),
     translate,
@@ -199,9 +215,12 @@ function connect({ controller, ca, client }: Endpoint): Clients {
     images: make(ImageServiceClient, shared),
     volumes: make(VolumeServiceClient, shared),
     captures: make(CaptureServiceClient, shared),
+    snapshots: make(SnapshotServiceClient, shared),
     cluster: make(ClusterServiceClient, shared),
     pools: make(PoolServiceClient, shared),
+    networks: make(NetworkServiceClient, shared),
     exports: make(ExportServiceClient, shared),
+    uploads: make(UploadServiceClient, shared),
     hosts: make(HostServiceClient, shared),
     hostLogs: make(HostLogServiceClient, shared),
     jobs: make(JobServiceClient, shared),

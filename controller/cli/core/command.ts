@@ -6,7 +6,8 @@ import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { parseBytes } from '@berth/shared/units/bytes.ts';
 import type { Context } from './context.ts';
 
-export type ObjectKind = 'host' | 'vm' | 'image' | 'volume' | 'pool' | 'job' | 'token' | 'user' | 'context' | 'file';
+export type ObjectKind =
+  'host' | 'vm' | 'image' | 'volume' | 'pool' | 'network' | 'job' | 'snapshot' | 'token' | 'user' | 'context' | 'file';
 
 export interface Argument {
   readonly name: string;
@@ -35,6 +36,8 @@ export type Flags = Readonly<Record<string, string | boolean | readonly string[]
 export interface Command {
   /** Undefined for commands without a noun: `berth login`. */
   readonly noun?: string;
+  /** A word between noun and verb: `berth vm snapshot create`. */
+  readonly group?: string;
   readonly verb: string;
   readonly summary: string;
   /** Shown by --help below the flags; examples go here. */

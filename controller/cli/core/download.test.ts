@@ -27,6 +27,7 @@ function world(breaks: number, digest = sha256, left?: Buffer) {
   const clock = new SimClock();
   const ctx = { clock, signal: new AbortController().signal } as unknown as Context;
   const came: Buffer[] = [];
+  let readBack = -1;
   const sink = {
     begin: async () => undefined,
     write: async (piece: Uint8Array | number) =>
@@ -41,12 +42,16 @@ function world(breaks: number, digest = sha256, left?: Buffer) {
   };
   const run = async (): Promise<void> => {
     let open = true;
-    const all = download(ctx, api, { jobId: 'j', ticket: 't' }, sink).finally(() => (open = false));
+    const begin = async () => {
+      readBack = Buffer.concat(came).length;
+      return { jobId: 'j', ticket: 't' };
+    };
+    const all = download(ctx, api, begin, sink).finally(() => (open = false));
     all.catch(() => undefined);
     for (let n = 0; open && n < 200; n++) await clock.advance(1_000);
     return all;
   };
-  return { run, asked, came: () => Buffer.concat(came), finished: () => finished };
+  return { run, asked, came: () => Buffer.concat(came), finished: () => finished, readBack: () => readBack };
 }
 
 it('goes on where it broke off, asks for no byte twice, and says when it has all', async () => {
@@ -75,6 +80,12 @@ it('goes on with what a command before has left', async () => {
   const whole = world(Infinity, sha256, DATA);
   await whole.run();
   expect([whole.asked, whole.came().equals(DATA)]).toEqual([[5_000], true]);
+});
+
+it('reads what is left before the file is made, which would be gone by then where there is much to read', async () => {
+  const w = world(Infinity, sha256, DATA.subarray(0, 1_234));
+  await w.run();
+  expect(w.readBack()).toBe(1_234);
 });
 
 it.each([

@@ -32,14 +32,23 @@ export interface DownloadSink {
 const MOST_TRIES = 6;
 const ZEROS = Buffer.alloc(1024 * 1024);
 
-/** @throws what ended it, after some tries; DIGEST_MISMATCH */
-export async function download(ctx: Context, api: Api, d: Download, sink: DownloadSink): Promise<void> {
-  const fetching = new Fetching(ctx, api, d, sink);
+/**
+ * @param begin what is left of a try before is looked at first, which takes long where there is much: a file that nobody fetches goes
+ * @throws what ended it, after some tries; DIGEST_MISMATCH
+ */
+export async function download(
+  ctx: Context,
+  api: Api,
+  begin: () => Promise<Download>,
+  sink: DownloadSink,
+): Promise<void> {
+  const fetching = new Fetching(ctx, api, sink);
   await fetching.goOn();
+  const d = await begin();
   for (let failed = 0; !(await fetching.isRight());) {
     const before = fetching.at;
     try {
-      await fetching.once();
+      await fetching.once(d);
     } catch (e) {
       ctx.signal.throwIfAborted();
       failed = fetching.at > before ? 1 : failed + 1;
@@ -61,7 +70,6 @@ class Fetching {
   constructor(
     private readonly ctx: Context,
     private readonly api: Api,
-    private readonly d: Download,
     private readonly sink: DownloadSink,
   ) {}
 
@@ -73,6 +81,7 @@ class Fetching {
   async goOn(): Promise<void> {
     if (!this.sink.had) return;
     for await (const piece of this.sink.had()) {
+      this.ctx.signal.throwIfAborted();
       addTo(this.hash, piece);
       this.at += lengthOf(piece);
     }
@@ -93,9 +102,9 @@ class Fetching {
   private found = (): string => this.hash.copy().digest('hex');
 
   /** From where it is, as far as it comes. */
-  async once(): Promise<void> {
+  async once(d: Download): Promise<void> {
     const { api, ctx } = this;
-    const request = { ...this.d, offset: BigInt(this.at) };
+    const request = { ...d, offset: BigInt(this.at) };
     for await (const { message } of api.stream(api.exports, (c) => c.download, request, ctx.signal)) {
       if (message?.$case === 'begin') this.file = await begun(this.file, message.value, this.sink);
       // what a try before has left is longer than all of it

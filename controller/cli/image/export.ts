@@ -1,16 +1,13 @@
 /** berth image export: an image as a file, here or on standard output. */
 import { createHash } from 'node:crypto';
-import { extname } from 'node:path';
 import type { Image } from '@berth/proto/v1/image.ts';
 import { lengthOf } from '@berth/shared/disk/pieces.ts';
 import { TAR_END, tarHeader, tarPadding } from '@berth/shared/disk/tar.ts';
-import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { formatFileBytes } from '@berth/shared/units/bytes.ts';
-import { text, yes, type Command, type Flags } from '../core/command.ts';
-import { note, print } from '../core/context.ts';
-import { download, type DownloadSink } from '../core/download.ts';
-import { toFile, toPipe, shownIn } from '../core/download-file.ts';
-import { createLive } from '../output/live.ts';
+import { yes, type Command } from '../core/command.ts';
+import type { DownloadSink } from '../core/download.ts';
+import { toFile, toPipe } from '../core/download-file.ts';
+import { fetchFile, formatOf, sayFetched } from '../core/fetch-file.ts';
 import { imageDefaults } from './document.ts';
 import { writeManifest, writeOvf } from './ovf-write.ts';
 
@@ -35,44 +32,20 @@ checked by its SHA-256. An OVA says memory, vCPUs, firmware and cards as the ima
     { spec: '--force', description: 'write over a file that is there' },
   ],
   async run(ctx, [name = '', path = ''], flags) {
-    const format = formatOf(path, flags);
+    const format = formatOf(path, flags, FORMATS);
     const api = await ctx.api();
     const image = await api.call(api.images, (c) => c.getImage, { image: name });
     const out = path === '-' ? toPipe(ctx) : await toFile(path, yes(flags, 'force'));
-    const live = createLive(ctx);
-    try {
-      const wanted = { image: image.id, format: format === 'ova' ? 'vmdk' : format };
-      const begun = await api.call(api.exports, (c) => c.exportImage, wanted);
-      const shown = shownIn(out, (done, all) =>
-        live.set('x', `image ${image.name} ${formatFileBytes(done)} of ${formatFileBytes(all)}`),
-      );
-      live.set('x', `image ${image.name} is made ready`);
-      try {
-        await download(ctx, api, begun, format === 'ova' ? inOva(shown, image, ctx.clock.now()) : shown);
-      } catch (e) {
-        await api.call(api.jobs, (c) => c.cancelJob, { job: begun.jobId }).catch(() => {});
-        throw e;
-      }
-      await out.end();
-    } catch (e) {
-      await out.drop();
-      throw e;
-    } finally {
-      live.end();
-    }
-    const said = `image ${image.name} exported to ${path}: ${formatFileBytes(out.bytes())}, ${format}`;
-    if (path === '-') note(ctx, said);
-    else print(ctx, said);
+    const ova = format === 'ova';
+    const wanted = { image: image.id, format: ova ? 'vmdk' : format };
+    await fetchFile(ctx, {
+      ...{ what: `image ${image.name}`, out, keep: false },
+      begin: () => api.call(api.exports, (c) => c.exportImage, wanted),
+      through: (sink) => (ova ? inOva(sink, image, ctx.clock.now()) : sink),
+    });
+    sayFetched(ctx, path, `image ${image.name} exported to ${path}: ${formatFileBytes(out.bytes())}, ${format}`);
   },
 };
-
-function formatOf(path: string, flags: Flags): string {
-  const said = text(flags, 'format');
-  const ending = extname(path).slice(1).toLowerCase();
-  const found = said ?? { img: 'raw', qcow: 'qcow2' }[ending] ?? ending;
-  if (FORMATS.includes(found)) return found;
-  throw invalidArgument(`which format shall ${path} have? Say --format ${FORMATS.join(', ')}`);
-}
 
 /** The disk in a tar archive, behind what describes it. */
 function inOva(out: DownloadSink, image: Image, nowMs: number): DownloadSink {

@@ -1,4 +1,4 @@
-/** berth vm label, host label: key=value sets, key- removes. */
+/** berth vm label, host label, volume label: key=value sets, key- removes. */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Api } from '../core/api.ts';
 import type { Command } from '../core/command.ts';
@@ -27,7 +27,7 @@ const words = (labels: Readonly<Record<string, string>>): string =>
     .join(' ') || 'no labels';
 
 const label = (
-  noun: 'vm' | 'host',
+  noun: 'vm' | 'host' | 'volume',
   change: (api: Api, name: string, c: Change) => Promise<Readonly<Record<string, string>>>,
 ): Command => ({
   noun,
@@ -51,5 +51,9 @@ export const vmLabel = label('vm', async (api, vm, c) => {
 });
 export const hostLabel = label('host', async (api, host, c) => {
   const now = await api.call(api.hosts, (client) => client.labelHost, { host, ...c });
+  return now.labels;
+});
+export const volumeLabel = label('volume', async (api, volume, c) => {
+  const now = await api.call(api.volumes, (client) => client.labelVolume, { volume, ...c });
   return now.labels;
 });

@@ -12,8 +12,8 @@ import { planLines } from './show.ts';
 
 export const apply: Command = {
   verb: 'apply',
-  summary: 'make VMs, volumes, pools, hosts, users and the cluster what files say',
-  details: `A file has one or several documents (---), each with its kind (vm, host, cluster, pool, volume, user, image) and name:
+  summary: 'make VMs, volumes, pools, networks, hosts, users and the cluster what files say',
+  details: `A file has one or several documents (---), each with its kind (vm, host, cluster, pool, network, volume, user, image) and name:
   kind: vm
   name: web
   labels: {team: a}

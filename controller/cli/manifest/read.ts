@@ -7,6 +7,7 @@ import { clusterKind } from './cluster-kind.ts';
 import { hostKind } from './host-kind.ts';
 import { imageKind } from './image-kind.ts';
 import type { Kind } from './kind.ts';
+import { networkKind } from './network-kind.ts';
 import { poolKind } from './pool-kind.ts';
 import { userKind } from './user-kind.ts';
 import { vmKind } from './vm-kind.ts';
@@ -19,6 +20,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   cluster: clusterKind,
   image: imageKind,
   pool: poolKind,
+  network: networkKind,
   volume: volumeKind,
   vm: vmKind,
 };

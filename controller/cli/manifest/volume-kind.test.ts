@@ -15,7 +15,13 @@ const there = Volume.fromPartial({
 function world(volume: Volume | undefined) {
   const asked: unknown[] = [];
   const api = {
-    volumes: { getVolume: 'get', createVolume: 'create', resizeVolume: 'resize', moveVolume: 'move' },
+    volumes: {
+      getVolume: 'get',
+      createVolume: 'create',
+      resizeVolume: 'resize',
+      moveVolume: 'move',
+      labelVolume: 'label',
+    },
     call: async (client: Record<string, string>, method: (c: Record<string, string>) => string, q: unknown) => {
       const name = method(client);
       if (name === 'get' && volume) return volume;
@@ -61,10 +67,22 @@ it('grows and moves one that is there, one at a time', async () => {
   await expect(volumeKind.plan(api, document({ size: '30GiB', host: 'h2' }))).rejects.toThrow(/in one step/);
 });
 
+it('changes labels, alone or with the rest', async () => {
+  const { api, asked } = world(there);
+  const plan = await volumeKind.plan(api, document({}, { labels: { tier: 'db' } }));
+  expect(plan.changes.map((c) => c.field)).toEqual(['labels.team', 'labels.tier']);
+  expect(await plan.apply(api)).toEqual({ jobId: '', said: 'changed' });
+  await (await volumeKind.plan(api, document({ size: '30GiB' }, { labels: {} }))).apply(api);
+  expect(asked).toEqual([
+    ['label', { volume: 'data', set: { tier: 'db' }, remove: ['team'] }],
+    ['label', { volume: 'data', set: {}, remove: ['team'] }],
+    ['resize', { volume: 'data', sizeBytes: BigInt(30 * GIB), shrink: false }],
+  ]);
+});
+
 it.each([
   [{ size: '10GiB' }, {}, /berth volume resize data --shrink/],
   [{ format: 'raw' }, {}, /berth volume convert data/],
-  [{}, { labels: { team: 'b' } }, /labels stay/],
 ])('refuses what would lose something, or cannot be: %j %j', async (spec, more, words) => {
   const { api, asked } = world(there);
   await expect(volumeKind.plan(api, document(spec, more))).rejects.toThrow(words);

@@ -5,18 +5,18 @@
 import { CreateVolumeRequest, type Volume } from '@berth/proto/v1/volume.ts';
 import { badState, invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { bytes, oneOf } from '@berth/shared/hardware/values.ts';
-import { PREALLOCATIONS, VOLUME_FORMATS } from '@berth/shared/model/volume.ts';
+import { KEPT_FORMATS, PREALLOCATIONS } from '@berth/shared/model/volume.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { z } from 'zod';
 import type { Api } from '../core/api.ts';
 import type { Change, Kind, Plan } from './kind.ts';
-import { relabelling } from './labels.ts';
+import { labelChanges, relabelling } from './labels.ts';
 
 const text = z.string().min(1, 'must not be empty').optional();
 
 const spec = z.strictObject({
   sizeBytes: bytes(1, Number.MAX_SAFE_INTEGER).optional(),
-  ...{ format: oneOf(VOLUME_FORMATS).optional(), host: text, pool: text, image: text },
+  ...{ format: oneOf(KEPT_FORMATS).optional(), host: text, pool: text, image: text },
   ...{ preallocation: oneOf(PREALLOCATIONS).optional(), lazyRefcounts: z.boolean().optional() },
   clusterBytes: bytes(512, 2 * 2 ** 20).optional(),
 });
@@ -43,11 +43,15 @@ async function planVolume(api: Api, d: VolumeDocument): Promise<Plan> {
     ...other('host', volume.host, host),
   ];
   const moves = changes.some((c) => c.field !== 'size');
+  const labels = d.labels && relabelling(volume.labels, d.labels);
+  if (d.labels) changes.push(...labelChanges(volume.labels, d.labels));
   if (grows && moves)
     throw invalidArgument(`volume ${d.name}: size and place cannot change in one step: apply one of them first`);
   return {
     ...{ noun: 'volume', name: d.name, what: changes.length === 0 ? 'nothing' : 'update', changes },
     apply: async (to) => {
+      if (labels) await to.call(to.volumes, (c) => c.labelVolume, { volume: d.name, ...labels });
+      if (!grows && !moves) return { jobId: '', said: 'changed' };
       const [volume_, place] = [
         { volume: d.name },
         { pool: pool ?? '', host: host === volume.host ? '' : (host ?? '') },
@@ -85,7 +89,7 @@ function planNew({ name, labels = {}, spec: s = {} }: VolumeDocument): Plan {
 }
 
 /** What stays as it was made says nothing of how it was made: image, preallocation and the like are not looked at again. */
-function refuse({ name, labels, spec: s = {} }: VolumeDocument, v: Volume): void {
+function refuse({ name, spec: s = {} }: VolumeDocument, v: Volume): void {
   if (v.vm !== '')
     throw badState(`volume ${name} is a disk of vm ${v.vm}: what it shall be stands in the document of that vm`);
   if (s.sizeBytes !== undefined && BigInt(s.sizeBytes) < v.sizeBytes)
@@ -93,8 +97,9 @@ function refuse({ name, labels, spec: s = {} }: VolumeDocument, v: Volume): void
       `volume ${name}: size ${size(s.sizeBytes)} is less than it has (${size(v.sizeBytes)}): berth volume resize ${name} --shrink checks what that would cut off`,
     );
   if (s.format !== undefined && s.format !== v.format)
-    throw invalidArgument(`volume ${name}: format is ${v.format}: berth volume convert ${name} makes it ${s.format}`);
-  if (labels && relabelling(v.labels, labels)) throw invalidArgument(`volume ${name}: labels stay as it was made with`);
+    throw invalidArgument(
+      `volume ${name}: format is ${v.format}: berth volume convert ${name} --to ${s.format} makes it ${s.format}`,
+    );
 }
 
 async function find(api: Api, volume: string): Promise<Volume | undefined> {

@@ -1,5 +1,5 @@
 /** berth pool list, show. */
-import type { Pool, PoolOnHost } from '@berth/proto/v1/pool.ts';
+import type { Pool, PoolOnHost, PoolUnit } from '@berth/proto/v1/pool.ts';
 import { isOfDevices, type PoolType } from '@berth/shared/model/pool.ts';
 import { formatFileBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
@@ -137,6 +137,7 @@ function lines(p: Pool, nowMs: number): string[] {
     ['overcommit', String(p.overcommit)],
     ['disks', `${p.diskCount}, which may grow to ${size(p.promisedBytes)}`],
     ...p.onHosts.map((h) => [`on ${h.host}`, onHost(h)] as const),
+    ...p.units.map((u) => [u.name, unitWords(u)] as const),
     ['age', p.createdAtMs === 0n ? '' : formatAge(nowMs - Number(p.createdAtMs))],
     ['job', p.jobId],
   ]);
@@ -154,6 +155,9 @@ function sourceLines({ source: s, shared }: Pool): readonly (readonly [string, s
     ['shared', shared ? 'yes: one storage for all its hosts' : ''],
   ];
 }
+
+const unitWords = (u: PoolUnit): string =>
+  `${size(u.sizeBytes)}, ${u.volume === '' ? 'free' : `volume ${u.volume}`}, on ${some(u.hosts)} (${u.key})`;
 
 const hostsWords = (p: Pool): string =>
   p.allHosts ? 'all' : p.selector ? `those with ${p.selector}` : p.hosts.join(', ');

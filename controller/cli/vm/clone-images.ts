@@ -1,13 +1,14 @@
 /** What `berth vm clone` is to clone: an image, or a VM, whose disks are captured first into images that nobody lists. */
 import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Api } from '../core/api.ts';
-import { yes, type Flag, type Flags } from '../core/command.ts';
+import { text, yes, type Flag, type Flags } from '../core/command.ts';
 import { note, type Context } from '../core/context.ts';
 import { runMany } from '../job/many.ts';
 
 export const SOURCE_FLAGS: readonly Flag[] = [
   { spec: '--from-vm', description: 'what is cloned is a VM, running or not (also: vm/web)' },
   { spec: '--from-image', description: 'what is cloned is an image (also: image/web)' },
+  { spec: '--snapshot <name>', description: 'of a VM: as it was in this snapshot', kind: 'snapshot' },
 ];
 
 export interface Source {
@@ -20,16 +21,22 @@ export interface Source {
 /** @throws INVALID_ARGUMENT when the name is that of an image and of a VM, and nothing says which is meant */
 export async function cloneSource(ctx: Context, said: string, names: readonly string[], flags: Flags): Promise<Source> {
   const { kind, name } = asked(said, flags);
-  if (kind === 'image') return { image: name, names };
+  const snapshot = text(flags, 'snapshot') ?? '';
+  if (kind === 'image') return { image: notOfAn(name, snapshot), names };
   const api = await ctx.api();
   const vm = await orNothing(api.call(api.vms, (c) => c.getVm, { vm: name }));
   if (kind === undefined) {
     const image = vm && (await orNothing(api.call(api.images, (c) => c.getImage, { image: name })));
     if (vm && image)
       throw invalidArgument(`${name} is an image and a vm. Say which: --from-image, or --from-vm (vm/${name})`);
-    if (!vm) return { image: name, names };
+    if (!vm) return { image: notOfAn(name, snapshot), names };
   }
-  return captured(ctx, api, vm?.name ?? name, names, yes(flags, 'dryRun'));
+  return captured(ctx, api, { vm: vm?.name ?? name, snapshot }, names, yes(flags, 'dryRun'));
+}
+
+function notOfAn(image: string, snapshot: string): string {
+  if (snapshot !== '') throw invalidArgument(`${image} is an image, which has no snapshots: --snapshot is for a vm`);
+  return image;
 }
 
 interface Asked {
@@ -58,12 +65,12 @@ async function orNothing<T>(asking: Promise<T>): Promise<T | undefined> {
 async function captured(
   ctx: Context,
   api: Api,
-  vm: string,
+  { vm, snapshot }: { readonly vm: string; readonly snapshot: string },
   names: readonly string[],
   dryRun: boolean,
 ): Promise<Source> {
   const left: string[] = [];
-  for (const name of names) if (!(names.length > 1 && (await isCloneOf(api, name, vm)))) left.push(name);
+  for (const name of names) if (!(names.length > 1 && (await isCloneOf(api, name, { vm, snapshot })))) left.push(name);
   if (left.length < names.length) note(ctx, `${names.length - left.length} of ${names.length} are there already.`);
   if (left.length === 0) return { image: undefined, names: [] };
   if (dryRun) {
@@ -74,7 +81,9 @@ async function captured(
   await runMany(ctx, {
     ...{ noun: 'vm', names: [vm], wait: true },
     start: async () => {
-      const made = await api.call(api.captures, (c) => c.captureImage, { vm, name: '', disks: [], hidden: true });
+      const made = await api.call(api.captures, (c) => c.captureImage, {
+        ...{ vm, name: '', disks: [], hidden: true, snapshot },
+      });
       image = made.images[0]?.id ?? '';
       return made;
     },
@@ -83,10 +92,17 @@ async function captured(
   return { image, names: left };
 }
 
-async function isCloneOf(api: Api, name: string, vm: string): Promise<boolean> {
+/** Of the VM, and of the very snapshot, if any. */
+async function isCloneOf(
+  api: Api,
+  name: string,
+  of: { readonly vm: string; readonly snapshot: string },
+): Promise<boolean> {
   const there = await orNothing(api.call(api.vms, (c) => c.getVm, { vm: name }));
   const image = there?.spec?.disks[0]?.image;
   if (!image) return false;
   const from = await orNothing(api.call(api.images, (c) => c.getImage, { image }));
-  return from?.hidden === true && new RegExp(`^vm ${vm}(,|$)`).test(from.origin);
+  const [vm, ...parts] = from?.origin.split(', ') ?? [];
+  const snapshot = parts.find((p) => p.startsWith('snapshot '))?.slice('snapshot '.length) ?? '';
+  return from?.hidden === true && vm === `vm ${of.vm}` && snapshot === of.snapshot;
 }

@@ -53,6 +53,7 @@ ${BATCH_DETAILS}`,
     { spec: '--host <host>', description: 'put them on this host', kind: 'host' },
     ...BATCH_FLAGS,
     POOL,
+    { spec: '--nic <bridge>', description: 'a network card: br0,model=e1000; network=lan; none: no card', many: true },
     { spec: '--bridge <name>', description: 'bridge of the network card (default br0)' },
     { spec: '--mac <mac>', description: 'MAC address; only with one name' },
     { spec: '--ip <cidr>', description: 'address given to the guest, 10.0.0.5/24; only with one name' },
@@ -135,6 +136,7 @@ function cloneRequest(image: string, flags: Flags): CloneVmRequest {
     start: yes(flags, 'start'),
     kind: cloneKind(flags),
     ...(yes(flags, 'allowTakenIp') && { allowTakenAddress: true }),
+    ...(list(flags, 'nic').includes('none') && { noNics: true }),
     ...(spec && { spec }),
     pool: text(flags, 'pool'),
   };
@@ -148,6 +150,6 @@ function specOf(flags: Flags): VmSpec | undefined {
   const form: Form = {};
   const said = ['runPolicy', ...['memory', 'vcpus'].filter((name) => plain(flags, name))];
   fillForm(form, Object.fromEntries(Object.entries(flags).filter(([name]) => !said.includes(name))));
-  fillDrives(form, { disks: [], nics: [], cdroms: list(flags, 'cdrom') });
+  fillDrives(form, { disks: [], nics: list(flags, 'nic'), cdroms: list(flags, 'cdrom') });
   return Object.keys(form).length === 0 ? undefined : VmSpec.fromPartial(definitionToWire(definitionOf(form)));
 }

@@ -22,6 +22,8 @@ import { vmScreenshot } from './screenshot.ts';
 import { vmSetPassword } from './set-password.ts';
 import { vmSet } from './set.ts';
 import { vmShow } from './show.ts';
+import { snapshotCreate, snapshotDelete, snapshotRevert } from './snapshot.ts';
+import { snapshotList, snapshotShow } from './snapshot-view.ts';
 import { vmSsh } from './ssh.ts';
 import { vmStart } from './start.ts';
 import { vmStats } from './stats.ts';
@@ -50,6 +52,11 @@ export const vmCommands: readonly Command[] = [
   vmResume,
   vmSave,
   vmDelete,
+  snapshotCreate,
+  snapshotList,
+  snapshotShow,
+  snapshotRevert,
+  snapshotDelete,
   vmLabel,
   vmConsole,
   vmVnc,

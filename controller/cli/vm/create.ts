@@ -27,7 +27,7 @@ const flags: Command['flags'] = [
   POOL,
   {
     spec: '--nic <bridge>',
-    description: 'a network card: br0,model=e1000,mac=52:54:00:00:00:01; none: no card',
+    description: 'a network card: br0,model=e1000,mac=52:54:00:00:00:01; network=lan; none: no card',
     many: true,
   },
   { spec: '--bridge <name>', description: 'bridge of the first network card (default br0)' },

@@ -15,11 +15,12 @@ export const vmAttach: Command = {
   summary: 'give a VM a disk or a network card, at once when it runs',
   details: `Examples:
   berth vm attach web disk data
-  berth vm attach web nic br1 --model e1000`,
+  berth vm attach web nic br1 --model e1000
+  berth vm attach web nic network=lan`,
   args: [
     { name: 'vm', description: 'who gets it', required: true, kind: 'vm' },
     KIND,
-    { name: 'what', description: 'a volume that stands alone, or a bridge', required: true },
+    { name: 'what', description: 'a volume that stands alone, or a bridge or network=NAME', required: true },
   ],
   flags: [
     BUS,
@@ -31,7 +32,7 @@ export const vmAttach: Command = {
   async run(ctx, [vm = '', kind, what = ''], flags) {
     if (kind === 'disk') return attachDisk(ctx, vm, what, flags);
     if (kind !== 'nic') throw invalidArgument(`${kind}: what can be attached is a disk or a nic`);
-    const card = { bridge: what, mac: text(flags, 'mac') ?? '', model: text(flags, 'model') ?? '' };
+    const card = { ...plug(what), mac: text(flags, 'mac') ?? '', model: text(flags, 'model') ?? '' };
     await runMany(ctx, {
       ...{ noun: 'vm', names: [vm], wait: flags['wait'] !== false },
       start: (api, name) => withNics(api, name, (nics) => [...nics, card]),
@@ -71,9 +72,18 @@ export const vmDetach: Command = {
   },
 };
 
+/** `br1`, `bridge=br1` or `network=lan`. */
+function plug(what: string): Pick<Card, 'bridge' | 'network'> {
+  const [, field = 'bridge', name = ''] = /^(?:(bridge|network)=)?(.*)$/s.exec(what) ?? [];
+  if (name === '' || name.includes('='))
+    throw invalidArgument(`${what}: name a bridge (br1) or a network (network=lan)`);
+  return field === 'network' ? { bridge: '', network: name } : { bridge: name };
+}
+
 interface Card {
   readonly mac: string;
   readonly bridge: string;
+  readonly network?: string | undefined;
   readonly model: string;
 }
 

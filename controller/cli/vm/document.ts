@@ -23,7 +23,9 @@ function vmIntent(vm: Definition): Form {
 export function specForm(vm: Definition): Form {
   if (vm.spec === undefined) return {};
   const { cdroms, ...definition } = definitionFromWire(`vm ${vm.name}`, vm.spec);
-  const { disks, nics, ...rest } = definition;
+  const { disks, nics: all, ...rest } = definition;
+  // what a network has for a bridge is its own affair
+  const nics = all?.map(({ bridge, ...n }) => (n.network === undefined ? { ...n, ...said({ bridge }) } : n));
   return writeForm({ ...sizes(rest), disks, ...(cdroms?.length ? { cdroms } : {}), nics, ...rest }) as Form;
 }
 

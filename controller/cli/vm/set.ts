@@ -21,7 +21,7 @@ const SIZES: Command['flags'] = [
   { spec: '--vcpus <n>', description: 'virtual CPUs: 4,max=8' },
   {
     spec: '--nic <bridge>',
-    description: 'one more network card: br0,model=e1000; or mac=52:54:00:00:00:01,bridge=br1',
+    description: 'one more network card: br0,model=e1000; network=lan; or mac=52:54:00:00:00:01,network=lan',
     many: true,
   },
 ];
@@ -94,6 +94,12 @@ export function merge(form: Form, flags: Flags): void {
   fillForm(form, flags);
 }
 
+/** A card is in a network or on a bridge that is named: what is said now goes before what was. */
+function unplugged(card: Form, said: Form): Form {
+  const { bridge: _, network: __, ...rest } = card;
+  return said['bridge'] !== undefined || said['network'] !== undefined ? rest : card;
+}
+
 /** What is named as one that is there changes it; any other is one more. */
 function addTo(form: Form, field: string, id: string, given: readonly Form[]): void {
   if (given.length === 0) return;
@@ -102,7 +108,7 @@ function addTo(form: Form, field: string, id: string, given: readonly Form[]): v
     const at = all.findIndex((x) => g[id] !== undefined && x[id] === g[id]);
     if (g[id] !== undefined && at < 0 && field !== 'nics')
       throw invalidArgument(`there is no ${String(g[id])} to change; without ${id} one more is made`);
-    if (at >= 0) all[at] = { ...all[at], ...g };
+    if (at >= 0) all[at] = { ...(field === 'nics' ? unplugged(all[at] ?? {}, g) : all[at]), ...g };
     else all.push(g);
   }
   form[field] = all;

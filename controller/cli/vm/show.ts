@@ -56,7 +56,7 @@ const partLines = (spec: VmSpec): [string, string][] => [
   ...spec.cdroms.map((c): [string, string] => [`cdrom ${c.target}`, `${c.image || 'empty'}, ${c.bus}`]),
   ...spec.nics.map((n, i): [string, string] => [
     `nic ${i}`,
-    `${n.mac} on ${n.bridge} (${n.model})${n.address ? `, ${n.address}` : ''}${n.gateway ? ` via ${n.gateway}` : ''}`,
+    `${n.mac} on ${n.network ? `${n.network} (bridge ${n.bridge})` : n.bridge} (${n.model})${n.address ? `, ${n.address}` : ''}${n.gateway ? ` via ${n.gateway}` : ''}`,
   ]),
   [
     'labels',

@@ -1,5 +1,6 @@
 /** The verbs of `berth volume`, in the order in which help shows them. */
 import type { Command } from '../core/command.ts';
+import { volumeLabel } from '../label/label.ts';
 import { volumeAdopt } from './adopt.ts';
 import { volumeAttach, volumeDetach } from './attach.ts';
 import { volumeCreate } from './create.ts';
@@ -8,6 +9,7 @@ import { volumeDownload } from './download.ts';
 import { volumeMove } from './move.ts';
 import { volumeResize } from './resize.ts';
 import { volumeConvert, volumeSparsify, volumeWipe } from './rewrite.ts';
+import { volumeUpload } from './upload.ts';
 import { volumeList, volumeShow } from './view.ts';
 
 export const volumeCommands: readonly Command[] = [
@@ -16,12 +18,14 @@ export const volumeCommands: readonly Command[] = [
   volumeCreate,
   volumeResize,
   volumeMove,
+  volumeUpload,
   volumeDownload,
   volumeConvert,
   volumeSparsify,
   volumeWipe,
   volumeAttach,
   volumeDetach,
+  volumeLabel,
   volumeDelete,
   volumeAdopt,
 ];

@@ -17,7 +17,8 @@ export const volumeCreate: Command = {
   details: `Examples:
   berth volume create data --size 20GiB
   berth volume create fast --size 100GiB --format raw --preallocation falloc --host h1
-  berth volume create copy --image debian`,
+  berth volume create copy --image debian
+  berth volume create lun1 --pool san --unit unit:0:0:1`,
   args: [{ name: 'names', description: 'names of the new volumes', required: true, many: true }],
   flags: [
     { spec: '--size <size>', description: 'size of the disk: 20GiB (with an image: at least its size)' },
@@ -32,6 +33,7 @@ export const volumeCreate: Command = {
     { spec: '--host <host>', description: 'put them on this host', kind: 'host' },
     { spec: '--pool <pool>', description: 'storage pool that they lie in (default: local)', kind: 'pool' },
     { spec: '--image <image>', description: 'what is in them at first', kind: 'image' },
+    { spec: '--unit <unit>', description: 'a unit (LUN) of the pool becomes the volume, as it is (berth pool show)' },
     LABEL,
     NO_WAIT,
   ],
@@ -39,12 +41,13 @@ export const volumeCreate: Command = {
     const clusterBytes = Number(bytes(flags, 'clusterSize', '--cluster-size'));
     const image = text(flags, 'image') ?? '';
     const sizeBytes = bytes(flags, 'size', '--size');
-    if (image === '' && sizeBytes === 0n)
+    const unit = text(flags, 'unit') ?? '';
+    if (image === '' && sizeBytes === 0n && unit === '')
       throw invalidArgument('how large? Say --size 20GiB, or what is in it with --image');
     const request = {
       ...{ sizeBytes, clusterBytes, image, labels: labels(flags), lazyRefcounts: yes(flags, 'lazyRefcounts') },
       ...{ format: text(flags, 'format') ?? '', preallocation: text(flags, 'preallocation') ?? '' },
-      ...{ host: text(flags, 'host') ?? '', pool: text(flags, 'pool') ?? '' },
+      ...{ host: text(flags, 'host') ?? '', pool: text(flags, 'pool') ?? '', unit },
     };
     await runMany(ctx, {
       ...{ noun: 'volume', names, wait: flags['wait'] !== false },

@@ -1,4 +1,5 @@
 /** berth volume convert, sparsify, wipe: of volumes that no guest runs with. */
+import { KEPT_FORMATS } from '@berth/shared/model/volume.ts';
 import { NO_WAIT, text, yes, type Command } from '../core/command.ts';
 import { runMany } from '../job/many.ts';
 
@@ -9,15 +10,24 @@ export const volumeConvert: Command = {
   verb: 'convert',
   summary: 'write volumes anew in another format',
   details: `A disk of a VM only while that is off. The old one is gone when the new one is whole, so there must be room for both. A raw volume is based
-on no image: what was in that is in the volume then. Example:
-  berth volume convert data --format raw`,
+on no image: what was in that is in the volume then. Volumes that stand alone can also be kept as vmdk, vdi or vhdx, for other programs: no
+VM runs with these, until they are converted back. Examples:
+  berth volume convert data --to raw
+  berth volume convert data --to vmdk`,
   args: [{ ...VOLUMES, kind: 'volume' }],
-  flags: [{ spec: '--format <format>', description: 'qcow2 or raw' }, NO_WAIT],
+  flags: [
+    { spec: '--to <format>', description: 'what it shall be', choices: KEPT_FORMATS },
+    { spec: '--format <format>', description: 'the same' },
+    NO_WAIT,
+  ],
   run: (ctx, names, flags) =>
     runMany(ctx, {
       ...{ noun: 'volume', names, wait: flags['wait'] !== false },
       start: (api, volume) =>
-        api.call(api.volumes, (c) => c.convertVolume, { volume, format: text(flags, 'format') ?? '' }),
+        api.call(api.volumes, (c) => c.convertVolume, {
+          volume,
+          format: text(flags, 'to') ?? text(flags, 'format') ?? '',
+        }),
       done: async (api, volume, job) => {
         const { format } = await api.call(api.volumes, (c) => c.getVolume, { volume });
         return `is ${format}${job ? '' : ' already'}`;

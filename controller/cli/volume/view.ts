@@ -1,7 +1,8 @@
 /** berth volume list, show. */
-import type { Volume } from '@berth/proto/v1/volume.ts';
+import { Volume as VolumeMessage, type Volume } from '@berth/proto/v1/volume.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
+import type { Api } from '../core/api.ts';
 import { OUTPUT, SELECTOR, text, yes, type Command } from '../core/command.ts';
 import { allPages } from '../core/pages.ts';
 import { volumeDocument } from './document.ts';
@@ -34,6 +35,11 @@ export const volumeList: Command = {
   args: [],
   flags: [
     { spec: '--host <host>', description: 'only those on this host', kind: 'host' },
+    {
+      spec: '--pool <pool>',
+      description: 'only those in this pool, and what units (LUNs) of it are free',
+      kind: 'pool',
+    },
     { spec: '--alone', description: 'only those that no VM has' },
     SELECTOR,
     OUTPUT,
@@ -44,19 +50,31 @@ export const volumeList: Command = {
       host: text(flags, 'host') ?? '',
       selector: text(flags, 'selector') ?? '',
       alone: yes(flags, 'alone'),
+      pool: text(flags, 'pool') ?? '',
     };
     const rows = await allPages(async (page) => {
       const r = await api.call(api.volumes, (c) => c.listVolumes, { page, ...asked });
       return { items: r.volumes, next: r.nextPageToken };
     });
+    const shown = flags['output'] === undefined || flags['output'] === 'table' || flags['output'] === 'wide';
     renderList(ctx, flags, {
-      rows,
+      rows: shown && asked.pool !== '' ? [...rows, ...(await freeUnits(api, asked.pool))] : rows,
       columns: columns(ctx.clock.now()),
       name: (v) => v.name,
       empty: 'no volumes. Make one with: berth volume create NAME --size 20GiB',
     });
   },
 };
+
+/** They are no volumes yet. */
+async function freeUnits(api: Api, pool: string): Promise<readonly Volume[]> {
+  const { units } = await api.call(api.pools, (c) => c.getPool, { pool });
+  const free = units.filter((u) => u.volume === '');
+  return free.map((u) => ({
+    ...VolumeMessage.fromPartial({ name: u.name, state: 'free', format: 'raw', sizeBytes: u.sizeBytes, pool }),
+    host: u.hosts.join(','),
+  }));
+}
 
 export const volumeShow: Command = {
   noun: 'volume',

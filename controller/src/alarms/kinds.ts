@@ -141,7 +141,12 @@ function cpuBelow(host: Host, { tables, hosts }: Look): Answer {
   if (baseline === undefined) return undefined;
   const { state, facts } = hosts.status(host.id);
   if (state === 'connecting' || facts === undefined) return 'unknown';
-  const lacking = facts.cpu ? lackingOf(facts.cpu, baseline) : [];
+  if (facts.cpu === undefined)
+    return {
+      message: `host ${host.name} does not tell which CPU its guests can have, and the cluster has one (${baseline.model})`,
+      advice: 'VMs are not placed there: upgrade its agent, or give the CPU up with berth cluster set --cpu none',
+    };
+  const lacking = lackingOf(facts.cpu, baseline);
   if (lacking.length === 0) return undefined;
   return {
     message: `host ${host.name} is below the cluster's CPU (${baseline.model}): its guests lack ${lacking.slice(0, 8).join(', ')}`,

@@ -201,4 +201,8 @@ it('a host whose guests cannot have the CPU of the cluster raises an alarm, unti
   status = { ...status, facts: has(['lm', 'aes', 'avx']) };
   await after(2_000);
   expect(await after(6_000)).toEqual([]);
+  status = { ...status, facts: facts() }; // of an agent that is too old to tell
+  await after(5_000);
+  await after(5_000);
+  expect([...state.tables.alarms.values()][0]?.message).toMatch(/h1 does not tell which CPU its guests can have/);
 });

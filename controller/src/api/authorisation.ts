@@ -33,6 +33,12 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   // an image of it shows all that its disks hold
   '/berth.v1.CaptureService/CaptureImage': ['operator', 'vm'],
 
+  '/berth.v1.SnapshotService/CreateSnapshot': ['operator', 'vm'],
+  '/berth.v1.SnapshotService/ListSnapshots': ['viewer', 'vm'],
+  '/berth.v1.SnapshotService/GetSnapshot': ['viewer', 'vm'],
+  '/berth.v1.SnapshotService/RevertSnapshot': ['operator', 'vm'],
+  '/berth.v1.SnapshotService/DeleteSnapshot': ['operator', 'vm'],
+
   '/berth.v1.CertificateService/ListCertificates': 'viewer',
   // their own; those of others are for administrators, which the handler sees to
   '/berth.v1.CertificateService/RevokeCertificates': 'self',
@@ -114,6 +120,11 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.MetricsService/ReadMetricsTargets': ['metrics', 'visible'],
 
   // where disks lie is the administrators' to say; everybody with a role may see it, and put disks there
+  '/berth.v1.NetworkService/CreateNetwork': 'admin',
+  '/berth.v1.NetworkService/GetNetwork': ['viewer', 'visible'],
+  '/berth.v1.NetworkService/ListNetworks': ['viewer', 'visible'],
+  '/berth.v1.NetworkService/UpdateNetwork': 'admin',
+  '/berth.v1.NetworkService/DeleteNetwork': 'admin',
   '/berth.v1.PoolService/CreatePool': 'admin',
   '/berth.v1.PoolService/GetPool': ['viewer', 'visible'],
   '/berth.v1.PoolService/ListPools': ['viewer', 'visible'],
@@ -137,6 +148,13 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.TokenService/CreateToken': 'self',
   '/berth.v1.TokenService/ListTokens': 'self',
   '/berth.v1.TokenService/DeleteToken': 'self',
+
+  '/berth.v1.UploadService/UploadVolume': ['operator', 'newVolume'],
+  '/berth.v1.UploadService/ReplaceVolume': ['operator', 'volume'],
+  // those that the caller began
+  '/berth.v1.UploadService/OpenUpload': ['operator', 'job'],
+  // with a ticket
+  '/berth.v1.UploadService/Send': ['operator', 'visible'],
 
   '/berth.v1.UserService/CreateUser': 'admin',
   '/berth.v1.UserService/GetUser': 'admin',
@@ -174,6 +192,7 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.VmService/ReadVmLog': ['operator', 'vm'],
   '/berth.v1.VmService/OpenVmConsole': ['operator', 'vm'],
 
+  // of a unit of storage: operator everywhere, which the handler sees to
   '/berth.v1.VolumeService/CreateVolume': ['operator', 'newVolume'],
   '/berth.v1.VolumeService/GetVolume': ['viewer', 'volume'],
   '/berth.v1.VolumeService/ListVolumes': ['viewer', 'visible'],
@@ -184,6 +203,7 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.VolumeService/WipeVolume': ['operator', 'volume'],
   '/berth.v1.VolumeService/AttachVolume': ['operator', 'volume'],
   '/berth.v1.VolumeService/DetachVolume': ['operator', 'volume'],
+  '/berth.v1.VolumeService/LabelVolume': ['operator', 'volume'],
   '/berth.v1.VolumeService/MoveVolume': ['operator', 'volume'],
   '/berth.v1.VolumeService/AdoptVolume': 'admin',
 

@@ -14,16 +14,25 @@ import { toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
 import type { Scope } from './scope.ts';
 
+/** By what the caller may not see. */
+const TAKEN = '(taken)';
+
 export const poolHandlers = (pools: PoolsApp, tables: Tables, scope: Scope): Handlers<PoolServiceService> => {
   const sees = (call: Call, name: string): boolean => {
     const host = tables.hosts.byName(name);
     return host !== undefined && scope.seesHost(call, host);
   };
+  /** That a unit is taken everybody may know. */
+  const heldBy = (call: Call, volume: string): string =>
+    volume === '' || scope.seesVolumeNamed(call, volume) ? volume : TAKEN;
   /** Of its hosts, those that the caller may see. */
   const seenBy = (call: Call, v: PoolView): PoolView => ({
     ...v,
     hosts: v.hosts.filter((h) => sees(call, h)),
     onHosts: v.onHosts.filter((h) => sees(call, h.host)),
+    units: v.units
+      .map((u) => ({ ...u, hosts: u.hosts.filter((h) => sees(call, h)), volume: heldBy(call, u.volume) }))
+      .filter((u) => u.hosts.length > 0),
   });
   return {
     createPool: async (r, call) => {
@@ -78,5 +87,6 @@ function toPool(v: PoolView): PoolOnWire {
       availableBytes: toWire(h.availableBytes),
     })),
     ...{ jobId: v.jobId ?? '', diskCount: v.diskCount, promisedBytes: toWire(v.promisedBytes) },
+    units: v.units.map((u) => ({ ...u, hosts: [...u.hosts], sizeBytes: toWire(u.sizeBytes) })),
   };
 }

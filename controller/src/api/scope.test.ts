@@ -92,7 +92,14 @@ async function userWith(name: string, role: string, selector = ''): Promise<{ ap
 
 const OUTSIDE: Readonly<Record<string, string>> = {
   ...{ vm: 'hidden-vm', host: 'hidden-host', job: hiddenJob.id, image: 'none', user: 'admin', token: 'token-0' },
-  ...{ pool: 'none', volume: 'hidden-volume', name: 'new', imageId: 'image-0', address: '10.0.0.1:7444' },
+  ...{
+    pool: 'none',
+    network: 'none',
+    volume: 'hidden-volume',
+    name: 'new',
+    imageId: 'image-0',
+    address: '10.0.0.1:7444',
+  },
 };
 
 /** One call of any method about what is out of reach: its status, and all that it answered. */
@@ -115,7 +122,9 @@ function ask(client: Client, method: Method, token: string): Promise<{ code: num
       const call = client.makeClientStreamRequest(path, write, read, metadata, single);
       call
         .on('error', () => undefined)
-        .write({ message: { $case: 'begin', value: { imageId: 'image-0', ticket: 'x' } } });
+        .write({
+          message: { $case: 'begin', value: { imageId: 'image-0', ticket: 'x', uploadId: 'job-0', offset: 0n } },
+        });
       call.end();
     } else if (method.responseStream) {
       const call = client.makeServerStreamRequest(path, write, read, request, metadata, {
@@ -197,6 +206,14 @@ describe('a caller whose role is bound to labels', () => {
     expect(seen.jobs.map((j) => j.subject)).toContain(captured.name);
     const events = await owner.call(owner.events, (c) => c.listEvents, { limit: 50, afterRevision: 0n, subject: '' });
     expect(events.events.map((e) => e.type)).toContain('image.captured');
+  });
+
+  it("takes no unit of storage, which may hold what is anybody's", async () => {
+    const { api } = await userWith('ida', 'admin', 'team=a');
+    const unit = CreateVolumeRequest.fromPartial({ name: 'lun', pool: 'san', unit: 'u:1', labels: { team: 'a' } });
+    const make = (by: Api) => by.call(by.volumes, (c) => c.createVolume, unit);
+    await expect(make(api)).rejects.toMatchObject({ reason: 'PERMISSION_DENIED' });
+    await expect(make(admin)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   });
 
   it('has what is in reach: lists, events, watches, labels', async () => {

@@ -48,6 +48,12 @@ export class Scope {
     const vm = this.tables.vms.byName(name);
     return vm !== undefined && this.seesVm(asker, vm);
   }
+  /** Of all that are called so; what the inventory does not know is for those who see everything. */
+  seesVolumeNamed(asker: Asker, name: string): boolean {
+    if (seesAll(asker)) return true;
+    const found = volumesNamed(this.tables, name);
+    return found.length > 0 && found.every((f) => asker.access.on('viewer', { labels: labelsOfVolume(f) }));
+  }
   /** What was captured of a VM to clone it is for those who may operate such a VM. */
   seesImage = (asker: Asker, i: Pick<Image, 'hidden' | 'ownerLabels'>, needs: Role = 'viewer'): boolean =>
     i.hidden !== true || asker.access.on(needs, { labels: i.ownerLabels ?? {} });
@@ -73,7 +79,8 @@ export class Scope {
   seesEvent(asker: Asker, e: Event): boolean {
     if (seesAll(asker)) return true;
     // an image has labels only when it was captured to clone a VM
-    const ofAll = e.subjectKind === 'image' ? e.labels === undefined : ['pool', 'cluster'].includes(e.subjectKind);
+    const ofAll =
+      e.subjectKind === 'image' ? e.labels === undefined : ['pool', 'network', 'cluster'].includes(e.subjectKind);
     if (ofAll) return asker.access.highest !== 'none';
     return e.labels !== undefined && asker.access.on('viewer', { labels: e.labels });
   }
@@ -239,5 +246,14 @@ export function insistLabels(asker: Asker, needs: Role, labels: Labels): void {
   throw new ClusterError(
     'PERMISSION_DENIED',
     `with these labels ${asker.user} would not be ${needs} of it any more: ask an administrator`,
+  );
+}
+
+/** A unit of storage becomes a volume with all that is in it, and no label tells whose that is. */
+export function insistUnits(asker: Asker): void {
+  if (asker.access.everywhere('operator')) return;
+  throw new ClusterError(
+    'PERMISSION_DENIED',
+    `${asker.user} may not take a unit of storage, which may hold what is anybody's: it takes the role operator everywhere`,
   );
 }

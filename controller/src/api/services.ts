@@ -3,6 +3,7 @@ import { AlarmServiceService } from '@berth/proto/v1/alarm.ts';
 import { AuditServiceService } from '@berth/proto/v1/audit.ts';
 import { ExportServiceService } from '@berth/proto/v1/export.ts';
 import { CaptureServiceService } from '@berth/proto/v1/capture.ts';
+import { SnapshotServiceService } from '@berth/proto/v1/snapshot.ts';
 import { BatchServiceService } from '@berth/proto/v1/batch.ts';
 import { CertificateServiceService } from '@berth/proto/v1/certificate.ts';
 import { ClusterServiceService } from '@berth/proto/v1/cluster.ts';
@@ -17,6 +18,7 @@ import { ImageServiceService } from '@berth/proto/v1/image.ts';
 import { JobServiceService } from '@berth/proto/v1/job.ts';
 import { MetricsServiceService } from '@berth/proto/v1/metrics.ts';
 import { PushServiceService } from '@berth/proto/v1/push.ts';
+import { NetworkServiceService } from '@berth/proto/v1/network.ts';
 import { PoolServiceService } from '@berth/proto/v1/pool.ts';
 import { ReviewServiceService } from '@berth/proto/v1/review.ts';
 import { StatisticsServiceService } from '@berth/proto/v1/statistics.ts';
@@ -24,6 +26,7 @@ import { SupportServiceService } from '@berth/proto/v1/support.ts';
 import { TokenServiceService } from '@berth/proto/v1/token.ts';
 import { UserServiceService } from '@berth/proto/v1/user.ts';
 import { VmServiceService } from '@berth/proto/v1/vm.ts';
+import { UploadServiceService } from '@berth/proto/v1/upload.ts';
 import { VolumeServiceService } from '@berth/proto/v1/volume.ts';
 import type { Adoption } from '../app/adoption.ts';
 import type { Audit } from '../app/audit.ts';
@@ -38,16 +41,19 @@ import type { HostsApp } from '../app/hosts.ts';
 import type { Prune } from '../app/prune.ts';
 import type { Exports } from '../app/exports.ts';
 import type { Captures } from '../app/captures.ts';
+import type { Snapshots } from '../app/snapshots.ts';
 import type { ImagePushes } from '../app/image-push.ts';
 import type { Images } from '../app/images.ts';
 import type { JobsApp } from '../app/jobs.ts';
 import type { Machines } from '../app/machines.ts';
 import type { ClusterApp } from '../app/cluster.ts';
+import type { NetworksApp } from '../app/networks.ts';
 import type { PoolsApp } from '../app/pools.ts';
 import type { Reviews } from '../app/reviews.ts';
 import type { VmUpdates } from '../app/vm-updates.ts';
 import type { VmMaking } from '../app/vm-making.ts';
 import type { Vms } from '../app/vms.ts';
+import type { VolumeUploads } from '../app/volume-uploads.ts';
 import type { Volumes } from '../app/volumes.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Logins } from '../app/logins.ts';
@@ -62,6 +68,7 @@ import { attended } from './attended.ts';
 import { auditHandlers } from './audit.ts';
 import { exportHandlers } from './export.ts';
 import { captureHandlers } from './capture.ts';
+import { snapshotHandlers } from './snapshot.ts';
 import { batchHandlers } from './batch.ts';
 import { certificateHandlers } from './certificate.ts';
 import { controllerHandlers, type About } from './controller.ts';
@@ -76,6 +83,7 @@ import { jobHandlers } from './job.ts';
 import { metricsHandlers } from './metrics.ts';
 import { pushHandlers } from './push.ts';
 import { clusterHandlers } from './cluster.ts';
+import { networkHandlers } from './network.ts';
 import { poolHandlers } from './pool.ts';
 import { reviewHandlers } from './review.ts';
 import { Scope } from './scope.ts';
@@ -84,6 +92,7 @@ import { supportHandlers } from './support.ts';
 import { tokenHandlers } from './token.ts';
 import { userHandlers } from './user.ts';
 import { vmHandlers } from './vm.ts';
+import { uploadHandlers } from './upload.ts';
 import { volumeHandlers } from './volume.ts';
 import type { Handler, Handlers, Method } from './call.ts';
 import type { Identity } from '../trust/identity.ts';
@@ -103,10 +112,13 @@ export interface App {
   readonly updates: VmUpdates;
   readonly images: Images;
   readonly volumes: Volumes;
+  readonly volumeUploads: VolumeUploads;
   readonly captures: Captures;
+  readonly snapshots: Snapshots;
   readonly exports: Exports;
   readonly prune: Prune;
   readonly pools: PoolsApp;
+  readonly networks: NetworksApp;
   readonly cluster: ClusterApp;
   readonly jobs: JobsApp;
   readonly events: Events;
@@ -151,6 +163,7 @@ export function services(app: App): readonly PublicService[] {
     service(AlarmServiceService, alarmHandlers(about.state, scope)),
     service(AuditServiceService, auditHandlers(app.audit)),
     service(ExportServiceService, exportHandlers(app.exports, app.images, scope)),
+    service(SnapshotServiceService, snapshotHandlers(app.snapshots)),
     service(CaptureServiceService, captureHandlers(app.captures, app.images)),
     service(BatchServiceService, batchHandlers(app.batches, scope)),
     service(CertificateServiceService, certificateHandlers(app.certificates, app.clients, app.trust)),
@@ -166,6 +179,7 @@ export function services(app: App): readonly PublicService[] {
     service(ImageServiceService, imageHandlers(app.images, app.adoption, scope, app.prune)),
     service(JobServiceService, jobHandlers(app.jobs, scope)),
     service(PushServiceService, pushHandlers(app.pushes)),
+    service(NetworkServiceService, networkHandlers(app.networks, about.state.tables, scope)),
     service(PoolServiceService, poolHandlers(app.pools, about.state.tables, scope)),
     service(ReviewServiceService, reviewHandlers(app.reviews)),
     service(StatisticsServiceService, statisticsHandlers(app.statistics, about.state.tables, scope)),
@@ -173,6 +187,7 @@ export function services(app: App): readonly PublicService[] {
     service(TokenServiceService, tokenHandlers(app.tokens)),
     service(UserServiceService, userHandlers(app.users, app.tokens, app.logins)),
     service(VolumeServiceService, volumeHandlers(app.volumes, scope)),
+    service(UploadServiceService, uploadHandlers(app.volumeUploads)),
     service(VmServiceService, vmHandlers(app.vms, app.making, app.connections, scope, app.adoption, app.updates)),
   ];
 }

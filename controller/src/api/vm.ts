@@ -188,7 +188,15 @@ const toFilling = ({ localBytes, totalBytes, from, waiting, jobId }: DiskFilling
   jobId: jobId ?? '',
 });
 
-function toSpec({ vm: { spec }, imageNames, mediumNames, poolNames, copyNames, fillings }: VmView): Vm['spec'] {
+function toSpec({
+  vm: { spec },
+  imageNames,
+  mediumNames,
+  poolNames,
+  networkNames,
+  copyNames,
+  fillings,
+}: VmView): Vm['spec'] {
   return {
     vcpus: spec.vcpus,
     memoryBytes: toWire(spec.memoryBytes),
@@ -203,13 +211,14 @@ function toSpec({ vm: { spec }, imageNames, mediumNames, poolNames, copyNames, f
       ...(d.options && { options: VmDiskOptions.fromPartial(diskOptionsToWire(d.options)) }),
     })),
     cdroms: (spec.cdroms ?? []).map(({ target, bus }, i) => ({ target, bus, image: mediumNames[i] ?? '' })),
-    nics: spec.nics.map((n) => ({
+    nics: spec.nics.map((n, i) => ({
       mac: n.mac,
       bridge: n.bridge,
       model: n.model,
       address: n.address ?? '',
       gateway: n.gateway ?? '',
       dns: [...n.dns],
+      ...(networkNames[i] && { network: networkNames[i] }),
       ...(n.options && { options: VmNicOptions.fromPartial(nicOptionsToWire(n.options)) }),
     })),
     labels: { ...spec.labels },

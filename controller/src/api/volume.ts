@@ -6,18 +6,22 @@ import type { VolumeView } from '../app/volume-view.ts';
 import type { Handlers } from './call.ts';
 import { fromWire, toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
-import type { Scope } from './scope.ts';
+import { insistLabels, insistUnits, type Scope } from './scope.ts';
 
 export const volumeHandlers = (volumes: Volumes, scope: Scope): Handlers<VolumeServiceService> => ({
   createVolume: async (r, call) => {
     scope.insistImages(call, [r.image]);
+    if (r.unit !== '') insistUnits(call);
     return toAnswer(await volumes.create({ ...r, sizeBytes: fromWire('size_bytes', r.sizeBytes) }, call.user));
   },
   getVolume: async (r) => toVolume(await volumes.get(r.volume)),
   listVolumes: async (r, call) => {
     const fits = parseSelector(r.selector);
     const keep = (labels: Readonly<Record<string, string>>) => fits(labels) && call.access.on('viewer', { labels });
-    const { items, nextPageToken } = await volumes.list({ ...toQuery(r.page), host: r.host, alone: r.alone }, keep);
+    const { items, nextPageToken } = await volumes.list(
+      { ...toQuery(r.page), host: r.host, pool: r.pool, alone: r.alone },
+      keep,
+    );
     return { volumes: items.map(toVolume), nextPageToken };
   },
   deleteVolume: async (r, call) => toAnswer(await volumes.delete(r.volume, call.user)),
@@ -31,12 +35,14 @@ export const volumeHandlers = (volumes: Volumes, scope: Scope): Handlers<VolumeS
   attachVolume: async (r, call) => toAnswer(await volumes.attach(r.volume, r, call.user)),
   detachVolume: async (r, call) => toAnswer(await volumes.detach(r.volume, r.name, call.user)),
   moveVolume: async (r, call) => toAnswer(await volumes.move(r.volume, r, call.user)),
+  labelVolume: async (r, call) =>
+    toVolume(await volumes.label(r.volume, r, (labels) => insistLabels(call, 'operator', labels))),
   adoptVolume: async (r, call) => toVolume(await volumes.get((await volumes.adopt(r.volume, r.name, call.user)).id)),
 });
 
 const toAnswer = ({ view, jobId }: VolumeAnswer) => ({ volume: toVolume(view), jobId: jobId ?? '' });
 
-const toVolume = (v: VolumeView): Volume => ({
+export const toVolume = (v: VolumeView): Volume => ({
   ...{ id: v.id, name: v.name, state: v.state, host: v.hostName, pool: v.pool, format: v.format },
   ...{ vm: v.vm, target: v.target, labels: { ...v.labels }, backing: [...v.backing], jobId: v.jobId ?? '' },
   sizeBytes: toWire(v.sizeBytes),

@@ -98,5 +98,6 @@ function nic({ mac: given, bridge, model, options }: DefinedNic, known: Vm | und
   const mac = normaliseMac(given);
   const was = known?.spec.nics.find((n) => n.mac === mac);
   const asked = { address: was?.address, gateway: was?.gateway, dns: was?.dns ?? [] };
-  return { mac, bridge, model: model || 'virtio', ...asked, ...(options && { options }) };
+  const network = was?.networkId && was.bridge === bridge && { networkId: was.networkId };
+  return { mac, bridge, model: model || 'virtio', ...asked, ...(options && { options }), ...network };
 }

@@ -8,7 +8,7 @@ import type { CloneMany } from './batch-request.ts';
 import { DEFAULT_BRIDGE } from './vm-nics.ts';
 
 export interface AddressesAsked {
-  readonly tables: Pick<Tables, 'vms'>;
+  readonly tables: Pick<Tables, 'vms' | 'networks'>;
   readonly request: CloneMany;
   readonly conflicts: Conflicts;
   /** Rows whose VM is there keep what they have. */
@@ -57,7 +57,7 @@ function notesOf(skipped: readonly string[]): readonly string[] {
 /** Addresses nobody has, in order, as they are asked for. */
 function* freeOf(range: IpRange, asked: AddressesAsked, skipped: string[]): Generator<string, undefined> {
   const own = ownAddresses(asked);
-  const bridge = bridgeOf(asked.request);
+  const bridge = bridgeOf(asked);
   for (let value = range.first.value; value <= range.last.value; value++) {
     const ip: Ip = { family: range.first.family, value };
     const text = formatIp(ip);
@@ -85,8 +85,11 @@ function ownAddresses({ request }: AddressesAsked): ReadonlyMap<string, string> 
   return own;
 }
 
-export const bridgeOf = ({ all }: Pick<CloneMany, 'all'>): string =>
-  all.bridge || all.definition?.nics?.[0]?.bridge || DEFAULT_BRIDGE;
+const bridgeOf = ({ request: { all }, tables }: AddressesAsked): string => {
+  const [nic] = all.definition?.nics ?? [];
+  const network = nic?.network === undefined ? undefined : tables.networks.byName(nic.network)?.shape.bridge;
+  return all.bridge || network || nic?.bridge || DEFAULT_BRIDGE;
+};
 
 /** Why a VM that is there does not fit the range; undefined: it does. */
 export function outsideRange(request: CloneMany, address: string | undefined): string | undefined {

@@ -33,7 +33,51 @@ it('makes clones as raw copies of their image, which the host gets whole, and no
   expect([kinds.includes('image.fetch'), kinds.includes('pool.image')]).toEqual([true, false]);
 });
 
-it('wipes a disk there, and neither converts nor moves it', async () => {
+it('has volumes that stand alone there: raw and blank, for a VM on their host', async () => {
+  await create({});
+  for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, 'volume.block'];
+  const usual = { format: '', preallocation: '', clusterBytes: 0, lazyRefcounts: false, labels: {}, host: 'h1' };
+  const make = (name: string, image = '') =>
+    c.timed(c.life.volumes.create({ ...usual, name, image, sizeBytes: 2 ** 30, pool: 'ceph' }, 'test'));
+  expect(await c.ended((await make('data')).jobId!)).toBe('succeeded');
+  expect(await c.timed(c.life.volumes.get('data'))).toMatchObject({ format: 'raw', pool: 'ceph', backing: [] });
+  await c.done(c.clone('web', { host: 'h1' }));
+  const attached = await c.timed(c.life.volumes.attach('data', { vm: 'web', bus: '', target: '' }, 'test'));
+  expect(await c.ended(attached.jobId!)).toBe('succeeded');
+  await expect(make('copy', 'base')).rejects.toThrow('what stands alone there is raw and blank');
+  for (const h of c.sim.hosts.all()) h.capabilities = ['pool.block'];
+  await expect(make('more')).rejects.toThrow('it lacks volume.block');
+});
+
+it('takes in a disk of a VM that is off as a raw copy, and gives it back as one', async () => {
+  await create({});
+  for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, 'volume.block', 'volume.move'];
+  await c.done(c.clone('web', { host: 'h1' }));
+  const move = async (pool: string) =>
+    c.ended((await c.timed(c.life.volumes.move('web-vda', { pool, host: '' }, 'test'))).jobId!);
+  expect((await diskOf('web'))?.imageId).toBeDefined();
+  expect(await move('ceph')).toBe('succeeded');
+  const there = { imageId: undefined, options: { format: 'raw' } };
+  expect(await diskOf('web')).toMatchObject({ ...there, poolId: c.life.state.tables.pools.byName('ceph')!.id });
+  expect(await move('local')).toBe('succeeded');
+  const back = await diskOf('web');
+  expect([back?.poolId, back?.options, back?.imageId]).toEqual([undefined, { format: 'raw' }, undefined]);
+});
+
+it('moves nothing under a guest that runs, nor past pool local', async () => {
+  await create({});
+  for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, 'volume.block', 'volume.move'];
+  await create({ name: 'dir', source: { ...nothing, type: 'dir', targetPath: '/kvm/a' }, secret: '', shared: false });
+  await c.done(c.clone('web', { host: 'h1', pool: 'dir' }));
+  const move = (name: string, pool: string, host = '') => c.timed(c.life.volumes.move(name, { pool, host }, 'test'));
+  await expect(move('web-vda', 'ceph')).rejects.toThrow('the way is by pool local');
+  await c.done(c.clone('db', { host: 'h1', start: true }));
+  for (let n = 0; (await c.timed(c.life.vms.get('db'))).state !== 'running' && n < 100; n++)
+    await c.sim.clock.advance(1_000);
+  await expect(move('db-vda', 'ceph')).rejects.toThrow('its disks move while it is off. Stop it first');
+});
+
+it('wipes a disk there, and does not convert it', async () => {
   await create({});
   await c.done(c.clone('web', { pool: 'ceph', host: 'h1' }));
   const wiped = await c.timed(c.life.volumes.wipe('web-vda', 'test'));
@@ -56,6 +100,18 @@ it('refuses guests that are to be changed on their disks there, and qcow2', asyn
   const definition = { disks: [{ sizeBytes: 2 ** 30, format: 'qcow2', pool: 'ceph' }] } as const;
   await expect(c.timed(c.clone('web', { definition }))).rejects.toThrow(
     'pool ceph holds no files: disks there are raw',
+  );
+});
+
+it('refuses to change a guest on a disk there from outside, though another disk of it is a file', async () => {
+  await create({});
+  for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, 'volume.customize'];
+  const definition = { disks: [{ image: 'base', pool: 'ceph' }, { image: 'base' }] };
+  expect(await c.done(c.clone('web', { definition, host: 'h1' }))).toBe('succeeded');
+  const about = { hostname: 'web', address: '', gateway: '', dns: [], sshKeys: [], sshUser: '', firstBoot: '' };
+  const asked = { ...about, serialLogin: false, newMachineId: false, newHostKeys: false, generalize: false };
+  await expect(c.timed(c.life.vms.customize('web', asked, 'test'))).rejects.toThrow(
+    'is on disk vda, in pool ceph, which holds no files',
   );
 });
 

@@ -3,18 +3,21 @@ import { badState, ClusterError, invalidArgument, notFound, unsupported } from '
 import type { DiskDefinition, VmDefinition } from '@berth/shared/hardware/definition.ts';
 import { joinImageName, splitImageName } from '@berth/shared/model/image-name.ts';
 import type { Image } from '@berth/shared/model/image.ts';
-import { newId, type JobId } from '@berth/shared/model/ids.ts';
+import { newId, type JobId, type NetworkId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmDisk } from '@berth/shared/model/vm.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { needCapability } from '../hosts/capabilities.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
+import { whyNot } from '@berth/shared/model/actions.ts';
+import { findSnapshot } from '../jobs/snapshot-rows.ts';
 import { imageCapture } from '../jobs/image-capture.ts';
 import { ableTo } from '../jobs/world.ts';
 import { imageLocks } from '../jobs/images-needed.ts';
 import type { State, Tx } from '../state/state.ts';
 import { takeImageName } from './image-versions.ts';
 import { checkImageName, resolve } from './names.ts';
+import { nameIn } from './vm-pools.ts';
 import { viewVm, type VmView } from './vm-view.ts';
 
 export interface CaptureDeps {
@@ -34,6 +37,8 @@ export interface CaptureVm {
   readonly hidden: boolean;
   /** Takes out of the first disk what makes its guest one machine among others. */
   readonly generalize?: boolean;
+  /** As its disks were in this snapshot; empty: as they are now. */
+  readonly snapshot?: string;
 }
 
 export interface Captured {
@@ -51,16 +56,19 @@ export class Captures {
     return state.update((tx) => {
       const vm = resolve('vm', state.tables.vms, request.vm);
       const view = viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
-      this.#allow(view);
+      if (request.snapshot) this.#allowSnapshot(view, request.snapshot);
+      else this.#allow(view);
       if (request.generalize === true) this.#allowGeneralize(view, request);
       const disks = chosen(vm, request);
-      refusePooled(view, disks);
+      if (request.snapshot) refuseOutside(view, disks, request.snapshot);
+      else refusePooled(view, disks);
       const images = this.#images(tx, view, disks, request);
       for (const image of images) tx.images.put(image);
       const params = {
         vmId: vm.id,
         disks: disks.map((d, i) => ({ target: d.target, volumeId: d.volumeId, imageId: images[i]!.id })),
         ...(request.generalize === true && { generalize: true }),
+        ...(request.snapshot && { snapshot: request.snapshot }),
       };
       const locks = [
         `vm/${vm.id}:exclusive` as const,
@@ -83,6 +91,18 @@ export class Captures {
     needCapability({ name: hostName }, this.deps.hosts.status(vm.hostId).facts, 'image.capture');
   }
 
+  /** What is in a snapshot stays as it is, whatever the guest does. */
+  #allowSnapshot({ vm, state, hostName }: VmView, snapshot: string): void {
+    const why = whyNot('deleteSnapshot', { name: vm.name, state, host: hostName || undefined });
+    if (why !== undefined) throw state === 'unknown' ? new ClusterError('HOST_UNREACHABLE', why) : badState(why);
+    // one that was made by hand is not in the row, but may well be on its host
+    const row = findSnapshot(vm, snapshot);
+    if (row && row.phase !== 'ready') throw badState(`snapshot ${snapshot} of vm ${vm.name} is not whole yet`);
+    const facts = vm.hostId && this.deps.hosts.status(vm.hostId).facts;
+    needCapability({ name: hostName }, facts, 'image.capture');
+    needCapability({ name: hostName }, facts, 'snapshots');
+  }
+
   #allowGeneralize({ vm, hostName }: VmView, { hidden }: CaptureVm): void {
     if (hidden) throw invalidArgument('generalize is for images that are listed: a clone of a vm is told who it is');
     const facts = vm.hostId && this.deps.hosts.status(vm.hostId).facts;
@@ -96,25 +116,27 @@ export class Captures {
     const { vm } = view;
     const nowMs = this.deps.clock.now();
     const ids = disks.map(() => newId('image', nowMs));
+    // an image that is listed may outlive networks
+    const networkOf = request.hidden ? nameIn(this.deps.state.tables) : (): string => '';
     return disks.map((d, i) => {
       const id = ids[i]!;
       const name = request.hidden ? `${vm.name.slice(0, 32)}-${d.target}-${id.slice(-12)}` : nameOf(vm, request, i, d);
       if (!request.hidden) takeImageName(tx, name);
       const more = disks.slice(1).map((x, n) => ({ ...x.options, sizeBytes: x.sizeBytes, image: ids[n + 1]! }));
-      const defaults = i > 0 ? {} : { defaults: defaultsOf(vm, d, request.hidden ? more : []) };
+      const defaults = i > 0 ? {} : { defaults: defaultsOf(vm, d, request.hidden ? more : [], networkOf) };
       return {
         ...{ id, name, state: 'importing' as const, digest: undefined, sourceDigest: undefined },
         ...{ virtualSizeBytes: d.sizeBytes, createdAtMs: nowMs, ...defaults },
         ...(request.hidden && { hidden: true, ownerLabels: vm.spec.labels }),
-        origin: originOf(vm, d),
+        origin: originOf(vm, d, request.snapshot),
       };
     });
   }
 }
 
 /** `vm web`; of one with several disks `vm web, disk vdb`. */
-const originOf = ({ name, spec }: Vm, { target }: VmDisk): string =>
-  spec.disks.length > 1 ? `vm ${name}, disk ${target}` : `vm ${name}`;
+const originOf = ({ name, spec }: Vm, { target }: VmDisk, snapshot = ''): string =>
+  `vm ${name}${spec.disks.length > 1 ? `, disk ${target}` : ''}${snapshot === '' ? '' : `, snapshot ${snapshot}`}`;
 
 /** `debian:12.4`, and of a second disk `debian-vdb:12.4`. */
 function nameOf(vm: Vm, request: CaptureVm, i: number, d: VmDisk): string {
@@ -124,8 +146,10 @@ function nameOf(vm: Vm, request: CaptureVm, i: number, d: VmDisk): string {
   return checkImageName(joinImageName({ name: `${name}-${d.target}`, version }));
 }
 
-function chosen(vm: Vm, { disks, hidden }: CaptureVm): readonly VmDisk[] {
-  const all = vm.spec.disks;
+function chosen(vm: Vm, { disks, hidden, snapshot = '' }: CaptureVm): readonly VmDisk[] {
+  // disks that came later are not in it
+  const within = hidden && disks.length === 0 ? findSnapshot(vm, snapshot)?.disks : undefined;
+  const all = vm.spec.disks.filter((d) => within?.includes(d.target) ?? true);
   const [first] = all;
   if (!first) throw badState(`vm ${vm.name} has no disk to make an image of`);
   if (new Set(disks).size !== disks.length) throw invalidArgument('the same disk was named twice');
@@ -135,6 +159,18 @@ function chosen(vm: Vm, { disks, hidden }: CaptureVm): readonly VmDisk[] {
     if (found) return found;
     throw notFound(`vm ${vm.name} has no disk ${target}: it has ${all.map((d) => d.target).join(', ')}`);
   });
+}
+
+function refuseOutside({ vm }: VmView, disks: readonly VmDisk[], snapshot: string): void {
+  const row = findSnapshot(vm, snapshot);
+  for (const d of disks) {
+    if (row && !row.disks.includes(d.target))
+      throw notFound(
+        `disk ${d.target} of vm ${vm.name} is not in snapshot ${snapshot}: that has ${row.disks.join(', ')}`,
+      );
+    if (d.poolId !== undefined)
+      throw unsupported(`disk ${d.target} of vm ${vm.name} lies in a pool: of its snapshots no images are made`);
+  }
 }
 
 /** Of a VM that is off, its host copies files of its own pool; of one that runs, QEMU reads its disks wherever they lie. */
@@ -148,7 +184,12 @@ function refusePooled({ vm, state }: VmView, disks: readonly VmDisk[]): void {
 }
 
 /** What a clone gets of the VM: what it is made of, and nothing that is its alone or its host's. */
-function defaultsOf(vm: Vm, first: VmDisk, more: readonly DiskDefinition[]): VmDefinition {
+function defaultsOf(
+  vm: Vm,
+  first: VmDisk,
+  more: readonly DiskDefinition[],
+  networkOf: (id: NetworkId | undefined) => string,
+): VmDefinition {
   const { vcpus, memoryBytes, osVariant, nics, hardware = {} } = vm.spec;
   const { hostDevices: _, kernel: __, graphics, ...rest } = hardware;
   const screens = graphics?.map(({ password: ___, port: ____, ...g }) => g);
@@ -157,7 +198,10 @@ function defaultsOf(vm: Vm, first: VmDisk, more: readonly DiskDefinition[]): VmD
     ...{ vcpus, memoryBytes, ...(osVariant !== undefined && { osVariant }) },
     ...rest,
     ...(screens && { graphics: screens }),
-    nics: nics.map(({ bridge, model, options: o }) => ({ bridge, model: model as 'virtio', ...o })),
+    nics: nics.map(({ bridge, networkId, model, options: o }) => {
+      const network = networkOf(networkId);
+      return { ...(network === '' ? { bridge } : { network }), model: model as 'virtio', ...o };
+    }),
     ...((more.length > 0 || Object.keys(options).length > 0) && {
       disks: [options, ...more.map(({ format: ______, ...d }) => d)],
     }),

@@ -87,6 +87,17 @@ describe('the CPU of a cluster', () => {
     expect(now()?.model).toBe('Skylake-Client');
   });
 
+  it('is refused while the agent of a host is too old to tell of its CPU: no VM could be started there any more', async () => {
+    models['older'] = undefined;
+    await addHost('older');
+    expect(await refusal('auto')).toMatch(/^BAD_STATE: .*host older does not tell which CPU .*upgrade its agent/);
+    expect(now()).toBeUndefined();
+    const older = state.tables.hosts.byName('older')!;
+    await state.update((tx) => tx.hosts.put({ ...older, maintenance: true }));
+    await set('auto');
+    expect(now()?.model).toBe('Westmere');
+  });
+
   it('is refused where a VM asks for more, by its name', async () => {
     const vm = aVm({ name: 'web' });
     const cpu = { mode: 'custom', model: 'Westmere' } as const;

@@ -100,7 +100,14 @@ export class ClusterApp {
   /** @throws BAD_STATE: a host or a VM could not follow */
   #refuse(cpu: WorkedOutCpu): void {
     const words = cpuWords(cpu);
-    const lacking = this.#counted().flatMap((h) => {
+    const counted = this.#counted();
+    const silent = counted.filter((h) => h.cpu === undefined && this.deps.hosts.status(h.host.id).facts !== undefined);
+    if (silent.length > 0)
+      throw badState(
+        `cpu ${words}: host ${some(silent.map((h) => h.host.name))} does not tell which CPU its guests can have, and its VMs could ` +
+          `not be started any more: upgrade its agent, or drain it`,
+      );
+    const lacking = counted.flatMap((h) => {
       const lacks = h.cpu === undefined ? [] : lackingOf(h.cpu, cpu);
       return lacks.length === 0 ? [] : [`${h.host.name} (${some(lacks)})`];
     });

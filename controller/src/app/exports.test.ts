@@ -81,10 +81,22 @@ describe('an export of a volume', () => {
     const t = { ...(await c.timed(volume('data'))), user: 'test' };
     expect(await c.timed(exports().open(t, signal))).toMatchObject({ virtualSizeBytes: 2 ** 30 });
     expect(await drain(t)).toMatch(/^file of volume-/);
-    expect(await said(c.life.volumes.delete('data', 'test'))).toMatch(/RESOURCE_BUSY/);
     exports().finish(t);
     expect(await c.ended(t.jobId)).toBe('succeeded');
     expect(await said(exports().open(t, signal))).toContain('NOT_FOUND');
     expect(files()).toEqual([]);
+  });
+
+  it('keeps its guest off, and itself from being deleted, until the file is made, and no longer', async () => {
+    await c.ended((await c.timed(c.clone('web', { host: 'h1' }))).jobId);
+    const begun = volume('web-vda');
+    const start = c.life.vms.start('web', 'test');
+    expect(await said(start)).toMatch(/^RESOURCE_BUSY: .*volume\.export/);
+    const t = { ...(await c.timed(begun)), user: 'test' };
+    await c.timed(exports().open(t, signal));
+    expect(await c.done(c.life.vms.start('web', 'test'))).toBe('succeeded');
+    expect(await drain(t)).toMatch(/^file of volume-/);
+    exports().finish(t);
+    expect(await c.ended(t.jobId)).toBe('succeeded');
   });
 });

@@ -9,7 +9,7 @@ import { isEnded, type Job, type JobError } from '@berth/shared/model/job.ts';
 import { newSecret } from '@berth/shared/runtime/random.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Hosts } from '../hosts/hosts.ts';
-import type { Jobs } from '../jobs/engine/jobs.ts';
+import type { Jobs, LockName } from '../jobs/engine/jobs.ts';
 import { exportIdOf, imageExport, type ExportParams, type MadeFile } from '../jobs/image-export.ts';
 import type { Uploads } from '../jobs/uploads.ts';
 import { volumeExport } from '../jobs/volume-export.ts';
@@ -72,7 +72,9 @@ export class Exports {
     const jobId = await state.update((tx) => {
       const found = resolveVolume(state.tables, nameOrId);
       const { params, subject } = exportWanted(found, format, { tables: state.tables, hosts, nowMs: clock.now() });
-      const locks = [`volume/${params.volumeId}:shared` as const];
+      const locks: LockName[] = [`volume/${params.volumeId}:shared`];
+      // it must not begin to write while it is read
+      if (params.vmId) locks.push(`vm/${params.vmId}:shared`);
       return jobs.start(tx, volumeExport, { ...params, ticketHash: hash(ticket) }, { subject, locks, user });
     });
     return { jobId, ticket };

@@ -96,7 +96,9 @@ describe('enrolment', () => {
     const { details, invitation } = await add('h1');
     const { csrPem } = await newRequest();
     const first = await enrollment.enroll({ ...tokenOf(invitation.line), csrPem, transferCsrPem: '' });
-    expect(new X509Certificate(first.certificatePem).subjectAltName).toBe(`URI:urn:berth:host:${details.host.id}`);
+    expect(new X509Certificate(first.certificatePem).subjectAltName).toBe(
+      `URI:urn:berth:host:${details.host.id}, DNS:berth-agent`,
+    );
     expect(state.tables.hosts.byName('h1')?.certificateFingerprint).toMatch(/^[0-9a-f]{64}$/);
     const again = await enrollment.enroll({ ...tokenOf(invitation.line), csrPem, transferCsrPem: '' });
     expect(again.certificatePem).toBe(first.certificatePem);

@@ -22,6 +22,7 @@ import { retag, shownTags, takeImageName, type TagChange } from './image-version
 import { checkImageName, resolve } from './names.ts';
 import { pageByName, type Page, type PageQuery } from './pages.ts';
 import { PIECES_AHEAD, relay } from './relay.ts';
+import { untilBegun } from './step-begun.ts';
 import { usableImage } from './usable-image.ts';
 
 export interface ImageDeps {
@@ -125,16 +126,7 @@ export class Images {
 
   /** Only a job that waits for bytes takes them back when it is undone; so none are sent before. */
   async #receiving(jobId: JobId, open: () => boolean): Promise<void> {
-    const { state } = this.deps;
-    const begun = (): boolean => state.jobLog(jobId).some((e) => e.step === 'receive');
-    await new Promise<void>((resolve) => {
-      if (begun() || !open()) return resolve();
-      const stop = state.subscribe(() => {
-        if (!begun() && open()) return;
-        stop();
-        resolve();
-      });
-    });
+    await untilBegun(this.deps.state, jobId, 'receive', open);
     if (!open()) throw new ClusterError('CANCELLED', `the import has ended: berth job show ${jobId} says why`);
   }
 

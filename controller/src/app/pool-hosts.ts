@@ -8,11 +8,18 @@ import type { Tables } from '../state/state.ts';
 
 /** In the order of their names. */
 export function hostsOf({ hosts }: Pick<Pool, 'hosts'>, tables: Pick<Tables, 'hosts'>): readonly Host[] {
-  const fits = hosts.selector === '' ? () => false : parseSelector(hosts.selector);
-  return [...tables.hosts.values()]
-    .filter((h) => hosts.all || hosts.ids.includes(h.id) || fits(h.labels))
-    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  const is = chosen(hosts);
+  return [...tables.hosts.values()].filter(is).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
+
+type Chosen = Pick<Host, 'id' | 'labels'>;
+
+function chosen({ all, ids, selector }: Pool['hosts']): (host: Chosen) => boolean {
+  const fits = selector === '' ? () => false : parseSelector(selector);
+  return (h) => all || ids.includes(h.id) || fits(h.labels);
+}
+
+export const isOneOf = ({ hosts }: Pick<Pool, 'hosts'>, host: Chosen): boolean => chosen(hosts)(host);
 
 /** It reports, its libvirt answers, and its agent knows pools. */
 export function takesPools(hosts: Pick<Hosts, 'status'>, hostId: HostId): boolean {

@@ -4,6 +4,7 @@ import { LOCAL_POOL, type Pool, type PoolSeen } from '@berth/shared/model/pool.t
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 import { hostsOf, seenOn } from './pool-hosts.ts';
+import { unitsOf, type UnitView } from './volume-units.ts';
 
 export interface PoolOnHostView {
   readonly host: string;
@@ -23,13 +24,15 @@ export interface PoolView {
   readonly jobId: JobId | undefined;
   readonly diskCount: number;
   readonly promisedBytes: number;
+  /** LUNs. */
+  readonly units: readonly UnitView[];
 }
 
 export interface ForeignPoolView extends PoolSeen {
   readonly host: string;
 }
 
-export function viewPool(pool: Pool, tables: Tables, hosts: Pick<Hosts, 'status'>): PoolView {
+export function viewPool(pool: Pool, tables: Tables, hosts: Pick<Hosts, 'status' | 'has'>): PoolView {
   const all = hostsOf(pool, tables);
   const local = pool.name === LOCAL_POOL;
   const vms = local ? [...tables.vms.values()] : tables.vms.byPool(pool.id);
@@ -45,6 +48,7 @@ export function viewPool(pool: Pool, tables: Tables, hosts: Pick<Hosts, 'status'
     jobId: tables.jobs.holders(`pool/${pool.id}`)[0]?.id,
     diskCount: disks.length + alone.length,
     promisedBytes: local ? localBytes() : tables.claims.poolBytes(pool.id),
+    units: unitsOf(pool, { tables, hosts }),
   };
 }
 

@@ -9,6 +9,7 @@ export const PIECES_AHEAD = 4;
 /**
  * @param data of pieces.
  * @param wanted asked at each piece: false once the job has ended or is being cancelled.
+ * @param fromBytes what came before
  * @returns a stream that fails when `data` fails, is longer or shorter than `fileBytes`, or is not wanted any more.
  */
 export function relay(
@@ -16,14 +17,15 @@ export function relay(
   fileBytes: number,
   wanted: () => boolean,
   progress: (doneBytes: number) => void,
+  fromBytes = 0,
 ): Readable {
-  let doneBytes = 0;
+  let doneBytes = fromBytes;
   const out = new Transform({
     objectMode: true,
     highWaterMark: PIECES_AHEAD,
     transform(piece: Piece, _encoding, done) {
       doneBytes += lengthOf(piece);
-      if (!wanted()) return done(new ClusterError('CANCELLED', 'the import was cancelled'));
+      if (!wanted()) return done(new ClusterError('CANCELLED', 'the upload was cancelled'));
       if (doneBytes > fileBytes)
         return done(invalidArgument(`more bytes came than the ${fileBytes} that were announced`));
       progress(doneBytes);

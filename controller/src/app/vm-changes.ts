@@ -1,7 +1,7 @@
 /** What is other in one spec than in another, field by field and as people write it. Pure; passwords are compared, not told. */
 import { definitionSchema, type VmDefinition } from '@berth/shared/hardware/definition.ts';
 import { writeForm } from '@berth/shared/hardware/form.ts';
-import type { ImageId, PoolId } from '@berth/shared/model/ids.ts';
+import type { ImageId, NetworkId, PoolId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
 import { afterLive, livePlan } from '../jobs/vm-live.ts';
 
@@ -13,7 +13,7 @@ export interface VmChange {
   readonly after: string;
 }
 
-type NameOf = (id: ImageId | PoolId | undefined) => string;
+type NameOf = (id: ImageId | PoolId | NetworkId | undefined) => string;
 
 /** The definition that a spec came from, with everything that it came to. Its passwords are in it. */
 export function definitionOf(spec: VmSpec, nameOf: NameOf): VmDefinition {
@@ -29,7 +29,10 @@ export function definitionOf(spec: VmSpec, nameOf: NameOf): VmDefinition {
       ...d.options,
     })),
     cdroms: (spec.cdroms ?? []).map((c) => ({ target: c.target, bus: c.bus, ...image(c.imageId) })),
-    nics: spec.nics.map(({ mac, bridge, model, options }) => ({ mac, bridge, model: model as 'virtio', ...options })),
+    nics: spec.nics.map(({ mac, bridge, networkId, model, options }) => ({
+      ...{ mac, bridge, ...(networkId && { network: nameOf(networkId) }) },
+      ...{ model: model as 'virtio', ...options },
+    })),
     ...spec.hardware,
   };
 }

@@ -1,10 +1,12 @@
 /** How a guest learns who it is, when its VM is made and later: what may be asked for, and what of it goes to its host. Pure. */
-import { badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { badState, invalidArgument, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import type { VmDefinition } from '@berth/shared/hardware/definition.ts';
 import { IDENTITIES, type Identity, type Vm, type VmSpec } from '@berth/shared/model/vm.ts';
 import { systemDisk } from '../jobs/offline-identity.ts';
 import type { CustomizeParams } from '../jobs/vm-customize.ts';
+import { isOfBlocks } from '../jobs/world-pools.ts';
 import { checkAddresses, freeAddress } from './vm-addresses.ts';
+import { poolName } from './vm-pools.ts';
 import type { Tables } from '../state/state.ts';
 
 export function checkIdentity(word: string): Identity {
@@ -91,9 +93,15 @@ export function checkCustomize(w: CustomizeVm): CustomizeVm {
 }
 
 /** The network of all its cards is written anew, so what is not said of the others is what they were made with. */
-export function customizeParams(tables: Pick<Tables, 'vms'>, vm: Vm, w: CustomizeVm): CustomizeParams {
+export function customizeParams(tables: Pick<Tables, 'vms' | 'pools'>, vm: Vm, w: CustomizeVm): CustomizeParams {
   const disk = systemDisk(vm.spec);
   if (disk === undefined) throw badState(`vm ${vm.name} has no disk, so there is no guest that could be changed`);
+  // the appliance that changes guests opens files
+  if (isOfBlocks(tables, disk.poolId))
+    throw unsupported(
+      `the guest of vm ${vm.name} is on disk ${disk.target}, in pool ${poolName(tables, disk.poolId)}, which holds no files: it ` +
+        `cannot be changed from outside`,
+    );
   const { hostname, address, gateway, dns, sshKeys, sshUser, firstBoot, serialLogin } = w;
   const { newMachineId, newHostKeys, generalize } = w;
   const [first] = vm.spec.nics;

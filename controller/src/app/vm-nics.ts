@@ -1,13 +1,15 @@
 /** Network cards of a VM's definition: which is which, what each gets that was not said. Reads tables; writes nothing. */
-import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { nicOptionsOf } from '@berth/shared/hardware/definition-wire.ts';
 import type { NicDefinition } from '@berth/shared/hardware/definition.ts';
 import type { VmId } from '@berth/shared/model/ids.ts';
+import type { Network } from '@berth/shared/model/network.ts';
 import type { VmNic } from '@berth/shared/model/vm.ts';
 import type { Random } from '@berth/shared/runtime/random.ts';
 import type { Tables } from '../state/state.ts';
 import type { Faults } from './faults.ts';
 import { freeMac, givenMac, normaliseMac } from './macs.ts';
+import { resolve } from './names.ts';
 import { paired } from './paired.ts';
 import { checkAddresses, freeAddress, type Addresses } from './vm-addresses.ts';
 
@@ -45,7 +47,8 @@ export function nicsOf(
 const EMPTY: VmNic = { mac: '', bridge: '', model: 'virtio', address: undefined, gateway: undefined, dns: [] };
 
 function nic(from: NicMaker, n: NicDefinition, was: VmNic | undefined, late: boolean): VmNic {
-  const bridge = n.bridge ?? DEFAULT_BRIDGE;
+  const network = n.network === undefined ? undefined : usableNetwork(from.tables, n.network, n.bridge);
+  const bridge = network?.shape.bridge ?? n.bridge ?? DEFAULT_BRIDGE;
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/.test(bridge))
     throw invalidArgument(`${JSON.stringify(bridge.slice(0, 40))} is not the name of a bridge`);
   const options = nicOptionsOf(n);
@@ -57,7 +60,18 @@ function nic(from: NicMaker, n: NicDefinition, was: VmNic | undefined, late: boo
     model: n.model ?? from.model,
     ...told,
     ...(options && { options }),
+    ...(network && { networkId: network.id }),
   };
+}
+
+/** @param bridge that was named beside it. @throws NOT_FOUND, BAD_STATE, INVALID_ARGUMENT */
+export function usableNetwork(tables: Pick<Tables, 'networks'>, name: string, bridge: string | undefined): Network {
+  const network = resolve('network', tables.networks, name);
+  if (network.state !== 'ready') throw badState(`network ${network.name} is ${network.state}`);
+  if (bridge === undefined || bridge === network.shape.bridge) return network;
+  throw invalidArgument(
+    `network ${network.name} has bridge ${network.shape.bridge}, not ${bridge.slice(0, 40)}: say one of the two`,
+  );
 }
 
 /** The guest got its addresses when it was made; nothing tells it of others. */

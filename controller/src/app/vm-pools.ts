@@ -1,6 +1,6 @@
 /** The pools of a VM's disks: by name, and what there is to know before a disk is put into one. Reads tables; writes nothing. */
 import { badState, unsupported } from '@berth/shared/errors/cluster-error.ts';
-import type { ImageId, PoolId } from '@berth/shared/model/ids.ts';
+import type { ImageId, NetworkId, PoolId } from '@berth/shared/model/ids.ts';
 import { DISK_POOL_TYPES, LOCAL_POOL, takesDisks } from '@berth/shared/model/pool.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import { isOfBlocks } from '../jobs/world-pools.ts';
@@ -23,30 +23,30 @@ export function diskPool(tables: Pools, name: string | undefined, at: string): {
   return { poolId: pool.id };
 }
 
-/** @throws UNSUPPORTED: what lies there is no file, and does not move */
-export function insistFiles(tables: Pools, poolId: PoolId | undefined, what: string): void {
-  if (isOfBlocks(tables, poolId))
-    throw unsupported(
-      `${what}: pool ${poolName(tables, poolId)} holds no files: only disks that are made there with vms`,
-    );
-}
-
-/** As `diskPool`, for volumes that stand alone or move. */
+/** As `diskPool`, for files that come from outside. @throws UNSUPPORTED: it holds none */
 export function filePool(tables: Pools, name: string, what: string): { readonly poolId?: PoolId } {
   const pool = diskPool(tables, name, `${what}:`);
   insistFiles(tables, pool.poolId, what);
   return pool;
 }
 
+/** @throws UNSUPPORTED */
+export function insistFiles(tables: Pools, poolId: PoolId | undefined, what: string): void {
+  if (isOfBlocks(tables, poolId))
+    throw unsupported(
+      `${what}: pool ${poolName(tables, poolId)} holds no files: what comes from outside goes to pool local, and moves on from there`,
+    );
+}
+
 /** As people call it; empty: local. */
 export const poolName = (tables: Pools, poolId: PoolId | undefined): string =>
   poolId === undefined ? '' : (tables.pools.get(poolId)?.name ?? poolId);
 
-/** Of images and pools, as people call them; empty: none. */
+/** Of images, pools and networks, as people call them; empty: none. */
 export const nameIn =
-  (tables: Pick<Tables, 'images' | 'pools'>) =>
-  (id: ImageId | PoolId | undefined): string =>
-    id === undefined ? '' : (tables.images.get(id)?.name ?? tables.pools.get(id)?.name ?? '');
+  (tables: Pick<Tables, 'images' | 'pools' | 'networks'>) =>
+  (id: ImageId | PoolId | NetworkId | undefined): string =>
+    (id && (tables.images.get(id) ?? tables.pools.get(id) ?? tables.networks.get(id))?.name) ?? '';
 
 /** Where its disks can not grow, as far as is known: `pool fast on h1`. */
 export function fullPlace(

@@ -178,7 +178,8 @@ function nics(r: CreateVm & Partial<CloneVm>, d: VmDefinition): NonNullable<VmDe
       throw invalidArgument('something of a network card, and no network card, were asked for');
     return [];
   }
-  return [{ ...first, bridge: r.bridge || first?.bridge || DEFAULT_BRIDGE, ...named }, ...more];
+  const bridge = r.bridge || first?.bridge || (first?.network === undefined ? DEFAULT_BRIDGE : undefined);
+  return [{ ...first, ...(bridge && { bridge }), ...named }, ...more];
 }
 
 function within(what: string, n: number, least: number, most: number, show: (n: number) => string): number {

@@ -27,6 +27,7 @@ import { freePorts } from './vm-addresses.ts';
 import { changesBetween, waiting, type VmChange } from './vm-changes.ts';
 import { nameIn } from './vm-pools.ts';
 import { definedSpec } from './vm-spec.ts';
+import { insistDisksStay } from './volume-snapshots.ts';
 import { viewVm, type VmView } from './vm-view.ts';
 import type { VmDeps } from './vm-deps.ts';
 
@@ -94,6 +95,7 @@ export class VmUpdates {
     const view = this.#view(vm);
     const late = isOn(view) ? waiting(vm.live ?? vm.spec, spec, nameOf) : new Set<string>();
     const machine = !sameMachine(spec, vm.spec);
+    if (machine) insistDisksStay(vm, spec);
     if (machine) this.#allow(view, { ...vm, spec });
     const changes = changed.map((c) => ({ ...c, atNextStart: late.has(c.field) }));
     return { vm, spec, machine, changes };

@@ -23,6 +23,8 @@ export interface VmView {
   readonly imageNames: readonly string[];
   /** Of its disks; empty: local. */
   readonly poolNames: readonly string[];
+  /** Of each network card, in order; empty: only a bridge was named. */
+  readonly networkNames: readonly string[];
   /** Of each disk, in order: what it was made as a copy of. */
   readonly copyNames: readonly (string | undefined)[];
   /** Of each CD-ROM drive, in order; empty for one without a medium. */
@@ -62,6 +64,7 @@ export function viewVm(vm: Vm, seen: Seen): VmView {
     hostName: (vm.hostId && tables.hosts.get(vm.hostId)?.name) ?? '',
     imageNames: vm.spec.disks.map(nameOfImage),
     poolNames: vm.spec.disks.map((d) => poolName(tables, d.poolId)),
+    networkNames: vm.spec.nics.map((n) => nameOf(n.networkId)),
     copyNames: vm.spec.disks.map((d) => d.copyOf && nameOf(d.copyOf)),
     mediumNames: (vm.spec.cdroms ?? []).map(nameOfImage),
     jobId: job?.id ?? vm.batchId,

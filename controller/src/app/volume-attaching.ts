@@ -6,6 +6,7 @@ import { busOf, freeTarget, prefixOf, TARGET } from '@berth/shared/hardware/targ
 import type { Vm, VmDisk, VmSpec } from '@berth/shared/model/vm.ts';
 import { diskName, type Volume } from '@berth/shared/model/volume.ts';
 import type { Tables } from '../state/state.ts';
+import { runnable } from '../jobs/volume-create.ts';
 import { domainWanted } from '../jobs/wanted.ts';
 import { checkName } from './names.ts';
 import { volumesNamed, type FoundVolume } from './volume-names.ts';
@@ -29,6 +30,7 @@ export function withVolume(tables: Tables, found: FoundVolume, vm: Vm, r: Attach
         `Detach it there first (berth volume detach ${found.vm.name}/${found.disk.target})`,
     );
   const { volume } = found;
+  runnable(volume);
   if (volume.hostId !== vm.hostId) throw elsewhere(tables, volume, vm);
   const { target, bus } = placeOf(vm, r);
   const options = {
@@ -38,6 +40,7 @@ export function withVolume(tables: Tables, found: FoundVolume, vm: Vm, r: Attach
   const disk: VmDisk = {
     ...{ target, volumeId: volume.id, sizeBytes: volume.sizeBytes, imageId: volume.imageId },
     ...(volume.poolId && { poolId: volume.poolId }),
+    ...(volume.unit && { unit: volume.unit }),
     ...(Object.keys(options).length > 0 && { options }),
   };
   return { vm: changing(vm, { ...vm.spec, disks: [...vm.spec.disks, disk] }), disk };

@@ -91,6 +91,41 @@ describe('a volume that stands alone', () => {
   });
 });
 
+describe('room where volumes are moved to', () => {
+  it('is not given twice, though both were asked for at once, and is free again when a move is undone', async () => {
+    for (const name of ['a', 'b']) await done(create(name, '', { sizeBytes: 30 * GIB }));
+    const moves = await Promise.all(['a', 'b'].map((name) => c.timed(move(name, 'slow'))));
+    const ends = [await c.ended(moves[0]!.jobId), await c.ended(moves[1]!.jobId)];
+    expect([ends, promised('slow')]).toEqual([['succeeded', 'failed'], 30 * GIB]);
+    const failed = await c.life.jobs.view(moves[1]!.jobId!);
+    expect(failed.error?.message).toMatch(/^volume b cannot lie on h1: pool pool slow/);
+    c.sim.hosts.host(c.hostId('h2')).diskFull = true;
+    const local = () => c.life.state.tables.claims.sums(c.hostId('h2')).diskBytes;
+    const { jobId } = await c.timed(move('b', '', 'h2'));
+    expect([local(), await c.ended(jobId), local()]).toEqual([30 * GIB, 'failed', 0]);
+  });
+
+  it('is kept for each disk of a vm until that has moved, whichever is the first', async () => {
+    await c.ended((await c.timed(c.clone('web', { host: 'h1' }))).jobId);
+    for (const name of ['b', 'c', 'd']) {
+      await done(create(name, ''));
+      await done(c.life.volumes.attach(name, { vm: 'web', bus: '', target: '' }, 'test'));
+    }
+    const all = c.life.state.tables.vms.byName('web')!.spec.disks.reduce((sum, d) => sum + d.sizeBytes, 0);
+    const disks = ['web-vda', 'web-vdb', 'web-vdc', 'web-vdd'];
+    const moves = await Promise.all(disks.map((name) => c.timed(move(name, 'fast'))));
+    const open = () => c.life.state.tables.jobs.open().some((j) => moves.some((m) => m.jobId === j.id));
+    const kept = new Set<number>();
+    for (let n = 0; n < 5_000 && open(); n++) {
+      await c.sim.clock.step();
+      kept.add(promised('fast'));
+    }
+    expect([...kept]).toEqual([all]);
+    for (const { jobId } of moves) expect(await c.ended(jobId)).toBe('succeeded');
+    expect(promised('fast')).toBe(all);
+  });
+});
+
 describe('a volume that goes to another host', () => {
   it('lies there alone, over its image, and is counted there', async () => {
     await done(create('data', 'fast', { image: 'base' }));
@@ -99,6 +134,53 @@ describe('a volume that goes to another host', () => {
     expect(await get('data')).toMatchObject({ id, hostName: 'h2', pool: 'local', backing: ['base'], state: 'ready' });
     expect([host().volumes.has(id), c.sim.hosts.host(c.hostId('h2')).volumes.has(id)]).toEqual([false, true]);
     expect([promised('fast'), c.life.state.tables.claims.sums(c.hostId('h2')).diskBytes]).toEqual([0, 2 * GIB]);
+  });
+
+  it('stays where it is in a pool that both hosts share: there is one file of it, and no copy', async () => {
+    const wanted = { name: 'nfs', source: { ...source, targetPath: '/kvm/nfs' }, shared: true, secret: '' };
+    const where = { allHosts: true, hosts: [], selector: '' };
+    await c.ended((await c.timed(c.life.pools.create({ ...wanted, ...where }, 'test'))).jobId);
+    await done(create('data', 'nfs'));
+    expect(await said(move('data', 'nfs', 'h2'))).toMatchInlineSnapshot(
+      `"BAD_STATE: volume data lies in pool nfs, which its hosts share: there it stays h1's. To take it elsewhere, name another pool (--pool local)"`,
+    );
+    expect(await get('data')).toMatchObject({ hostName: 'h1', pool: 'nfs' });
+    expect(await done(move('data', 'local', 'h2'))).toBe('succeeded');
+    expect(await get('data')).toMatchObject({ hostName: 'h2', pool: 'local' });
+  });
+
+  it('does not go to a host that still has an old copy, which would pass for it', async () => {
+    await done(create('data', ''));
+    const { id } = await get('data');
+    const h1 = c.sim.hosts.host(c.hostId('h1'));
+    h1.keepsVolumes = true;
+    expect(await done(move('data', '', 'h2'))).toBe('succeeded');
+    expect(h1.volumes.has(id)).toBe(true);
+    const older = /^BAD_STATE: an older copy of volume data is still on host h1/;
+    expect(await said(move('data', '', 'h1'))).toMatch(older);
+    // in a pool that both share, what removes it there would remove the volume
+    const wanted = { name: 'nfs', source: { ...source, targetPath: '/kvm/nfs' }, shared: true, secret: '' };
+    const where = { allHosts: true, hosts: [], selector: '' };
+    await c.ended((await c.timed(c.life.pools.create({ ...wanted, ...where }, 'test'))).jobId);
+    expect(await said(move('data', 'nfs'))).toMatch(older);
+    expect(await done(move('data', 'fast'))).toBe('succeeded');
+    h1.keepsVolumes = false;
+    await c.sim.clock.advance(3_600_000);
+    expect(h1.volumes.has(id)).toBe(false);
+    expect(await done(move('data', '', 'h1'))).toBe('succeeded');
+  });
+
+  it('is free to be used there at once, though its former host has died, which owes the old copy', async () => {
+    await done(create('data', ''));
+    const { id } = await get('data');
+    const h1 = c.sim.hosts.host(c.hostId('h1'));
+    h1.keepsVolumes = true;
+    const { jobId } = await c.timed(move('data', '', 'h2'));
+    for (let n = 0; n < 5_000 && (await get('data')).hostName === 'h1'; n++) await c.sim.clock.step();
+    c.sim.hosts.cut(c.hostId('h1'));
+    expect(await c.ended(jobId)).toBe('succeeded');
+    expect(await done(c.life.volumes.resize('data', { sizeBytes: 3 * GIB, shrink: false }, 'test'))).toBe('succeeded');
+    expect(c.life.state.tables.debts.byHost(c.hostId('h1')).map((d) => d.target)).toEqual([id]);
   });
 
   it('stays where it is when there is no room, and goes with its vm when it is one of that', async () => {

@@ -1,18 +1,22 @@
 /** Where volumes may be moved to: checks, and what the job is told. Talks to no host. */
-import { badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
-import type { HostId, ImageId, PoolId } from '@berth/shared/model/ids.ts';
+import { badState, invalidArgument, unsupported } from '@berth/shared/errors/cluster-error.ts';
+import type { HostId, ImageId, PoolId, VolumeId } from '@berth/shared/model/ids.ts';
 import { LOCAL_POOL } from '@berth/shared/model/pool.ts';
 import { needCapability } from '../hosts/capabilities.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { LockName } from '../jobs/engine/jobs.ts';
 import { noCapacity } from '../jobs/refused.ts';
+import { runnable } from '../jobs/volume-create.ts';
 import type { MoveParams } from '../jobs/volume-move.ts';
+import { debtOfVolume } from '../jobs/volume-where.ts';
 import type { TransferParams } from '../jobs/volume-transfer.ts';
+import type { WhichVolume } from '../jobs/volume-where.ts';
 import { volumeRequest, type WorldView } from '../jobs/world.ts';
 import { place } from '../scheduler/place.ts';
 import type { Tables } from '../state/state.ts';
 import { resolve } from './names.ts';
-import { filePool, insistFiles } from './vm-pools.ts';
+import { isOfBlocks } from '../jobs/world-pools.ts';
+import { diskPool, filePool, poolName } from './vm-pools.ts';
 import { viewVm } from './vm-view.ts';
 import type { FoundVolume } from './volume-names.ts';
 import { viewVolume } from './volume-view.ts';
@@ -42,25 +46,60 @@ export function moveWanted(found: FoundVolume, r: MoveVolume, seen: Seen): Move 
   if (r.pool === '' && r.host === '') throw invalidArgument('where to? Say --pool POOL, or --host HOST');
   const view = viewVolume(found, { tables, hosts });
   const { hostId, hostName, name, id: volumeId, poolId } = view;
+  insistRunnable(found);
   if (hostId === undefined) throw badState(`volume ${name} is on no host yet`);
   const toHostId = r.host === '' ? hostId : resolve('host', tables.hosts, r.host).id;
   if (found.vm && toHostId !== hostId) throw itsVms(found, name, hostName);
-  insistFiles(tables, poolId, `volume ${name}`);
-  const { poolId: to } = filePool(tables, r.pool, `volume ${name}`);
+  const { poolId: to } = diskPool(tables, r.pool, `volume ${name}:`);
   if (to === poolId && toHostId === hostId) return undefined;
-  const imageId = found.vm ? found.disk.imageId : found.volume.imageId;
+  const raw = [poolId, to].some((p) => isOfBlocks(tables, p));
+  if (raw) insistCross(found, { name, poolId, to, isElsewhere: toHostId !== hostId }, seen);
+  const { imageId } = found.vm ? found.disk : found.volume;
   const locks = locksFor([poolId, to], imageId);
   const wanted = { name, sizeBytes: view.sizeBytes, imageId, poolId: to };
+  insistNoneLeft({ ...wanted, id: volumeId }, toHostId, tables);
   if (toHostId !== hostId) {
+    insistOtherStorage(tables, { name, hostName, from: poolId, to });
     checkTransfer(wanted, [hostId, toHostId], seen);
     return { transfer: { volumeId, toHostId, to: to ?? null }, locks };
   }
-  needCapability({ name: hostName }, hosts.status(hostId).facts, 'volume.move');
-  if (found.vm && viewVm(found.vm, seen).state === 'saved')
-    throw badState(`vm ${found.vm.name} is saved, and goes on with its disks where they are. Start it, then move them`);
+  needCapability({ name: hostName }, hosts.status(hostId).facts, raw ? 'volume.block' : 'volume.move');
+  insistNotSaved(found, seen);
   checkRoom(wanted, hostId, seen);
-  return { params: { volumeId, ...(found.vm && { vmId: found.vm.id }), to: to ?? null }, locks };
+  return { params: { ...which(found, volumeId), to: to ?? null, ...(raw && { raw }) }, locks };
 }
+
+const which = ({ vm }: FoundVolume, volumeId: VolumeId): WhichVolume => ({ volumeId, ...(vm && { vmId: vm.id }) });
+
+function insistNotSaved({ vm }: FoundVolume, seen: Seen): void {
+  if (vm && viewVm(vm, seen).state === 'saved')
+    throw badState(`vm ${vm.name} is saved, and goes on with its disks where they are. Start it, then move them`);
+}
+
+interface Cross {
+  readonly name: string;
+  readonly poolId: PoolId | undefined;
+  readonly to: PoolId | undefined;
+  readonly isElsewhere: boolean;
+}
+
+/** Between local and a pool without files, while nobody has it open. */
+function insistCross(found: FoundVolume, { name, poolId, to, isElsewhere }: Cross, seen: Seen): void {
+  if ((found.vm ? found.disk : found.volume).unit)
+    throw unsupported(`volume ${name} is a unit of pool ${poolName(seen.tables, poolId)}: it stays there`);
+  if (isElsewhere || (poolId !== undefined && to !== undefined))
+    throw unsupported(
+      `volume ${name}: to and from a pool that holds no files the way is by pool local of its host. Move it there first`,
+    );
+  if (!found.vm) return;
+  const { state } = viewVm(found.vm, seen);
+  if (state !== 'stopped' && state !== 'crashed')
+    throw badState(
+      `vm ${found.vm.name} is ${state}: to and from a pool that holds no files its disks move while it is off. Stop it first`,
+    );
+}
+
+const insistRunnable = ({ volume }: FoundVolume): void => void (volume && runnable(volume));
 
 const locksFor = (pools: readonly (PoolId | undefined)[], imageId: ImageId | undefined): readonly LockName[] => [
   ...pools.flatMap((id) => (id === undefined ? [] : [`pool/${id}:shared` as const])),
@@ -72,6 +111,24 @@ const itsVms = (found: FoundVolume & { readonly vm: object }, name: string, host
     `volume ${name} is a disk of vm ${found.vm.name}, and lies on its host (${host}): a vm's disks go with it. ` +
       `To move it alone, detach it first (berth volume detach ${found.vm.name}/${found.disk.target})`,
   );
+
+/** One file cannot be copied over itself, and removed where it came from. */
+function insistOtherStorage(
+  { pools }: Tables,
+  v: {
+    readonly name: string;
+    readonly hostName: string;
+    readonly from?: PoolId | undefined;
+    readonly to?: PoolId | undefined;
+  },
+): void {
+  const pool = v.to !== undefined && v.to === v.from ? pools.get(v.to) : undefined;
+  if (pool?.shared)
+    throw badState(
+      `volume ${v.name} lies in pool ${pool.name}, which its hosts share: there it stays ${v.hostName}'s. ` +
+        `To take it elsewhere, name another pool (--pool local)`,
+    );
+}
 
 interface Wanted {
   readonly name: string;
@@ -87,11 +144,33 @@ function checkTransfer(v: Wanted, both: readonly [HostId, HostId], { tables, hos
   if (!('hostId' in answer)) throw noCapacity({ name: v.name }, answer.refusals, 'volume');
 }
 
-function checkRoom(v: Wanted, hostId: HostId, { tables, world }: Seen): void {
+/** @throws BAD_STATE: that file would be taken for the volume, or what removes it would remove the volume in a pool that hosts share. */
+function insistNoneLeft(
+  { id, name, poolId }: Wanted & { readonly id: VolumeId },
+  toHostId: HostId,
+  tables: Tables,
+): void {
+  const shared = poolId !== undefined && tables.pools.get(poolId)?.shared === true;
+  const debt = debtOfVolume(tables, id, shared ? undefined : toHostId);
+  if (debt === undefined) return;
+  const host = tables.hosts.get(debt.hostId)?.name ?? debt.hostId;
+  throw badState(
+    `an older copy of volume ${name} is still on host ${host}, which could not remove it yet. It tries again by itself: ` +
+      `see berth event list, and move it then`,
+  );
+}
+
+/** Of what comes to a host, or grows there. @param kind of what has no place @throws NO_CAPACITY */
+export function checkRoom(
+  v: Wanted,
+  hostId: HostId | undefined,
+  { tables, world }: Pick<Seen, 'tables' | 'world'>,
+  kind = 'volume',
+): void {
   const answer = place(world.now(), volumeRequest(v, tables, hostId));
   // a host that takes nothing new keeps what it has, which may lie elsewhere on it
   const full = 'hostId' in answer ? [] : answer.refusals.filter((f) => f.filter === 'disk' || f.filter === 'pool');
-  if (full.length > 0) throw noCapacity({ name: v.name }, full, 'volume');
+  if (full.length > 0) throw noCapacity({ name: v.name }, full, kind);
 }
 
 export const poolWanted = (
@@ -99,3 +178,17 @@ export const poolWanted = (
   volume: string,
   pool: string,
 ): { readonly poolId?: PoolId } => (pool === LOCAL_POOL ? {} : filePool(tables, pool, `volume ${volume}`));
+
+/** Of a new volume that stands alone. In a pool without files it is raw, and blank at first. @throws as diskPool, UNSUPPORTED */
+export function blankPool(
+  tables: Pick<Tables, 'pools'>,
+  r: { readonly name: string; readonly pool: string; readonly image: string; readonly format: string },
+): { readonly poolId?: PoolId; readonly format?: 'raw' } {
+  if (r.pool === LOCAL_POOL) return {};
+  const pool = diskPool(tables, r.pool, `volume ${r.name}:`);
+  if (!isOfBlocks(tables, pool.poolId)) return pool;
+  if (r.image === '' && r.format !== 'qcow2') return { ...pool, format: 'raw' };
+  throw unsupported(
+    `volume ${r.name}: pool ${r.pool} holds no files: what stands alone there is raw and blank. A disk of a vm can be a copy of an image`,
+  );
+}

@@ -1,25 +1,24 @@
 /** What volumes that nobody uses may become: another format, or blank. Talks to no host. */
 import { badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { PoolId } from '@berth/shared/model/ids.ts';
-import { VOLUME_FORMATS, type VolumeFormat } from '@berth/shared/model/volume.ts';
+import { isForeign, KEPT_FORMATS, type KeptFormat } from '@berth/shared/model/volume.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 import { isOfBlocks } from '../jobs/world-pools.ts';
 import type { FoundVolume } from './volume-names.ts';
 import { viewVm } from './vm-view.ts';
 
-const ONLY_FILES = ['vmdk', 'vdi', 'vhdx', 'vhd', 'vpc'];
-
-export function formatWanted(format: string): VolumeFormat {
-  const found = VOLUME_FORMATS.find((f) => f === format);
-  if (found) return found;
-  const given = JSON.stringify(format.slice(0, 20));
-  if (ONLY_FILES.includes(format))
-    throw new ClusterError(
-      'UNSUPPORTED',
-      `a volume is qcow2 or raw, which VMs run with, not ${given}: that is a format for files that are taken elsewhere`,
+/** @throws BAD_STATE, INVALID_ARGUMENT */
+export function formatWanted(format: string, found: FoundVolume): KeptFormat {
+  const wanted = KEPT_FORMATS.find((f) => f === format);
+  if (wanted && found.vm && isForeign(wanted))
+    throw badState(
+      `disk ${found.disk.target} is one of vm ${found.vm.name}, and no vm runs with ${wanted}: detach it first ` +
+        `(berth volume detach ${found.vm.name}/${found.disk.target}), or take a file of it (berth volume download)`,
     );
-  throw invalidArgument(`a volume is qcow2 or raw, not ${given}`);
+  if (wanted) return wanted;
+  const given = JSON.stringify(format.slice(0, 20));
+  throw invalidArgument(`a volume is ${KEPT_FORMATS.join(', ')}, not ${given}`);
 }
 
 /** A guest would go on with a disk that is not as it knows it. @param inBlocks also in pools without files. @throws BAD_STATE */

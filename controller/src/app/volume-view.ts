@@ -2,7 +2,7 @@
 import type { HostId, ImageId, JobId, PoolId, VolumeId } from '@berth/shared/model/ids.ts';
 import type { Labels } from '@berth/shared/labels/selector.ts';
 import { LOCAL_POOL } from '@berth/shared/model/pool.ts';
-import { diskName, type VolumeFormat } from '@berth/shared/model/volume.ts';
+import { diskName, type KeptFormat } from '@berth/shared/model/volume.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 import { labelsOfVolume, type FoundVolume } from './volume-names.ts';
@@ -23,7 +23,7 @@ export interface VolumeView {
   readonly sizeBytes: number;
   /** 0: not known. */
   readonly allocatedBytes: number;
-  readonly format: VolumeFormat;
+  readonly format: KeptFormat;
   /** Names of images, the nearest first. */
   readonly backing: readonly string[];
   /** Empty: it stands alone. */

@@ -269,8 +269,8 @@ describe('a volume', () => {
       [
         "BAD_STATE: disk vda is one of vm web, which is running. Stop it first (berth vm stop web)",
         "BAD_STATE: disk vda is one of vm web, which is running. Stop it first (berth vm stop web)",
-        "UNSUPPORTED: a volume is qcow2 or raw, which VMs run with, not "vmdk": that is a format for files that are taken elsewhere",
-        "INVALID_ARGUMENT: a volume is qcow2 or raw, not """,
+        "BAD_STATE: disk vda is one of vm web, and no vm runs with vmdk: detach it first (berth volume detach web/vda), or take a file of it (berth volume download)",
+        "INVALID_ARGUMENT: a volume is qcow2, raw, vmdk, vdi, vhdx, not """,
       ]
     `);
     await c.done(c.life.vms.stop('web', { force: true, timeoutMs: 0, thenForce: false }, 'test'));
@@ -284,6 +284,26 @@ describe('a volume', () => {
     c.sim.hosts.host(c.hostId('h1')).diskFull = true;
     expect(await done(volumes.convert('web-vda', 'qcow2', 'test'))).toBe('failed');
     expect(await get('web-vda')).toMatchObject({ format: 'raw' });
+  });
+
+  it('is kept in formats of other programs, which no vm gets, until it is converted back', async () => {
+    const { volumes } = c.life;
+    await done(create('data', { host: 'h1' }));
+    await c.import('base');
+    await c.ended((await c.timed(c.clone('web', { host: 'h1' }))).jobId);
+    for (const format of ['vmdk', 'vdi', 'vhdx']) {
+      expect(await done(volumes.convert('data', format, 'test'))).toBe('succeeded');
+      expect(await get('data')).toMatchObject({ format, sizeBytes: 2 * GIB, state: 'ready' });
+    }
+    expect(await done(volumes.convert('data', 'vhdx', 'test'))).toBe('no job');
+    const advice =
+      /^BAD_STATE: volume data is kept as vhdx, which no vm runs with. Convert it first: berth volume convert data --to qcow2$/;
+    expect(await said(volumes.attach('data', { vm: 'web', bus: '', target: '' }, 'test'))).toMatch(advice);
+    expect(await said(volumes.move('data', { host: 'h2', pool: '' }, 'test'))).toMatch(advice);
+    expect(await said(volumes.resize('data', { sizeBytes: 3 * GIB, shrink: false }, 'test'))).toMatch(advice);
+    expect(await said(volumes.wipe('data', 'test'))).toMatch(advice);
+    expect(await done(volumes.convert('data', 'raw', 'test'))).toBe('succeeded');
+    expect(await done(volumes.attach('data', { vm: 'web', bus: '', target: '' }, 'test'))).toBe('succeeded');
   });
 
   it('has one of two operators at the same time', async () => {

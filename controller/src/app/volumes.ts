@@ -1,11 +1,18 @@
 /** What people may do with volumes: checks, writes intent, starts jobs. Talks to no host; the jobs do. */
-import { alreadyExists, badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import {
+  alreadyExists,
+  badState,
+  ClusterError,
+  invalidArgument,
+  unsupported,
+} from '@berth/shared/errors/cluster-error.ts';
 import { checkLabels } from '@berth/shared/labels/labels.ts';
 import type { Labels } from '@berth/shared/labels/selector.ts';
 import { whyNot } from '@berth/shared/model/actions.ts';
-import { newId, type HostId, type JobId } from '@berth/shared/model/ids.ts';
+import { newId, type HostId, type JobId, type PoolId } from '@berth/shared/model/ids.ts';
+import { LOCAL_POOL } from '@berth/shared/model/pool.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
-import { VOLUME_FORMATS, type Volume } from '@berth/shared/model/volume.ts';
+import { isForeign, VOLUME_FORMATS, type Volume } from '@berth/shared/model/volume.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { needCapability } from '../hosts/capabilities.ts';
@@ -14,7 +21,7 @@ import type { JobDef } from '../jobs/engine/define.ts';
 import type { Jobs, LockName } from '../jobs/engine/jobs.ts';
 import { noCapacity } from '../jobs/refused.ts';
 import { volumeAttach, volumeDetach } from '../jobs/volume-attach.ts';
-import { volumeCreate } from '../jobs/volume-create.ts';
+import { runnable, volumeCreate } from '../jobs/volume-create.ts';
 import { volumeDelete } from '../jobs/volume-delete.ts';
 import { volumeMove } from '../jobs/volume-move.ts';
 import { volumeTransfer } from '../jobs/volume-transfer.ts';
@@ -22,19 +29,22 @@ import { volumeResize } from '../jobs/volume-resize.ts';
 import { volumeRewrite, volumeWipe } from '../jobs/volume-rewrite.ts';
 import type { WhichVolume } from '../jobs/volume-where.ts';
 import { volumeRequest, type WorldView } from '../jobs/world.ts';
-import { place } from '../scheduler/place.ts';
+import { isOfBlocks } from '../jobs/world-pools.ts';
 import type { State, Tx } from '../state/state.ts';
+import { relabel, type LabelChange } from './labels.ts';
 import { checkName, resolve } from './names.ts';
 import { pageByName, type Page, type PageQuery } from './pages.ts';
 import { usableImage } from './usable-image.ts';
 import { diskSize } from './vm-drives.ts';
 import { viewVm } from './vm-view.ts';
 import { takesHardware, withoutVolume, withVolume, type AttachVolume } from './volume-attaching.ts';
+import { insistNoSnapshots } from './volume-snapshots.ts';
 import { adoptVolume } from './volume-adoption.ts';
-import { moveWanted, poolWanted, type MoveVolume } from './volume-moving.ts';
+import { blankPool, checkRoom, moveWanted, type MoveVolume } from './volume-moving.ts';
 import { resolveVolume, volumesNamed, type FoundVolume } from './volume-names.ts';
 import { optionsOf } from './volume-options.ts';
 import { formatWanted, insistOff, mayNotShrink } from './volume-rewriting.ts';
+import { unitVolume } from './volume-units.ts';
 import { viewVolume, type VolumeView } from './volume-view.ts';
 
 export interface VolumeDeps {
@@ -62,6 +72,8 @@ export interface CreateVolume {
   readonly pool: string;
   /** Empty: blank. */
   readonly image: string;
+  /** Of its pool, which it becomes. Absent or empty: it is made. */
+  readonly unit?: string;
   readonly labels: Labels;
 }
 
@@ -74,6 +86,8 @@ export interface VolumeAnswer {
 export interface ListVolumes extends PageQuery {
   /** Name or id; empty: all. */
   readonly host: string;
+  /** Name or id; absent or empty: all. */
+  readonly pool?: string;
   /** Without those of VMs. */
   readonly alone: boolean;
 }
@@ -87,10 +101,8 @@ export class Volumes {
   async create(r: CreateVolume, user: string): Promise<VolumeAnswer> {
     const { state, jobs } = this.deps;
     const made = await state.update((tx) => {
-      const only = r.host === '' ? undefined : resolve('host', state.tables.hosts, r.host).id;
-      const volume = this.#planned(r);
+      const { volume, hostId } = r.unit ? this.#ofUnit(r, r.unit) : this.#placed(r);
       const { preallocation, clusterBytes } = optionsOf(r, volume);
-      const hostId = this.#choose(volume, only);
       tx.volumes.put({ ...volume, hostId });
       const locks: LockName[] = [`volume/${volume.id}:exclusive`];
       if (volume.poolId) locks.push(`pool/${volume.poolId}:shared`);
@@ -111,19 +123,26 @@ export class Volumes {
   async list(query: ListVolumes, keep: (labels: Labels) => boolean): Promise<Page<VolumeView>> {
     const { tables } = this.deps.state;
     const hostId = query.host === '' ? undefined : resolve('host', tables.hosts, query.host).id;
+    const inPool = this.#inPool(query.pool);
     const there = (v: { readonly hostId: HostId | undefined }): boolean => hostId === undefined || v.hostId === hostId;
     const [, part = 'a', pageToken = ''] = PART.exec(query.pageToken) ?? [];
     const { pageSize } = query;
     await this.deps.state.settled();
     if (part === 'a') {
-      const page = pageByName(tables.volumes, { pageSize, pageToken }, (v) => there(v) && keep(v.labels));
+      const page = pageByName(tables.volumes, { pageSize, pageToken }, (v) => there(v) && inPool(v) && keep(v.labels));
       const items = page.items.map((volume) => this.#view({ volume }));
       const next = page.nextPageToken === '' ? (query.alone ? '' : 'v') : `a${page.nextPageToken}`;
       return { items, nextPageToken: next };
     }
     const page = pageByName(tables.vms, { pageSize, pageToken }, (vm) => there(vm) && keep(vm.spec.labels));
-    const items = page.items.flatMap((vm) => vm.spec.disks.map((disk) => this.#view({ vm, disk })));
+    const items = page.items.flatMap((vm) => vm.spec.disks.filter(inPool).map((disk) => this.#view({ vm, disk })));
     return { items, nextPageToken: page.nextPageToken === '' ? '' : `v${page.nextPageToken}` };
+  }
+
+  #inPool(nameOrId = ''): (v: { readonly poolId?: PoolId | undefined }) => boolean {
+    if (nameOrId === '') return () => true;
+    const id = nameOrId === LOCAL_POOL ? undefined : resolve('pool', this.deps.state.tables.pools, nameOrId).id;
+    return (v) => v.poolId === id;
   }
 
   delete(nameOrId: string, user: string): Promise<VolumeAnswer> {
@@ -146,6 +165,10 @@ export class Volumes {
     return this.#act(nameOrId, (tx, found) => {
       const { sizeBytes: now, name, id: volumeId, hostId, poolId } = this.#view(found);
       if (wanted === now) return undefined;
+      if (found.volume) runnable(found.volume);
+      if (found.vm) insistNoSnapshots(found.vm, found.disk);
+      if ((found.vm ? found.disk : found.volume).unit)
+        throw unsupported(`volume ${name} is a unit of its pool: its storage makes it larger, not Berth`);
       if (wanted < now && !shrink)
         throw invalidArgument(
           `volume ${name} has ${formatBytes(now)}: to make it smaller, and only if nothing is cut off, say so with --shrink`,
@@ -159,22 +182,30 @@ export class Volumes {
 
   /** Undefined job: it has that format. */
   async convert(nameOrId: string, format: string, user: string): Promise<VolumeAnswer> {
-    const wanted = formatWanted(format);
+    const wanted = formatWanted(format, resolveVolume(this.deps.state.tables, nameOrId));
     return this.#actOff(nameOrId, (tx, found, which) => {
-      if (this.#view(found).format === wanted) return undefined;
+      const { format: is, hostId, hostName: name } = this.#view(found);
+      if (is === wanted) return undefined;
+      if (hostId && isForeign(wanted)) needCapability({ name }, this.deps.hosts.status(hostId).facts, 'volume.foreign');
+      if (found.vm) insistNoSnapshots(found.vm, found.disk);
       return this.#start(tx, volumeRewrite, { ...which, format: wanted }, found, user);
     });
   }
 
   sparsify(nameOrId: string, user: string): Promise<VolumeAnswer> {
     return this.#actOff(nameOrId, (tx, found, which) => {
+      if (found.vm) insistNoSnapshots(found.vm, found.disk);
       const format = (found.vm ? found.disk.options?.format : found.volume.format) ?? 'qcow2';
       return this.#start(tx, volumeRewrite, { ...which, format }, found, user);
     });
   }
 
   wipe(nameOrId: string, user: string): Promise<VolumeAnswer> {
-    const wipe = (tx: Tx, found: FoundVolume, which: WhichVolume) => this.#start(tx, volumeWipe, which, found, user);
+    const wipe = (tx: Tx, found: FoundVolume, which: WhichVolume) => {
+      if (found.volume) runnable(found.volume);
+      if (found.vm) insistNoSnapshots(found.vm, found.disk);
+      return this.#start(tx, volumeWipe, which, found, user);
+    };
     return this.#actOff(nameOrId, wipe, true);
   }
 
@@ -184,6 +215,7 @@ export class Volumes {
     return this.#act(nameOrId, (tx, found) => {
       const move = moveWanted(found, r, { tables: state.tables, hosts, world, nowMs: clock.now() });
       if (move === undefined) return undefined;
+      if (found.vm) insistNoSnapshots(found.vm, found.disk);
       const { id, name: subject } = this.#view(found);
       const locks: LockName[] = [`volume/${id}:exclusive`, ...move.locks];
       // other disks of the same VM may move at the same time
@@ -211,6 +243,7 @@ export class Volumes {
     return this.#act(nameOrId, (tx, found) => {
       if (!found.vm) throw badState(`volume ${nameOrId} stands alone: there is nothing to detach it from`);
       const { vm, disk } = found;
+      insistNoSnapshots(vm, disk);
       const wanted = withoutVolume(this.deps.state.tables, vm, disk, name);
       this.#allowDevices(wanted.vm);
       tx.vms.put(wanted.vm);
@@ -219,17 +252,53 @@ export class Volumes {
     });
   }
 
+  /** @param may throws unless the caller may have a volume with these labels. */
+  async label(nameOrId: string, change: LabelChange, may: (labels: Labels) => void): Promise<VolumeView> {
+    const { state } = this.deps;
+    const { id } = await state.update((tx) => {
+      const { volume: before, vm } = resolveVolume(state.tables, nameOrId);
+      if (vm)
+        throw badState(`volume ${nameOrId} has the labels of vm ${vm.name}: berth vm label ${vm.name} changes those`);
+      const labels = relabel('a volume', before.labels, change);
+      may(labels);
+      tx.volumes.put({ ...before, labels });
+      return before;
+    });
+    return this.#view(resolveVolume(state.tables, id));
+  }
+
   adopt(id: string, name: string, user: string): Promise<Volume> {
     return adoptVolume(this.deps, id, name, user);
+  }
+
+  #placed(r: CreateVolume): { readonly volume: Volume; readonly hostId: HostId } {
+    const only = r.host === '' ? undefined : resolve('host', this.deps.state.tables.hosts, r.host).id;
+    const volume = this.#planned(r);
+    const hostId = this.#choose(volume, only);
+    const name = this.deps.state.tables.hosts.get(hostId)?.name ?? hostId;
+    if (isOfBlocks(this.deps.state.tables, volume.poolId))
+      needCapability({ name }, this.deps.hosts.status(hostId).facts, 'volume.block');
+    return { volume, hostId };
+  }
+
+  #ofUnit(r: CreateVolume, named: string): { readonly volume: Volume; readonly hostId: HostId } {
+    const { state, hosts, clock } = this.deps;
+    const about = { ...r, unit: named, name: this.#freeName(r.name), labels: checkLabels('a volume', r.labels) };
+    return unitVolume(about, { tables: state.tables, hosts }, clock.now());
+  }
+
+  #freeName(wanted: string): string {
+    const name = checkName('volume', wanted);
+    const [taken] = volumesNamed(this.deps.state.tables, name);
+    if (taken?.vm) throw alreadyExists(`volume ${name} exists already: it is a disk of vm ${taken.vm.name}`);
+    if (taken) throw alreadyExists(`volume ${name} exists already. Choose another name`);
+    return name;
   }
 
   #planned(r: CreateVolume): Volume {
     const { state, clock } = this.deps;
     const { tables } = state;
-    const name = checkName('volume', r.name);
-    const [taken] = volumesNamed(tables, name);
-    if (taken?.vm) throw alreadyExists(`volume ${name} exists already: it is a disk of vm ${taken.vm.name}`);
-    if (taken) throw alreadyExists(`volume ${name} exists already. Choose another name`);
+    const name = this.#freeName(r.name);
     const image = r.image === '' ? undefined : usableImage(tables, r.image);
     if (image === undefined && r.sizeBytes === 0)
       throw invalidArgument(`how large shall volume ${name} be? Say --size 20GiB`);
@@ -238,7 +307,7 @@ export class Volumes {
       throw invalidArgument(`a volume is qcow2 or raw, not ${JSON.stringify(r.format.slice(0, 20))}`);
     if (image && format === 'raw')
       throw invalidArgument(`volume ${name} cannot be raw: what is based on an image is qcow2`);
-    const pool = poolWanted(tables, name, r.pool);
+    const { format: only = format, ...pool } = blankPool(tables, { ...r, name });
     const labels = checkLabels('a volume', r.labels);
     const sizeBytes = diskSize(r.sizeBytes, image);
     const id = newId('volume', clock.now());
@@ -250,7 +319,7 @@ export class Volumes {
       hostId: undefined,
       ...pool,
       sizeBytes,
-      format,
+      format: only,
       imageId: image?.id,
       labels,
       createdAtMs,
@@ -268,11 +337,7 @@ export class Volumes {
   #checkRoom(found: FoundVolume, hostId: HostId | undefined, moreBytes: number): void {
     const { state, world } = this.deps;
     const { name, poolId } = this.#view(found);
-    const request = volumeRequest({ sizeBytes: moreBytes, imageId: undefined, poolId }, state.tables, hostId);
-    const answer = place(world.now(), request);
-    // a host that takes nothing new keeps what it has, which may grow
-    const full = 'hostId' in answer ? [] : answer.refusals.filter((r) => r.filter === 'disk' || r.filter === 'pool');
-    if (full.length > 0) throw noCapacity({ name }, full, 'volume');
+    checkRoom({ name, sizeBytes: moreBytes, imageId: undefined, poolId }, hostId, { tables: state.tables, world });
   }
 
   async #act(nameOrId: string, begin: (tx: Tx, found: FoundVolume) => JobId | undefined): Promise<VolumeAnswer> {

@@ -9,8 +9,11 @@ import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
 import type { JobError } from '@berth/shared/model/job.ts';
 import type { Tuning } from '@berth/shared/model/tuning.ts';
 import type { LogClient } from './log-client.ts';
+import type { NetworkClient } from './network-client.ts';
 import type { PoolClient } from './pool-client.ts';
 import type { MachineClient } from './machine-client.ts';
+import type { UploadClient } from './upload-client.ts';
+import type { SnapshotClient } from './snapshot-client.ts';
 import type { VolumeClient } from './volume-client.ts';
 
 /** Bytes are written to it, messages are read from it; with back-pressure both ways. */
@@ -135,8 +138,14 @@ export interface AgentClient {
   readonly logs: LogClient;
   /** Capability `volume.data`. */
   readonly volumeData: VolumeClient<OperationView>;
+  /** Capability `volume.upload`. */
+  readonly uploaded: UploadClient<OperationView>;
   /** Capability `pool`. */
   readonly pools: PoolClient<OperationView>;
+  /** Capability `networks`. */
+  readonly networks: NetworkClient<OperationView>;
+  /** Capability `snapshots`. */
+  readonly snapshots: SnapshotClient<OperationView>;
   /** Capability `domain.describe`. */
   describeDomain(domain: DomainRef): Promise<DomainDescription>;
   ensureDomain(operationId: string, spec: DomainDefinition): Promise<OperationView>;
@@ -172,6 +181,7 @@ export interface AgentClient {
     operationId: string,
     domain: DomainRef,
     disks: readonly { readonly target: string; readonly volumeId: string; readonly uploadId: string }[],
+    snapshot?: string,
   ): Promise<OperationView>;
   /** Of a captured disk. Capability `upload.generalize`. */
   generalizeUpload(operationId: string, uploadId: string): Promise<OperationView>;

@@ -13,8 +13,11 @@ const MOST_KINDS = 256;
 
 const kinds = new Map<string, HostCpu>();
 
-export function toHostCpu({ definition, features, models }: HostCpuOnWire): HostCpu {
-  const cpu = { ...toCpu(definition), all: names(features), models: names(models) };
+export const toHostCpu = ({ definition, features, models }: HostCpuOnWire): HostCpu =>
+  sameCpu({ ...toCpu(definition), all: names(features), models: names(models) });
+
+/** The one that was seen before, of those that are equal. */
+export function sameCpu(cpu: HostCpu): HostCpu {
   const key = JSON.stringify(cpu);
   const known = kinds.get(key);
   if (known !== undefined) return known;

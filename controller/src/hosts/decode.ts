@@ -12,6 +12,7 @@ import { chain, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { VmPower } from '@berth/shared/model/vm.ts';
 import type { DomainDescription, OperationView } from './agent-client.ts';
 import { toHostCpu } from './decode-cpu.ts';
+import { KEPT_FORMATS, type KeptFormat } from '@berth/shared/model/volume.ts';
 import { measure, toHostFigures } from './figures.ts';
 import { clip, LIMITS } from './limits.ts';
 
@@ -34,9 +35,11 @@ export interface VolumeRecord {
   /** Empty: it stands alone. */
   readonly imageDigest: string;
   readonly seed: boolean;
-  readonly format: 'qcow2' | 'raw';
+  readonly format: KeptFormat;
   /** Absent: in pool `local`. */
   readonly poolId?: string;
+  /** Of the unit of its pool that it is. */
+  readonly unitKey?: string;
 }
 
 export interface ImageRecord {
@@ -121,8 +124,9 @@ export const toVolume = (v: VolumeStatus): VolumeRecord => ({
   allocatedBytes: bytes(v.allocatedBytes),
   imageDigest: clip(v.imageDigest, 128),
   seed: v.seed,
-  format: v.format === 'raw' ? 'raw' : 'qcow2',
+  format: KEPT_FORMATS.find((f) => f === v.format) ?? 'qcow2',
   ...(v.poolId && { poolId: clip(v.poolId, 64) }),
+  ...(v.unitKey && { unitKey: clip(v.unitKey, 256) }),
 });
 
 export const toImage = (i: ImageStatus): ImageRecord => ({

@@ -39,8 +39,11 @@ import { toDescription, toOperation } from './decode.ts';
 import type { FenceSource } from './fence.ts';
 import { tame } from './limits.ts';
 import { logClient } from './grpc-log-client.ts';
+import { networkClient } from './grpc-network-client.ts';
 import { poolClient } from './grpc-pool-client.ts';
 import { machineClient } from './grpc-machine-client.ts';
+import { uploadClient } from './grpc-upload-client.ts';
+import { snapshotClient } from './grpc-snapshot-client.ts';
 import { volumeClient } from './grpc-volume-client.ts';
 
 const READ_MS = 10_000;
@@ -74,7 +77,24 @@ export class GrpcAgentClient implements AgentClient {
     fence: () => this.o.fence(),
     ask: (m, request) => this.call(m, request, CHANGE_MS),
   });
+  readonly uploaded = uploadClient({
+    change: (m, request) => this.change(m, request),
+    context: (id) => this.context(id),
+    fence: () => this.o.fence(),
+    ask: (m, request) => this.call(m, request, CHANGE_MS),
+    connection: () => this.connected(),
+    translate: (e) => this.translate(e),
+  });
+  readonly snapshots = snapshotClient({
+    change: (m, request, ms) => this.change(m, request, ms),
+    context: (id) => this.context(id),
+    ask: (m, request) => this.call(m, request, CHANGE_MS),
+  });
   readonly pools = poolClient(
+    (m, request) => this.change(m, request, SLOW_MS),
+    (id) => this.context(id),
+  );
+  readonly networks = networkClient(
     (m, request) => this.change(m, request, SLOW_MS),
     (id) => this.context(id),
   );
@@ -167,8 +187,10 @@ export class GrpcAgentClient implements AgentClient {
     id: string,
     domain: DomainRef,
     disks: readonly { target: string; volumeId: string; uploadId: string }[],
+    snapshot?: string,
   ): Promise<OperationView> {
-    return this.change(Captures.captureDisks, { context: this.context(id), ...domain, disks: [...disks] });
+    const request = { context: this.context(id), ...domain, disks: [...disks], snapshot };
+    return this.change(Captures.captureDisks, request);
   }
   generalizeUpload(id: string, uploadId: string): Promise<OperationView> {
     return this.change(Customize.generalizeUpload, { context: this.context(id), uploadId });

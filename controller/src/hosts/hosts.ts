@@ -4,6 +4,7 @@
  */
 import type { GuestSeen } from '@berth/shared/model/guest.ts';
 import type { Bridge, HostFacts, HostState, HostStatistics } from '@berth/shared/model/host.ts';
+import type { NetworkSeen } from '@berth/shared/model/network.ts';
 import type { PoolSeen } from '@berth/shared/model/pool.ts';
 import type { HostId, VmId } from '@berth/shared/model/ids.ts';
 import type { HostView, VmObserved } from '@berth/shared/model/vm.ts';
@@ -39,6 +40,8 @@ export interface HostStatus {
   readonly volumesAllocatedBytes?: number;
   /** Storage pools, those that Berth did not make too. Absent: none. */
   readonly pools?: readonly PoolSeen[];
+  /** Logical networks, and those of libvirt that Berth did not make. Absent: none. */
+  readonly networks?: readonly NetworkSeen[];
   /** Sources whose absence counts. */
   readonly complete: ReadonlySet<string>;
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { SimClock } from '@berth/shared/sim/sim-clock.ts';
+import { facts } from '../../../test/harness/world-builder.ts';
 import { LastSeen } from './last-seen.ts';
 import type { SeenHost } from './seen-host.ts';
 import { silentLog } from './testing.ts';
@@ -53,4 +54,13 @@ it('a folder that cannot be written to stops nothing', async () => {
   const seen = new LastSeen(join(folder, 'none', 'x.json'), systemClock, silentLog);
   await seen.load();
   await seen.stop([host(1)]);
+});
+
+it('hosts with the same CPU share what is known of it: there are thousands of them', async () => {
+  const cpu = { model: 'EPYC', vendor: 'AMD', features: [], all: ['lm'], models: ['EPYC'] };
+  const many = [1, 2].map((n): SeenHost => ({ ...host(n), facts: facts({ cpu: { ...cpu } }) }));
+  await (await load()).stop(many);
+  const next = await load();
+  expect(next.get('host-1')?.facts?.cpu).toEqual(cpu);
+  expect(next.get('host-2')?.facts?.cpu).toBe(next.get('host-1')?.facts?.cpu);
 });

@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline';
 import { chain } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
+import { sameCpu } from './decode-cpu.ts';
 import type { SeenHost } from './seen-host.ts';
 
 const INTERVAL_MS = 10_000;
@@ -92,7 +93,9 @@ function parse(line: string): SeenHost | undefined {
   try {
     const seen = JSON.parse(line) as Partial<SeenHost>;
     if (typeof seen.hostId !== 'string' || typeof seen.atMs !== 'number') return undefined;
-    return { hostId: seen.hostId, atMs: seen.atMs, facts: seen.facts, vms: seen.vms ?? {} };
+    const { facts } = seen;
+    const known = facts?.cpu ? { ...facts, cpu: sameCpu(facts.cpu) } : facts;
+    return { hostId: seen.hostId, atMs: seen.atMs, facts: known, vms: seen.vms ?? {} };
   } catch {
     return undefined;
   }

@@ -7,6 +7,7 @@ export const LIMITS = {
   images: 4_096,
   bridges: 512,
   pools: 256,
+  networks: 512,
   operations: 2_048,
   checks: 64,
   pageSizes: 16,

@@ -1,6 +1,6 @@
 /** Storage pools from what an agent sends: bounded, in our own types. Pure. */
-import type { PoolStatus } from '@berth/proto/agent/v1/pool.ts';
-import { POOL_STATES, type PoolSeen } from '@berth/shared/model/pool.ts';
+import type { PoolStatus, PoolUnit as UnitOnWire } from '@berth/proto/agent/v1/pool.ts';
+import { POOL_STATES, type PoolSeen, type PoolUnit } from '@berth/shared/model/pool.ts';
 import { bytes } from './decode.ts';
 import { clip, LIMITS } from './limits.ts';
 
@@ -15,4 +15,9 @@ export const toPool = (p: PoolStatus): PoolSeen => ({
   targetPath: clip(p.targetPath),
   generation: bytes(p.generation),
   imageDigests: p.imageDigests.slice(0, LIMITS.list).map((d) => clip(d, 128)),
+  ...(p.units.length > 0 && { units: p.units.slice(0, LIMITS.list).map(toUnit) }),
+});
+
+const toUnit = (u: UnitOnWire): PoolUnit => ({
+  ...{ name: clip(u.name, 128), key: clip(u.key, 256), sizeBytes: bytes(u.sizeBytes) },
 });

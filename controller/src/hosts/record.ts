@@ -6,6 +6,7 @@ import type { GuestStatus } from '@berth/proto/agent/v1/guest.ts';
 import type { WatchMessage } from '@berth/proto/agent/v1/watch.ts';
 import type { GuestSeen } from '@berth/shared/model/guest.ts';
 import type { Bridge, HostFacts, HostStatistics } from '@berth/shared/model/host.ts';
+import type { NetworkSeen } from '@berth/shared/model/network.ts';
 import type { PoolSeen } from '@berth/shared/model/pool.ts';
 import type { OperationView } from './agent-client.ts';
 import {
@@ -23,6 +24,7 @@ import {
 } from './decode.ts';
 import { DomainFiguresTable } from './figures.ts';
 import { toGuest } from './guest-decode.ts';
+import { toNetwork } from './network-decode.ts';
 import { toPool } from './pool-decode.ts';
 import { clip, LIMITS } from './limits.ts';
 
@@ -41,6 +43,7 @@ export interface Applied {
 const NOTHING: Applied = { domains: [], operations: [], overflow: [] };
 const COUNTED: Applied = { ...NOTHING, counted: true };
 type Message = NonNullable<WatchMessage['message']>;
+type Bounded = 'volumes' | 'images' | 'bridges' | 'pools' | 'networks';
 
 /** Derived from the objects, and kept until they change: placement asks every host for it. */
 export interface RecordViews {
@@ -50,6 +53,7 @@ export interface RecordViews {
   readonly volumeIds: ReadonlySet<string>;
   readonly volumesAllocatedBytes: number;
   readonly pools: readonly PoolSeen[];
+  readonly networks: readonly NetworkSeen[];
 }
 
 class Objects {
@@ -60,6 +64,7 @@ class Objects {
   readonly bridges = new Map<string, Bridge>();
   /** By libvirt's UUID. */
   readonly pools = new Map<string, PoolSeen>();
+  readonly networks = new Map<string, NetworkSeen>();
   /** By UUID. */
   readonly guests = new Map<string, GuestSeen>();
   complete: ReadonlySet<string> = new Set();
@@ -98,7 +103,7 @@ export class HostRecord {
     return this.current.guests;
   }
   get views(): RecordViews {
-    const { domains, volumes, images, bridges, pools } = this.current;
+    const { domains, volumes, images, bridges, pools, networks } = this.current;
     this.cached ??= {
       bridges: [...bridges.values()],
       foreign: [...domains.values()].filter((d) => d.vmId === ''),
@@ -107,6 +112,7 @@ export class HostRecord {
       // those in other pools are counted there
       volumesAllocatedBytes: [...volumes.values()].reduce((sum, v) => sum + (v.poolId ? 0 : v.allocatedBytes), 0),
       pools: [...pools.values()],
+      networks: [...networks.values()],
     };
     return this.cached;
   }
@@ -204,6 +210,8 @@ export class HostRecord {
         return this.set('bridges', into.bridges, clip(m.value.name, 64), toBridge(m.value));
       case 'pool':
         return this.set('pools', into.pools, clip(m.value.uuid, 64), toPool(m.value));
+      case 'network':
+        return this.set('networks', into.networks, clip(m.value.uuid, 64), toNetwork(m.value));
       case 'removed':
         return this.removed(into, m.value, live ? nowMs : undefined);
       default:
@@ -225,12 +233,7 @@ export class HostRecord {
     return live ? { ...NOTHING, guests: [uuid] } : NOTHING;
   }
 
-  private set<V>(
-    kind: 'volumes' | 'images' | 'bridges' | 'pools',
-    map: Map<string, V>,
-    key: string,
-    value: V,
-  ): Applied {
+  private set<V>(kind: Bounded, map: Map<string, V>, key: string, value: V): Applied {
     if (!map.has(key) && map.size >= LIMITS[kind]) return this.overflow(kind);
     map.set(key, value);
     return NOTHING;
@@ -251,6 +254,7 @@ export class HostRecord {
     if (kind === 'image') from.images.delete(id);
     if (kind === 'bridge') from.bridges.delete(id);
     if (kind === 'pool') from.pools.delete(id);
+    if (kind === 'network') from.networks.delete(id);
     if (kind === 'guest' || kind === 'domain') from.guests.delete(id);
     if (kind !== 'domain') return NOTHING;
     const before = from.domains.get(id);
@@ -262,7 +266,7 @@ export class HostRecord {
   }
 
   /** Each kind is told of once. */
-  private overflow(kind: 'domains' | 'volumes' | 'images' | 'bridges' | 'pools'): Applied {
+  private overflow(kind: 'domains' | Bounded): Applied {
     if (this.full.has(kind)) return NOTHING;
     this.full.add(kind);
     const objects = this.next ?? this.current;

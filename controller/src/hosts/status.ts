@@ -48,6 +48,7 @@ function neverSeen(hostId: HostId, host: Host | undefined): HostStatus {
     statistics: undefined,
     bridges: [],
     pools: [],
+    networks: [],
     foreign: [],
     imageDigests: NONE,
     volumeIds: NONE,

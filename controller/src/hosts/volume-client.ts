@@ -1,6 +1,6 @@
 /** What is asked of a host about the volumes that it has. Types only; grpc-volume-client.ts asks. Capability `volume.data`. */
 import type { DomainDefinition } from '@berth/shared/hardware/domain.ts';
-import type { Preallocation, VolumeFormat } from '@berth/shared/model/volume.ts';
+import type { KeptFormat, Preallocation, VolumeFormat } from '@berth/shared/model/volume.ts';
 
 export interface MakeVolume {
   readonly volumeId: string;
@@ -15,11 +15,15 @@ export interface MakeVolume {
   readonly lazyRefcounts: boolean;
   /** Capability `volume.move`. Absent: in the host's own folder. */
   readonly poolId?: string;
+  /** These two: capability `volume.block`. */
+  readonly unit?: string;
+  readonly unitKey?: string;
 }
 
 export interface RewriteVolume {
   readonly volumeId: string;
-  readonly format: VolumeFormat;
+  /** Others than qcow2 and raw: capability `volume.foreign`. */
+  readonly format: KeptFormat;
   /** That it shall be based on. */
   readonly imageDigest: string | undefined;
   /** Left alone when it is so already. */

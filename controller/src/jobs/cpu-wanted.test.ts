@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { CpuBaseline } from '@berth/shared/model/cpu.ts';
+import { lackingOf, type CpuBaseline } from '@berth/shared/model/cpu.ts';
 import { beyondBaseline, cpuNeeded, cpuWanted } from './cpu-wanted.ts';
 
 const baseline: CpuBaseline = {
@@ -60,4 +60,18 @@ describe('the CPU of a guest within a baseline', () => {
       { model: 'X' },
     ]);
   });
+});
+
+it('what a host lacks is worked out once for all hosts and VMs that have the same', () => {
+  let looks = 0;
+  const host = {
+    models: [],
+    get all() {
+      looks++;
+      return ['lm'];
+    },
+  };
+  for (let n = 0; n < 3; n++) expect(lackingOf(host, baseline)).toEqual(['aes', 'avx']);
+  expect(looks).toBe(1);
+  expect(lackingOf(host, { ...baseline, all: ['lm', 'aes'] })).toEqual(['aes']);
 });

@@ -25,6 +25,8 @@ export interface CaptureParams {
   readonly disks: readonly CapturedDisk[];
   /** Takes out of the first what makes its guest one machine among others. */
   readonly generalize?: boolean;
+  /** As they were in this one. */
+  readonly snapshot?: string;
 }
 
 interface Placed {
@@ -47,6 +49,7 @@ const agentOf = (c: Remote<Placed>) => c.deps.hosts.agent(c.outs.reserve.hostId)
 
 const HOW: Readonly<Record<string, string>> = {
   stopped: 'as it was left',
+  snapshot: 'as it was in its snapshot',
   frozen: 'while it runs, with its file systems frozen',
   'crash-consistent': 'while it runs, as after a power cut: no agent in its guest could freeze file systems',
 };
@@ -66,7 +69,7 @@ async function copy(c: Remote<Placed>): Promise<{ how: string } | Wait> {
   }));
   const op = await settle(
     c,
-    known(agent, c.opId, () => agent.captureDisks(c.opId, domainRef(vm), disks), c.notes),
+    known(agent, c.opId, () => agent.captureDisks(c.opId, domainRef(vm), disks, c.params.snapshot), c.notes),
     `copying the disks of vm ${vm.name}`,
   );
   return Wait.is(op) ? op : { how: op.image?.detail ?? '' };

@@ -4,7 +4,7 @@ import type { CustomizeWanted, SeedWanted } from '../hosts/agent-client.ts';
 
 /** Where its system is: the disk that it boots from. */
 export const systemDisk = ({ disks }: Pick<VmSpec, 'disks'>): VmDisk | undefined =>
-  disks.find((d) => d.imageId !== undefined) ?? disks[0];
+  disks.find((d) => (d.imageId ?? d.copyOf) !== undefined) ?? disks[0];
 
 /** Undefined when it is told by a seed, or not at all. */
 export function offlineWanted(vm: Vm): CustomizeWanted | undefined {

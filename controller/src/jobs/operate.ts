@@ -44,7 +44,7 @@ export async function known(
 }
 
 const mayPass = ({ error }: OperationView): boolean =>
-  error !== undefined && isReason(error.reason) && REASONS[error.reason].retry === 'later';
+  error !== undefined && isReason(error.reason) && REASONS[error.reason].retry !== 'never';
 
 export function failure(op: OperationView): ClusterError {
   if (op.state === 'cancelled' || op.error === undefined)

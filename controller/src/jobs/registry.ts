@@ -8,6 +8,7 @@ import { imageExport } from './image-export.ts';
 import { imageFetch } from './image-fetch.ts';
 import { imageImport } from './image-import.ts';
 import { vmBatch } from './vm-batch.ts';
+import { networkChange, networkCreate, networkMend, networkRemove } from './networks.ts';
 import { poolImage } from './pool-image.ts';
 import { poolChange, poolCreate, poolMend, poolRemove } from './pools.ts';
 import { vmClone, vmCloneV1 } from './vm-clone.ts';
@@ -16,6 +17,9 @@ import { vmCustomize } from './vm-customize.ts';
 import { vmDelete } from './vm-delete.ts';
 import { vmReset, vmResume, vmSuspend } from './vm-power.ts';
 import { vmReboot } from './vm-reboot.ts';
+import { snapshotCreate } from './snapshot-create.ts';
+import { snapshotDelete } from './snapshot-delete.ts';
+import { snapshotRevert } from './snapshot-revert.ts';
 import { vmSave } from './vm-save.ts';
 import { vmStart } from './vm-start.ts';
 import { vmStop } from './vm-stop.ts';
@@ -27,6 +31,7 @@ import { volumeExport } from './volume-export.ts';
 import { volumeMove } from './volume-move.ts';
 import { volumeResize } from './volume-resize.ts';
 import { volumeTransfer } from './volume-transfer.ts';
+import { volumeUpload } from './volume-upload.ts';
 import { volumeRewrite, volumeWipe } from './volume-rewrite.ts';
 
 export const JOBS: readonly AnyJobDef[] = [
@@ -45,11 +50,18 @@ export const JOBS: readonly AnyJobDef[] = [
   vmSave,
   vmDelete,
   vmUpdate,
+  snapshotCreate,
+  snapshotRevert,
+  snapshotDelete,
   imageImport,
   imageCapture,
   imageFetch,
   imageDelete,
   imageEvict,
+  networkCreate,
+  networkChange,
+  networkMend,
+  networkRemove,
   poolCreate,
   poolImage,
   poolChange,
@@ -67,4 +79,5 @@ export const JOBS: readonly AnyJobDef[] = [
   volumeExport,
   volumeRewrite,
   volumeWipe,
+  volumeUpload,
 ];

@@ -15,6 +15,8 @@ const LONGEST_FIRST_BOOT_MS = 10 * 60_000;
 export function seedTaken(vm: Vm, observed: VmObserved | undefined, nowMs: number): VolumeId | undefined {
   const { seedVolumeId } = vm.spec;
   if (seedVolumeId === undefined || vm.firstBootAtMs === undefined) return undefined;
+  // a guest that goes back to its memory of then has it
+  if (vm.snapshots?.some((s) => s.memory)) return undefined;
   const inOrder = observed?.power === 'stopped' && observed.reason === 'shutdown';
   return inOrder || nowMs - vm.firstBootAtMs >= LONGEST_FIRST_BOOT_MS ? seedVolumeId : undefined;
 }

@@ -20,6 +20,7 @@ export function withoutHalfMade(raw: unknown): unknown {
     ['images', 'importing'],
     ['volumes', 'creating'],
     ['pools', 'creating'],
+    ['networks', 'creating'],
   ] as const) {
     const rows = Object.entries(s.durable[table] ?? {}).filter(([, r]) => r['phase'] !== half && r['state'] !== half);
     s.durable[table] = Object.fromEntries(rows);

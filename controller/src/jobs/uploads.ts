@@ -3,15 +3,19 @@
  * upload goes by its image, a download by its job. In memory
  * only: after a restart of the controller the host alone knows what it has received. Moves no bytes itself.
  */
+import type { Reason } from '@berth/shared/errors/reasons.ts';
 import type { ImageId, JobId } from '@berth/shared/model/ids.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 
 export interface Upload {
-  readonly state: 'active' | 'received' | 'broken';
+  /** `paused`: it goes on with another stream. */
+  readonly state: 'active' | 'received' | 'broken' | 'paused';
   readonly doneBytes: number;
   /** When the last bytes came. */
   readonly atMs: number;
   readonly why: string;
+  /** Of one that is broken. */
+  readonly reason?: Reason;
 }
 
 /** The longest that an import may take; its ticket is worth nothing afterwards. */
@@ -47,11 +51,15 @@ export class Uploads {
     this.#put(imageId, 'received', doneBytes, '');
   }
 
-  broken(imageId: ImageId | JobId, why: string): void {
-    this.#put(imageId, 'broken', 0, why);
+  broken(imageId: ImageId | JobId, why: string, reason?: Reason): void {
+    this.#put(imageId, 'broken', 0, why, reason);
   }
 
-  #put(imageId: ImageId | JobId, state: Upload['state'], doneBytes: number, why: string): void {
-    this.#byImage.set(imageId, { state, doneBytes, atMs: this.clock.now(), why });
+  paused(jobId: JobId): void {
+    this.#put(jobId, 'paused', this.#byImage.get(jobId)?.doneBytes ?? 0, '');
+  }
+
+  #put(id: ImageId | JobId, state: Upload['state'], doneBytes: number, why: string, reason?: Reason): void {
+    this.#byImage.set(id, { state, doneBytes, atMs: this.clock.now(), why, ...(reason && { reason }) });
   }
 }

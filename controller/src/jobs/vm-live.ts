@@ -84,7 +84,7 @@ export function afterLive(runs: VmSpec, done: LivePlan, spec: VmSpec): VmSpec {
     memoryBytes: done.memoryBytes ?? runs.memoryBytes,
     disks: together(runs.disks, spec.disks, (d) => d.target, done),
     nics: together(runs.nics, spec.nics, (n) => n.mac, done).map((n) =>
-      relinked(n, done.links.find((l) => l.mac === n.mac)?.linkDown),
+      inNetwork(relinked(n, done.links.find((l) => l.mac === n.mac)?.linkDown), spec),
     ),
     ...(runs.cdroms && {
       cdroms: runs.cdroms.map((c) => {
@@ -102,6 +102,14 @@ function together<T>(runs: readonly T[], spec: readonly T[], key: (t: T) => stri
   const order = spec.map(key);
   const at = (t: T): number => (order.includes(key(t)) ? order.indexOf(key(t)) : order.length);
   return all.sort((a, b) => at(a) - at(b));
+}
+
+/** What a card is plugged into is its bridge; under which name is a matter of ours. */
+function inNetwork(nic: VmSpec['nics'][number], spec: VmSpec): VmSpec['nics'][number] {
+  const wanted = spec.nics.find((n) => n.mac === nic.mac);
+  if (wanted === undefined || wanted.bridge !== nic.bridge || wanted.networkId === nic.networkId) return nic;
+  const { networkId: _, ...rest } = nic;
+  return wanted.networkId ? { ...rest, networkId: wanted.networkId } : rest;
 }
 
 /** Down is said, up is not: as definitions have it that say no more than they must. */

@@ -195,5 +195,6 @@ export const volumeDetach = defineJob<DetachParams, JobDeps>('volume.detach', 1)
 const aloneOf = (d: VmDisk, o: { name: string; vm: Vm; hostId: HostId; nowMs: number }): Volume => ({
   ...{ id: d.volumeId, name: o.name, state: 'ready', hostId: o.hostId, sizeBytes: d.sizeBytes, imageId: d.imageId },
   ...(d.poolId && { poolId: d.poolId }),
+  ...(d.unit && { unit: d.unit }),
   ...{ format: d.options?.format ?? 'qcow2', labels: o.vm.spec.labels, createdAtMs: o.nowMs },
 });

@@ -1,15 +1,14 @@
 /** Job volume.create: a volume that stands alone, on the host that was chosen; the image below it comes there first. */
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, VolumeId } from '@berth/shared/model/ids.ts';
-import type { Preallocation, Volume } from '@berth/shared/model/volume.ts';
+import type { Preallocation, Volume, VolumeFormat } from '@berth/shared/model/volume.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { MakeVolume } from '../hosts/volume-client.ts';
 import type { Tables } from '../state/state.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type StepContext } from './engine/define.ts';
-import { imagesStep } from './images-needed.ts';
 import { insist, settle, untilSeen } from './operate.ts';
-import { neededBy } from './pool-image.ts';
+import { imageStep } from './volume-steps.ts';
 
 export interface CreateVolumeParams {
   readonly volumeId: VolumeId;
@@ -17,6 +16,14 @@ export interface CreateVolumeParams {
   readonly preallocation: Preallocation;
   readonly clusterBytes: number;
   readonly lazyRefcounts: boolean;
+}
+
+/** @throws BAD_STATE for a format that no VM runs with */
+export function runnable({ name, format }: Pick<Volume, 'name' | 'format'>): VolumeFormat {
+  if (format === 'qcow2' || format === 'raw') return format;
+  throw badState(
+    `volume ${name} is kept as ${format}, which no vm runs with. Convert it first: berth volume convert ${name} --to qcow2`,
+  );
 }
 
 interface Placed {
@@ -31,12 +38,16 @@ export function getVolume(tables: Pick<Tables, 'volumes'>, id: VolumeId): Volume
 }
 
 function wanted({ tables, params }: Context): MakeVolume {
-  const { id, sizeBytes, imageId, format, poolId } = getVolume(tables, params.volumeId);
+  const volume = getVolume(tables, params.volumeId);
+  const { id, sizeBytes, imageId, poolId, unit } = volume;
+  const format = runnable(volume);
   const { preallocation, clusterBytes, lazyRefcounts } = params;
   const imageDigest = imageId && tables.images.get(imageId)?.digest;
   const how = { preallocation, clusterBytes, lazyRefcounts };
-  return { volumeId: id, vmId: '', imageDigest, sizeBytes, format, ...how, ...(poolId && { poolId }) };
+  return { volumeId: id, vmId: '', imageDigest, sizeBytes, format, ...how, ...(poolId && { poolId }), ...ofUnit(unit) };
 }
+
+const ofUnit = (u: Volume['unit']) => u && { unit: u.name, unitKey: u.key };
 
 export const volumeCreate = defineJob<CreateVolumeParams, JobDeps>('volume.create', 1)
   .local('reserve', {
@@ -56,10 +67,7 @@ export const volumeCreate = defineJob<CreateVolumeParams, JobDeps>('volume.creat
   })
   .local(
     'image',
-    imagesStep(
-      (c) => neededBy(c, getVolume(c.tables, c.params.volumeId)).images,
-      (c) => neededBy(c, getVolume(c.tables, c.params.volumeId)).copies,
-    ),
+    imageStep<CreateVolumeParams>(({ tables, params }) => getVolume(tables, params.volumeId)),
   )
   .remote('make', {
     host: (c) => c.outs.place.hostId,
@@ -82,7 +90,8 @@ export const volumeCreate = defineJob<CreateVolumeParams, JobDeps>('volume.creat
     run({ tx, tables, params, outs, jobId }) {
       const volume = getVolume(tables, params.volumeId);
       tx.volumes.put({ ...volume, state: 'ready' });
-      const message = `volume ${volume.name} created on ${outs.place.host} (${formatBytes(volume.sizeBytes)})`;
+      const how = volume.unit ? `is unit ${volume.unit.name} now, on` : 'created on';
+      const message = `volume ${volume.name} ${how} ${outs.place.host} (${formatBytes(volume.sizeBytes)})`;
       const about = { subjectKind: 'volume', subject: volume.name, message, jobId } as const;
       tx.event({ type: 'volume.created', severity: 'info', ...about });
       return null;

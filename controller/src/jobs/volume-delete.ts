@@ -65,7 +65,9 @@ export const volumeDelete = defineJob<VolumeParams, JobDeps>('volume.delete', 1)
       if (left) tx.debts.put(debtOf(volume, host.id));
       const message = left
         ? `volume ${name} forgotten; it is removed from ${host.name} when ${host.name} comes back`
-        : `volume ${name} deleted from ${host.name}`;
+        : volume.unit
+          ? `volume ${name} released: unit ${volume.unit.name} keeps what is in it`
+          : `volume ${name} deleted from ${host.name}`;
       tx.event({ type: 'volume.deleted', severity: 'info', subjectKind: 'volume', subject: name, message, jobId });
       tx.volumes.delete(volumeId);
       return null;

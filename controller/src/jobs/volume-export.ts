@@ -3,6 +3,7 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { formatFileBytes } from '@berth/shared/units/bytes.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait } from './engine/define.ts';
+import { dropLocks } from './engine/start.ts';
 import { exportIdOf, serve, type MadeFile } from './image-export.ts';
 import { known, settle } from './operate.ts';
 import { whereIs, type WhichVolume } from './volume-where.ts';
@@ -42,5 +43,11 @@ export const volumeExport = defineJob<ExportVolumeParams, JobDeps>('volume.expor
     debts: () => [],
     describe: (out) => formatFileBytes(out.fileBytes),
   })
-  .local('serve', { run: serve })
+  .local('serve', {
+    run(c) {
+      // the file is made: the volume is free, however long it takes to fetch that
+      dropLocks(c.tx, c.jobId);
+      return serve(c);
+    },
+  })
   .build();

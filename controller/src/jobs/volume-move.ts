@@ -6,15 +6,17 @@ import type { HostId, PoolId } from '@berth/shared/model/ids.ts';
 import { LOCAL_POOL } from '@berth/shared/model/pool.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type LocalContext, type StepContext } from './engine/define.ts';
-import { imagesStep } from './images-needed.ts';
 import { insist, known, settle } from './operate.ts';
-import { neededBy } from './pool-image.ts';
+import { releaseRoom, reserveRoom } from './volume-coming.ts';
 import { claimFor } from './vm-update.ts';
+import { imageStep, WHOLE_DISK_MS } from './volume-steps.ts';
 import { changeVolume, imageOf, whereIs, type WhichVolume } from './volume-where.ts';
 
 export interface MoveParams extends WhichVolume {
   /** Null: `local`. */
   readonly to: PoolId | null;
+  /** It is raw there, and rests on no image any more. Absent: no. */
+  readonly raw?: boolean;
 }
 
 interface Placed {
@@ -27,24 +29,30 @@ interface Placed {
 }
 type Context = StepContext<MoveParams, Placed, JobDeps>;
 
-/** Reads and writes all of a disk, maybe after others. */
-const WHOLE_DISK_MS = 24 * 3_600_000;
-
-const needed = (c: Parameters<typeof neededBy>[0] & { readonly params: MoveParams }) =>
-  neededBy(c, { poolId: c.params.to ?? undefined, imageId: imageOf(c.tables, c.params) });
+const KIND = 'volume.move';
 
 const poolName = ({ tables }: Pick<Context, 'tables'>, id: PoolId | null): string =>
   id === null ? LOCAL_POOL : (tables.pools.get(id)?.name ?? id);
 
-/** What its VM may grow to, in the pools where its disks lie by now. */
-function claimAnew({ tx, tables, params }: LocalContext<MoveParams>): void {
+/** What its VM may grow to, in the pools where its disks lie by now, and where others of them are just going. */
+function claimAnew({ tx, tables, params, jobId }: LocalContext<MoveParams>): void {
   const vm = params.vmId && tables.vms.get(params.vmId);
   const claim = params.vmId && tables.claims.get(params.vmId);
-  if (vm && claim) tx.claims.put(claimFor(vm, claim.hostId, claim.powered));
+  if (!vm || !claim) return;
+  tx.claims.put(claimFor(vm, claim.hostId, claim.powered));
+  for (const other of tables.jobs.holders(`vm/${vm.id}`)) {
+    const { volumeId, to } = other.params as unknown as MoveParams;
+    const disk = vm.spec.disks.find((d) => d.volumeId === volumeId);
+    if (other.kind !== KIND || other.id === jobId || !disk || (disk.poolId ?? null) === to) continue;
+    claimBoth({ tx, tables, params: { vmId: vm.id, to } }, disk.sizeBytes);
+  }
 }
 
 /** In both pools, as long as it moves. */
-function claimBoth({ tx, tables, params }: LocalContext<MoveParams>, sizeBytes: number): void {
+function claimBoth(
+  { tx, tables, params }: Pick<LocalContext, 'tx' | 'tables'> & { readonly params: Pick<MoveParams, 'vmId' | 'to'> },
+  sizeBytes: number,
+): void {
   const claim = params.vmId && tables.claims.get(params.vmId);
   if (!claim) return;
   const { to } = params;
@@ -52,22 +60,23 @@ function claimBoth({ tx, tables, params }: LocalContext<MoveParams>, sizeBytes: 
   else tx.claims.put({ ...claim, poolBytes: { ...claim.poolBytes, [to]: (claim.poolBytes?.[to] ?? 0) + sizeBytes } });
 }
 
-export const volumeMove = defineJob<MoveParams, JobDeps>('volume.move', 1)
+export const volumeMove = defineJob<MoveParams, JobDeps>(KIND, 1)
   .local('place', {
     run(c) {
       const { hostId, host, name, poolId: from, sizeBytes } = whereIs(c.tables, c.params);
-      claimBoth(c, sizeBytes);
+      if (c.params.vmId === undefined) reserveRoom(c, c.params.volumeId, hostId, c.params.to);
+      else claimBoth(c, sizeBytes);
       return { hostId, host, name, from };
     },
-    undo: (c) => claimAnew(c),
+    undo: (c) => (releaseRoom(c.tx, c.params.volumeId), claimAnew(c)),
     describe: (out) => out.host,
   })
   .local(
     'image',
-    imagesStep<MoveParams>(
-      (c) => needed(c).images,
-      (c) => needed(c).copies,
-    ),
+    imageStep<MoveParams>(({ tables, params }) => ({
+      poolId: params.to ?? undefined,
+      imageId: params.raw ? undefined : imageOf(tables, params),
+    })),
   )
   .remote('move', {
     host: (c) => c.outs.place.hostId,
@@ -100,7 +109,8 @@ export const volumeMove = defineJob<MoveParams, JobDeps>('volume.move', 1)
   .local('record', {
     run(c) {
       const { tx, tables, params, outs, jobId } = c;
-      changeVolume(tx, tables, params, { poolId: params.to });
+      changeVolume(tx, tables, params, { poolId: params.to, ...(params.raw && { format: 'raw' as const }) });
+      releaseRoom(tx, params.volumeId);
       claimAnew(c);
       const { name, host, from } = outs.place;
       const message = `volume ${name} on ${host} was moved from pool ${poolName(c, from)} to pool ${poolName(c, params.to)}`;

@@ -2,19 +2,17 @@
  * Jobs volume.rewrite and volume.wipe: a volume that nobody uses, in another format, without what is zero, or with all that it held
  * overwritten. A format is taken back; what is overwritten is gone.
  */
-import type { VolumeFormat } from '@berth/shared/model/volume.ts';
+import type { KeptFormat } from '@berth/shared/model/volume.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, Wait, type LocalContext } from './engine/define.ts';
 import { insist, known, settle } from './operate.ts';
+import { WHOLE_DISK_MS } from './volume-steps.ts';
 import { changeVolume, whereIs, type Where, type WhichVolume } from './volume-where.ts';
 import { claimOf } from './world.ts';
 
 export interface RewriteParams extends WhichVolume {
-  readonly format: VolumeFormat;
+  readonly format: KeptFormat;
 }
-
-/** Reads and writes all of a disk, maybe after others. */
-const WHOLE_DISK_MS = 24 * 3_600_000;
 
 const begin = {
   run: ({ tables, params }: Pick<LocalContext<WhichVolume, JobDeps>, 'tables' | 'params'>) => whereIs(tables, params),
@@ -30,7 +28,7 @@ export const volumeRewrite = defineJob<RewriteParams, JobDeps>('volume.rewrite',
       const agent = c.deps.hosts.agent(c.outs.begin.hostId);
       const { volumeId, format } = c.params;
       const { format: was, imageDigest: base } = c.outs.begin;
-      const imageDigest = format === 'raw' ? undefined : (base ?? undefined);
+      const imageDigest = format !== 'qcow2' ? undefined : (base ?? undefined);
       const ask = () => agent.volumeData.rewrite(c.opId, { volumeId, format, imageDigest, ifOther: format !== was });
       const op = await settle(c, known(agent, c.opId, ask), 'writing it anew');
       return Wait.is(op) ? op : null;

@@ -1,16 +1,18 @@
 /**
  * Job volume.transfer: a volume that stands alone goes to another host, with its image first. The bytes go from host to host; the old
- * one is removed when the inventory says where it lies now.
+ * one is removed when the inventory says where it lies now, by a debt where its host does not do so.
  */
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { REASONS } from '@berth/shared/errors/reasons.ts';
+import type { CleanupDebt } from '@berth/shared/model/access.ts';
 import type { HostId, PoolId, VolumeId } from '@berth/shared/model/ids.ts';
 import type { OperationView } from '../hosts/agent-client.ts';
 import type { JobDeps } from './deps.ts';
 import { defineJob, wait, Wait, type RemoteContext } from './engine/define.ts';
-import { imagesStep } from './images-needed.ts';
 import { insist, known, pollMs, settle, untilSeen } from './operate.ts';
-import { neededBy } from './pool-image.ts';
-import { getVolume } from './volume-create.ts';
+import { releaseRoom, reserveRoom } from './volume-coming.ts';
+import { getVolume, runnable } from './volume-create.ts';
+import { imageStep, WHOLE_DISK_MS } from './volume-steps.ts';
 
 export interface TransferParams {
   readonly volumeId: VolumeId;
@@ -30,16 +32,12 @@ interface Placed {
 }
 type Context = RemoteContext<TransferParams, Placed, JobDeps>;
 
-/** Reads and writes all of a disk, over the network, maybe after others. */
-const WHOLE_DISK_MS = 24 * 3_600_000;
-
-const needed = (c: Parameters<typeof neededBy>[0] & { readonly params: TransferParams }) =>
-  neededBy(c, { poolId: c.params.to ?? undefined, imageId: getVolume(c.tables, c.params.volumeId).imageId });
-
 async function copy(c: Context): Promise<{ bytes: number } | Wait> {
   const { hostId, fromHost } = c.outs.place;
   const agent = c.deps.hosts.agent(hostId);
-  const { sizeBytes, format, imageId } = getVolume(c.tables, c.params.volumeId);
+  const volume = getVolume(c.tables, c.params.volumeId);
+  const { sizeBytes, imageId } = volume;
+  const format = runnable(volume);
   const imageDigest = imageId && c.tables.images.get(imageId)?.digest;
   const wanted = { volumeId: c.params.volumeId, imageDigest, sizeBytes, format, poolId: c.params.to ?? '' };
   const op = await known(agent, c.opId, () => agent.volumeData.receive(c.opId, wanted));
@@ -64,23 +62,48 @@ async function offered(c: Context, op: OperationView, why: string): Promise<Wait
   return wait(pollMs(c.attempt), why);
 }
 
+/** The volume is in use elsewhere by now: what fails here must not hold it up. */
+async function removeOld(c: Context): Promise<{ readonly left: boolean } | Wait> {
+  const { from, fromHost, hostId } = c.outs.place;
+  const { volumeId } = c.params;
+  try {
+    const agent = c.deps.hosts.agent(from);
+    const op = await insist(c, c.opId, (id) => agent.removeVolume(id, volumeId), `removing it from ${fromHost}`);
+    if (Wait.is(op)) return op;
+  } catch (e) {
+    const away = isClusterError(e, 'HOST_UNREACHABLE') && !c.deps.hosts.view(from).reachable;
+    if (!away && !(isClusterError(e) && REASONS[e.reason].retry === 'never')) throw e;
+    return { left: true };
+  }
+  const seen = c.deps.hosts.status(hostId).volumeIds.has(volumeId);
+  return untilSeen(c, seen, 'waiting for its host to tell of it') ?? { left: false };
+}
+
+const debtOf = (target: VolumeId, hostId: HostId, name: string, toHost: string): CleanupDebt => ({
+  ...{ id: `${hostId}/volume/${target}`, hostId, kind: 'volume', target, vmId: undefined },
+  why: `volume ${name} was moved to ${toHost} while the host did not remove it`,
+});
+
 export const volumeTransfer = defineJob<TransferParams, JobDeps>('volume.transfer', 1)
   .local('place', {
-    run({ tables, params }) {
+    run(c) {
+      const { tables, params } = c;
       const { name, hostId: from } = getVolume(tables, params.volumeId);
       const host = tables.hosts.get(params.toHostId)?.name;
       if (from === undefined || host === undefined)
         throw new ClusterError('NOT_FOUND', `host ${params.toHostId} does not exist any more`);
+      reserveRoom(c, params.volumeId, params.toHostId, params.to);
       return { hostId: params.toHostId, host, name, from, fromHost: tables.hosts.get(from)?.name ?? from };
     },
+    undo: ({ tx, params }) => releaseRoom(tx, params.volumeId),
     describe: (out) => out.host,
   })
   .local(
     'image',
-    imagesStep<TransferParams>(
-      (c) => needed(c).images,
-      (c) => needed(c).copies,
-    ),
+    imageStep<TransferParams>(({ tables, params }) => ({
+      poolId: params.to ?? undefined,
+      imageId: getVolume(tables, params.volumeId).imageId,
+    })),
   )
   .remote('copy', {
     host: (c) => c.outs.place.hostId,
@@ -97,7 +120,7 @@ export const volumeTransfer = defineJob<TransferParams, JobDeps>('volume.transfe
   .pointOfNoReturn()
   .local('record', {
     run({ tx, tables, params, outs, jobId }) {
-      const { poolId: _, ...volume } = getVolume(tables, params.volumeId);
+      const { poolId: _, coming: __, ...volume } = getVolume(tables, params.volumeId);
       const { name, hostId, host, fromHost } = outs.place;
       tx.volumes.put({ ...volume, hostId, ...(params.to !== null && { poolId: params.to }) });
       const message = `volume ${name} was moved from ${fromHost} to ${host}`;
@@ -107,18 +130,15 @@ export const volumeTransfer = defineJob<TransferParams, JobDeps>('volume.transfe
   })
   .remote('remove', {
     host: (c) => c.outs.place.from,
-    async run(c) {
-      const agent = c.deps.hosts.agent(c.outs.place.from);
-      const { volumeId } = c.params;
-      const op = await insist(
-        c,
-        c.opId,
-        (id) => agent.removeVolume(id, volumeId),
-        `removing it from ${c.outs.place.fromHost}`,
-      );
-      if (Wait.is(op)) return op;
-      const seen = c.deps.hosts.status(c.outs.place.hostId).volumeIds.has(volumeId);
-      return untilSeen(c, seen, 'waiting for its host to tell of it');
+    run: removeOld,
+    describe: (out) => (out?.left === true ? 'an old copy is left on a host that did not remove it' : ''),
+  })
+  .local('owe', {
+    run({ tx, tables, params, outs }) {
+      const { from, host, name } = outs.place;
+      // older versions logged nothing of a removal that was done; debts go with their host
+      if (outs.remove?.left === true && tables.hosts.get(from)) tx.debts.put(debtOf(params.volumeId, from, name, host));
+      return null;
     },
   })
   .build();

@@ -1,5 +1,6 @@
 /** A volume as jobs work on it, whether it stands alone or is a disk of a VM: where it lies, and its row changed. */
 import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { CleanupDebt } from '@berth/shared/model/access.ts';
 import type { HostId, ImageId, PoolId, VmId, VolumeId } from '@berth/shared/model/ids.ts';
 import type { Vm, VmDisk, VmSpec } from '@berth/shared/model/vm.ts';
 import { diskName, type Volume } from '@berth/shared/model/volume.ts';
@@ -66,6 +67,16 @@ export function diskOf(vm: Vm, volumeId: VolumeId): VmDisk {
   return disk;
 }
 
+/** A copy of it that a host has yet to remove. @param hostId absent: any host. */
+export const debtOfVolume = (
+  { debts }: Pick<Tables, 'debts'>,
+  volumeId: VolumeId,
+  hostId?: HostId,
+): CleanupDebt | undefined =>
+  [...(hostId === undefined ? debts.values() : debts.byHost(hostId))].find(
+    (d) => d.kind === 'volume' && d.target === volumeId,
+  );
+
 interface Change {
   readonly sizeBytes?: number;
   readonly format?: Volume['format'];
@@ -88,7 +99,7 @@ export function changeVolume(
 ): void {
   if (vmId === undefined) {
     const volume = tables.volumes.get(volumeId);
-    const flat = change.format === 'raw' && { imageId: undefined };
+    const flat = change.format !== undefined && change.format !== 'qcow2' && { imageId: undefined };
     if (volume) tx.volumes.put({ ...inPool(volume, poolId), ...change, ...flat });
     return;
   }

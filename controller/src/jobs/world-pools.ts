@@ -1,6 +1,6 @@
 /** The scheduler's picture of storage pools, and what a VM asks of them. Decides nothing. */
 import type { HostId, PoolId } from '@berth/shared/model/ids.ts';
-import { holdsBlocks, LOCAL_POOL, POOL_DEFAULTS, type PoolSeen } from '@berth/shared/model/pool.ts';
+import { holdsBlocks, holdsUnits, LOCAL_POOL, POOL_DEFAULTS, type PoolSeen } from '@berth/shared/model/pool.ts';
 import type { VmDisk } from '@berth/shared/model/vm.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Policy, PoolRequest, WorldPool } from '../scheduler/world.ts';
@@ -43,7 +43,7 @@ export function worldPools(
       name: row.name,
       state: stateOf(seen, row.state, status.complete.has('pools')),
       ...{ capacityBytes: seen.capacityBytes, availableBytes: seen.availableBytes },
-      ...{ stopPercent: row.stopPercent, overcommit: row.overcommit },
+      ...{ stopPercent: row.stopPercent, overcommit: row.overcommit, fixed: holdsUnits(row.source.type) },
       held: row.shared ? () => shared.held(row.id) : () => seen.volumesAllocatedBytes,
       promised: row.shared
         ? () => tables.claims.poolBytes(row.id)
@@ -76,7 +76,7 @@ export function withLocalPool(policy: Policy, tables: Pick<Tables, 'pools'>): Po
 /** It holds raw disks and no files, so nothing in it is an overlay. */
 export function isOfBlocks({ pools }: Pick<Tables, 'pools'>, poolId: PoolId | undefined): boolean {
   const pool = poolId === undefined ? undefined : pools.get(poolId);
-  return pool !== undefined && holdsBlocks(pool.source.type);
+  return pool !== undefined && (holdsBlocks(pool.source.type) || holdsUnits(pool.source.type));
 }
 
 type Disks = { readonly disks: readonly Pick<VmDisk, 'poolId' | 'sizeBytes'>[] };

@@ -12,6 +12,7 @@ import { saltOf } from '../scheduler/score.ts';
 import type { PlacementRequest, Policy, Refusal, World, WorldHost } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
 import { portsOf } from '../state/tables.ts';
+import { networksWanted, whyNoNetwork } from './world-networks.ts';
 import { baselineOf, cpuNeeded } from './cpu-wanted.ts';
 import { copiesOfDigest } from './image-digests.ts';
 import { isOfBlocks, poolBytes, poolRequests, SharedPools, withLocalPool, worldPools } from './world-pools.ts';
@@ -95,6 +96,7 @@ function worldHost(host: Host, tables: Tables, hosts: Hosts, shared: SharedPools
     allocatedBytes: status.volumesAllocatedBytes ?? 0,
     diskFreeBytes: status.statistics?.diskFreeBytes ?? status.facts?.diskFreeBytes ?? 0,
     pools: worldPools(host.id, tables, hosts, shared),
+    whyNoNetwork: (id) => whyNoNetwork(tables, host, status, id),
     salt: saltOf(host.id),
   };
 }
@@ -155,7 +157,8 @@ export function requestOf(
     diskBytes: diskBytes(vm.spec),
     pools: poolRequests(vm.spec, tables),
     image: imageOf(vm.phase === 'creating' ? imagesForClone(vm.spec) : imagesOf(vm.spec)),
-    bridges: [...new Set(vm.spec.nics.map((n) => n.bridge))],
+    bridges: [...new Set(vm.spec.nics.flatMap((n) => (n.networkId === undefined ? n.bridge : [])))],
+    ...networksWanted(vm.spec, tables),
     capabilities: [
       ...(needsHardware(domainWanted(tables, vm)) ? ['domain.hardware'] : []),
       ...(vm.phase === 'creating' && vm.spec.identity === 'offline' ? ['volume.customize'] : []),

@@ -10,7 +10,7 @@ import type { ControllerFamilies } from './families.ts';
 /** From a tenth of a second to an hour. */
 const JOB_SECONDS = [0.1, 0.5, 2.5, 10, 60, 300, 900, 3_600];
 /** Kinds whose work is moving bytes. */
-const MOVES = /^(image\.(fetch|import|export|capture)|pool\.image|volume\.(rewrite|wipe|move|upload|download))/;
+const MOVES = /^(image\.(fetch|import|export|capture)|pool\.image|volume\.(rewrite|wipe|move|transfer|export|upload))/;
 /** Ended jobs are told of again when those who waited for them leave. */
 const MOST_REMEMBERED = 5_000;
 

@@ -13,6 +13,7 @@ import { Debts } from './debts.ts';
 import { FillingKeeper } from './fillings.ts';
 import { FirstStarts } from './first-starts.ts';
 import { ImageCopiesKeeper } from './image-copies.ts';
+import { NetworkKeeper } from './networks.ts';
 import { PoolKeeper } from './pools.ts';
 import { PowerFollower } from './power.ts';
 import { Restarts } from './restarts.ts';
@@ -113,6 +114,7 @@ export class Reconcilers {
       this.power.follow(hosts),
       first.follow(hosts),
       new PoolKeeper({ ...this.deps, hosts, jobs }).follow(),
+      new NetworkKeeper({ ...this.deps, hosts, jobs }).follow(),
       new FillingKeeper(this.deps).follow(hosts),
       () => restarts.stop(),
       new ImageCopiesKeeper({ ...this.deps, hosts, jobs, unusedMs: this.deps.unusedCopiesMs ?? Infinity }).start(),

@@ -115,6 +115,10 @@ function bridge(host: WorldHost, request: PlacementRequest): string | undefined 
     if (!found) return `has no bridge ${name}`;
     if (!found.up) return `its bridge ${name} is down`;
   }
+  for (const { id, name } of request.networks ?? []) {
+    const why = host.whyNoNetwork?.(id);
+    if (why !== undefined) return `lacks network ${name}: ${why}`;
+  }
   return undefined;
 }
 
@@ -204,6 +208,7 @@ function pool(host: WorldHost, { pools, own }: PlacementRequest): Why | undefine
     const there = host.pools?.get(wanted.poolId);
     if (there === undefined) return `has no pool ${wanted.name}`;
     if (there.state !== 'active') return `its pool ${wanted.name} is ${there.state}`;
+    if (there.fixed === true) continue;
     const counts = own !== undefined && (wanted.shared || own.hostId === host.id);
     const mine = counts ? (own.poolBytes?.[wanted.poolId] ?? 0) : 0;
     const grows = wanted.bytes > mine;

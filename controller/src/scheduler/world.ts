@@ -44,6 +44,8 @@ export interface WorldPool {
   readonly availableBytes: number;
   readonly stopPercent: number;
   readonly overcommit: number;
+  /** Nothing is made in it: what is there needs no room. Absent: no. */
+  readonly fixed?: boolean;
   /** What disks of ours in it take now, and may grow to: on all hosts of one that is shared. Asked when it is needed. */
   readonly held: () => number;
   readonly promised: () => number;
@@ -79,6 +81,8 @@ export interface WorldHost {
   readonly diskFreeBytes: number;
   /** By their ids. Absent: none. */
   readonly pools?: ReadonlyMap<string, WorldPool>;
+  /** Why a network, by its id, is not there; undefined: it is. Asked when it is needed. Absent: there are none. */
+  readonly whyNoNetwork?: (networkId: string) => string | undefined;
   /** Any number that is always the same for this host: spreads equal choices. */
   readonly salt: number;
 }
@@ -105,7 +109,10 @@ export interface PlacementRequest {
   readonly pools?: readonly PoolRequest[];
   /** Who has the image, and the file that any other host has to receive first. */
   readonly image: { readonly hosts: ReadonlySet<HostId>; readonly fileBytes: number } | undefined;
+  /** Of cards that are in no network. */
   readonly bridges: readonly string[];
+  /** Absent: none. */
+  readonly networks?: readonly { readonly id: string; readonly name: string }[];
   readonly capabilities: readonly string[];
   /** A named model that guests must be able to have there, or the cluster's baseline. */
   readonly cpu?: CpuNeeds | undefined;

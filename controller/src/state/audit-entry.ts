@@ -18,6 +18,7 @@ const SHOWN: readonly (readonly [TableName, kind: string])[] = [
   ['volumes', 'volume'],
   ['clusters', 'cluster'],
   ['pools', 'pool'],
+  ['networks', 'network'],
   ['hosts', 'host'],
   ['joinTokens', 'joinToken'],
   ['certificates', 'certificate'],

@@ -3,6 +3,7 @@ import type { Host } from '@berth/shared/model/host.ts';
 import { newId, type HostId, type ImageId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
 import type { Job } from '@berth/shared/model/job.ts';
+import type { Network } from '@berth/shared/model/network.ts';
 import { POOL_DEFAULTS, type Pool } from '@berth/shared/model/pool.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
@@ -86,6 +87,13 @@ export const aJob = (o: Partial<Job>): Job => ({
   cancelRequested: false,
   error: undefined,
   ...o,
+});
+
+export const aNetwork = (over: Partial<Network> = {}): Network => ({
+  ...{ id: newId('network', 1), name: 'lan', state: 'ready', labels: {}, generation: 1, createdAtMs: 1 },
+  shape: { kind: 'isolated', bridge: 'lan', addresses: [], dhcpRange: '', stp: false, delaySeconds: 0 },
+  hosts: { all: true, ids: [], selector: '' },
+  ...over,
 });
 
 export const aPool = (over: Partial<Pool> = {}): Pool => ({

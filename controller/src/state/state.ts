@@ -13,6 +13,7 @@ import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId, JobId } from '@berth/shared/model/ids.ts';
 import type { Image, ImageCopy } from '@berth/shared/model/image.ts';
 import type { Job, JobEvent } from '@berth/shared/model/job.ts';
+import type { Network } from '@berth/shared/model/network.ts';
 import type { Pool } from '@berth/shared/model/pool.ts';
 import type { Review } from '@berth/shared/model/review.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
@@ -56,6 +57,8 @@ export interface Tables {
     byPort(port: number): readonly Vm[];
     /** With a disk in this pool. */
     byPool(poolId: string): readonly Vm[];
+    /** With a network card in this network. */
+    byNetwork(networkId: string): readonly Vm[];
   };
   readonly images: NamedTable<Image> & {
     byDigest(digest: string): readonly Image[];
@@ -63,6 +66,7 @@ export interface Tables {
     versions(name: string): readonly Image[];
   };
   readonly pools: NamedTable<Pool>;
+  readonly networks: NamedTable<Network>;
   /** Key: its name. Absent: as it came. */
   readonly clusters: Table<Cluster>;
   /** Key: imageCopyKey. */

@@ -8,6 +8,7 @@ import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 import { imageCopyKey, latestOf, type Image, type ImageCopy } from '@berth/shared/model/image.ts';
 import { familyOf, LATEST, splitImageName } from '@berth/shared/model/image-name.ts';
+import type { Network } from '@berth/shared/model/network.ts';
 import type { Pool } from '@berth/shared/model/pool.ts';
 import type { Review } from '@berth/shared/model/review.ts';
 import type { Vm, VmSpec } from '@berth/shared/model/vm.ts';
@@ -65,6 +66,13 @@ const poolsOf = ({ spec, live, before }: Vm): (string | undefined)[] => [
   ...new Set([spec, live, before?.spec, before?.live].flatMap((s) => (s?.disks ?? []).map((d) => d.poolId))),
 ];
 
+/** Of what it shall have, of what it runs with and of what it may go back to, with the memory of a snapshot too. */
+const networksOf = ({ spec, live, before, snapshots = [] }: Vm): (string | undefined)[] => {
+  const kept = snapshots.flatMap((s) => (s.memory ? [s.spec] : []));
+  const all = [spec, live, before?.spec, before?.live, ...kept];
+  return [...new Set(all.flatMap((s) => (s?.nics ?? []).map((n) => n.networkId)))];
+};
+
 /** One that is being detached is its, until that is done. */
 const volumesOf = ({ spec, before }: Vm): string[] => [
   ...new Set([...spec.disks, ...(before?.spec.disks ?? [])].map((d) => d.volumeId)),
@@ -85,6 +93,7 @@ class VmsTable extends NamedMemTable<Vm> {
         { of: addressesOf },
         { of: allPortsOf },
         { of: poolsOf },
+        { of: networksOf },
       ],
       journal,
     );
@@ -100,6 +109,7 @@ class VmsTable extends NamedMemTable<Vm> {
   }
   byPort = (port: number): readonly Vm[] => this.find(7, String(port));
   byPool = (poolId: string): readonly Vm[] => this.find(8, poolId);
+  byNetwork = (networkId: string): readonly Vm[] => this.find(9, networkId);
 }
 
 class ImagesTable extends NamedMemTable<Image> {
@@ -150,9 +160,11 @@ class VolumesTable extends NamedMemTable<Volume> {
     this.#count(after, 1);
   }
   #count(v: Volume | undefined, sign: 1 | -1): void {
-    if (v?.hostId === undefined) return;
-    if (v.poolId === undefined) this.claims.sums(v.hostId).diskBytes += sign * v.sizeBytes;
-    else this.claims.promise(v.hostId, v.poolId, sign * v.sizeBytes);
+    for (const at of [v, v?.coming]) {
+      if (v === undefined || at?.hostId === undefined) continue;
+      if (at.poolId === undefined) this.claims.sums(at.hostId).diskBytes += sign * v.sizeBytes;
+      else this.claims.promise(at.hostId, at.poolId, sign * v.sizeBytes);
+    }
   }
   byHost = (hostId: HostId): readonly Volume[] => this.find(1, hostId);
   byImage = (imageId: ImageId): readonly Volume[] => this.find(2, imageId);
@@ -162,6 +174,12 @@ class VolumesTable extends NamedMemTable<Volume> {
 class PoolsTable extends NamedMemTable<Pool> {
   constructor(journal: J) {
     super('pools', byId, [{ of: (p) => [p.name], taken: (n) => `pool ${n} already exists` }], journal);
+  }
+}
+
+class NetworksTable extends NamedMemTable<Network> {
+  constructor(journal: J) {
+    super('networks', byId, [{ of: (n) => [n.name], taken: (n) => `network ${n} already exists` }], journal);
   }
 }
 
@@ -240,6 +258,7 @@ export const makeTables = (journal: J, claims = new ClaimsTable(journal)) => ({
   hosts: new HostsTable(journal),
   images: new ImagesTable(journal),
   pools: new PoolsTable(journal),
+  networks: new NetworksTable(journal),
   clusters: new MemTable<Cluster>('clusters', (c) => c.name, [], journal),
   vms: new VmsTable(journal),
   volumes: new VolumesTable(journal, claims),

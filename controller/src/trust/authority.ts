@@ -4,7 +4,7 @@
  * its key in memory; store.ts keeps it on disk.
  */
 import { isIP } from 'node:net';
-import { clientUri, controllerUri, hostUri, transferUri } from '@berth/shared/trust/names.ts';
+import { clientUri, controllerUri, HOST_SERVER_NAME, hostUri, transferUri } from '@berth/shared/trust/names.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
 import type { CheckedRequest } from './csr.ts';
 import { exportKey, importKey, makeCa, makeLeaf, newKeyPair, type Signer } from './x509.ts';
@@ -73,7 +73,8 @@ export async function signHost(
   request: CheckedRequest,
   host: { readonly id: HostId; readonly nowMs: number; readonly lifetimeMs: number },
 ): Promise<string> {
-  const names = { commonName: host.id, uri: URI_OF[purpose](host.id), dns: [], ip: [] };
+  const dns = purpose === 'control' ? [HOST_SERVER_NAME] : [];
+  const names = { commonName: host.id, uri: URI_OF[purpose](host.id), dns, ip: [] };
   return makeLeaf(await signerOf(ca), request.publicKey, names, host);
 }
 

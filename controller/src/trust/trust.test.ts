@@ -32,7 +32,7 @@ describe('the authority', () => {
   it('sets the names itself and ignores those of the request', async () => {
     const pem = await trust.signHost('control', await checkRequest(await p256()), HOST, NOW);
     const certificate = new X509Certificate(pem);
-    expect(certificate.subjectAltName).toBe(`URI:urn:berth:host:${HOST}`);
+    expect(certificate.subjectAltName).toBe(`URI:urn:berth:host:${HOST}, DNS:berth-agent`);
     expect(certificate.subject).toBe(`CN=${HOST}`);
     expect(peerName(certificate.subjectAltName)).toEqual({ kind: 'host', id: HOST });
     expect(certificate.ca).toBe(false);

@@ -89,7 +89,8 @@ const readCdrom = (c: VmCdrom): object =>
 
 const readNic = (n: VmNic): object =>
   said({
-    ...{ mac: n.mac || undefined, bridge: n.bridge || undefined, model: n.model || undefined },
+    ...{ mac: n.mac || undefined, bridge: n.bridge || undefined, network: n.network || undefined },
+    model: n.model || undefined,
     ...{ address: n.address || undefined, gateway: n.gateway || undefined },
     dns: n.dns.length > 0 ? n.dns : undefined,
     ...(n.options && (fromWire(n.options) as object)),
@@ -108,6 +109,7 @@ function writeNic(n: NicDefinition) {
   const options = nicOptionsOf(n);
   return {
     ...{ mac: n.mac ?? '', bridge: n.bridge ?? '', model: n.model ?? '' },
+    ...(n.network && { network: n.network }),
     ...{ address: n.address ?? '', gateway: n.gateway ?? '', dns: [...(n.dns ?? [])] },
     ...(options && { options: nicOptionsToWire(options) }),
   };

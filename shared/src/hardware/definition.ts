@@ -23,6 +23,7 @@ const diskSchema = z.strictObject({
 const nicSchema = z.strictObject({
   mac: name.optional(),
   bridge: name.optional(),
+  network: name.optional(),
   model: oneOf(NIC_MODELS).optional(),
   address: name.optional(),
   gateway: name.optional(),

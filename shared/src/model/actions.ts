@@ -14,6 +14,10 @@ export type VmAction =
   | 'sendKeys'
   | 'screenshot'
   | 'update'
+  | 'snapshot'
+  | 'revert'
+  | 'forceRevert'
+  | 'deleteSnapshot'
   | 'customize'
   | 'delete'
   | 'forceDelete'
@@ -36,6 +40,10 @@ export const VM_ACTIONS = {
   save: ['running', 'paused', 'saved'],
   update: ['stopped', 'crashed', 'running', 'paused'],
   customize: ['stopped', 'crashed'],
+  snapshot: ['stopped', 'crashed', 'running', 'paused'],
+  revert: ['stopped', 'crashed'],
+  forceRevert: ['stopped', 'crashed', 'saved', 'running', 'paused', 'stopping'],
+  deleteSnapshot: ['stopped', 'crashed', 'saved', 'running', 'paused'],
   delete: ['stopped', 'saved', 'crashed', 'missing'],
   forceDelete: ['stopped', 'saved', 'crashed', 'missing', 'running', 'paused', 'starting', 'stopping', 'unknown'],
   guest: ['running'],
@@ -54,6 +62,8 @@ const RESUME = 'Let it go on first (berth vm resume {name}).';
 const SAVED =
   'It takes nothing but disk: it goes on with berth vm start {name}, or boots afresh with berth vm start {name} --discard-saved.';
 const UP_FIRST = 'Wait until it runs.';
+const LOSES = 'What it has done since would be lost: shut it down first (berth vm stop {name}), or use --force.';
+const NO_DOMAIN = 'Its domain is gone from its host: a start makes it anew (berth vm start {name}).';
 /** Of what needs a guest that runs. */
 const OFF = { stopped: START, saved: START, crashed: START, unknown: AWAY } as const;
 
@@ -98,6 +108,24 @@ const ADVICE: Readonly<Record<VmAction, Partial<Record<VmState, string>>>> = {
     missing: 'Its domain is gone from its host: a start makes it anew (berth vm start {name}).',
     unknown: AWAY,
   },
+  snapshot: {
+    saved: 'What it holds in memory is not on its disks. Let it go on first (berth vm start {name}).',
+    starting: UP_FIRST,
+    stopping: 'Wait until it has stopped.',
+    missing: NO_DOMAIN,
+    unknown: AWAY,
+  },
+  revert: {
+    running: LOSES,
+    paused: LOSES,
+    stopping: 'Wait until it has stopped.',
+    starting: UP_FIRST,
+    saved: 'What it holds in memory would not fit its disks any more: give that up with --force.',
+    missing: NO_DOMAIN,
+    unknown: AWAY,
+  },
+  forceRevert: { starting: UP_FIRST, missing: NO_DOMAIN, unknown: AWAY },
+  deleteSnapshot: { starting: UP_FIRST, stopping: 'Wait until it has stopped.', missing: NO_DOMAIN, unknown: AWAY },
   forceDelete: {},
   save: { ...OFF, starting: UP_FIRST, stopping: 'Its guest shuts down.' },
   nmi: { ...OFF, starting: UP_FIRST, paused: RESUME },

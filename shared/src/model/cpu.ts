@@ -37,8 +37,21 @@ export interface CpuBaseline extends WorkedOutCpu {
   readonly setAtMs: number;
 }
 
+type Has = Pick<HostCpu, 'all' | 'models'>;
+
+/** Asked of each host for each VM that is placed: thousands of hosts have a few kinds of CPUs, each kept once. */
+const compared = new WeakMap<WorkedOutCpu, WeakMap<Has, readonly string[]>>();
+
 /** Features of the baseline that guests on this host would lack; none: its guests can have all of it. */
-export function lackingOf(host: Pick<HostCpu, 'all' | 'models'>, baseline: WorkedOutCpu): readonly string[] {
+export function lackingOf(host: Has, baseline: WorkedOutCpu): readonly string[] {
+  const known = compared.get(baseline) ?? new WeakMap<Has, readonly string[]>();
+  compared.set(baseline, known);
+  const lacking = known.get(host) ?? compare(host, baseline);
+  known.set(host, lacking);
+  return lacking;
+}
+
+function compare(host: Has, baseline: WorkedOutCpu): readonly string[] {
   if (baseline.features.length === 0 && host.models.includes(baseline.model)) return [];
   const has = new Set(host.all);
   return baseline.all.filter((f) => !has.has(f));

@@ -8,7 +8,7 @@ export interface Event {
   readonly type: string;
   readonly severity: Severity;
   readonly subjectKind:
-    'host' | 'vm' | 'image' | 'volume' | 'job' | 'controller' | 'token' | 'user' | 'pool' | 'cluster';
+    'host' | 'vm' | 'image' | 'volume' | 'job' | 'controller' | 'token' | 'user' | 'pool' | 'network' | 'cluster';
   /** Its name. */
   readonly subject: string;
   readonly message: string;

@@ -24,6 +24,15 @@ export type JobState = 'running' | 'waiting' | 'unwinding' | 'stuck' | 'succeede
 
 export const isEnded = (s: JobState): boolean => s === 'succeeded' || s === 'failed' || s === 'cancelled';
 
+/** Where in a trace a job is, when somebody wants it recorded. Hexadecimal. */
+export interface JobTrace {
+  readonly traceId: string;
+  /** Of the job itself. */
+  readonly spanId: string;
+  /** Of what started it. */
+  readonly parentId: string;
+}
+
 export interface Job {
   readonly id: JobId;
   readonly kind: string;
@@ -48,6 +57,8 @@ export interface Job {
   readonly waitReason: string | undefined;
   readonly cancelRequested: boolean;
   readonly error: JobError | undefined;
+  /** Absent while tracing is off. */
+  readonly trace?: JobTrace;
 }
 
 export type StepState = 'pending' | 'running' | 'succeeded' | 'failed' | 'undoing' | 'undone' | 'undo_failed';

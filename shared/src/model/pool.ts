@@ -43,6 +43,8 @@ export interface PoolSource {
 export const hasFiles = (type: PoolType): boolean => type === 'dir' || type === 'fs' || type === 'netfs';
 /** Types that give out volumes which are raw disks, without a file around them: nothing in them can be an overlay. */
 export const holdsBlocks = (type: PoolType): boolean => type === 'rbd' || type === 'logical';
+/** Types whose volumes are units of other storage (LUNs): they are there, and are given to VMs as they are. */
+export const holdsUnits = (type: PoolType): boolean => type === 'iscsi' || type === 'scsi' || type === 'mpath';
 /** Types in which Berth makes disks of VMs. The others are watched, and hold what others make in them. */
 export const takesDisks = (type: PoolType): boolean => hasFiles(type) || holdsBlocks(type);
 export const DISK_POOL_TYPES: readonly PoolType[] = POOL_TYPES.filter(takesDisks);
@@ -90,6 +92,15 @@ export type PoolState = 'active' | 'inactive' | 'silent' | 'failed';
 export const POOL_STATES: readonly PoolState[] = ['active', 'inactive', 'silent', 'failed'];
 
 /** What a host says of one. */
+/** A LUN. */
+export interface PoolUnit {
+  /** In its pool on this host. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** By which it is known on all hosts: what the storage itself says of it. */
+  readonly key: string;
+}
+
 export interface PoolSeen {
   /** Empty: not made by Berth. */
   readonly poolId: string;
@@ -106,6 +117,8 @@ export interface PoolSeen {
   readonly targetPath: string;
   readonly generation: number;
   readonly imageDigests: readonly string[];
+  /** Absent: it has none, or its agent tells of none. */
+  readonly units?: readonly PoolUnit[];
 }
 
 /** How full it is, in percent; 0 of what is not known. */

@@ -1,6 +1,8 @@
 /** A VM: what people asked for (spec), what its host says (observed), and the one word that we show. Plain data; no I/O. */
 import type { CdromBus, DiskOptions, Hardware, NicOptions } from '../hardware/schema.ts';
-import type { HostId, ImageId, JobId, PoolId, VmId, VolumeId } from './ids.ts';
+import type { SnapshotPower } from './snapshot.ts';
+import type { VolumeUnit } from './volume.ts';
+import type { HostId, ImageId, JobId, NetworkId, PoolId, VmId, VolumeId } from './ids.ts';
 
 export interface VmDisk {
   /** vda, vdb, … on virtio; sda or hda, … on other buses. */
@@ -12,6 +14,8 @@ export interface VmDisk {
   readonly options?: DiskOptions | undefined;
   /** Where it lies. Absent: in pool `local` of its host. */
   readonly poolId?: PoolId | undefined;
+  /** Of its pool, which it is: a LUN. */
+  readonly unit?: VolumeUnit | undefined;
   /** It was made as a copy of this image, and rests on nothing. */
   readonly copyOf?: ImageId | undefined;
 }
@@ -32,6 +36,8 @@ export interface VmNic {
   readonly gateway: string | undefined;
   readonly dns: readonly string[];
   readonly options?: NicOptions | undefined;
+  /** The logical network that it is in, whose bridge stands above. Absent: a bridge was named. */
+  readonly networkId?: NetworkId | undefined;
 }
 
 export interface VmSpec {
@@ -62,6 +68,24 @@ export type Identity = (typeof IDENTITIES)[number];
 export const RUN_POLICIES = ['manual', 'restartOnFailure', 'always'] as const;
 export type RunPolicy = (typeof RUN_POLICIES)[number];
 
+/** What is durable of a snapshot: a part of its VM's row, and gone with it. */
+export interface VmSnapshot {
+  readonly name: string;
+  readonly description: string;
+  readonly createdAtMs: number;
+  /** `creating` and `deleting` have a job that does it. */
+  readonly phase: 'creating' | 'ready' | 'deleting';
+  readonly memory: boolean;
+  /** What a revert leads to. */
+  readonly power: SnapshotPower;
+  /** stopped, frozen, crash-consistent, memory; empty while it is made. */
+  readonly consistency: string;
+  /** Targets. */
+  readonly disks: readonly string[];
+  /** The machine of then. */
+  readonly spec: Pick<VmSpec, 'vcpus' | 'memoryBytes' | 'disks' | 'nics' | 'cdroms' | 'hardware'>;
+}
+
 /** What is durable about a VM. `phase` is ours: a VM that is being made or removed has a job that does it. */
 export interface Vm {
   readonly id: VmId;
@@ -79,6 +103,8 @@ export interface Vm {
   readonly before?: Pick<Vm, 'spec' | 'live'> | undefined;
   readonly generation: number;
   readonly createdAtMs: number;
+  /** Of its disks, oldest first. */
+  readonly snapshots?: readonly VmSnapshot[] | undefined;
   /** When it was first started with its seed. */
   readonly firstBootAtMs?: number | undefined;
 }

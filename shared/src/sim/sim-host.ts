@@ -3,6 +3,7 @@
  * The simulated drivers of the agent are thin adapters over it. It keeps the promises that real hosts keep (twice is
  * once, absent is fine, a running domain can't be removed); it is not a model of time or load.
  */
+import type { KeptFormat } from '../model/volume.ts';
 import { ClusterError } from '../errors/cluster-error.ts';
 import type { Clock } from '../runtime/clock.ts';
 
@@ -21,6 +22,17 @@ export interface SimDomain {
   readonly startedAtMs: number;
 }
 
+/** What a domain was at one moment. */
+export interface SimSnapshot {
+  readonly name: string;
+  readonly description: string;
+  readonly createdAtMs: number;
+  readonly memory: boolean;
+  readonly parent: string | undefined;
+  readonly disks: readonly string[];
+  readonly domain: SimDomain;
+}
+
 export interface SimImage {
   readonly digest: string;
   readonly virtualSizeBytes: number;
@@ -34,7 +46,7 @@ export interface SimVolume {
   /** Up to where it holds data, as far as tests say. */
   readonly dataBytes?: number | undefined;
   readonly imageDigest: string | undefined;
-  readonly format?: 'qcow2' | 'raw' | undefined;
+  readonly format?: KeptFormat | undefined;
   /** Of a seed: file name → content. */
   readonly files: Readonly<Record<string, string>> | undefined;
 }
@@ -76,6 +88,10 @@ const isOn = (d: SimDomain): boolean => d.power === 'running' || d.power === 'pa
 
 export class SimHost {
   readonly domains = new Map<string, SimDomain>();
+  /** By uuid, oldest first. */
+  readonly snapshots = new Map<string, readonly SimSnapshot[]>();
+  /** By uuid: the one that what the disks hold now has begun with. */
+  readonly currentSnapshots = new Map<string, string>();
   readonly images = new Map<string, SimImage>();
   readonly volumes = new Map<string, SimVolume>();
   /** Images that are being copied here, with their sizes. */
@@ -83,6 +99,8 @@ export class SimHost {
   /** Of these, and of those that have become whole, guests may still read through a socket. */
   readonly bases = new Set<string>();
   readonly uploads = new Map<string, Buffer>();
+  /** What has come of those that go on after a break. */
+  readonly coming = new Map<string, Buffer>();
   readonly bridges = new Map<string, SimBridge>([['br0', { name: 'br0', addresses: ['10.77.0.1/24'], owned: false }]]);
   /** Keys and interrupts that guests got. */
   readonly pokes: string[] = [];
@@ -132,7 +150,19 @@ export class SimHost {
     if (!d) return;
     if (isOn(d)) throw new ClusterError('BAD_STATE', `domain ${d.name} is ${d.power}`);
     this.domains.delete(uuid);
+    this.snapshots.delete(uuid);
+    this.currentSnapshots.delete(uuid);
     this.#tell(uuid);
+  }
+
+  /** Disks, and with memory the guest, are as they were; without, it is off. */
+  revert(uuid: string, name: string): void {
+    const { name: vm } = this.get(uuid);
+    const found = this.snapshots.get(uuid)?.find((s) => s.name === name);
+    if (!found) throw new ClusterError('NOT_FOUND', `domain ${vm} has no snapshot ${name}`);
+    this.currentSnapshots.set(uuid, name);
+    const off = { power: 'stopped', reason: 'none' } as const;
+    this.#set({ ...found.domain, ...(!found.memory && off), startedAtMs: this.clock.now() });
   }
 
   start(uuid: string): void {

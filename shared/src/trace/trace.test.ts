@@ -71,6 +71,18 @@ describe('spans', () => {
     expect(spans.map((s) => s.name)).toEqual(['outer']);
   });
 
+  it('are so many of one call, and no more, however long what it began goes on', async () => {
+    const spans = listen();
+    const parent = parseTraceparent(PARENT);
+    const look = (): Promise<void> => traced({ name: 'look' }, async () => undefined);
+    await traced({ name: 'outer', parent }, async () => {
+      for (let i = 0; i < 5_000; i++) await traced({ name: 'round' }, look);
+    });
+    expect([spans.length, spans.at(-1)?.name]).toEqual([1_000, 'outer']);
+    await traced({ name: 'the next call', parent }, look);
+    expect(spans.slice(1_000).map((s) => s.name)).toEqual(['look', 'the next call']);
+  });
+
   it('have times that tell parts of a millisecond apart and follow the clock when it is set', () => {
     let [wall, monotonic] = [1_000, 0.25];
     const now = fineClock({ ...systemClock, now: () => wall, monotonic: () => monotonic });

@@ -39,8 +39,19 @@ export interface Described {
   readonly begins?: boolean;
 }
 
+/** With what all that it leads to in this process may still record. */
+interface Ongoing extends SpanContext {
+  readonly budget?: { left: number };
+}
+
+/**
+ * Of one call or command, in one process. What it leads to may go on for days: an operation that looks every moment how far a copy is,
+ * a timer that was set for it and sets the next.
+ */
+const MOST_SPANS = 1_000;
+
 let tracing: Tracing | undefined;
-const under = new AsyncLocalStorage<SpanContext | undefined>();
+const under = new AsyncLocalStorage<Ongoing | undefined>();
 
 /** @returns what ends it. */
 export function startTracing(o: Tracing): () => void {
@@ -82,9 +93,13 @@ export function record(span: Span): void {
 /** Runs `work` as a span of its own. */
 export function traced<T>(d: Described, work: () => Promise<T>): Promise<T> {
   if (tracing === undefined) return work();
-  const parent = d.parent ?? under.getStore();
-  const own = childOf(parent, d.begins);
-  return own === undefined ? work() : under.run(own, () => measured(d, own, parent, work));
+  const parent: Ongoing | undefined = d.parent ?? under.getStore();
+  const budget = parent?.budget ?? { left: MOST_SPANS };
+  if (budget.left <= 0) return work();
+  const child = childOf(parent, d.begins);
+  if (child === undefined) return work();
+  budget.left--;
+  return under.run({ ...child, budget }, () => measured(d, child, parent, work));
 }
 
 async function measured<T>(

@@ -8,6 +8,11 @@ export const hostUri = (hostId: string): string => `urn:berth:host:${hostId}`;
 export const transferUri = (hostId: string): string => `urn:berth:transfer:${hostId}`;
 export const controllerUri = (installationId: string): string => `urn:berth:controller:${installationId}`;
 export const clientUri = (loginId: string): string => `urn:berth:client:${loginId}`;
+/**
+ * The DNS name that every host has beside that on its agent port, for callers that know nothing but TLS, as Prometheus does: they learn
+ * that it is a host of this installation, and not which. Never an address: nothing that is one could pass for the controller.
+ */
+export const HOST_SERVER_NAME = 'berth-agent';
 
 export interface PeerName {
   readonly kind: 'host' | 'transfer' | 'controller' | 'client';

@@ -15,6 +15,7 @@ export const CODE = {
   operationInvalid: 55,
   configUnsupported: 67,
   operationTimeout: 68,
+  noSnapshot: 72,
   argumentUnsupported: 74,
   noDomainMetadata: 80,
   operationUnsupported: 84,

@@ -37,6 +37,7 @@ import { beforeDeadline, Pool } from './pool.ts';
 import { PROC } from './procedures.ts';
 import { readDomain, READ_DEADLINE_MS, refOf } from './read-domain.ts';
 import { SavedMemory } from './saved-memory.ts';
+import { LibvirtSnapshots } from './snapshot-verbs.ts';
 import { StatsCollector } from './stats.ts';
 import { deadlinePassed } from './errors.ts';
 
@@ -71,6 +72,7 @@ class LibvirtHypervisor implements Hypervisor {
   readonly guests: LibvirtGuestAgents;
   readonly devices: LibvirtDevices;
   readonly copies: LibvirtDiskCopies;
+  readonly snapshots: LibvirtSnapshots;
   readonly cpus: LibvirtCpus;
   #main: Connection | undefined;
   #info: Promise<HypervisorInfo> | undefined;
@@ -114,6 +116,10 @@ class LibvirtHypervisor implements Hypervisor {
     });
     this.copies = new LibvirtDiskCopies({
       ...{ guest: this.#pools.guest, cache: this.#cache },
+      ready: (what) => this.#link.ready(what),
+    });
+    this.snapshots = new LibvirtSnapshots({
+      ...{ ...this.#pools, cache: this.#cache, clock: opts.clock },
       ready: (what) => this.#link.ready(what),
     });
     this.cpus = new LibvirtCpus({ quick: this.#pools.quick, ready: (what) => this.#link.ready(what) });

@@ -64,6 +64,13 @@ export const STORAGE = {
     nothing,
   ),
 
+  download: procedure(
+    'STORAGE_VOL_DOWNLOAD',
+    209,
+    struct({ volume, offset: uhyper, length: uhyper, flags: uint }),
+    nothing,
+  ),
+
   defineSecret: procedure('SECRET_DEFINE_XML', 142, struct({ xml: string, flags: uint }), struct({ secret })),
   setSecretValue: procedure('SECRET_SET_VALUE', 144, struct({ secret, value: data(65_536), flags: uint }), nothing),
   secretValue: procedure('SECRET_GET_VALUE', 145, struct({ secret, flags: uint }), struct({ value: data(65_536) })),

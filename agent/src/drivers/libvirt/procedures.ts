@@ -2,7 +2,7 @@
 import { array, hyper, int, nothing, optional, string, struct, uhyper, uint } from './xdr.ts';
 import type { Codec } from './xdr.ts';
 import { PROGRAM } from './frame.ts';
-import { domain, domainInterface, statsRecord, typedParam, uuid } from './types.ts';
+import { domain, domainInterface, snapshot, statsRecord, typedParam, uuid } from './types.ts';
 
 export interface Procedure<A, R> {
   readonly name: string;
@@ -24,6 +24,7 @@ const ofDomain = struct({ dom: domain });
 const domainAndFlags = struct({ dom: domain, flags: uint });
 const xmlAndFlags = struct({ xml: string, flags: uint });
 const givesDomain = struct({ dom: domain });
+const snapshotAndFlags = struct({ snap: snapshot, flags: uint });
 /** None named: all. */
 const ofMounts = struct({ dom: domain, mountPoints: array(string, 256), flags: uint });
 
@@ -159,6 +160,31 @@ export const PROC = {
     struct({ found: int, type: int, bandwidth: uhyper, done: uhyper, end: uhyper }),
   ),
   blockJobAbort: procedure('DOMAIN_BLOCK_JOB_ABORT', 237, struct({ dom: domain, path: string, flags: uint }), nothing),
+  createSnapshot: procedure(
+    'DOMAIN_SNAPSHOT_CREATE_XML',
+    185,
+    struct({ dom: domain, xml: string, flags: uint }),
+    struct({ snap: snapshot }),
+  ),
+  snapshotXml: procedure('DOMAIN_SNAPSHOT_GET_XML_DESC', 186, snapshotAndFlags, struct({ xml: string })),
+  listSnapshots: procedure(
+    'DOMAIN_LIST_ALL_SNAPSHOTS',
+    274,
+    struct({ dom: domain, needResults: int, flags: uint }),
+    struct({ snapshots: array(snapshot, 16_384), count: int }),
+  ),
+  currentSnapshot: procedure('DOMAIN_SNAPSHOT_CURRENT', 191, domainAndFlags, struct({ snap: snapshot })),
+  revertToSnapshot: procedure('DOMAIN_REVERT_TO_SNAPSHOT', 192, snapshotAndFlags, nothing),
+  deleteSnapshot: procedure('DOMAIN_SNAPSHOT_DELETE', 193, snapshotAndFlags, nothing),
+  monitorCommand: {
+    ...procedure(
+      'QEMU DOMAIN_MONITOR_COMMAND',
+      1,
+      struct({ dom: domain, command: string, flags: uint }),
+      struct({ result: string }),
+    ),
+    program: PROGRAM.qemu,
+  },
   screenshot: procedure(
     'DOMAIN_SCREENSHOT',
     211,

@@ -28,7 +28,13 @@ beforeEach(async () => {
   });
   fake.on(STORAGE.info, () => ({ state: 2, capacity: 100n, allocation: 40n, available: 60n }));
   const socketPath = (): string => fake.socketPath;
-  storage = createLibvirtStorage({ socketPath, uri: () => 'storage:///system', clock: systemClock, deadlineMs: 100 });
+  storage = createLibvirtStorage({
+    socketPath,
+    uri: () => 'storage:///system',
+    clock: systemClock,
+    deadlineMs: 100,
+    extend: async () => undefined,
+  });
 });
 afterEach(async () => {
   await storage.close();
@@ -77,6 +83,26 @@ it('makes volumes with the format, the owner and the file below that were said, 
     throw new Refusal(90, 'storage volume exists already');
   });
   await expect(storage.createVolume(A, wanted)).rejects.toMatchObject({ reason: 'ALREADY_EXISTS' });
+});
+
+it('overwrites and removes a volume when libvirt has let go of it, which an agent that was killed had left to libvirt', async () => {
+  const volume = { pool: 'a', name: 'v', key: '/dev/a/v' };
+  const done: string[] = [];
+  let busy = 2;
+  const once = (what: string) => () => {
+    if (busy-- > 0) throw new Refusal(55, "volume 'v' is still in use.");
+    done.push(what);
+  };
+  fake.on(STORAGE.findVolume, () => ({ volume }));
+  fake.on(STORAGE.wipeVolume, once('wiped'));
+  fake.on(STORAGE.deleteVolume, once('removed'));
+  await storage.wipeVolume(A, 'v');
+  busy = 1;
+  await storage.removeVolume(A, 'v');
+  expect(done).toEqual(['wiped', 'removed']);
+  fake.on(STORAGE.info, () => ({ state: 0, capacity: 0n, allocation: 0n, available: 0n }));
+  busy = 1;
+  await expect(storage.wipeVolume(A, 'v')).rejects.toMatchObject({ reason: 'BAD_STATE' });
 });
 
 it('gives a secret to libvirt as bytes, and never as text', async () => {

@@ -11,7 +11,9 @@ import { alreadyExists, chain, ClusterError } from '@berth/shared/errors/cluster
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { el, textEl } from '../../domain/xml/text.ts';
 import { parseXml, textAt } from '../../domain/xml/tree.ts';
+import { deviceUser } from '../linux/device-users.ts';
 import { filePieces } from '../linux/file-pieces.ts';
+import type { ExtendVolume } from '../linux/lvm.ts';
 import type {
   Storage,
   StorageFile,
@@ -35,11 +37,14 @@ export interface LibvirtStorageOptions {
   readonly clock: Clock;
   /** Of quick calls; tests are impatient. */
   readonly deadlineMs?: number;
+  /** libvirt has no call for it. */
+  readonly extend: ExtendVolume;
 }
 
 const QUICK_MS = 10_000;
 /** Mounting, logging in to targets, looking through a large folder. */
 const SLOW_MS = 30_000;
+const BUSY_LOOK_MS = 500;
 const NO_POOL = 49;
 const NO_VOLUME = 50;
 const VOLUME_EXISTS = 90;
@@ -134,7 +139,12 @@ class LibvirtStorage implements Storage {
     for (const volume of volumes.slice(0, MOST_VOLUMES)) {
       try {
         const { capacity, allocation } = await this.#call(uuid, STORAGE.volumeInfo, { volume }, what);
-        seen.push({ name: volume.name, capacityBytes: Number(capacity), allocationBytes: Number(allocation) });
+        seen.push({
+          name: volume.name,
+          key: volume.key,
+          capacityBytes: Number(capacity),
+          allocationBytes: Number(allocation),
+        });
       } catch (e) {
         // removed meanwhile
         if (!hasCode(e, NO_VOLUME, CODE.systemError, CODE.internal)) throw e;
@@ -153,6 +163,14 @@ class LibvirtStorage implements Storage {
     return { name, capacityBytes: Number(seen.capacity), allocationBytes: Number(seen.allocation) };
   }
 
+  async pathOf(uuid: string, name: string): Promise<string> {
+    return (await this.#pathOf(uuid, name)).path;
+  }
+
+  deviceUser(path: string): Promise<string | undefined> {
+    return deviceUser(path);
+  }
+
   async createVolume(uuid: string, wanted: StorageVolumeWanted): Promise<void> {
     const args = { pool: poolRef(uuid), xml: volumeXml(wanted), flags: 0 };
     try {
@@ -169,11 +187,17 @@ class LibvirtStorage implements Storage {
     await this.#call(uuid, STORAGE.resizeVolume, args, `make ${name} larger`, SLOW_MS);
   }
 
+  async extendDevice(device: string, sizeBytes: number): Promise<void> {
+    await this.o.extend(device, sizeBytes);
+  }
+
   async removeVolume(uuid: string, name: string): Promise<void> {
     const volume = await this.#find(uuid, name);
     if (volume === undefined) return;
+    const remove = (): Promise<unknown> =>
+      this.#call(uuid, STORAGE.deleteVolume, { volume, flags: 0 }, `remove ${name} from the pool`, SLOW_MS);
     try {
-      await this.#call(uuid, STORAGE.deleteVolume, { volume, flags: 0 }, `remove ${name} from the pool`, SLOW_MS);
+      await this.#whenFree(uuid, name, SLOW_MS, remove);
     } catch (e) {
       if (!hasCode(e, NO_VOLUME)) throw e;
     }
@@ -182,20 +206,43 @@ class LibvirtStorage implements Storage {
   /** On a connection of its own: the pool answers others meanwhile. */
   async wipeVolume(uuid: string, name: string): Promise<void> {
     const volume = await this.#need(uuid, name);
-    const connection = await this.#dial();
-    try {
-      await connection.call(STORAGE.wipeVolume, { volume, algorithm: 0, flags: 0 }, `overwrite ${name} in the pool`);
-    } finally {
-      connection.close('the volume has been overwritten');
+    const args = { volume, algorithm: 0, flags: 0 };
+    await this.#whenFree(uuid, name, Infinity, async () => {
+      const connection = await this.#dial();
+      try {
+        await connection.call(STORAGE.wipeVolume, args, `overwrite ${name} in the pool`);
+      } finally {
+        connection.close('the volume has been overwritten');
+      }
+    });
+  }
+
+  /** libvirt goes on with a volume though the agent that had asked for it was killed; nothing else is done with it until that ends. */
+  async #whenFree(uuid: string, name: string, waitMs: number, fn: () => Promise<unknown>): Promise<void> {
+    const { clock } = this.o;
+    for (const until = clock.monotonic() + waitMs; ; await clock.sleep(BUSY_LOOK_MS)) {
+      try {
+        return void (await fn());
+      } catch (e) {
+        if (!hasCode(e, CODE.operationInvalid) || (await this.look(uuid))?.active !== true) throw e;
+        if (clock.monotonic() > until)
+          throw new ClusterError('RESOURCE_BUSY', `libvirt still works on ${name} in the pool: ${chain(e)}`);
+      }
     }
   }
 
-  async upload(uuid: string, name: string, bytes: number): Promise<Writable> {
+  async upload(uuid: string, name: string, bytes: number, at = 0): Promise<Writable> {
     const volume = await this.#need(uuid, name);
-    const args = { volume, offset: 0n, length: BigInt(bytes), flags: 0 };
+    const args = { volume, offset: BigInt(at), length: BigInt(bytes), flags: 0 };
     const stream = await openStream(await this.#dial(), STORAGE.upload, args, `write ${name} into the pool`);
     stream.resume();
     return stream;
+  }
+
+  async download(uuid: string, name: string): Promise<AsyncIterable<Uint8Array>> {
+    const volume = await this.#need(uuid, name);
+    const args = { volume, offset: 0n, length: 0n, flags: 0 };
+    return openStream(await this.#dial(), STORAGE.download, args, `read ${name} from the pool`);
   }
 
   /** libvirt has no call for it, and its own writing ends in the page cache. */

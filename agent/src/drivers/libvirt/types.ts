@@ -22,7 +22,9 @@ export const uuid: Codec<string> = {
 export const domain = struct({ name: string, uuid, id: int });
 export type DomainRef = TypeOf<typeof domain>;
 
-const network = struct({ name: string, uuid });
+export const snapshot = struct({ name: string, dom: domain });
+
+export const network = struct({ name: string, uuid });
 
 /** What a failed call carries. Fields that nobody reads must still be decoded. */
 export const remoteError = struct({

@@ -3,6 +3,7 @@ import type { Bridge } from '@berth/shared/model/host.ts';
 import type { Bridges } from '../machine.ts';
 import { isUnfinished, parseLinks, planEnsure, planRemove, type IpCommand, type LinkSeen } from './bridge-plan.ts';
 import type { Exec } from './exec.ts';
+import { takenByAddresses, takenByRoutes } from './taken.ts';
 
 export interface BridgesOptions {
   readonly exec: Pick<Exec, 'run'>;
@@ -40,6 +41,11 @@ export function createBridges({ exec, netns }: BridgesOptions): Bridges {
         }
       }),
     remove: (name) => inTurn(async () => apply(planRemove(await observe(), name))),
+    links: async () => (await observe()).map((l) => l.name),
+    taken: async () => {
+      const routes = ['-4', '-6'].map((family) => ip([family, '-j', 'route', 'show', 'table', 'all']));
+      return [...takenByAddresses(await observe()), ...(await Promise.all(routes)).flatMap(takenByRoutes)];
+    },
   };
 }
 

@@ -7,9 +7,10 @@ import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
-import type { AllDisks } from '../volume-work.ts';
+import type { AllDisks, ResumableUploads } from '../volume-work.ts';
 import { createBlockWork } from './disks/block-work.ts';
 import { captureDone, capturedDisk, captureTarget, captureVolume, dropCapture } from './disks/capture.ts';
+import { captureSnapshot } from './disks/changes/capture-snapshot.ts';
 import { createDigestService } from './disks/digest-service.ts';
 import { exportImage, readStaged } from './disks/export.ts';
 import { createImageStore } from './disks/images.ts';
@@ -24,6 +25,7 @@ import { createImageServers, type ImageServers } from './disks/serve.ts';
 import { listSidecars } from './disks/sidecars.ts';
 import { spaceOf } from './disks/space.ts';
 import { openPool } from './disks/startup.ts';
+import { createResumable } from './disks/resumable.ts';
 import { createUploads } from './disks/uploads.ts';
 import { ensureVolume, findVolume, listVolumes, removeVolume } from './disks/volumes.ts';
 import { takeBack } from './disks/changes/own-file.ts';
@@ -50,6 +52,7 @@ interface Parts extends ImportParts {
   readonly fetcher: Fetcher;
   readonly clock: Clock;
   readonly bases: BaseServers;
+  readonly resumable: ResumableUploads;
   readonly log: Log;
 }
 
@@ -83,6 +86,9 @@ export function createDisks(options: LinuxDisksOptions): AllDisks {
       yield* readStaged(parts, id, offset, signal);
     },
     captureVolume: ready((uploadId, id, work) => onVolume(id, () => captureVolume(parts, uploadId, id, work))),
+    captureSnapshot: ready((uploadId, of, work) =>
+      onVolume(of.volumeId, () => captureSnapshot(parts, uploadId, of, work)),
+    ),
     captureTarget: ready((uploadId, bytes) => captureTarget(parts, uploadId, bytes)),
     capturedDisk: ready((uploadId) => capturedDisk(parts, uploadId)),
     captureDone: ready((uploadId) => captureDone(parts, uploadId)),
@@ -112,6 +118,10 @@ export function createDisks(options: LinuxDisksOptions): AllDisks {
     ensureFullClone: ready((spec, work) => onVolume(spec.volumeId, () => ensureFullClone(parts, spec, work))),
     ensureSeed: ready((spec) => onVolume(spec.volumeId, () => ensureSeed(parts, spec))),
     blocks: createBlockWork(parts),
+    resumable: {
+      find: ready((id) => parts.resumable.find(id)),
+      open: ready((id, file) => parts.resumable.open(id, file)),
+    },
     work: createVolumeWork(parts, {
       onVolume: ready((id, fn) => onVolume(id, fn)) as typeof onVolume,
       onImage,
@@ -134,8 +144,10 @@ function assemble({ dataDir, unprivilegedUser, clock, log, bootId = kernelBootId
   const helpers = createHelpers({ exec, pool, clock });
   const servers = createImageServers({ pool, helpers, images, clock, log });
   const bases = createBaseServers({ pool, helpers, clock });
-  const fetcher = createFetcher({ pool, exec, helpers, images, digests, bases, bootId, clock, log });
-  return { pool, exec, images, digests, servers, fetcher, bases, clock, log, uploads: createUploads(pool) };
+  const fetcher = createFetcher({ pool, exec, helpers, images, digests, bases, servers, bootId, clock, log });
+  const uploads = createUploads(pool);
+  const resumable = createResumable(pool, uploads);
+  return { pool, exec, images, digests, servers, fetcher, bases, clock, log, uploads, resumable };
 }
 
 const kernelBootId = async (): Promise<string> => (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();

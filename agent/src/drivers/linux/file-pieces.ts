@@ -1,6 +1,6 @@
 /** A file of this host as pieces, zeros counted. Whose it is, and what it may be used for, is decided by whoever asks. */
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
 import { piecesOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 
@@ -16,9 +16,8 @@ export interface FilePieces {
 
 /** @throws NOT_FOUND; CANCELLED while it is read. */
 export async function filePieces(path: string, what: string): Promise<FilePieces> {
-  const about = await stat(path).catch((e: NodeJS.ErrnoException) => {
-    throw e.code === 'ENOENT' ? notFound(`the file of ${what} is not on this host: ${path}`) : e;
-  });
+  const first = await openFile(path, what);
+  const about = await first.stat().finally(() => first.close());
   return {
     ...{ fileBytes: about.size, allocatedBytes: Math.min(about.size, about.blocks * SECTOR) },
     async *pieces(signal, offset = 0) {
@@ -26,7 +25,8 @@ export async function filePieces(path: string, what: string): Promise<FilePieces
         if (offset >= about.size) return;
         // what a guest adds after this was asked for is not part of it
         const range = { start: offset, end: about.size - 1 };
-        for await (const chunk of createReadStream(path, { ...range, highWaterMark: READ_BYTES, signal }))
+        const file = await openFile(path, what);
+        for await (const chunk of file.createReadStream({ ...range, highWaterMark: READ_BYTES, signal }))
           yield* piecesOf(chunk as Buffer);
       } catch (e) {
         throw signal.aborted
@@ -36,3 +36,19 @@ export async function filePieces(path: string, what: string): Promise<FilePieces
     },
   };
 }
+
+/** Its folder may be another account's, which could have put a link to any file of this host in its place, or a pipe. */
+async function openFile(path: string, what: string): Promise<FileHandle> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
+    (e: NodeJS.ErrnoException) => {
+      if (e.code === 'ENOENT') throw notFound(`the file of ${what} is not on this host: ${path}`);
+      throw e.code === 'ELOOP' || e.code === 'ENXIO' ? noFile(path, what) : e;
+    },
+  );
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
+  throw noFile(path, what);
+}
+
+const noFile = (path: string, what: string): ClusterError =>
+  new ClusterError('UNSAFE_IMAGE', `the file of ${what} is not read: ${path} is no file. Somebody changed it by hand`);

@@ -8,6 +8,7 @@ export const PACKAGES: Readonly<Record<string, string>> = {
   guestfish: 'guestfish',
   supermin: 'supermin',
   ip: 'iproute2',
+  lvextend: 'lvm2',
   flock: 'util-linux',
   unshare: 'util-linux',
   setpriv: 'util-linux',

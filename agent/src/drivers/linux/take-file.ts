@@ -3,7 +3,7 @@
  * may have put a link to somebody else's file there, or do so at any moment.
  */
 import { constants } from 'node:fs';
-import { chmod, chown, lstat, open } from 'node:fs/promises';
+import { chmod, chown, lstat, open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 
@@ -12,6 +12,21 @@ export async function takeFolder(dir: string): Promise<void> {
   await chown(dir, 0, 0);
   await chmod(dir, 0o711);
 }
+
+/** A file that changes hands for a while: itself, and not what a link in its place leads to. @throws UNSAFE_IMAGE */
+export async function openToLend(path: string): Promise<FileHandle> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
+    (e: NodeJS.ErrnoException) => {
+      throw e.code === 'ELOOP' || e.code === 'ENXIO' ? notLent(path) : e;
+    },
+  );
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
+  throw notLent(path);
+}
+
+const notLent = (path: string): ClusterError =>
+  new ClusterError('UNSAFE_IMAGE', `nothing is done with ${path}: it is no file. Somebody changed it by hand`);
 
 /** The file, and the folder that it lies in. @throws INTERNAL when it is none, or has another name somewhere. */
 export async function takeFile(path: string, mode: number, gid = 0): Promise<void> {

@@ -9,7 +9,7 @@ const PIECE_BYTES = 64 * 1024;
 
 export type SimCaptures = Pick<
   Disks,
-  'captureVolume' | 'captureTarget' | 'captureDone' | 'capturedDisk' | 'exportImage' | 'readStaged'
+  'captureVolume' | 'captureSnapshot' | 'captureTarget' | 'captureDone' | 'capturedDisk' | 'exportImage' | 'readStaged'
 >;
 
 export function createSimCaptures(host: SimHost): SimCaptures {
@@ -32,6 +32,11 @@ export function createSimCaptures(host: SimHost): SimCaptures {
       const volume = host.volumes.get(volumeId);
       if (!volume || volume.files) throw notFound(`there is no disk ${volumeId} on this host`);
       host.uploads.set(uploadId, diskOf(volume.sizeBytes, volumeId));
+    },
+    async captureSnapshot(uploadId, { volumeId, snapshot }) {
+      const volume = host.volumes.get(volumeId);
+      if (!volume || volume.files) throw notFound(`there is no disk ${volumeId} on this host`);
+      host.uploads.set(uploadId, diskOf(volume.sizeBytes, `${volumeId}@${snapshot}`));
     },
     async capturedDisk(uploadId) {
       const file = host.uploads.get(uploadId);

@@ -12,9 +12,10 @@ import { fetchSimImage, SimImageServers } from './sim-transfer.ts';
 import type { AllDisks } from '../volume-work.ts';
 import { simVolumeWork } from './sim-volume-work.ts';
 import { createSimCaptures } from './sim-capture.ts';
+import { simResumable } from './sim-resumable.ts';
 import { readSimSerialLog } from './sim-serial.ts';
 import { dropFetch, simBases } from './sim-bases.ts';
-import { checkFileName, ensureSeed, ensureVolume, listVolumes, removeImage } from './sim-volumes.ts';
+import { checkFileName, ensureSeed, ensureVolume, listVolumes, removeImage, simImagePath } from './sim-volumes.ts';
 
 /** A simulated host holds uploads in memory. */
 const MAX_UPLOAD_BYTES = 256 * 2 ** 20;
@@ -35,7 +36,11 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): AllDis
     }),
     openUpload: async (uploadId, fileBytes, allocatedBytes) => openUpload(host, uploadId, fileBytes, allocatedBytes),
     hasUpload: async (uploadId) => host.uploads.has(uploadId),
-    removeUpload: async (uploadId) => void host.uploads.delete(uploadId),
+    removeUpload: async (uploadId) => {
+      host.uploads.delete(uploadId);
+      host.coming.delete(uploadId);
+    },
+    resumable: simResumable(host, MAX_UPLOAD_BYTES),
     ...createSimCaptures(host),
     listImages: async () => [...host.images.values()],
     importImage: (uploadId, format, work) => importImage(host, uploadId, format, work),
@@ -75,11 +80,23 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): AllDis
         const { virtualSizeBytes } = simImage(host, digest);
         work.onProgress(virtualSizeBytes, virtualSizeBytes);
       },
+      async *readVolume(volumeId) {
+        if (!host.volumes.has(volumeId)) throw notFound(`volume ${volumeId} is not on this host`);
+        yield Buffer.alloc(512);
+      },
+      async writeVolumeOut(volumeId, _target, work) {
+        const volume = host.volumes.get(volumeId);
+        if (!volume) throw notFound(`volume ${volumeId} is not on this host`);
+        work.onProgress(volume.sizeBytes, volume.sizeBytes);
+      },
+      async *readIn() {
+        yield Buffer.alloc(512);
+      },
     },
     work: simVolumeWork(host),
     removeVolume: async (volumeId) => void host.volumes.delete(volumeId),
     volumePath: (volumeId, seed, format = 'qcow2') => `/var/lib/berth/volumes/${volumeId}.${seed ? 'iso' : format}`,
-    imagePath: (digest) => `/var/lib/berth/images/${digest.slice('sha256:'.length)}.qcow2`,
+    imagePath: simImagePath,
     serialLogPath,
     removeSerialLog: async (vmId) => void host.serialLogs.delete(serialLogPath(vmId)),
     readSerialLog: async (vmId, from, maxBytes) => readSimSerialLog(host, serialLogPath(vmId), from, maxBytes),

@@ -11,6 +11,7 @@ import { createSimGuestDisks } from './sim-guest-disks.ts';
 import { createSimLogs } from './sim-logs.ts';
 import { createSimHypervisor } from './sim-hypervisor.ts';
 import { createSimStorage, type SimStorage } from './sim-storage.ts';
+import { createSimVirtualNetworks, type SimVirtualNetworks } from './sim-virtual-networks.ts';
 import { createSimTuning } from './sim-tuning.ts';
 import { simInventory } from './sim-inventory.ts';
 
@@ -18,6 +19,7 @@ export interface SimDrivers extends Drivers {
   /** The host behind the drivers, for tests that look or break. */
   readonly sim: SimHost;
   readonly storage: SimStorage;
+  readonly networks: SimVirtualNetworks;
   close(): Promise<void>;
 }
 
@@ -44,6 +46,7 @@ export function createSimDrivers(
     bridges: createSimBridges(sim),
     logs: createSimLogs(sim, ring),
     storage: createSimStorage(),
+    networks: createSimVirtualNetworks(sim),
     close: () => disks.close(),
   };
 }
@@ -123,5 +126,10 @@ function createSimBridges(sim: SimHost): Bridges {
         throw new ClusterError('BAD_STATE', `bridge ${name} was not made by Berth`);
       sim.bridges.delete(name);
     },
+    links: async () => ['lo', 'eth0', ...sim.bridges.keys()],
+    taken: async () =>
+      [...sim.bridges.values()].flatMap(({ name, addresses }) =>
+        addresses.map((network) => ({ network, device: name, what: `address ${network} of ${name}` })),
+      ),
   };
 }

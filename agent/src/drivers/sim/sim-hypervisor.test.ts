@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { SimClock } from '@berth/shared/sim/sim-clock.ts';
 import { firmwareGuestXml, hypervisorContract } from '@berth/test/harness/hypervisor-contract.ts';
+import { snapshotContract } from '@berth/test/harness/snapshot-contract.ts';
 import { expect, it } from 'vitest';
 import { createSimDrivers } from './sim-drivers.ts';
 
-hypervisorContract('a simulated host', async () => {
+const make = async () => {
   const runDir = await mkdtemp(join(tmpdir(), 'berth-sim-'));
   const drivers = createSimDrivers({ name: 'h1', runDir, clock: systemClock, bootMs: 1 });
   return {
@@ -18,7 +19,13 @@ hypervisorContract('a simulated host', async () => {
       await rm(runDir, { recursive: true });
     },
   };
-});
+};
+hypervisorContract('a simulated host', make);
+snapshotContract('a simulated host', async () => ({
+  ...(await make()),
+  blankDisks: async (names) => names.map((n) => `/simulated/${n}.qcow2`),
+  snapshotsIn: async () => undefined,
+}));
 
 const guest = { uuid: '6a1c1f0e-0000-4000-8000-000000000001', name: 'web' };
 const drivers = (clock = new SimClock()) => ({

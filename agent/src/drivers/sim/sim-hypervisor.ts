@@ -19,6 +19,7 @@ import { simScreenshot } from './sim-screen.ts';
 import { simDevices } from './sim-devices.ts';
 import { simBackup } from './sim-capture.ts';
 import { simDiskCopies } from './sim-disk-copies.ts';
+import { simSnapshots } from './sim-snapshots.ts';
 import { SimGuestAgents } from './sim-guest-agents.ts';
 import { createSimConsoles } from './sim-consoles.ts';
 import { identityOf, metadataOf, serialLogOf, sizesOf } from './sim-domain-xml.ts';
@@ -72,6 +73,7 @@ export function createSimHypervisor(host: SimHost, clock: Clock): Hypervisor {
     guests,
     devices: simDevices(host),
     copies: simDiskCopies(host),
+    snapshots: simSnapshots(host, clock),
     cpus: createSimCpus(host.options.cpu),
     screenshot: async (uuid) => simScreenshot(host.get(uuid)),
     getXml: async (uuid) => host.get(uuid).xml,

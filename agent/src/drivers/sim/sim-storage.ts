@@ -1,20 +1,24 @@
 /** Storage of a simulated host: pools and volumes as entries. What several hosts share is a SimShare that all of them were given. */
-import { Writable } from 'node:stream';
-import { lengthOf } from '@berth/shared/disk/pieces.ts';
+import { Readable, Writable } from 'node:stream';
+import type { Piece } from '@berth/shared/disk/pieces.ts';
 import { alreadyExists, ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import { parseXml, textAt } from '../../domain/xml/tree.ts';
 import type { Storage, StorageVolumeSeen } from '../storage.ts';
-import { simVolumeFile } from './sim-volume-file.ts';
+import type { VolumeFile } from '../volume-work.ts';
+import { simFileOf, simResized, simVolumeFile } from './sim-volume-file.ts';
+
+/** With what was written into it, where that was more than nothing. */
+type SimEntry = StorageVolumeSeen & { readonly file?: VolumeFile };
 
 /** A folder, by its path: on one host, or on many. */
 export class SimFolders {
-  private readonly folders = new Map<string, Map<string, StorageVolumeSeen>>();
+  private readonly folders = new Map<string, Map<string, SimEntry>>();
   capacityBytes = 100 * 2 ** 30;
   /** What is taken beside what the volumes say. */
   otherBytes = 0;
 
-  at(path: string): Map<string, StorageVolumeSeen> {
-    const known = this.folders.get(path) ?? new Map<string, StorageVolumeSeen>();
+  at(path: string): Map<string, SimEntry> {
+    const known = this.folders.get(path) ?? new Map<string, SimEntry>();
     this.folders.set(path, known);
     return known;
   }
@@ -33,8 +37,12 @@ export interface SimStorage extends Storage {
   /** Pools that do not answer, by uuid. */
   readonly silent: Set<string>;
   folders: SimFolders;
+  /** Devices that something else of the host has, by path. */
+  readonly users: Map<string, string>;
   /** Bytes that were uploaded into each volume last. */
   readonly written: Map<string, number>;
+  /** Where that began. */
+  readonly writtenAt: Map<string, number>;
 }
 
 const OVERLAY_BYTES = 196_608;
@@ -44,6 +52,7 @@ export function createSimStorage(): SimStorage {
   const silent = new Set<string>();
   const secrets = new Map<string, string>();
   const written = new Map<string, number>();
+  const writtenAt = new Map<string, number>();
   const answering = (uuid: string): void => {
     if (silent.has(uuid)) throw new ClusterError('BAD_STATE', 'the pool does not answer', { silent: 'true' });
   };
@@ -61,7 +70,7 @@ export function createSimStorage(): SimStorage {
   const target = (p: SimPool): string => textAt(parseXml(p.xml), 'target', 'path') || p.name;
   const files = (uuid: string) => self.folders.at(target(up(uuid)));
   const self: SimStorage = {
-    ...{ pools, silent, secrets, folders: new SimFolders(), written },
+    ...{ pools, silent, secrets, folders: new SimFolders(), users: new Map(), written, writtenAt },
     list: async () => [...pools].map(([uuid, { name }]) => ({ uuid, name })),
     async look(uuid) {
       answering(uuid);
@@ -90,9 +99,16 @@ export function createSimStorage(): SimStorage {
       pools.delete(uuid);
     },
     refresh: async (uuid) => void up(uuid),
-    ...simVolumes(files, written),
+    ...simVolumes(files, written, writtenAt),
     ...simSecrets(secrets),
     sync: async () => undefined,
+    async download(uuid, name) {
+      const { capacityBytes } = await self.lookAtVolume(uuid, name);
+      return Readable.from([Buffer.alloc(capacityBytes)], { objectMode: false });
+    },
+    deviceUser: async (path) => self.users.get(path),
+    pathOf: async (uuid, name) => `${target(up(uuid))}/${name}`,
+    extendDevice: async (device, bytes) => extendIn(self.folders, device, bytes),
     ...simTransfers(files),
     silentMs: (uuid) => (silent.has(uuid) ? 1_000 : undefined),
     close: async () => {},
@@ -100,27 +116,42 @@ export function createSimStorage(): SimStorage {
   return self;
 }
 
-/** What comes is counted, what goes is always the same. */
-const simTransfers = (files: (uuid: string) => Map<string, StorageVolumeSeen>): Pick<Storage, 'write' | 'read'> => ({
+function extendIn(folders: SimFolders, device: string, sizeBytes: number): void {
+  const [folder, name] = [device.slice(0, device.lastIndexOf('/')), device.slice(device.lastIndexOf('/') + 1)];
+  const there = folders.at(folder).get(name);
+  if (!there) throw notFound(`no ${device}`);
+  folders.at(folder).set(name, { ...there, capacityBytes: Math.ceil(sizeBytes / EXTENT_BYTES) * EXTENT_BYTES });
+}
+
+/** What comes is kept, and goes as it came. */
+const simTransfers = (files: Files): Pick<Storage, 'write' | 'read'> => ({
   async write(uuid, name, pieces, bytes) {
     const there = files(uuid).get(name);
     if (!there) throw notFound(`no ${name} in the pool`);
-    let came = 0;
-    for await (const piece of pieces) came += lengthOf(piece);
-    if (came !== bytes) throw new ClusterError('INTERNAL', `${came} of ${bytes} bytes came`);
-    files(uuid).set(name, { ...there, allocationBytes: bytes });
+    const came: Piece[] = [];
+    for await (const piece of pieces) came.push(piece);
+    const file = simFileOf(came);
+    if (file.fileBytes !== bytes) throw new ClusterError('INTERNAL', `${file.fileBytes} of ${bytes} bytes came`);
+    files(uuid).set(name, { ...there, allocationBytes: bytes, file });
   },
   async read(uuid, name) {
-    if (!files(uuid).has(name)) throw notFound(`no ${name} in the pool`);
-    return simVolumeFile;
+    const there = files(uuid).get(name);
+    if (!there) throw notFound(`no ${name} in the pool`);
+    return there.file ?? simFileOf([there.capacityBytes]);
   },
 });
 
-type Files = (uuid: string) => Map<string, StorageVolumeSeen>;
+type Files = (uuid: string) => Map<string, SimEntry>;
 type OfVolumes = 'listVolumes' | 'hasVolume' | 'lookAtVolume' | 'createVolume' | 'resizeVolume' | 'removeVolume';
+/** As LVM has it. */
+const EXTENT_BYTES = 4 * 2 ** 20;
 
-function simVolumes(files: Files, written: Map<string, number>): Pick<Storage, OfVolumes | 'wipeVolume' | 'upload'> {
-  const lookAtVolume = async (uuid: string, name: string): Promise<StorageVolumeSeen> => {
+function simVolumes(
+  files: Files,
+  written: Map<string, number>,
+  writtenAt: Map<string, number>,
+): Pick<Storage, OfVolumes | 'wipeVolume' | 'upload'> {
+  const lookAtVolume = async (uuid: string, name: string): Promise<SimEntry> => {
     const volume = files(uuid).get(name);
     if (!volume) throw notFound(`no ${name} in the pool`);
     return volume;
@@ -129,20 +160,23 @@ function simVolumes(files: Files, written: Map<string, number>): Pick<Storage, O
     listVolumes: async (uuid) => [...files(uuid).values()],
     hasVolume: async (uuid, name) => files(uuid).has(name),
     lookAtVolume,
-    async createVolume(uuid, { name, capacityBytes }) {
+    async createVolume(uuid, { name, capacityBytes, format, backingPath: backing }) {
       if (files(uuid).has(name)) throw alreadyExists(`${name} is in the pool already`);
-      files(uuid).set(name, { name, capacityBytes, allocationBytes: Math.min(capacityBytes, OVERLAY_BYTES) });
+      const file = format === 'qcow2' && { file: simVolumeFile({ sizeBytes: capacityBytes, backing }) };
+      files(uuid).set(name, { name, capacityBytes, allocationBytes: Math.min(capacityBytes, OVERLAY_BYTES), ...file });
     },
     async resizeVolume(uuid, name, capacityBytes) {
-      files(uuid).set(name, { ...(await lookAtVolume(uuid, name)), capacityBytes });
+      const { file, ...there } = await lookAtVolume(uuid, name);
+      files(uuid).set(name, { ...there, capacityBytes, ...(file && { file: await simResized(file, capacityBytes) }) });
     },
     removeVolume: async (uuid, name) => void files(uuid).delete(name),
     wipeVolume: async (uuid, name) => {
       await lookAtVolume(uuid, name);
       written.set(name, 0);
     },
-    async upload(uuid, name) {
+    async upload(uuid, name, _bytes, at = 0) {
       await lookAtVolume(uuid, name);
+      writtenAt.set(name, at);
       written.set(name, 0);
       return new Writable({
         write(chunk: Buffer, _encoding, done) {

@@ -1,12 +1,13 @@
 /** Work on volumes of a simulated host: what is refused, and what an entry says afterwards. No bytes. */
 import { createHash } from 'node:crypto';
+import { inspectDiskImage } from '@berth/shared/disk/inspect.ts';
 import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import { lengthOf } from '@berth/shared/disk/pieces.ts';
 import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { SimHost, SimVolume } from '@berth/shared/sim/sim-host.ts';
-import { formatOf, type VolumeWork } from '../volume-work.ts';
+import { formatOf, runnable, type VolumeWork } from '../volume-work.ts';
 import { simVolumeFile } from './sim-volume-file.ts';
-import { checkSimSize, ensureVolume } from './sim-volumes.ts';
+import { checkSimSize, ensureVolume, simImagePath } from './sim-volumes.ts';
 
 export function simVolumeWork(host: SimHost): VolumeWork {
   const need = (volumeId: string): SimVolume => {
@@ -24,6 +25,7 @@ export function simVolumeWork(host: SimHost): VolumeWork {
     },
     assign: async (volumeId, { from, to }) => {
       const volume = need(volumeId);
+      if (to !== '') runnable(volume);
       if (volume.vmId === to) return;
       if (volume.vmId !== from)
         throw badState(`volume ${volumeId} belongs to ${volume.vmId || 'nobody'}, not to ${from || 'nobody'}`);
@@ -41,7 +43,7 @@ export function simVolumeWork(host: SimHost): VolumeWork {
       const { format: was, ...volume } = need(volumeId);
       if (format === formatOf({ format: was }) && imageDigest !== volume.imageDigest)
         throw badState(`volume ${volumeId} stays on what it is based on`);
-      host.volumes.set(volumeId, { ...volume, imageDigest, ...(format === 'raw' && { format }) });
+      host.volumes.set(volumeId, { ...volume, imageDigest, ...(format !== 'qcow2' && { format }) });
     },
     export: async (exportId, volumeId) => {
       const { sizeBytes } = need(volumeId);
@@ -51,8 +53,10 @@ export function simVolumeWork(host: SimHost): VolumeWork {
       return { fileBytes: bytes.length, virtualSizeBytes: sizeBytes, sha256 };
     },
     read: async (volumeId) => {
-      need(volumeId);
-      return simVolumeFile;
+      const volume = need(volumeId);
+      const { sizeBytes, imageDigest } = volume;
+      const format = runnable(volume);
+      return simVolumeFile({ sizeBytes, format, backing: imageDigest && simImagePath(imageDigest) });
     },
     install: async (spec, file, work) => {
       let bytes = 0;
@@ -60,6 +64,18 @@ export function simVolumeWork(host: SimHost): VolumeWork {
       if (bytes !== file.fileBytes) throw badState(`${bytes} of ${file.fileBytes} bytes came`);
       work.onProgress(bytes, bytes);
       ensureVolume(host, spec);
+    },
+    openUploaded: async (uploadId, { fileFormat }) => {
+      const file = host.uploads.get(uploadId);
+      if (!file) throw notFound(`upload ${uploadId} is not on this host; send the file again`);
+      const read = async (offset: number, length: number) => file.subarray(offset, offset + length);
+      const found = await inspectDiskImage({ name: 'the uploaded file', sizeBytes: file.length, read }, fileFormat);
+      const about = { fileBytes: file.length, allocatedBytes: file.length, sizeBytes: found.virtualSizeBytes };
+      async function* pieces(): AsyncGenerator<Uint8Array> {
+        yield file ?? Buffer.alloc(0);
+      }
+      const sourceDigest = createHash('sha256').update(file).digest('hex');
+      return { ...about, sourceDigest, pieces, close: async () => undefined };
     },
     wipe: async (volumeId) => void host.volumes.set(volumeId, { ...need(volumeId), dataBytes: 0 }),
     noteSize: async (volumeId, sizeBytes) => void host.volumes.set(volumeId, { ...need(volumeId), sizeBytes }),

@@ -16,6 +16,8 @@ export function checkFileName(kind: string, id: string): string {
   return id;
 }
 
+export const simImagePath = (digest: string): string => `/var/lib/berth/images/${digest.slice('sha256:'.length)}.qcow2`;
+
 export const listVolumes = (host: SimHost): readonly VolumeSeen[] =>
   [...host.volumes.values()].map(({ files, dataBytes: _, ...v }) => ({
     ...v,

@@ -73,7 +73,7 @@ export class Runner {
     this.#slots.set(jobId, slot);
     slot.timer?.cancel();
     slot.again = slot.driving !== undefined;
-    slot.driving ??= actAsNobody(() => asJob(jobId, () => this.#drive(jobId, slot))); // whoever woke it has not done what it does
+    slot.driving ??= actAsNobody(() => asJob(job, () => this.#drive(jobId, slot))); // whoever woke it has not done what it does
   }
 
   wakeWaitingFor(hostId: HostId): void {

@@ -4,7 +4,7 @@ import { newId, type JobId } from '@berth/shared/model/ids.ts';
 import { isEnded, type Job, type JobEvent, type Json } from '@berth/shared/model/job.ts';
 import type { Tx } from '../../state/state.ts';
 import { OtherJobFailed } from './classify.ts';
-import { noteStarted } from './trace.ts';
+import { traceOfStart } from './trace.ts';
 import { wait, type JobDef, type LocalContext, type Wait } from './define.ts';
 import type { LockName, StartOptions } from './jobs.ts';
 
@@ -37,8 +37,8 @@ export function startJob<P, D>(tx: Tx, def: JobDef<P, D>, params: P, o: StartOpt
     waitReason: undefined,
     cancelRequested: false,
     error: undefined,
+    ...traceOfStart(),
   });
-  noteStarted(id);
   return id;
 }
 
@@ -98,6 +98,12 @@ function join(tx: Tx, job: Job, waiterOf: JobId | undefined): JobId {
 export function shareLocks(tx: Tx, jobId: JobId): void {
   const job = tx.jobs.get(jobId);
   if (job) tx.jobs.put({ ...job, locks: job.locks.map((l) => l.replace(/:exclusive$/, ':shared')) });
+}
+
+/** What the job holds is no business of its any more. */
+export function dropLocks(tx: Tx, jobId: JobId): void {
+  const job = tx.jobs.get(jobId);
+  if (job && job.locks.length > 0) tx.jobs.put({ ...job, locks: [] });
 }
 
 /** Leaves a joined job; when nobody is left who waits for it, it is cancelled. Twice is once. */

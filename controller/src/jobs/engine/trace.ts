@@ -1,34 +1,24 @@
 /**
- * Which trace a job belongs to: that of the call, or of the step of another job, that started it. In memory, so that what a job does
- * after a restart of the controller is in no trace. Nothing of it exists while tracing is off.
+ * Which trace a job belongs to: that of the call, or of the step of another job, that started it. It is kept with the job, so that
+ * what a job does after a restart of the controller is in it, too. Nothing of it exists while tracing is off.
  */
-import type { JobId } from '@berth/shared/model/ids.ts';
-import type { Job } from '@berth/shared/model/job.ts';
-import type { SpanContext } from '@berth/shared/trace/context.ts';
+import type { Job, JobTrace } from '@berth/shared/model/job.ts';
 import { childOf, currentSpan, inSpan, isTracing, record, traced } from '@berth/shared/trace/trace.ts';
 import type { At } from './at.ts';
 
-interface Begun {
-  readonly own: SpanContext;
-  readonly parentId: string;
-}
-
-const MOST_JOBS = 10_000;
-const begun = new Map<JobId, Begun>();
-
-/** In the transaction that starts it; one that is taken back leaves an entry, which goes with the oldest. */
-export function noteStarted(jobId: JobId): void {
+/** For the row of a job that starts now; nothing where nobody wants to know. */
+export function traceOfStart(): Pick<Job, 'trace'> {
   const parent = currentSpan();
   const own = childOf(parent);
-  if (own === undefined || parent === undefined) return;
-  begun.set(jobId, { own, parentId: parent.spanId });
-  const oldest = begun.keys().next();
-  if (begun.size > MOST_JOBS && !oldest.done) begun.delete(oldest.value);
+  if (own === undefined || parent === undefined || !own.sampled) return {};
+  return { trace: { traceId: own.traceId, spanId: own.spanId, parentId: parent.spanId } };
 }
 
+const contextOf = ({ traceId, spanId }: JobTrace) => ({ traceId, spanId, sampled: true });
+
 /** What wakes a job has not begun it: it is driven as part of its own trace, or of none. */
-export const asJob = <T>(jobId: JobId, work: () => T): T =>
-  isTracing() ? inSpan(begun.get(jobId)?.own, work) : work();
+export const asJob = <T>({ trace }: Pick<Job, 'trace'>, work: () => T): T =>
+  isTracing() ? inSpan(trace && contextOf(trace), work) : work();
 
 export function tracedStep<T>({ step, job }: At, work: () => Promise<T>, undo = false): Promise<T> {
   if (!isTracing()) return work();
@@ -36,13 +26,11 @@ export function tracedStep<T>({ step, job }: At, work: () => Promise<T>, undo = 
   return traced({ name: `${undo ? 'undo' : 'step'} ${job.kind} ${step.name}`, attributes }, work);
 }
 
-export function noteEnded({ id, kind, subject, state, createdAtMs, endedAtMs, error }: Job): void {
-  const its = begun.get(id);
-  if (its === undefined) return;
-  begun.delete(id);
+export function noteEnded({ id, kind, subject, state, createdAtMs, endedAtMs, error, trace }: Job): void {
+  if (trace === undefined) return;
   record({
-    ...its.own,
-    parentId: its.parentId,
+    ...contextOf(trace),
+    parentId: trace.parentId,
     name: `job ${kind}`,
     kind: 'internal',
     attributes: { 'berth.job': id, 'berth.subject': subject, 'berth.state': state },

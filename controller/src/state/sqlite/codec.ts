@@ -33,6 +33,7 @@ export const CODECS: readonly Codec[] = [
   codec('hosts', 'id name address ?maintenance certificateFingerprint #createdAtMs #generation'),
   codec('images', 'id name state digest sourceDigest #virtualSizeBytes #createdAtMs'),
   codec('pools', 'id name state #createdAtMs #generation'),
+  codec('networks', 'id name state #createdAtMs #generation'),
   codec('clusters', 'name #generation'),
   codec('vms', 'id name uuid phase hostId desiredPower #generation #createdAtMs'),
   codec('volumes', 'id name state hostId imageId #sizeBytes #createdAtMs'),

@@ -272,4 +272,18 @@ CREATE TABLE clusters (
 ) STRICT;
 `,
   },
+  {
+    // Logical networks.
+    version: 11,
+    sql: `
+CREATE TABLE networks (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  state TEXT NOT NULL,
+  created_at_ms INTEGER NOT NULL,
+  generation INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
+`,
+  },
 ];

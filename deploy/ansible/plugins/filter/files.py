@@ -5,6 +5,7 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import glob
+import os.path
 
 from ansible.errors import AnsibleFilterError
 
@@ -16,6 +17,17 @@ def one_file(pattern):
         return found[0]
     what = "nothing" if not found else "more than one file: %s" % ", ".join(found)
     raise AnsibleFilterError("%s fits %s; one package of each name is expected there" % (pattern, what))
+
+
+def package_name(path):
+    """The package of a file that dpkg-deb has named."""
+    return os.path.basename(path).split("_")[0]
+
+
+def not_installed(paths, installed):
+    """Those files whose package is not there in their version; installed: lines of "status name version"."""
+    there = {tuple(line.split(" ")[1:]) for line in installed if line.startswith("installed ")}
+    return [path for path in paths if tuple(os.path.basename(path).split("_")[:2]) not in there]
 
 
 def libvirt_value(value):
@@ -39,4 +51,10 @@ def address_of(variables):
 
 class FilterModule(object):
     def filters(self):
-        return {"one_file": one_file, "libvirt_value": libvirt_value, "address_of": address_of}
+        return {
+            "one_file": one_file,
+            "package_name": package_name,
+            "not_installed": not_installed,
+            "libvirt_value": libvirt_value,
+            "address_of": address_of,
+        }

@@ -12,6 +12,8 @@ import ssl
 import time
 from urllib.parse import quote, urlencode
 
+from ansible.module_utils.basic import AnsibleModule
+
 ARGUMENTS = dict(
     login_file=dict(type="path", default="/var/lib/berth-controller/admin-token"),
     ca_file=dict(type="path", default="/var/lib/berth-controller/trust/ca.pem"),
@@ -149,6 +151,15 @@ class Api(object):
 def of_module(module):
     """An Api with the parameters of a module."""
     return Api(*[module.params[name] for name in ("login_file", "ca_file", "api_port", "wait_seconds")])
+
+
+def run_module(run, **arguments):
+    """What all modules are: run(module, api) answers what is told; what Berth refuses is a failure in its own words."""
+    module = AnsibleModule(argument_spec=dict(ARGUMENTS, **arguments), supports_check_mode=True)
+    try:
+        module.exit_json(**run(module, of_module(module)))
+    except BerthError as e:
+        module.fail_json(msg=str(e), reason=e.reason)
 
 
 def at(kind, name):

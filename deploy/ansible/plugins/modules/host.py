@@ -64,8 +64,7 @@ join_token:
   returned: when one was asked for and made
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.berth.plugins.module_utils.api import ARGUMENTS, BerthError, at, label_changes, of_module, state_word
+from ansible_collections.berth.berth.plugins.module_utils.api import BerthError, at, label_changes, run_module, state_word
 
 NEEDS_TOKEN = ("enrolling", "certificate_fault")
 
@@ -132,22 +131,15 @@ def settle(module, api, host):
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(
-            ARGUMENTS,
-            name=dict(type="str", required=True),
-            address=dict(type="str"),
-            state=dict(type="str", choices=["present", "up", "absent"], default="present"),
-            labels=dict(type="dict", default={}),
-            maintenance=dict(type="bool"),
-            join_token=dict(type="str", choices=["never", "if_needed", "always"], default="never", no_log=False),
-        ),
-        supports_check_mode=True,
+    run_module(
+        run,
+        name=dict(type="str", required=True),
+        address=dict(type="str"),
+        state=dict(type="str", choices=["present", "up", "absent"], default="present"),
+        labels=dict(type="dict", default={}),
+        maintenance=dict(type="bool"),
+        join_token=dict(type="str", choices=["never", "if_needed", "always"], default="never", no_log=False),
     )
-    try:
-        module.exit_json(**run(module, of_module(module)))
-    except BerthError as e:
-        module.fail_json(msg=str(e), reason=e.reason)
 
 
 if __name__ == "__main__":

@@ -58,8 +58,7 @@ image:
 
 import os
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.berth.plugins.module_utils.api import ARGUMENTS, BerthError, at, of_module
+from ansible_collections.berth.berth.plugins.module_utils.api import BerthError, at, run_module
 
 
 def shown(image):
@@ -97,22 +96,15 @@ def run(module, api):
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(
-            ARGUMENTS,
-            name=dict(type="str", required=True),
-            src=dict(type="path"),
-            format=dict(type="str", default=""),
-            host=dict(type="str", default=""),
-            tags=dict(type="list", elements="str", default=[]),
-            state=dict(type="str", choices=["present", "absent"], default="present"),
-        ),
-        supports_check_mode=True,
+    run_module(
+        run,
+        name=dict(type="str", required=True),
+        src=dict(type="path"),
+        format=dict(type="str", default=""),
+        host=dict(type="str", default=""),
+        tags=dict(type="list", elements="str", default=[]),
+        state=dict(type="str", choices=["present", "absent"], default="present"),
     )
-    try:
-        module.exit_json(**run(module, of_module(module)))
-    except BerthError as e:
-        module.fail_json(msg=str(e), reason=e.reason)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,10 @@ options:
     description: Bridge of its network card.
     type: str
     default: ""
+  network:
+    description: Network that its network card is in, instead of a bridge.
+    type: str
+    default: ""
   ip_address:
     description: Address of the guest with its prefix, C(10.0.0.5/24).
     type: str
@@ -85,13 +89,11 @@ vm:
   returned: when it is there
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.berth.berth.plugins.module_utils.api import (
-    ARGUMENTS,
     BerthError,
     at,
     label_changes,
-    of_module,
+    run_module,
     size_bytes,
     state_word,
 )
@@ -125,6 +127,10 @@ def make(module, api):
         request["memoryBytes"] = str(size_bytes(p["memory"]))
     if p["disk_size"]:
         request["diskSizeBytes"] = str(size_bytes(p["disk_size"]))
+    if p["network"]:
+        request["spec"] = dict(nics=[dict(network=p["network"])])
+        if module.check_mode and api.find(at("networks", p["network"])) is None:
+            return not_yet(request)
     if p["image"]:
         request.update((api_name, p[name]) for name, api_name in FIELDS.items() if p[name])
         if module.check_mode and api.find(at("images", p["image"])) is None:
@@ -142,7 +148,7 @@ def make(module, api):
 
 
 def not_yet(request):
-    """What a VM would be whose image is only imported by an earlier task of the same play."""
+    """What a VM would be whose image or network is only made by an earlier task of the same play."""
     memory = request.get("memoryBytes", 0)
     spec = dict(vcpus=request.get("vcpus", 1), memoryBytes=memory, labels=request["labels"])
     return dict(name=request["name"], state="VM_STATE_STOPPED", spec=spec)
@@ -208,29 +214,23 @@ def run(module, api):
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec=dict(
-            ARGUMENTS,
-            name=dict(type="str", required=True),
-            state=dict(type="str", choices=["present", "running", "stopped", "absent"], default="present"),
-            image=dict(type="str", default=""),
-            disk_size=dict(type="str"),
-            vcpus=dict(type="int"),
-            memory=dict(type="str"),
-            host=dict(type="str", default=""),
-            bridge=dict(type="str", default=""),
-            ip_address=dict(type="str", default=""),
-            gateway=dict(type="str", default=""),
-            ssh_keys=dict(type="list", elements="str", default=[], no_log=False),
-            labels=dict(type="dict", default={}),
-            force=dict(type="bool", default=False),
-        ),
-        supports_check_mode=True,
+    run_module(
+        run,
+        name=dict(type="str", required=True),
+        state=dict(type="str", choices=["present", "running", "stopped", "absent"], default="present"),
+        image=dict(type="str", default=""),
+        disk_size=dict(type="str"),
+        vcpus=dict(type="int"),
+        memory=dict(type="str"),
+        host=dict(type="str", default=""),
+        bridge=dict(type="str", default=""),
+        network=dict(type="str", default=""),
+        ip_address=dict(type="str", default=""),
+        gateway=dict(type="str", default=""),
+        ssh_keys=dict(type="list", elements="str", default=[], no_log=False),
+        labels=dict(type="dict", default={}),
+        force=dict(type="bool", default=False),
     )
-    try:
-        module.exit_json(**run(module, of_module(module)))
-    except BerthError as e:
-        module.fail_json(msg=str(e), reason=e.reason)
 
 
 if __name__ == "__main__":

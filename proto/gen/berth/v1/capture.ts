@@ -40,7 +40,11 @@ export interface CaptureImageRequest {
    * id, SSH host keys, MAC addresses, leases, logs, histories, the state of cloud-init). Linux guests; the VM is not touched.
    * UNSUPPORTED where its host lacks guestfish. Not with `hidden`.
    */
-  generalize?: boolean | undefined;
+  generalize?:
+    | boolean
+    | undefined;
+  /** Its disks as they were in this snapshot, and not as they are now. Empty: now. */
+  snapshot?: string | undefined;
 }
 
 export interface CaptureImageResponse {
@@ -50,7 +54,7 @@ export interface CaptureImageResponse {
 }
 
 function createBaseCaptureImageRequest(): CaptureImageRequest {
-  return { vm: "", name: "", disks: [], hidden: false, generalize: undefined };
+  return { vm: "", name: "", disks: [], hidden: false, generalize: undefined, snapshot: undefined };
 }
 
 export const CaptureImageRequest: MessageFns<CaptureImageRequest> = {
@@ -69,6 +73,9 @@ export const CaptureImageRequest: MessageFns<CaptureImageRequest> = {
     }
     if (message.generalize !== undefined) {
       writer.uint32(40).bool(message.generalize);
+    }
+    if (message.snapshot !== undefined) {
+      writer.uint32(50).string(message.snapshot);
     }
     return writer;
   },
@@ -126,6 +133,14 @@ export const CaptureImageRequest: MessageFns<CaptureImageRequest> = {
             message.generalize = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.snapshot = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -148,6 +163,7 @@ export const CaptureImageRequest: MessageFns<CaptureImageRequest> = {
     message.disks = object.disks?.map((e) => e) || [];
     message.hidden = object.hidden ?? false;
     message.generalize = object.generalize ?? undefined;
+    message.snapshot = object.snapshot ?? undefined;
     return message;
   },
 };

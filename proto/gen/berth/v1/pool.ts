@@ -74,6 +74,20 @@ export interface Pool {
   diskCount: number;
   /** What they may grow to. */
   promisedBytes: bigint;
+  /** Of iscsi, scsi and mpath: what the storage has. A volume can be made of each that is free (CreateVolume). */
+  units: PoolUnit[];
+}
+
+/** A LUN. */
+export interface PoolUnit {
+  /** In its pool. */
+  name: string;
+  sizeBytes: bigint;
+  /** By which it is known on all hosts: its serial number, as the storage says it. */
+  key: string;
+  hosts: string[];
+  /** What has it: a volume; empty: it is free. */
+  volume: string;
 }
 
 export interface PoolOnHost {
@@ -345,6 +359,7 @@ function createBasePool(): Pool {
     jobId: "",
     diskCount: 0,
     promisedBytes: 0n,
+    units: [],
   };
 }
 
@@ -409,6 +424,9 @@ export const Pool: MessageFns<Pool> = {
         throw new globalThis.Error("value provided for field message.promisedBytes of type uint64 too large");
       }
       writer.uint32(144).uint64(message.promisedBytes);
+    }
+    for (const v of message.units) {
+      PoolUnit.encode(v!, writer.uint32(154).fork()).join();
     }
     return writer;
   },
@@ -570,6 +588,14 @@ export const Pool: MessageFns<Pool> = {
             message.promisedBytes = reader.uint64() as bigint;
             continue;
           }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.units.push(PoolUnit.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -611,6 +637,113 @@ export const Pool: MessageFns<Pool> = {
     message.promisedBytes = (object.promisedBytes !== undefined && object.promisedBytes !== null)
       ? BigInt(object.promisedBytes)
       : 0n;
+    message.units = object.units?.map((e) => PoolUnit.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePoolUnit(): PoolUnit {
+  return { name: "", sizeBytes: 0n, key: "", hosts: [], volume: "" };
+}
+
+export const PoolUnit: MessageFns<PoolUnit> = {
+  encode(message: PoolUnit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.sizeBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sizeBytes) !== message.sizeBytes) {
+        throw new globalThis.Error("value provided for field message.sizeBytes of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sizeBytes);
+    }
+    if (message.key !== "") {
+      writer.uint32(26).string(message.key);
+    }
+    for (const v of message.hosts) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.volume !== "") {
+      writer.uint32(42).string(message.volume);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PoolUnit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePoolUnit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sizeBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.hosts.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PoolUnit>): PoolUnit {
+    return PoolUnit.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PoolUnit>): PoolUnit {
+    const message = createBasePoolUnit();
+    message.name = object.name ?? "";
+    message.sizeBytes = (object.sizeBytes !== undefined && object.sizeBytes !== null) ? BigInt(object.sizeBytes) : 0n;
+    message.key = object.key ?? "";
+    message.hosts = object.hosts?.map((e) => e) || [];
+    message.volume = object.volume ?? "";
     return message;
   },
 };

@@ -172,6 +172,11 @@ export interface VmNic {
     | undefined;
   /** Name servers that are given to the guest. */
   dns: string[];
+  /**
+   * Name of the logical network that it is in; absent: only a bridge was named. With a network the bridge may be left out; one that
+   * is not the network's is INVALID_ARGUMENT.
+   */
+  network?: string | undefined;
 }
 
 export interface CreateVmRequest {
@@ -1486,7 +1491,7 @@ export const VmCdrom: MessageFns<VmCdrom> = {
 };
 
 function createBaseVmNic(): VmNic {
-  return { mac: "", bridge: "", model: "", address: "", gateway: "", options: undefined, dns: [] };
+  return { mac: "", bridge: "", model: "", address: "", gateway: "", options: undefined, dns: [], network: undefined };
 }
 
 export const VmNic: MessageFns<VmNic> = {
@@ -1511,6 +1516,9 @@ export const VmNic: MessageFns<VmNic> = {
     }
     for (const v of message.dns) {
       writer.uint32(58).string(v!);
+    }
+    if (message.network !== undefined) {
+      writer.uint32(66).string(message.network);
     }
     return writer;
   },
@@ -1584,6 +1592,14 @@ export const VmNic: MessageFns<VmNic> = {
             message.dns.push(reader.string());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1610,6 +1626,7 @@ export const VmNic: MessageFns<VmNic> = {
       ? VmNicOptions.fromPartial(object.options)
       : undefined;
     message.dns = object.dns?.map((e) => e) || [];
+    message.network = object.network ?? undefined;
     return message;
   },
 };

@@ -40,7 +40,7 @@ export interface Volume {
   sizeBytes: bigint;
   /** What it takes in its pool; 0: not known. */
   allocatedBytes: bigint;
-  /** qcow2, raw. */
+  /** qcow2, raw; vmdk, vdi, vhdx: kept for other programs. */
   format: string;
   /** Names of the images below it, the nearest first. */
   backing: string[];
@@ -86,6 +86,8 @@ export interface CreateVolumeRequest {
   labels: { [key: string]: string };
   /** Empty: `local`, the folder of the agent's own data. */
   pool: string;
+  /** A unit of its pool (a LUN) becomes the volume, with all that is in it: raw, of its size. Deleting the volume lets go of it. IN_USE */
+  unit: string;
 }
 
 export interface CreateVolumeRequest_LabelsEntry {
@@ -108,6 +110,8 @@ export interface ListVolumesRequest {
   selector: string;
   /** Only those that stand alone. */
   alone: boolean;
+  /** Only those in this pool; empty: all. */
+  pool: string;
 }
 
 export interface ListVolumesResponse {
@@ -169,6 +173,18 @@ export interface MoveVolumeRequest {
   pool: string;
   /** Empty: where it is. One that stands alone, only: a VM's disks lie on its own host. */
   host: string;
+}
+
+export interface LabelVolumeRequest {
+  volume: string;
+  set: { [key: string]: string };
+  /** Keys; one that is not there is fine. */
+  remove: string[];
+}
+
+export interface LabelVolumeRequest_SetEntry {
+  key: string;
+  value: string;
 }
 
 function createBaseVolume(): Volume {
@@ -569,6 +585,7 @@ function createBaseCreateVolumeRequest(): CreateVolumeRequest {
     image: "",
     labels: {},
     pool: "",
+    unit: "",
   };
 }
 
@@ -606,6 +623,9 @@ export const CreateVolumeRequest: MessageFns<CreateVolumeRequest> = {
     });
     if (message.pool !== "") {
       writer.uint32(82).string(message.pool);
+    }
+    if (message.unit !== "") {
+      writer.uint32(90).string(message.unit);
     }
     return writer;
   },
@@ -706,6 +726,14 @@ export const CreateVolumeRequest: MessageFns<CreateVolumeRequest> = {
             message.pool = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.unit = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -741,6 +769,7 @@ export const CreateVolumeRequest: MessageFns<CreateVolumeRequest> = {
       {},
     );
     message.pool = object.pool ?? "";
+    message.unit = object.unit ?? "";
     return message;
   },
 };
@@ -868,7 +897,7 @@ export const GetVolumeRequest: MessageFns<GetVolumeRequest> = {
 };
 
 function createBaseListVolumesRequest(): ListVolumesRequest {
-  return { page: undefined, host: "", selector: "", alone: false };
+  return { page: undefined, host: "", selector: "", alone: false, pool: "" };
 }
 
 export const ListVolumesRequest: MessageFns<ListVolumesRequest> = {
@@ -884,6 +913,9 @@ export const ListVolumesRequest: MessageFns<ListVolumesRequest> = {
     }
     if (message.alone !== false) {
       writer.uint32(32).bool(message.alone);
+    }
+    if (message.pool !== "") {
+      writer.uint32(42).string(message.pool);
     }
     return writer;
   },
@@ -933,6 +965,14 @@ export const ListVolumesRequest: MessageFns<ListVolumesRequest> = {
             message.alone = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -956,6 +996,7 @@ export const ListVolumesRequest: MessageFns<ListVolumesRequest> = {
     message.host = object.host ?? "";
     message.selector = object.selector ?? "";
     message.alone = object.alone ?? false;
+    message.pool = object.pool ?? "";
     return message;
   },
 };
@@ -1645,6 +1686,163 @@ export const MoveVolumeRequest: MessageFns<MoveVolumeRequest> = {
   },
 };
 
+function createBaseLabelVolumeRequest(): LabelVolumeRequest {
+  return { volume: "", set: {}, remove: [] };
+}
+
+export const LabelVolumeRequest: MessageFns<LabelVolumeRequest> = {
+  encode(message: LabelVolumeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.volume !== "") {
+      writer.uint32(10).string(message.volume);
+    }
+    globalThis.Object.entries(message.set).forEach(([key, value]: [string, string]) => {
+      LabelVolumeRequest_SetEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    for (const v of message.remove) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LabelVolumeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLabelVolumeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.volume = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            const entry2 = LabelVolumeRequest_SetEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              message.set[entry2.key] = entry2.value;
+            }
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.remove.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LabelVolumeRequest>): LabelVolumeRequest {
+    return LabelVolumeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LabelVolumeRequest>): LabelVolumeRequest {
+    const message = createBaseLabelVolumeRequest();
+    message.volume = object.volume ?? "";
+    message.set = (globalThis.Object.entries(object.set ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.remove = object.remove?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseLabelVolumeRequest_SetEntry(): LabelVolumeRequest_SetEntry {
+  return { key: "", value: "" };
+}
+
+export const LabelVolumeRequest_SetEntry: MessageFns<LabelVolumeRequest_SetEntry> = {
+  encode(message: LabelVolumeRequest_SetEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LabelVolumeRequest_SetEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLabelVolumeRequest_SetEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LabelVolumeRequest_SetEntry>): LabelVolumeRequest_SetEntry {
+    return LabelVolumeRequest_SetEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LabelVolumeRequest_SetEntry>): LabelVolumeRequest_SetEntry {
+    const message = createBaseLabelVolumeRequest_SetEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
 export type VolumeServiceService = typeof VolumeServiceService;
 export const VolumeServiceService = {
   /** Starts job volume.create. ALREADY_EXISTS when the name is taken. */
@@ -1696,7 +1894,10 @@ export const VolumeServiceService = {
     responseSerialize: (value: VolumeAnswer): Buffer => Buffer.from(VolumeAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): VolumeAnswer => VolumeAnswer.decode(value),
   },
-  /** These three, of a VM's disk: only while the VM is off. Starts job volume.rewrite: the same in another format. */
+  /**
+   * These three, of a VM's disk: only while the VM is off. Starts job volume.rewrite: the same in another format: qcow2 or raw; of one
+   * that stands alone also vmdk, vdi or vhdx, which no VM runs with.
+   */
   convertVolume: {
     path: "/berth.v1.VolumeService/ConvertVolume" as const,
     requestStream: false as const,
@@ -1757,6 +1958,16 @@ export const VolumeServiceService = {
     responseSerialize: (value: VolumeAnswer): Buffer => Buffer.from(VolumeAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): VolumeAnswer => VolumeAnswer.decode(value),
   },
+  /** Of one that stands alone: a disk of a VM has the labels of that. */
+  labelVolume: {
+    path: "/berth.v1.VolumeService/LabelVolume" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: LabelVolumeRequest): Buffer => Buffer.from(LabelVolumeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): LabelVolumeRequest => LabelVolumeRequest.decode(value),
+    responseSerialize: (value: Volume): Buffer => Buffer.from(Volume.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Volume => Volume.decode(value),
+  },
   /** Takes a volume into the inventory that a host has, that is nobody's, and that the inventory does not know. */
   adoptVolume: {
     path: "/berth.v1.VolumeService/AdoptVolume" as const,
@@ -1779,7 +1990,10 @@ export interface VolumeServiceServer extends UntypedServiceImplementation {
   deleteVolume: handleUnaryCall<DeleteVolumeRequest, VolumeAnswer>;
   /** Starts job volume.resize; of a VM that runs, its guest sees it at once. */
   resizeVolume: handleUnaryCall<ResizeVolumeRequest, VolumeAnswer>;
-  /** These three, of a VM's disk: only while the VM is off. Starts job volume.rewrite: the same in another format. */
+  /**
+   * These three, of a VM's disk: only while the VM is off. Starts job volume.rewrite: the same in another format: qcow2 or raw; of one
+   * that stands alone also vmdk, vdi or vhdx, which no VM runs with.
+   */
   convertVolume: handleUnaryCall<ConvertVolumeRequest, VolumeAnswer>;
   /** Starts job volume.rewrite: what is zero takes no room on its host afterwards. */
   sparsifyVolume: handleUnaryCall<SparsifyVolumeRequest, VolumeAnswer>;
@@ -1791,6 +2005,8 @@ export interface VolumeServiceServer extends UntypedServiceImplementation {
   detachVolume: handleUnaryCall<DetachVolumeRequest, VolumeAnswer>;
   /** Starts job volume.move: to another pool of its host. Of a VM that runs, while its guest writes. */
   moveVolume: handleUnaryCall<MoveVolumeRequest, VolumeAnswer>;
+  /** Of one that stands alone: a disk of a VM has the labels of that. */
+  labelVolume: handleUnaryCall<LabelVolumeRequest, Volume>;
   /** Takes a volume into the inventory that a host has, that is nobody's, and that the inventory does not know. */
   adoptVolume: handleUnaryCall<AdoptVolumeRequest, Volume>;
 }
@@ -1875,7 +2091,10 @@ export interface VolumeServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VolumeAnswer) => void,
   ): ClientUnaryCall;
-  /** These three, of a VM's disk: only while the VM is off. Starts job volume.rewrite: the same in another format. */
+  /**
+   * These three, of a VM's disk: only while the VM is off. Starts job volume.rewrite: the same in another format: qcow2 or raw; of one
+   * that stands alone also vmdk, vdi or vhdx, which no VM runs with.
+   */
   convertVolume(
     request: ConvertVolumeRequest,
     callback: (error: ServiceError | null, response: VolumeAnswer) => void,
@@ -1970,6 +2189,22 @@ export interface VolumeServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VolumeAnswer) => void,
+  ): ClientUnaryCall;
+  /** Of one that stands alone: a disk of a VM has the labels of that. */
+  labelVolume(
+    request: LabelVolumeRequest,
+    callback: (error: ServiceError | null, response: Volume) => void,
+  ): ClientUnaryCall;
+  labelVolume(
+    request: LabelVolumeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Volume) => void,
+  ): ClientUnaryCall;
+  labelVolume(
+    request: LabelVolumeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Volume) => void,
   ): ClientUnaryCall;
   /** Takes a volume into the inventory that a host has, that is nobody's, and that the inventory does not know. */
   adoptVolume(

@@ -7,8 +7,9 @@ import { chown, open, rm, type FileHandle } from 'node:fs/promises';
 import { ClusterError, isClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
 import type { LongWork, NetworkSource } from '../../disks.ts';
-import type { BlockWork, NetworkTarget } from '../../volume-work.ts';
-import { served, SERVED_EXPORT, type ServeParts } from './changes/served.ts';
+import { runnable, type BlockWork, type NetworkTarget } from '../../volume-work.ts';
+import { lend, ownFile } from './changes/own-file.ts';
+import { served, SERVED_EXPORT, type ServedFile, type ServeParts } from './changes/served.ts';
 import { lastPercentage } from './convert.ts';
 import type { ImageStore } from './images.ts';
 import { connectNbd } from './nbd-client.ts';
@@ -20,16 +21,70 @@ export interface BlockParts extends ServeParts {
 }
 
 const PIECE_BYTES = 4 * 2 ** 20;
-const SECRET_DESCRIPTOR = '/dev/fd/3';
+const SECRET_OBJECT = 'secret,id=key,format=base64,file=/dev/fd/3';
 
 export const createBlockWork = (parts: BlockParts): BlockWork => ({
   readImage: (digest, signal) => readImage(parts, digest, signal),
-  writeOut: (digest, target, work) => writeOut(parts, digest, target, work),
+  async writeOut(digest, target, work) {
+    const { virtualSizeBytes } = await parts.images.get(digest);
+    await writeOut(parts, { ...imageFile(parts, digest), sizeBytes: virtualSizeBytes }, target, work);
+  },
+  readVolume: (volumeId, signal) => readVolume(parts, volumeId, signal),
+  async writeVolumeOut(volumeId, target, work) {
+    const { file, sizeBytes } = await ownDisk(parts, volumeId);
+    await lend(parts.exec, file.path, () => writeOut(parts, { ...file, sizeBytes }, target, work));
+  },
+  readIn: (target, signal) => readIn(parts, target, signal),
+});
+
+const imageFile = ({ pool }: BlockParts, digest: string): ServedFile => ({
+  ...{ path: pool.imagePath(digest), format: 'qcow2' },
 });
 
 async function* readImage(parts: BlockParts, digest: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   await parts.images.get(digest);
-  const { pieces, done } = readServed(parts, digest, signal);
+  yield* all(parts, imageFile(parts, digest), signal);
+}
+
+/** @throws BAD_STATE: in a format that VMs do not run with */
+async function ownDisk({ pool }: BlockParts, volumeId: string): Promise<{ file: ServedFile; sizeBytes: number }> {
+  const { path, format, sizeBytes } = await ownFile(pool, volumeId);
+  return { file: { path, format: runnable({ volumeId, format }) }, sizeBytes };
+}
+
+/** Lent for as long as somebody reads. */
+async function* readVolume(parts: BlockParts, volumeId: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const { file } = await ownDisk(parts, volumeId);
+  let end: () => void = () => undefined;
+  const ended = new Promise<void>((resolve) => (end = resolve));
+  let lent: Promise<void> = Promise.resolve();
+  await new Promise<void>((resolve, reject) => {
+    lent = lend(parts.exec, file.path, async () => (resolve(), await ended));
+    lent.catch(reject);
+  });
+  try {
+    yield* all(parts, file, signal);
+  } finally {
+    end();
+    await lent;
+  }
+}
+
+async function* readIn(parts: BlockParts, target: NetworkTarget, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const secret = target.secret && (await secretFile(parts, target.secret));
+  try {
+    const args = secret ? ['--object', SECRET_OBJECT] : [];
+    const path = rbdOptions(target.source, secret !== undefined);
+    yield* all(parts, { path, format: undefined, args, network: true, descriptor: secret?.fd }, signal);
+  } catch (e) {
+    throw lacksProtocol(e, target.source);
+  } finally {
+    await secret?.close();
+  }
+}
+
+async function* all(parts: BlockParts, file: ServedFile, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const { pieces, done } = readServed(parts, file, signal);
   try {
     yield* pieces;
   } finally {
@@ -38,15 +93,14 @@ async function* readImage(parts: BlockParts, digest: string, signal: AbortSignal
 }
 
 /** `served` runs a function; here somebody else asks for one piece after the other. */
-function readServed(parts: BlockParts, digest: string, outer: AbortSignal) {
+function readServed(parts: BlockParts, file: ServedFile, outer: AbortSignal) {
   const enough = new AbortController();
   const signal = AbortSignal.any([enough.signal, outer]);
   let serving: Promise<void> = Promise.resolve();
   async function* pieces(): AsyncGenerator<Uint8Array> {
     const socket = await new Promise<string>((resolve, reject) => {
-      const file = { path: parts.pool.imagePath(digest), format: 'qcow2' as const };
-      serving = served(parts, file, signal, (path) => {
-        resolve(path);
+      serving = served(parts, file, signal, (socketPath) => {
+        resolve(socketPath);
         return new Promise<void>((_, stop) => signal.addEventListener('abort', () => stop(signal.reason as Error)));
       });
       serving.catch(reject);
@@ -66,19 +120,23 @@ function readServed(parts: BlockParts, digest: string, outer: AbortSignal) {
   return { pieces: pieces(), done };
 }
 
-async function writeOut(parts: BlockParts, digest: string, target: NetworkTarget, work: LongWork): Promise<void> {
-  const { virtualSizeBytes } = await parts.images.get(digest);
-  const file = { path: parts.pool.imagePath(digest), format: 'qcow2' as const };
+async function writeOut(
+  parts: BlockParts,
+  file: ServedFile & { readonly sizeBytes: number },
+  target: NetworkTarget,
+  work: LongWork,
+): Promise<void> {
+  const { sizeBytes } = file;
   const secret = target.secret && (await secretFile(parts, target.secret));
   try {
     await served(parts, file, work.signal, async (socket) => {
       let done = 0;
       const onOutput = (text: string): void => {
         done = Math.max(done, lastPercentage(text) / 100);
-        work.onProgress(Math.floor(virtualSizeBytes * done), virtualSizeBytes);
+        work.onProgress(Math.floor(sizeBytes * done), sizeBytes);
       };
       await parts.exec.runConfined('qemu-img', convertArguments(socket, target.source, secret !== undefined), {
-        ...{ signal: work.signal, timeoutMs: 0, onOutput, what: `writing the image to ${target.source.name}` },
+        ...{ signal: work.signal, timeoutMs: 0, onOutput, what: `writing to ${target.source.name}` },
         ...(secret && { descriptor: secret.fd }),
         limits: { network: true },
       });
@@ -94,7 +152,7 @@ async function writeOut(parts: BlockParts, digest: string, target: NetworkTarget
 export function convertArguments(socket: string, source: NetworkSource, hasSecret: boolean): readonly string[] {
   return [
     ...['convert', '-p', '-n', '-f', 'raw', '--target-image-opts', '--target-is-zero'],
-    ...(hasSecret ? ['--object', `secret,id=key,format=base64,file=${SECRET_DESCRIPTOR}`] : []),
+    ...(hasSecret ? ['--object', SECRET_OBJECT] : []),
     `nbd+unix:///${SERVED_EXPORT}?socket=${socket}`,
     rbdOptions(source, hasSecret),
   ];

@@ -8,6 +8,7 @@ import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
 import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { CapturedDisk, LongWork } from '../../disks.ts';
+import { runnable } from '../../volume-work.ts';
 import type { Exec } from '../exec.ts';
 import { sizeOf, tellingFull, withSource } from './files.ts';
 import type { Pool } from './pool.ts';
@@ -47,7 +48,7 @@ export async function captureVolume(
         ...{ signal: work.signal, timeoutMs: 0, what: `copying disk ${volumeId}` },
       }),
     );
-    await uploads.take(uploadId, copy, { format: format ?? 'qcow2', ...(base !== undefined && { base }) });
+    await uploads.take(uploadId, copy, { format: runnable({ volumeId, format }), ...(base !== undefined && { base }) });
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

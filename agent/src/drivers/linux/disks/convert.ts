@@ -13,6 +13,10 @@ export interface Conversion {
   readonly format: InspectedImage['format'];
   readonly target: string;
   readonly virtualSizeBytes: number;
+  /** Of the target; absent: qcow2. */
+  readonly to?: 'qcow2' | 'raw';
+  /** What it is, for words about room; absent: the image. */
+  readonly subject?: string;
   /** Image of this host that the source is an overlay of. */
   readonly base?: string;
   /** Folder on whose file system the target lies, for words about room. */
@@ -36,9 +40,9 @@ export async function convert(
 ): Promise<void> {
   const needed = await measure(exec, c, signal);
   const { diskFreeBytes } = await spaceOf(c.poolDir);
-  if (needed > diskFreeBytes) throw diskFull(c.poolDir, needed, diskFreeBytes, 'the image');
+  if (needed > diskFreeBytes) throw diskFull(c.poolDir, needed, diskFreeBytes, c.subject ?? 'the image');
   // the target is synced when it is installed, not by qemu-img; internal snapshots stay behind
-  const args = ['convert', '-p', '-m', '8', '-O', 'qcow2', ...sourceOf(c), c.target];
+  const args = ['convert', '-p', '-m', '8', '-O', c.to ?? 'qcow2', ...sourceOf(c), c.target];
   let done = 0;
   try {
     await exec.runConfined('qemu-img', args, {
@@ -68,7 +72,7 @@ function sourceOf({ source, format, base }: Conversion): string[] {
   return [`json:${JSON.stringify(of(source, of(base, null)))}`];
 }
 
-/** Bytes that the qcow2 will take. Reads allocation, not data. */
+/** Bytes that the target will take: as qcow2, for a raw one has holes where that has no clusters. Reads allocation, not data. */
 async function measure(exec: Exec, c: Conversion, signal: AbortSignal): Promise<number> {
   const args = ['measure', '--output=json', '-O', 'qcow2', ...sourceOf(c)];
   const options = { signal, timeoutMs: MEASURE_MS, what: 'measuring the image' };
@@ -84,9 +88,14 @@ async function explain(e: unknown, c: Conversion, needed: number): Promise<unkno
   if (!isClusterError(e)) return e;
   const { diskFreeBytes } = await spaceOf(c.poolDir);
   if (e.reason === 'DISK_FULL')
-    return new ClusterError('DISK_FULL', diskFull(c.poolDir, needed, diskFreeBytes, 'the image').message, e.meta, {
-      cause: e,
-    });
+    return new ClusterError(
+      'DISK_FULL',
+      diskFull(c.poolDir, needed, diskFreeBytes, c.subject ?? 'the image').message,
+      e.meta,
+      {
+        cause: e,
+      },
+    );
   if (e.reason === 'INTERNAL' && /Permission denied/.test(e.message))
     return new ClusterError(
       'UNSUPPORTED',

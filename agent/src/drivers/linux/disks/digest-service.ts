@@ -1,9 +1,10 @@
-/** Digests of disks in files of ours, read through a confined qemu-nbd that lives as long as the reading. */
+/** Digests of disks in files of ours, read straight from the file, or through a confined qemu-nbd that lives as long as the reading. */
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { LongWork } from '../../disks.ts';
 import type { Exec } from '../exec.ts';
 import { takeFile } from '../take-file.ts';
 import { digestOfExport, type DiskDigest } from './digest.ts';
+import { openMapped, type DiskReader } from './mapped-file.ts';
 import { connectNbd } from './nbd-client.ts';
 import type { Pool } from './pool.ts';
 import { served, SERVED_EXPORT } from './changes/served.ts';
@@ -25,18 +26,23 @@ export function createDigestService(parts: {
 }): DigestService {
   const { clock } = parts;
   const ofExport = async (socketPath: string, exportName: string, work: LongWork): Promise<DiskDigest> => {
-    const nbd = await connectNbd({ socketPath, exportName, clock, signal: work.signal });
-    try {
-      return await digestOfExport(nbd, work);
-    } finally {
-      nbd.close();
-    }
+    return digestOf(await connectNbd({ socketPath, exportName, clock, signal: work.signal }), work);
   };
   return {
     ofExport,
     async ofFile(path, format, work) {
       await takeFile(path, 0o444);
+      const mapped = await openMapped(parts.exec, path, format, work.signal);
+      if (mapped) return digestOf(mapped, work);
       return served(parts, { path, format }, work.signal, (socket) => ofExport(socket, SERVED_EXPORT, work));
     },
   };
+}
+
+async function digestOf(disk: DiskReader, work: LongWork): Promise<DiskDigest> {
+  try {
+    return await digestOfExport(disk, work);
+  } finally {
+    disk.close();
+  }
 }

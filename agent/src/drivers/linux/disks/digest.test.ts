@@ -6,6 +6,7 @@ import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { expect, it } from 'vitest';
 import { describeReal, exec, tempDir, work } from '../fixture/real.ts';
 import { createDigestService } from './digest-service.ts';
+import { openMapped } from './mapped-file.ts';
 import { createPool, preparePool } from './pool.ts';
 
 /** Data, a hole, a written chunk of zeros, and a last chunk that is short. */
@@ -62,6 +63,34 @@ describeReal('the digest of a file', ['qemu-img', 'qemu-nbd'], () => {
       await exec.run('rm', [path]);
     }
     expect((await digests.ofFile(raw, 'raw', work)).digest).toBe(wanted);
+  });
+
+  it('is read straight from the file where its data lies there as it is, and nowhere else', async () => {
+    const { pool } = await service();
+    const [raw, path] = [join(pool.cacheDir, 'a.raw'), join(pool.cacheDir, 'b.qcow2')];
+    const disk = await makeRaw(raw);
+    const { signal } = new AbortController();
+    const made = async (...options: string[]) => {
+      await exec.run('qemu-img', options);
+      return openMapped(exec, path, 'qcow2', signal);
+    };
+    const convert = ['convert', '-f', 'raw', '-O', 'qcow2'];
+    const mapped = await made(...convert, raw, path);
+    expect(mapped?.sizeBytes).toBe(SIZE);
+    expect(
+      (await mapped?.read(CHUNK_BYTES - 7, 3 * CHUNK_BYTES))?.equals(
+        disk.subarray(CHUNK_BYTES - 7, 4 * CHUNK_BYTES - 7),
+      ),
+    ).toBe(true);
+    const extents = await mapped?.blockStatus(0, SIZE);
+    expect(extents?.reduce((bytes, e) => bytes + e.length, 0)).toBe(SIZE);
+    expect(extents?.some((e) => e.zero)).toBe(true);
+    mapped?.close();
+    expect(await made(...convert, '-c', raw, path)).toBeUndefined();
+    expect(await made('create', '-q', '-f', 'qcow2', '-b', raw, '-F', 'raw', path)).toBeUndefined();
+    // data in another file: at the same places of this one may lie anything
+    const other = ['-o', `data_file=${join(pool.cacheDir, 'c.data')},data_file_raw=off`];
+    expect(await made(...convert, ...other, raw, path)).toBeUndefined();
   });
 
   it('of a huge empty disk comes at once', async () => {

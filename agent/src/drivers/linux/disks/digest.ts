@@ -6,7 +6,7 @@ import { webcrypto } from 'node:crypto';
 import { CHUNK_BYTES, ChunkHashes } from '@berth/shared/disk/digest.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { LongWork } from '../../disks.ts';
-import type { NbdClient } from './nbd-client.ts';
+import type { DiskReader } from './mapped-file.ts';
 
 export interface DiskDigest {
   readonly digest: string;
@@ -18,7 +18,7 @@ export interface DiskDigest {
 const IN_FLIGHT = 6;
 
 /** @param work progress counts bytes of the disk, holes included. */
-export async function digestOfExport(nbd: NbdClient, work: LongWork): Promise<DiskDigest> {
+export async function digestOfExport(nbd: DiskReader, work: LongWork): Promise<DiskDigest> {
   const size = nbd.sizeBytes;
   const hashes = new ChunkHashes(size);
   const chunks = dataChunks(nbd);
@@ -44,7 +44,7 @@ function stopIfCancelled(signal: AbortSignal): void {
 }
 
 /** Indexes of the chunks that hold data, in order. */
-async function* dataChunks(nbd: NbdClient): AsyncGenerator<number, undefined> {
+async function* dataChunks(nbd: DiskReader): AsyncGenerator<number, undefined> {
   const size = nbd.sizeBytes;
   let next = 0;
   for (let offset = 0; offset < size;) {
@@ -59,7 +59,7 @@ async function* dataChunks(nbd: NbdClient): AsyncGenerator<number, undefined> {
   return undefined;
 }
 
-async function hashChunk(nbd: NbdClient, index: number, hashes: ChunkHashes): Promise<void> {
+async function hashChunk(nbd: DiskReader, index: number, hashes: ChunkHashes): Promise<void> {
   const offset = index * CHUNK_BYTES;
   const length = Math.min(CHUNK_BYTES, nbd.sizeBytes - offset);
   const data = await nbd.read(offset, length);

@@ -3,6 +3,7 @@ import { open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { DiskSource } from '@berth/shared/disk/source.ts';
+import { joined } from '@berth/shared/runtime/joined.ts';
 
 export const codeOf = (e: unknown): string | undefined => (e as NodeJS.ErrnoException | undefined)?.code;
 
@@ -21,15 +22,15 @@ export async function tellingFull<T>(what: string, path: string, fn: () => Promi
   }
 }
 
-/** After this the file's name survives a power cut. */
-export async function syncDir(path: string): Promise<void> {
+/** After this the names in a folder survive a power cut. Many clones made at once share one run. */
+export const syncDir = joined(async (path) => {
   const dir = await open(path, 'r');
   try {
     await dir.sync();
   } finally {
     await dir.close();
   }
-}
+});
 
 export async function syncFile(path: string): Promise<void> {
   const file = await open(path, 'r');

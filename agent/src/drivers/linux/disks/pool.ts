@@ -3,8 +3,8 @@
  * what is decided in `preparePool`, once.
  *
  *   images/<hex>.qcow2    0444, whole and verified; <hex>.json its manifest, <hex>.chunks its chunk hashes
- *   volumes/<id>.qcow2    disks of VMs, or <id>.raw; <id>.moved.qcow2 what a running guest moves to (moves.ts); <id>.iso their seeds; <id>.json who owns them, written first
- *   uploads/<id>          0600, finished uploads; <id>.part while they come in
+ *   volumes/<id>.qcow2    disks of VMs, or <id>.raw; of nobody also <id>.vmdk and the like; <id>.moved.qcow2 what a running guest moves to (moves.ts); <id>.iso their seeds; <id>.json who owns them, written first
+ *   uploads/<id>          0600, finished uploads; <id>.part while they come in, or <id>.coming when that goes on after a break
  *   staging/<work>/       half-made things of one piece of work; emptied when the agent starts, but for `fetch-*`
  *   cache/<hex>.qcow2     half-filled copies (fetch); <hex>.qcow2.hashes of their chunks
  *   customize/<id>/       changes to the guest on a volume, before they are put into it
@@ -16,7 +16,7 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestHex } from '@berth/shared/disk/digest.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
-import type { VolumeFormat } from '../../disks.ts';
+import type { KeptFormat } from '../../disks.ts';
 
 export interface Pool {
   readonly dataDir: string;
@@ -35,7 +35,7 @@ export interface Pool {
   /** The copy that a fetch fills. */
   cachePath(digest: string): string;
   uploadPath(uploadId: string): string;
-  volumePath(volumeId: string, seed: boolean, format?: VolumeFormat): string;
+  volumePath(volumeId: string, seed: boolean, format?: KeptFormat): string;
   sidecarPath(volumeId: string): string;
   serialLogPath(vmId: string): string;
   /** A private folder for one piece of work; the caller makes and removes it. */

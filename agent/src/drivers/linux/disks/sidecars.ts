@@ -1,6 +1,7 @@
 /** volumes/<id>.json: what a volume is and whose, written before the volume itself. Atomic; no process is started to read one. */
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { z } from 'zod';
+import { FOREIGN_FORMATS } from '@berth/shared/model/volume.ts';
 import { FileCache } from './file-cache.ts';
 import { codeOf, tellingFull, writeAtomic } from './files.ts';
 import type { Pool } from './pool.ts';
@@ -13,7 +14,7 @@ const Sidecar = z.object({
   sizeBytes: z.number(),
   imageDigest: z.string().optional(),
   /** Absent: qcow2. */
-  format: z.literal('raw').optional(),
+  format: z.enum(['raw', ...FOREIGN_FORMATS]).optional(),
   /** SHA-256 of a seed's files. */
   contentDigest: z.string().optional(),
 });

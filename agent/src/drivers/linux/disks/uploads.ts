@@ -7,7 +7,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { link, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
 import { z } from 'zod';
-import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, invalidArgument, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { UploadSink } from '../../disks.ts';
 import { takeFile } from '../take-file.ts';
 import { codeOf, sizeOf, syncDir, syncFile, tellingFull, writeAtomic } from './files.ts';
@@ -25,6 +25,8 @@ export interface Uploads {
   take(uploadId: string, path: string, captured: Captured | undefined): Promise<void>;
   /** A finished upload that is another name of a file which nobody writes to. */
   link(uploadId: string, path: string): Promise<void>;
+  /** A file of ours, on disk, with this hash, becomes a finished upload. */
+  finish(uploadId: string, path: string, sha256: string): Promise<void>;
   /** Absent is fine. */
   remove(uploadId: string): Promise<void>;
 }
@@ -43,6 +45,8 @@ const Facts = z.object({
 });
 /** Written before the file gets its final name. */
 const factsPath = (pool: Pool, uploadId: string): string => `${pool.uploadPath(uploadId)}.json`;
+/** One that goes on after a break (resumable.ts), while it comes in. */
+export const comingPath = (pool: Pool, uploadId: string): string => `${pool.uploadPath(uploadId)}.coming`;
 const LEAST_MORE = 16 * 2 ** 20;
 /** Every try has a file of its own: a broken stream that is not noticed yet can't write into the next one's. */
 let tries = 0;
@@ -91,9 +95,15 @@ export function createUploads(pool: Pool): Uploads {
       await link(path, pool.uploadPath(uploadId));
       await syncDir(pool.uploadsDir);
     },
+    async finish(uploadId, path, sha256) {
+      await tellingFull('the upload', pool.uploadsDir, () => writeFacts(pool, uploadId, { sha256 }));
+      await rename(path, pool.uploadPath(uploadId));
+      await syncDir(pool.uploadsDir);
+    },
     async remove(uploadId) {
       await rm(pool.uploadPath(uploadId), { force: true });
       await rm(factsPath(pool, uploadId), { force: true });
+      await rm(comingPath(pool, uploadId), { force: true });
     },
   };
 }
@@ -105,12 +115,16 @@ const writeFacts = (pool: Pool, uploadId: string, facts: z.infer<typeof Facts>):
   writeAtomic(factsPath(pool, uploadId), JSON.stringify(facts), 0o600);
 
 /** In pieces of half a millisecond each: the agent does other things meanwhile. */
-async function hashOf(path: string, signal: AbortSignal): Promise<string> {
+export async function hashOf(path: string, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
   try {
     for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20, signal })) hash.update(chunk as Buffer);
   } catch (e) {
-    throw signal.aborted ? new ClusterError('CANCELLED', 'the import was cancelled') : e;
+    if (!signal.aborted) throw e;
+    // an agent that stops says so: whoever asked asks again
+    throw isClusterError(signal.reason, 'HOST_UNREACHABLE')
+      ? signal.reason
+      : new ClusterError('CANCELLED', 'the check of what was uploaded was cancelled');
   }
   return hash.digest('hex');
 }

@@ -5,6 +5,7 @@ import { MAX_VIRTUAL_BYTES } from '@berth/shared/disk/qcow2-header.ts';
 import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
 import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import { alreadyExists, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { isForeign, KEPT_FORMATS } from '@berth/shared/model/volume.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { VolumeSeen, VolumeSpec } from '../../disks.ts';
 import { FileCache } from './file-cache.ts';
@@ -21,7 +22,6 @@ export interface VolumeParts {
 }
 
 const SECTOR = 512;
-const FORMATS = ['qcow2', 'raw'] as const;
 
 /** @param make its file, under its final name as a whole. The caller holds the volume's and the image's locks. */
 export async function ensureVolume(
@@ -111,7 +111,7 @@ export async function removeVolume(pool: Pool, volumeId: string): Promise<void> 
   const paths = [
     movedPath(pool, volumeId),
     pool.volumePath(volumeId, true),
-    ...FORMATS.map((f) => pool.volumePath(volumeId, false, f)),
+    ...KEPT_FORMATS.map((f) => pool.volumePath(volumeId, false, f)),
   ];
   for (const path of paths) await rm(path, { force: true });
   await forgetWiping(pool, volumeId);
@@ -147,7 +147,11 @@ async function observe(pool: Pool, sidecar: Sidecar, cache: FileCache<number>): 
   const path = pool.volumePath(volumeId, seed, format);
   const file = await sizeOf(path);
   if (!file) return undefined;
-  const sizeBytes = seed || format === 'raw' ? file.size : await cache.read(path, () => virtualSize(path, sidecar));
+  const sizeBytes = isForeign(format)
+    ? sidecar.sizeBytes
+    : seed || format === 'raw'
+      ? file.size
+      : await cache.read(path, () => virtualSize(path, sidecar));
   const filling = imageDigest !== undefined && (await isFilling(pool, imageDigest));
   const seen = { volumeId, vmId, seed, imageDigest, format, sizeBytes, allocatedBytes: file.allocated };
   return filling ? { ...seen, filling } : seen;

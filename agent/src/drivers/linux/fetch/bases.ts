@@ -80,13 +80,15 @@ export async function relayedHashes({ pool, fetcher, clock }: BaseParts, digest:
   throw notFound(`this host cannot vouch for the parts of image ${digest} that it has`);
 }
 
-/** What it copies is read through what fills it: each part is checked when it comes, before it is passed on. */
+/** What it copies is read from what comes in (pass-on.ts); what is just being checked, from what serves guests. */
 export async function serveImage(
   parts: BaseParts & { readonly servers: ImageServers },
   digest: string,
 ): Promise<string> {
   if (!(await isRelayed(parts, digest))) return parts.servers.serve(digest);
   await relayedHashes(parts, digest);
+  const passedOn = parts.fetcher.passOnSocket(digest);
+  if (passedOn !== undefined) return passedOn;
   await parts.bases.ready(digest);
   return parts.bases.socketPath(digest);
 }

@@ -14,6 +14,7 @@ import type { DigestService } from '../disks/digest-service.ts';
 import type { ImageStore } from '../disks/images.ts';
 import { sizeOf } from '../disks/files.ts';
 import type { Pool } from '../disks/pool.ts';
+import type { ImageServers } from '../disks/serve.ts';
 import { listSidecars } from '../disks/sidecars.ts';
 import type { Exec } from '../exec.ts';
 import type { Helpers } from '../helpers.ts';
@@ -23,6 +24,7 @@ import { adoptDaemon, basePath, endDaemon, startDaemon, type DaemonSpec } from '
 import { fillCopy, openCopy } from './fill.ts';
 import { hashesFor, removeHashes } from './hashes.ts';
 import { QmpGone, type Qmp } from './qmp.ts';
+import type { PassOn } from './pass-on.ts';
 import { openRelay, type Relay } from './relay.ts';
 
 export type ImageWanted = Parameters<Disks['fetchImage']>[0];
@@ -31,6 +33,8 @@ export interface Fetcher extends Pick<Disks, 'fetchImage' | 'dropFetch'> {
   isServed(digest: string): boolean;
   /** It is being fetched, or checked when all of it is here. */
   isRunning(digest: string): boolean;
+  /** Where others read what of it is here already; undefined while there is no such place. */
+  passOnSocket(digest: string): string | undefined;
 }
 
 export interface FetcherOptions {
@@ -40,6 +44,7 @@ export interface FetcherOptions {
   readonly images: ImageStore;
   readonly digests: DigestService;
   readonly bases: BaseServers;
+  readonly servers: Pick<ImageServers, 'serve'>;
   /** Of the host. */
   readonly bootId: () => Promise<string>;
   readonly clock: Clock;
@@ -54,13 +59,16 @@ const MAX_REFUSALS = 10;
 export function createFetcher(options: FetcherOptions): Fetcher {
   const running = new Map<string, Promise<ImageSeen>>();
   const fetches = new Map<string, Fetch>();
+  /** Of images that are whole: hosts that had begun to read them meanwhile may still do. */
+  const earlier = new Map<string, PassOn>();
   return {
     isServed: (digest) => fetches.get(digest)?.isServed() ?? false,
     isRunning: (digest) => fetches.has(digest),
+    passOnSocket: (digest) => fetches.get(digest)?.passOnSocket(),
     async fetchImage(image, sourceSocket, work) {
       if (running.has(image.digest))
         throw new ClusterError('RESOURCE_BUSY', `image ${image.digest} is already being fetched to this host`);
-      const fetch = new Fetch(options, image, sourceSocket, work);
+      const fetch = new Fetch(options, image, sourceSocket, work, earlier);
       fetches.set(image.digest, fetch);
       const fetching = fetch.run();
       running.set(image.digest, fetching);
@@ -92,9 +100,11 @@ async function removeAll(copyPath: string): Promise<void> {
 class Fetch {
   private readonly copy: CopySpec;
   private readonly daemon: DaemonSpec;
+  private readonly passOnPath: string;
   private deaths = 0;
   private bestBytes = 0;
   private relay: Relay | undefined;
+  private passOn: PassOn | undefined;
   private refusals = 0;
 
   constructor(
@@ -102,17 +112,23 @@ class Fetch {
     private readonly image: ImageWanted,
     private readonly sourceSocket: string,
     private readonly work: FetchWork,
+    private readonly earlier: Map<string, PassOn>,
   ) {
     const { pool } = options;
     const { digest, virtualSizeBytes } = image;
     const [path, name] = [pool.cachePath(digest), helperName(digest)];
     const relay = join(pool.runDir, `relay-${digestHex(digest).slice(0, 16)}`);
+    this.passOnPath = join(pool.runDir, `pass-${digestHex(digest).slice(0, 16)}`);
     this.copy = { path, virtualSizeBytes, sourceSocket: relay };
     this.daemon = { name, dir: pool.helperDir(name), copyPath: path, virtualSizeBytes };
   }
 
   isServed(): boolean {
     return this.relay?.served() ?? false;
+  }
+
+  passOnSocket(): string | undefined {
+    return this.passOn?.socketPath;
   }
 
   async run(): Promise<ImageSeen> {
@@ -125,8 +141,24 @@ class Fetch {
       await removeAll(this.copy.path);
       return there;
     }
-    await this.fill();
-    return this.install();
+    try {
+      await this.fill();
+      const image = await this.install();
+      if (this.passOn) this.retire(this.passOn);
+      return image;
+    } catch (e) {
+      await this.passOn?.close();
+      throw e;
+    }
+  }
+
+  /** It has parts of the image in memory: nobody keeps it when it is over. */
+  private retire(passOn: PassOn): void {
+    const { earlier } = this;
+    const { digest } = this.image;
+    const forget = (): void => void (earlier.get(digest) === passOn && earlier.delete(digest));
+    earlier.set(digest, passOn);
+    passOn.retire(() => this.options.servers.serve(digest), forget);
   }
 
   private async fill(): Promise<void> {
@@ -150,9 +182,13 @@ class Fetch {
     });
     hashes.catch(() => undefined);
     const owner = await exec.sandboxUser();
+    await this.earlier.get(image.digest)?.close();
+    this.earlier.delete(image.digest);
     this.relay = await openRelay({
       ...{ image, sourceSocket, hashes, clock, log, signal, owner, blame, socketPath: this.copy.sourceSocket },
+      passOn: { socketPath: this.passOnPath, copySocket: basePath(this.daemon) },
     });
+    this.passOn = this.relay.passOn;
     try {
       while (!(await this.attempt(this.relay, signal)));
     } catch (e) {
@@ -176,6 +212,7 @@ class Fetch {
       await openCopy(qmp, { relay: this.copy.sourceSocket, base });
       how = undefined;
       await fillCopy(qmp, base, relay.chunks, clock, this.progress(signal));
+      relay.finish();
       await endDaemon(this.daemon.name, qmp, this.options);
       await finishCopy(this.copy, this.options.exec);
       return true;

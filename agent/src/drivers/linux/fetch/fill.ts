@@ -10,6 +10,7 @@ import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { LongWork } from '../../disks.ts';
 import { connectNbd, type NbdClient } from '../disks/nbd-client.ts';
+import type { NbdExtent } from '../disks/nbd-wire.ts';
 import { IMAGE_EXPORT } from '../disks/serve.ts';
 import { openSocket } from '../take-file.ts';
 import type { Chunks } from './chunks.ts';
@@ -22,8 +23,10 @@ const GUEST_NODE = 'guests';
 const FILL_EXPORT = 'fill';
 /** What guests read. Reading it copies; nobody can write to it, nor to the one that fills. */
 export const BASE_EXPORT = 'base';
-/** What other hosts read that fetch the image from this one, which still copies it. */
+/** What pass-on.ts reads for other hosts of what is here already. */
 const RELAY_EXPORT = 'relay';
+/** Of the copy: qemu-img's default. */
+const CLUSTER_BYTES = 65_536;
 const RETRY_MS = 400;
 const IN_FLIGHT = 3;
 /** A source may be away for long. */
@@ -143,13 +146,35 @@ async function fill(nbd: NbdClient, chunks: Chunks, waiting: Waiting, work: Long
 
 async function one(nbd: NbdClient, chunks: Chunks, index: number, waiting: Waiting): Promise<void> {
   const offset = index * CHUNK_BYTES;
+  const end = Math.min(nbd.sizeBytes, offset + CHUNK_BYTES);
+  const copy = (from: number, to: number) => insist(nbd, waiting, () => nbd.cache(from, to - from));
   chunks.inBackground(index, true);
   try {
-    await insist(nbd, waiting, () => nbd.cache(offset, Math.min(CHUNK_BYTES, nbd.sizeBytes - offset)));
+    // the first cluster waits for the chunk; then it is known what of the rest is zeros, which the copy is without
+    await copy(offset, Math.min(end, offset + CLUSTER_BYTES));
+    for (const { from, to } of clusters(chunks.extentsOf(index), offset, end)) await copy(from, to);
+    chunks.isCopied(index);
   } finally {
     chunks.inBackground(index, false);
-    chunks.forget(index);
   }
+}
+
+/** Those in which there is data, in runs. */
+function clusters(
+  extents: readonly NbdExtent[] | undefined,
+  offset: number,
+  end: number,
+): readonly { readonly from: number; readonly to: number }[] {
+  const runs: { from: number; to: number }[] = [];
+  for (const e of extents ?? [{ offset, length: end - offset, zero: false }]) {
+    if (e.zero) continue;
+    const from = Math.floor(e.offset / CLUSTER_BYTES) * CLUSTER_BYTES;
+    const to = Math.min(end, Math.ceil((e.offset + e.length) / CLUSTER_BYTES) * CLUSTER_BYTES);
+    const last = runs.at(-1);
+    if (last && from <= last.to) last.to = Math.max(last.to, to);
+    else runs.push({ from, to });
+  }
+  return runs;
 }
 
 /** Again and again while the daemon answers: its source comes and goes. */

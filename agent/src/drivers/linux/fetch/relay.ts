@@ -10,6 +10,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { IMAGE_EXPORT } from '../disks/serve.ts';
 import { Chunks } from './chunks.ts';
 import { serveNbd, type NbdServer } from './nbd-server.ts';
+import { openPassOn, type PassOn } from './pass-on.ts';
 import { SourceLink } from './source-link.ts';
 
 export interface RelayOptions {
@@ -25,12 +26,18 @@ export interface RelayOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
+  /** Who is given parts of what comes, and must know when one was wrong. */
+  readonly passOn: { readonly socketPath: string; readonly copySocket: string };
 }
 
 export interface Relay {
   readonly chunks: Promise<Chunks>;
-  /** Somebody serves it now. */
+  readonly passOn: PassOn;
+  /** Somebody serves it now, or need not any more. */
   served(): boolean;
+  /** All of it is here: whoever gave it is let go. */
+  finish(): void;
+  /** But for those that it passes on to. */
   close(): Promise<void>;
 }
 
@@ -55,6 +62,7 @@ export async function openRelay(o: RelayOptions): Promise<Relay> {
     (hashes) =>
       new Chunks({
         ...{ link, sizeBytes, hashes },
+        onPassedWrong: () => passOn.cut(),
         onWrong: (index) =>
           blame(`gives something else than the image (chunk ${index} does not fit its hash)`, 'DIGEST_MISMATCH'),
       }),
@@ -63,10 +71,20 @@ export async function openRelay(o: RelayOptions): Promise<Relay> {
   const impatient = { clock, signal, heardAtMs: () => link.heardAtMs };
   const read = (offset: number, length: number): Promise<Buffer> =>
     orStarved(readFrom(chunks, offset, length), impatient);
+  // who reads from this host may do so for longer than the fetch takes
+  const patiently = <T>(data: Promise<T>): Promise<T> =>
+    orStarved(data, { ...impatient, signal: new AbortController().signal });
   const server: NbdServer = await serveNbd({ socketPath: o.socketPath, owner: o.owner, sizeBytes, read });
+  const owner = { uid: process.getuid!(), gid: process.getgid!() };
+  const passOn = await openPassOn({ ...o.passOn, ...{ owner, sizeBytes, chunks, clock, patiently } });
+  let finished = false;
   return {
-    chunks,
-    served: () => link.connected,
+    ...{ chunks, passOn },
+    served: () => finished || link.connected,
+    finish: () => {
+      finished = true;
+      link.close();
+    },
     close: async () => {
       link.close();
       await server.close();
@@ -95,7 +113,7 @@ interface Impatient {
 }
 
 /** The chunk goes on being read: whoever asks again may find it. */
-async function orStarved(data: Promise<Buffer>, o: Impatient): Promise<Buffer> {
+async function orStarved<T>(data: Promise<T>, o: Impatient): Promise<T> {
   const since = o.clock.monotonic();
   const over = new AbortController();
   const starved = async (): Promise<never> => {

@@ -48,6 +48,8 @@ const OVERSLEPT = 2;
 export class SourceLink {
   /** When something last came, on the monotonic clock. */
   heardAtMs: number;
+  /** So many there have been; who compares knows whether all came from one. */
+  connections = 0;
   private readonly urgent: Piece[] = [];
   private readonly later: Piece[] = [];
   private inFlight = 0;
@@ -186,6 +188,7 @@ export class SourceLink {
         return true;
       }
       this.nbd = nbd;
+      this.connections++;
       this.isBarren = true;
       this.answeredMs = this.heardAtMs = clock.monotonic();
       return false;

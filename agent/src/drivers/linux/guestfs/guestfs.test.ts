@@ -106,6 +106,25 @@ describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
     };
   }
 
+  it('are made in no file that a link in its place leads to, which stays as it is', async () => {
+    const { disk, overlay } = await world();
+    const secret = `${disk.path}.secret`;
+    writeFileSync(secret, 'root', { mode: 0o600 });
+    const before = await stat(secret);
+    await overlay.create();
+    await rm(disk.path);
+    await symlink(secret, disk.path);
+    await expect(change(overlay)).rejects.toMatchObject({ reason: 'UNSAFE_IMAGE' });
+    await expect(overlay.create()).rejects.toMatchObject({ reason: 'UNSUPPORTED' });
+    const { mode, uid, gid, ctimeMs } = await stat(secret);
+    expect({ mode, uid, gid, ctimeMs }).toEqual({
+      mode: before.mode,
+      uid: before.uid,
+      gid: before.gid,
+      ctimeMs: before.ctimeMs,
+    });
+  });
+
   it('are not in it before they are whole, and all in it afterwards, with nothing left over', async () => {
     const { pool, disk, overlay } = await world();
     const before = readFileSync(disk.path);

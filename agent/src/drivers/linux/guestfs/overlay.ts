@@ -3,7 +3,7 @@
  * `commit.qcow2`; that is put into the volume, as often as it takes, and then removed. So a crash before leaves the volume as it
  * was, and one after is repaired by doing the same again. The unprivileged user reads the volume, and writes to it only then.
  */
-import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { chown, lstat, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ClusterError, isClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import type { GuestDisk } from '../../guest-disks.ts';
@@ -11,7 +11,7 @@ import { sizeOf, syncDir, syncFile, tellingFull, writeAtomic } from '../disks/fi
 import type { Pool } from '../disks/pool.ts';
 import { requireRoom } from '../disks/space.ts';
 import type { Exec } from '../exec.ts';
-import { takeFile } from '../take-file.ts';
+import { openToLend, takeFile } from '../take-file.ts';
 
 export class Overlay {
   readonly dir: string;
@@ -54,7 +54,7 @@ export class Overlay {
   async create(): Promise<void> {
     const { exec, pool } = this.parts;
     const { path, format, sizeBytes } = this.disk;
-    if (!(await stat(path)).isFile())
+    if (!(await lstat(path)).isFile())
       throw unsupported(
         `volume ${this.disk.volumeId} is no file on this host; its guest can't be changed from outside`,
       );
@@ -75,17 +75,21 @@ export class Overlay {
 
   /** Lets the unprivileged user read the volume, or write to it, while `fn` runs. */
   async lending<T>(mode: 'read' | 'write', fn: () => Promise<T>): Promise<T> {
-    const { path } = this.disk;
-    const { uid, gid } = await stat(path);
     const user = await this.parts.exec.sandboxUser();
+    const file = await openToLend(this.disk.path);
     try {
-      await chown(path, uid, user.gid);
-      await chmod(path, mode === 'read' ? 0o640 : 0o660);
-      return await fn();
+      const { uid, gid } = await file.stat();
+      try {
+        await file.chown(uid, user.gid);
+        await file.chmod(mode === 'read' ? 0o640 : 0o660);
+        return await fn();
+      } finally {
+        await file.chmod(0o600);
+        // after a crash it is still lent, and whose it was is not known; libvirt gives it to QEMU's group when the VM starts
+        await file.chown(uid, gid === user.gid ? 0 : gid);
+      }
     } finally {
-      await chmod(path, 0o600);
-      // after a crash it is still lent, and whose it was is not known; libvirt gives it to QEMU's group when the VM starts
-      await chown(path, uid, gid === user.gid ? 0 : gid);
+      await file.close();
     }
   }
 

@@ -31,6 +31,8 @@ export interface CaptureDisksRequest {
   uuid: string;
   vmId: string;
   disks: CapturedDisk[];
+  /** As they were in this snapshot: `image.detail` is `snapshot`. Empty: as they are now. Capability `snapshots`. */
+  snapshot?: string | undefined;
 }
 
 export interface CapturedDisk {
@@ -40,7 +42,7 @@ export interface CapturedDisk {
 }
 
 function createBaseCaptureDisksRequest(): CaptureDisksRequest {
-  return { context: undefined, uuid: "", vmId: "", disks: [] };
+  return { context: undefined, uuid: "", vmId: "", disks: [], snapshot: undefined };
 }
 
 export const CaptureDisksRequest: MessageFns<CaptureDisksRequest> = {
@@ -56,6 +58,9 @@ export const CaptureDisksRequest: MessageFns<CaptureDisksRequest> = {
     }
     for (const v of message.disks) {
       CapturedDisk.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.snapshot !== undefined) {
+      writer.uint32(42).string(message.snapshot);
     }
     return writer;
   },
@@ -105,6 +110,14 @@ export const CaptureDisksRequest: MessageFns<CaptureDisksRequest> = {
             message.disks.push(CapturedDisk.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.snapshot = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -128,6 +141,7 @@ export const CaptureDisksRequest: MessageFns<CaptureDisksRequest> = {
     message.uuid = object.uuid ?? "";
     message.vmId = object.vmId ?? "";
     message.disks = object.disks?.map((e) => CapturedDisk.fromPartial(e)) || [];
+    message.snapshot = object.snapshot ?? undefined;
     return message;
   },
 };

@@ -105,6 +105,17 @@ export interface PoolStatus {
   generation: bigint;
   /** Digests of whole copies of images in it. */
   imageDigests: string[];
+  /** Of iscsi, scsi and mpath: what the storage has. Capability `volume.block`. */
+  units: PoolUnit[];
+}
+
+/** A LUN. */
+export interface PoolUnit {
+  /** In this pool on this host. */
+  name: string;
+  sizeBytes: bigint;
+  /** By which it is known on all hosts: its serial number, as the storage says it. */
+  key: string;
 }
 
 function createBasePoolSpec(): PoolSpec {
@@ -707,6 +718,7 @@ function createBasePoolStatus(): PoolStatus {
     targetPath: "",
     generation: 0n,
     imageDigests: [],
+    units: [],
   };
 }
 
@@ -765,6 +777,9 @@ export const PoolStatus: MessageFns<PoolStatus> = {
     }
     for (const v of message.imageDigests) {
       writer.uint32(106).string(v!);
+    }
+    for (const v of message.units) {
+      PoolUnit.encode(v!, writer.uint32(114).fork()).join();
     }
     return writer;
   },
@@ -886,6 +901,14 @@ export const PoolStatus: MessageFns<PoolStatus> = {
             message.imageDigests.push(reader.string());
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.units.push(PoolUnit.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -927,6 +950,89 @@ export const PoolStatus: MessageFns<PoolStatus> = {
       ? BigInt(object.generation)
       : 0n;
     message.imageDigests = object.imageDigests?.map((e) => e) || [];
+    message.units = object.units?.map((e) => PoolUnit.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePoolUnit(): PoolUnit {
+  return { name: "", sizeBytes: 0n, key: "" };
+}
+
+export const PoolUnit: MessageFns<PoolUnit> = {
+  encode(message: PoolUnit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.sizeBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sizeBytes) !== message.sizeBytes) {
+        throw new globalThis.Error("value provided for field message.sizeBytes of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.sizeBytes);
+    }
+    if (message.key !== "") {
+      writer.uint32(26).string(message.key);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PoolUnit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePoolUnit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sizeBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PoolUnit>): PoolUnit {
+    return PoolUnit.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PoolUnit>): PoolUnit {
+    const message = createBasePoolUnit();
+    message.name = object.name ?? "";
+    message.sizeBytes = (object.sizeBytes !== undefined && object.sizeBytes !== null) ? BigInt(object.sizeBytes) : 0n;
+    message.key = object.key ?? "";
     return message;
   },
 };

@@ -93,7 +93,7 @@ export interface VolumeStatus {
   allocatedBytes: bigint;
   imageDigest: string;
   seed: boolean;
-  /** Of a disk that is not qcow2: raw. */
+  /** Of a disk that is not qcow2: raw, or vmdk, vdi, vhdx. */
   format?:
     | string
     | undefined;
@@ -102,7 +102,11 @@ export interface VolumeStatus {
     | string
     | undefined;
   /** Its image is not whole on this host yet: capability `clone.instant`. */
-  filling?: boolean | undefined;
+  filling?:
+    | boolean
+    | undefined;
+  /** Key of the unit of its pool that it is: capability `volume.block`. */
+  unitKey?: string | undefined;
 }
 
 function createBaseEnsureVolumeRequest(): EnsureVolumeRequest {
@@ -736,6 +740,7 @@ function createBaseVolumeStatus(): VolumeStatus {
     format: undefined,
     poolId: undefined,
     filling: undefined,
+    unitKey: undefined,
   };
 }
 
@@ -773,6 +778,9 @@ export const VolumeStatus: MessageFns<VolumeStatus> = {
     }
     if (message.filling !== undefined) {
       writer.uint32(104).bool(message.filling);
+    }
+    if (message.unitKey !== undefined) {
+      writer.uint32(114).string(message.unitKey);
     }
     return writer;
   },
@@ -862,6 +870,14 @@ export const VolumeStatus: MessageFns<VolumeStatus> = {
             message.filling = reader.bool();
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.unitKey = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -890,6 +906,7 @@ export const VolumeStatus: MessageFns<VolumeStatus> = {
     message.format = object.format ?? undefined;
     message.poolId = object.poolId ?? undefined;
     message.filling = object.filling ?? undefined;
+    message.unitKey = object.unitKey ?? undefined;
     return message;
   },
 };

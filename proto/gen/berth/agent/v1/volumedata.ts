@@ -45,8 +45,11 @@ export interface MakeVolumeRequest {
   /** Of a qcow2; 0: 64 KiB. */
   clusterBytes: number;
   lazyRefcounts: boolean;
-  /** Where it lies: capability `volume.move`. Empty: in the folder of the agent's own data. */
+  /** Where it lies: capability `volume.move`. Empty: in the folder of the agent's own data. One that holds no files: `volume.block`. */
   poolId: string;
+  /** These two: capability `volume.block`. A unit of its pool becomes the volume, with all that is in it, if it has this key. */
+  unit?: string | undefined;
+  unitKey?: string | undefined;
 }
 
 export interface MoveVolumeRequest {
@@ -109,7 +112,7 @@ export interface ResizeVolumeRequest {
 export interface RewriteVolumeRequest {
   context: OperationContext | undefined;
   volumeId: string;
-  /** qcow2 or raw. */
+  /** qcow2 or raw; capability `volume.foreign`: vmdk, vdi, vhdx. */
   format: string;
   /** That it shall be based on: its image, or one when it is on none; empty: on none. Changes only with the format. */
   imageDigest: string;
@@ -150,6 +153,8 @@ function createBaseMakeVolumeRequest(): MakeVolumeRequest {
     clusterBytes: 0,
     lazyRefcounts: false,
     poolId: "",
+    unit: undefined,
+    unitKey: undefined,
   };
 }
 
@@ -187,6 +192,12 @@ export const MakeVolumeRequest: MessageFns<MakeVolumeRequest> = {
     }
     if (message.poolId !== "") {
       writer.uint32(82).string(message.poolId);
+    }
+    if (message.unit !== undefined) {
+      writer.uint32(90).string(message.unit);
+    }
+    if (message.unitKey !== undefined) {
+      writer.uint32(98).string(message.unitKey);
     }
     return writer;
   },
@@ -284,6 +295,22 @@ export const MakeVolumeRequest: MessageFns<MakeVolumeRequest> = {
             message.poolId = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.unit = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.unitKey = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -313,6 +340,8 @@ export const MakeVolumeRequest: MessageFns<MakeVolumeRequest> = {
     message.clusterBytes = object.clusterBytes ?? 0;
     message.lazyRefcounts = object.lazyRefcounts ?? false;
     message.poolId = object.poolId ?? "";
+    message.unit = object.unit ?? undefined;
+    message.unitKey = object.unitKey ?? undefined;
     return message;
   },
 };

@@ -21,6 +21,7 @@ import { DomainStatus } from "./domain.ts";
 import { GuestStatus } from "./guest.ts";
 import { BridgeStatus, HostReport } from "./host.ts";
 import { ImageStatus } from "./image.ts";
+import { NetworkStatus } from "./network.ts";
 import { Fence, Operation } from "./operation.ts";
 import { PoolStatus } from "./pool.ts";
 import { VolumeStatus } from "./volume.ts";
@@ -68,6 +69,9 @@ export interface WatchMessage {
     | //
     /** Pools, foreign ones too. Capability `pool`. */
     { $case: "pool"; value: PoolStatus }
+    | //
+    /** What is here of logical networks, and networks of libvirt that are not ours. Capability `networks`. */
+    { $case: "network"; value: NetworkStatus }
     | undefined;
 }
 
@@ -83,12 +87,12 @@ export interface SnapshotEnd {
 }
 
 export interface Sources {
-  /** Of: domains, volumes, images, bridges, pools. */
+  /** Of: domains, volumes, images, bridges, pools, networks. */
   complete: string[];
 }
 
 export interface Removed {
-  /** domain, volume, image, bridge, guest (by UUID), pool (by libvirt's UUID). */
+  /** domain, volume, image, bridge, guest (by UUID), pool, network (by libvirt's UUID). */
   kind: string;
   /** UUID, volume id, digest, name. */
   id: string;
@@ -324,6 +328,9 @@ export const WatchMessage: MessageFns<WatchMessage> = {
       case "pool":
         PoolStatus.encode(message.message.value, writer.uint32(170).fork()).join();
         break;
+      case "network":
+        NetworkStatus.encode(message.message.value, writer.uint32(178).fork()).join();
+        break;
     }
     return writer;
   },
@@ -461,6 +468,14 @@ export const WatchMessage: MessageFns<WatchMessage> = {
             message.message = { $case: "pool", value: PoolStatus.decode(reader, reader.uint32()) };
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.message = { $case: "network", value: NetworkStatus.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -561,6 +576,12 @@ export const WatchMessage: MessageFns<WatchMessage> = {
       case "pool": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "pool", value: PoolStatus.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "network": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "network", value: NetworkStatus.fromPartial(object.message.value) };
         }
         break;
       }

@@ -5,24 +5,24 @@
 import { rename, rm, open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
-import { EXTENSION, INCOMPATIBLE } from '@berth/shared/disk/qcow2-header.ts';
 import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
 import { rebased } from '@berth/shared/disk/qcow2-rebase.ts';
 import { ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { checkCarriedHeader, checkCarriedLength } from '../../../carried.ts';
 import type { LongWork, VolumeSpec } from '../../../disks.ts';
-import type { VolumeFile } from '../../../volume-work.ts';
+import { runnable, type VolumeFile } from '../../../volume-work.ts';
 import { filePieces } from '../../file-pieces.ts';
-import { sizeOf, syncDir, withSource } from '../files.ts';
+import { takeFile } from '../../take-file.ts';
+import { sizeOf, syncDir, syncFile, withSource } from '../files.ts';
 import type { Pool } from '../pool.ts';
 import { readSidecar } from '../sidecars.ts';
 import { requireRoom } from '../space.ts';
 import { ensureVolume, type VolumeParts } from '../volumes.ts';
 
-const ACCEPTED = INCOMPATIBLE.dirty | INCOMPATIBLE.compression | INCOMPATIBLE.extendedL2;
-
 export async function readVolume(pool: Pool, volumeId: string): Promise<VolumeFile> {
   const sidecar = await readSidecar(pool, volumeId);
   if (sidecar === undefined || sidecar.seed) throw notFound(`volume ${volumeId} is not on this host`);
+  runnable({ volumeId, format: sidecar.format });
   return filePieces(pool.volumePath(volumeId, false, sidecar.format), `volume ${volumeId}`);
 }
 
@@ -35,6 +35,16 @@ export async function installVolume(
 ): Promise<void> {
   const { pool } = parts;
   const backing = spec.imageDigest === undefined ? undefined : pool.imagePath(spec.imageDigest);
+  const { ownPath } = file;
+  if (ownPath !== undefined)
+    return ensureVolume(parts, spec, async (_parts, _spec, path) => {
+      await takeFile(ownPath, 0o600);
+      await checkCarried(ownPath, spec, backing);
+      await syncFile(ownPath);
+      await rename(ownPath, path);
+      await syncDir(pool.volumesDir);
+    });
+  checkCarriedLength(spec, file.fileBytes);
   await requireRoom(pool.volumesDir, file.allocatedBytes, `volume ${spec.volumeId}`);
   await ensureVolume(parts, spec, async (_parts, _spec, path) => {
     const half = join(pool.volumesDir, `.${spec.volumeId}.half`);
@@ -56,6 +66,7 @@ async function writeFile(path: string, pieces: AsyncIterable<Piece>, bytes: numb
     let at = 0;
     for await (const piece of pieces) {
       if (work.signal.aborted) throw work.signal.reason;
+      if (at + lengthOf(piece) > bytes) throw new ClusterError('INTERNAL', `more than ${bytes} bytes of a disk came`);
       if (typeof piece !== 'number') await writeAll(file, piece, at);
       at += lengthOf(piece);
       work.onProgress(at, bytes);
@@ -74,20 +85,7 @@ async function writeAll(file: FileHandle, bytes: Uint8Array, at: number): Promis
 }
 
 /** It refers to its image and to nothing else, and is as large as it should be. @throws UNSAFE_IMAGE */
-export async function checkCarried(path: string, spec: VolumeSpec, backing: string | undefined): Promise<void> {
-  const refuse = (why: string): Error =>
-    new ClusterError('UNSAFE_IMAGE', `the file of volume ${spec.volumeId} is not taken: it ${why}`);
-  const size = (await sizeOf(path))?.size;
-  if (spec.format === 'raw') {
-    if (size !== spec.sizeBytes) throw refuse(`has ${size} bytes, and should have ${spec.sizeBytes}`);
-    return;
-  }
-  const header = await withSource(path, `volume ${spec.volumeId}`, readOwnQcow2);
-  const other = header.extensions.get(EXTENSION.dataFile);
-  if (header.backingFile !== backing || other !== undefined)
-    throw refuse(`refers to ${other ?? header.backingFile ?? 'no image'}`);
-  if ((header.incompatible & ~ACCEPTED) !== 0n || header.encryption !== 0)
-    throw refuse('has features that Berth does not use');
-  if (header.virtualSizeBytes !== spec.sizeBytes)
-    throw refuse(`is a disk of ${header.virtualSizeBytes} bytes, and should have ${spec.sizeBytes}`);
+async function checkCarried(path: string, spec: VolumeSpec, backing: string | undefined): Promise<void> {
+  if (spec.format === 'raw') return checkCarriedLength(spec, (await sizeOf(path))?.size ?? 0);
+  checkCarriedHeader(await withSource(path, `volume ${spec.volumeId}`, readOwnQcow2), spec, backing);
 }

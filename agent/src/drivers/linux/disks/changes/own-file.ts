@@ -2,12 +2,15 @@
  * The file of a volume, looked at before any tool opens it: it is what its sidecar says, and refers to nothing else. Who lends it
  * to the unprivileged user gets it back, whatever happens.
  */
-import { chmod, chown, lstat, readdir } from 'node:fs/promises';
+import { chown, lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EXTENSION, INCOMPATIBLE } from '@berth/shared/disk/qcow2-header.ts';
-import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
+import { inspectDiskImage, readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
 import { ClusterError, badState, notFound } from '@berth/shared/errors/cluster-error.ts';
+import type { KeptFormat, VolumeFormat } from '../../../disks.ts';
+import { runnable } from '../../../volume-work.ts';
 import type { Exec } from '../../exec.ts';
+import { openToLend } from '../../take-file.ts';
 import { withSource } from '../files.ts';
 import type { Pool } from '../pool.ts';
 import { listSidecars, readSidecar, type Sidecar } from '../sidecars.ts';
@@ -15,11 +18,16 @@ import { listSidecars, readSidecar, type Sidecar } from '../sidecars.ts';
 export interface OwnFile {
   readonly sidecar: Sidecar;
   readonly path: string;
-  readonly format: 'qcow2' | 'raw';
-  /** As the guest sees it. */
+  readonly format: KeptFormat;
+  /** As a guest sees it. */
   readonly sizeBytes: number;
   /** File of the image below it. */
   readonly backing: string | undefined;
+}
+
+/** As a guest can have it. */
+export interface RunnableFile extends OwnFile {
+  readonly format: VolumeFormat;
 }
 
 const ACCEPTED = INCOMPATIBLE.dirty | INCOMPATIBLE.compression | INCOMPATIBLE.extendedL2;
@@ -33,6 +41,11 @@ export async function ownFile(pool: Pool, volumeId: string): Promise<OwnFile> {
   if (!about?.isFile()) throw notFound(`the file of volume ${volumeId} is not on this host: ${path}`);
   const backing = sidecar.imageDigest === undefined ? undefined : pool.imagePath(sidecar.imageDigest);
   if (sidecar.format === 'raw') return { sidecar, path, format: 'raw', sizeBytes: about.size, backing };
+  if (sidecar.format !== undefined) {
+    // such files are as large as they can be; the disk is as large as it was
+    await withSource(path, `volume ${volumeId}`, (s) => inspectDiskImage(s, sidecar.format ?? ''));
+    return { sidecar, path, format: sidecar.format, sizeBytes: sidecar.sizeBytes, backing: undefined };
+  }
   const header = await withSource(path, `volume ${volumeId}`, readOwnQcow2);
   const other =
     header.backingFile !== backing ? (header.backingFile ?? 'no image') : header.extensions.get(EXTENSION.dataFile);
@@ -44,6 +57,12 @@ export async function ownFile(pool: Pool, volumeId: string): Promise<OwnFile> {
         `Somebody changed ${path} by hand; nothing is done with it`,
     );
   return { sidecar, path, format: 'qcow2', sizeBytes: header.virtualSizeBytes, backing };
+}
+
+/** @throws BAD_STATE for a format that no VM runs with */
+export async function runnableFile(pool: Pool, volumeId: string): Promise<RunnableFile> {
+  const file = await ownFile(pool, volumeId);
+  return { ...file, format: runnable({ volumeId, format: file.format }) };
 }
 
 /** The unprivileged user has the file while `fn` runs. libvirt gives it to QEMU's user when a VM starts. */
@@ -59,6 +78,25 @@ export async function lend<T>(exec: Exec, path: string, fn: () => Promise<T>): P
   }
 }
 
+/** The unprivileged user can read the file while `fn` runs; whose it is, perhaps a QEMU's that runs, it stays. */
+export async function lendToRead<T>(exec: Exec, path: string, fn: () => Promise<T>): Promise<T> {
+  const user = await exec.sandboxUser();
+  const file = await openToLend(path);
+  try {
+    const { uid, gid } = await file.stat();
+    try {
+      await file.chown(uid, user.gid);
+      await file.chmod(0o640);
+      return await fn();
+    } finally {
+      await file.chmod(0o600);
+      await file.chown(uid, gid === user.gid ? 0 : gid);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
 /** What was lent when the agent was killed: the disks, and what of them was being overwritten. */
 export async function takeBack(pool: Pool, exec: Exec): Promise<void> {
   const user = await exec.sandboxUser().catch(() => undefined);
@@ -70,10 +108,15 @@ export async function takeBack(pool: Pool, exec: Exec): Promise<void> {
 
 /** Lent to that account, or to its group, as changes to a guest do it (guestfs/overlay.ts). Absent is fine. */
 export async function takeBackFile(path: string, user: { readonly uid: number; readonly gid: number }): Promise<void> {
-  const file = await lstat(path).catch(() => undefined);
-  if (!file?.isFile() || (file.uid !== user.uid && file.gid !== user.gid)) return;
-  await chmod(path, 0o600);
-  await chown(path, file.uid === user.uid ? 0 : file.uid, 0);
+  const file = await openToLend(path).catch(() => undefined);
+  try {
+    const about = await file?.stat();
+    if (about === undefined || (about.uid !== user.uid && about.gid !== user.gid)) return;
+    await file?.chmod(0o600);
+    await file?.chown(about.uid === user.uid ? 0 : about.uid, 0);
+  } finally {
+    await file?.close();
+  }
 }
 
 export const mayNotShrink = (volumeId: string, why: string): ClusterError =>

@@ -15,7 +15,7 @@ import type { ImageStore } from '../images.ts';
 import { connectNbd, type NbdClient } from '../nbd-client.ts';
 import type { Pool } from '../pool.ts';
 import { writeSidecar } from '../sidecars.ts';
-import { lend, mayNotShrink, ownFile, type OwnFile } from './own-file.ts';
+import { lend, mayNotShrink, runnableFile, type RunnableFile } from './own-file.ts';
 import { served, SERVED_EXPORT } from './served.ts';
 
 export interface ResizeParts {
@@ -43,7 +43,7 @@ export async function resizeVolume(
     throw invalidArgument(
       `a disk of ${sizeBytes} bytes cannot be: the size must be a multiple of ${SECTOR}, at most ${formatBytes(MAX_VIRTUAL_BYTES)}`,
     );
-  const file = await ownFile(parts.pool, volumeId);
+  const file = await runnableFile(parts.pool, volumeId);
   if (work.signal.aborted && sizeBytes !== file.sizeBytes)
     throw new ClusterError('CANCELLED', `the resizing of volume ${volumeId} was cancelled before it began`);
   if (sizeBytes < file.sizeBytes) await mayShrink(parts, file, sizeBytes, shrink, work);
@@ -51,7 +51,7 @@ export async function resizeVolume(
   if (file.sidecar.sizeBytes !== sizeBytes) await writeSidecar(parts.pool, { ...file.sidecar, sizeBytes });
 }
 
-async function change({ exec }: ResizeParts, file: OwnFile, sizeBytes: number, work: LongWork): Promise<void> {
+async function change({ exec }: ResizeParts, file: RunnableFile, sizeBytes: number, work: LongWork): Promise<void> {
   if (file.format === 'raw') {
     await truncate(file.path, sizeBytes);
   } else {
@@ -67,7 +67,7 @@ async function change({ exec }: ResizeParts, file: OwnFile, sizeBytes: number, w
 
 async function mayShrink(
   parts: ResizeParts,
-  file: OwnFile,
+  file: RunnableFile,
   sizeBytes: number,
   shrink: boolean,
   work: LongWork,

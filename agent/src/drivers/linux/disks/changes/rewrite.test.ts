@@ -59,6 +59,41 @@ describeReal('real volumes written anew', ['qemu-img', 'qemu-nbd', 'qemu-io'], (
     expect(await readdir(join(dir, 'staging'))).toEqual([]);
   });
 
+  it.each(['vmdk', 'vdi', 'vhdx'] as const)(
+    'are kept as %s for other programs, of any size, and come back as they were',
+    async (format) => {
+      const sizeBytes = 10 * MIB + 512;
+      await make('volume-1', { sizeBytes });
+      await io('volume-1', 'write -P 7 5M 1M');
+      const to = (f: 'qcow2' | 'raw' | typeof format) =>
+        disks.work.rewrite('volume-1', { format: f, imageDigest: undefined, ifOther: true }, work);
+      await to(format);
+      expect(await files()).toEqual(['volume-1.json', `volume-1.${format}`]);
+      expect(await disks.findVolume('volume-1')).toMatchObject({ format, sizeBytes });
+      const said = /kept as .*, which no vm runs with/;
+      await expect(disks.work.assign('volume-1', { from: '', to: 'vm-1' })).rejects.toThrow(said);
+      await expect(disks.work.resize('volume-1', 20 * MIB, { shrink: false }, work)).rejects.toThrow(said);
+      await expect(disks.work.wipe('volume-1', work)).rejects.toThrow(said);
+      await expect(disks.work.read('volume-1')).rejects.toThrow(said);
+      expect((await disks.work.export('e', 'volume-1', 'qcow2', work)).fileBytes).toBeGreaterThan(MIB);
+      // killed when both files were there
+      await writeFile(path('volume-1', 'raw'), 'left');
+      disks = begin();
+      expect(await disks.findVolume('volume-1')).toMatchObject({ format, sizeBytes });
+      expect(await files()).toEqual(['volume-1.json', `volume-1.${format}`]);
+      for (const back of ['raw', format, 'qcow2'] as const) await to(back);
+      expect(await files()).toEqual(['volume-1.json', 'volume-1.qcow2']);
+      expect(await disks.findVolume('volume-1')).toMatchObject({ sizeBytes });
+      expect([await holds('volume-1', '7 5M 1M'), await holds('volume-1', '0 6M 4M')]).toEqual([true, true]);
+      await to(format);
+      await disks.removeVolume('volume-1');
+      expect(await files()).toEqual([]);
+      await make('volume-2', { vmId: 'vm-1' });
+      const ofVm = disks.work.rewrite('volume-2', { format, imageDigest: undefined, ifOther: true }, work);
+      await expect(ofVm).rejects.toThrow(/belongs to vm-1: no vm runs with/);
+    },
+  );
+
   it('give back what zeros took, and stay overlays of their image; raw ones hold what was in it', async () => {
     const imageDigest = await image();
     await make('volume-1', { imageDigest });

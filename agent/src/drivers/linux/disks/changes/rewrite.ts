@@ -4,9 +4,11 @@
  */
 import { chown, mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
+import { inspectDiskImage, readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
 import { badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
-import type { LongWork, VolumeFormat } from '../../../disks.ts';
+import { isForeign, KEPT_FORMATS } from '@berth/shared/model/volume.ts';
+import type { KeptFormat, LongWork } from '../../../disks.ts';
+import type { Exec } from '../../exec.ts';
 import { formatOf, type RewriteSpec } from '../../../volume-work.ts';
 import { takeFile } from '../../take-file.ts';
 import { sizeOf, syncDir, syncFile, tellingFull, withSource } from '../files.ts';
@@ -30,6 +32,8 @@ export async function rewriteVolume(
   const { format } = wanted;
   const file = await ownFile(pool, volumeId);
   if (wanted.ifOther && format === file.format && wanted.imageDigest === file.sidecar.imageDigest) return;
+  if (isForeign(format) && file.sidecar.vmId !== '')
+    throw badState(`volume ${volumeId} belongs to ${file.sidecar.vmId}: no vm runs with ${format}`);
   const base = await baseOf(parts, file, wanted);
   const dir = pool.stagingPath(`rewrite-${volumeId}`);
   const target = join(dir, 'disk');
@@ -51,6 +55,7 @@ export async function rewriteVolume(
         }),
       ),
     );
+    if (isForeign(file.format) && !isForeign(format)) await cut(exec, target, format, file.sizeBytes);
     await takeFile(target, 0o600);
     await checkNew(target, format, file, base);
     await syncFile(target);
@@ -71,7 +76,8 @@ async function baseOf(
   if (format === file.format && was !== imageDigest)
     throw badState(`volume ${volumeId} is ${format} and stays so: then it stays on ${was ?? 'no image'} as well`);
   if (imageDigest === undefined) return undefined;
-  if (format === 'raw') throw invalidArgument(`volume ${volumeId} cannot be raw: what is based on an image is qcow2`);
+  if (format !== 'qcow2')
+    throw invalidArgument(`volume ${volumeId} cannot be ${format}: what is based on an image is qcow2`);
   if (was !== undefined && was !== imageDigest)
     throw badState(`volume ${volumeId} is based on image ${was}, and on no other`);
   const { virtualSizeBytes } = await images.get(imageDigest);
@@ -88,7 +94,7 @@ async function install(pool: Pool, file: OwnFile, target: string, { format, imag
   await writeSidecar(pool, {
     ...rest,
     ...(imageDigest !== undefined && { imageDigest }),
-    ...(format === 'raw' && { format }),
+    ...(format !== 'qcow2' && { format }),
   });
   await rm(file.path, { force: true });
   await syncDir(pool.volumesDir);
@@ -99,8 +105,9 @@ export async function removeOtherFormats(pool: Pool): Promise<void> {
   for (const s of await listSidecars(pool)) {
     if (s.seed) continue;
     const is = pool.volumePath(s.volumeId, false, s.format);
-    const other = pool.volumePath(s.volumeId, false, formatOf(s) === 'raw' ? 'qcow2' : 'raw');
-    if (await sizeOf(is)) await rm(other, { force: true });
+    if (!(await sizeOf(is))) continue;
+    for (const other of KEPT_FORMATS)
+      if (other !== formatOf(s)) await rm(pool.volumePath(s.volumeId, false, other), { force: true });
   }
 }
 
@@ -118,11 +125,22 @@ export async function mostBytes(file: OwnFile, base: string | undefined): Promis
 }
 
 async function clusterOf(file: OwnFile): Promise<number> {
-  if (file.format === 'raw') return 65_536;
+  if (file.format !== 'qcow2') return 65_536;
   return (await withSource(file.path, file.path, readOwnQcow2)).clusterBytes;
 }
 
-async function checkNew(target: string, format: VolumeFormat, file: OwnFile, base: string | undefined): Promise<void> {
+/** Such formats know no sizes between whole blocks of theirs: what they added behind the disk is taken off again. */
+async function cut(exec: Exec, target: string, format: KeptFormat, sizeBytes: number): Promise<void> {
+  const args = ['resize', '-q', '--shrink', '-f', format, target, String(sizeBytes)];
+  await exec.runConfined('qemu-img', args, { timeoutMs: 60_000, what: 'cutting the new file to its size' });
+}
+
+async function checkNew(target: string, format: KeptFormat, file: OwnFile, base: string | undefined): Promise<void> {
+  if (isForeign(format)) {
+    const found = await withSource(target, target, (s) => inspectDiskImage(s, format));
+    if (found.virtualSizeBytes >= file.sizeBytes) return;
+    throw new ClusterError('INTERNAL', `the new file of volume ${file.sidecar.volumeId} is too small`);
+  }
   const header = format === 'raw' ? undefined : await withSource(target, target, readOwnQcow2);
   const size = header?.virtualSizeBytes ?? (await sizeOf(target))?.size;
   if (size !== file.sizeBytes || (header && header.backingFile !== base))

@@ -9,11 +9,16 @@ import type { Pool } from '../pool.ts';
 
 export interface ServedFile {
   readonly path: string;
-  readonly format: 'qcow2' | 'raw';
+  /** Undefined: the path is QEMU's options of an image. */
+  readonly format: 'qcow2' | 'raw' | undefined;
   /** More words for the program, before the file. */
   readonly args?: readonly string[];
   /** Of what it may write: the largest file. Absent: it only reads. */
   readonly writesBytes?: number;
+  /** What it reads lies behind the network. */
+  readonly network?: boolean;
+  /** An open file that it gets as its descriptor 3. */
+  readonly descriptor?: number | undefined;
 }
 
 export interface ServeParts {
@@ -55,12 +60,18 @@ async function serving<T>(
   const mode = writesBytes === undefined ? ['-r'] : ['--discard=unmap', '--detect-zeroes=unmap'];
   const args = [
     ...mode,
-    ...['-t', '-e', '0', '-x', SERVED_EXPORT, '-k', socketPath, '-f', format],
+    ...['-t', '-e', '0', '-x', SERVED_EXPORT, '-k', socketPath, ...(format ? ['-f', format] : ['--image-opts'])],
     ...(file.args ?? []),
   ];
-  const limits = writesBytes === undefined ? {} : { limits: { fileBytes: writesBytes } };
-  const what = `${writesBytes === undefined ? 'reading' : 'writing'} ${path}`;
-  const server = exec.runConfined('qemu-nbd', [...args, path], { signal, timeoutMs: 0, what, ...limits });
+  const limits = {
+    ...(writesBytes !== undefined && { fileBytes: writesBytes }),
+    ...(file.network === true && { network: true }),
+  };
+  const what = `${writesBytes === undefined ? 'reading' : 'writing'} ${format ? path : 'storage'}`;
+  const server = exec.runConfined('qemu-nbd', [...args, path], {
+    ...{ signal, timeoutMs: 0, what, limits },
+    ...(file.descriptor !== undefined && { descriptor: file.descriptor }),
+  });
   const ended = server.then(() => {
     throw new ClusterError('INTERNAL', `${what}: qemu-nbd ended before its time`);
   });

@@ -1,6 +1,6 @@
 /** The work on volumes of a real host, put together: who must not do what at the same time, and which part does it. */
 import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
-import type { VolumeWork } from '../../../volume-work.ts';
+import { runnable, type VolumeWork } from '../../../volume-work.ts';
 import type { Pool } from '../pool.ts';
 import { readSidecar, writeSidecar } from '../sidecars.ts';
 import { installVolume, readVolume } from './carry.ts';
@@ -8,6 +8,7 @@ import { makeVolume } from './make.ts';
 import { exportVolume, type ExportVolumeParts } from './export-volume.ts';
 import { resizeVolume } from './resize.ts';
 import { rewriteVolume } from './rewrite.ts';
+import { openUploaded } from './uploaded.ts';
 import { wipeVolume } from './wipe.ts';
 
 export interface Turns {
@@ -39,6 +40,7 @@ export function createVolumeWork(parts: ExportVolumeParts, { onVolume, onImage }
         const install = () => installVolume(parts, spec, file, work);
         return spec.imageDigest === undefined ? install() : onImage(spec.imageDigest, install);
       }),
+    openUploaded: (uploadId, as, work) => onVolume(uploadId, () => openUploaded(parts, uploadId, as, work)),
     noteSize: (id, sizeBytes) =>
       onVolume(id, async () => {
         const sidecar = await readSidecar(pool, id);
@@ -55,5 +57,6 @@ async function assign(pool: Pool, volumeId: string, { from, to }: { from: string
     throw badState(
       `volume ${volumeId} belongs to ${sidecar.vmId || 'nobody'}, not to ${from || 'nobody'}; it stays so`,
     );
+  if (to !== '') runnable(sidecar);
   await writeSidecar(pool, { ...sidecar, vmId: to });
 }

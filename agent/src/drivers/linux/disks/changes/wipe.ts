@@ -10,7 +10,7 @@ import type { LongWork } from '../../../disks.ts';
 import { syncDir, syncFile } from '../files.ts';
 import { connectNbd } from '../nbd-client.ts';
 import type { Pool } from '../pool.ts';
-import { lend, ownFile, type OwnFile } from './own-file.ts';
+import { lend, runnableFile, type OwnFile } from './own-file.ts';
 import type { ResizeParts } from './resize.ts';
 import { served, SERVED_EXPORT } from './served.ts';
 
@@ -22,7 +22,7 @@ const doomedPath = (pool: Pool, volumeId: string): string => join(pool.volumesDi
 export async function wipeVolume(parts: ResizeParts, volumeId: string, work: LongWork): Promise<void> {
   const { pool } = parts;
   const doomed = doomedPath(pool, volumeId);
-  const file = await ownFile(pool, volumeId);
+  const file = await runnableFile(pool, volumeId);
   const [old, is] = [await inodeOf(doomed), await inodeOf(file.path)];
   // one that is cancelled before it has its turn runs all the same, for the sake of what an agent before has begun
   if (work.signal.aborted && (old === undefined || old === is)) {

@@ -1,0 +1,84 @@
+/**
+ * What this host remembers of logical networks: one small file each, `networks/<network id>.json` below the data directory, written
+ * before what it speaks of is made and removed after it is gone.
+ */
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { Log } from '@berth/shared/log/log.ts';
+import { NETWORK_KINDS } from '@berth/shared/model/network.ts';
+import { checkId } from '../ids.ts';
+import { checkNetworkSpec, type NetworkSpec } from './network-spec.ts';
+
+const Kept = z.object({
+  version: z.literal(1),
+  spec: z.object({
+    ...{ networkId: z.string(), name: z.string(), generation: z.number() },
+    shape: z.object({
+      ...{ kind: z.enum(NETWORK_KINDS), bridge: z.string(), addresses: z.array(z.string()).readonly() },
+      ...{ dhcpRange: z.string(), stp: z.boolean(), delaySeconds: z.number() },
+    }),
+  }),
+});
+
+export class NetworkStore {
+  readonly #specs = new Map<string, NetworkSpec>();
+  readonly #dir: string;
+
+  constructor(
+    dataDir: string,
+    private readonly log: Log,
+  ) {
+    this.#dir = join(dataDir, 'networks');
+  }
+
+  /** Before anything else is asked. A file that makes no sense is passed over, and told of. */
+  async load(): Promise<void> {
+    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(this.#dir)) {
+      if (!name.endsWith('.json') || name.startsWith('.')) continue;
+      const spec = await this.#read(join(this.#dir, name));
+      if (spec) this.#specs.set(spec.networkId, spec);
+    }
+  }
+
+  all = (): readonly NetworkSpec[] => [...this.#specs.values()];
+  get = (networkId: string): NetworkSpec | undefined => this.#specs.get(networkId);
+
+  /** Whole or not at all, also after a power cut. */
+  async put(spec: NetworkSpec): Promise<void> {
+    const half = join(this.#dir, `.${checkId('network', spec.networkId)}.half`);
+    const file = await open(half, 'w', 0o600);
+    try {
+      await file.writeFile(`${JSON.stringify({ version: 1, spec })}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(half, this.#path(spec.networkId));
+    await this.#syncFolder();
+    this.#specs.set(spec.networkId, spec);
+  }
+
+  async drop(networkId: string): Promise<void> {
+    this.#specs.delete(networkId);
+    await rm(this.#path(networkId), { force: true });
+    await this.#syncFolder();
+  }
+
+  #path = (networkId: string): string => join(this.#dir, `${checkId('network', networkId)}.json`);
+
+  async #syncFolder(): Promise<void> {
+    const folder = await open(this.#dir, 'r');
+    await folder.sync().finally(() => folder.close());
+  }
+
+  async #read(file: string): Promise<NetworkSpec | undefined> {
+    try {
+      return checkNetworkSpec(Kept.parse(JSON.parse(await readFile(file, 'utf8'))).spec);
+    } catch (e) {
+      this.log.warn({ err: e, file }, 'what is remembered of a network makes no sense, and is passed over');
+      return undefined;
+    }
+  }
+}

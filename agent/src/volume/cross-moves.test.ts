@@ -1,0 +1,152 @@
+/** Moves between the host's own folder and a pool without files: a raw copy there, a raw file back, and the old one while it can be. */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { createLog } from '@berth/shared/log/log.ts';
+import { Domains } from '../domain/domains.ts';
+import type { DomainSpec } from '../domain/spec.ts';
+import { DIGEST, PoolHosts, source, spec, type PoolHost } from '../testing/pool-host.ts';
+import { poolUuid } from '../pool/pool-spec.ts';
+import { refuseMoving, VolumeMoves } from './moves.ts';
+
+const MIB = 2 ** 20;
+const UUID = '6f1c9a52-6f0e-4c7b-9a57-0c5a4c1f7d10';
+const ref = { uuid: UUID, vmId: 'vm-1' };
+const web: DomainSpec = {
+  ...{ ...ref, name: 'web', vcpus: 1, memoryBytes: 512 * MIB, nics: [], seedVolumeId: undefined, generation: 1 },
+  disks: [{ target: 'vda', volumeId: 'volume-1' }],
+};
+const LVM = { ...source('/dev/vg0'), type: 'logical' as const, name: 'vg0' };
+const CEPH = { ...source(''), type: 'rbd' as const, hosts: ['mon1:6789'], name: 'vms', authUser: 'berth' };
+const log = createLog('test', 'silent');
+
+const hosts = new PoolHosts();
+let h: PoolHost;
+let domains: Domains;
+let moves: VolumeMoves;
+const parts = (): void => {
+  const { hypervisor } = h.drivers;
+  const { disks } = h.parts;
+  const { operations } = h;
+  const abilities = async () => ({ domainType: 'qemu' as const, emulatorPath: '/usr/bin/qemu', directIo: false });
+  domains = new Domains({
+    ...{ hypervisor, disks, operations, hostName: 'h1', bootDir: '/var/lib/berth/boot', log, abilities },
+    ...{ means: h.drivers.means, guestDisks: { unfinished: async () => [] } },
+    mayStart: (vm) => refuseMoving({ disks, places: disks.places }, vm),
+  });
+  const directIo = async () => false;
+  const about = { hypervisor, disks, places: disks.places, domains, operations, clock: systemClock, log, directIo };
+  moves = new VolumeMoves(about);
+};
+beforeEach(async () => {
+  h = await hosts.host('h1');
+  parts();
+  h.drivers.sim.images.set(DIGEST, { digest: DIGEST, virtualSizeBytes: MIB, fileBytes: 1_000 });
+  await h.parts.disks.ensureVolume({ volumeId: 'volume-1', vmId: 'vm-1', imageDigest: DIGEST, sizeBytes: 8 * MIB });
+  await h.operations.run(domains.ensure, h.id(), web);
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await hosts.close();
+});
+
+async function move(to: string): Promise<{ reason?: string | undefined; message?: string | undefined } | undefined> {
+  const id = h.id();
+  await h.operations.run(moves.move, id, { volumeId: 'volume-1', to });
+  await vi.waitFor(() => expect(h.operations.get(id).state).not.toBe('running'), { timeout: 20_000, interval: 5 });
+  return h.operations.get(id).failure;
+}
+const finish = () => h.operations.run(moves.finish, h.id(), 'volume-1');
+const isThere = () => h.drivers.storage.hasVolume(poolUuid('pool-1'), 'volume-1');
+const seen = async () => h.parts.disks.findVolume('volume-1');
+const stored = () => h.drivers.hypervisor.getXml(UUID);
+
+describe.each([
+  ['LVM', LVM, /<source dev="\/dev\/vg0\/volume-1"/],
+  ['Ceph', CEPH, /<source protocol="rbd" name="vms\/volume-1"/],
+] as const)('a disk of a vm that is off, and %s', (_, where, xml) => {
+  beforeEach(() => h.ensure(spec({ source: where }), false, where === CEPH ? 'a2V5' : ''));
+
+  it('is a raw copy there, rests on nothing, and comes back as a raw file', async () => {
+    expect(await move('pool-1')).toBeUndefined();
+    await finish();
+    expect(await seen()).toMatchObject({ poolId: 'pool-1', format: 'raw', imageDigest: undefined, sizeBytes: 8 * MIB });
+    expect(await stored()).toMatch(xml);
+    expect(h.drivers.sim.volumes.has('volume-1')).toBe(false);
+    if (where === LVM) expect(h.drivers.storage.written.get('volume-1')).toBe(8 * MIB);
+    vi.spyOn(h.drivers.disks.blocks, 'readIn').mockImplementation(async function* () {
+      yield Buffer.alloc(8 * MIB);
+    });
+    expect(await move('')).toBeUndefined();
+    await finish();
+    expect(await seen()).toMatchObject({ format: 'raw', imageDigest: undefined, sizeBytes: 8 * MIB });
+    expect([(await seen())?.poolId, await isThere()]).toEqual([undefined, false]);
+    expect(await stored()).toContain('volume-1.raw');
+  });
+
+  it('goes back to what it was while that is there, and starts nothing in between', async () => {
+    expect(await move('pool-1')).toBeUndefined();
+    const started = h.operations.run(domains.start, h.id(), ref);
+    await expect(started).rejects.toMatchObject({ reason: 'RESOURCE_BUSY' });
+    expect(await move('')).toBeUndefined();
+    expect(await seen()).toMatchObject({ imageDigest: DIGEST, sizeBytes: 8 * MIB });
+    expect([await isThere(), h.parts.store.move('volume-1')]).toEqual([false, undefined]);
+    expect(await stored()).toContain('volume-1.qcow2');
+    await h.operations.run(domains.start, h.id(), ref);
+  });
+
+  it('is written anew by the agent after one that was killed, and what another made there is left alone', async () => {
+    const { storage } = h.drivers;
+    const killed = new ClusterError('HOST_UNREACHABLE', 'it ends');
+    const stops = where === LVM ? vi.spyOn(storage, 'upload') : vi.spyOn(h.drivers.disks.blocks, 'writeVolumeOut');
+    stops.mockRejectedValueOnce(killed);
+    await move('pool-1');
+    await h.open();
+    parts();
+    expect(await seen()).toMatchObject({ imageDigest: DIGEST });
+    expect(await move('pool-1')).toBeUndefined();
+    await finish();
+    expect((await seen())?.poolId).toBe('pool-1');
+    await storage.createVolume(poolUuid('pool-1'), { name: 'volume-2', format: 'raw', capacityBytes: 512 });
+    const other = { volumeId: 'volume-2', vmId: '', imageDigest: DIGEST, sizeBytes: 8 * MIB };
+    await h.drivers.disks.ensureVolume(other);
+    const id = h.id();
+    await h.operations.run(moves.move, id, { volumeId: 'volume-2', to: 'pool-1' });
+    await vi.waitFor(() => expect(h.operations.get(id).state).toBe('failed'));
+    expect(h.operations.get(id).failure?.message).toContain('knows nothing of');
+    await h.parts.disks.removeVolume('volume-2');
+    expect(await storage.hasVolume(poolUuid('pool-1'), 'volume-2')).toBe(true);
+  });
+
+  it('does not move under a guest that runs', async () => {
+    await h.operations.run(domains.start, h.id(), ref);
+    expect((await move('pool-1'))?.message).toContain('only while its vm is off');
+    expect([await isThere(), (await seen())?.poolId]).toEqual([false, undefined]);
+  });
+});
+
+it('cuts nothing off that lies behind its size in a device of whole extents', async () => {
+  await h.ensure(spec({ source: LVM }));
+  await move('pool-1');
+  await finish();
+  const held = Buffer.alloc(12 * MIB);
+  held[9 * MIB] = 1;
+  vi.spyOn(h.drivers.storage, 'download').mockImplementation(async () =>
+    (async function* () {
+      yield held;
+    })(),
+  );
+  expect((await move(''))?.message).toContain('holds something behind its 8 MiB');
+  expect([await isThere(), (await seen())?.poolId]).toEqual([true, 'pool-1']);
+});
+
+it('holds nothing open there when there is no room here', async () => {
+  await h.ensure(spec({ source: LVM }));
+  await move('pool-1');
+  await finish();
+  const download = vi.spyOn(h.drivers.storage, 'download');
+  vi.spyOn(h.drivers.disks.work, 'install').mockRejectedValueOnce(new ClusterError('DISK_FULL', 'the pool is full'));
+  expect(await move('')).toMatchObject({ reason: 'DISK_FULL' });
+  expect(download).not.toHaveBeenCalled();
+  expect([await isThere(), (await seen())?.poolId]).toEqual([true, 'pool-1']);
+});

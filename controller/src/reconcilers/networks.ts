@@ -1,0 +1,173 @@
+/**
+ * Keeps hosts in step with the networks of the inventory: a host that comes later, was away, or gets the label of a network gets what
+ * is to be made for it; one that has a network of ours that nobody knows any more, or that is for other hosts now, loses it. Looked at
+ * on a timer and when a host comes up; starts jobs, and talks to agents only about what no job is there for any more.
+ */
+import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Log } from '@berth/shared/log/log.ts';
+import type { Host } from '@berth/shared/model/host.ts';
+import { isId, type NetworkId } from '@berth/shared/model/ids.ts';
+import type { Network, NetworkSeen } from '@berth/shared/model/network.ts';
+import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
+import { Turns } from '@berth/shared/runtime/turns.ts';
+import { isMade, networkOn, takesNetworks } from '../app/network-hosts.ts';
+import { hostsOf, isOneOf } from '../app/pool-hosts.ts';
+import type { Hosts } from '../hosts/hosts.ts';
+import type { Jobs } from '../jobs/engine/jobs.ts';
+import { networkMend } from '../jobs/networks.ts';
+import type { State } from '../state/state.ts';
+
+export interface NetworkKeeperDeps {
+  readonly state: State;
+  readonly hosts: Hosts;
+  readonly jobs: Jobs;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const LOOK_EVERY_MS = 15_000;
+/** After a change of networks or hosts. */
+const SOON_MS = 1_000;
+/** Of one network. */
+const MOST_AT_ONCE = 16;
+/** Hosts that are asked to let go of some at the same time, and how many each: one that does not answer holds up no other for long. */
+const HOSTS_AT_ONCE = 16;
+const MOST_FORGOTTEN = 4;
+/** A host that refused is asked again after so long, then after twice that, and so on. */
+const AGAIN_MS = 120_000;
+const MOST_DOUBLINGS = 5;
+const waitMs = (tries: number): number => AGAIN_MS * 2 ** Math.min(tries - 1, MOST_DOUBLINGS);
+
+export class NetworkKeeper {
+  private timer: Timer | undefined;
+  private readonly asked = new Map<string, { readonly atMs: number; readonly tries: number }>();
+  private readonly turns = new Turns(HOSTS_AT_ONCE);
+  private looking = false;
+
+  constructor(private readonly deps: NetworkKeeperDeps) {}
+
+  follow(): () => void {
+    const { hosts, state } = this.deps;
+    const ends = [
+      hosts.subscribe((e) => e.type === 'host' && e.state === 'up' && this.soon(SOON_MS)),
+      state.subscribe((c) => (c.touched.has('networks') || c.touched.has('hosts')) && this.soon(SOON_MS)),
+    ];
+    this.soon(LOOK_EVERY_MS);
+    return () => {
+      for (const end of ends) end();
+      this.timer?.cancel();
+    };
+  }
+
+  private soon(ms: number): void {
+    this.timer?.cancel();
+    this.timer = this.deps.clock.after(ms, () => {
+      void this.look().finally(() => this.soon(LOOK_EVERY_MS));
+    });
+  }
+
+  /** Never rejects. */
+  async look(): Promise<void> {
+    if (this.looking) return;
+    this.looking = true;
+    const { tables } = this.deps.state;
+    try {
+      for (const network of [...tables.networks.values()]) await this.mend(network);
+      await Promise.all([...tables.hosts.values()].map((h) => this.forget(h)));
+      this.tidy();
+    } catch (e) {
+      this.deps.log.warn({ err: e }, 'the networks of hosts could not be looked at');
+    } finally {
+      this.looking = false;
+    }
+  }
+
+  private async mend(network: Network): Promise<void> {
+    const { state, jobs } = this.deps;
+    if (!isMade(network) || network.state !== 'ready') return;
+    const key = (h: Host): string => `${network.id}/${network.generation}/${h.id}`;
+    const lacking = hostsOf(network, state.tables).filter(
+      (h) => this.may(h) && this.lacks(network, h) && this.due(key(h)),
+    );
+    const due = lacking.slice(0, this.free(network));
+    if (due.length === 0) return;
+    const locks = [`network/${network.id}:shared` as const];
+    try {
+      await state.update((tx) => {
+        for (const { id } of due) {
+          const params = { networkId: network.id, hostIds: [id] };
+          const options = { subject: network.name, locks, key: `network.mend/${network.id}/${id}`, user: 'controller' };
+          jobs.start(tx, networkMend, params, options);
+        }
+      });
+    } catch (e) {
+      if (isClusterError(e, 'RESOURCE_BUSY')) return;
+      throw e;
+    }
+    for (const h of due) this.note(key(h));
+  }
+
+  private free(network: Network): number {
+    const holders = this.deps.state.tables.jobs.holders(`network/${network.id}`);
+    return Math.max(0, MOST_AT_ONCE - holders.filter((j) => j.kind === networkMend.kind).length);
+  }
+
+  private may(host: Host): boolean {
+    const { state, hosts } = this.deps;
+    return state.tables.reviews.get(host.id) === undefined && takesNetworks(hosts, host.id);
+  }
+
+  /** What it makes again by itself, once told, is its own business. */
+  private lacks(network: Network, host: Host): boolean {
+    const seen = networkOn(this.deps.hosts.status(host.id), network.id);
+    return seen === undefined || seen.generation < network.generation;
+  }
+
+  private due(key: string): boolean {
+    const before = this.asked.get(key);
+    if (before === undefined) return true;
+    return this.deps.clock.monotonic() - before.atMs > waitMs(before.tries);
+  }
+
+  /** What no host lacks or has any more: agents may tell of ever new ones. */
+  private tidy(): void {
+    const now = this.deps.clock.monotonic();
+    for (const [key, { atMs, tries }] of this.asked) if (now - atMs > 2 * waitMs(tries)) this.asked.delete(key);
+  }
+
+  private note(key: string): void {
+    const tries = (this.asked.get(key)?.tries ?? 0) + 1;
+    this.asked.set(key, { atMs: this.deps.clock.monotonic(), tries });
+  }
+
+  private async forget(host: Host): Promise<void> {
+    if (!this.may(host)) return;
+    const strange = (this.deps.hosts.status(host.id).networks ?? []).filter(
+      ({ networkId: id }) => isId('network', id) && !this.belongs(id, host) && this.due(`${id}/${host.id}`),
+    );
+    if (strange.length > 0) await this.turns.run(() => this.remove(host, strange.slice(0, MOST_FORGOTTEN)));
+  }
+
+  private async remove(host: Host, strange: readonly Pick<NetworkSeen, 'networkId' | 'name'>[]): Promise<void> {
+    const { hosts, clock, log } = this.deps;
+    for (const { networkId, name } of strange) {
+      // it may have become one of its hosts while others were asked
+      if (isId('network', networkId) && this.belongs(networkId, host)) continue;
+      this.note(`${networkId}/${host.id}`);
+      const about = { host: host.name, network: name };
+      try {
+        const { error } = await hosts.agent(host.id).networks.remove(`forget.${networkId}.${clock.now()}`, networkId);
+        if (error) log.warn({ ...about, why: error.message }, 'a host keeps a network that is not for it any more');
+        else log.info(about, 'a host lost a network that is not for it any more');
+      } catch (e) {
+        log.warn({ ...about, err: e }, 'a host keeps a network that is not for it any more');
+      }
+    }
+  }
+
+  /** One that is being made or removed is a job's. */
+  private belongs(networkId: NetworkId, host: Host): boolean {
+    const network = this.deps.state.tables.networks.get(networkId);
+    return network !== undefined && (network.state !== 'ready' || isOneOf(network, host));
+  }
+}

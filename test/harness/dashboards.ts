@@ -1,0 +1,43 @@
+/** The dashboards of deploy/grafana for tests: what each panel asks Prometheus for. Knows nothing of what Prometheus answers. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { findRoot } from '@berth/deploy/setup/root.js';
+
+export interface Asked {
+  /** File and title of the panel, or name of the alert. */
+  readonly where: string;
+  readonly expr: string;
+}
+
+interface Panel {
+  readonly id: number;
+  readonly title: string;
+  readonly type: string;
+  readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
+  readonly datasource?: { readonly type: string; readonly uid: string };
+  readonly options?: { readonly legend?: Readonly<Record<string, unknown>> };
+  readonly targets?: readonly { readonly expr: string; readonly refId: string }[];
+}
+
+export interface Dashboard {
+  readonly file: string;
+  readonly uid: string;
+  readonly links: readonly Readonly<Record<string, unknown>>[];
+  readonly templating: { readonly list: readonly { readonly name: string; readonly type: string }[] };
+  readonly panels: readonly Panel[];
+}
+
+export function dashboards(): readonly Dashboard[] {
+  const dir = join(findRoot(), 'deploy/grafana');
+  const files = readdirSync(dir).filter((file) => file.endsWith('.json'));
+  return files.map((file) => ({ ...(JSON.parse(readFileSync(join(dir, file), 'utf8')) as Dashboard), file }));
+}
+
+export const askedByPanels = (): readonly Asked[] =>
+  dashboards().flatMap(({ file, panels }) =>
+    panels.flatMap((p) => (p.targets ?? []).map(({ expr }) => ({ where: `${file}: ${p.title}`, expr }))),
+  );
+
+/** As Grafana would send it, with everything chosen. @param interval as `30s` */
+export const chosen = (expr: string, interval: string): string =>
+  expr.replaceAll('$__rate_interval', interval).replaceAll(/\$(host|vm)\b/g, '.*');
