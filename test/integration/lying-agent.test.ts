@@ -42,9 +42,8 @@ beforeAll(async () => {
   await c.ok('image', 'import', join(c.dir, 'base.img'));
   await c.ok('vm', 'clone', 'base', 'web', '--host', 'h1', '--start');
   web = await vm('web');
-  ({ liar, tls } = await addLiar(c));
+  ({ liar, tls } = await addLiar(c, 'liar', (agent) => (agent.bridges = ['br0'])));
   await c.waitUp('liar');
-  liar.send({ $case: 'bridge', value: { name: 'br0', up: true, ports: [], addresses: [], owned: false } });
   rssBefore = rss();
 });
 afterAll(async () => {

@@ -52,6 +52,8 @@ export class FakeAgent {
   readonly uploads: Buffer[] = [];
   readonly runsOfZeros: number[] = [];
   domains: DomainStatus[] = [];
+  /** Bridges that it has, by name: told in each snapshot. */
+  bridges: string[] = [];
   /** What it still keeps when a snapshot is asked for. */
   operations: Operation[] = [];
   version = '0.1.0';
@@ -211,6 +213,8 @@ export class FakeAgent {
     this.send({ $case: 'host', value: this.report() });
     for (const value of this.domains) this.send({ $case: 'domain', value });
     for (const value of this.operations) this.send({ $case: 'operation', value });
+    for (const name of this.bridges)
+      this.send({ $case: 'bridge', value: { name, up: true, ports: [], addresses: [], owned: false } });
     if (!this.endless) this.send({ $case: 'end', value: { sources: { complete: this.sources } } });
   }
 
