@@ -277,7 +277,7 @@ describe('a host', () => {
     expect(asked).toBeLessThan(5);
   });
 
-  it('that does not answer keeps no other from losing what is not for it, and nothing is remembered of that for long', async () => {
+  it('that does not answer keeps no other from losing what is not for it', async () => {
     const strange = (n: number): string => `network-${String(n).padStart(21, '0')}`;
     for (let n = 0; n < 20; n++) fake('h1').networksHere.set(strange(n), { bridge: `old${n}`, generation: 1 });
     fake('h2').networksHere.set(strange(20), { bridge: 'old', generation: 1 });
@@ -286,16 +286,10 @@ describe('a host', () => {
       throw new ClusterError('DEADLINE_EXCEEDED', 'it does not answer');
     };
     for (const host of ['h1', 'h2']) c.sim.hosts.connect(c.hostId(host));
-    const keep = keeper();
-    const looked = keep.look();
+    const looked = keeper().look();
     await c.sim.clock.advance(20_000);
     expect(has('h2')).toBe(false);
     await c.timed(looked);
-    fake('h1').networksHere.clear();
-    c.sim.hosts.connect(c.hostId('h1'));
-    await c.sim.clock.advance(600_000);
-    await c.timed(keep.look());
-    expect(Reflect.get(keep, 'asked')).toEqual(new Map());
   });
 
   it('that is away gets it when it is back', async () => {

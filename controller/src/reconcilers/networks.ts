@@ -8,7 +8,7 @@ import type { Log } from '@berth/shared/log/log.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import { isId, type NetworkId } from '@berth/shared/model/ids.ts';
 import type { Network, NetworkSeen } from '@berth/shared/model/network.ts';
-import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { Turns } from '@berth/shared/runtime/turns.ts';
 import { isMade, networkOn, takesNetworks } from '../app/network-hosts.ts';
 import { hostsOf, isOneOf } from '../app/pool-hosts.ts';
@@ -16,6 +16,8 @@ import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
 import { networkMend } from '../jobs/networks.ts';
 import type { State } from '../state/state.ts';
+import { Asked } from './asked.ts';
+import { Looks } from './looks.ts';
 
 export interface NetworkKeeperDeps {
   readonly state: State;
@@ -33,53 +35,40 @@ const MOST_AT_ONCE = 16;
 /** Hosts that are asked to let go of some at the same time, and how many each: one that does not answer holds up no other for long. */
 const HOSTS_AT_ONCE = 16;
 const MOST_FORGOTTEN = 4;
-/** A host that refused is asked again after so long, then after twice that, and so on. */
-const AGAIN_MS = 120_000;
-const MOST_DOUBLINGS = 5;
-const waitMs = (tries: number): number => AGAIN_MS * 2 ** Math.min(tries - 1, MOST_DOUBLINGS);
-
 export class NetworkKeeper {
-  private timer: Timer | undefined;
-  private readonly asked = new Map<string, { readonly atMs: number; readonly tries: number }>();
+  private readonly asked: Asked;
   private readonly turns = new Turns(HOSTS_AT_ONCE);
-  private looking = false;
+  private readonly looks: Looks;
 
-  constructor(private readonly deps: NetworkKeeperDeps) {}
+  constructor(private readonly deps: NetworkKeeperDeps) {
+    this.asked = new Asked(deps.clock);
+    const failed = 'the networks of hosts could not be looked at';
+    this.looks = new Looks(deps, LOOK_EVERY_MS, () => this.lookOnce(), failed);
+  }
 
   follow(): () => void {
     const { hosts, state } = this.deps;
+    const soon = (): void => this.looks.soon(SOON_MS);
     const ends = [
-      hosts.subscribe((e) => e.type === 'host' && e.state === 'up' && this.soon(SOON_MS)),
-      state.subscribe((c) => (c.touched.has('networks') || c.touched.has('hosts')) && this.soon(SOON_MS)),
+      hosts.subscribe((e) => e.type === 'host' && e.state === 'up' && soon()),
+      state.subscribe((c) => (c.touched.has('networks') || c.touched.has('hosts')) && soon()),
+      this.looks.begin(),
     ];
-    this.soon(LOOK_EVERY_MS);
     return () => {
       for (const end of ends) end();
-      this.timer?.cancel();
     };
   }
 
-  private soon(ms: number): void {
-    this.timer?.cancel();
-    this.timer = this.deps.clock.after(ms, () => {
-      void this.look().finally(() => this.soon(LOOK_EVERY_MS));
-    });
+  /** Never rejects. */
+  look(): Promise<void> {
+    return this.looks.now();
   }
 
-  /** Never rejects. */
-  async look(): Promise<void> {
-    if (this.looking) return;
-    this.looking = true;
+  private async lookOnce(): Promise<void> {
     const { tables } = this.deps.state;
-    try {
-      for (const network of [...tables.networks.values()]) await this.mend(network);
-      await Promise.all([...tables.hosts.values()].map((h) => this.forget(h)));
-      this.tidy();
-    } catch (e) {
-      this.deps.log.warn({ err: e }, 'the networks of hosts could not be looked at');
-    } finally {
-      this.looking = false;
-    }
+    for (const network of [...tables.networks.values()]) await this.mend(network);
+    await Promise.all([...tables.hosts.values()].map((h) => this.forget(h)));
+    this.asked.tidy();
   }
 
   private async mend(network: Network): Promise<void> {
@@ -87,7 +76,7 @@ export class NetworkKeeper {
     if (!isMade(network) || network.state !== 'ready') return;
     const key = (h: Host): string => `${network.id}/${network.generation}/${h.id}`;
     const lacking = hostsOf(network, state.tables).filter(
-      (h) => this.may(h) && this.lacks(network, h) && this.due(key(h)),
+      (h) => this.may(h) && this.lacks(network, h) && this.asked.due(key(h)),
     );
     const due = lacking.slice(0, this.free(network));
     if (due.length === 0) return;
@@ -104,7 +93,7 @@ export class NetworkKeeper {
       if (isClusterError(e, 'RESOURCE_BUSY')) return;
       throw e;
     }
-    for (const h of due) this.note(key(h));
+    for (const h of due) this.asked.note(key(h));
   }
 
   private free(network: Network): number {
@@ -123,27 +112,10 @@ export class NetworkKeeper {
     return seen === undefined || seen.generation < network.generation;
   }
 
-  private due(key: string): boolean {
-    const before = this.asked.get(key);
-    if (before === undefined) return true;
-    return this.deps.clock.monotonic() - before.atMs > waitMs(before.tries);
-  }
-
-  /** What no host lacks or has any more: agents may tell of ever new ones. */
-  private tidy(): void {
-    const now = this.deps.clock.monotonic();
-    for (const [key, { atMs, tries }] of this.asked) if (now - atMs > 2 * waitMs(tries)) this.asked.delete(key);
-  }
-
-  private note(key: string): void {
-    const tries = (this.asked.get(key)?.tries ?? 0) + 1;
-    this.asked.set(key, { atMs: this.deps.clock.monotonic(), tries });
-  }
-
   private async forget(host: Host): Promise<void> {
     if (!this.may(host)) return;
     const strange = (this.deps.hosts.status(host.id).networks ?? []).filter(
-      ({ networkId: id }) => isId('network', id) && !this.belongs(id, host) && this.due(`${id}/${host.id}`),
+      ({ networkId: id }) => isId('network', id) && !this.belongs(id, host) && this.asked.due(`${id}/${host.id}`),
     );
     if (strange.length > 0) await this.turns.run(() => this.remove(host, strange.slice(0, MOST_FORGOTTEN)));
   }
@@ -153,7 +125,7 @@ export class NetworkKeeper {
     for (const { networkId, name } of strange) {
       // it may have become one of its hosts while others were asked
       if (isId('network', networkId) && this.belongs(networkId, host)) continue;
-      this.note(`${networkId}/${host.id}`);
+      this.asked.note(`${networkId}/${host.id}`);
       const about = { host: host.name, network: name };
       try {
         const { error } = await hosts.agent(host.id).networks.remove(`forget.${networkId}.${clock.now()}`, networkId);

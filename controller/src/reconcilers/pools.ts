@@ -7,13 +7,16 @@ import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import { isId } from '@berth/shared/model/ids.ts';
-import { LOCAL_POOL, type Pool } from '@berth/shared/model/pool.ts';
-import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
+import { LOCAL_POOL, type Pool, type PoolSeen } from '@berth/shared/model/pool.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
+import { Turns } from '@berth/shared/runtime/turns.ts';
 import { hostsOf, seenOn, takesPools } from '../app/pool-hosts.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
 import { poolMend } from '../jobs/pools.ts';
 import type { State } from '../state/state.ts';
+import { Asked } from './asked.ts';
+import { Looks } from './looks.ts';
 
 export interface PoolKeeperDeps {
   readonly state: State;
@@ -26,51 +29,50 @@ export interface PoolKeeperDeps {
 const LOOK_EVERY_MS = 15_000;
 /** Of one pool. */
 const MOST_AT_ONCE = 16;
-/** A host that refused is asked again after so long. */
-const AGAIN_MS = 120_000;
+/** After a host has come up. */
+const SOON_MS = 1_000;
+/** Hosts that are asked to forget some at the same time, and how many each: one that does not answer holds up no other for long. */
+const HOSTS_AT_ONCE = 16;
+const MOST_FORGOTTEN = 4;
 
 export class PoolKeeper {
-  private timer: Timer | undefined;
-  private readonly asked = new Map<string, number>();
-  private looking = false;
+  private readonly asked: Asked;
+  private readonly turns = new Turns(HOSTS_AT_ONCE);
+  private readonly looks: Looks;
 
-  constructor(private readonly deps: PoolKeeperDeps) {}
+  constructor(private readonly deps: PoolKeeperDeps) {
+    this.asked = new Asked(deps.clock);
+    this.looks = new Looks(deps, LOOK_EVERY_MS, () => this.lookOnce(), 'the pools of hosts could not be looked at');
+  }
 
   follow(): () => void {
-    const end = this.deps.hosts.subscribe((e) => e.type === 'host' && e.state === 'up' && this.soon(1_000));
-    this.soon(LOOK_EVERY_MS);
+    const ends = [
+      this.deps.hosts.subscribe((e) => e.type === 'host' && e.state === 'up' && this.looks.soon(SOON_MS)),
+      this.looks.begin(),
+    ];
     return () => {
-      end();
-      this.timer?.cancel();
+      for (const end of ends) end();
     };
   }
 
-  private soon(ms: number): void {
-    this.timer?.cancel();
-    this.timer = this.deps.clock.after(ms, () => {
-      void this.look().finally(() => this.soon(LOOK_EVERY_MS));
-    });
+  /** Never rejects. */
+  look(): Promise<void> {
+    return this.looks.now();
   }
 
-  /** Never rejects. */
-  async look(): Promise<void> {
-    if (this.looking) return;
-    this.looking = true;
-    try {
-      for (const pool of [...this.deps.state.tables.pools.values()]) await this.mend(pool);
-      for (const host of [...this.deps.state.tables.hosts.values()]) await this.forget(host);
-    } catch (e) {
-      this.deps.log.warn({ err: e }, 'the pools of hosts could not be looked at');
-    } finally {
-      this.looking = false;
-    }
+  private async lookOnce(): Promise<void> {
+    const { tables } = this.deps.state;
+    for (const pool of [...tables.pools.values()]) await this.mend(pool);
+    await Promise.all([...tables.hosts.values()].map((h) => this.forget(h)));
+    this.asked.tidy();
   }
 
   private async mend(pool: Pool): Promise<void> {
     const { state, jobs } = this.deps;
     if (pool.name === LOCAL_POOL || pool.state !== 'ready' || !pool.started) return;
+    const key = (h: Host): string => `${pool.id}/${pool.generation}/${h.id}`;
     const lacking = hostsOf(pool, state.tables).filter((h) => this.may(h) && this.lacks(pool, h));
-    const due = lacking.filter((h) => this.due(`${pool.id}/${h.id}`)).slice(0, this.free(pool));
+    const due = lacking.filter((h) => this.asked.due(key(h))).slice(0, this.free(pool));
     if (due.length === 0) return;
     // VMs may be made in it meanwhile; what people do with the pool itself goes first
     const locks = [`pool/${pool.id}:shared` as const];
@@ -78,15 +80,15 @@ export class PoolKeeper {
       await state.update((tx) => {
         for (const { id } of due) {
           const params = { poolId: pool.id, verb: 'start' as const, hostIds: [id] };
-          const key = `pool.mend/${pool.id}/${id}`;
-          jobs.start(tx, poolMend, params, { subject: pool.name, locks, key, user: 'controller' });
+          const options = { subject: pool.name, locks, key: `pool.mend/${pool.id}/${id}`, user: 'controller' };
+          jobs.start(tx, poolMend, params, options);
         }
       });
     } catch (e) {
       if (isClusterError(e, 'RESOURCE_BUSY')) return;
       throw e;
     }
-    for (const { id } of due) this.asked.set(`${pool.id}/${id}`, this.deps.clock.monotonic());
+    for (const h of due) this.asked.note(key(h));
   }
 
   /** How many hosts may begin now. The first of a shared pool puts the mark there that all others look for. */
@@ -107,22 +109,26 @@ export class PoolKeeper {
     return seen === undefined || seen.generation < pool.generation;
   }
 
-  private due(key: string): boolean {
-    const at = this.asked.get(key);
-    return at === undefined || this.deps.clock.monotonic() - at > AGAIN_MS;
+  private async forget(host: Host): Promise<void> {
+    if (!this.may(host)) return;
+    const { state, hosts } = this.deps;
+    const strange = (hosts.status(host.id).pools ?? []).filter(
+      ({ poolId: id }) => isId('pool', id) && !state.tables.pools.get(id) && this.asked.due(`${id}/${host.id}`),
+    );
+    if (strange.length > 0) await this.turns.run(() => this.remove(host, strange.slice(0, MOST_FORGOTTEN)));
   }
 
-  private async forget(host: Host): Promise<void> {
-    const { state, hosts, clock, log } = this.deps;
-    if (!this.may(host)) return;
-    for (const { poolId, name } of hosts.status(host.id).pools ?? []) {
-      if (!isId('pool', poolId) || state.tables.pools.get(poolId) || !this.due(`${poolId}/${host.id}`)) continue;
-      this.asked.set(`${poolId}/${host.id}`, clock.monotonic());
+  private async remove(host: Host, strange: readonly Pick<PoolSeen, 'poolId' | 'name'>[]): Promise<void> {
+    const { hosts, clock, log } = this.deps;
+    for (const { poolId, name } of strange) {
+      this.asked.note(`${poolId}/${host.id}`);
+      const about = { host: host.name, pool: name };
       try {
-        await hosts.agent(host.id).pools.remove(`forget.${poolId}.${clock.now()}`, poolId);
-        log.info({ host: host.name, pool: name }, 'a host forgot a pool that is not known any more');
+        const { error } = await hosts.agent(host.id).pools.remove(`forget.${poolId}.${clock.now()}`, poolId);
+        if (error) log.warn({ ...about, why: error.message }, 'a host keeps a pool that is not known any more');
+        else log.info(about, 'a host forgot a pool that is not known any more');
       } catch (e) {
-        log.warn({ err: e, host: host.name, pool: name }, 'a host keeps a pool that is not known any more');
+        log.warn({ ...about, err: e }, 'a host keeps a pool that is not known any more');
       }
     }
   }

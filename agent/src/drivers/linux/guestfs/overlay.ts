@@ -11,7 +11,8 @@ import { sizeOf, syncDir, syncFile, tellingFull, writeAtomic } from '../disks/fi
 import type { Pool } from '../disks/pool.ts';
 import { requireRoom } from '../disks/space.ts';
 import type { Exec } from '../exec.ts';
-import { openToLend, takeFile } from '../take-file.ts';
+import { lendTo } from '../disks/changes/own-file.ts';
+import { takeFile } from '../take-file.ts';
 
 export class Overlay {
   readonly dir: string;
@@ -74,23 +75,8 @@ export class Overlay {
   }
 
   /** Lets the unprivileged user read the volume, or write to it, while `fn` runs. */
-  async lending<T>(mode: 'read' | 'write', fn: () => Promise<T>): Promise<T> {
-    const user = await this.parts.exec.sandboxUser();
-    const file = await openToLend(this.disk.path);
-    try {
-      const { uid, gid } = await file.stat();
-      try {
-        await file.chown(uid, user.gid);
-        await file.chmod(mode === 'read' ? 0o640 : 0o660);
-        return await fn();
-      } finally {
-        await file.chmod(0o600);
-        // after a crash it is still lent, and whose it was is not known; libvirt gives it to QEMU's group when the VM starts
-        await file.chown(uid, gid === user.gid ? 0 : gid);
-      }
-    } finally {
-      await file.close();
-    }
+  lending<T>(mode: 'read' | 'write', fn: () => Promise<T>): Promise<T> {
+    return lendTo(this.parts.exec, mode, this.disk.path, fn);
   }
 
   /** From here on the edit is finished, whatever happens. */

@@ -9,7 +9,7 @@ import type { LongWork } from '../../../disks.ts';
 import { tellingFull } from '../files.ts';
 import { requireRoom } from '../space.ts';
 import type { ExportVolumeParts } from './export-volume.ts';
-import { lendToRead, ownFile } from './own-file.ts';
+import { lendTo, ownFile } from './own-file.ts';
 import { mostBytes, sourceOf, tell } from './rewrite.ts';
 
 const SLACK_BYTES = 64 * 2 ** 20;
@@ -35,7 +35,7 @@ export async function captureSnapshot(
     // -U: whoever runs with the disk keeps its lock
     const args = ['convert', '-p', '-U', '-l', `snapshot.name=${snapshot}`, '-O', 'qcow2', sourceOf(file), target];
     await tellingFull('the copy of the disk', pool.stagingDir, () =>
-      lendToRead(exec, file.path, () =>
+      lendTo(exec, 'read', file.path, () =>
         exec.runConfined('qemu-img', args, {
           ...{ signal: work.signal, timeoutMs: 0, what: `copying snapshot ${snapshot} of disk ${volumeId}` },
           onOutput: (text) => tell(text, file.sizeBytes, work),

@@ -78,18 +78,19 @@ export async function lend<T>(exec: Exec, path: string, fn: () => Promise<T>): P
   }
 }
 
-/** The unprivileged user can read the file while `fn` runs; whose it is, perhaps a QEMU's that runs, it stays. */
-export async function lendToRead<T>(exec: Exec, path: string, fn: () => Promise<T>): Promise<T> {
+/** The unprivileged user can read the file, or write to it, while `fn` runs; whose it is, perhaps a QEMU's that runs, it stays. */
+export async function lendTo<T>(exec: Exec, mode: 'read' | 'write', path: string, fn: () => Promise<T>): Promise<T> {
   const user = await exec.sandboxUser();
   const file = await openToLend(path);
   try {
     const { uid, gid } = await file.stat();
     try {
       await file.chown(uid, user.gid);
-      await file.chmod(0o640);
+      await file.chmod(mode === 'read' ? 0o640 : 0o660);
       return await fn();
     } finally {
       await file.chmod(0o600);
+      // after a crash it is still lent, and whose it was is not known; libvirt gives it to QEMU's group when the VM starts
       await file.chown(uid, gid === user.gid ? 0 : gid);
     }
   } finally {
