@@ -1,5 +1,6 @@
 /** Pools as people use them: made on hosts, disks in them, thresholds, and what is refused. */
 import { beforeEach, describe, expect, it } from 'vitest';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { PoolSource } from '@berth/shared/model/pool.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
 import { PoolKeeper } from '../reconcilers/pools.ts';
@@ -119,6 +120,24 @@ describe('a host that lacks a pool', () => {
     await c.done(c.life.vms.delete('web', { force: false }, 'test'));
     expect(await c.ended(jobs[0]!.id)).toBe('failed');
     expect(await ends(c.life.pools.stop('fast', 'test'))).toBe('succeeded');
+  });
+
+  it('and does not answer keeps no other from forgetting what nobody knows any more', async () => {
+    const strange = (n: number): string => `pool-${String(n).padStart(21, '0')}`;
+    for (let n = 0; n < 20; n++) fake('h1').poolsHere.set(strange(n), 'up');
+    fake('h2').poolsHere.set(strange(20), 'up');
+    let asked = 0;
+    fake('h1').pools.remove = async () => {
+      asked++;
+      await c.sim.clock.sleep(30_000);
+      throw new ClusterError('DEADLINE_EXCEEDED', 'it does not answer');
+    };
+    for (const host of ['h1', 'h2']) c.sim.hosts.connect(c.hostId(host));
+    const looked = keeper().look();
+    await c.sim.clock.advance(20_000);
+    expect([has('h2'), asked]).toEqual([false, 1]);
+    await c.timed(looked);
+    expect(asked).toBe(4);
   });
 
   it('waits its turn where people change the pool, and where the first has to mark it', async () => {
