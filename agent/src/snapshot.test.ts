@@ -183,6 +183,59 @@ describe('a snapshot', () => {
     go();
   });
 
+  it.each(['revert', 'remove'] as const)(
+    'tells who cancels what cannot be taken back any more how it ended: %s, also by an agent that was started anew',
+    async (verb) => {
+      await ensure();
+      expect(await create('a')).toBe('stopped');
+      const { snapshots } = w.drivers.hypervisor;
+      const really = snapshots[verb].bind(snapshots);
+      let go = (): void => undefined;
+      const held = new Promise<void>((resolve) => (go = resolve));
+      const asked = vi.spyOn(snapshots, verb).mockImplementation(async (uuid, name) => {
+        await held;
+        await really(uuid, name);
+      });
+      const { snapshot } = w.clients;
+      const which = { ...ref, name: 'a' };
+      if (verb === 'revert')
+        await call(snapshot, snapshot.revertSnapshot, { context: context('job-3.a'), ...which, force: false });
+      else await call(snapshot, snapshot.deleteSnapshot, { context: context('job-3.a'), ...which, running: false });
+      await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(1), { timeout: 10_000 });
+      await w.down();
+      await w.up();
+      const again = w.clients.operation;
+      const cancelled = call(again, again.cancelOperation, { fence: fence(), operationId: 'job-3.a' });
+      // answered on the same connection, so the cancel has been heard
+      await call(again, again.getOperation, { operationId: 'job-3.a' });
+      await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(2), { timeout: 10_000 });
+      go();
+      expect((await cancelled).state).toBe(OperationState.SUCCEEDED);
+    },
+  );
+
+  it('says of a revert that failed in the middle what the disks may hold', async () => {
+    await ensure();
+    expect(await create('a')).toBe('stopped');
+    vi.spyOn(w.drivers.hypervisor.snapshots, 'revert').mockRejectedValueOnce(
+      new ClusterError('INTERNAL', 'qemu-img: no room'),
+    );
+    expect(await revert('a')).toBe(
+      'INTERNAL: qemu-img: no room. Its disks may be of two moments now: go back again (berth vm snapshot revert web a) ' +
+        'before it is started',
+    );
+  });
+
+  it('that libvirt knows no more goes from the disks that may hold it', async () => {
+    await ensure(['vda', 'vdb']);
+    expect(await create('a')).toBe('stopped');
+    const { snapshots } = w.drivers.hypervisor;
+    w.drivers.sim.snapshots.delete(UUID);
+    const clearing = vi.spyOn(snapshots, 'clear');
+    expect(await remove('a')).toBe('done');
+    expect(clearing.mock.calls).toEqual([[UUID, { name: 'a', description: '', disks: ['vda', 'vdb'], others: [] }]]);
+  });
+
   it('brings back the definition of then, and only for disks that it still has', async () => {
     await ensure();
     const xml = sim().xml;

@@ -98,6 +98,38 @@ describeLab('snapshots', { hosts: ['h1'] }, (lab) => {
     // libvirt that comes back waits for a QEMU that still writes, and calls that wait for that give up after half a minute each
   }, 300_000);
 
+  it('ends a revert that is cancelled with the truth: done, or nothing of it', async () => {
+    await write('now');
+    const job = (await c.ok('vm', 'snapshot', 'revert', 'web', 'first', '--force', '--no-wait')).match(/job-\w+/)![0];
+    await c.berth('job', 'cancel', job);
+    const ended = async () => (await c.json<{ state: string }>('job', 'show', job)).state;
+    await eventually('the job has ended', async () => ['succeeded', 'cancelled'].includes(await ended()), 60_000);
+    expect(await words('web')).toBe((await ended()) === 'succeeded' ? 'one\none' : 'now\nnow');
+  }, 180_000);
+
+  it.each([
+    ['that runs', true],
+    ['that is off', false],
+  ] as const)(
+    'clears what the disks of a vm %s hold of a snapshot that libvirt has lost',
+    async (_, runs) => {
+      const inDisk = async () =>
+        lab()
+          .host('h1')
+          .run(['sh', '-c', 'for f in /var/lib/berth/volumes/*.qcow2; do qemu-img snapshot -U -l "$f"; done']);
+      await c.ok('vm', 'snapshot', 'create', 'web', 'lost');
+      expect(await inDisk()).toContain(' lost ');
+      if (!runs) await c.ok('vm', 'stop', 'web', '--force');
+      await virsh('snapshot-delete', 'web', 'lost', '--metadata');
+      expect((await list()).find((s) => s.name === 'lost')).toMatchObject({ state: 'missing' });
+      await c.ok('vm', 'snapshot', 'delete', 'web', 'lost');
+      expect(await inDisk()).not.toContain(' lost ');
+      expect((await list()).map((s) => s.name)).toEqual(['first', 'second', 'third']);
+      if (!runs) await c.ok('vm', 'start', 'web');
+    },
+    180_000,
+  );
+
   it('keeps disks as they are while they are in one, deletes them, and is gone with its VM', async () => {
     const refused = await c.berth('volume', 'resize', 'web-vda', '1GiB');
     expect(refused).toMatchObject({ code: 4 });

@@ -37,6 +37,8 @@ export interface LedgerEntry {
   readonly again: boolean;
   readonly image: ImageOutcome | undefined;
   readonly detail?: string | undefined;
+  /** Of one that runs: it cannot be taken back any more, and is done to its end. */
+  readonly mustEnd?: boolean | undefined;
   readonly atMs: number;
 }
 

@@ -24,6 +24,11 @@ export interface Work extends LongWork {
   /** What was done, for people: shown when it has succeeded. */
   tell(detail: string): void;
   turnAway(hostId: string, why: string): void;
+  /**
+   * What comes now cannot be taken back: from here on a cancel waits for the end and learns how it ended, also when the agent was
+   * started anew meanwhile. For long operations. @throws CANCELLED when that has come first; DISK_FULL
+   */
+  noReturn(): Promise<void>;
 }
 
 export interface OperationKind<R> {

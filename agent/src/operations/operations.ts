@@ -29,6 +29,8 @@ interface Live {
   view: OperationView;
   detail?: string;
   cancelled: boolean;
+  /** It cannot be taken back any more: a cancel waits for its end. */
+  mustEnd: boolean;
   /** It ran when the agent ended, so it may have done its work already. */
   readonly recovered: boolean;
   /** Resolves when the ledger has it. */
@@ -116,16 +118,21 @@ export class Operations {
   async cancel(id: string): Promise<OperationView> {
     checkOperationId(id);
     const live = this.live.get(id);
-    if (live) {
-      live.cancelled = true;
-      await live.started.catch(() => undefined);
-      live.abort.abort(new ClusterError('CANCELLED', `operation ${id} was cancelled`));
-      await live.result.catch(() => undefined);
-    }
+    if (live) await this.end(live);
     const entry = this.ledger.get(id);
-    if (entry && entry.state !== 'running' && !entry.again) return viewOf(entry);
+    if (entry && entry.state !== 'running' && (!entry.again || live?.mustEnd)) return viewOf(entry);
     if (entry?.again) await this.abandon(this.kinds.get(entry.kind)?.kind, entry.request);
     return this.bury(id, entry);
+  }
+
+  /** Resolves when it no longer runs, cut short if it can be. */
+  private async end(live: Live): Promise<void> {
+    if (!live.mustEnd) {
+      live.cancelled = true;
+      await live.started.catch(() => undefined);
+      live.abort.abort(new ClusterError('CANCELLED', `operation ${live.view.id} was cancelled`));
+    }
+    await live.result.catch(() => undefined);
   }
 
   /** Forgets ended operations whose ids begin so. Each prefix is a job's id and a dot. Gives what was forgotten. */
@@ -159,7 +166,7 @@ export class Operations {
 
   private begin(
     kind: OperationKind<unknown>,
-    { id, hash, request }: Pick<LedgerEntry, 'id' | 'hash' | 'request'>,
+    { id, hash, request, mustEnd = false }: Pick<LedgerEntry, 'id' | 'hash' | 'request' | 'mustEnd'>,
     started: Promise<void>,
     recovered = false,
   ): Live {
@@ -171,6 +178,7 @@ export class Operations {
       abort,
       view: running(id),
       cancelled: false,
+      mustEnd,
       recovered,
       started,
       result: started as never,
@@ -298,6 +306,7 @@ export class Operations {
         this.tellSoon(live);
       },
       tell: (detail) => void (live.detail = detail),
+      noReturn: () => this.noReturn(live),
       needSource: (needsSource) => {
         if (live.view.needsSource === needsSource) return;
         live.view = { ...live.view, needsSource };
@@ -308,6 +317,21 @@ export class Operations {
         this.tell(live);
       },
     };
+  }
+
+  private async noReturn(live: Live): Promise<void> {
+    const { signal } = live.abort;
+    if (signal.aborted) throw signal.reason;
+    if (live.mustEnd) return;
+    live.mustEnd = true; // who cancels from now on waits, also while this is written
+    try {
+      const { kind, hash, request, view } = live;
+      const noted = { id: view.id, kind: kind.name, hash, request, state: 'running' as const, mustEnd: true };
+      await this.ledger.put({ ...noted, failure: undefined, again: false, image: undefined });
+    } catch (e) {
+      live.mustEnd = false;
+      throw e;
+    }
   }
 
   private tellSoon(live: Live): void {

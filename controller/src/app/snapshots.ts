@@ -235,8 +235,8 @@ function snapshotOf(
 
 const gone = (vm: Vm, name: string): Error =>
   notFound(
-    `snapshot ${name} of vm ${vm.name} is not on its host any more: somebody deleted it there. Forget it: ` +
-      `berth vm snapshot delete ${vm.name} ${name}`,
+    `libvirt on its host knows no snapshot ${name} of vm ${vm.name} any more: somebody deleted it there, or defined the vm anew. ` +
+      `Delete it, and with it what its disks still hold: berth vm snapshot delete ${vm.name} ${name}`,
   );
 
 /** Of each disk in it, the same volume under the same name. */

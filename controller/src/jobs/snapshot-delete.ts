@@ -27,6 +27,7 @@ export const snapshotDelete = defineJob<SnapshotParams, JobDeps>('snapshot.delet
   .remote('delete', {
     host: (c) => c.outs.begin.hostId,
     deadlineMs: DEADLINE_MS,
+    irrevocable: true,
     async run(c) {
       const agent = c.deps.hosts.agent(c.outs.begin.hostId);
       const which = { ...domainRef(getVm(c.tables, c.params.vmId)), name: c.params.name, running: false };

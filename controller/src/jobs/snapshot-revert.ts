@@ -77,6 +77,7 @@ export const snapshotRevert = defineJob<RevertParams, JobDeps>('snapshot.revert'
   .remote('revert', {
     host: (c) => c.outs.begin.hostId,
     deadlineMs: DEADLINE_MS,
+    irrevocable: true,
     async run(c) {
       const { name, force } = c.params;
       const agent = c.deps.hosts.agent(c.outs.begin.hostId);

@@ -21,6 +21,14 @@ export function readSnapable(xml: string, how: { readonly memory: boolean; reado
   return { disks: written.map(targetOf), others, ...(said !== undefined && { why: said }) };
 }
 
+/** Which disks may hold something of a snapshot that nobody has on record: qcow2 files that are written to. */
+export function readHolders(xml: string): Pick<Snapable, 'disks' | 'others'> {
+  const all = findAll(find(parseXml(xml), 'devices'), 'disk');
+  const holds = (d: XmlElement): boolean =>
+    !isReadOnly(d) && d.attributes['type'] === 'file' && attributeAt(d, 'type', 'driver') === 'qcow2';
+  return { disks: all.filter(holds).map(targetOf), others: all.filter((d) => !holds(d)).map(targetOf) };
+}
+
 const isReadOnly = (d: XmlElement): boolean =>
   d.attributes['device'] === 'cdrom' || d.attributes['device'] === 'floppy' || find(d, 'readonly') !== undefined;
 

@@ -123,6 +123,11 @@ export interface RemoteStep<P, Outs, Deps, O> extends StepOptions<P, Outs, Deps,
   host?(c: StepContext<P, Outs, Deps>): HostId | undefined;
   /** Operation ids that `run` may have used; `[opId]` unless said otherwise. */
   operations?(c: StepContext<P, Outs, Deps>): readonly string[];
+  /**
+   * What it has done cannot be taken back. A job that is to stop at it cancels its operations and runs it once more, to hear what
+   * became of them: done, the job goes on; failed by itself, the job says so; only otherwise it stops for the reason it was to stop for.
+   */
+  readonly irrevocable?: boolean;
   run(c: RemoteContext<P, Outs, Deps>): Promise<O | Wait>;
   /**
    * Must be safe to run twice, and when `run` never took effect: `out` is undefined when the step failed or its answer
@@ -141,6 +146,7 @@ export interface AnyStep {
   readonly local: boolean;
   /** It lies past the point of no return. */
   readonly forwardOnly: boolean;
+  readonly irrevocable: boolean;
   readonly deadlineMs: number | undefined;
   readonly waitOn: readonly Reason[];
   readonly failOn: readonly Reason[];
@@ -213,6 +219,7 @@ export class JobBuilder<P, Deps, Outs extends object = object> {
       name,
       local,
       forwardOnly: this.forwardOnly,
+      irrevocable: remote?.irrevocable ?? false,
       deadlineMs: s.deadlineMs,
       waitOn: s.waitOn ?? DEFAULT_WAIT_ON,
       failOn: s.failOn ?? [],

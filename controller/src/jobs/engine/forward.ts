@@ -2,7 +2,7 @@
  * One step forwards: run it, and log how it ended; or find that the job has to stop here. What is logged between two calls
  * to agents shares one commit: it is durable before the next call, and before anybody is told.
  */
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Tx } from '../../state/state.ts';
 import { StateFailed } from '../../state/store.ts';
 import { call, localContext, remoteContext, type At, type Outcome } from './at.ts';
@@ -18,7 +18,7 @@ export async function stepForward(at: At): Promise<Outcome | undefined> {
   } catch (e) {
     return onError(at, e);
   }
-  if (stop && !at.step.forwardOnly) return fail(at, stop);
+  if (stop && !at.step.forwardOnly) return at.step.irrevocable && at.record ? lastWord(at, stop) : fail(at, stop);
   if (stop)
     await alarm(
       at,
@@ -95,13 +95,43 @@ async function runRemote(at: At): Promise<Outcome | undefined> {
   try {
     const out = await tracedStep(at, () => inTurn(at));
     if (Wait.is(out)) return await waiting(at, untilDeadline(at, out.ms), out.why);
-    at.live.clearErrors(at.step.name);
-    await at.env.state.apply((tx) =>
-      record(at, tx, [{ type: 'succeeded', data: out }], { state: 'running', ...NOT_WAITING }),
-    );
-    return undefined;
+    return await succeeded(at, out);
   } catch (e) {
     return onError(at, e);
+  }
+}
+
+async function succeeded(at: At, out: unknown): Promise<undefined> {
+  at.live.clearErrors(at.step.name);
+  await at.env.state.apply((tx) =>
+    record(at, tx, [{ type: 'succeeded', data: out }], { state: 'running', ...NOT_WAITING }),
+  );
+}
+
+/**
+ * Of a step that cannot be taken back, at which the job is to stop: first none of its operations may run any more, then it is heard
+ * how they ended. A host that stays silent, or is dead, cannot tell: then the job stops, and says that.
+ */
+async function lastWord(at: At, stop: ClusterError): Promise<Outcome | undefined> {
+  await at.env.state.settled();
+  const host = call.host(at);
+  const untold = `${stop.message}; whether ${at.step.name} was done, its host has not told`;
+  if (host !== undefined && at.env.deps.isHostDead?.(host)) return fail(at, new ClusterError(stop.reason, untold));
+  const sinceMs = at.live.since(`${at.step.name}.stop`, at.env.clock.now());
+  try {
+    if (host !== undefined) for (const op of call.operations(at)) await at.env.deps.cancelOperation?.(host, op);
+    at.live.abort = new AbortController();
+    const out = await call.remote(at, remoteContext(at, at.live.nextTry(at.step.name)));
+    return Wait.is(out) ? await waiting(at, out.ms, out.why) : await succeeded(at, out);
+  } catch (e) {
+    if (e instanceof StateFailed) throw e;
+    if (at.env.stopping()) return { type: 'stopped' };
+    if (judge(e, at.step) === 'failed') return fail(at, isClusterError(e, 'CANCELLED') ? stop : e);
+    const leftMs = sinceMs + at.env.giveUpMs - at.env.clock.now();
+    if (leftMs <= 0) return fail(at, new ClusterError(stop.reason, untold));
+    at.live.waitsForHost = host;
+    const ms = backOffMs(at.live.nextError(at.step.name), at.env.random.next());
+    return waiting(at, Math.min(ms, leftMs), toJobError(e).message);
   }
 }
 

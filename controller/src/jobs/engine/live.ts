@@ -20,6 +20,14 @@ export class LiveJob {
   waitsForHost: HostId | undefined;
   readonly #tries = new Map<string, number>();
   readonly #errors = new Map<string, number>();
+  readonly #since = new Map<string, number>();
+
+  /** When this was first asked for the same thing: `nowMs` the first time. */
+  since(what: string, nowMs: number): number {
+    const first = this.#since.get(what) ?? nowMs;
+    this.#since.set(what, first);
+    return first;
+  }
 
   /** Counts a try of a step (or of its undo) and says which it is. */
   nextTry(step: string): number {
