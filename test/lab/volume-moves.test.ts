@@ -67,6 +67,45 @@ describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     expect((await c.berth('volume', 'download', 'data', file)).err).toMatch(/exists already/);
   });
 
+  it('go on at the byte where they were, when the agent at either end is killed', async () => {
+    await c.ok('volume', 'create', 'big', '--size', '2GiB', '--host', 'h1');
+    const { id } = await volume('big');
+    const path = `/var/lib/berth/volumes/${id}.qcow2`;
+    const fill = 'head -c 1100M /dev/urandom >/tmp/noise && qemu-io -f qcow2 -c "write -s /tmp/noise 0 1100M" ';
+    await h1().run(['sh', '-c', `${fill}${path} && rm /tmp/noise`]);
+    const sum = ['sh', '-c', `qemu-img convert -f qcow2 -O raw ${path} /tmp/raw && sha256sum </tmp/raw; rm /tmp/raw`];
+    const before = await h1().run(sum);
+    const job = (await c.ok('volume', 'move', 'big', '--host', 'h2', '--no-wait')).trim();
+    const progress = async () => {
+      const { steps } = await c.json<{ steps: { progressDoneBytes: number }[] }>('job', 'show', job);
+      return Math.max(...steps.map((s) => s.progressDoneBytes));
+    };
+    for (const [at, name] of [
+      [150, 'h2'],
+      [400, 'h1'],
+      [650, 'h2'],
+    ] as const) {
+      await eventually(`${at} MiB have come`, async () => (await progress()) > at * 2 ** 20, 120_000);
+      await lab().host(name).stopAgent('SIGKILL');
+      await lab().host(name).startAgent();
+      // at most what a power cut would have cost
+      await eventually(
+        'it goes on',
+        async () => {
+          const now = await progress();
+          if (now < (at - 65) * 2 ** 20) throw new Error(`it fell back to ${now} bytes`);
+          return now > (at + 70) * 2 ** 20;
+        },
+        120_000,
+      );
+    }
+    await eventually('it has moved', async () => (await volume('big')).host === 'h2', 120_000);
+    await c.quiet(60_000);
+    expect(await lab().host('h2').run(sum)).toBe(before);
+    expect(await lab().host('h2').run(['ls', '/var/lib/berth/uploads'])).toBe('');
+    await c.ok('volume', 'delete', 'big');
+  }, 400_000);
+
   it('go on under a guest that writes, through the deaths of agent, libvirt and controller: no write is lost', async () => {
     const disks = ['--disk', 'image=base,pool=a', '--disk', '768MiB,pool=a'];
     await c.ok('vm', 'create', 'web', ...disks, '--host', 'h1', '--memory', '128MiB');

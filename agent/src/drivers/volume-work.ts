@@ -35,8 +35,10 @@ export interface VolumeFile {
   readonly fileBytes: number;
   /** What of it is not holes, as far as is known. */
   readonly allocatedBytes: number;
-  /** From its beginning, each time. */
-  pieces(signal: AbortSignal): AsyncIterable<Piece>;
+  /** @param offset from there on; default: from its beginning, each time. */
+  pieces(signal: AbortSignal, offset?: number): AsyncIterable<Piece>;
+  /** Lower-case hex. Another as soon as somebody has written to it: with the same, its bytes are the same. Absent: cannot be told. */
+  readonly origin?: string;
   /** In the host's own folder, and to be taken from there: it may be renamed instead of copied. */
   readonly ownPath?: string;
 }
@@ -86,6 +88,8 @@ export interface VolumeWork {
     as: { readonly fileFormat: string; readonly format: VolumeFormat },
     work: LongWork,
   ): Promise<UploadedDisk>;
+  /** The file of a volume that lies here as a finished upload, for `install` to take. NOT_FOUND */
+  staged(uploadId: string): Promise<VolumeFile>;
   /** Of a disk that grew under a guest. */
   noteSize(volumeId: string, sizeBytes: number): Promise<void>;
 }
@@ -121,6 +125,8 @@ export interface ArrivedBytes {
   readonly receivedBytes: number;
   /** SHA-256 (hex) of the last of them, at most TAIL_BYTES. */
   readonly tailSha256: string;
+  /** As it was said when it was opened. */
+  readonly origin?: string;
   /** It is a finished upload. */
   readonly whole: boolean;
 }
@@ -129,6 +135,8 @@ export interface ResumedFile {
   readonly fileBytes: number;
   readonly allocatedBytes: number;
   readonly offset: number;
+  /** Of what it is (VolumeFile): then what is found of it later is on disk, also after a power cut, and is the volume's file when it is whole. */
+  readonly origin?: string;
 }
 
 /** What was written stays until somebody goes on, or removes it; but for DISK_FULL, after which nothing of it is there. */

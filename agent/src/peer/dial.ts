@@ -5,7 +5,7 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
 import { cutWhenRevoked, secureOptions, type PeerIdentity } from './identity.ts';
-import { ticketLine, type PeerStream } from './ticket-line.ts';
+import { ticketLine, type GoOnFrom, type PeerStream } from './ticket-line.ts';
 
 export interface PeerSource {
   readonly peerHostId: string;
@@ -22,6 +22,8 @@ export interface DialOptions {
   readonly signal: AbortSignal;
   /** Default: image. */
   readonly stream?: PeerStream;
+  /** Of a volume. Default: its beginning. */
+  readonly from?: GoOnFrom;
 }
 
 /** A connected stream whose first bytes wait to be read. PEER_UNAVAILABLE with the reason otherwise. */
@@ -51,7 +53,7 @@ export async function dialPeer(source: PeerSource, options: DialOptions): Promis
     await once(socket, 'secureConnect', { signal });
     cutWhenRevoked(socket, socket.getPeerCertificate().serialNumber, identity);
     stage.now = 'did not serve the image';
-    socket.write(ticketLine(source.ticket, options.stream));
+    socket.write(ticketLine(source.ticket, options.stream, options.from));
     await firstBytes(socket, signal);
     return socket;
   } catch (e) {

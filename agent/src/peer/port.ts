@@ -17,7 +17,7 @@ import { splice } from './splice.ts';
 import { TicketBook, type TicketUse } from './tickets.ts';
 import type { VolumeFile } from '../drivers/volume-work.ts';
 import { volumeFrames } from './volume-frames.ts';
-import { parseTicketLine, TICKET_LINE_MAX_BYTES } from './ticket-line.ts';
+import { FROM_BEGINNING, parseTicketLine, TICKET_LINE_MAX_BYTES, type GoOnFrom } from './ticket-line.ts';
 
 export interface PeerLimits {
   readonly connections: number;
@@ -183,7 +183,7 @@ class Port implements PeerPort {
       use.release();
       return this.refuse(socket, 'a ticket for something else', hostId);
     }
-    if (volumeId !== undefined) await this.sendVolume(socket, use, volumeId);
+    if (volumeId !== undefined) await this.sendVolume(socket, use, volumeId, shown.from ?? FROM_BEGINNING);
     else if (shown.stream === 'hashes') await this.sendHashes(socket, use);
     else await this.connectImage(socket, use);
   }
@@ -202,7 +202,7 @@ class Port implements PeerPort {
     }
   }
 
-  private async sendVolume(socket: TLSSocket, use: TicketUse, volumeId: string): Promise<void> {
+  private async sendVolume(socket: TLSSocket, use: TicketUse, volumeId: string, from: GoOnFrom): Promise<void> {
     const { clock, volume, log } = this.options;
     const gone = new AbortController();
     socket.once('close', () => gone.abort()).resume();
@@ -212,12 +212,13 @@ class Port implements PeerPort {
     try {
       if (!volume) return this.refuse(socket, 'this host gives out no volumes', use.peerHostId);
       const file = await volume(volumeId);
-      for await (const bytes of volumeFrames(file, gone.signal)) {
+      for await (const bytes of volumeFrames(file, from, gone.signal)) {
         idle.touch();
         if (!socket.write(bytes)) await once(socket, 'drain', { signal: gone.signal });
       }
       socket.end();
-      log.info({ volumeId, peerHostId: use.peerHostId, fileBytes: file.fileBytes }, 'a peer has got a volume');
+      const about = { volumeId, peerHostId: use.peerHostId, fileBytes: file.fileBytes, hadBytes: from.offset };
+      log.info(about, 'a peer has got a volume');
     } catch (e) {
       this.refuse(socket, `the volume cannot be given: ${e instanceof Error ? e.message : e}`, use.peerHostId);
     }

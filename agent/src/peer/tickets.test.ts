@@ -4,7 +4,7 @@ import { idleCutter } from './idle.ts';
 import { Rate, Slots } from './limits.ts';
 import { watchSilence, type Silence } from './silence.ts';
 import { TicketBook, type TicketUse } from './tickets.ts';
-import { parseTicketLine, ticketLine } from './ticket-line.ts';
+import { FROM_BEGINNING, parseTicketLine, ticketLine, type GoOnFrom } from './ticket-line.ts';
 
 let clock: SimClock;
 beforeEach(() => void (clock = new SimClock()));
@@ -88,6 +88,12 @@ describe('a ticket', () => {
     const ticket = 'a'.repeat(43);
     expect(parseTicketLine(ticketLine(ticket).trimEnd())).toEqual({ ticket, stream: 'image' });
     expect(parseTicketLine(ticketLine(ticket, 'hashes').trimEnd())).toEqual({ ticket, stream: 'hashes' });
+    const volume = (from?: GoOnFrom) => parseTicketLine(ticketLine(ticket, 'volume', from).trimEnd());
+    expect(volume()).toEqual({ ticket, stream: 'volume', from: FROM_BEGINNING });
+    const from = { offset: 4096, origin: 'ab'.repeat(16) };
+    expect(volume(from)).toEqual({ ticket, stream: 'volume', from });
+    for (const odd of ['', ' 1', ' -1 -', ' 1 ../x', ' 1 - -'])
+      expect(parseTicketLine(`berth-volume/1 ${ticket}${odd}`)).toBeUndefined();
     for (const bad of ['', ticket, `berth-image/2 ${ticket}`, `berth-image/1 ${ticket} x`, 'berth-image/1 short'])
       expect(parseTicketLine(bad)).toBeUndefined();
   });

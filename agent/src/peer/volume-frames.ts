@@ -1,37 +1,62 @@
 /**
- * The file of a volume on the wire between two hosts: a line that says how long it is, then its pieces in frames, then a hash of them
- * all, without which it is not whole.
+ * The file of a volume on the wire between two hosts: a line that says how long it is, and from where on it comes, then its pieces in
+ * frames, then a hash of the whole file, without which it is not whole. Who has some of it already asks for the rest: it is given while
+ * the file is the one that it was then, and comes from its beginning otherwise.
  *
- *   D <u32 length> bytes    Z <u64 length> zeros    E <SHA-256 of all frames before>
+ *   D <u32 length> bytes    Z <u64 length> zeros    W nothing yet: what is there already is being read    E <SHA-256 of the file>
  */
-import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import type { Piece } from '@berth/shared/disk/pieces.ts';
+import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { VolumeFile } from '../drivers/volume-work.ts';
+import { PieceHash } from './piece-hash.ts';
+import type { GoOnFrom } from './ticket-line.ts';
 
-const [DATA, ZEROS, END] = [0x44, 0x5a, 0x45];
+const [DATA, ZEROS, WAIT, END] = [0x44, 0x5a, 0x57, 0x45];
 const MAX_DATA_BYTES = 4 * 2 ** 20;
 const MAX_LINE_BYTES = 256;
 const MAX_FILE_BYTES = 2 ** 50;
 /** Frames are of 64 KiB and more, but for a few that a read cut short. */
 const USUAL_BYTES = 4_096;
 const SMALL_FRAMES = 1_000;
+/** Of what is read again: slow storage gives as much before the other host finds this one silent. */
+const WAIT_EVERY_BYTES = 64 * 2 ** 20;
 
-export async function* volumeFrames(file: VolumeFile, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  const { fileBytes, allocatedBytes } = file;
-  yield Buffer.from(`${JSON.stringify({ fileBytes, allocatedBytes })}\n`);
-  const hash = createHash('sha256');
-  for await (const piece of file.pieces(signal)) {
-    const head = headOf(piece);
-    hash.update(head);
-    yield head;
-    if (typeof piece === 'number') continue;
-    hash.update(piece);
-    yield piece;
+export async function* volumeFrames(file: VolumeFile, from: GoOnFrom, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const { fileBytes, allocatedBytes, origin } = file;
+  const goesOn = origin !== undefined && origin === from.origin && from.offset <= fileBytes;
+  const offset = goesOn ? from.offset : 0;
+  yield Buffer.from(`${JSON.stringify({ fileBytes, allocatedBytes, offset, origin })}\n`);
+  const hash = new PieceHash();
+  yield* readAgain(file, offset, hash, signal);
+  for await (const piece of file.pieces(signal, offset)) {
+    yield headOf(piece);
+    await hash.add(piece);
+    if (typeof piece !== 'number') yield piece;
   }
   yield Buffer.concat([Buffer.from([END]), hash.digest()]);
+}
+
+/** What the other host has already is in the hash all the same: so it is known to be of this file. */
+async function* readAgain(
+  file: VolumeFile,
+  bytes: number,
+  hash: PieceHash,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  if (bytes === 0) return;
+  let [at, told] = [0, 0];
+  for await (const piece of file.pieces(signal)) {
+    const left = bytes - at;
+    const mine = typeof piece === 'number' ? Math.min(piece, left) : piece.subarray(0, left);
+    await hash.add(mine);
+    at += lengthOf(mine);
+    if (at >= bytes) return;
+    if (at - told < WAIT_EVERY_BYTES) continue;
+    told = at;
+    yield Buffer.from([WAIT]);
+  }
 }
 
 function headOf(piece: Piece): Buffer {
@@ -46,20 +71,38 @@ function headOf(piece: Piece): Buffer {
   return head;
 }
 
-/** What another host sends. Its pieces can be read once. @throws PEER_UNAVAILABLE when it breaks off, falls silent or makes no sense */
-export async function receivedVolume(stream: Readable, clock: Clock, silentMs: number): Promise<VolumeFile> {
-  const bytes = new Bytes(stream, clock, silentMs);
-  const line = await bytes.line();
-  const { fileBytes, allocatedBytes } = numbersIn(line);
-  return { fileBytes, allocatedBytes, pieces: () => piecesIn(bytes, fileBytes) };
+/** What another host sends, from somewhere on. */
+export interface ReceivedVolume extends GoOnFrom {
+  readonly fileBytes: number;
+  readonly allocatedBytes: number;
+  /** Can be read once. @throws PEER_UNAVAILABLE when it breaks off, falls silent or makes no sense */
+  pieces(): AsyncIterable<Piece>;
+  /** Of the whole file (hex), as the other host says, when all pieces have been read. */
+  sha256(): string;
 }
 
-function numbersIn(line: string): { fileBytes: number; allocatedBytes: number } {
-  const fits = (n: unknown): n is number =>
-    Number.isSafeInteger(n) && (n as number) >= 0 && (n as number) <= MAX_FILE_BYTES;
+/** @throws as its pieces */
+export async function receivedVolume(stream: Readable, clock: Clock, silentMs: number): Promise<ReceivedVolume> {
+  const bytes = new Bytes(stream, clock, silentMs);
+  const about = aboutIn(await bytes.line());
+  let sha256 = '';
+  return {
+    ...about,
+    pieces: () => piecesIn(bytes, about, (end) => (sha256 = end)),
+    sha256: () => sha256,
+  };
+}
+
+type About = Omit<ReceivedVolume, 'pieces' | 'sha256'>;
+
+function aboutIn(line: string): About {
+  const fits = (n: unknown, most = MAX_FILE_BYTES): n is number =>
+    Number.isSafeInteger(n) && (n as number) >= 0 && (n as number) <= most;
   try {
-    const { fileBytes, allocatedBytes } = JSON.parse(line) as Record<string, unknown>;
-    if (fits(fileBytes) && fits(allocatedBytes)) return { fileBytes, allocatedBytes };
+    const { fileBytes, allocatedBytes, offset, origin } = JSON.parse(line) as Record<string, unknown>;
+    const isWord = typeof origin === 'string' && /^[0-9a-f]{16,64}$/.test(origin);
+    if (fits(fileBytes) && fits(allocatedBytes) && fits(offset, fileBytes) && (isWord || origin === undefined))
+      return { fileBytes, allocatedBytes, offset, origin: isWord ? origin : undefined };
   } catch {
     // told below
   }
@@ -67,30 +110,28 @@ function numbersIn(line: string): { fileBytes: number; allocatedBytes: number } 
 }
 
 /** Not more than was said, and not in crumbs, each of which costs as much as a large one. */
-async function* piecesIn(bytes: Bytes, fileBytes: number): AsyncGenerator<Piece> {
-  const hash = createHash('sha256');
-  let at = 0;
+async function* piecesIn(
+  bytes: Bytes,
+  { fileBytes, offset }: About,
+  ended: (sha256: string) => void,
+): AsyncGenerator<Piece> {
+  let at = offset;
   for (let frames = 0; ; frames++) {
-    const kind = await bytes.take(1);
-    if (kind[0] === END) {
-      if (!(await bytes.take(32)).equals(hash.digest())) throw odd('is not what was sent');
-      return;
+    const kind = (await bytes.take(1))[0];
+    if (frames > SMALL_FRAMES + at / USUAL_BYTES) throw odd('makes no sense');
+    if (kind === WAIT) continue;
+    if (kind === END) {
+      const hash = await bytes.take(32);
+      if (at !== fileBytes) throw odd('is shorter than was said');
+      return ended(hash.toString('hex'));
     }
-    if (kind[0] !== DATA && kind[0] !== ZEROS) throw odd('makes no sense');
-    const length = await bytes.take(kind[0] === DATA ? 4 : 8);
-    hash.update(kind).update(length);
-    const long = kind[0] === ZEROS ? Number(length.readBigUInt64BE()) : length.readUInt32BE();
+    if (kind !== DATA && kind !== ZEROS) throw odd('makes no sense');
+    const length = await bytes.take(kind === DATA ? 4 : 8);
+    const long = kind === ZEROS ? Number(length.readBigUInt64BE()) : length.readUInt32BE();
     at += long;
     if (at > fileBytes) throw odd('is longer than was said');
-    if (frames > SMALL_FRAMES + at / USUAL_BYTES) throw odd('makes no sense');
-    if (kind[0] === ZEROS) {
-      yield long;
-      continue;
-    }
-    if (long > MAX_DATA_BYTES) throw odd('makes no sense');
-    const data = await bytes.take(long);
-    hash.update(data);
-    yield data;
+    if (kind === DATA && long > MAX_DATA_BYTES) throw odd('makes no sense');
+    yield kind === ZEROS ? long : await bytes.take(long);
   }
 }
 

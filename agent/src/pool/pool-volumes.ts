@@ -83,6 +83,7 @@ export function withPools(
           return onImage(spec.imageDigest, () => inPools.install({ ...spec, poolId }, file, work));
         }),
       openUploaded: own.work.openUploaded,
+      staged: own.work.staged,
       assign: (id, to) => onVolume(id, () => (store.volume(id) ? inPools.assign(id, to) : own.work.assign(id, to))),
       resize: (id, bytes, how, work) =>
         onVolume(id, () => (store.volume(id) ? inPools.resize(id, bytes) : own.work.resize(id, bytes, how, work))),

@@ -59,6 +59,7 @@ export function volumeDataService(
     receiveVolume: guard.operation('ReceiveVolume', async (q) => {
       const format = readFormat(q.format);
       const spec = checkReceive({
+        uploadId: operationIdOf(q),
         ...{ volumeId: q.volumeId, vmId: '', imageDigest: orUndefined(q.imageDigest) },
         sizeBytes: toNumber('the size', q.sizeBytes),
         ...(format === 'raw' && { format }),

@@ -100,7 +100,7 @@ export class SimHost {
   readonly bases = new Set<string>();
   readonly uploads = new Map<string, Buffer>();
   /** What has come of those that go on after a break. */
-  readonly coming = new Map<string, Buffer>();
+  readonly coming = new Map<string, { readonly bytes: Buffer; readonly origin?: string }>();
   readonly bridges = new Map<string, SimBridge>([['br0', { name: 'br0', addresses: ['10.77.0.1/24'], owned: false }]]);
   /** Keys and interrupts that guests got. */
   readonly pokes: string[] = [];

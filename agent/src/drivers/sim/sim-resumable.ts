@@ -9,24 +9,24 @@ const sha256 = (b: Buffer): string => createHash('sha256').update(b).digest('hex
 export const simResumable = (host: SimHost, mostBytes: number): ResumableUploads => ({
   async find(uploadId) {
     const whole = host.uploads.get(uploadId);
-    const bytes = whole ?? host.coming.get(uploadId) ?? Buffer.alloc(0);
+    const { bytes, ...of } = whole ? { bytes: whole } : (host.coming.get(uploadId) ?? { bytes: Buffer.alloc(0) });
     const tail = bytes.subarray(Math.max(0, bytes.length - TAIL_BYTES));
-    return { receivedBytes: bytes.length, tailSha256: sha256(tail), whole: whole !== undefined };
+    return { receivedBytes: bytes.length, tailSha256: sha256(tail), whole: whole !== undefined, ...of };
   },
   async open(uploadId, file) {
-    const there = host.coming.get(uploadId) ?? Buffer.alloc(0);
+    const there = host.coming.get(uploadId)?.bytes ?? Buffer.alloc(0);
     if (file.offset > there.length)
       throw invalidArgument(`upload ${uploadId} cannot go on at ${file.offset}: ${there.length} bytes of it are here`);
     if (file.fileBytes > mostBytes)
       throw invalidArgument(
         `a simulated host takes uploads of up to ${mostBytes} bytes, this one has ${file.fileBytes}`,
       );
-    host.reserve(2 * Math.min(file.fileBytes, file.allocatedBytes));
+    host.reserve((file.origin === undefined ? 2 : 1) * Math.min(file.fileBytes, file.allocatedBytes));
     return sink(host, uploadId, file, there.subarray(0, file.offset));
   },
 });
 
-function sink(host: SimHost, uploadId: string, { fileBytes }: ResumedFile, there: Buffer): ResumableSink {
+function sink(host: SimHost, uploadId: string, { fileBytes, origin }: ResumedFile, there: Buffer): ResumableSink {
   const parts = [there];
   let at = there.length;
   const add = async (bytes: Buffer): Promise<void> => {
@@ -46,7 +46,8 @@ function sink(host: SimHost, uploadId: string, { fileBytes }: ResumedFile, there
       host.uploads.set(uploadId, all);
     },
     async close() {
-      if (parts.length > 0) host.coming.set(uploadId, Buffer.concat(parts));
+      if (parts.length > 0)
+        host.coming.set(uploadId, { bytes: Buffer.concat(parts), ...(origin !== undefined && { origin }) });
     },
   };
 }

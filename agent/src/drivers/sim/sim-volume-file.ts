@@ -1,4 +1,5 @@
 /** The file of a simulated volume: nothing but what its format needs. What a guest writes is not simulated. */
+import { createHash } from 'node:crypto';
 import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import type { VolumeFile } from '../volume-work.ts';
@@ -16,10 +17,17 @@ export function simVolumeFile({ sizeBytes, format, backing }: SimFile): VolumeFi
 
 export function simFileOf(all: readonly Piece[]): VolumeFile {
   const fileBytes = all.reduce<number>((n, p) => n + lengthOf(p), 0);
+  const hash = createHash('sha256');
+  for (const p of all) hash.update(typeof p === 'number' ? `zeros ${p}` : p);
   return {
-    ...{ fileBytes, allocatedBytes: fileBytes },
-    async *pieces() {
-      yield* all;
+    ...{ fileBytes, allocatedBytes: fileBytes, origin: hash.digest('hex') },
+    async *pieces(_signal, offset = 0) {
+      let at = 0;
+      for (const p of all) {
+        const skip = Math.max(0, offset - at);
+        at += lengthOf(p);
+        if (skip < lengthOf(p)) yield typeof p === 'number' ? p - skip : p.subarray(skip);
+      }
     },
   };
 }

@@ -6,7 +6,7 @@ import { lengthOf } from '@berth/shared/disk/pieces.ts';
 import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { SimHost, SimVolume } from '@berth/shared/sim/sim-host.ts';
 import { formatOf, runnable, type VolumeWork } from '../volume-work.ts';
-import { simVolumeFile } from './sim-volume-file.ts';
+import { simFileOf, simVolumeFile } from './sim-volume-file.ts';
 import { checkSimSize, ensureVolume, simImagePath } from './sim-volumes.ts';
 
 export function simVolumeWork(host: SimHost): VolumeWork {
@@ -76,6 +76,11 @@ export function simVolumeWork(host: SimHost): VolumeWork {
       }
       const sourceDigest = createHash('sha256').update(file).digest('hex');
       return { ...about, sourceDigest, pieces, close: async () => undefined };
+    },
+    staged: async (uploadId) => {
+      const file = host.uploads.get(uploadId);
+      if (!file) throw notFound(`there is no file ${uploadId} on this host (any more)`);
+      return simFileOf([file]);
     },
     wipe: async (volumeId) => void host.volumes.set(volumeId, { ...need(volumeId), dataBytes: 0 }),
     noteSize: async (volumeId, sizeBytes) => void host.volumes.set(volumeId, { ...need(volumeId), sizeBytes }),

@@ -3,23 +3,36 @@
  * with holes for zeros. It is hashed when all is there: then what lies on the disk is known to be right, whoever wrote it.
  */
 import { createHash } from 'node:crypto';
-import { open, rm, type FileHandle } from 'node:fs/promises';
+import { open, readFile, rm, type FileHandle } from 'node:fs/promises';
+import { z } from 'zod';
 import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { TAIL_BYTES, type ResumableSink, type ResumableUploads, type ResumedFile } from '../../volume-work.ts';
-import { sizeOf, tellingFull } from './files.ts';
+import { sizeOf, tellingFull, writeAtomic } from './files.ts';
 import type { Pool } from './pool.ts';
 import { requireRoom } from './space.ts';
-import { comingPath, hashOf, type Uploads } from './uploads.ts';
+import { comingNotePath, comingPath, hashOf, type Uploads } from './uploads.ts';
 
 /** Data beyond what was announced as such: room for so much more is looked for at a time. */
 const MORE_BYTES = 256 * 2 ** 20;
+/** Of one whose origin is known: what a power cut may cost. */
+const SAFE_EVERY_BYTES = 64 * 2 ** 20;
+
+/** Written before what it speaks of is relied on: of what file it is, and how much of it a power cut would leave. */
+const Note = z.object({ origin: z.string(), safeBytes: z.number() });
+
+async function noteOf(pool: Pool, uploadId: string): Promise<z.infer<typeof Note> | undefined> {
+  const text = await readFile(comingNotePath(pool, uploadId), 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : Note.parse(JSON.parse(text));
+}
 
 export const createResumable = (pool: Pool, uploads: Uploads): ResumableUploads => ({
   async find(uploadId) {
     const whole = await uploads.has(uploadId);
     const path = whole ? pool.uploadPath(uploadId) : comingPath(pool, uploadId);
-    const receivedBytes = (await sizeOf(path))?.size ?? 0;
-    return { receivedBytes, tailSha256: await tailOf(path, receivedBytes), whole };
+    const note = whole ? undefined : await noteOf(pool, uploadId);
+    const receivedBytes = Math.min((await sizeOf(path))?.size ?? 0, note?.safeBytes ?? Infinity);
+    const tailSha256 = await tailOf(path, receivedBytes);
+    return { receivedBytes, tailSha256, whole, ...(note && { origin: note.origin }) };
   },
   async open(uploadId, file) {
     const path = comingPath(pool, uploadId);
@@ -30,13 +43,24 @@ export const createResumable = (pool: Pool, uploads: Uploads): ResumableUploads 
       );
     const kept = file.offset === 0 ? 0 : (there?.allocated ?? 0);
     const allocated = Math.min(file.fileBytes, file.allocatedBytes);
-    // it lies here beside what is made of it
-    await requireRoom(pool.uploadsDir, Math.max(0, 2 * allocated - kept), 'the upload and the volume made of it');
+    // unless it is the volume itself, it lies here beside what is made of it
+    const [copies, what] = file.origin === undefined ? [2, 'the upload and the volume made of it'] : [1, 'the volume'];
+    await requireRoom(pool.uploadsDir, Math.max(0, copies * allocated - kept), what);
+    await putNote(pool, uploadId, file.origin, file.offset);
     const handle = await open(path, there === undefined ? 'wx' : 'r+', 0o600);
     await handle.truncate(file.offset);
     return new Coming({ pool, uploads, uploadId, file, path, allowedBytes: allocated - kept }, handle);
   },
 });
+
+/** @param origin undefined: nothing is said of it, and what was said is gone. */
+async function putNote(pool: Pool, uploadId: string, origin: string | undefined, safeBytes: number): Promise<void> {
+  const path = comingNotePath(pool, uploadId);
+  if (origin === undefined) return rm(path, { force: true });
+  await tellingFull('the upload', pool.uploadsDir, () =>
+    writeAtomic(path, JSON.stringify({ origin, safeBytes }), 0o600),
+  );
+}
 
 async function tailOf(path: string, bytes: number): Promise<string> {
   const hash = createHash('sha256');
@@ -71,12 +95,14 @@ class Coming implements ResumableSink {
   #written = 0;
   #allowed: number;
   #closed = false;
+  #safe: number;
 
   constructor(
     private readonly to: Target,
     private readonly handle: FileHandle,
   ) {
     this.#at = to.file.offset;
+    this.#safe = to.file.offset;
     this.#allowed = Math.max(0, to.allowedBytes);
   }
 
@@ -88,6 +114,7 @@ class Coming implements ResumableSink {
         await requireRoom(this.to.pool.uploadsDir, Math.min(MORE_BYTES, this.#left + chunk.length), 'the upload');
       for (let done = 0; done < chunk.length;)
         done += (await this.handle.write(chunk, done, chunk.length - done, at + done)).bytesWritten;
+      if (this.#at - this.#safe >= SAFE_EVERY_BYTES) await this.#save();
     });
   }
 
@@ -101,7 +128,8 @@ class Coming implements ResumableSink {
     const { uploads, uploadId, path, file } = this.to;
     if (this.#at !== file.fileBytes)
       throw invalidArgument(`${this.#at} of the announced ${file.fileBytes} bytes came; send the rest`);
-    await this.#full(() => this.handle.sync());
+    // a crash while it is read leaves all of it
+    await this.#full(() => (file.origin === undefined ? this.handle.sync() : this.#save()));
     const found = await hashOf(path, signal);
     if (found !== sha256.toLowerCase()) {
       await this.#drop();
@@ -112,12 +140,25 @@ class Coming implements ResumableSink {
     }
     await this.close();
     await uploads.finish(uploadId, path, found);
+    await putNote(this.to.pool, uploadId, undefined, 0);
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    // what cannot be made safe now comes again
+    await this.#save().catch(() => undefined);
     await this.handle.close();
+  }
+
+  /** What has come survives a power cut. */
+  async #save(): Promise<void> {
+    const { pool, uploadId, file } = this.to;
+    if (file.origin === undefined || this.#safe === this.#at) return;
+    const at = this.#at;
+    await this.handle.sync();
+    await putNote(pool, uploadId, file.origin, at);
+    this.#safe = at;
   }
 
   get #left(): number {
@@ -133,7 +174,9 @@ class Coming implements ResumableSink {
   }
 
   async #drop(): Promise<void> {
+    this.#safe = this.#at;
     await this.close();
+    await putNote(this.to.pool, this.to.uploadId, undefined, 0);
     await rm(this.to.path, { force: true });
   }
 

@@ -47,6 +47,8 @@ const Facts = z.object({
 const factsPath = (pool: Pool, uploadId: string): string => `${pool.uploadPath(uploadId)}.json`;
 /** One that goes on after a break (resumable.ts), while it comes in. */
 export const comingPath = (pool: Pool, uploadId: string): string => `${pool.uploadPath(uploadId)}.coming`;
+/** What is known of that. */
+export const comingNotePath = (pool: Pool, uploadId: string): string => `${comingPath(pool, uploadId)}.json`;
 const LEAST_MORE = 16 * 2 ** 20;
 /** Every try has a file of its own: a broken stream that is not noticed yet can't write into the next one's. */
 let tries = 0;
@@ -104,6 +106,7 @@ export function createUploads(pool: Pool): Uploads {
       await rm(pool.uploadPath(uploadId), { force: true });
       await rm(factsPath(pool, uploadId), { force: true });
       await rm(comingPath(pool, uploadId), { force: true });
+      await rm(comingNotePath(pool, uploadId), { force: true });
     },
   };
 }

@@ -1,6 +1,6 @@
 /** Volumes that come as files from another place, with real files: whole and theirs alone, or not at all. */
 import { execa } from 'execa';
-import { chmod, mkdir, readdir, stat } from 'node:fs/promises';
+import { appendFile, chmod, mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
 import { createLog } from '@berth/shared/log/log.ts';
@@ -65,6 +65,59 @@ describeReal('real volumes that are carried', ['qemu-img', 'qemu-io'], () => {
       expect((await execa('qemu-io', ['-f', 'qcow2', '-c', `read -P ${pattern}`, path])).stdout).not.toMatch(/failed/);
     expect((await execa('qemu-img', ['check', path])).stdout).toMatch(/No errors/);
     expect(await stat(path)).toMatchObject({ uid: 0, mode: 0o100600 });
+  });
+
+  it('after a break, from what a power cut would leave of them, and become the volume without a copy', async () => {
+    const [here, there] = [hosts[0]!, hosts[1]!];
+    const imageDigest = await image(here.disks);
+    await image(there.disks);
+    await here.disks.work.make({ ...spec({ imageDigest }), ...usual } as never, work);
+    await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 5M 1M', here.disks.volumePath('volume-1', false)]);
+    const file = await here.disks.work.read('volume-1');
+    const { fileBytes, allocatedBytes, origin = '' } = file;
+    const half = Math.floor(fileBytes / 2);
+    const { resumable } = there.disks;
+    const go = async (offset: number, until: number) => {
+      const sink = await resumable.open('job-1.copy', { fileBytes, allocatedBytes, offset, origin });
+      let at = offset;
+      for await (const piece of file.pieces(work.signal, offset)) {
+        const mine = typeof piece === 'number' ? Math.min(piece, until - at) : piece.subarray(0, until - at);
+        await (typeof mine === 'number' ? sink.skip(mine) : sink.write(mine));
+        at += typeof mine === 'number' ? mine : mine.length;
+      }
+      return sink;
+    };
+    await (await go(0, half)).close();
+    expect(await resumable.find('job-1.copy')).toMatchObject({ receivedBytes: half, origin, whole: false });
+    // written, but not known to be on disk: as when this agent is killed
+    await appendFile(join(there.dir, 'uploads', 'job-1.copy.coming'), 'more');
+    expect(await resumable.find('job-1.copy')).toMatchObject({ receivedBytes: half });
+    const sink = await go(half, fileBytes);
+    const path = here.disks.volumePath('volume-1', false);
+    await sink.finish((await execa('sha256sum', [path])).stdout.slice(0, 64), work.signal);
+    expect(await resumable.find('job-1.copy')).toMatchObject({ receivedBytes: fileBytes, whole: true });
+    const staged = await there.disks.work.staged('job-1.copy');
+    const { ino } = await stat(staged.ownPath!);
+    await there.disks.work.install(spec({ imageDigest }), staged, work);
+    await there.disks.removeUpload('job-1.copy');
+    const to = there.disks.volumePath('volume-1', false);
+    expect(await stat(to)).toMatchObject({ ino, uid: 0, mode: 0o100600 });
+    const info = JSON.parse((await execa('qemu-img', ['info', '--output=json', to])).stdout) as object;
+    expect(info).toMatchObject({ 'backing-filename': there.disks.imagePath(imageDigest) });
+    for (const pattern of ['7 5M 1M', '5 0 1M'])
+      expect((await execa('qemu-io', ['-f', 'qcow2', '-c', `read -P ${pattern}`, to])).stdout).not.toMatch(/failed/);
+    expect(await readdir(join(there.dir, 'uploads'))).toEqual(['u', 'u.json']);
+    await expect(there.disks.work.staged('job-1.copy')).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  });
+
+  it('tell of each write to them', async () => {
+    const { disks } = hosts[0]!;
+    await disks.work.make({ ...spec({ format: 'raw' }), ...usual } as never, work);
+    const { origin } = await disks.work.read('volume-1');
+    expect((await disks.work.read('volume-1')).origin).toBe(origin);
+    const path = disks.volumePath('volume-1', false, 'raw');
+    await execa('qemu-io', ['-f', 'raw', '-c', 'write -P 7 5M 1M', path]);
+    expect((await disks.work.read('volume-1')).origin).not.toBe(origin);
   });
 
   it('raw, with their holes', async () => {

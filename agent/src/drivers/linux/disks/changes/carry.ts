@@ -6,9 +6,9 @@ import { rename, rm, open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
-import { rebased } from '@berth/shared/disk/qcow2-rebase.ts';
+import { rebased, withBackingPath } from '@berth/shared/disk/qcow2-rebase.ts';
 import { ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
-import { checkCarriedHeader, checkCarriedLength } from '../../../carried.ts';
+import { checkCarriedHeader, checkCarriedLength, HEAD_BYTES } from '../../../carried.ts';
 import type { LongWork, VolumeSpec } from '../../../disks.ts';
 import { runnable, type VolumeFile } from '../../../volume-work.ts';
 import { filePieces } from '../../file-pieces.ts';
@@ -17,6 +17,7 @@ import { sizeOf, syncDir, syncFile, withSource } from '../files.ts';
 import type { Pool } from '../pool.ts';
 import { readSidecar } from '../sidecars.ts';
 import { requireRoom } from '../space.ts';
+import type { Uploads } from '../uploads.ts';
 import { ensureVolume, type VolumeParts } from '../volumes.ts';
 
 export async function readVolume(pool: Pool, volumeId: string): Promise<VolumeFile> {
@@ -24,6 +25,12 @@ export async function readVolume(pool: Pool, volumeId: string): Promise<VolumeFi
   if (sidecar === undefined || sidecar.seed) throw notFound(`volume ${volumeId} is not on this host`);
   runnable({ volumeId, format: sidecar.format });
   return filePieces(pool.volumePath(volumeId, false, sidecar.format), `volume ${volumeId}`);
+}
+
+export async function stagedVolume(pool: Pool, uploads: Uploads, uploadId: string): Promise<VolumeFile> {
+  if (!(await uploads.has(uploadId))) throw notFound(`there is no file ${uploadId} on this host (any more)`);
+  const path = pool.uploadPath(uploadId);
+  return { ...(await filePieces(path, `volume file ${uploadId}`)), ownPath: path };
 }
 
 /** The caller holds the volume's and the image's locks. */
@@ -39,6 +46,7 @@ export async function installVolume(
   if (ownPath !== undefined)
     return ensureVolume(parts, spec, async (_parts, _spec, path) => {
       await takeFile(ownPath, 0o600);
+      if (backing !== undefined) await rebaseHere(ownPath, backing);
       await checkCarried(ownPath, spec, backing);
       await syncFile(ownPath);
       await rename(ownPath, path);
@@ -58,6 +66,17 @@ export async function installVolume(
       await rm(half, { force: true });
     }
   });
+}
+
+/** Twice is once. */
+async function rebaseHere(path: string, backing: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+    await writeAll(file, withBackingPath(buffer.subarray(0, bytesRead), backing), 0);
+  } finally {
+    await file.close();
+  }
 }
 
 async function writeFile(path: string, pieces: AsyncIterable<Piece>, bytes: number, work: LongWork): Promise<void> {

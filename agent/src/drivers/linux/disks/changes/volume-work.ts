@@ -3,7 +3,7 @@ import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
 import { runnable, type VolumeWork } from '../../../volume-work.ts';
 import type { Pool } from '../pool.ts';
 import { readSidecar, writeSidecar } from '../sidecars.ts';
-import { installVolume, readVolume } from './carry.ts';
+import { installVolume, readVolume, stagedVolume } from './carry.ts';
 import { makeVolume } from './make.ts';
 import { exportVolume, type ExportVolumeParts } from './export-volume.ts';
 import { resizeVolume } from './resize.ts';
@@ -41,6 +41,7 @@ export function createVolumeWork(parts: ExportVolumeParts, { onVolume, onImage }
         return spec.imageDigest === undefined ? install() : onImage(spec.imageDigest, install);
       }),
     openUploaded: (uploadId, as, work) => onVolume(uploadId, () => openUploaded(parts, uploadId, as, work)),
+    staged: (uploadId) => onVolume(uploadId, () => stagedVolume(pool, parts.uploads, uploadId)),
     noteSize: (id, sizeBytes) =>
       onVolume(id, async () => {
         const sidecar = await readSidecar(pool, id);
