@@ -14,7 +14,8 @@ export function hostsOf({ hosts }: Pick<Pool, 'hosts'>, tables: Pick<Tables, 'ho
 
 type Chosen = Pick<Host, 'id' | 'labels'>;
 
-function chosen({ all, ids, selector }: Pool['hosts']): (host: Chosen) => boolean {
+/** For many hosts: what was chosen is read once. */
+export function chosen({ all, ids, selector }: Pool['hosts']): (host: Chosen) => boolean {
   const fits = selector === '' ? () => false : parseSelector(selector);
   return (h) => all || ids.includes(h.id) || fits(h.labels);
 }

@@ -40,3 +40,29 @@ it('looks once at a time, and never again when it was ended in the middle', asyn
   await clock.advance(5_000);
   expect(times).toBe(1);
 });
+
+it('is not put off by reasons that come faster than it looks', async () => {
+  let times = 0;
+  const { clock, looks: all } = looks(async () => void times++);
+  const end = all.begin();
+  for (let i = 0; i < 20; i++) {
+    all.soon(100);
+    await clock.advance(50);
+  }
+  expect(times).toBeGreaterThan(8);
+  end();
+});
+
+it('looks once more when there was reason to in the middle of a look', async () => {
+  const goes: (() => void)[] = [];
+  const { clock, looks: all } = looks(() => new Promise((resolve) => goes.push(resolve)));
+  const end = all.begin();
+  await clock.advance(1_000);
+  all.soon(10);
+  await clock.advance(10);
+  expect(goes).toHaveLength(1);
+  goes[0]!();
+  await clock.advance(1);
+  expect(goes).toHaveLength(2);
+  end();
+});

@@ -9,7 +9,9 @@ export interface LooksDeps {
 
 export class Looks {
   private timer: Timer | undefined;
-  private looking = false;
+  /** When it goes off. */
+  private dueMs = Infinity;
+  private current: Promise<void> | undefined;
   private ended = false;
 
   /** @param failed in words, for the log */
@@ -29,22 +31,36 @@ export class Looks {
     };
   }
 
+  /** One that is due sooner stays so: reasons may come faster than any of them is looked at. */
   soon(ms: number): void {
-    if (this.ended) return;
+    const { clock } = this.deps;
+    const dueMs = clock.monotonic() + ms;
+    if (this.ended || dueMs >= this.dueMs) return;
     this.timer?.cancel();
-    this.timer = this.deps.clock.after(ms, () => void this.now().finally(() => this.soon(this.everyMs)));
+    this.dueMs = dueMs;
+    this.timer = clock.after(ms, () => void this.goOff());
+  }
+
+  private async goOff(): Promise<void> {
+    this.dueMs = Infinity;
+    // what is under way may have passed by what is new
+    await this.current;
+    if (!this.ended) await this.now();
+    this.soon(this.everyMs);
   }
 
   /** Never rejects. Nothing while another look is under way. */
   async now(): Promise<void> {
-    if (this.looking) return;
-    this.looking = true;
+    if (this.current) return;
+    this.current = this.once().finally(() => (this.current = undefined));
+    await this.current;
+  }
+
+  private async once(): Promise<void> {
     try {
       await this.look();
     } catch (e) {
       this.deps.log.warn({ err: e }, this.failed);
-    } finally {
-      this.looking = false;
     }
   }
 }

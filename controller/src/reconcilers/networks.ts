@@ -10,14 +10,15 @@ import { isId, type NetworkId } from '@berth/shared/model/ids.ts';
 import type { Network, NetworkSeen } from '@berth/shared/model/network.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { Turns } from '@berth/shared/runtime/turns.ts';
-import { isMade, networkOn, takesNetworks } from '../app/network-hosts.ts';
-import { hostsOf, isOneOf } from '../app/pool-hosts.ts';
+import { isMade, takesNetworks } from '../app/network-hosts.ts';
+import { chosen, isOneOf } from '../app/pool-hosts.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
 import { networkMend } from '../jobs/networks.ts';
 import type { State } from '../state/state.ts';
 import { Asked } from './asked.ts';
 import { Looks } from './looks.ts';
+import { lacks, readyHosts, type Ready } from './ready.ts';
 
 export interface NetworkKeeperDeps {
   readonly state: State;
@@ -66,19 +67,28 @@ export class NetworkKeeper {
 
   private async lookOnce(): Promise<void> {
     const { tables } = this.deps.state;
-    for (const network of [...tables.networks.values()]) await this.mend(network);
+    const ready = this.ready();
+    for (const network of [...tables.networks.values()]) await this.mend(network, ready);
     await Promise.all([...tables.hosts.values()].map((h) => this.forget(h)));
     this.asked.tidy();
   }
 
-  private async mend(network: Network): Promise<void> {
+  private ready(): readonly Ready[] {
+    const { state, hosts } = this.deps;
+    return readyHosts(state.tables, (id) =>
+      takesNetworks(hosts, id)
+        ? (hosts.status(id).networks ?? []).map((n) => ({ id: n.networkId, generation: n.generation }))
+        : undefined,
+    );
+  }
+
+  private async mend(network: Network, ready: readonly Ready[]): Promise<void> {
     const { state, jobs } = this.deps;
     if (!isMade(network) || network.state !== 'ready') return;
     const key = (h: Host): string => `${network.id}/${network.generation}/${h.id}`;
-    const lacking = hostsOf(network, state.tables).filter(
-      (h) => this.may(h) && this.lacks(network, h) && this.asked.due(key(h)),
-    );
-    const due = lacking.slice(0, this.free(network));
+    const isOne = chosen(network.hosts);
+    const lacking = ready.filter((r) => isOne(r.host) && lacks(r, network)).map((r) => r.host);
+    const due = lacking.filter((h) => this.asked.due(key(h))).slice(0, this.free(network));
     if (due.length === 0) return;
     const locks = [`network/${network.id}:shared` as const];
     try {
@@ -104,12 +114,6 @@ export class NetworkKeeper {
   private may(host: Host): boolean {
     const { state, hosts } = this.deps;
     return state.tables.reviews.get(host.id) === undefined && takesNetworks(hosts, host.id);
-  }
-
-  /** What it makes again by itself, once told, is its own business. */
-  private lacks(network: Network, host: Host): boolean {
-    const seen = networkOn(this.deps.hosts.status(host.id), network.id);
-    return seen === undefined || seen.generation < network.generation;
   }
 
   private async forget(host: Host): Promise<void> {

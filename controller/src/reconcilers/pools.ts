@@ -10,13 +10,14 @@ import { isId } from '@berth/shared/model/ids.ts';
 import { LOCAL_POOL, type Pool, type PoolSeen } from '@berth/shared/model/pool.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { Turns } from '@berth/shared/runtime/turns.ts';
-import { hostsOf, seenOn, takesPools } from '../app/pool-hosts.ts';
+import { chosen, takesPools } from '../app/pool-hosts.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
 import { poolMend } from '../jobs/pools.ts';
 import type { State } from '../state/state.ts';
 import { Asked } from './asked.ts';
 import { Looks } from './looks.ts';
+import { lacks, readyHosts, type Ready } from './ready.ts';
 
 export interface PoolKeeperDeps {
   readonly state: State;
@@ -62,16 +63,27 @@ export class PoolKeeper {
 
   private async lookOnce(): Promise<void> {
     const { tables } = this.deps.state;
-    for (const pool of [...tables.pools.values()]) await this.mend(pool);
+    const ready = this.ready();
+    for (const pool of [...tables.pools.values()]) await this.mend(pool, ready);
     await Promise.all([...tables.hosts.values()].map((h) => this.forget(h)));
     this.asked.tidy();
   }
 
-  private async mend(pool: Pool): Promise<void> {
+  private ready(): readonly Ready[] {
+    const { state, hosts } = this.deps;
+    return readyHosts(state.tables, (id) =>
+      takesPools(hosts, id)
+        ? (hosts.status(id).pools ?? []).map((p) => ({ id: p.poolId, generation: p.generation }))
+        : undefined,
+    );
+  }
+
+  private async mend(pool: Pool, ready: readonly Ready[]): Promise<void> {
     const { state, jobs } = this.deps;
     if (pool.name === LOCAL_POOL || pool.state !== 'ready' || !pool.started) return;
     const key = (h: Host): string => `${pool.id}/${pool.generation}/${h.id}`;
-    const lacking = hostsOf(pool, state.tables).filter((h) => this.may(h) && this.lacks(pool, h));
+    const isOne = chosen(pool.hosts);
+    const lacking = ready.filter((r) => isOne(r.host) && lacks(r, pool)).map((r) => r.host);
     const due = lacking.filter((h) => this.asked.due(key(h))).slice(0, this.free(pool));
     if (due.length === 0) return;
     // VMs may be made in it meanwhile; what people do with the pool itself goes first
@@ -101,12 +113,6 @@ export class PoolKeeper {
   private may(host: Host): boolean {
     const { state, hosts } = this.deps;
     return state.tables.reviews.get(host.id) === undefined && takesPools(hosts, host.id);
-  }
-
-  /** What it starts by itself, once told, is its own business. */
-  private lacks(pool: Pool, host: Host): boolean {
-    const seen = seenOn(this.deps.hosts.status(host.id), pool.id);
-    return seen === undefined || seen.generation < pool.generation;
   }
 
   private async forget(host: Host): Promise<void> {
