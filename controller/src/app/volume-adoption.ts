@@ -9,7 +9,7 @@ import { debtOfVolume } from '../jobs/volume-where.ts';
 import type { State, Tables } from '../state/state.ts';
 import { checkName } from './names.ts';
 import { volumesNamed } from './volume-names.ts';
-import { knownHolder } from './volume-units.ts';
+import { knownHolders } from './volume-units.ts';
 
 const TIB = 1024 ** 4;
 const SECTOR = 512;
@@ -71,7 +71,7 @@ function unitOf(
   { host, record: { unitKey: key, poolId }, volumeId }: Found,
 ): { readonly unit?: VolumeUnit } {
   if (key === undefined) return {};
-  const holder = knownHolder(key, tables);
+  const holder = knownHolders(tables).get(key);
   if (holder !== undefined)
     throw new ClusterError('IN_USE', `volume ${volumeId} of ${host.name} is a unit that is volume ${holder} already`);
   const units = hosts.status(host.id).pools?.find((p) => p.poolId === poolId)?.units;

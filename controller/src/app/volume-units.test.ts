@@ -1,7 +1,10 @@
 /** Units of pools (LUNs): shown, given to one VM at a time however many hosts and pools have them, and let go of as they are. */
 import { beforeEach, expect, it } from 'vitest';
 import type { PoolSource, PoolUnit } from '@berth/shared/model/pool.ts';
+import { newId } from '@berth/shared/model/ids.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
+import { aHost, aPool } from '../state/samples.ts';
+import { unitsOf } from './volume-units.ts';
 import type { CreateVolume } from './volumes.ts';
 
 const MIB = 2 ** 20;
@@ -102,4 +105,23 @@ it('is refused in words: no such unit, another size or content, an agent that is
   await expect(take('lun')).rejects.toThrow(/cannot have volumes that stand alone .* \(it lacks volume.block\)/);
   for (const [i, h] of c.sim.hosts.all().entries()) h.units.splice(0, 2, { ...unit(1), key: `local${i}` });
   await expect(take('lun')).rejects.toThrow(/is another one on h\d and on h\d: say which with --host/);
+});
+
+it('looks at the volumes of each host as often for many units as for one', () => {
+  const asked = (many: number): number => {
+    let times = 0;
+    const has = () => {
+      times++;
+      return { volumes: new Map([['volume-1', { unitKey: '360001' }]]) };
+    };
+    const pool = aPool({ id: newId('pool', 1), source: SAN });
+    const status = () => ({ pools: [{ poolId: pool.id, units: Array.from({ length: many }, (_, i) => unit(i + 1)) }] });
+    const hosts = new Map(['h1', 'h2'].map((name, i) => [name, aHost({ id: newId('host', i), name })]));
+    const none = { byPool: () => [] };
+    const tables = { hosts, pools: new Map([[pool.id, pool]]), volumes: none, vms: none };
+    const units = unitsOf(pool, { tables, hosts: { status, has } } as never);
+    expect([units.length, units[0]?.volume]).toEqual([many, 'volume-1 of h1']);
+    return times;
+  };
+  expect(asked(50)).toBe(asked(1));
 });

@@ -37,31 +37,31 @@ export function unitsOf(pool: Pool, { tables, hosts }: Seen): readonly UnitView[
       found.set(id, known);
     }
   const all = [...found.values()].sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
-  return all.map((u) => ({ ...u, volume: holderOf(u.key, { tables, hosts }) ?? '' }));
+  const holders = holdersOf({ tables, hosts });
+  return all.map((u) => ({ ...u, volume: holders.get(u.key) ?? '' }));
 }
 
-/** In the inventory, or on a host whose volumes the inventory does not know. */
-function holderOf(key: string, { tables, hosts }: Seen): string | undefined {
-  const known = knownHolder(key, tables);
-  if (known !== undefined) return known;
+/** Of all units that somebody has, by their keys: in the inventory, or on a host whose volumes the inventory does not know. */
+function holdersOf({ tables, hosts }: Seen): ReadonlyMap<string, string> {
+  const holders = new Map<string, string>();
   for (const { id, name } of tables.hosts.values())
-    for (const [volumeId, v] of hosts.has(id)?.volumes ?? []) if (v.unitKey === key) return `${volumeId} of ${name}`;
-  return undefined;
+    for (const [volumeId, { unitKey }] of hosts.has(id)?.volumes ?? [])
+      if (unitKey !== undefined && !holders.has(unitKey)) holders.set(unitKey, `${volumeId} of ${name}`);
+  for (const [key, name] of knownHolders(tables)) holders.set(key, name);
+  return holders;
 }
 
-/** In the inventory. */
-export function knownHolder(key: string, tables: Pick<Tables, 'pools' | 'volumes' | 'vms'>): string | undefined {
+/** The same, of the inventory. */
+export function knownHolders(tables: Pick<Tables, 'pools' | 'volumes' | 'vms'>): ReadonlyMap<string, string> {
+  const holders = new Map<string, string>();
   for (const pool of tables.pools.values()) {
     if (!holdsUnits(pool.source.type)) continue;
-    const alone = tables.volumes.byPool(pool.id).find((v) => v.unit?.key === key);
-    if (alone) return alone.name;
     for (const vm of tables.vms.byPool(pool.id))
-      for (const spec of [vm.spec, vm.live, vm.before?.spec, vm.before?.live]) {
-        const disk = spec?.disks.find((d) => d.unit?.key === key);
-        if (disk) return diskName(vm.name, disk.target);
-      }
+      for (const spec of [vm.spec, vm.live, vm.before?.spec, vm.before?.live])
+        for (const { unit, target } of spec?.disks ?? []) if (unit) holders.set(unit.key, diskName(vm.name, target));
+    for (const v of tables.volumes.byPool(pool.id)) if (v.unit) holders.set(v.unit.key, v.name);
   }
-  return undefined;
+  return holders;
 }
 
 interface UnitRequest {
