@@ -146,7 +146,7 @@ describe('a purge of the agent', () => {
   }
 
   it('leaves nothing where no guest has a disk', async () => {
-    expect(await purge('pools/pool-1.json')).toEqual(['']);
+    expect(await purge('pools/pool-1.json', 'networks/network-1.json')).toEqual(['']);
   });
 
   it('keeps the records of disks in pools, which nobody else has, and what guests with such disks need', async () => {

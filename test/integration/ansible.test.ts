@@ -128,17 +128,23 @@ describe('the modules of the Ansible collection', () => {
     }
   }, 120_000);
 
-  it('list VMs without running what their labels say, or giving a host the address of a VM', async () => {
+  it('list VMs without running what their labels say, or giving another machine the address of a VM', async () => {
     const note = "note={{ lookup('pipe', 'expr 40 + 2') }}";
     await c.ok('vm', 'create', 'web2', '--disk', '1MiB', '--label', note);
-    await c.ok('vm', 'create', 'h1', '--disk', '1MiB', '--label', 'mine=yes');
+    for (const name of ['h1', 'ctl', 'localhost'])
+      await c.ok('vm', 'create', name, '--disk', '1MiB', '--label', 'mine=yes');
     const about = { login_file: join(c.dataDir, 'admin-token'), ca_file: join(c.dataDir, 'trust/ca.pem') };
     const inventory = { plugin: 'berth.berth.berth', ...about, api_port: Number(c.httpAddress.split(':')[1]) };
     const file = join(ansible.dir, 'all.berth.yml');
     writeFileSync(file, JSON.stringify({ ...inventory, keyed_groups: [{ key: 'berth_labels.note', prefix: 'n' }] }));
-    const message = JSON.stringify({ msg: '{{ berth_kind }} {{ berth_labels }} {{ group_names }}' });
-    const said = await ansible.run('ansible', ['-i', file, 'all', '-c', 'local', '-m', 'debug', '-a', message]);
+    const message = JSON.stringify({
+      msg: '{{ berth_kind | default(0) }} {{ berth_labels | default(0) }} {{ group_names }}',
+    });
+    const said = await ansible.run('ansible', [
+      ...['-i', 'ctl,', '-i', file, 'all:localhost', '-c', 'local', '-m', 'debug', '-a', message],
+    ]);
     expect(said).toMatch(/h1 \| SUCCESS[^]*?"host /);
+    expect(said).toContain('web2 | SUCCESS');
     expect(said).toContain('expr 40 + 2');
     expect(said).not.toContain('42');
     expect(said).not.toContain('mine');

@@ -9,8 +9,8 @@ name: berth
 short_description: VMs and hosts of a Berth installation
 description:
   - VMs are in the group C(berth_vms), hosts in C(berth_hosts). Each label is a group, C(label_tier_web).
-  - A VM that has the name of a host is left out where both are listed, with a warning. Whoever may make VMs would choose where a play
-    for that host goes.
+  - A VM that has the name of a machine which is listed already is left out, with a warning. So is one with the name C(localhost).
+    Whoever may make VMs would choose where a play for that machine goes. Sources that list machines by hand are named before this one.
   - Groups of your own are made with C(compose), C(groups) and C(keyed_groups) from the variables C(berth_state), C(berth_host),
     C(berth_labels), C(berth_kind) and C(berth_address).
 author: The Berth authors
@@ -58,19 +58,20 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         super(InventoryModule, self).parse(inventory, loader, path, cache)
         self._read_config_data(path)
         names = ("login_file", "ca_file", "api_port", "wait_seconds")
-        hosts = set()
+        # what other sources list, and what Ansible knows without any
+        machines = set(self.inventory.hosts) | {"localhost"}
         try:
             api = Api(*[self.get_option(name) for name in names])
             query = {"selector": self.get_option("selector")} if self.get_option("selector") else None
             if "hosts" in self.get_option("include"):
                 for host in api.list("/v1/hosts", "hosts", query):
-                    hosts.add(host["name"])
+                    machines.add(host["name"])
                     address = host["address"].rsplit(":", 1)[0].strip("[]")
                     self._add("hosts", host, host.get("labels", {}), address, host["name"])
             if "vms" in self.get_option("include"):
                 for vm in api.list("/v1/vms", "vms", query):
-                    if vm["name"] in hosts:
-                        self.display.warning("berth: vm %s has the name of a host, and is left out" % vm["name"])
+                    if vm["name"] in machines:
+                        self.display.warning("berth: vm %s has the name of another machine, and is left out" % vm["name"])
                         continue
                     nics = vm["spec"].get("nics", [])
                     address = next((n["address"].split("/")[0] for n in nics if n.get("address")), "")
