@@ -62,15 +62,21 @@ Examples:
       wait: flags['wait'] !== false,
       start: async (api) => ({ jobId: (await api.call(api.networks, (c) => c.createNetwork, request)).jobId }),
       done: async (api) => {
-        const { onHosts } = await api.call(api.networks, (c) => c.getNetwork, { network: name });
+        const { onHosts, activeCount, hostCount } = await api.call(api.networks, (c) => c.getNetwork, {
+          network: name,
+        });
         const on = onHosts.filter((h) => h.state === 'active').map((h) => h.host);
-        const not = onHosts.length - on.length;
-        const where = on.length > 0 ? `created, there on ${on.join(', ')}` : 'created, on no host yet';
+        const not = hostCount - activeCount;
+        const hosts = activeCount > MOST_NAMED ? `${activeCount} hosts` : on.join(', ');
+        const where = activeCount > 0 ? `created, there on ${hosts}` : 'created, on no host yet';
         return not === 0 ? where : `${where}; not on ${not} (berth network show ${name})`;
       },
     });
   },
 };
+
+/** Hosts, in a line. */
+const MOST_NAMED = 10;
 
 type Kind = 'bridge' | 'isolated' | 'nat';
 

@@ -8,8 +8,7 @@ import { fields, renderEach, renderList } from '../output/render.ts';
 import type { Column } from '../output/table.ts';
 import { networkDocument } from './document.ts';
 
-const thereOn = (n: Network): string =>
-  `${n.onHosts.filter((h) => h.state === 'active').length} of ${n.onHosts.length}`;
+const thereOn = (n: Network): string => `${n.activeCount} of ${n.hostCount}`;
 const labelWords = (n: Network): string =>
   Object.entries(n.labels)
     .map(([k, v]) => `${k}=${v}`)
@@ -21,7 +20,7 @@ const COLUMNS: readonly Column<Network>[] = [
   { title: 'STATE', cell: (n) => n.state },
   { title: 'BRIDGE', cell: (n) => n.bridge },
   { title: 'HOSTS', cell: thereOn },
-  { title: 'VMS', cell: (n) => String(n.vms.length), right: true },
+  { title: 'VMS', cell: (n) => String(n.vmCount), right: true },
   { title: 'ADDRESS', cell: (n) => n.addresses.join(' ') || '-', spare: 1 },
   { title: 'DHCP', cell: (n) => n.dhcpRange || '-', wide: true },
   { title: 'LABELS', cell: labelWords, wide: true },
@@ -56,7 +55,10 @@ export const networkList: Command = {
 
 async function listForeign(ctx: Context, flags: Flags): Promise<void> {
   const api = await ctx.api();
-  const rows = (await api.call(api.networks, (c) => c.listNetworks, { page: undefined, foreign: true })).foreign;
+  const rows = await allPages(async (page) => {
+    const r = await api.call(api.networks, (c) => c.listNetworks, { page, foreign: true });
+    return { items: r.foreign, next: r.nextPageToken };
+  });
   const empty = 'no host has networks of libvirt that Berth did not make';
   renderList(ctx, flags, { rows, columns: FOREIGN, name: (f) => f.name, empty });
 }
@@ -98,7 +100,8 @@ function lines(n: Network, nowMs: number): string[] {
     ['spanning tree', spanning],
     ['hosts', n.allHosts ? 'all' : n.selector ? `those with ${n.selector}` : n.hosts.join(', ')],
     ...n.onHosts.map((h) => [`on ${h.host}`, h.reason ? `${h.state}: ${h.reason.split('\n')[0]}` : h.state] as const),
-    ['vms', n.vms.join(', ')],
+    ['on others', n.hostCount > n.onHosts.length ? `of ${n.hostCount} in all it is active on ${n.activeCount}` : ''],
+    ['vms', [...n.vms, ...(n.vmCount > n.vms.length ? [`${n.vmCount - n.vms.length} more`] : [])].join(', ')],
     ['labels', labelWords(n)],
     ['age', formatAge(nowMs - Number(n.createdAtMs))],
     ['job', n.jobId],

@@ -24,7 +24,8 @@ export interface NetworkThere {
   readonly reason: string;
 }
 
-type Told = Pick<HostStatus, 'networks' | 'bridges' | 'facts'>;
+/** What a host says, or that part of it that has to do with one network. */
+export type Told = Pick<HostStatus, 'networks' | 'bridges' | 'facts'>;
 
 /** What a host that reports has of it. */
 export function networkThere(network: Network, host: Pick<Host, 'id' | 'labels'>, told: Told): NetworkThere {

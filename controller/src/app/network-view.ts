@@ -1,29 +1,29 @@
 /** How a network is shown: its row, what its hosts say of it, and who is in it. Pure. */
+import type { Host } from '@berth/shared/model/host.ts';
 import type { JobId } from '@berth/shared/model/ids.ts';
-import type { Network, NetworkSeen } from '@berth/shared/model/network.ts';
+import type { Network } from '@berth/shared/model/network.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
-import type { Hosts } from '../hosts/hosts.ts';
+import type { Hosts, HostStatus } from '../hosts/hosts.ts';
 import { networkMend } from '../jobs/networks.ts';
 import type { Tables } from '../state/state.ts';
-import { networkThere, takesNetworks, isMade, type NetworkThere } from './network-hosts.ts';
+import { isMade, networkThere, type NetworkThere, type Told } from './network-hosts.ts';
 import { hostsOf } from './pool-hosts.ts';
 
 export interface NetworkOnHostView extends NetworkThere {
   readonly host: string;
 }
 
-export interface NetworkView {
+export interface NetworkRow {
   readonly network: Network;
   /** Of those that were named. */
   readonly hosts: readonly string[];
-  readonly onHosts: readonly NetworkOnHostView[];
   readonly jobId: JobId | undefined;
-  /** In the order of their names. */
-  readonly vms: readonly Vm[];
 }
 
-export interface ForeignNetworkView extends NetworkSeen {
-  readonly host: string;
+export interface NetworkView extends NetworkRow {
+  readonly onHosts: readonly NetworkOnHostView[];
+  /** In the order of their names. */
+  readonly vms: readonly Vm[];
 }
 
 /** Why hosts refused it when it was last brought to them, as far as jobs tell. */
@@ -46,31 +46,30 @@ export function viewNetwork(
   hosts: Pick<Hosts, 'status'>,
   refusals: ReadonlyMap<string, string> = new Map(),
 ): NetworkView {
-  const there = (h: ReturnType<typeof hostsOf>[number]): NetworkThere => {
+  const there = (h: Host): NetworkThere => {
     const status = hosts.status(h.id);
-    const reports = status.state === 'up' || status.state === 'maintenance';
-    const known = isMade(network)
-      ? takesNetworks(hosts, h.id) || !status.facts?.capabilities.includes('networks')
-      : true;
-    if (!reports || !known || !status.complete.has('bridges'))
-      return { state: 'unknown', reason: reports ? 'its libvirt does not answer' : status.reason };
-    const found = networkThere(network, h, status);
+    const found = reported(network, h, status, status);
     return found.state === 'absent' ? { ...found, reason: refusals.get(h.id) || found.reason } : found;
   };
   return {
-    network,
-    hosts: network.hosts.ids.map((id) => tables.hosts.get(id)?.name ?? id),
+    ...rowOf(network, tables),
     onHosts: hostsOf(network, tables).map((h) => ({ host: h.name, ...there(h) })),
-    jobId: tables.jobs.holders(`network/${network.id}`)[0]?.id,
     vms: [...tables.vms.byNetwork(network.id)].sort((a, b) => (a.name < b.name ? -1 : 1)),
   };
 }
 
-/** In the order of hosts and names. */
-export function foreignNetworks(tables: Tables, hosts: Pick<Hosts, 'status'>): readonly ForeignNetworkView[] {
-  return [...tables.hosts.values()]
-    .flatMap((h) =>
-      (hosts.status(h.id).networks ?? []).filter((n) => n.networkId === '').map((n) => ({ ...n, host: h.name })),
-    )
-    .sort((a, b) => (`${a.host} ${a.name}` < `${b.host} ${b.name}` ? -1 : 1));
+export const rowOf = (network: Network, tables: Tables): NetworkRow => ({
+  network,
+  hosts: network.hosts.ids.map((id) => tables.hosts.get(id)?.name ?? id),
+  jobId: tables.jobs.holders(`network/${network.id}`)[0]?.id,
+});
+
+/** What it says, or that it says nothing now. @param told all that it says, or what has to do with this network */
+export function reported(network: Network, host: Host, status: HostStatus, told: Told): NetworkThere {
+  const reports = status.state === 'up' || status.state === 'maintenance';
+  const can = status.facts?.capabilities.includes('networks') === true;
+  const known = !isMade(network) || !can || status.complete.has('networks');
+  if (!reports || !known || !status.complete.has('bridges'))
+    return { state: 'unknown', reason: reports ? 'its libvirt does not answer' : status.reason };
+  return networkThere(network, host, told);
 }

@@ -16,8 +16,9 @@ import type { State, Tx } from '../state/state.ts';
 import { relabel, type LabelChange, type Labels } from './labels.ts';
 import { checkName, resolve } from './names.ts';
 import { isMade, networkOn, takesNetworks } from './network-hosts.ts';
-import { foreignNetworks, refusalsOf, viewNetwork, type ForeignNetworkView, type NetworkView } from './network-view.ts';
-import { pageByName, type Page, type PageQuery } from './pages.ts';
+import { listForeign, listNetworks, type ForeignNetworkView, type NetworkSummary, type Sees } from './network-lists.ts';
+import { refusalsOf, viewNetwork, type NetworkView } from './network-view.ts';
+import type { Page, PageQuery } from './pages.ts';
 import { hostsOf, isOneOf } from './pool-hosts.ts';
 
 export interface NetworksDeps {
@@ -84,15 +85,16 @@ export class NetworksApp {
     return view;
   }
 
-  async list(query: PageQuery): Promise<Page<NetworkView>> {
-    const page = pageByName(this.deps.state.tables.networks, query);
-    const items = page.items.map((n) => this.#view(n));
-    await this.deps.state.settled();
-    return { ...page, items };
+  async list(query: PageQuery, sees: Sees): Promise<Page<NetworkSummary>> {
+    const { state, hosts } = this.deps;
+    const page = listNetworks(query, { tables: state.tables, hosts, sees });
+    await state.settled();
+    return page;
   }
 
-  foreign(): readonly ForeignNetworkView[] {
-    return foreignNetworks(this.deps.state.tables, this.deps.hosts);
+  foreign(query: PageQuery, sees: Sees): Page<ForeignNetworkView> {
+    const { state, hosts } = this.deps;
+    return listForeign(query, { tables: state.tables, hosts, sees });
   }
 
   update(nameOrId: string, wanted: UpdateNetwork, user: string): Promise<NetworkJob> {

@@ -47,11 +47,15 @@ export interface Network {
   hosts: string[];
   selector: string;
   createdAtMs: bigint;
-  /** In the order of their names. */
+  /** Not in lists. In the order of their names; of more than 500, those 500 where it is not active first. */
   onHosts: NetworkOnHost[];
   jobId: string;
-  /** VMs with a card in it, as far as the caller may see them. */
+  /** VMs with a card in it. Not in lists; the first 500 in the order of their names. */
   vms: string[];
+  /** How many hosts shall have it, on how many it is active, and how many VMs have a card in it: as far as the caller may see them. */
+  hostCount: number;
+  activeCount: number;
+  vmCount: number;
 }
 
 export interface Network_LabelsEntry {
@@ -128,7 +132,7 @@ export interface ListNetworksRequest {
   page:
     | PageRequest
     | undefined;
-  /** Also networks of libvirt that hosts have and Berth did not make. */
+  /** Instead, networks of libvirt that hosts have and Berth did not make; a page is of so many hosts. */
   foreign: boolean;
 }
 
@@ -168,6 +172,9 @@ function createBaseNetwork(): Network {
     onHosts: [],
     jobId: "",
     vms: [],
+    hostCount: 0,
+    activeCount: 0,
+    vmCount: 0,
   };
 }
 
@@ -226,6 +233,15 @@ export const Network: MessageFns<Network> = {
     }
     for (const v of message.vms) {
       writer.uint32(138).string(v!);
+    }
+    if (message.hostCount !== 0) {
+      writer.uint32(144).uint32(message.hostCount);
+    }
+    if (message.activeCount !== 0) {
+      writer.uint32(152).uint32(message.activeCount);
+    }
+    if (message.vmCount !== 0) {
+      writer.uint32(160).uint32(message.vmCount);
     }
     return writer;
   },
@@ -382,6 +398,30 @@ export const Network: MessageFns<Network> = {
             message.vms.push(reader.string());
             continue;
           }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.hostCount = reader.uint32();
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.activeCount = reader.uint32();
+            continue;
+          }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.vmCount = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -426,6 +466,9 @@ export const Network: MessageFns<Network> = {
     message.onHosts = object.onHosts?.map((e) => NetworkOnHost.fromPartial(e)) || [];
     message.jobId = object.jobId ?? "";
     message.vms = object.vms?.map((e) => e) || [];
+    message.hostCount = object.hostCount ?? 0;
+    message.activeCount = object.activeCount ?? 0;
+    message.vmCount = object.vmCount ?? 0;
     return message;
   },
 };
@@ -1558,6 +1601,7 @@ export const NetworkServiceService = {
     responseSerialize: (value: Network): Buffer => Buffer.from(Network.encode(value).finish()),
     responseDeserialize: (value: Buffer): Network => Network.decode(value),
   },
+  /** In the order of their names, at most 100 in a page. */
   listNetworks: {
     path: "/berth.v1.NetworkService/ListNetworks" as const,
     requestStream: false as const,
@@ -1600,6 +1644,7 @@ export interface NetworkServiceServer extends UntypedServiceImplementation {
    */
   createNetwork: handleUnaryCall<CreateNetworkRequest, NetworkJob>;
   getNetwork: handleUnaryCall<NetworkRequest, Network>;
+  /** In the order of their names, at most 100 in a page. */
   listNetworks: handleUnaryCall<ListNetworksRequest, ListNetworksResponse>;
   /**
    * Labels, hosts, and addresses of one that is isolated (job network.change, where hosts have something to do). IN_USE when VMs
@@ -1645,6 +1690,7 @@ export interface NetworkServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Network) => void,
   ): ClientUnaryCall;
+  /** In the order of their names, at most 100 in a page. */
   listNetworks(
     request: ListNetworksRequest,
     callback: (error: ServiceError | null, response: ListNetworksResponse) => void,
