@@ -89,6 +89,9 @@ export function parseConfig(text: string, file: string): AgentConfig {
   throw invalidArgument(result.error.issues.flatMap((i) => words(i, file)).join('\n'));
 }
 
+/** How many threads Node reads files with: as its unit says, or Node's own number. */
+export const ioThreads = (): number => Math.max(4, Number(process.env['UV_THREADPOOL_SIZE']) || 0);
+
 /** Reads `file`, or the default file if it is there. A file that was named must exist. */
 export function loadConfig(file?: string): AgentConfig {
   const chosen = file ?? DEFAULT_CONFIG_FILE;

@@ -2,10 +2,9 @@
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Drivers } from '../drivers/machine.ts';
-import { takesDirectIo } from '../host/abilities.ts';
 import type { Operations } from '../operations/operations.ts';
 import { PoolImages } from './pool-images.ts';
-import { checkPoolFolder } from './pool-path.ts';
+import { poolLooks } from './pool-looks.ts';
 import { PoolStore } from './pool-store.ts';
 import { withPools } from './pool-volumes.ts';
 import { PoolWatch } from './pool-watch.ts';
@@ -30,13 +29,8 @@ export function createPoolParts(from: PoolPartsFrom) {
   const at = { storage, hostId: from.hostId, hostName };
   const watch = new PoolWatch({ ...at, store, clock, log, bootId });
   const pools = new Pools({
-    ...{ ...at, store, bootId, dataDir, log },
-    ...{
-      hypervisor: drivers.hypervisor,
-      operations: from.operations,
-      directIo: takesDirectIo,
-      folder: checkPoolFolder,
-    },
+    ...{ ...at, store, bootId, log, looks: poolLooks(dataDir, clock) },
+    ...{ hypervisor: drivers.hypervisor, operations: from.operations },
   });
   const images = new PoolImages({ ...at, store, disks: drivers.disks, operations: from.operations });
   const disks = withPools(drivers.disks, { ...at, store, watch });

@@ -3,6 +3,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
+import { SimClock } from '@berth/shared/sim/sim-clock.ts';
+import { poolLooks } from './pool-looks.ts';
 import { imageFile } from './pool-images.ts';
 import { DIGEST, PoolHosts, source, spec } from '../testing/pool-host.ts';
 import { poolUuid } from './pool-spec.ts';
@@ -232,5 +234,32 @@ describe('a volume in a pool', () => {
     reads('/kvm/other/berth.0.qcow2');
     expect((await remove()).failure).toBeUndefined();
     expect(a.files()).toEqual(['berth.pool-1.mark', 'volume-7.qcow2']);
+  });
+});
+
+describe('a pool whose folder hangs', () => {
+  it('is refused in words, again at once, and holds up no other pool', async () => {
+    const h = await host('h1');
+    const clock = new SimClock();
+    let asked = 0;
+    const never = async (): Promise<never> => (asked++, new Promise<never>(() => undefined));
+    const looks = poolLooks(h.dir, clock, {
+      path: async (name) => (name === 'gone' ? never() : undefined),
+      folder: async () => undefined,
+      directIo: async () => true,
+    });
+    Object.assign(h.parts.pools, { deps: { ...h.parts.pools['deps'], looks } });
+    const gone = spec({ poolId: 'pool-2', name: 'gone', source: source('/mnt/gone/vms') });
+    const words = 'pool gone: the storage of /mnt/gone/vms does not answer. Look whether its server is up';
+    const first = expect(h.ensure(gone)).rejects.toThrow(words);
+    await vi.waitFor(() => expect(asked).toBe(1));
+    await clock.advance(10_000);
+    await first;
+    await expect(h.ensure(gone)).rejects.toThrow(words);
+    expect(asked).toBe(1);
+    await h.ensure(spec());
+    expect(await h.parts.watch.observe()).toMatchObject([{ poolId: 'pool-1', state: 'active' }]);
+    await h.open();
+    expect(h.parts.store.pools().map((p) => p.spec.name)).toEqual(['fast']);
   });
 });

@@ -11,7 +11,6 @@ import { readMark } from '../domain/metadata.ts';
 import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import { ensureMark, removeMark, type MarkCheck } from './pool-marks.ts';
-import { checkPoolPath } from './pool-path.ts';
 import { lackingDriver, lackingProgram } from './pool-packages.ts';
 import { poolUuid, poolXml, secretUuid, type PoolSpec } from './pool-spec.ts';
 import type { KeptPool, PoolStore } from './pool-store.ts';
@@ -28,13 +27,19 @@ export interface PoolDeps extends MarkCheck {
   readonly storage: Storage;
   readonly hypervisor: Pick<Hypervisor, 'list'>;
   readonly operations: Operations;
-  readonly dataDir: string;
   readonly bootId: () => Promise<string>;
-  /** Whether its file system takes O_DIRECT. */
-  readonly directIo: (folder: string) => Promise<boolean>;
-  /** Whether what it lies in may be a pool. @throws INVALID_ARGUMENT */
-  readonly folder: (name: string, path: string) => Promise<void>;
+  /** These look at folders, which may hang: see drivers/linux/folder-looks.ts. */
+  readonly looks: PoolLooks;
   readonly log: Log;
+}
+
+export interface PoolLooks {
+  /** What is said of its path. @throws INVALID_ARGUMENT, BAD_STATE */
+  path(spec: PoolSpec): Promise<void>;
+  /** Of one that is up: whether what it lies in may be a pool. @throws INVALID_ARGUMENT, BAD_STATE */
+  folder(spec: PoolSpec): Promise<void>;
+  /** Whether its file system takes O_DIRECT. @throws BAD_STATE */
+  directIo(spec: PoolSpec): Promise<boolean>;
 }
 
 const OFF: ReadonlySet<string> = new Set(['stopped', 'crashed']);
@@ -60,9 +65,9 @@ export class Pools {
   }
 
   private async doEnsure({ spec, marked, secret }: PoolWanted): Promise<void> {
-    const { store, storage, dataDir } = this.deps;
+    const { store, storage, looks } = this.deps;
     const before = store.pool(spec.poolId);
-    if (hasFiles(spec.source.type)) await checkPoolPath(spec.name, spec.source.targetPath, dataDir);
+    if (hasFiles(spec.source.type)) await looks.path(spec);
     if (before) this.refuseMoving(before, spec);
     else await this.refuseTakenName(spec);
     const known = before?.marked === true && before.spec.source.targetPath === spec.source.targetPath;
@@ -93,11 +98,11 @@ export class Pools {
       throw lackingProgram(e, spec.source);
     });
     if (!takesDisks(spec.source.type)) return;
-    if (hasFiles(spec.source.type)) await this.deps.folder(spec.name, spec.source.targetPath);
+    if (hasFiles(spec.source.type)) await this.deps.looks.folder(spec);
     await storage.refresh(uuid);
     await ensureMark(this.deps, spec, marked);
     const kept = store.pool(spec.poolId);
-    const folder = hasFiles(spec.source.type) && { directIo: await this.deps.directIo(spec.source.targetPath) };
+    const folder = hasFiles(spec.source.type) && { directIo: await this.deps.looks.directIo(spec) };
     if (kept) await store.putPool({ ...kept, marked: true, ...folder });
   }
 

@@ -1,6 +1,6 @@
 /** What callers get of networks on many hosts: never more than an answer can hold, and only what they may see. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { ListNetworksResponse, Network as NetworkOnWire } from '@berth/proto/v1/network.ts';
+import { ListNetworksResponse, type Network as NetworkOnWire } from '@berth/proto/v1/network.ts';
 import type { Grant } from '@berth/shared/model/access.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
 import { newId } from '@berth/shared/model/ids.ts';

@@ -22,6 +22,8 @@ import type {
   StorageVolumeSeen,
   StorageVolumeWanted,
 } from '../storage.ts';
+import { ioThreads } from '../../config.ts';
+import { FolderLooks } from '../linux/folder-looks.ts';
 import { dial } from './dial.ts';
 import { CODE, hasCode } from './errors.ts';
 import type { Procedure } from './procedures.ts';
@@ -44,6 +46,8 @@ export interface LibvirtStorageOptions {
 const QUICK_MS = 10_000;
 /** Mounting, logging in to targets, looking through a large folder. */
 const SLOW_MS = 30_000;
+/** All that was written may have to reach a slow disk. */
+const SYNC_MS = 1_800_000;
 const BUSY_LOOK_MS = 500;
 const NO_POOL = 49;
 const NO_VOLUME = 50;
@@ -61,7 +65,11 @@ class LibvirtStorage implements Storage {
   readonly #lanes = new Map<string, StorageLane>();
   readonly #names = new Map<string, string>();
 
-  constructor(readonly o: LibvirtStorageOptions) {}
+  readonly #syncs: FolderLooks;
+
+  constructor(readonly o: LibvirtStorageOptions) {
+    this.#syncs = new FolderLooks({ clock: o.clock, deadlineMs: SYNC_MS, mostHanging: Math.floor(ioThreads() / 4) });
+  }
 
   async list(): Promise<readonly StorageRef[]> {
     const { pools } = await this.#general(STORAGE.listPools, { needResults: 1, flags: 0 }, 'list storage pools');
@@ -247,7 +255,7 @@ class LibvirtStorage implements Storage {
 
   /** libvirt has no call for it, and its own writing ends in the page cache. */
   sync(path: string, bytes: number): Promise<void> {
-    return syncWritten(path, bytes);
+    return this.#syncs.look(dirname(path), () => syncWritten(path, bytes));
   }
 
   async write(uuid: string, name: string, pieces: AsyncIterable<Piece>, bytes: number): Promise<void> {
@@ -256,7 +264,7 @@ class LibvirtStorage implements Storage {
     const stream = await openStream(await this.#dial(), STORAGE.upload, args, `write ${name} into the pool`);
     stream.resume();
     await writeSparse(stream, pieces, bytes);
-    await syncWritten(path, bytes);
+    await this.sync(path, bytes);
   }
 
   async read(uuid: string, name: string): Promise<StorageFile> {
