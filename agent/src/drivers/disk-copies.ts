@@ -13,9 +13,10 @@ export interface CopyProgress {
 export interface DiskCopies {
   /**
    * Begins to copy what a disk's own file holds, and not what is below it, into a file that is there: one overlay becomes another.
-   * @param target of the disk, as vda @param destXml a `<disk>` with its whole chain. BAD_STATE when the guest is off or copies already.
+   * @param target of the disk, as vda @param destXml a `<disk>` with its whole chain @param how `deep`: all that the guest sees is
+   * copied, what is below the disk's own file too. BAD_STATE when the guest is off or copies already.
    */
-  begin(uuid: string, target: string, destXml: string): Promise<void>;
+  begin(uuid: string, target: string, destXml: string, how?: { readonly deep: boolean }): Promise<void>;
   /** Undefined when none runs. */
   progress(uuid: string, target: string): Promise<CopyProgress | undefined>;
   /** The guest goes on with the other file when it returns. BAD_STATE while not ready. */

@@ -5,6 +5,7 @@
 import type { Piece } from '@berth/shared/disk/pieces.ts';
 import { badState } from '@berth/shared/errors/cluster-error.ts';
 import type {
+  BlockSource,
   Disks,
   ExportedFile,
   KeptFormat,
@@ -105,6 +106,19 @@ export interface BlockWork {
   writeVolumeOut(volumeId: string, target: NetworkTarget, work: LongWork): Promise<void>;
   /** All that storage behind the network holds, in order. */
   readIn(target: NetworkTarget, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Writes over storage behind the network from its beginning, where it is zero yet. Twice is once. */
+  writeIn(target: NetworkTarget, pieces: AsyncIterable<Piece>, signal: AbortSignal): Promise<void>;
+  /** All that a qcow2 file in a pool holds, with what is in its image. The caller sees to it that nobody uses it. UNSAFE_IMAGE */
+  readFile(file: PoolFile, signal: AbortSignal): AsyncIterable<Uint8Array>;
+}
+
+/** Of a volume, and what it must be. */
+export interface PoolFile {
+  readonly volumeId: string;
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** File of its image. */
+  readonly backing: string | undefined;
 }
 
 export interface NetworkTarget {
@@ -172,7 +186,10 @@ export interface VolumePlaces {
   path(volume: VolumeSeen, place: string): string;
   /** Notes that it is to move; from then on `path(to)` may exist. */
   begin(volumeId: string, to: string): Promise<void>;
-  /** An empty file for a guest that runs to move to; what was there is gone. The spec of its disk for libvirt. */
+  /**
+   * An empty file, or device, for a guest that runs to move to; what was there is gone. The spec of its disk for libvirt. BAD_STATE
+   * when the guest sees more of it than the place would hold.
+   */
   prepare(volumeId: string): Promise<MovedDisk>;
   /** A copy of its file, on disk; what was there is gone. */
   copy(volumeId: string, work: LongWork): Promise<void>;
@@ -187,16 +204,20 @@ export interface MoveNoted {
   readonly to: string;
   /** Under a guest that runs: where that has changed over, libvirt's stored definition says so. */
   readonly mirror: boolean;
-  /** Between a file and none: its former place holds it as it was before. */
+  /** To or from a pool without files: unless `mirror`, its former place holds it as it was before. */
   readonly was?: object | undefined;
 }
 
 export interface MovedDisk {
   readonly file: string;
+  /** How QEMU gets at one that is no file. Absent: it is a file. */
+  readonly source?: BlockSource;
+  /** All that the guest sees goes there, and not its own file alone: what is there rests on nothing. */
+  readonly deep?: true;
   readonly format: VolumeFormat;
   readonly backingPath: string | undefined;
-  /** Undefined: as the host's own folder. */
-  readonly directIo: false | undefined;
+  /** It can be used without the host's cache. Undefined: as the host's own folder. */
+  readonly directIo: boolean | undefined;
 }
 
 export const DEFAULT_CLUSTER_BYTES = 65_536;

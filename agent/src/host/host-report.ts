@@ -51,6 +51,7 @@ export const CAPABILITIES = [
   'volume.foreign',
   'snapshots',
   'volume.block',
+  'volume.block-move',
 ] as const;
 
 /** libvirt takes a while, and says the same until it, QEMU or the machine is another. */

@@ -6,9 +6,9 @@
 import { badState, ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { LongWork, VolumeSeen } from '../drivers/disks.ts';
 import { runnable, type AllDisks, type MovedDisk, type VolumePlaces } from '../drivers/volume-work.ts';
-import { CrossMoves, isCross, keptThere } from './cross-moves.ts';
+import { CrossMoves, isCross } from './cross-moves.ts';
 import { poolUuid } from './pool-spec.ts';
-import { fileOf, isOfBlocks, keptOf, pathIn } from './pool-paths.ts';
+import { fileOf, keptOf, pathIn } from './pool-paths.ts';
 import type { PoolVolumeDeps, PoolVolumes } from './in-pools.ts';
 import type { KeptMove } from './pool-store.ts';
 
@@ -24,7 +24,7 @@ class Places implements VolumePlaces {
     private readonly deps: PoolVolumeDeps,
     private readonly inPools: PoolVolumes,
   ) {
-    this.cross = new CrossMoves(own, deps);
+    this.cross = new CrossMoves(own, deps, inPools);
   }
 
   async home(volumeId: string): Promise<string> {
@@ -59,9 +59,9 @@ class Places implements VolumePlaces {
   async prepare(volumeId: string): Promise<MovedDisk> {
     const move = this.move(volumeId);
     const { to } = move;
-    if (move.was) throw stopFirst(volumeId);
-    await this.deps.store.putMove({ ...move, mirror: true });
     const volume = await this.need(volumeId);
+    if (move.was) return this.cross.prepare(move, volume);
+    await this.deps.store.putMove({ ...move, mirror: true });
     const { vmId, imageDigest, sizeBytes } = volume;
     const format = runnable(volume);
     const about = { volumeId, vmId, imageDigest, sizeBytes, ...(format === 'raw' && { format }) };
@@ -90,15 +90,15 @@ class Places implements VolumePlaces {
   }
 
   async change(volumeId: string, how: { readonly back?: true } = {}): Promise<void> {
-    const { from, to } = this.move(volumeId);
-    const place = how.back ? from : to;
+    const move = this.move(volumeId);
+    const place = how.back ? move.from : move.to;
     const volume = await this.need(volumeId);
     const { vmId, imageDigest, sizeBytes, format, poolId = '' } = volume;
     if (poolId === place) return;
     const about = { volumeId, vmId, imageDigest, sizeBytes, ...(format === 'raw' && { format }) };
     // the sidecar in the host's own folder is there, and counts as soon as no record of a pool stands before it
     if (place === '') await this.toOwn(volumeId, vmId, sizeBytes);
-    else if (isOfBlocks(this.deps.store.pool(place))) await this.deps.store.putVolume(keptThere(volume, place));
+    else if (move.was) await this.deps.store.putVolume(this.cross.keptAt(move, place, volume));
     else await this.deps.store.putVolume(keptOf({ ...about, poolId: place }));
   }
 
@@ -116,6 +116,8 @@ class Places implements VolumePlaces {
     if (move === undefined) return;
     const volume = await this.find(volumeId);
     const home = volume?.poolId ?? '';
+    // from here on it cannot be again what it was before it moved
+    if (move.was && home === move.to) await this.deps.store.putMove({ ...move, mirror: true });
     for (const place of [move.from, move.to])
       if (volume === undefined || place !== home)
         await (move.was ? this.cross.drop(move, place) : this.drop(volumeId, place, volume));
@@ -149,6 +151,3 @@ class Places implements VolumePlaces {
     return volume;
   }
 }
-
-const stopFirst = (volumeId: string): ClusterError =>
-  badState(`volume ${volumeId} is in use: to and from a pool that holds no files it moves only while its vm is off`);

@@ -4,7 +4,7 @@ import { holdsBlocks, holdsUnits } from '@berth/shared/model/pool.ts';
 import { blockPath, type BlockSource, type VolumeFormat, type VolumeSpec } from '../drivers/disks.ts';
 import type { AllDisks } from '../drivers/volume-work.ts';
 import { secretUuid } from './pool-spec.ts';
-import type { KeptPool, KeptVolume, PoolStore } from './pool-store.ts';
+import type { KeptMove, KeptPool, KeptVolume, PoolStore } from './pool-store.ts';
 
 export const fileOf = (v: Pick<KeptVolume, 'volumeId' | 'format' | 'block' | 'unit'>): string =>
   v.unit ? v.unit.name : v.block ? v.volumeId : `${v.volumeId}.${v.format ?? 'qcow2'}`;
@@ -37,14 +37,17 @@ export function pathIn(
 ): string {
   const { volumeId } = v;
   const move = store.move(volumeId);
-  // on its way between a file and none it has another format in each place
-  const asFile = move?.was === undefined ? v.format : move.from === '' ? move.was.format : 'raw';
+  const asFile = move?.was === undefined ? v.format : crossFormat(move, place);
   if (place === '') return own.volumePath(volumeId, false, asFile);
   const pool = store.pool(place);
   if (pool === undefined) throw notFound(`pool ${place} is not on this host`);
   if (isOfBlocks(pool)) return blockPathOf(pool, store.volume(volumeId) ?? { volumeId });
-  return `${pool.spec.source.targetPath}/${fileOf({ volumeId, format: v.format === 'raw' ? 'raw' : undefined })}`;
+  return `${pool.spec.source.targetPath}/${fileOf({ volumeId, format: asFile === 'raw' ? 'raw' : undefined })}`;
 }
+
+/** On its way to or from a pool without files it may be of another format in each place. Absent: qcow2. */
+export const crossFormat = (move: KeptMove, place: string): 'raw' | undefined =>
+  place === move.from ? move.was?.format : 'raw';
 
 export const keptOf = (s: VolumeSpec & { readonly poolId: string }): KeptVolume => ({
   ...{ version: 1, volumeId: s.volumeId, vmId: s.vmId, poolId: s.poolId, sizeBytes: s.sizeBytes },

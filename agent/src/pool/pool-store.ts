@@ -60,7 +60,7 @@ const KeptMove = z.object({
   ...{ volumeId: z.string(), from: z.string(), to: z.string() },
   /** By a mirror under a guest that runs: where that has changed over, libvirt's stored definition says so. */
   mirror: z.boolean(),
-  /** Between a file and none: what it was before it. */
+  /** To or from a pool without files: what it was before it. */
   was: z
     .object({ format: z.literal('raw').optional(), imageDigest: z.string().optional() })
     .readonly()

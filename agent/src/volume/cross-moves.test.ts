@@ -1,4 +1,4 @@
-/** Moves between the host's own folder and a pool without files: a raw copy there, a raw file back, and the old one while it can be. */
+/** Moves to and from pools without files: a raw copy there, a raw file back, the old one while it can be; and under a guest that runs. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
@@ -28,13 +28,13 @@ const parts = (): void => {
   const { hypervisor } = h.drivers;
   const { disks } = h.parts;
   const { operations } = h;
-  const abilities = async () => ({ domainType: 'qemu' as const, emulatorPath: '/usr/bin/qemu', directIo: false });
+  const abilities = async () => ({ domainType: 'qemu' as const, emulatorPath: '/usr/bin/qemu', directIo: true });
   domains = new Domains({
     ...{ hypervisor, disks, operations, hostName: 'h1', bootDir: '/var/lib/berth/boot', log, abilities },
     ...{ means: h.drivers.means, guestDisks: { unfinished: async () => [] } },
     mayStart: (vm) => refuseMoving({ disks, places: disks.places }, vm),
   });
-  const directIo = async () => false;
+  const directIo = async () => true;
   const about = { hypervisor, disks, places: disks.places, domains, operations, clock: systemClock, log, directIo };
   moves = new VolumeMoves(about);
 };
@@ -60,6 +60,12 @@ const finish = () => h.operations.run(moves.finish, h.id(), 'volume-1');
 const isThere = () => h.drivers.storage.hasVolume(poolUuid('pool-1'), 'volume-1');
 const seen = async () => h.parts.disks.findVolume('volume-1');
 const stored = () => h.drivers.hypervisor.getXml(UUID);
+const running = () => h.drivers.hypervisor.getRunningXml(UUID);
+/** What a pool without files gives is as long as the disk. */
+const whole = () =>
+  vi.spyOn(h.drivers.disks.blocks, 'readIn').mockImplementation(async function* () {
+    yield Buffer.alloc(8 * MIB);
+  });
 
 describe.each([
   ['LVM', LVM, /<source dev="\/dev\/vg0\/volume-1"/],
@@ -74,9 +80,7 @@ describe.each([
     expect(await stored()).toMatch(xml);
     expect(h.drivers.sim.volumes.has('volume-1')).toBe(false);
     if (where === LVM) expect(h.drivers.storage.written.get('volume-1')).toBe(8 * MIB);
-    vi.spyOn(h.drivers.disks.blocks, 'readIn').mockImplementation(async function* () {
-      yield Buffer.alloc(8 * MIB);
-    });
+    whole();
     expect(await move('')).toBeUndefined();
     await finish();
     expect(await seen()).toMatchObject({ format: 'raw', imageDigest: undefined, sizeBytes: 8 * MIB });
@@ -118,10 +122,92 @@ describe.each([
     expect(await storage.hasVolume(poolUuid('pool-1'), 'volume-2')).toBe(true);
   });
 
-  it('does not move under a guest that runs', async () => {
+  it('goes there and back under a guest that runs, all that it sees, and nothing of it is left behind', async () => {
+    const begin = vi.spyOn(h.drivers.hypervisor.copies, 'begin');
     await h.operations.run(domains.start, h.id(), ref);
-    expect((await move('pool-1'))?.message).toContain('only while its vm is off');
+    expect(await move('pool-1')).toBeUndefined();
+    expect([await stored(), await running()]).toEqual([expect.stringMatching(xml), expect.stringMatching(xml)]);
+    expect(begin).toHaveBeenLastCalledWith(UUID, 'vda', expect.stringMatching(xml), { deep: true });
+    await finish();
+    expect(await seen()).toMatchObject({ poolId: 'pool-1', format: 'raw', imageDigest: undefined });
+    expect(h.drivers.sim.volumes.has('volume-1')).toBe(false);
+    expect(await move('')).toBeUndefined();
+    await finish();
+    expect([await isThere(), (await seen())?.poolId, (await seen())?.format]).toEqual([false, undefined, 'raw']);
+    expect([await stored(), await running()].map((x) => x.includes('/volume-1.raw"'))).toEqual([true, true]);
+  });
+
+  it('has a guest that ended and started again since it went there go on there, and takes along what that wrote', async () => {
+    await h.operations.run(domains.start, h.id(), ref);
+    expect(await move('pool-1')).toBeUndefined();
+    await h.operations.run(domains.forceOff, h.id(), ref);
+    await h.operations.run(domains.start, h.id(), ref);
+    expect(await running()).toMatch(xml);
+    // undone: what it was before is older than that, and goes
+    expect(await move('')).toBeUndefined();
+    expect(h.parts.store.move('volume-1')).toMatchObject({ from: 'pool-1', to: '' });
+    await finish();
+    expect(await seen()).toMatchObject({ format: 'raw', imageDigest: undefined });
     expect([await isThere(), (await seen())?.poolId]).toEqual([false, undefined]);
+  });
+
+  it('stays where it was, as it was, when that is given up under a guest', async () => {
+    await h.operations.run(domains.start, h.id(), ref);
+    vi.spyOn(h.drivers.hypervisor.copies, 'progress').mockResolvedValue({ doneBytes: 1, totalBytes: 2, ready: false });
+    const id = h.id();
+    await h.operations.run(moves.move, id, { volumeId: 'volume-1', to: 'pool-1' });
+    await vi.waitFor(async () => expect(await running()).toContain('<mirror'), { timeout: 20_000 });
+    await h.operations.cancel(id);
+    expect(await seen()).toMatchObject({ imageDigest: DIGEST });
+    expect([await isThere(), await running()]).toEqual([false, expect.not.stringContaining('<mirror')]);
+    expect(h.parts.store.move('volume-1')).toBeUndefined();
+  });
+
+  it.each([false, true])('goes straight from a pool of files, and back to it (its guest runs: %s)', async (on) => {
+    await h.ensure(spec({ poolId: 'pool-2', name: 'files', source: source('/kvm/files') }));
+    await h.parts.store.putPool({ ...h.parts.store.pool('pool-2')!, directIo: true });
+    expect(await move('pool-2')).toBeUndefined();
+    await finish();
+    if (on) await h.operations.run(domains.start, h.id(), ref);
+    const readFile = vi.spyOn(h.drivers.disks.blocks, 'readFile');
+    expect(await move('pool-1')).toBeUndefined();
+    expect(readFile.mock.calls.map(([file]) => file)).toEqual(
+      on
+        ? []
+        : [
+            {
+              volumeId: 'volume-1',
+              path: '/kvm/files/volume-1.qcow2',
+              sizeBytes: 8 * MIB,
+              backing: h.drivers.disks.imagePath(DIGEST),
+            },
+          ],
+    );
+    expect(h.files('/kvm/files')).toContain('volume-1.qcow2');
+    await finish();
+    expect([await stored(), h.files('/kvm/files').filter((f) => f.startsWith('volume'))]).toEqual([
+      expect.stringMatching(xml),
+      [],
+    ]);
+    whole();
+    expect(await move('pool-2')).toBeUndefined();
+    await finish();
+    expect([await isThere(), h.files('/kvm/files').filter((f) => f.startsWith('volume'))]).toEqual([
+      false,
+      ['volume-1.raw'],
+    ]);
+    expect(await seen()).toMatchObject({ poolId: 'pool-2', format: 'raw', imageDigest: undefined });
+    // raw by now, it goes as it is
+    expect(await move('pool-1')).toBeUndefined();
+    // before what it was is gone, it can be that again; under its guest it is copied back
+    expect(await move('pool-2')).toBeUndefined();
+    await finish();
+    expect([await isThere(), (await seen())?.poolId, h.files('/kvm/files')]).toEqual([
+      false,
+      'pool-2',
+      expect.arrayContaining(['volume-1.raw']),
+    ]);
+    expect(await stored()).toContain('/kvm/files/volume-1.raw');
   });
 });
 
@@ -138,6 +224,63 @@ it('cuts nothing off that lies behind its size in a device of whole extents', as
   );
   expect((await move(''))?.message).toContain('holds something behind its 8 MiB');
   expect([await isThere(), (await seen())?.poolId]).toEqual([true, 'pool-1']);
+});
+
+describe.each([false, true])('between two pools without files, and its guest runs: %s', (on) => {
+  const other = { ...LVM, targetPath: '/dev/vg1', name: 'vg1' };
+  beforeEach(async () => {
+    await h.ensure(spec({ source: LVM }));
+    await h.ensure(spec({ poolId: 'pool-2', name: 'ceph', source: CEPH }), false, 'a2V5');
+    await h.ensure(spec({ poolId: 'pool-3', name: 'slow', source: other }));
+    expect(await move('pool-1')).toBeUndefined();
+    await finish();
+    if (on) await h.operations.run(domains.start, h.id(), ref);
+  });
+
+  it('it goes straight, to any of them', async () => {
+    const writeIn = vi.spyOn(h.drivers.disks.blocks, 'writeIn');
+    whole();
+    for (const [to, at] of [
+      ['pool-2', 'rbd" name="vms/volume-1"'],
+      ['pool-3', 'dev="/dev/vg1/volume-1"'],
+      ['pool-1', 'dev="/dev/vg0/volume-1"'],
+    ] as const) {
+      expect(await move(to)).toBeUndefined();
+      await finish();
+      expect([(await seen())?.poolId, await stored()]).toEqual([to, expect.stringContaining(at)]);
+      if (on) expect(await running()).toContain(at);
+    }
+    expect(writeIn).toHaveBeenCalledTimes(on ? 0 : 1);
+    for (const [n, there] of [
+      ['1', true],
+      ['2', false],
+      ['3', false],
+    ] as const)
+      expect([n, await h.drivers.storage.hasVolume(poolUuid(`pool-${n}`), 'volume-1')]).toEqual([n, there]);
+  });
+});
+
+it('makes what a guest moves to as large as what it sees, and clears what is behind that', async () => {
+  await h.ensure(spec({ source: LVM }));
+  await move('pool-1');
+  await finish();
+  const { storage } = h.drivers;
+  const uuid = poolUuid('pool-1');
+  // a device of whole extents, which are larger than its disk
+  await storage.extendDevice('/dev/vg0/volume-1', 12 * MIB);
+  await h.ensure(spec({ poolId: 'pool-2', name: 'big', source: { ...LVM, targetPath: '/dev/vg1', name: 'vg1' } }));
+  await h.operations.run(domains.start, h.id(), ref);
+  const create = storage.createVolume.bind(storage);
+  vi.spyOn(storage, 'createVolume').mockImplementation((at, w) => create(at, { ...w, capacityBytes: 16 * MIB }));
+  expect((await move(''))?.message).toContain('has 8 MiB, and its guest sees the 12 MiB of its device');
+  expect([(await seen())?.poolId, await storage.hasVolume(uuid, 'volume-1')]).toEqual(['pool-1', true]);
+  storage.written.clear();
+  expect(await move('pool-2')).toBeUndefined();
+  expect(storage.createVolume).toHaveBeenLastCalledWith(
+    poolUuid('pool-2'),
+    expect.objectContaining({ capacityBytes: 12 * MIB }),
+  );
+  expect([storage.writtenAt.get('volume-1'), storage.written.get('volume-1')]).toEqual([12 * MIB, 4 * MIB]);
 });
 
 it('holds nothing open there when there is no room here', async () => {

@@ -27,7 +27,12 @@ const SPEC: DomainSpec = {
   ...{ ...ref, name: 'web', vcpus: 1, memoryBytes: 512 * MIB, nics: [], seedVolumeId: undefined, generation: 1 },
   disks: [{ target: 'vda', volumeId: 'volume-1' }],
 };
-const OWN = '/var/lib/berth/volumes/volume-1.qcow2';
+
+/** A pool without files. */
+const LVM = { ...source('/dev/vg0'), type: 'logical' as const, name: 'vg0' };
+async function* zeros(): AsyncGenerator<Uint8Array> {
+  yield Buffer.alloc(MIB);
+}
 
 /** Every call that changes or asks anything outside the agent's memory. */
 class Kills {
@@ -81,6 +86,8 @@ class Host {
       disks: {
         ...own,
         work: kills.wrap(own.work),
+        // as long as the disk, wherever it is read
+        blocks: kills.wrap({ ...own.blocks, readVolume: zeros, readFile: zeros, readIn: zeros }),
         ensureVolume: kills.wrap(own).ensureVolume,
         removeVolume: kills.wrap(own).removeVolume,
       },
@@ -98,14 +105,14 @@ class Host {
       copies: kills.wrap(hypervisor.copies),
     });
     seen.define = (xml) => kills.wrap({ define: () => hypervisor.define(xml) }).define();
-    const abilities = async () => ({ domainType: 'qemu' as const, emulatorPath: '/usr/bin/qemu', directIo: false });
+    const abilities = async () => ({ domainType: 'qemu' as const, emulatorPath: '/usr/bin/qemu', directIo: true });
     this.domains = new Domains({
       ...{ hypervisor: seen, disks, operations, hostName: 'h1', bootDir: '/var/lib/berth/boot', log, abilities },
       ...{ means: drivers.means, guestDisks: { unfinished: async () => [] } },
       mayStart: (vm) => refuseMoving({ disks, places: disks.places }, vm),
     });
     const about = { hypervisor: seen, disks, places: disks.places, domains: this.domains, clock: systemClock, log };
-    this.moves = new VolumeMoves({ ...about, operations, directIo: async () => false });
+    this.moves = new VolumeMoves({ ...about, operations, directIo: async () => true });
   }
 
   close = async (): Promise<void> => this.ledger?.close();
@@ -113,14 +120,24 @@ class Host {
 
   async ready(from: string, guest: 'none' | 'off' | 'on'): Promise<void> {
     await this.open();
-    for (const n of ['1', '2']) {
-      const pool = { poolId: `pool-${n}`, name: `p${n}`, source: source(`/kvm/${n}`), shared: false };
+    for (const n of ['1', '2', 'lvm']) {
+      const pool = {
+        poolId: `pool-${n}`,
+        name: `p${n}`,
+        source: n === 'lvm' ? LVM : source(`/kvm/${n}`),
+        shared: false,
+      };
       const wanted = { spec: { ...pool, autostart: true, generation: 1 }, marked: false, secret: '' };
       await this.operations.run(this.parts.pools.ensure, this.id(), wanted);
+      const { store } = this.parts;
+      await store.putPool({ ...store.pool(pool.poolId)!, directIo: true });
     }
     this.drivers.sim.images.set(IMAGE, { digest: IMAGE, virtualSizeBytes: MIB, fileBytes: 1_000 });
     const volume = { volumeId: 'volume-1', vmId: guest === 'none' ? '' : 'vm-1', imageDigest: IMAGE, sizeBytes: MIB };
-    await this.parts.disks.ensureVolume({ ...volume, ...(from !== '' && { poolId: from }) });
+    const block = from === 'pool-lvm' && { format: 'raw' as const };
+    const wanted = { ...volume, ...(from !== '' && { poolId: from }), ...block };
+    const work = { signal: new AbortController().signal, onProgress: () => undefined };
+    await (block ? this.parts.disks.ensureBlockVolume(wanted, work) : this.parts.disks.ensureVolume(wanted));
     if (guest !== 'none') await this.operations.run(this.domains.ensure, this.id(), SPEC);
     if (guest === 'on') await this.operations.run(this.domains.start, this.id(), ref);
     this.kills.calls = 0;
@@ -136,8 +153,12 @@ class Host {
   async says(guest: string): Promise<unknown[]> {
     const { disks, store } = this.parts;
     const volume = await disks.findVolume('volume-1');
-    const pools = ['1', '2'].filter((n) => this.drivers.storage.folders.at(`/kvm/${n}`).has('volume-1.qcow2'));
-    const files = [...(this.drivers.sim.volumes.has('volume-1') ? [''] : []), ...pools.map((n) => `pool-${n}`)];
+    const { folders } = this.drivers.storage;
+    const has = (n: string): boolean =>
+      [...folders.at(`/kvm/${n}`).keys()].some((name) => name.startsWith('volume-1.'));
+    const pools = ['1', '2'].filter(has).map((n) => `pool-${n}`);
+    const device = folders.at('/dev/vg0').has('volume-1') ? ['pool-lvm'] : [];
+    const files = [...(this.drivers.sim.volumes.has('volume-1') ? [''] : []), ...pools, ...device];
     const { hypervisor } = this.drivers;
     const file = (xml: string) => placeOf(diskChains(xml)[0]?.file);
     return [
@@ -148,7 +169,11 @@ class Host {
   }
 }
 
-const placeOf = (path = ''): string => (path === OWN ? '' : path.replace(/^\/kvm\/(\d)\/volume-1.qcow2$/, 'pool-$1'));
+const placeOf = (path = ''): string =>
+  path
+    .replace(/^\/var\/lib\/berth\/volumes\/volume-1\.(qcow2|raw)$/, '')
+    .replace(/^\/kvm\/(\d)\/volume-1\.(qcow2|raw)$/, 'pool-$1')
+    .replace('/dev/vg0/volume-1', 'pool-lvm');
 
 let dir: string;
 let host: Host | undefined;
@@ -218,6 +243,10 @@ const WAYS = [
   ['off', 'pool-1', '', 'cancelled'],
   ['on', '', 'pool-1', 'goes on'],
   ['on', 'pool-1', '', 'given up'],
+  ['off', '', 'pool-lvm', 'given up'],
+  ['on', '', 'pool-lvm', 'goes on'],
+  ['on', 'pool-1', 'pool-lvm', 'cancelled'],
+  ['on', 'pool-lvm', '', 'goes on'],
 ] as const;
 
 it.each(WAYS)(

@@ -92,7 +92,7 @@ export class VolumeMoves {
       if (home === to && (noted === undefined || (noted.to === to && (await this.isDefinedThere(volumeId))))) return;
       if (work.signal.aborted) throw work.signal.reason;
       // its former place has it as it was, and nobody could start with it since
-      if (noted?.was && home === noted.to && to === noted.from) return this.goBack(volumeId);
+      if (noted?.was && !noted.mirror && home === noted.to && to === noted.from) return this.goBack(volumeId);
       // of another way, or of this one back: settled before anything new begins
       if (noted && (noted.to !== to || noted.from !== home)) await this.settleOther(volumeId, noted);
       else if (await this.once({ volumeId, to }, work, begun)) return;
@@ -168,22 +168,18 @@ export class VolumeMoves {
     return false;
   }
 
-  private async beginMirror({ volume, domain }: Looked, disk: DiskChain): Promise<void> {
+  private async beginMirror({ volume, domain }: Looked, { target, directIo: isDirect }: DiskChain): Promise<void> {
     const { places, hypervisor, directIo, log } = this.deps;
     const to = await places.prepare(volume.volumeId);
-    const host = await directIo();
-    if ((volume.directIo ?? host) && !(to.directIo ?? host))
+    if (isDirect && !(to.directIo ?? (await directIo())))
       throw badState(
-        `vm ${domain!.name} has disk ${disk.target} open without the cache of the host, which the pool cannot do. ` +
+        `vm ${domain!.name} has disk ${target} open without the cache of the host, which the pool cannot do. ` +
           `Stop it, then move the disk`,
       );
     // the guest keeps its way to use the cache; what is written down for its next start is the usual one
-    const destXml = copiedDiskXml({ ...to, directIo: volume.directIo ?? host });
-    await hypervisor.copies.begin(domain!.uuid, disk.target, destXml);
-    log.info(
-      { vm: domain!.name, disk: disk.target, to: to.file },
-      'a disk of a running guest is copied to another pool',
-    );
+    const destXml = copiedDiskXml({ ...to, directIo: isDirect });
+    await hypervisor.copies.begin(domain!.uuid, target, destXml, { deep: to.deep === true });
+    log.info({ vm: domain!.name, disk: target, to: to.file }, 'a disk of a running guest is copied to another pool');
   }
 
   /** Of nobody, or of a VM that is off. */
@@ -309,7 +305,8 @@ export async function refuseMoving(
         `vm ${vm.name} cannot start: volume ${v.volumeId} was being made larger, and that did not end. Do it again (berth volume resize)`,
       );
     const noted = places.moving(v.volumeId);
-    if (noted !== undefined && (noted.was !== undefined || (v.poolId ?? '') === noted.from))
+    const isOld = noted?.was !== undefined && !noted.mirror;
+    if (noted !== undefined && (isOld || (v.poolId ?? '') === noted.from))
       throw new ClusterError(
         'RESOURCE_BUSY',
         `vm ${vm.name} cannot ${what}: volume ${v.volumeId} is being moved to another pool. Try again when it is there`,

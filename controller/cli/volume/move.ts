@@ -7,7 +7,8 @@ export const volumeMove: Command = {
   verb: 'move',
   summary: 'move volumes to another storage pool, of a VM that runs while its guest writes; or to another host',
   details: `There must be room for it in both pools until it has moved. What it is based on is copied there first, where that is needed. Cancelled
-(berth job cancel), it stays where it was. Examples:
+(berth job cancel), it stays where it was. In a pool that holds no files (LVM, Ceph) it is raw, rests on no image,
+and stays so when it comes back. Examples:
   berth volume move web-vda --pool fast
   berth volume move data --host h2
   berth volume move data --pool local

@@ -21,6 +21,16 @@ const create = async (over: Partial<CreatePool>): Promise<string> => {
   const wanted = { name: 'ceph', source: CEPH, shared: true, allHosts: true, hosts: [], selector: '', secret: KEY };
   return c.ended((await c.timed(c.life.pools.create({ ...wanted, ...over }, 'test'))).jobId);
 };
+const blank = {
+  format: '',
+  image: '',
+  preallocation: '',
+  clusterBytes: 0,
+  lazyRefcounts: false,
+  labels: {},
+  host: 'h1',
+  sizeBytes: 2 ** 30,
+};
 const diskOf = async (name: string) => (await c.timed(c.life.vms.get(name))).vm.spec.disks[0];
 
 it('makes clones as raw copies of their image, which the host gets whole, and no copy of it in the pool', async () => {
@@ -64,17 +74,32 @@ it('takes in a disk of a VM that is off as a raw copy, and gives it back as one'
   expect([back?.poolId, back?.options, back?.imageId]).toEqual([undefined, { format: 'raw' }, undefined]);
 });
 
-it('moves nothing under a guest that runs, nor past pool local', async () => {
+it('moves a disk between any two pools of its host, of a VM that runs too; and says what an older agent cannot', async () => {
   await create({});
-  for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, 'volume.block', 'volume.move'];
+  const can = (...more: string[]) => {
+    for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, ...more];
+  };
+  can('volume.block', 'volume.move', 'volume.transfer');
   await create({ name: 'dir', source: { ...nothing, type: 'dir', targetPath: '/kvm/a' }, secret: '', shared: false });
   await c.done(c.clone('web', { host: 'h1', pool: 'dir' }));
   const move = (name: string, pool: string, host = '') => c.timed(c.life.volumes.move(name, { pool, host }, 'test'));
-  await expect(move('web-vda', 'ceph')).rejects.toThrow('the way is by pool local');
+  await expect(move('web-vda', 'ceph')).rejects.toThrow('or past pool local (it lacks volume.block-move)');
   await c.done(c.clone('db', { host: 'h1', start: true }));
   for (let n = 0; (await c.timed(c.life.vms.get('db'))).state !== 'running' && n < 100; n++)
     await c.sim.clock.advance(1_000);
-  await expect(move('db-vda', 'ceph')).rejects.toThrow('its disks move while it is off. Stop it first');
+  await expect(move('db-vda', 'ceph')).rejects.toThrow('move disks of vms that run');
+  can('volume.block-move');
+  for (const name of ['web', 'db']) {
+    expect(await c.ended((await move(`${name}-vda`, 'ceph')).jobId!)).toBe('succeeded');
+    expect(await diskOf(name)).toMatchObject({ imageId: undefined, options: { format: 'raw' } });
+  }
+  expect(await c.ended((await move('web-vda', 'dir')).jobId!)).toBe('succeeded');
+  expect(await diskOf('web')).toMatchObject({
+    poolId: c.life.state.tables.pools.byName('dir')!.id,
+    options: { format: 'raw' },
+  });
+  await c.ended((await c.timed(c.life.volumes.create({ ...blank, name: 'data', pool: 'ceph' }, 'test'))).jobId!);
+  await expect(move('data', 'local', 'h2')).rejects.toThrow('the way to another host is by pool local of its host');
 });
 
 it('wipes a disk there, and does not convert it', async () => {

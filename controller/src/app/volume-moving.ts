@@ -53,7 +53,7 @@ export function moveWanted(found: FoundVolume, r: MoveVolume, seen: Seen): Move 
   const { poolId: to } = diskPool(tables, r.pool, `volume ${name}:`);
   if (to === poolId && toHostId === hostId) return undefined;
   const raw = [poolId, to].some((p) => isOfBlocks(tables, p));
-  if (raw) insistCross(found, { name, poolId, to, isElsewhere: toHostId !== hostId }, seen);
+  if (raw) insistCross(found, { name, poolId, isElsewhere: toHostId !== hostId }, seen);
   const { imageId } = found.vm ? found.disk : found.volume;
   const locks = locksFor([poolId, to], imageId);
   const wanted = { name, sizeBytes: view.sizeBytes, imageId, poolId: to };
@@ -63,7 +63,8 @@ export function moveWanted(found: FoundVolume, r: MoveVolume, seen: Seen): Move 
     checkTransfer(wanted, [hostId, toHostId], seen);
     return { transfer: { volumeId, toHostId, to: to ?? null }, locks };
   }
-  needCapability({ name: hostName }, hosts.status(hostId).facts, raw ? 'volume.block' : 'volume.move');
+  const ability = raw ? blockAbility(found, [poolId, to], seen) : 'volume.move';
+  needCapability({ name: hostName }, hosts.status(hostId).facts, ability);
   insistNotSaved(found, seen);
   checkRoom(wanted, hostId, seen);
   return { params: { ...which(found, volumeId), to: to ?? null, ...(raw && { raw }) }, locks };
@@ -79,24 +80,24 @@ function insistNotSaved({ vm }: FoundVolume, seen: Seen): void {
 interface Cross {
   readonly name: string;
   readonly poolId: PoolId | undefined;
-  readonly to: PoolId | undefined;
   readonly isElsewhere: boolean;
 }
 
-/** Between local and a pool without files, while nobody has it open. */
-function insistCross(found: FoundVolume, { name, poolId, to, isElsewhere }: Cross, seen: Seen): void {
+/** Of two pools one of which holds no files. */
+function insistCross(found: FoundVolume, { name, poolId, isElsewhere }: Cross, { tables }: Seen): void {
   if ((found.vm ? found.disk : found.volume).unit)
-    throw unsupported(`volume ${name} is a unit of pool ${poolName(seen.tables, poolId)}: it stays there`);
-  if (isElsewhere || (poolId !== undefined && to !== undefined))
+    throw unsupported(`volume ${name} is a unit of pool ${poolName(tables, poolId)}: it stays there`);
+  if (isElsewhere)
     throw unsupported(
-      `volume ${name}: to and from a pool that holds no files the way is by pool local of its host. Move it there first`,
+      `volume ${name}: to and from a pool that holds no files the way to another host is by pool local of its host. Move it there first`,
     );
-  if (!found.vm) return;
-  const { state } = viewVm(found.vm, seen);
-  if (state !== 'stopped' && state !== 'crashed')
-    throw badState(
-      `vm ${found.vm.name} is ${state}: to and from a pool that holds no files its disks move while it is off. Stop it first`,
-    );
+}
+
+/** Under a guest that runs, or between two pools neither of which is local: older agents could not. */
+function blockAbility({ vm }: FoundVolume, pools: readonly (PoolId | undefined)[], seen: Seen) {
+  const state = vm ? viewVm(vm, seen).state : 'stopped';
+  const isOff = state === 'stopped' || state === 'crashed';
+  return isOff && pools.includes(undefined) ? 'volume.block' : 'volume.block-move';
 }
 
 const insistRunnable = ({ volume }: FoundVolume): void => void (volume && runnable(volume));

@@ -1,6 +1,7 @@
 /** Disks, the seed, CD-ROM drives and the controllers that they need: to XML. Reading them is read-drives.ts's. Pure. */
 import type { DiskOptions } from '@berth/shared/hardware/schema.ts';
 import { busOf } from '@berth/shared/hardware/targets.ts';
+import type { BlockSource } from '../../drivers/disks.ts';
 import type { DomainSpec } from '../spec.ts';
 import { bootXml } from './boot.ts';
 import type { DomainHost } from './host.ts';
@@ -114,18 +115,19 @@ export const movedDiskXml = (file: string, imagePath: string, directIo: boolean)
     backing(imagePath),
   );
 
-/** The file in another pool that a running guest's disk is copied to. */
+/** The file, or what is none, in another pool that a running guest's disk is copied to. */
 export const copiedDiskXml = (to: {
   readonly file: string;
+  readonly source?: BlockSource;
   readonly format: string;
   readonly backingPath: string | undefined;
   readonly directIo: boolean;
 }): string =>
   el(
     'disk',
-    { type: 'file', device: 'disk' },
+    { type: to.source?.type ?? 'file', device: 'disk' },
     el('driver', { name: 'qemu', type: to.format, cache: usualCache(to), discard: 'unmap' }),
-    el('source', { file: to.file }),
+    to.source ? blockSourceXml(to.source) : el('source', { file: to.file }),
     backing(to.backingPath),
   );
 

@@ -7,8 +7,10 @@ import { PROC } from './procedures.ts';
 import { READ_DEADLINE_MS, refOf } from './read-domain.ts';
 import type { DomainRef } from './types.ts';
 
-/** VIR_DOMAIN_BLOCK_COPY_SHALLOW, _REUSE_EXT, _TRANSIENT_JOB (the stored definition may stay), _SYNCHRONOUS_WRITES. */
-const SHALLOW = 1 | 2 | 4;
+/** VIR_DOMAIN_BLOCK_COPY_REUSE_EXT, _TRANSIENT_JOB (the stored definition may stay). */
+const INTO_WHAT_IS_THERE = 2 | 4;
+/** VIR_DOMAIN_BLOCK_COPY_SHALLOW, _SYNCHRONOUS_WRITES. */
+const SHALLOW = 1;
 const SYNCHRONOUS = 8;
 const PIVOT = 2;
 /** The guest is stopped for a moment, after what it has under way. */
@@ -23,16 +25,17 @@ export interface DiskCopyOptions {
 export class LibvirtDiskCopies implements DiskCopies {
   constructor(private readonly o: DiskCopyOptions) {}
 
-  async begin(uuid: string, path: string, destXml: string): Promise<void> {
+  async begin(uuid: string, path: string, destXml: string, { deep } = { deep: false }): Promise<void> {
     const { dom, what } = await this.of(uuid, `copy disk ${path} of`);
     const begin = (flags: number): Promise<unknown> =>
       this.o.guest.call(PROC.blockCopy, { dom, path, destXml, params: [], flags }, what, DEADLINE_MS);
+    const flags = INTO_WHAT_IS_THERE | (deep ? 0 : SHALLOW);
     try {
       // a guest that writes faster than the copy goes is slowed down, so that it ends
-      await begin(SHALLOW | SYNCHRONOUS);
+      await begin(flags | SYNCHRONOUS);
     } catch (e) {
       if (!hasCode(e, CODE.argumentUnsupported) && !hasCode(e, CODE.configUnsupported)) throw e;
-      await begin(SHALLOW);
+      await begin(flags);
     }
   }
 

@@ -12,8 +12,7 @@ export function simDiskCopies(host: SimHost): DiskCopies {
       host.getRunningXml(uuid);
       if (running.has(key(uuid, target))) throw badState(`disk ${target} of domain ${name} is being copied already`);
       running.set(key(uuid, target), destXml);
-      const file = /<source file="([^"]*)"/.exec(destXml)?.[1] ?? '';
-      const mirror = `<mirror type="file" job="copy"><source file="${file}"/></mirror>`;
+      const mirror = `<mirror type="${typeOf(destXml)}" job="copy">${SOURCE.exec(destXml)?.[0] ?? ''}</mirror>`;
       host.changeRunning(uuid, (xml) => onDisk(xml, target, (d) => d.replace('</disk>', `${mirror}</disk>`)));
     },
     progress: async (uuid, target) =>
@@ -33,15 +32,24 @@ export function simDiskCopies(host: SimHost): DiskCopies {
   };
 }
 
+const SOURCE = /<source [^>]*\/>|<source [\s\S]*?<\/source>/;
+const typeOf = (diskXml: string): string => /<disk type="(\w+)"/.exec(diskXml)?.[1] ?? 'file';
+const driverOf = (diskXml: string): string => /<driver [^>]*\btype="(\w+)"/.exec(diskXml)?.[1] ?? 'raw';
+
 const unmirrored = (disk: string): string => disk.replace(/<mirror [\s\S]*<\/mirror>/, '');
 
 /** From its source to the end of what is below it; below a blank disk is nothing. */
 const CHAIN = /<source [\s\S]*(?:<\/backingStore>|<backingStore\/>)/;
 
-/** The disk with the source and the chain of another. */
+/** The disk with the source, its kind, and the chain of another. */
 function moved(xml: string, target: string, destXml: string): string {
   const chain = CHAIN.exec(destXml)?.[0] ?? '';
-  return onDisk(xml, target, (disk) => disk.replace(CHAIN, () => chain));
+  return onDisk(xml, target, (disk) =>
+    disk
+      .replace(CHAIN, () => chain)
+      .replace(/^<disk type="\w+"/, `<disk type="${typeOf(destXml)}"`)
+      .replace(/(<driver [^>]*\btype=")\w+/, `$1${driverOf(destXml)}`),
+  );
 }
 
 function onDisk(xml: string, target: string, change: (disk: string) => string): string {

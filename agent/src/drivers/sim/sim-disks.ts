@@ -9,7 +9,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { SimHost } from '@berth/shared/sim/sim-host.ts';
 import type { ImageSeen, ImportedImage, LongWork, UploadSink } from '../disks.ts';
 import { fetchSimImage, SimImageServers } from './sim-transfer.ts';
-import type { AllDisks } from '../volume-work.ts';
+import type { AllDisks, BlockWork } from '../volume-work.ts';
 import { simVolumeWork } from './sim-volume-work.ts';
 import { createSimCaptures } from './sim-capture.ts';
 import { simResumable } from './sim-resumable.ts';
@@ -72,27 +72,7 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): AllDis
       work.onProgress(image.virtualSizeBytes, image.virtualSizeBytes);
     },
     ensureSeed: async (spec) => ensureSeed(host, spec),
-    blocks: {
-      async *readImage(digest) {
-        yield Buffer.alloc(simImage(host, digest).virtualSizeBytes > 0 ? 512 : 0);
-      },
-      async writeOut(digest, _target, work) {
-        const { virtualSizeBytes } = simImage(host, digest);
-        work.onProgress(virtualSizeBytes, virtualSizeBytes);
-      },
-      async *readVolume(volumeId) {
-        if (!host.volumes.has(volumeId)) throw notFound(`volume ${volumeId} is not on this host`);
-        yield Buffer.alloc(512);
-      },
-      async writeVolumeOut(volumeId, _target, work) {
-        const volume = host.volumes.get(volumeId);
-        if (!volume) throw notFound(`volume ${volumeId} is not on this host`);
-        work.onProgress(volume.sizeBytes, volume.sizeBytes);
-      },
-      async *readIn() {
-        yield Buffer.alloc(512);
-      },
-    },
+    blocks: simBlocks(host),
     work: simVolumeWork(host),
     removeVolume: async (volumeId) => void host.volumes.delete(volumeId),
     volumePath: (volumeId, seed, format = 'qcow2') => `/var/lib/berth/volumes/${volumeId}.${seed ? 'iso' : format}`,
@@ -165,3 +145,31 @@ async function importImage(host: SimHost, uploadId: string, format: string, work
   host.images.set(digest, image);
   return { ...image, ...about };
 }
+
+const simBlocks = (host: SimHost): BlockWork => ({
+  async *readImage(digest) {
+    yield Buffer.alloc(simImage(host, digest).virtualSizeBytes > 0 ? 512 : 0);
+  },
+  async writeOut(digest, _target, work) {
+    const { virtualSizeBytes } = simImage(host, digest);
+    work.onProgress(virtualSizeBytes, virtualSizeBytes);
+  },
+  async *readVolume(volumeId) {
+    if (!host.volumes.has(volumeId)) throw notFound(`volume ${volumeId} is not on this host`);
+    yield Buffer.alloc(512);
+  },
+  async writeVolumeOut(volumeId, _target, work) {
+    const volume = host.volumes.get(volumeId);
+    if (!volume) throw notFound(`volume ${volumeId} is not on this host`);
+    work.onProgress(volume.sizeBytes, volume.sizeBytes);
+  },
+  async *readIn() {
+    yield Buffer.alloc(512);
+  },
+  async writeIn(_target, pieces) {
+    for await (const _ of pieces);
+  },
+  async *readFile() {
+    yield Buffer.alloc(512);
+  },
+});

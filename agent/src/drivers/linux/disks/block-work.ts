@@ -1,14 +1,18 @@
 /**
- * Images on their way into volumes that are no files. What reads our qcow2 file is a confined qemu-nbd; what writes to a server of
+ * Images and disks on their way into volumes that are no files, and out of them. What reads our qcow2 file is a confined qemu-nbd; what writes to a server of
  * storage is qemu-img with a network, which sees nothing but the raw disk that the other gives. Its secret goes to it as an open
  * file that has no name any more: neither arguments nor a folder show it.
  */
 import { chown, open, rm, type FileHandle } from 'node:fs/promises';
+import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
+import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
 import { ClusterError, isClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
 import type { LongWork, NetworkSource } from '../../disks.ts';
-import { runnable, type BlockWork, type NetworkTarget } from '../../volume-work.ts';
-import { lend, ownFile } from './changes/own-file.ts';
+import { checkCarriedHeader } from '../../carried.ts';
+import { runnable, type BlockWork, type NetworkTarget, type PoolFile } from '../../volume-work.ts';
+import { openToLend } from '../take-file.ts';
+import { lend, lendTo, ownFile } from './changes/own-file.ts';
 import { served, SERVED_EXPORT, type ServedFile, type ServeParts } from './changes/served.ts';
 import { lastPercentage } from './convert.ts';
 import type { ImageStore } from './images.ts';
@@ -21,6 +25,7 @@ export interface BlockParts extends ServeParts {
 }
 
 const PIECE_BYTES = 4 * 2 ** 20;
+const LOG_BYTES = 2 ** 20;
 const SECRET_OBJECT = 'secret,id=key,format=base64,file=/dev/fd/3';
 
 export const createBlockWork = (parts: BlockParts): BlockWork => ({
@@ -35,6 +40,8 @@ export const createBlockWork = (parts: BlockParts): BlockWork => ({
     await lend(parts.exec, file.path, () => writeOut(parts, { ...file, sizeBytes }, target, work));
   },
   readIn: (target, signal) => readIn(parts, target, signal),
+  writeIn: (target, pieces, signal) => writeIn(parts, target, pieces, signal),
+  readFile: (file, signal) => readFile(parts, file, signal),
 });
 
 const imageFile = ({ pool }: BlockParts, digest: string): ServedFile => ({
@@ -52,18 +59,50 @@ async function ownDisk({ pool }: BlockParts, volumeId: string): Promise<{ file: 
   return { file: { path, format: runnable({ volumeId, format }) }, sizeBytes };
 }
 
-/** Lent for as long as somebody reads. */
 async function* readVolume(parts: BlockParts, volumeId: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const { file } = await ownDisk(parts, volumeId);
+  yield* whileLent((fn) => lend(parts.exec, file.path, fn), all(parts, file, signal));
+}
+
+async function* readFile(parts: BlockParts, file: PoolFile, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const { path, volumeId, sizeBytes, backing } = file;
+  await checkFile(file, { volumeId, sizeBytes, format: 'qcow2' }, backing);
+  yield* whileLent((fn) => lendTo(parts.exec, 'read', path, fn), all(parts, { path, format: 'qcow2' }, signal));
+}
+
+/** Somebody could have put another in its place. @throws UNSAFE_IMAGE */
+async function checkFile(
+  { path, volumeId }: PoolFile,
+  spec: Parameters<typeof checkCarriedHeader>[1],
+  backing: string | undefined,
+): Promise<void> {
+  const handle = await openToLend(path);
+  try {
+    const { size: sizeBytes } = await handle.stat();
+    const read = async (offset: number, length: number): Promise<Uint8Array> => {
+      const { bytesRead, buffer } = await handle.read(Buffer.alloc(length), 0, length, offset);
+      return buffer.subarray(0, bytesRead);
+    };
+    checkCarriedHeader(await readOwnQcow2({ name: `volume ${volumeId}`, sizeBytes, read }), spec, backing);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Lent for as long as somebody reads. */
+async function* whileLent(
+  lending: (fn: () => Promise<void>) => Promise<void>,
+  bytes: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
   let end: () => void = () => undefined;
   const ended = new Promise<void>((resolve) => (end = resolve));
   let lent: Promise<void> = Promise.resolve();
   await new Promise<void>((resolve, reject) => {
-    lent = lend(parts.exec, file.path, async () => (resolve(), await ended));
+    lent = lending(async () => (resolve(), await ended));
     lent.catch(reject);
   });
   try {
-    yield* all(parts, file, signal);
+    yield* bytes;
   } finally {
     end();
     await lent;
@@ -73,13 +112,54 @@ async function* readVolume(parts: BlockParts, volumeId: string, signal: AbortSig
 async function* readIn(parts: BlockParts, target: NetworkTarget, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const secret = target.secret && (await secretFile(parts, target.secret));
   try {
-    const args = secret ? ['--object', SECRET_OBJECT] : [];
-    const path = rbdOptions(target.source, secret !== undefined);
-    yield* all(parts, { path, format: undefined, args, network: true, descriptor: secret?.fd }, signal);
+    yield* all(parts, behind(target, secret), signal);
   } catch (e) {
     throw lacksProtocol(e, target.source);
   } finally {
     await secret?.close();
+  }
+}
+
+/** Storage behind the network, as qemu-nbd opens it. */
+const behind = ({ source }: NetworkTarget, secret: FileHandle | undefined): ServedFile => ({
+  ...{ path: rbdOptions(source, secret !== undefined), format: undefined, network: true, descriptor: secret?.fd },
+  args: secret ? ['--object', SECRET_OBJECT] : [],
+});
+
+async function writeIn(
+  parts: BlockParts,
+  target: NetworkTarget,
+  pieces: AsyncIterable<Piece>,
+  signal: AbortSignal,
+): Promise<void> {
+  const secret = target.secret && (await secretFile(parts, target.secret));
+  try {
+    // of files it writes its log alone
+    const file = { ...behind(target, secret), writesBytes: LOG_BYTES };
+    await served(parts, file, signal, (socketPath) => writeAll(parts, socketPath, pieces, signal));
+  } catch (e) {
+    throw lacksProtocol(e, target.source);
+  } finally {
+    await secret?.close();
+  }
+}
+
+async function writeAll(
+  { clock }: BlockParts,
+  socketPath: string,
+  pieces: AsyncIterable<Piece>,
+  signal: AbortSignal,
+): Promise<void> {
+  const nbd = await connectNbd({ socketPath, exportName: SERVED_EXPORT, clock, signal });
+  try {
+    let at = 0;
+    for await (const piece of pieces) {
+      if (typeof piece !== 'number') await nbd.write(at, piece);
+      at += lengthOf(piece);
+    }
+    await nbd.flush();
+  } finally {
+    nbd.close();
   }
 }
 

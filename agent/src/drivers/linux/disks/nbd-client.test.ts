@@ -22,6 +22,8 @@ interface Request {
   readonly cookie: bigint;
   readonly offset: number;
   readonly length: number;
+  /** That is to be written. */
+  readonly data?: Buffer | undefined;
 }
 type Answer = (r: Request, socket: Socket) => void;
 
@@ -85,7 +87,8 @@ async function serve(
       length: r.readUInt32BE(24),
     };
     if (request.command === wire.CMD_DISC) return void socket.end();
-    answer(request, socket);
+    const data = request.command === wire.CMD_WRITE ? await queue.read(request.length) : undefined;
+    answer({ ...request, data }, socket);
   }
 }
 
@@ -163,6 +166,27 @@ describe('an NBD client and an honest server', () => {
     expect(await old.blockStatus(0, 8_192)).toEqual([{ offset: 0, length: 8_192, zero: false }]);
     expect(await old.read(0, 512)).toEqual(Buffer.alloc(512, 5));
     old.close();
+  });
+
+  it('writes data behind what asks for it, and is told when there is no room', async () => {
+    const written: unknown[] = [];
+    const client = await connect(
+      server((r, s) => {
+        written.push([r.command, r.offset, r.data?.toString()]);
+        if (r.offset === 0) s.write(chunk(r.cookie, 0, Buffer.alloc(0)));
+        else s.write(chunk(r.cookie, 0x8001, Buffer.concat([u32(28), Buffer.from('\0\x04full')])));
+      }),
+    );
+    await client.write(0, Buffer.from('bytes'));
+    await expect(client.write(512, Buffer.from('more'))).rejects.toMatchObject({ reason: 'DISK_FULL' });
+    await client.flush();
+    expect(written).toEqual([
+      [wire.CMD_WRITE, 0, 'bytes'],
+      [wire.CMD_WRITE, 512, 'more'],
+      [wire.CMD_FLUSH, 0, undefined],
+    ]);
+    await expect(client.write(SIZE - 1, Buffer.from('over its end'))).rejects.toThrow(RangeError);
+    client.close();
   });
 
   it('passes on an error of one request and goes on with the next', async () => {

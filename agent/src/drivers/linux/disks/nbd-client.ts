@@ -1,7 +1,7 @@
 /**
  * An NBD client over a UNIX socket, for computing digests of disks and filling copies of them. Trusts the server with nothing:
- * what breaks the protocol ends the connection with a ClusterError, and every request has a deadline, so nothing hangs. Sends
- * no data; TLS and TCP are the tunnel's.
+ * what breaks the protocol ends the connection with a ClusterError, and every request has a deadline, so nothing hangs. TLS and
+ * TCP are the tunnel's.
  */
 import { connect, type Socket } from 'node:net';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
@@ -32,12 +32,21 @@ export interface NbdClient {
   blockStatus(offset: number, length: number): Promise<readonly NbdExtent[]>;
   /** Has the server read it once, at most 32 MiB, so that it lies in its copy. Nothing is sent. */
   cache(offset: number, length: number): Promise<void>;
-  /** What was cached is on the server's disk. */
+  /** At most 32 MiB at once. DISK_FULL */
+  write(offset: number, data: Uint8Array): Promise<void>;
+  /** What was cached, or written, is on the server's disk. */
   flush(): Promise<void>;
   /** The connection is over; while it isn't, a request that failed may be repeated. */
   readonly ended: boolean;
   /** Says goodbye; requests under way fail. */
   close(): void;
+}
+
+/** Of the disk, and what is written there. */
+interface Part {
+  readonly offset: number;
+  readonly length: number;
+  readonly data?: Uint8Array;
 }
 
 export const MAX_READ_BYTES = 32 * 2 ** 20;
@@ -94,7 +103,7 @@ class Connection implements NbdClient {
   async read(offset: number, length: number): Promise<Buffer> {
     this.#check(offset, length, MAX_READ_BYTES);
     const data = Buffer.allocUnsafe(length);
-    await this.#request(wire.CMD_READ, offset, length, { kind: 'read', offset, data, filled: 0 });
+    await this.#request(wire.CMD_READ, { offset, length }, { kind: 'read', offset, data, filled: 0 });
     return data;
   }
 
@@ -103,17 +112,26 @@ class Connection implements NbdClient {
     this.#check(offset, wanted, MAX_STATUS_BYTES);
     if (!this.#hasStatus) return [{ offset, length: wanted, zero: false }];
     const extents: NbdExtent[] = [];
-    await this.#request(wire.CMD_BLOCK_STATUS, offset, wanted, { kind: 'status', offset, length: wanted, extents });
+    await this.#request(
+      wire.CMD_BLOCK_STATUS,
+      { offset, length: wanted },
+      { kind: 'status', offset, length: wanted, extents },
+    );
     return extents;
   }
 
   async cache(offset: number, length: number): Promise<void> {
     this.#check(offset, length, MAX_READ_BYTES);
-    await this.#request(wire.CMD_CACHE, offset, length, { kind: 'nothing' });
+    await this.#request(wire.CMD_CACHE, { offset, length }, { kind: 'nothing' });
+  }
+
+  async write(offset: number, data: Uint8Array): Promise<void> {
+    this.#check(offset, data.length, MAX_READ_BYTES);
+    await this.#request(wire.CMD_WRITE, { offset, length: data.length, data }, { kind: 'nothing' });
   }
 
   flush(): Promise<void> {
-    return this.#request(wire.CMD_FLUSH, 0, 0, { kind: 'nothing' });
+    return this.#request(wire.CMD_FLUSH, { offset: 0, length: 0 }, { kind: 'nothing' });
   }
 
   get ended(): boolean {
@@ -131,10 +149,10 @@ class Connection implements NbdClient {
 
   #check(offset: number, length: number, max: number): void {
     if (length <= 0 || length > max || offset < 0 || offset + length > this.sizeBytes)
-      throw new RangeError(`cannot read ${length} bytes at ${offset} of ${this.sizeBytes}`);
+      throw new RangeError(`cannot reach ${length} bytes at ${offset} of ${this.sizeBytes}`);
   }
 
-  async #request(command: number, offset: number, length: number, wanted: Pending['wanted']): Promise<void> {
+  async #request(command: number, { offset, length, data }: Part, wanted: Pending['wanted']): Promise<void> {
     if (this.#failure) throw this.#failure;
     const cookie = ++this.#cookie;
     const timer = this.#deadline(`answer to a request for ${length} bytes at ${offset}`);
@@ -146,6 +164,7 @@ class Connection implements NbdClient {
           reject: (e) => reject(this.#failure ?? this.#refusal(e)),
         });
         this.#socket.write(wire.encodeRequest(command, cookie, offset, length));
+        if (data) this.#socket.write(data);
       });
     } finally {
       timer.cancel();

@@ -24,6 +24,7 @@ export const REP_IS_ERROR = 0x80000000;
 export const INFO_EXPORT = 0;
 
 export const CMD_READ = 0;
+export const CMD_WRITE = 1;
 export const CMD_DISC = 2;
 export const CMD_FLUSH = 3;
 export const CMD_CACHE = 5;

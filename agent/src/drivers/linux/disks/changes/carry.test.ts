@@ -1,6 +1,6 @@
 /** Volumes that come as files from another place, with real files: whole and theirs alone, or not at all. */
 import { execa } from 'execa';
-import { appendFile, chmod, mkdir, readdir, stat } from 'node:fs/promises';
+import { appendFile, chmod, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
 import { createLog } from '@berth/shared/log/log.ts';
@@ -21,7 +21,7 @@ const fileOf = (bytes: Buffer): VolumeFile => ({
   },
 });
 
-describeReal('real volumes that are carried', ['qemu-img', 'qemu-io'], () => {
+describeReal('real volumes that are carried', ['qemu-img', 'qemu-io', 'qemu-nbd'], () => {
   const hosts: { dir: string; disks: AllDisks }[] = [];
   beforeEach(async () => {
     hosts.length = 0;
@@ -118,6 +118,27 @@ describeReal('real volumes that are carried', ['qemu-img', 'qemu-io'], () => {
     const path = disks.volumePath('volume-1', false, 'raw');
     await execa('qemu-io', ['-f', 'raw', '-c', 'write -P 7 5M 1M', path]);
     expect((await disks.work.read('volume-1')).origin).not.toBe(origin);
+  });
+
+  it('read out of a pool with what is in their image, by the unprivileged user, whose file it is not afterwards', async () => {
+    const { disks, dir } = hosts[0]!;
+    const imageDigest = await image(disks);
+    const path = join(dir, 'volume-2.qcow2');
+    await writeFile(path, emptyQcow2(64 * MIB, disks.imagePath(imageDigest)), { mode: 0o600 });
+    await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 5M 1M', path]);
+    const file = { volumeId: 'volume-2', path, sizeBytes: 64 * MIB, backing: disks.imagePath(imageDigest) };
+    const read = async (over: object): Promise<Buffer> => {
+      const all: Uint8Array[] = [];
+      for await (const piece of disks.blocks.readFile({ ...file, ...over }, work.signal)) all.push(piece);
+      return Buffer.concat(all);
+    };
+    const held = await read({});
+    expect([held.length, held[MIB - 1], held[5 * MIB], held[6 * MIB]]).toEqual([64 * MIB, 5, 7, 0]);
+    expect(await stat(path)).toMatchObject({ uid: 0, gid: 0, mode: 0o100600 });
+    await expect(read({ backing: undefined })).rejects.toMatchObject({ reason: 'UNSAFE_IMAGE' });
+    await expect(read({ sizeBytes: 32 * MIB })).rejects.toMatchObject({ reason: 'UNSAFE_IMAGE' });
+    await symlink(path, join(dir, 'link'));
+    await expect(read({ path: join(dir, 'link') })).rejects.toThrow('it is no file');
   });
 
   it('raw, with their holes', async () => {

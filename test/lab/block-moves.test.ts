@@ -1,0 +1,145 @@
+/**
+ * Volumes on their way to and from Ceph with real libvirt and QEMU: straight from a pool of files and back, and under a guest that
+ * writes, with agent and libvirt killed meanwhile.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startCeph, type CephServer } from '@berth/deploy/lab/ceph.ts';
+import { guestImagePath } from '@berth/deploy/lab/recipe.js';
+import { Cluster } from '../harness/cluster.ts';
+import { guestShell } from '../harness/guest-shell.ts';
+import { describeLab } from '../harness/lab.ts';
+import { machineAddress } from '../harness/lab-address.ts';
+import { eventually } from '../harness/processes.ts';
+
+interface Volume {
+  readonly id: string;
+  readonly pool: string;
+  readonly format: string;
+}
+
+const dir = mkdtempSync(join(tmpdir(), 'berth-block-moves-'));
+
+describeLab('moves to and from Ceph', { hosts: ['h1'] }, (lab) => {
+  let c: Cluster;
+  let ceph: CephServer;
+  const h1 = () => lab().host('h1');
+  const volume = (name: string) => c.json<Volume>('volume', 'show', name);
+  const sum = async (...argv: string[]) => (await h1().run(argv)).split(' ')[0];
+
+  beforeAll(async () => {
+    const [cluster, server] = await Promise.all([
+      machineAddress(lab()).then((a) => Cluster.start(a)),
+      startCeph(lab()),
+    ]);
+    [c, ceph] = [cluster, server];
+    writeFileSync(join(dir, 'key'), `${ceph.key}\n`, { mode: 0o600 });
+    await c.addLabHost(h1());
+    await c.waitUp('h1');
+    await c.ok(
+      ...['pool', 'create', 'ceph', '--type', 'rbd', '--source-host', ceph.address, '--source-name', ceph.pool],
+      ...['--auth-user', ceph.user, '--auth-secret-file', join(dir, 'key'), '--all-hosts', '--shared'],
+    );
+    await c.ok('pool', 'create', 'a', '--path', '/kvm/a', '--all-hosts');
+    await c.ok('image', 'import', guestImagePath(), '--name', 'base', '--host', 'h1');
+  }, 240_000);
+  afterAll(async () => {
+    await c?.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  /** Has the copy of its disk go slowly, as soon as it runs: 4 MiB a second. */
+  const slow = () =>
+    h1().run(['timeout', '60', 'sh', '-c', 'until virsh -q blockjob web vdb --bandwidth 4 2>/dev/null; do :; done']);
+  const WRITER =
+    '(n=0; while [ ! -e /tmp/stop ]; do n=$((n+1)); printf "%-16d" $n | dd of=/dev/vdb bs=16 seek=$n conv=notrunc,fsync 2>/dev/null ' +
+    '&& echo $n >/tmp/n; done; touch /tmp/done) >/dev/null 2>&1 & true';
+  const CHECK =
+    'echo 3 >/proc/sys/vm/drop_caches; n=$(cat /tmp/n); i=0; ' +
+    '(while [ $i -lt $n ]; do i=$((i+1)); printf "%-16d" $i; done) | md5sum >/tmp/want; ' +
+    'dd if=/dev/vdb bs=16 skip=1 count=$n 2>/dev/null | md5sum >/tmp/have; cmp /tmp/want /tmp/have && echo same $n';
+
+  it('go straight from a pool of files, with what is in their image, and back as they are', async () => {
+    await c.ok('volume', 'create', 'data', '--image', 'base', '--host', 'h1', '--pool', 'a');
+    const { id } = await volume('data');
+    await h1().run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 7 8M 1M', `/kvm/a/${id}.qcow2`]);
+    const raw = `qemu-img convert -f qcow2 -O raw /kvm/a/${id}.qcow2 /tmp/raw && sha256sum </tmp/raw; rm -f /tmp/raw`;
+    const before = await sum('sh', '-c', raw);
+    expect(await c.ok('volume', 'move', 'data', '--pool', 'ceph')).toMatch(/is in pool ceph on h1/);
+    expect(await h1().run(['ls', '/kvm/a'])).not.toContain(id);
+    const there = await ceph.run(['sh', '-c', `rbd export --no-progress ${ceph.pool}/${id} - | sha256sum`]);
+    expect(there.split(' ')[0]).toBe(before);
+    expect(await c.ok('volume', 'move', 'data', '--pool', 'a')).toMatch(/is in pool a on h1/);
+    expect(await sum('sha256sum', `/kvm/a/${id}.raw`)).toBe(before);
+    expect(await volume('data')).toMatchObject({ pool: 'a', format: 'raw' });
+    // raw by now, it goes as it is
+    await c.ok('volume', 'move', 'data', '--pool', 'ceph');
+    expect(
+      (await ceph.run(['sh', '-c', `rbd export --no-progress ${ceph.pool}/${id} - | sha256sum`])).split(' ')[0],
+    ).toBe(before);
+    await c.ok('volume', 'delete', 'data');
+    expect(await ceph.list()).toEqual([expect.stringMatching(/\.mark$/)]);
+  }, 420_000);
+
+  it('go under a guest that writes, through the deaths of agent and libvirt, and come back: no write is lost', async () => {
+    await c.ok(
+      'vm',
+      'create',
+      'web',
+      '--disk',
+      'image=base',
+      '--disk',
+      '256MiB,pool=a',
+      '--host',
+      'h1',
+      '--memory',
+      '128MiB',
+    );
+    const { id } = await volume('web-vdb');
+    await h1().run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 0x55 64M 160M', `/kvm/a/${id}.qcow2`]);
+    await c.ok('vm', 'start', 'web');
+    await c.serial('web', /^berth-facts: /m);
+    const guest = guestShell(c, 'web');
+    await guest.run(WRITER);
+
+    const first = slow();
+    const job = (await c.ok('volume', 'move', 'web-vdb', '--pool', 'ceph', '--no-wait')).trim();
+    await first;
+    await c.ok('job', 'cancel', job);
+    await c.quiet(60_000);
+    expect((await volume('web-vdb')).pool).toBe('a');
+    expect(await ceph.list()).not.toContain(id);
+
+    const slowed = slow();
+    await c.ok('volume', 'move', 'web-vdb', '--pool', 'ceph', '--no-wait');
+    await slowed;
+    expect(await h1().virsh(['dumpxml', 'web'])).toMatch(/<mirror type='network'/);
+    await h1().stopAgent('SIGKILL');
+    await h1().killLibvirt();
+    await h1().startAgent();
+    await c.waitUp('h1');
+    await h1().exec(['virsh', 'blockjob', 'web', 'vdb', '--bandwidth', '2000']);
+    await eventually('it has moved', async () => (await volume('web-vdb')).pool === 'ceph', 240_000);
+    await c.quiet(60_000);
+    for (const which of [[], ['--inactive']])
+      expect(await h1().virsh(['domblklist', ...which, 'web'])).toContain(`${ceph.pool}/${id}`);
+    expect(await h1().run(['ls', '/kvm/a'])).not.toContain(id);
+
+    // what it boots from, and its data back into a file, while it runs
+    expect(await c.ok('volume', 'move', 'web-vda', '--pool', 'ceph')).toMatch(/is in pool ceph on h1/);
+    expect(await c.ok('volume', 'move', 'web-vdb', '--pool', 'a')).toMatch(/is in pool a on h1/);
+    expect(await ceph.list()).not.toContain(id);
+    expect(await h1().virsh(['domblklist', 'web'])).toContain(`/kvm/a/${id}.raw`);
+    await guest.run('touch /tmp/stop; while [ ! -e /tmp/done ]; do sleep 0.1; done');
+    expect(await guest.ask(CHECK)).toMatch(/^same \d{2,}/);
+    await c.ok('vm', 'stop', 'web', '--force');
+    await c.ok('vm', 'start', 'web');
+    await c.serial('web', /^berth-facts: .* boots 2 /m);
+    expect(await guestShell(c, 'web').ask('dd if=/dev/vdb bs=16 skip=1 count=1 2>/dev/null')).toBe('1               ');
+    expect(await h1().virsh(['dumpxml', 'web'])).not.toContain(ceph.key);
+    await c.ok('vm', 'delete', 'web', '--force');
+    expect(await ceph.list()).toEqual([expect.stringMatching(/\.mark$/)]);
+  }, 420_000);
+});
