@@ -32,6 +32,8 @@ export const PIECE_BYTES = 2 ** 20;
 const KEPT = 6;
 /** A chunk whose pieces came over several connections may be nobody's fault, so often. */
 const MIXED = 2;
+/** Of one chunk. A source that tells of more is none that knows what is zeros in it: all of it is asked for. */
+const MOST_EXTENTS = 1_024;
 
 interface Loading {
   readonly data: Promise<Buffer>;
@@ -105,6 +107,11 @@ export class Chunks {
   isCopied(index: number): void {
     this.copied[index] = 1;
     this.fresh.delete(index);
+  }
+
+  /** The copy has all of it: nothing more is asked of the source. */
+  allCopied(): void {
+    this.copied.fill(1);
   }
 
   /** Those that are not zeros, in order; without hashes the source is asked. */
@@ -191,12 +198,14 @@ export class Chunks {
     ask: (offset: number, length: number) => Promise<readonly NbdExtent[]>,
   ): Promise<readonly NbdExtent[]> {
     const extents: NbdExtent[] = [];
-    const end = index * CHUNK_BYTES + this.lengthOf(index);
-    for (let at = index * CHUNK_BYTES; at < end;) {
+    const offset = index * CHUNK_BYTES;
+    const end = offset + this.lengthOf(index);
+    for (let at = offset; at < end;) {
       for (const e of await ask(at, end - at)) {
         extents.push(e);
         at = e.offset + e.length;
       }
+      if (extents.length > MOST_EXTENTS) return [{ offset, length: end - offset, zero: false }];
     }
     return extents;
   }

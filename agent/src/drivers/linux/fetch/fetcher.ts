@@ -191,6 +191,8 @@ class Fetch {
     this.passOn = this.relay.passOn;
     try {
       while (!(await this.attempt(this.relay, signal)));
+      // an earlier agent may have filled it
+      this.relay.finish();
     } catch (e) {
       throw over.signal.aborted ? over.signal.reason : e;
     } finally {

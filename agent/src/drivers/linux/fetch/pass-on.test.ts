@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { CHUNK_BYTES, ChunkHashes } from '@berth/shared/disk/digest.ts';
+import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { connectNbd, type NbdClient } from '../disks/nbd-client.ts';
@@ -9,6 +10,7 @@ import { tempDir } from '../fixture/real.ts';
 import { accepts } from '../helpers.ts';
 import { Chunks, PIECE_BYTES, type ChunkLink } from './chunks.ts';
 import { openPassOn, type PassOn } from './pass-on.ts';
+import { openRelay } from './relay.ts';
 import { serveNbd, type NbdServer } from './nbd-server.ts';
 
 const SIZE = 2 * CHUNK_BYTES + 3 * PIECE_BYTES;
@@ -206,5 +208,40 @@ describe('what a host passes on of an image that it is copying', () => {
     expect(copy.readers()).toBe(1);
     await passOn.close();
     await vi.waitFor(() => expect(copy.readers()).toBe(0));
+  });
+
+  it('is all in the copy when the fetch has what it wants: nothing more is asked of a source that was let go', async () => {
+    const [dir, disk, stop] = [tempDir(), randomBytes(SIZE), new AbortController()];
+    const read = async (offset: number, length: number) => disk.subarray(offset, offset + length);
+    const copy = await serveNbd({ socketPath: join(dir, 'copy'), owner, sizeBytes: SIZE, read });
+    const relay = await openRelay({
+      ...{ image: { digest: 'sha256:1', virtualSizeBytes: SIZE }, owner, clock, log: createLog('test', 'silent') },
+      ...{ socketPath: join(dir, 'relay'), sourceSocket: join(dir, 'nobody'), signal: stop.signal, blame: vi.fn() },
+      ...{
+        hashes: Promise.resolve(hashesOf(disk)),
+        passOn: { socketPath: join(dir, 'p'), copySocket: join(dir, 'copy') },
+      },
+    });
+    ends.push(
+      () => stop.abort(),
+      () => copy.close(),
+      () => relay.close(),
+      () => relay.passOn.close(),
+    );
+    relay.finish();
+    const nbd = await connectNbd({ socketPath: join(dir, 'p'), exportName: '', clock, signal: stop.signal });
+    ends.push(() => nbd.close());
+    expect((await nbd.read(PIECE_BYTES, PIECE_BYTES)).equals(disk.subarray(PIECE_BYTES, 2 * PIECE_BYTES))).toBe(true);
+  });
+
+  it('is read in pieces of the usual size from a source that tells of crumbs', async () => {
+    const { disk, source, chunks } = await begin();
+    const crumbs = 64;
+    source.blockStatus = async (offset, length) =>
+      Array.from({ length: length / crumbs }, (_, i) => ({ offset: offset + i * crumbs, length: crumbs, zero: false }));
+    const chunk = chunks.get(0);
+    for (let i = 0; i < PIECES; i++) await source.give(i * PIECE_BYTES);
+    expect((await chunk).equals(disk.subarray(0, CHUNK_BYTES))).toBe(true);
+    expect(source.asked).toHaveLength(PIECES);
   });
 });

@@ -35,7 +35,7 @@ export interface Relay {
   readonly passOn: PassOn;
   /** Somebody serves it now, or need not any more. */
   served(): boolean;
-  /** All of it is here: whoever gave it is let go. */
+  /** All of it is in the copy: whoever gave it is let go, and who reads here is given it from there. */
   finish(): void;
   /** But for those that it passes on to. */
   close(): Promise<void>;
@@ -84,6 +84,10 @@ export async function openRelay(o: RelayOptions): Promise<Relay> {
     finish: () => {
       finished = true;
       link.close();
+      chunks.then(
+        (all) => all.allCopied(),
+        () => undefined,
+      );
     },
     close: async () => {
       link.close();
