@@ -87,3 +87,7 @@ export function reservedAs(address: Cidr): string | undefined {
 
 /** fe80::/10: reached on its link, whatever the network. */
 export const isLinkLocal = ({ family, value }: Ip): boolean => family === 6 && value >> 118n === 0x3fan;
+
+/** 224.0.0.0/4, ff00::/8: of nobody alone. */
+export const isMulticast = ({ family, value }: Ip): boolean =>
+  family === 4 ? value >> 28n === 0xen : value >> 120n === 0xffn;

@@ -1,7 +1,17 @@
 /** The rules of logical networks: what each kind needs and may have. The same on both sides of the wire. Pure. */
 import { invalidArgument } from '../errors/cluster-error.ts';
 import { NETWORK_KINDS, type NetworkShape } from '../model/network.ts';
-import { contains, formatIp, isLinkLocal, networkOf, parseCidr, parseIp, reservedAs, type Cidr } from '../net/ip.ts';
+import {
+  contains,
+  formatIp,
+  isLinkLocal,
+  isMulticast,
+  networkOf,
+  parseCidr,
+  parseIp,
+  reservedAs,
+  type Cidr,
+} from '../net/ip.ts';
 
 /** What the kernel takes as an interface's name, less what a command line could mistake for something else. */
 const BRIDGE = /^[A-Za-z][A-Za-z0-9._-]{0,14}$/;
@@ -69,6 +79,8 @@ function unfit(text: string, c: Cidr): string[] {
   const what =
     c.value === 0n ||
     isLinkLocal(c) ||
+    isMulticast(c) ||
+    (c.family === 4 && c.value >> 28n === 0xfn) ||
     (c.family === 4 && c.value >> 24n === 127n) ||
     (c.family === 6 && c.value === 1n)
       ? 'no address that a network can have'

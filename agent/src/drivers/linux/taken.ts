@@ -1,6 +1,6 @@
 /** Which networks a host has addresses in, or routes to, from what `ip` reports. Pure. */
 import { z } from 'zod';
-import { formatIp, isLinkLocal, parseCidr, parseIp } from '@berth/shared/net/ip.ts';
+import { formatIp, isLinkLocal, isMulticast, parseCidr, parseIp } from '@berth/shared/net/ip.ts';
 import type { Taken } from '../../network/overlaps.ts';
 import type { LinkSeen } from './bridge-plan.ts';
 
@@ -25,7 +25,6 @@ export function takenByRoutes(json: string): Taken[] {
 function cidrOf(dst: string): string | undefined {
   const ip = parseIp(dst);
   const cidr = ip ? { ...ip, prefix: ip.family === 4 ? 32 : 128 } : parseCidr(dst);
-  if (cidr === undefined || cidr.prefix === 0 || isLinkLocal(cidr)) return undefined;
-  const multicast = cidr.family === 4 ? cidr.value >> 28n === 0xen : cidr.value >> 120n === 0xffn;
-  return multicast ? undefined : `${formatIp(cidr)}/${cidr.prefix}`;
+  if (cidr === undefined || cidr.prefix === 0 || isLinkLocal(cidr) || isMulticast(cidr)) return undefined;
+  return `${formatIp(cidr)}/${cidr.prefix}`;
 }
