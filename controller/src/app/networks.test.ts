@@ -1,5 +1,5 @@
 /** Networks as people use them: made on hosts, VMs in them, placed where they are, and what is refused. */
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import type { NetworkShape } from '@berth/shared/model/network.ts';
@@ -46,6 +46,22 @@ describe('a network', () => {
     await expect(get('lan')).rejects.toMatchObject({ reason: 'NOT_FOUND' });
     expect(await told('network.created')).toHaveLength(2);
     expect(await told('network.deleted')).toEqual(['network lan deleted']);
+  });
+
+  it('is made on all hosts at the same time', async () => {
+    let [asked, go] = [0, () => undefined as void];
+    const all = new Promise<void>((resolve) => (go = resolve));
+    for (const host of c.sim.hosts.all()) {
+      const { ensure } = host.networks;
+      host.networks.ensure = async (...args) => {
+        if (++asked === 3) go();
+        await all;
+        return ensure(...args);
+      };
+    }
+    const job = (await c.timed(c.life.networks.create(wanted(), 'test'))).jobId;
+    await vi.waitFor(() => expect(asked).toBeGreaterThanOrEqual(3), { timeout: 10_000 });
+    expect(await c.ended(job)).toBe('succeeded');
   });
 
   it('of a bridge that hosts have needs no job, and tells where that is not', async () => {

@@ -5,6 +5,7 @@
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, NetworkId } from '@berth/shared/model/ids.ts';
 import type { Network } from '@berth/shared/model/network.ts';
+import { Turns } from '@berth/shared/runtime/turns.ts';
 import type { AgentClient, OperationView } from '../hosts/agent-client.ts';
 import type { HostStatus } from '../hosts/hosts.ts';
 import type { NetworkWanted } from '../hosts/network-client.ts';
@@ -36,36 +37,42 @@ const wanted = ({ id, name, shape, generation }: Network): NetworkWanted => ({
 
 const operationsOf = (c: Pick<Context, 'params' | 'opId'>): string[] => c.params.hostIds.map((id) => `${c.opId}.${id}`);
 
-/** Asks each host for its part. @returns those that were away, or a wait. */
+/** Hosts that are asked at the same time. */
+const HOSTS_AT_ONCE = 16;
+
+/** Asks each host for its part: none waits for another, and none is begun with when one has refused. @returns those that were away, or a wait. */
 async function onEach(
   c: Context,
-  why: string,
-  ask: (agent: AgentClient, operationId: string) => Promise<OperationView>,
+  ask: (agent: AgentClient, hostId: HostId) => Promise<OperationView | Wait>,
 ): Promise<Away | Wait> {
-  const away: HostId[] = [];
-  for (const hostId of c.params.hostIds) {
+  const { hosts } = c.deps;
+  const away = new Set<HostId>();
+  const turns = new Turns(HOSTS_AT_ONCE);
+  let refused = false;
+  const one = async (hostId: HostId): Promise<Wait | undefined> => {
+    if (refused) return undefined;
     try {
-      const op = await settle(c, ask(c.deps.hosts.agent(hostId), `${c.opId}.${hostId}`), why);
-      if (Wait.is(op)) return op;
+      const op = await ask(hosts.agent(hostId), hostId);
+      return Wait.is(op) ? op : undefined;
     } catch (e) {
-      if (!isClusterError(e, 'HOST_UNREACHABLE') || c.deps.hosts.view(hostId).reachable) throw e;
-      away.push(hostId);
+      if (isClusterError(e, 'HOST_UNREACHABLE') && !hosts.view(hostId).reachable) return void away.add(hostId);
+      refused = true;
+      throw e;
     }
-  }
-  return { away };
+  };
+  const ends = await Promise.allSettled(c.params.hostIds.map((id) => turns.run(() => one(id))));
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
+  const waits = ends.flatMap((end) => (end.status === 'fulfilled' && end.value ? [end.value] : []));
+  return waits[0] ?? { away: c.params.hostIds.filter((id) => away.has(id)) };
 }
 
+/** A host that is away, and comes back with a network that nobody knows, is cleaned up then. */
 async function takeBack(c: Context): Promise<void | Wait> {
-  for (const hostId of c.params.hostIds) {
-    try {
-      const remove = (id: string) => c.deps.hosts.agent(hostId).networks.remove(id, c.params.networkId);
-      const op = await insist(c, `${c.undoOpId}.${hostId}`, remove, 'removing the network again');
-      if (Wait.is(op)) return op;
-    } catch (e) {
-      // a host that comes back with a network that nobody knows is cleaned up then
-      if (!isClusterError(e, 'HOST_UNREACHABLE') || c.deps.hosts.view(hostId).reachable) throw e;
-    }
-  }
+  const taken = await onEach(c, (agent, hostId) => {
+    const remove = (id: string) => agent.networks.remove(id, c.params.networkId);
+    return insist(c, `${c.undoOpId}.${hostId}`, remove, 'removing the network again');
+  });
+  if (Wait.is(taken)) return taken;
 }
 
 const onHosts = (n: number): string => `on ${n} ${n === 1 ? 'host' : 'hosts'}`;
@@ -75,7 +82,9 @@ const described: Pick<RemoteStep<NetworkParams, object, JobDeps, Away>, 'describ
 
 async function ensureOnEach(c: Context, why: string): Promise<Away | Wait> {
   const network = getNetwork(c.tables, c.params.networkId);
-  const made = await onEach(c, why, (agent, id) => agent.networks.ensure(id, wanted(network)));
+  const made = await onEach(c, (agent, hostId) =>
+    settle(c, agent.networks.ensure(`${c.opId}.${hostId}`, wanted(network)), why),
+  );
   if (Wait.is(made)) return made;
   const isSeen = (id: HostId): boolean => made.away.includes(id) || isOn(network, c.deps.hosts.status(id));
   // who looks next must not be shown the hosts before it
@@ -154,7 +163,10 @@ export const networkRemove = defineJob<NetworkParams, JobDeps>('network.remove',
   })
   .remote('hosts', {
     operations: operationsOf,
-    run: (c) => onEach(c, 'removing the network', (agent, id) => agent.networks.remove(id, c.params.networkId)),
+    run: (c) =>
+      onEach(c, (agent, hostId) =>
+        settle(c, agent.networks.remove(`${c.opId}.${hostId}`, c.params.networkId), 'removing the network'),
+      ),
     ...described,
   })
   .local('forget', {
