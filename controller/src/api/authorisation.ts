@@ -119,12 +119,13 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.MetricsService/ReadHostMetrics': ['metrics', 'host'],
   '/berth.v1.MetricsService/ReadMetricsTargets': ['metrics', 'visible'],
 
-  // where disks lie is the administrators' to say; everybody with a role may see it, and put disks there
+  // which networks hosts have is the administrators' to say; everybody with a role may see them, and put cards there
   '/berth.v1.NetworkService/CreateNetwork': 'admin',
   '/berth.v1.NetworkService/GetNetwork': ['viewer', 'visible'],
   '/berth.v1.NetworkService/ListNetworks': ['viewer', 'visible'],
   '/berth.v1.NetworkService/UpdateNetwork': 'admin',
   '/berth.v1.NetworkService/DeleteNetwork': 'admin',
+  // where disks lie is the administrators' to say; everybody with a role may see it, and put disks there
   '/berth.v1.PoolService/CreatePool': 'admin',
   '/berth.v1.PoolService/GetPool': ['viewer', 'visible'],
   '/berth.v1.PoolService/ListPools': ['viewer', 'visible'],

@@ -91,7 +91,6 @@ export const POOL_DEFAULTS = { warnPercent: 85, stopPercent: 95, overcommit: 1 }
 export type PoolState = 'active' | 'inactive' | 'silent' | 'failed';
 export const POOL_STATES: readonly PoolState[] = ['active', 'inactive', 'silent', 'failed'];
 
-/** What a host says of one. */
 /** A LUN. */
 export interface PoolUnit {
   /** In its pool on this host. */
@@ -101,6 +100,7 @@ export interface PoolUnit {
   readonly key: string;
 }
 
+/** What a host says of one. */
 export interface PoolSeen {
   /** Empty: not made by Berth. */
   readonly poolId: string;
