@@ -124,7 +124,7 @@ describeLab('snapshots', { hosts: ['h1'] }, (lab) => {
       expect((await list()).find((s) => s.name === 'lost')).toMatchObject({ state: 'missing' });
       await c.ok('vm', 'snapshot', 'delete', 'web', 'lost');
       expect(await inDisk()).not.toContain(' lost ');
-      expect((await list()).map((s) => s.name)).toEqual(['first', 'second', 'third']);
+      expect((await list()).map((s) => s.name)).not.toContain('lost');
       if (!runs) await c.ok('vm', 'start', 'web');
     },
     180_000,

@@ -9,6 +9,7 @@ import { fillingWords } from './filling.ts';
 import { agentWord, guestFields } from './guest-view.ts';
 import { fields, renderEach } from '../output/render.ts';
 import { vmDocument } from './document.ts';
+import { snapshotWords } from './snapshot-words.ts';
 import { vmView, type VmView } from './view.ts';
 
 export const vmShow: Command = {
@@ -19,17 +20,18 @@ export const vmShow: Command = {
   flags: [OUTPUT],
   async run(ctx, names, flags) {
     const api = await ctx.api();
+    const about = async (v: VmView): Promise<string[]> => lines(v, ctx.clock.now(), await snapshotWords(api, v));
     await renderEach(ctx, flags, {
       names,
       get: async (vm) => vmView(await api.call(api.vms, (c) => c.getVm, { vm })),
       name: (v) => v.name,
       document: vmDocument,
-      lines: async (v) => [...lines(v, ctx.clock.now()), ...(await alarmLines(api, 'vm', v.name, ctx.clock.now()))],
+      lines: async (v) => [...(await about(v)), ...(await alarmLines(api, 'vm', v.name, ctx.clock.now()))],
     });
   },
 };
 
-const lines = (v: VmView, nowMs: number): string[] =>
+const lines = (v: VmView, nowMs: number, snapshots: string): string[] =>
   fields([
     ['name', v.name],
     ['id', v.id],
@@ -41,6 +43,7 @@ const lines = (v: VmView, nowMs: number): string[] =>
     ['cpu used', v.state === 'running' ? percent(v.cpuUsed) : ''],
     ...(v.spec ? partLines(v.spec) : []),
     ...hardwareLines(v),
+    ['snapshots', snapshots],
     ['run policy', v.spec?.runPolicy ?? ''],
     ...(v.guest ? guestFields({ ...v.guest, agent: agentWord(v.guest.agent) }, nowMs) : []),
     ['age', formatAge(nowMs - Number(v.createdAtMs))],

@@ -180,6 +180,7 @@ function toVm(v: VmView): Vm {
     lastSeenAtMs: toWire(v.lastSeenAtMs),
     guest: v.guest && toGuest(v.guest),
     pending: v.pending.map((c) => ({ ...c, atNextStart: true })),
+    snapshotCount: vm.snapshots?.length ?? 0,
   };
 }
 

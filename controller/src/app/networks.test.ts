@@ -272,6 +272,8 @@ describe('a host', () => {
     await c.timed(keeper().look());
     await settled();
     expect([has('h1'), has('h2'), has('h3')]).toEqual([true, false, false]);
+    // nothing piles up in its ledger
+    expect([...fake('h2')['operations'].keys()].filter((id) => id.endsWith('.forget'))).toEqual([]);
   });
 
   it('that refuses it says why, and is asked again ever more seldom', async () => {

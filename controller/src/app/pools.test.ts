@@ -136,6 +136,7 @@ describe('a host that lacks a pool', () => {
     const looked = keeper().look();
     await c.sim.clock.advance(20_000);
     expect([has('h2'), asked]).toEqual([false, 1]);
+    expect([...fake('h2')['operations'].keys()].filter((id) => id.endsWith('.forget'))).toEqual([]);
     await c.timed(looked);
     expect(asked).toBe(4);
   });

@@ -4,13 +4,14 @@
  */
 import { badState, ClusterError, invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Host } from '@berth/shared/model/host.ts';
-import { newId, type HostId } from '@berth/shared/model/ids.ts';
+import type { HostId } from '@berth/shared/model/ids.ts';
 import type { Tuning, TuningSeen } from '@berth/shared/model/tuning.ts';
 import { checkSettingName, checkTuning } from '@berth/shared/tuning/check.ts';
 import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
+import { askOnce } from '../hosts/ask-once.ts';
 import type { AgentClient } from '../hosts/agent-client.ts';
 import { needCapability } from '../hosts/capabilities.ts';
 import type { Hosts } from '../hosts/hosts.ts';
@@ -147,21 +148,18 @@ function checkChange({ set, forget }: TuningChange): TuningChange {
   return checked;
 }
 
-/** Asks the host once. The id is of no job: an agent that still keeps it later is told to forget it. */
+/** Asks the host once. */
 export async function applyTuning(
   agent: AgentClient,
   host: Pick<Host, 'name'>,
   wanted: Tuning,
   clock: Pick<Clock, 'now'>,
 ): Promise<void> {
-  const prefix = `${newId('job', clock.now())}.`;
   try {
-    const op = await agent.ensureTuning(`${prefix}tune`, wanted);
+    const op = await askOnce(agent, clock, 'tune', (id) => agent.ensureTuning(id, wanted));
     if (op.state !== 'succeeded') throw failure(op);
   } catch (e) {
     throw named(e, host);
-  } finally {
-    agent.acknowledgeOperations([prefix]).catch(() => undefined);
   }
 }
 

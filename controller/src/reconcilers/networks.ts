@@ -12,6 +12,7 @@ import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { Turns } from '@berth/shared/runtime/turns.ts';
 import { isMade, takesNetworks } from '../app/network-hosts.ts';
 import { chosen, isOneOf } from '../app/pool-hosts.ts';
+import { askOnce } from '../hosts/ask-once.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
 import { networkMend } from '../jobs/networks.ts';
@@ -132,7 +133,8 @@ export class NetworkKeeper {
       this.asked.note(`${networkId}/${host.id}`);
       const about = { host: host.name, network: name };
       try {
-        const { error } = await hosts.agent(host.id).networks.remove(`forget.${networkId}.${clock.now()}`, networkId);
+        const agent = hosts.agent(host.id);
+        const { error } = await askOnce(agent, clock, 'forget', (id) => agent.networks.remove(id, networkId));
         if (error) log.warn({ ...about, why: error.message }, 'a host keeps a network that is not for it any more');
         else log.info(about, 'a host lost a network that is not for it any more');
       } catch (e) {

@@ -11,6 +11,7 @@ import { LOCAL_POOL, type Pool, type PoolSeen } from '@berth/shared/model/pool.t
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { Turns } from '@berth/shared/runtime/turns.ts';
 import { chosen, takesPools } from '../app/pool-hosts.ts';
+import { askOnce } from '../hosts/ask-once.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Jobs } from '../jobs/engine/jobs.ts';
 import { poolMend } from '../jobs/pools.ts';
@@ -130,7 +131,8 @@ export class PoolKeeper {
       this.asked.note(`${poolId}/${host.id}`);
       const about = { host: host.name, pool: name };
       try {
-        const { error } = await hosts.agent(host.id).pools.remove(`forget.${poolId}.${clock.now()}`, poolId);
+        const agent = hosts.agent(host.id);
+        const { error } = await askOnce(agent, clock, 'forget', (id) => agent.pools.remove(id, poolId));
         if (error) log.warn({ ...about, why: error.message }, 'a host keeps a pool that is not known any more');
         else log.info(about, 'a host forgot a pool that is not known any more');
       } catch (e) {

@@ -77,6 +77,8 @@ export interface Vm {
     | undefined;
   /** What it runs without until its next start. */
   pending: VmChange[];
+  /** Without those that somebody made by hand on its host; see SnapshotService. */
+  snapshotCount: number;
 }
 
 /** What is other than before. */
@@ -551,6 +553,7 @@ function createBaseVm(): Vm {
     lastSeenAtMs: 0n,
     guest: undefined,
     pending: [],
+    snapshotCount: 0,
   };
 }
 
@@ -612,6 +615,9 @@ export const Vm: MessageFns<Vm> = {
     }
     for (const v of message.pending) {
       VmChange.encode(v!, writer.uint32(114).fork()).join();
+    }
+    if (message.snapshotCount !== 0) {
+      writer.uint32(120).uint32(message.snapshotCount);
     }
     return writer;
   },
@@ -749,6 +755,14 @@ export const Vm: MessageFns<Vm> = {
             message.pending.push(VmChange.decode(reader, reader.uint32()));
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.snapshotCount = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -789,6 +803,7 @@ export const Vm: MessageFns<Vm> = {
       : 0n;
     message.guest = (object.guest !== undefined && object.guest !== null) ? Guest.fromPartial(object.guest) : undefined;
     message.pending = object.pending?.map((e) => VmChange.fromPartial(e)) || [];
+    message.snapshotCount = object.snapshotCount ?? 0;
     return message;
   },
 };
