@@ -112,4 +112,10 @@ function onLostOutput(): void {
 
 const HELP_EXIT: Readonly<Record<HelpShown, number>> = { 'help was wanted': EXIT.done, 'help was needed': EXIT.usage };
 
-void main(process.argv.slice(2)).then((code) => (process.exitCode = code));
+/** A connection in the middle of its handshake with a controller that hangs can't be closed: it would keep the command for ever. */
+const LINGERS_MS = 1_000;
+
+void main(process.argv.slice(2)).then((code) => {
+  process.exitCode = code;
+  systemClock.after(LINGERS_MS, () => process.exit(code));
+});

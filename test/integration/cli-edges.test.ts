@@ -1,5 +1,7 @@
 /** Answers of the command line that other programs and people count on at the edges: a taken console, a silent host, a coming start. */
-import { writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -54,6 +56,27 @@ describe('the edges of the command line', () => {
       expect(taken).toMatchObject({ code: 0, out: 'web: hello' });
     } finally {
       first.kill('SIGKILL');
+    }
+  });
+
+  it('ends, with the reason, when a controller takes the connection and says nothing', async () => {
+    const hole = createServer((s) => s.on('error', () => {})).listen(0, '127.0.0.1');
+    await once(hole, 'listening');
+    const { port } = hole.address() as AddressInfo;
+    const config = join(c.dir, 'silent.yaml');
+    writeFileSync(config, readFileSync(c.configFile, 'utf8').replace(/127\.0\.0\.1:\d+/, `127.0.0.1:${port}`), {
+      mode: 0o600,
+    });
+    try {
+      const r = await execa(process.execPath, [PROGRAMS.berth, 'vm', 'list'], {
+        env: { BERTH_CONFIG: config },
+        reject: false,
+        timeout: 60_000,
+      });
+      expect(r.stderr).toMatch(/^berth: the controller at 127\.0\.0\.1:\d+ can't be reached: no answer in time/);
+      expect(r).toMatchObject({ exitCode: 5, timedOut: false });
+    } finally {
+      hole.close();
     }
   });
 

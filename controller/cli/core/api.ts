@@ -3,6 +3,7 @@ import { createSecureContext, type PeerCertificate } from 'node:tls';
 import {
   type ChannelCredentials,
   type Client,
+  connectivityState,
   credentials,
   Metadata,
   type ClientReadableStream,
@@ -59,6 +60,8 @@ type Streaming<Q, R> = (request: Q, metadata: Metadata) => ClientReadableStream<
 
 /** Any unary call is answered within this, or the controller counts as unreachable. */
 const DEADLINE_MS = 30_000;
+/** A connection is made within this. A machine that takes it and says nothing more (its controller hangs) is not waited for longer. */
+const CONNECT_MS = 10_000;
 
 /** One connection, with what it shows fixed when it is made. */
 interface Clients {
@@ -147,9 +150,16 @@ export function createApi(from: Endpoint, now: () => number): Api {
       patiently(
         () =>
           new Promise((resolve, reject) => {
-            const under = method(client).call(client, request, metadata(), { deadline: now() + deadlineMs }, (e, r) =>
-              e ? reject(translate(e)) : resolve(r),
-            );
+            const unconnected = systemClock.after(CONNECT_MS, () => {
+              if (client.getChannel().getConnectivityState(false) === connectivityState.READY) return;
+              reject(controllerUnreachable(endpoint.controller, 'deadline'));
+              under.cancel();
+            });
+            const under = method(client).call(client, request, metadata(), { deadline: now() + deadlineMs }, (e, r) => {
+              unconnected.cancel();
+              if (e) reject(translate(e));
+              else resolve(r);
+            });
             under.on('status', hear);
           }),
         systemClock,

@@ -9,7 +9,9 @@ describe('a controller that does not answer', () => {
     expect(words(refused)).toBe("the controller at h:7443 can't be reached: connection refused. Does it run?");
     expect(words('Name resolution failed for target dns:h:7443')).toMatch(/no such host name$/);
     expect(words('self-signed certificate in certificate chain')).toMatch(/pinned at login/);
-    expect(words('Deadline exceeded after 30s')).toMatch(/no answer in time$/);
+    const waited =
+      'Deadline exceeded after 30.003s,name resolution: 0.002s,metadata filters: 0.000s,Waiting for LB pick';
+    expect(words(waited)).toMatch(/reached: no answer in time\. Does it run\?/);
     expect(words('something else\nat line 5')).toMatch(/reached: something else$/);
   });
 });

@@ -3,10 +3,13 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 
 const CAUSES: readonly (readonly [RegExp, string])[] = [
   [/ECONNREFUSED/, 'connection refused. Does it run?'],
-  [/ENOTFOUND|EAI_AGAIN|[Nn]ame resolution/, 'no such host name'],
+  [/ENOTFOUND|EAI_AGAIN|[Nn]ame resolution failed/, 'no such host name'],
   [/EHOSTUNREACH|ENETUNREACH/, 'there is no way to it in the network'],
   [/ECONNRESET|EPIPE|[Cc]onnection dropped/, 'the connection broke. Jobs go on when it is back: berth job list'],
-  [/ETIMEDOUT|DEADLINE|[Dd]eadline/, 'no answer in time'],
+  [
+    /ETIMEDOUT|DEADLINE|[Dd]eadline/,
+    'no answer in time. Does it run? Look at its machine: systemctl status berth-controller',
+  ],
   [
     /certificate has expired|not yet valid/,
     "its certificate is not valid by the clock of this machine: compare it with the controller's",
