@@ -9,7 +9,7 @@ import { lengthOf, piecesOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Context } from './context.ts';
 import type { DownloadSink } from './download.ts';
-import { unreadable } from './files.ts';
+import { unwritable } from './files.ts';
 
 export interface Out extends DownloadSink {
   /** Whole. */
@@ -33,7 +33,7 @@ export async function toFile(path: string, force: boolean, resume = false): Prom
   const handle: FileHandle =
     left ??
     (await open(half, 'w+').catch((e: Error) => {
-      throw unreadable(half, e);
+      throw unwritable(path, e);
     }));
   let at = left ? (await handle.stat()).size : 0;
   return {

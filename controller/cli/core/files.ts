@@ -40,9 +40,13 @@ export function insistWritable(path: string): void {
   try {
     accessSync(existsSync(path) ? path : dirname(path), constants.W_OK);
   } catch (e) {
-    throw invalidArgument(`can't write ${path}: ${reason(e as NodeJS.ErrnoException)}`);
+    throw unwritable(path, e as NodeJS.ErrnoException);
   }
 }
+
+/** Of what can't be made the folder is what is missing. */
+export const unwritable = (path: string, e: NodeJS.ErrnoException): Error =>
+  invalidArgument(`can't write ${path}: ${e.code === 'ENOENT' ? `there is no folder ${dirname(path)}` : reason(e)}`);
 
 export const unreadable = (path: string, e: NodeJS.ErrnoException): Error =>
   invalidArgument(`can't read ${path}: ${reason(e)}`);

@@ -94,4 +94,4 @@ const foreign = (h: HostView): string =>
     ? `${h.foreignCount} domains of others, ${h.runningForeignCount} running (${size(h.capacity?.memoryForeignBytes)})`
     : '';
 
-const checks = ({ checks: all }: HostView): string[] => ['checks:', ...checkLines(all)];
+const checks = ({ checks: all }: HostView): string[] => (all.length === 0 ? [] : ['checks:', ...checkLines(all)]);

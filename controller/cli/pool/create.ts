@@ -31,7 +31,8 @@ export const poolCreate: Command = {
   mpath                                                  multipath devices
   rbd           --source-host --source-name              a pool of Ceph
   gluster       --source-host --source-name              a volume of Gluster, asked by QEMU itself
-Berth makes disks in dir, fs and netfs; it starts, watches and shows the others.
+Berth makes disks in dir, fs, netfs, logical and rbd; it gives LUNs of iscsi, scsi and mpath to VMs as they are (berth volume create --unit);
+iscsi-direct and gluster it starts, watches and shows.
 Examples:
   berth pool create fast --path /kvm/vdisks --all-hosts
   berth pool create nfs --type netfs --source-host nas --source-path /vms --path /kvm/nfs --shared --host h1,h2`,

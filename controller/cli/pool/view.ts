@@ -1,7 +1,7 @@
 /** berth pool list, show. */
 import type { Pool, PoolOnHost, PoolUnit } from '@berth/proto/v1/pool.ts';
 import { isOfDevices, type PoolType } from '@berth/shared/model/pool.ts';
-import { formatFileBytes } from '@berth/shared/units/bytes.ts';
+import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { OUTPUT, yes, type Command } from '../core/command.ts';
 import { allPages } from '../core/pages.ts';
@@ -14,7 +14,7 @@ interface Row extends Pool {
   readonly on: PoolOnHost | undefined;
 }
 
-const size = (n: bigint | undefined): string => (n === undefined || n === 0n ? '-' : formatFileBytes(Number(n)));
+const size = (n: bigint | undefined): string => (n === undefined || n === 0n ? '-' : formatBytes(Number(n)));
 
 const used = (on: PoolOnHost | undefined): number =>
   on === undefined || on.capacityBytes === 0n ? 0 : 1 - Number(on.availableBytes) / Number(on.capacityBytes);
@@ -135,7 +135,7 @@ function lines(p: Pool, nowMs: number): string[] {
     ['warns at', `${p.warnPercent} % in use`],
     ['stops at', `${p.stopPercent} % in use: nothing more is placed there`],
     ['overcommit', String(p.overcommit)],
-    ['disks', `${p.diskCount}, which may grow to ${size(p.promisedBytes)}`],
+    ['disks', p.diskCount === 0 ? 'none' : `${p.diskCount}, which may grow to ${size(p.promisedBytes)}`],
     ...p.onHosts.map((h) => [`on ${h.host}`, onHost(h)] as const),
     ...p.units.map((u) => [u.name, unitWords(u)] as const),
     ['age', p.createdAtMs === 0n ? '' : formatAge(nowMs - Number(p.createdAtMs))],

@@ -18,7 +18,7 @@ export interface Source {
   readonly names: readonly string[];
 }
 
-/** @throws INVALID_ARGUMENT when the name is that of an image and of a VM, and nothing says which is meant */
+/** @throws INVALID_ARGUMENT when the name is that of an image and of a VM, and no flag (nor a snapshot) says which is meant */
 export async function cloneSource(ctx: Context, said: string, names: readonly string[], flags: Flags): Promise<Source> {
   const { kind, name } = asked(said, flags);
   const snapshot = text(flags, 'snapshot') ?? '';
@@ -27,7 +27,8 @@ export async function cloneSource(ctx: Context, said: string, names: readonly st
   const vm = await orNothing(api.call(api.vms, (c) => c.getVm, { vm: name }));
   if (kind === undefined) {
     const image = vm && (await orNothing(api.call(api.images, (c) => c.getImage, { image: name })));
-    if (vm && image)
+    // images have no snapshots
+    if (vm && image && snapshot === '')
       throw invalidArgument(`${name} is an image and a vm. Say which: --from-image, or --from-vm (vm/${name})`);
     if (!vm) return { image: notOfAn(name, snapshot), names };
   }

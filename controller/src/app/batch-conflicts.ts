@@ -79,10 +79,16 @@ export class Conflicts {
   refuse(): void {
     if (this.size === 0) return;
     const all = this.list();
+    const alike = groups(all);
     const lines: string[] = [];
-    for (const line of all.slice(0, TOLD).map(conflictWords))
-      if (lines.join().length + line.length < MOST_LETTERS) lines.push(line);
-    if (all.length > lines.length) lines.push(`and ${all.length - lines.length} more, which a dry run tells`);
+    let told = 0;
+    for (const group of alike.slice(0, TOLD)) {
+      const line = groupWords(group);
+      if (lines.join().length + line.length >= MOST_LETTERS) continue;
+      lines.push(line);
+      told += group.length;
+    }
+    if (all.length > told) lines.push(`and ${all.length - told} more, which a dry run tells`);
     const reason = WORST.find((r) => all.some((c) => c.reason === r)) ?? all[0]?.reason ?? 'INTERNAL';
     // hosts are named in words alone, and only those that the caller may see: what is meta of a refused placement is filtered
     throw new ClusterError(reason, `nothing was made:\n${lines.join('\n')}`);
@@ -98,7 +104,24 @@ export function rowWords(rows: readonly Pick<BatchRow, 'line' | 'name'>[], at: n
 const placeWords = ({ row, line, name }: Pick<Conflict, 'row' | 'line' | 'name'>): string =>
   `${line > 0 ? `line ${line}` : `row ${row}`}${name === '' ? '' : ` (${name.slice(0, 63)})`}`;
 
-const conflictWords = (c: Conflict): string => (c.row === 0 ? c.message : `${placeWords(c)}: ${c.message}`);
+/** Those with the same words together, where the first of them is: what keeps one VM off every host keeps a hundred. */
+function groups(all: readonly Conflict[]): readonly (readonly Conflict[])[] {
+  const byWords = new Map<string, Conflict[]>();
+  for (const c of all) {
+    const words = c.row === 0 ? `all: ${c.message}` : c.message;
+    const group = byWords.get(words);
+    if (group) group.push(c);
+    else byWords.set(words, [c]);
+  }
+  return [...byWords.values()];
+}
+
+/** `row 1 (web-01) and 99 more: no host has room …` */
+function groupWords([first, ...more]: readonly Conflict[]): string {
+  if (first === undefined) return '';
+  if (first.row === 0) return first.message;
+  return `${placeWords(first)}${more.length > 0 ? ` and ${more.length} more` : ''}: ${first.message}`;
+}
 
 /** What is no such thing at all is told where it is read. */
 function quietly(read: () => string): string {

@@ -127,6 +127,15 @@ describe('a batch', () => {
     expect(await c.ended(fits.jobId)).toBe('succeeded');
   });
 
+  it('tells once what keeps many of them out', async () => {
+    const { lines } = await refusal(named(40), { all: { memoryBytes: 64 * 2 ** 30 } });
+    expect(lines).toHaveLength(2);
+    expect(lines[1]).toMatch(
+      /^row 1 \(web-01\) and 39 more: no host has room: h1 memory [^;]*; h2 memory [^;]*; h3 memory/,
+    );
+    nothingThere();
+  });
+
   it('tells nobody of hosts that they may not see', async () => {
     const wanted = many(named(1), { all: { memoryBytes: 64 * 2 ** 30 } });
     const sees = { vm: () => true, host: (h: { name: string }) => h.name === 'h2' };

@@ -132,8 +132,8 @@ const ADVICE: Readonly<Record<VmAction, Partial<Record<VmState, string>>>> = {
   sendKeys: { ...OFF, starting: UP_FIRST, paused: RESUME },
   screenshot: OFF,
   guest: { ...OFF, starting: UP_FIRST, paused: RESUME, stopping: 'Its guest shuts down.' },
-  console: { stopped: START, saved: START, crashed: START },
-  display: OFF,
+  console: { stopped: START, saved: START, crashed: START, missing: NO_DOMAIN, unknown: AWAY },
+  display: { ...OFF, missing: NO_DOMAIN },
 };
 
 /** Undefined when allowed; otherwise one line for people. */
