@@ -9,6 +9,7 @@ import type { DiskSource } from '@berth/shared/disk/source.ts';
 import { ClusterError, invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Api } from './api.ts';
 import type { Context } from './context.ts';
+import { paced } from './paced.ts';
 
 export interface Sending {
   readonly jobId: string;
@@ -71,10 +72,8 @@ async function once(ctx: Context, api: Api, s: Sending, { ticket, offset, hashed
   let over = false;
   const ended = done.finally(() => (over = true));
   ended.catch(() => {});
-  const write = async (message: SendRequest['message']): Promise<void> => {
-    if (sink.write({ message })) return;
-    await Promise.race([new Promise((resolve) => sink.once('drain', resolve)), ended.catch(() => {})]);
-  };
+  const send = paced<SendRequest>(sink, ended);
+  const write = (message: SendRequest['message']): Promise<void> => send({ message });
   try {
     await write({ $case: 'begin', value: { uploadId: s.jobId, ticket, offset: BigInt(offset) } });
     let at = offset;

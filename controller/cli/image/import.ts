@@ -14,6 +14,7 @@ import { formatBytes, formatFileBytes } from '@berth/shared/units/bytes.ts';
 import type { Api } from '../core/api.ts';
 import { list, text, type Command, type Flags } from '../core/command.ts';
 import { note, print, type Context } from '../core/context.ts';
+import { paced } from '../core/paced.ts';
 import { shortDigest } from '../core/words.ts';
 import { followJob } from '../job/follow.ts';
 import { createLive, type Live } from '../output/live.ts';
@@ -179,15 +180,15 @@ async function send(
   let over = false;
   const ended = done.finally(() => (over = true));
   ended.catch(() => {});
-  sink.write({ message: { $case: 'begin', value: { imageId: t.imageId, ticket: t.ticket } } });
+  const write = paced<UploadImageRequest>(sink, ended);
+  await write({ message: { $case: 'begin', value: { imageId: t.imageId, ticket: t.ticket } } });
   let sentBytes = 0;
   try {
     for await (const piece of piecesOfSource(t.source)) {
       if (over) break;
-      const flowing = sink.write({ message: messageOf(piece) });
+      await write({ message: messageOf(piece) });
       sentBytes += lengthOf(piece);
       live.set('upload', `sending ${formatFileBytes(sentBytes)} of ${formatFileBytes(t.source.sizeBytes)}`);
-      if (!flowing) await Promise.race([new Promise((resolve) => sink.once('drain', resolve)), ended.catch(() => {})]);
     }
   } catch (e) {
     sink.destroy(e as Error); // what could not be read whole must not look whole there
