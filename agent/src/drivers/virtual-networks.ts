@@ -25,9 +25,9 @@ export interface VirtualNetworkMark {
 
 export interface VirtualNetworks {
   list(): Promise<readonly VirtualNetworkSeen[]>;
-  /** Defines it, or redefines it, which holds from its next start on; it comes up with libvirt. */
+  /** Defines it, or redefines it, which holds from its next start on. */
   define(uuid: string, xml: string): Promise<void>;
-  /** Active already is fine. */
+  /** From then on it comes up with libvirt. Active already is fine. */
   start(uuid: string): Promise<void>;
   /** Inactive or absent is fine. Whatever is plugged in loses its bridge. */
   stop(uuid: string): Promise<void>;

@@ -104,10 +104,10 @@ export class Makers {
     await networks.undefine(uuid);
   }
 
-  /** A name that somebody else has taken meanwhile is no bridge of ours any more. */
+  /** A name that somebody else has taken meanwhile is no bridge of ours any more. One that was half made is in no list. */
   async #removeBridge(name: string): Promise<void> {
     const bridge = (await this.deps.bridges.list()).find((b) => b.name === name);
-    if (bridge?.owned === true) await this.deps.bridges.remove(name);
+    if (bridge ? bridge.owned : !(await this.#isInterface(name))) await this.deps.bridges.remove(name);
   }
 }
 

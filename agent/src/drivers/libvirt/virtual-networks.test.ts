@@ -17,11 +17,20 @@ beforeEach(async () => {
   fake = await new FakeLibvirtd().listen();
   fake.on(NETWORK.list, () => ({ networks: [{ name: 'vbr', uuid: UUID }], count: 1 }));
   fake.on(NETWORK.xml, () => ({ xml }));
+  fake.on(NETWORK.setAutostart, () => ({}));
   fake.on(NETWORK.isActive, () => ({ active: active ? 1 : 0 }));
   const socketPath = (): string => fake.socketPath;
   networks = createLibvirtNetworks({ socketPath, uri: () => 'network:///system', clock: systemClock, deadlineMs: 200 });
 });
 afterEach(() => fake.dispose());
+
+it('has one come up by itself that an agent had only defined when it was killed', async () => {
+  const said: unknown[] = [];
+  fake.on(NETWORK.setAutostart, (args) => said.push(args) && {});
+  fake.on(NETWORK.create, () => ({}));
+  await networks.start(UUID);
+  expect(said).toMatchObject([{ autostart: 1 }]);
+});
 
 it('reads networks as they will be at their next start', async () => {
   expect(await networks.list()).toEqual([

@@ -60,16 +60,14 @@ class LibvirtNetworks implements VirtualNetworks {
     }
   }
 
-  async define(uuid: string, xml: string): Promise<void> {
+  async define(_uuid: string, xml: string): Promise<void> {
     await this.#call(NETWORK.define, { xml }, 'define the network');
-    await this.#call(
-      NETWORK.setAutostart,
-      { net: networkRef(uuid), autostart: 1 },
-      'have the network come up by itself',
-    );
   }
 
+  /** Not when it is defined: an agent that was killed in between would find it defined, and never come back to this. */
   async start(uuid: string): Promise<void> {
+    const stays = { net: networkRef(uuid), autostart: 1 };
+    await this.#call(NETWORK.setAutostart, stays, 'have the network come up by itself');
     try {
       await this.#call(NETWORK.create, { net: networkRef(uuid) }, 'start the network');
     } catch (e) {

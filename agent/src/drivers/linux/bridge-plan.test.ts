@@ -61,6 +61,7 @@ describe('a plan for a bridge', () => {
         const others = [link({ name: 'docker0', owned: false }), link({ name: 'eth0', bridge: false, owned: false })];
         const before = s.there ? [...others, link({ name: 'br0', up: s.up, addresses: s.addresses })] : others;
         const half = apply(before, planEnsure(before, 'br0', wanted).slice(0, cut));
+        expect(apply(half, planRemove(half, 'br0'))).toEqual(others);
         const after = apply(half, planEnsure(half, 'br0', wanted));
         const made = after.find((l) => l.name === 'br0');
         expect(made).toMatchObject({ up: true, owned: true, bridge: true });

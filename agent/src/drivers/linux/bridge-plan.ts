@@ -106,17 +106,20 @@ function make(seen: readonly LinkSeen[], name: string): IpCommand[] {
   ];
 }
 
-/** Commands that remove the bridge; none when it is not there. IN_USE with ports, BAD_STATE when it is not ours. */
+/** Commands that remove the bridge, and what is left of a making that was cut short; none when it is not there. IN_USE with ports, BAD_STATE when it is not ours. */
 export function planRemove(seen: readonly LinkSeen[], name: string): IpCommand[] {
   checkName(name);
   const link = seen.find((l) => l.name === name);
-  if (!link) return [];
+  const half = seen.filter((l) => l.bridge && l.name === unfinishedName(name)).map((l) => deletion(l.name));
+  if (!link) return half;
   if (!(link.bridge && link.owned)) throw notOurs(link);
   const ports = seen.filter((l) => l.master === name).map((l) => l.name);
   if (ports.length > 0)
     throw new ClusterError('IN_USE', `bridge ${name} still has ports (${ports.join(', ')}); stop the VMs on it first`);
-  return [['link', 'delete', 'dev', name, 'type', 'bridge']];
+  return [...half, deletion(name)];
 }
+
+const deletion = (name: string): IpCommand => ['link', 'delete', 'dev', name, 'type', 'bridge'];
 
 const notOurs = (link: LinkSeen): ClusterError =>
   badState(
