@@ -47,7 +47,9 @@ function carry(
 ): void {
   source.on('data', (chunk: Buffer) => {
     options.onBytes?.(from, chunk.length);
-    if (sink.writable && !sink.write(chunk)) source.pause();
+    if (!sink.writable) return;
+    together(sink);
+    if (!sink.write(chunk)) source.pause();
   });
   sink.on('drain', () => source.resume());
   source
@@ -56,6 +58,13 @@ function carry(
     .on('close', () => finish(from));
   if (source.destroyed || source.readableEnded) finish(from);
   else source.resume();
+}
+
+/** TLS gives several records at once: they go on in one write. */
+function together(sink: Socket): void {
+  if (sink.writableCorked > 0) return;
+  sink.cork();
+  process.nextTick(() => sink.uncork());
 }
 
 function drain(socket: Socket, clock: Clock): void {

@@ -24,11 +24,13 @@ export async function digestOfExport(nbd: DiskReader, work: LongWork): Promise<D
   const chunks = dataChunks(nbd);
   let done = 0;
   const worker = async (): Promise<void> => {
+    // a new one for each chunk would have the garbage collector run all the time
+    const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
     for (;;) {
       const next = await chunks.next();
       if (next.done === true) return;
       stopIfCancelled(work.signal);
-      await hashChunk(nbd, next.value, hashes);
+      await hashChunk(nbd, next.value, hashes, buffer);
       done = Math.max(done, Math.min(size, (next.value + 1) * CHUNK_BYTES));
       work.onProgress(done, size);
     }
@@ -59,10 +61,11 @@ async function* dataChunks(nbd: DiskReader): AsyncGenerator<number, undefined> {
   return undefined;
 }
 
-async function hashChunk(nbd: DiskReader, index: number, hashes: ChunkHashes): Promise<void> {
+/** @param buffer for the bytes of one chunk */
+async function hashChunk(nbd: DiskReader, index: number, hashes: ChunkHashes, buffer: Buffer): Promise<void> {
   const offset = index * CHUNK_BYTES;
   const length = Math.min(CHUNK_BYTES, nbd.sizeBytes - offset);
-  const data = await nbd.read(offset, length);
-  const whole = length === CHUNK_BYTES ? data : Buffer.concat([data, Buffer.alloc(CHUNK_BYTES - length)]);
-  hashes.set(index, new Uint8Array(await webcrypto.subtle.digest('SHA-256', whole)));
+  await nbd.readInto(buffer.subarray(0, length), offset);
+  buffer.fill(0, length);
+  hashes.set(index, new Uint8Array(await webcrypto.subtle.digest('SHA-256', buffer)));
 }

@@ -11,7 +11,7 @@ import { withSource } from './files.ts';
 import type { NbdClient } from './nbd-client.ts';
 import type { NbdExtent } from './nbd-wire.ts';
 
-export type DiskReader = Pick<NbdClient, 'sizeBytes' | 'read' | 'blockStatus' | 'close'>;
+export type DiskReader = Pick<NbdClient, 'sizeBytes' | 'readInto' | 'blockStatus' | 'close'>;
 
 /** A map of more is not worth its memory: some 100,000 pieces. */
 const MOST_MAP_BYTES = 16 * 2 ** 20;
@@ -77,22 +77,23 @@ class MappedFile implements DiskReader {
     this.sizeBytes = last.start + last.length;
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
-    const bytes = Buffer.alloc(length);
+  async readInto(target: Buffer, offset: number): Promise<void> {
     await Promise.all(
-      this.between(offset, length, Infinity).map(async ({ piece, from, to }) => {
-        if (piece.zero) return;
-        const at = piece.offset! + (from - piece.start);
-        const target = bytes.subarray(from - offset, to - offset);
-        // past its end a file reads as zeros
-        for (let done = 0; done < target.length;) {
-          const { bytesRead } = await this.file.read(target, done, target.length - done, at + done);
-          if (bytesRead === 0) return;
-          done += bytesRead;
-        }
+      this.between(offset, target.length, Infinity).map(async ({ piece, from, to }) => {
+        const part = target.subarray(from - offset, to - offset);
+        if (piece.zero) part.fill(0);
+        else await this.fill(part, piece.offset! + (from - piece.start));
       }),
     );
-    return bytes;
+  }
+
+  /** Past its end a file reads as zeros. */
+  private async fill(part: Buffer, at: number): Promise<void> {
+    for (let done = 0; done < part.length;) {
+      const { bytesRead } = await this.file.read(part, done, part.length - done, at + done);
+      if (bytesRead === 0) return void part.fill(0, done);
+      done += bytesRead;
+    }
   }
 
   async blockStatus(offset: number, length: number): Promise<readonly NbdExtent[]> {

@@ -3,7 +3,7 @@
  * what breaks the protocol ends the connection with a ClusterError, and every request has a deadline, so nothing hangs. TLS and
  * TCP are the tunnel's.
  */
-import { connect, type Socket } from 'node:net';
+import { connect, type OnReadOpts, type Socket } from 'node:net';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Reason } from '@berth/shared/errors/reasons.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
@@ -28,6 +28,8 @@ export interface NbdClient {
   readonly sizeBytes: number;
   /** At most 32 MiB at once; many may be under way. */
   read(offset: number, length: number): Promise<Buffer>;
+  /** The same, as many bytes as `target` has; of a read that failed it may hold a part. */
+  readInto(target: Buffer, offset: number): Promise<void>;
   /** Covers at least one byte from `offset`, at most `length`; ask again for the rest. All data when the server can't tell. */
   blockStatus(offset: number, length: number): Promise<readonly NbdExtent[]>;
   /** Has the server read it once, at most 32 MiB, so that it lies in its copy. Nothing is sent. */
@@ -51,6 +53,8 @@ interface Part {
 
 export const MAX_READ_BYTES = 32 * 2 ** 20;
 const MAX_STATUS_BYTES = 2 ** 30;
+/** One for the whole connection: a new one for each arrival would have the garbage collector run all the time. */
+const SOCKET_BYTES = 128 * 1024;
 const DEFAULT_TIMEOUT_MS = 60_000;
 /** How long a server may take to read our goodbye. */
 const GOODBYE_MS = 1_000;
@@ -75,8 +79,7 @@ class Connection implements NbdClient {
   constructor(private readonly options: NbdOptions) {
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.#replies = new NbdReplies(this.#queue);
-    this.#socket = connect({ path: options.socketPath });
-    this.#socket.on('data', (chunk) => this.#queue.push(chunk));
+    this.#socket = connect({ path: options.socketPath, onread: this.#intoQueue() });
     this.#socket.on('error', (e) => this.#fail(this.#error(`the connection broke (${e.message})`)));
     this.#socket.on('close', () => this.#fail(this.#error('the server closed the connection')));
     const { signal } = options;
@@ -103,8 +106,14 @@ class Connection implements NbdClient {
   async read(offset: number, length: number): Promise<Buffer> {
     this.#check(offset, length, MAX_READ_BYTES);
     const data = Buffer.allocUnsafe(length);
-    await this.#request(wire.CMD_READ, { offset, length }, { kind: 'read', offset, data, filled: 0 });
+    await this.readInto(data, offset);
     return data;
+  }
+
+  async readInto(target: Buffer, offset: number): Promise<void> {
+    const { length } = target;
+    this.#check(offset, length, MAX_READ_BYTES);
+    await this.#request(wire.CMD_READ, { offset, length }, { kind: 'read', offset, data: target, filled: 0 });
   }
 
   async blockStatus(offset: number, length: number): Promise<readonly NbdExtent[]> {
@@ -145,6 +154,15 @@ class Connection implements NbdClient {
     this.#socket.once('close', () => timer.cancel());
     this.#socket.destroySoon();
     this.#fail(this.#error('the client closed the connection'), true);
+  }
+
+  #intoQueue(): OnReadOpts {
+    const buffer = Buffer.allocUnsafeSlow(SOCKET_BYTES);
+    const callback = (bytes: number): boolean => {
+      this.#queue.take(buffer.subarray(0, bytes));
+      return true;
+    };
+    return { buffer, callback };
   }
 
   #check(offset: number, length: number, max: number): void {

@@ -11,7 +11,8 @@ import { Arriving } from './arriving.ts';
 export interface ChunkLink {
   /** So many connections there have been to sources. */
   readonly connections: number;
-  read(offset: number, length: number, urgent: boolean): Promise<Buffer>;
+  /** As many bytes as `target` has. */
+  read(target: Buffer, offset: number, urgent: boolean): Promise<void>;
   blockStatus(offset: number, length: number, urgent: boolean): Promise<readonly NbdExtent[]>;
 }
 
@@ -185,7 +186,7 @@ export class Chunks {
     arriving.expect(extents, pieces);
     await Promise.all(
       pieces.map(async (p) => {
-        (await link.read(p.offset, p.length, urgent)).copy(chunk, p.offset - start);
+        await link.read(chunk.subarray(p.offset - start, p.offset - start + p.length), p.offset, urgent);
         arriving.came(p);
       }),
     );

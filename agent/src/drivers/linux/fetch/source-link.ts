@@ -73,8 +73,8 @@ export class SourceLink {
     return this.nbd !== undefined && !this.nbd.ended;
   }
 
-  read(offset: number, length: number, urgent: boolean): Promise<Buffer> {
-    return this.ask((nbd) => nbd.read(offset, length), urgent);
+  read(target: Buffer, offset: number, urgent: boolean): Promise<void> {
+    return this.ask((nbd) => nbd.readInto(target, offset), urgent);
   }
 
   blockStatus(offset: number, length: number, urgent: boolean): Promise<readonly NbdExtent[]> {
