@@ -1,10 +1,12 @@
 /** Disks on Ceph: a real cluster of one server, two hosts that have its pool, VMs that boot from it, and what keeps them apart. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash, randomFillSync } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startCeph, type CephServer } from '@berth/deploy/lab/ceph.ts';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
+import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import { Cluster } from '../harness/cluster.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
@@ -17,6 +19,10 @@ interface Vm {
     readonly disks: readonly { readonly volumeId: string; readonly pool?: string; readonly copyOf?: string }[];
   };
 }
+/** As rbd tells it. */
+interface Used {
+  readonly images: readonly { readonly used_size: number }[];
+}
 interface Pool {
   readonly name: string;
   readonly onHosts: readonly {
@@ -28,6 +34,8 @@ interface Pool {
 
 const dir = mkdtempSync(join(tmpdir(), 'berth-rbd-'));
 const GIB = 2 ** 30;
+const MIB = 2 ** 20;
+const sha256 = (b: Buffer): string => createHash('sha256').update(b).digest('hex');
 
 describeLab('disks on Ceph', { hosts: ['h1', 'h2'] }, (lab) => {
   let c: Cluster;
@@ -92,6 +100,59 @@ describeLab('disks on Ceph', { hosts: ['h1', 'h2'] }, (lab) => {
     expect(inUse.err).toMatch(/pool ceph is in use: disks of vms db, web lie in it/);
   });
 
+  it('takes in files over agents that are killed, gives them out again, and has nothing of what is evil, too large or half', async () => {
+    const before = await ceph.list();
+    const sent = Buffer.alloc(192 * MIB);
+    randomFillSync(sent, 64 * MIB, 96 * MIB);
+    sent.write('\x53\xef', 0x438, 'latin1');
+    const [path, small, evil] = [join(dir, 'sent.img'), join(dir, 'small.qcow2'), join(dir, 'evil.qcow2')];
+    writeFileSync(path, sent);
+    const held = (id: string) => ceph.run(['sh', '-c', `rbd export --no-progress ${ceph.pool}/${id} - | sha256sum`]);
+    const killAgent = async () => {
+      await lab().host('h1').stopAgent('SIGKILL');
+      await lab().host('h1').startAgent();
+    };
+    const upload = (...more: string[]) => c.ok('volume', 'upload', ...more);
+    const uploading = upload(path, 'sent', '--pool', 'ceph', '--host', 'h1');
+    uploading.catch(() => undefined);
+    await c.midTransfer('volume.upload');
+    expect(await ceph.list()).toEqual(before);
+    await killAgent();
+    // and once more, while it is written to Ceph
+    await eventually('it is being written', async () => (await ceph.list()).length > before.length, 120_000);
+    await killAgent();
+    expect(await uploading).toBe('volume sent uploaded to pool ceph on h1: 192 MiB, raw');
+    const { id } = await c.json<{ id: string }>('volume', 'show', 'sent');
+    expect(await held(id)).toContain(sha256(sent));
+    const used = JSON.parse(await ceph.run(['rbd', 'du', '--format', 'json', `${ceph.pool}/${id}`])) as Used;
+    expect(used.images[0]?.used_size).toBeLessThan(112 * MIB);
+    await c.ok('volume', 'download', 'sent', join(dir, 'back.img'));
+    expect(sha256(readFileSync(join(dir, 'back.img')))).toBe(sha256(sent));
+    await c.ok('volume', 'download', 'sent', small);
+    expect(statSync(small).size).toBeLessThan(112 * MIB);
+    await c.ok('volume', 'wipe', 'sent');
+    await upload(small, 'sent', '--overwrite');
+    const after = await c.json<{ id: string; format: string }>('volume', 'show', 'sent');
+    expect([after.format, await held(after.id)]).toEqual(['raw', expect.stringContaining(sha256(sent))]);
+    writeFileSync(evil, emptyQcow2(MIB, '/etc/shadow'));
+    const refused = async (...args: string[]) => (await c.berth('volume', ...args)).err;
+    expect(await refused('upload', evil, 'evil', '--pool', 'ceph')).toMatch(/\/etc\/shadow/);
+    writeFileSync(join(dir, 'huge.img'), sent.subarray(0, MIB));
+    truncateSync(join(dir, 'huge.img'), 8 * GIB);
+    expect(await refused('upload', join(dir, 'huge.img'), 'huge', '--pool', 'ceph')).toMatch(/8 GiB/);
+    expect(await refused('upload', small, 'no', '--pool', 'ceph', '--as', 'qcow2')).toMatch(/what lies there is raw/);
+    expect(await refused('convert', 'sent', '--to', 'vdi')).toMatch(/berth volume download sent sent.vdi/);
+    expect(await c.ok('volume', 'convert', 'sent', '--to', 'raw')).toMatch(/is raw already/);
+    await c.ok('volume', 'attach', 'web', 'sent');
+    expect(await refused('download', 'web-vdb', join(dir, 'no.img'))).toMatch(/is running. Stop it first/);
+    await c.ok('volume', 'detach', 'web/vdb', '--name', 'sent');
+    await c.ok('volume', 'delete', 'sent');
+    expect(await ceph.list()).toEqual(before);
+    expect(await lab().host('h1').run(['sh', '-c', 'ls /var/lib/berth/uploads /var/lib/berth/staging'])).not.toMatch(
+      /job-/,
+    );
+  });
+
   it('makes a disk larger under its guest, and blank ones, and leaves nothing of them there when they are deleted', async () => {
     await c.ok('volume', 'resize', 'web/vda', '1GiB');
     const [disk] = (await vm('web')).spec.disks;
@@ -110,7 +171,11 @@ describeLab('disks on Ceph', { hosts: ['h1', 'h2'] }, (lab) => {
     const blank = await c.ok('vm', 'create', 'blank', '--disk', '64MiB', '--pool', 'ceph', '--host', 'h2');
     expect(blank).toMatch(/blank/);
     await c.ok('vm', 'stop', 'db', '--force');
-    expect((await c.berth('volume', 'convert', 'db/vda', '--format', 'qcow2')).err).toMatch(/lies in a pool/);
+    await c.ok('image', 'capture', 'db', '--name', 'of-db');
+    await c.ok('vm', 'clone', 'of-db', 'again', '--host', 'h2', '--memory', '128MiB', '--start');
+    await c.serial('again', /^berth-facts: .* boots 2 /m);
+    await c.ok('vm', 'delete', 'again', '--force');
+    expect((await c.berth('volume', 'convert', 'db/vda', '--format', 'qcow2')).err).toMatch(/lies in pool ceph/);
     await c.ok('volume', 'wipe', 'db/vda');
     const [wiped] = (await vm('db')).spec.disks;
     const bytes = `rbd export --no-progress ${ceph.pool}/${wiped?.volumeId} - | tr -d '\\0' | wc -c`;

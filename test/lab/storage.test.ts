@@ -2,14 +2,20 @@
  * Pools of LVM, iSCSI and NFS: the agent's own pools against the libvirt of a guest whose kernel knows them. What is written into
  * a logical volume is read back in the guest.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execa } from 'execa';
+import { createHash } from 'node:crypto';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { LongWork } from '@berth/agent/drivers/disks.ts';
 import { createLibvirtStorage } from '@berth/agent/drivers/libvirt/storage.ts';
+import { createDisks } from '@berth/agent/drivers/linux/disks.ts';
 import { createExtendVolume } from '@berth/agent/drivers/linux/lvm.ts';
 import { createSimDrivers } from '@berth/agent/drivers/sim/sim-drivers.ts';
 import type { Storage } from '@berth/agent/drivers/storage.ts';
+import type { AllDisks } from '@berth/agent/drivers/volume-work.ts';
 import { Ledger } from '@berth/agent/operations/ledger.ts';
 import { Operations } from '@berth/agent/operations/operations.ts';
 import { createPoolParts } from '@berth/agent/pool/parts.ts';
@@ -24,11 +30,12 @@ import { describeLab } from '../harness/lab.ts';
 import { eventually } from '../harness/processes.ts';
 
 const MIB = 2 ** 20;
+const sha256 = (b: Buffer): string => createHash('sha256').update(b).digest('hex');
 const IMAGE = `sha256:${'ab'.repeat(32)}`;
 const IQN = 'iqn.2020-01.org.example:t1';
 const dir = mkdtempSync(join(tmpdir(), 'berth-storage-'));
 const log = createLog('test', 'silent');
-const work = { signal: new AbortController().signal, onProgress: () => undefined };
+const work: LongWork = { signal: new AbortController().signal, onProgress: () => undefined };
 const nothing: PoolSource = {
   ...{ type: 'dir', targetPath: '', hosts: [], path: '', name: '', devices: [] },
   ...{ format: '', initiator: '', adapter: '', authUser: '' },
@@ -39,6 +46,7 @@ describeLab('storage of a kernel of its own', { hosts: ['h1'] }, (lab) => {
   let ledger: Ledger;
   let storage: Storage;
   let pools: ReturnType<typeof createPoolParts>;
+  let real: AllDisks;
   let operations: Operations;
   let ops = 0;
   beforeAll(async () => {
@@ -58,8 +66,13 @@ describeLab('storage of a kernel of its own', { hosts: ['h1'] }, (lab) => {
     storage = createLibvirtStorage({ ...libvirt, extend });
     const drivers = createSimDrivers({ name: 'h1', runDir: dir, clock: systemClock });
     drivers.sim.images.set(IMAGE, { digest: IMAGE, virtualSizeBytes: 5 * MIB, fileBytes: 1_000 });
+    // files of this machine are real ones
+    mkdirSync(join(dir, 'data'));
+    for (const path of [dir, join(dir, 'data')]) chmodSync(path, 0o711);
+    real = createDisks({ dataDir: join(dir, 'data'), unprivilegedUser: 'nobody', clock: systemClock, log });
     const blocks = {
       ...drivers.disks.blocks,
+      exportDisk: real.blocks.exportDisk,
       async *readImage() {
         for (let i = 0; i < 5; i++) yield Buffer.alloc(MIB, 'i');
       },
@@ -127,6 +140,39 @@ describeLab('storage of a kernel of its own', { hosts: ['h1'] }, (lab) => {
     expect(await pools.disks.findVolume('volume-blank')).toMatchObject({ sizeBytes: 40 * MIB });
   });
 
+  it('takes in a file that somebody sent, whole or not at all, and gives it out again', async () => {
+    const made = join(dir, 'made');
+    await execa('qemu-img', ['create', '-q', '-f', 'raw', `${made}.raw`, '22M']);
+    await execa('qemu-io', ['-f', 'raw', '-c', 'write -q -P 7 1M 12M', `${made}.raw`]);
+    await execa('qemu-img', ['convert', '-O', 'qcow2', `${made}.raw`, made]);
+    const file = await readFile(made);
+    const sink = await real.openUpload('job-1.receive', file.length);
+    await sink.write(file);
+    await sink.finish();
+    const uploaded = await real.work.openUploaded('job-1.receive', { fileFormat: '', format: 'raw' }, work);
+    const about = { volumeId: 'volume-sent', vmId: '', imageDigest: undefined, sizeBytes: uploaded.sizeBytes };
+    const install = (over: Partial<typeof work> = {}) =>
+      pools.disks.work.install({ ...about, poolId: 'pool-lvm', format: 'raw' }, uploaded, { ...work, ...over });
+    const enough = new AbortController();
+    const onProgress = (done: number): void => void (done > 4 * MIB && enough.abort(new Error('enough')));
+    await expect(install({ signal: enough.signal, onProgress })).rejects.toThrow();
+    expect(await pools.disks.findVolume('volume-sent')).toBeUndefined();
+    expect(await guest.run('exec 2>/dev/null; lvs --noheadings -o lv_name vg0')).not.toContain('volume-sent');
+    await install();
+    const raw = await readFile(`${made}.raw`);
+    const padded = sha256(Buffer.concat([raw, Buffer.alloc(2 * MIB)]));
+    expect(await guest.run('blockdev --flushbufs /dev/vg0/volume-sent; sha256sum </dev/vg0/volume-sent')).toContain(
+      padded,
+    );
+    const wanted = { fileBytes: 22 * MIB, virtualSizeBytes: 22 * MIB, sha256: sha256(raw) };
+    expect(await pools.disks.work.export('job-2.make', 'volume-sent', 'raw', work)).toEqual(wanted);
+    const small = await pools.disks.work.export('job-3.make', 'volume-sent', 'qcow2', work);
+    expect([small.virtualSizeBytes, small.fileBytes < 14 * MIB]).toEqual([22 * MIB, true]);
+    await uploaded.close();
+    for (const id of ['job-1.receive', 'job-2.make', 'job-3.make']) await real.removeUpload(id);
+    await pools.disks.removeVolume('volume-sent');
+  });
+
   it('moves one to the folder of the host as it is, and refuses to cut off what lies behind its size', async () => {
     const { places } = pools.disks;
     await places.begin('volume-blank', '');
@@ -174,6 +220,13 @@ describeLab('storage of a kernel of its own', { hosts: ['h1'] }, (lab) => {
     });
     const held = `blockdev --flushbufs ${device}; tr -d '\\0' <${device}`;
     expect(await guest.run(held)).toBe('secret');
+    // a file of it can be taken, and none takes its place
+    const { fileBytes } = await pools.disks.work.export('job-4.make', 'volume-lun', 'raw', work);
+    const taken = await readFile(join(dir, 'data', 'uploads', 'job-4.make'));
+    expect([fileBytes, taken.length, taken.toString('latin1').replaceAll('\0', '')]).toEqual([
+      ...[32 * MIB, 32 * MIB, 'secret'],
+    ]);
+    await real.removeUpload('job-4.make');
     await pools.disks.work.wipe('volume-lun', work);
     expect(await guest.run(held)).toBe('');
     await pools.disks.removeVolume('volume-lun');

@@ -9,6 +9,7 @@ import { Snapshots } from '@berth/controller/app/snapshots.ts';
 import { PoolsApp } from '@berth/controller/app/pools.ts';
 import { Exports } from '@berth/controller/app/exports.ts';
 import { Images } from '@berth/controller/app/images.ts';
+import { VolumeUploads } from '@berth/controller/app/volume-uploads.ts';
 import { Volumes } from '@berth/controller/app/volumes.ts';
 import { VmUpdates } from '@berth/controller/app/vm-updates.ts';
 import { Batches } from '@berth/controller/app/batches.ts';
@@ -56,6 +57,7 @@ export interface Life {
   readonly captures: Captures;
   readonly snapshots: Snapshots;
   readonly exports: Exports;
+  readonly volumeUploads: VolumeUploads;
   readonly debts: Debts;
 }
 
@@ -108,6 +110,7 @@ export class SimCluster {
       captures: new Captures(services),
       snapshots: new Snapshots(services),
       exports: new Exports(services),
+      volumeUploads: new VolumeUploads(services),
       debts,
     });
     nudgeJobs({ hosts, state, jobs });

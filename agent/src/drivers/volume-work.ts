@@ -110,6 +110,12 @@ export interface BlockWork {
   writeIn(target: NetworkTarget, pieces: AsyncIterable<Piece>, signal: AbortSignal): Promise<void>;
   /** All that a qcow2 file in a pool holds, with what is in its image. The caller sees to it that nobody uses it. UNSAFE_IMAGE */
   readFile(file: PoolFile, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** As `writeOut`, of a raw file of this host: `VolumeFile.ownPath`. */
+  writeFileOut(file: RawFile, target: NetworkTarget, work: LongWork): Promise<void>;
+  /** As `VolumeWork.export`, of a disk that is no file here. What is zero in it takes no room. */
+  exportDisk(exportId: string, disk: ReadDisk, format: FileFormat, work: LongWork): Promise<ExportedFile>;
+  /** As `Disks.captureVolume`, of such a disk. */
+  captureDisk(uploadId: string, disk: ReadDisk, work: LongWork): Promise<void>;
 }
 
 /** Of a volume, and what it must be. */
@@ -119,6 +125,19 @@ export interface PoolFile {
   readonly sizeBytes: number;
   /** File of its image. */
   readonly backing: string | undefined;
+}
+
+export interface RawFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+/** A disk that somebody else can read. */
+export interface ReadDisk {
+  readonly volumeId: string;
+  readonly sizeBytes: number;
+  /** All of it, in order. */
+  pieces(signal: AbortSignal): AsyncIterable<Piece>;
 }
 
 export interface NetworkTarget {

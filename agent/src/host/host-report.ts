@@ -52,6 +52,7 @@ export const CAPABILITIES = [
   'snapshots',
   'volume.block',
   'volume.block-move',
+  'volume.block-io',
 ] as const;
 
 /** libvirt takes a while, and says the same until it, QEMU or the machine is another. */

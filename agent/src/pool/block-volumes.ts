@@ -1,21 +1,24 @@
 /**
  * Volumes that are no files: images of Ceph, logical volumes. Raw, so that nothing in them is an overlay: a clone is a copy of its
- * image. Room of LVM still holds what whoever had it before wrote there, so all of a volume is written before a guest sees it. Until
+ * image, and what somebody sent is a copy of that. Room of LVM still holds what whoever had it before wrote there, so all of a volume is written before a guest sees it. Until
  * then it is no volume of this host: an agent that was killed meanwhile writes it anew.
  */
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { bytesOf } from '@berth/shared/disk/pieces.ts';
 import {
   alreadyExists,
   ClusterError,
   invalidArgument,
   isClusterError,
   notFound,
+  unsupported,
 } from '@berth/shared/errors/cluster-error.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
-import type { LongWork, NetworkSource, VolumeSpec } from '../drivers/disks.ts';
+import type { LongWork, VolumeSpec } from '../drivers/disks.ts';
 import type { Storage } from '../drivers/storage.ts';
-import type { AllDisks } from '../drivers/volume-work.ts';
+import type { AllDisks, NetworkTarget, VolumeFile } from '../drivers/volume-work.ts';
+import { networkTarget } from './block-bytes.ts';
 import { blockSourceOf, fileOf } from './pool-paths.ts';
 import { poolUuid } from './pool-spec.ts';
 import type { KeptPool, KeptVolume, PoolStore } from './pool-store.ts';
@@ -28,14 +31,49 @@ export interface BlockVolumeDeps {
 
 type InPool = VolumeSpec & { readonly poolId: string };
 
+/** What one holds when it is made; zeros are behind it. */
+export interface Content {
+  /** @throws when it can not be there, before anything is made. */
+  check(): Promise<void>;
+  /** For a device, in order. */
+  bytes(signal: AbortSignal): AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  /** For storage behind the network, which is zero. */
+  writeOut(target: NetworkTarget, work: LongWork): Promise<void>;
+}
+
+/** The bytes of a raw file that was looked at. */
+export const fileContent = (
+  { blocks }: Pick<AllDisks, 'blocks'>,
+  { volumeId, sizeBytes }: Pick<VolumeSpec, 'volumeId' | 'sizeBytes'>,
+  file: VolumeFile,
+): Content => ({
+  async check() {
+    if (file.fileBytes > sizeBytes)
+      throw invalidArgument(
+        `a file of ${file.fileBytes} bytes does not fit in volume ${volumeId}, which has ${sizeBytes}`,
+      );
+  },
+  bytes: (signal) => bytesOf(file.pieces(signal)),
+  async writeOut(target, work) {
+    if (file.ownPath === undefined) throw unsupported(`volume ${volumeId} comes to Ceph only from a file of its host`);
+    await blocks.writeFileOut({ path: file.ownPath, sizeBytes: file.fileBytes }, target, work);
+  },
+});
+
 export class BlockVolumes {
   constructor(
     private readonly own: AllDisks,
     private readonly deps: BlockVolumeDeps,
   ) {}
 
-  /** @param kept as it shall be remembered; @param there as it is. Twice is once. */
-  async ensure(pool: KeptPool, spec: InPool, kept: KeptVolume, work: LongWork): Promise<void> {
+  /** @param kept as it shall be remembered; @param how with what in it; absent: its image, or nothing. Twice is once. */
+  async ensure(
+    pool: KeptPool,
+    spec: InPool,
+    kept: KeptVolume,
+    how: { readonly content?: Content; readonly work: LongWork },
+  ): Promise<void> {
+    const { content = this.imageContent(spec), work } = how;
     const { store, hostName } = this.deps;
     const uuid = poolUuid(spec.poolId);
     const there = store.volume(spec.volumeId);
@@ -43,13 +81,15 @@ export class BlockVolumes {
     const isInPool = await this.isInPool(uuid, spec.volumeId, isMade);
     if (isMade && isInPool) return;
     if (there === undefined && isInPool) throw notOurs(pool.spec.name, spec.volumeId, hostName);
-    await this.checkImage(spec);
+    if (spec.format === 'qcow2')
+      throw invalidArgument(`volume ${spec.volumeId} cannot be qcow2: its pool holds no files`);
+    await content.check();
     await store.putVolume({ ...kept, unfinished: true });
     let isOurs = there !== undefined;
     try {
       await this.create(pool, spec, isOurs);
       isOurs = true;
-      await this.fill(pool, spec, work);
+      await this.fill(pool, spec, content, work);
     } catch (e) {
       if (!isLater(e)) await (isOurs ? this.takeBack(spec) : store.dropVolume(spec.volumeId));
       throw e;
@@ -108,8 +148,17 @@ export class BlockVolumes {
     await pipeline(Readable.from(filledUp([], bytes), { objectMode: false }), sink);
   }
 
-  private async checkImage({ imageDigest, volumeId, sizeBytes, format }: InPool): Promise<void> {
-    if (format === 'qcow2') throw invalidArgument(`volume ${volumeId} cannot be qcow2: its pool holds no files`);
+  private imageContent(spec: InPool): Content {
+    const { imageDigest: digest } = spec;
+    const { blocks } = this.own;
+    return {
+      check: () => this.checkImage(spec),
+      bytes: (signal) => (digest === undefined ? [] : blocks.readImage(digest, signal)),
+      writeOut: async (target, work) => void (digest !== undefined && (await blocks.writeOut(digest, target, work))),
+    };
+  }
+
+  private async checkImage({ imageDigest, sizeBytes }: InPool): Promise<void> {
     if (imageDigest === undefined) return;
     const image = (await this.own.listImages()).find((i) => i.digest === imageDigest);
     if (image === undefined) throw notFound(`${this.deps.hostName} has no copy of image ${imageDigest}`);
@@ -146,22 +195,22 @@ export class BlockVolumes {
     return storage.hasVolume(uuid, name);
   }
 
-  private async fill(pool: KeptPool, spec: InPool, work: LongWork): Promise<void> {
-    const source = blockSourceOf(pool, { volumeId: spec.volumeId });
-    if (source.type === 'block') return this.fillDevice(spec, work);
-    if (spec.imageDigest === undefined) return;
-    const secret = source.auth && (await this.deps.storage.secretValue(source.auth.secretUuid));
-    await this.own.blocks.writeOut(spec.imageDigest, { source: source satisfies NetworkSource, secret }, work);
+  private async fill(pool: KeptPool, spec: InPool, content: Content, work: LongWork): Promise<void> {
+    const target = await networkTarget(this.deps.storage, pool, { volumeId: spec.volumeId });
+    await (target ? content.writeOut(target, work) : this.fillDevice(spec, content, work));
   }
 
-  /** The image, and zeros behind it to the very end: a volume may be larger than was asked for. */
-  private async fillDevice({ poolId, volumeId, imageDigest }: InPool, work: LongWork): Promise<void> {
+  /** What it shall hold, and zeros behind that to the very end: a volume may be larger than was asked for. */
+  private async fillDevice({ poolId, volumeId, sizeBytes }: InPool, content: Content, work: LongWork): Promise<void> {
     const { storage } = this.deps;
     const uuid = poolUuid(poolId);
     const { capacityBytes } = await storage.lookAtVolume(uuid, volumeId);
+    if (capacityBytes < sizeBytes)
+      throw new ClusterError('INTERNAL', `volume ${volumeId} has ${capacityBytes} bytes, and should have ${sizeBytes}`);
     const sink = await storage.upload(uuid, volumeId, capacityBytes);
-    const image = imageDigest === undefined ? [] : this.own.blocks.readImage(imageDigest, work.signal);
-    const all = counted(filledUp(image, capacityBytes), (done) => work.onProgress(done, capacityBytes));
+    const all = counted(filledUp(content.bytes(work.signal), capacityBytes), (done) =>
+      work.onProgress(done, capacityBytes),
+    );
     await pipeline(Readable.from(all, { objectMode: false }), sink, { signal: work.signal });
   }
 

@@ -10,8 +10,9 @@ import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { LongWork, VolumeSeen } from '../drivers/disks.ts';
 import type { AllDisks, MovedDisk, VolumeFile } from '../drivers/volume-work.ts';
+import { disk, networkTarget } from './block-bytes.ts';
 import { counted, filledUp, notOurs } from './block-volumes.ts';
-import { CrossSource, networkTarget, type CrossDeps } from './cross-source.ts';
+import { CrossSource, type CrossDeps } from './cross-source.ts';
 import type { PoolVolumes } from './in-pools.ts';
 import { insistMark } from './pool-marks.ts';
 import { blockSourceOf, crossFormat, fileOf, isOfBlocks, keptOf, pathIn } from './pool-paths.ts';
@@ -132,7 +133,7 @@ export class CrossMoves {
     const uuid = poolUuid(move.to);
     const wholeBytes = await this.source.wholeBytes(move, volume);
     await this.make(move, pool, wholeBytes);
-    const target = await networkTarget(this.deps, pool, name);
+    const target = await networkTarget(storage, pool, { volumeId: name });
     if (target && move.from === '') return this.own.blocks.writeVolumeOut(name, target, work);
     const bytes = await this.source.open(move, volume, work.signal);
     if (target) {
@@ -173,22 +174,4 @@ const hasMore = ({ volumeId, sizeBytes }: VolumeSeen, seenBytes: number): Cluste
 
 async function* pieces(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Piece> {
   for await (const chunk of bytes) yield* piecesOf(chunk);
-}
-
-/** So much of it; what is behind that, because devices have whole extents, must be zeros: nothing is cut off. */
-async function* disk(
-  open: () => Promise<AsyncIterable<Uint8Array>>,
-  sizeBytes: number,
-  volumeId: string,
-): AsyncGenerator<Piece> {
-  let at = 0;
-  for await (const chunk of await open()) {
-    const mine = chunk.subarray(0, Math.max(0, sizeBytes - at));
-    yield* piecesOf(mine);
-    at += mine.length;
-    if (chunk.subarray(mine.length).some((b) => b !== 0))
-      throw badState(
-        `volume ${volumeId} holds something behind its ${formatBytes(sizeBytes)}, which its device has more of: make it larger, then move it`,
-      );
-  }
 }

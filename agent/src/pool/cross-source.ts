@@ -5,12 +5,13 @@
 import { bytesOf } from '@berth/shared/disk/pieces.ts';
 import { badState } from '@berth/shared/errors/cluster-error.ts';
 import type { VolumeSeen } from '../drivers/disks.ts';
-import type { AllDisks, NetworkTarget } from '../drivers/volume-work.ts';
+import type { AllDisks } from '../drivers/volume-work.ts';
+import { networkTarget } from './block-bytes.ts';
 import type { BlockVolumeDeps } from './block-volumes.ts';
 import type { MarkCheck } from './pool-marks.ts';
-import { blockSourceOf, fileOf, isOfBlocks } from './pool-paths.ts';
+import { fileOf, isOfBlocks } from './pool-paths.ts';
 import { poolUuid } from './pool-spec.ts';
-import type { KeptMove, KeptPool } from './pool-store.ts';
+import type { KeptMove } from './pool-store.ts';
 
 export type CrossDeps = BlockVolumeDeps & MarkCheck;
 
@@ -37,7 +38,7 @@ export class CrossSource {
     if (pool === undefined) throw badState(`volume ${volumeId}: its pool is not on ${this.deps.hostName}`);
     const uuid = poolUuid(from);
     if (isOfBlocks(pool)) {
-      const target = await networkTarget(this.deps, pool, volumeId);
+      const target = await networkTarget(storage, pool, { volumeId });
       return target ? this.own.blocks.readIn(target, signal) : storage.download(uuid, volumeId);
     }
     const name = fileOf({ volumeId, format: was?.format });
@@ -47,15 +48,4 @@ export class CrossSource {
     const path = `${pool.spec.source.targetPath}/${name}`;
     return this.own.blocks.readFile({ volumeId, path, sizeBytes: volume.sizeBytes, backing }, signal);
   }
-}
-
-/** Undefined: a device, which libvirt reads and writes. */
-export async function networkTarget(
-  { storage }: Pick<CrossDeps, 'storage'>,
-  pool: KeptPool,
-  volumeId: string,
-): Promise<NetworkTarget | undefined> {
-  const source = blockSourceOf(pool, { volumeId });
-  if (source.type === 'block') return undefined;
-  return { source, secret: source.auth && (await storage.secretValue(source.auth.secretUuid)) };
 }

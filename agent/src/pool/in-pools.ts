@@ -11,11 +11,18 @@ import {
 } from '@berth/shared/errors/cluster-error.ts';
 import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { rebased } from '@berth/shared/disk/qcow2-rebase.ts';
-import { hasFiles, holdsUnits } from '@berth/shared/model/pool.ts';
+import { hasFiles } from '@berth/shared/model/pool.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { checkCarriedLength, withCheckedHead } from '../drivers/carried.ts';
-import type { BlockSource, LongWork, UnitWanted, VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
-import { DEFAULT_CLUSTER_BYTES, type AllDisks, type MakeSpec, type VolumeFile } from '../drivers/volume-work.ts';
+import type { BlockSource, ExportedFile, LongWork, VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
+import {
+  DEFAULT_CLUSTER_BYTES,
+  type AllDisks,
+  type FileFormat,
+  type MakeSpec,
+  type VolumeFile,
+} from '../drivers/volume-work.ts';
+import { BlockFiles, keptBlock } from './block-files.ts';
 import { BlockVolumes, notOurs } from './block-volumes.ts';
 import { imageFile } from './pool-images.ts';
 import { insistMark, type MarkCheck } from './pool-marks.ts';
@@ -23,7 +30,7 @@ import { blockPathOf, blockSourceOf, checkSame, fileOf, insistSame, isOfBlocks, 
 import { poolUuid } from './pool-spec.ts';
 import type { KeptPool, KeptVolume, PoolStore } from './pool-store.ts';
 import type { PoolWatch } from './pool-watch.ts';
-import { insistUnit, unitOf } from './unit-volumes.ts';
+import { ensureUnit, insistUnit } from './unit-volumes.ts';
 
 export interface PoolVolumeDeps extends MarkCheck {
   readonly store: PoolStore;
@@ -32,12 +39,14 @@ export interface PoolVolumeDeps extends MarkCheck {
 
 export class PoolVolumes {
   private readonly blocks: BlockVolumes;
+  private readonly blockFiles: BlockFiles;
 
   constructor(
     private readonly own: AllDisks,
     private readonly deps: PoolVolumeDeps,
   ) {
     this.blocks = new BlockVolumes(own, deps);
+    this.blockFiles = new BlockFiles(own, deps, this.blocks);
   }
 
   list = (): readonly VolumeSeen[] => this.deps.store.volumes().flatMap((v) => this.find(v.volumeId) ?? []);
@@ -63,20 +72,12 @@ export class PoolVolumes {
     const { poolId = '', volumeId } = spec;
     const pool = this.deps.store.pool(poolId);
     if (pool === undefined) throw notFound(`pool ${poolId} is not on ${this.deps.hostName}`);
-    const kept: KeptVolume = { ...keptOf({ ...spec, poolId, imageDigest: undefined }), format: 'raw', block: true };
+    const kept = keptBlock({ ...spec, poolId });
     const there = this.deps.store.volume(volumeId);
     if (there) insistSame(there, kept);
-    if (spec.unit) return this.ensureUnit(pool, spec, spec.unit, kept);
+    if (spec.unit) return ensureUnit(this.deps, pool, { ...spec, unit: spec.unit }, kept);
     if (!there) await insistMark(this.deps, pool);
-    await this.blocks.ensure(pool, { ...spec, poolId }, kept, work);
-  }
-
-  private async ensureUnit(pool: KeptPool, spec: VolumeSpec, wanted: UnitWanted, kept: KeptVolume): Promise<void> {
-    const there = this.deps.store.volume(spec.volumeId);
-    if (there?.unit?.key === wanted.key) return;
-    if (there || !holdsUnits(pool.spec.source.type))
-      throw invalidArgument(`volume ${spec.volumeId}: pool ${pool.spec.name} has no units to give`);
-    await this.deps.store.putVolume({ ...kept, unit: await unitOf(this.deps, pool, spec, wanted) });
+    await this.blocks.ensure(pool, { ...spec, poolId }, kept, { work });
   }
 
   async ensure(spec: VolumeSpec & { readonly poolId: string }): Promise<void> {
@@ -119,9 +120,26 @@ export class PoolVolumes {
     return this.deps.storage.read(poolUuid(kept.poolId), fileOf(kept));
   }
 
+  async export(exportId: string, volumeId: string, format: FileFormat, work: LongWork): Promise<ExportedFile> {
+    const kept = this.need(volumeId);
+    return kept.block ? this.blockFiles.export(exportId, kept, format, work) : this.cannot(volumeId);
+  }
+
+  /** Of a VM that is off. */
+  async captureVolume(uploadId: string, volumeId: string, work: LongWork): Promise<void> {
+    const kept = this.need(volumeId);
+    if (kept.block) return this.blockFiles.capture(uploadId, kept, work);
+    throw new ClusterError(
+      'UNSUPPORTED',
+      `volume ${volumeId} lies in a pool: it is captured while its vm runs. Start it, and capture it again`,
+    );
+  }
+
   /** It is the host's when all of it is there. Until then it is on record, so that whoever gives it up can have it removed. */
   async install(spec: VolumeSpec & { readonly poolId: string }, file: VolumeFile, work: LongWork): Promise<void> {
     const { store } = this.deps;
+    const pool = store.pool(spec.poolId);
+    if (pool && isOfBlocks(pool)) return this.blockFiles.install(pool, spec, file, work);
     const kept = keptOf(spec);
     const there = store.volume(spec.volumeId);
     if (there) checkSame(there, spec);

@@ -2,7 +2,7 @@
  * The disk driver with the volumes in pools: whoever asks it for a volume need not know where it lies. Where a pool does not answer, its
  * volumes are listed as they were seen last: they are not gone.
  */
-import { alreadyExists, ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { alreadyExists } from '@berth/shared/errors/cluster-error.ts';
 import { KeyedTurns } from '@berth/shared/runtime/turns.ts';
 import type { LongWork, VolumeSpec } from '../drivers/disks.ts';
 import type { AllDisks, VolumePlaces } from '../drivers/volume-work.ts';
@@ -58,7 +58,7 @@ export function withPools(
       }),
     // the host's own folder may still have its former file
     captureVolume: (uploadId, id, work) =>
-      onVolume(id, () => (store.volume(id) ? refuseCapture(id) : own.captureVolume(uploadId, id, work))),
+      onVolume(id, () => (store.volume(id) ? inPools : own).captureVolume(uploadId, id, work)),
     removeImage: (digest) =>
       onImage(digest, async () => {
         inPools.refuseImageInUse(digest);
@@ -74,7 +74,7 @@ export function withPools(
                 : onImage(spec.imageDigest, () => inPools.make({ ...spec, poolId: spec.poolId ?? '' })),
             ),
       export: (exportId, id, format, work) =>
-        onVolume(id, async () => (store.volume(id) ? inPools.cannot(id) : own.work.export(exportId, id, format, work))),
+        onVolume(id, () => (store.volume(id) ? inPools : own.work).export(exportId, id, format, work)),
       read: (id) => (store.volume(id) ? inPools.read(id) : own.work.read(id)),
       install: (spec, file, work) =>
         onVolume(spec.volumeId, () => {
@@ -102,10 +102,3 @@ export function withPools(
     volumePath: (id, seed, format) => (seed ? undefined : inPools.path(id)) ?? own.volumePath(id, seed, format),
   };
 }
-
-const refuseCapture = (id: string): never => {
-  throw new ClusterError(
-    'UNSUPPORTED',
-    `volume ${id} lies in a pool: it is captured while its vm runs. Start it, and capture it again`,
-  );
-};

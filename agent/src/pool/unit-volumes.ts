@@ -4,7 +4,8 @@
  * controller's; that no two volumes of this host are one, and that nothing else of this host uses it, is looked at here, and that
  * it still is the one that was given out: storage may have put another in its place.
  */
-import { badState, ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { badState, ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { holdsUnits } from '@berth/shared/model/pool.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { UnitWanted, VolumeSpec } from '../drivers/disks.ts';
 import type { Storage } from '../drivers/storage.ts';
@@ -17,8 +18,22 @@ export interface UnitDeps {
   readonly hostName: string;
 }
 
+/** Makes it the volume. Twice is once. @param kept as it shall be remembered. @throws as unitOf, INVALID_ARGUMENT */
+export async function ensureUnit(
+  deps: UnitDeps,
+  pool: KeptPool,
+  spec: VolumeSpec & { readonly unit: UnitWanted },
+  kept: KeptVolume,
+): Promise<void> {
+  const there = deps.store.volume(spec.volumeId);
+  if (there?.unit?.key === spec.unit.key) return;
+  if (there || !holdsUnits(pool.spec.source.type))
+    throw invalidArgument(`volume ${spec.volumeId}: pool ${pool.spec.name} has no units to give`);
+  await deps.store.putVolume({ ...kept, unit: await unitOf(deps, pool, spec, spec.unit) });
+}
+
 /** As it is kept. @throws NOT_FOUND, BAD_STATE: it is another; IN_USE */
-export async function unitOf(
+async function unitOf(
   { store, storage, hostName }: UnitDeps,
   { spec: pool }: KeptPool,
   spec: VolumeSpec,

@@ -63,8 +63,9 @@ export class VolumeExports {
     return { digest: '', virtualSizeBytes, fileBytes, sourceDigest };
   }
 
-  /** When it was last written to. A simulated one never is. */
+  /** When it was last written to. A simulated one never is; of what is no file there is no telling. */
   private async stamp(v: VolumeSeen): Promise<string> {
+    if (v.source) return '';
     const about = await stat(this.deps.disks.volumePath(v.volumeId, false, v.format)).catch(() => undefined);
     return `${about?.ino} ${about?.mtimeMs} ${about?.size}`;
   }

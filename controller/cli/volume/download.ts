@@ -16,7 +16,8 @@ export const volumeDownload: Command = {
   berth volume download web-vda - --format raw | dd of=/dev/sdx bs=4M
 Its host makes the file, with what is in its image, and the bytes come through the controller, which stores nothing. A break is gone over;
 what a command that ended too early has left (FILE.part), the same command goes on with; what came is checked by its SHA-256. A disk of
-a VM only while that is off: of one that runs, take a copy of one moment (berth image capture) and export that.`,
+a VM only while that is off: of one that runs, take a copy of one moment (berth image capture) and export that. A volume in a pool of Ceph,
+LVM or LUNs is read into a file first: its host needs room for what it holds in its pool local, twice unless the format is raw.`,
   args: [
     { name: 'volume', description: 'which: a name, or VM-TARGET', required: true, kind: 'volume' },
     { name: 'file', description: 'where it is written; - for standard output', required: true, kind: 'file' },

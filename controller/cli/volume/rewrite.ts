@@ -11,7 +11,8 @@ export const volumeConvert: Command = {
   summary: 'write volumes anew in another format',
   details: `A disk of a VM only while that is off. The old one is gone when the new one is whole, so there must be room for both. A raw volume is based
 on no image: what was in that is in the volume then. Volumes that stand alone can also be kept as vmdk, vdi or vhdx, for other programs: no
-VM runs with these, until they are converted back. Examples:
+VM runs with these, until they are converted back. In pools of Ceph, LVM and LUNs all is raw, and stays so: take it as a file of the
+format (berth volume download), or move it to pool local first. Examples:
   berth volume convert data --to raw
   berth volume convert data --to vmdk`,
   args: [{ ...VOLUMES, kind: 'volume' }],

@@ -30,7 +30,8 @@ export const volumeUpload: Command = {
 Known formats: qcow2, vmdk, vdi, vhdx, vpc, and raw with a partition table or file system; raw without either with --format raw. The bytes
 come through the controller, which stores nothing; a break is gone over, and what a command that ended too early has sent is kept for an
 hour: the same command goes on with it. What arrived is checked by its SHA-256. With --overwrite the volume keeps its name, labels, host
-and pool, and all that it held until the new one is whole; one that a VM has must be detached first.`,
+and pool, and all that it held until the new one is whole; one that a VM has must be detached first. In a pool of Ceph or LVM the volume
+is raw, and the host needs room in its pool local while the file comes. Nothing takes the place of a LUN.`,
   args: [
     { name: 'file', description: 'the disk file, or - for standard input', required: true, kind: 'file' },
     { name: 'name', description: 'name of the volume', required: true },
@@ -41,7 +42,11 @@ and pool, and all that it held until the new one is whole; one that a VM has mus
       description: 'of the file. raw: also one that can not be recognised; another: take nothing else',
       choices: ['raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc'],
     },
-    { spec: '--as <format>', description: 'of the volume (default qcow2)', choices: VOLUME_FORMATS },
+    {
+      spec: '--as <format>',
+      description: 'of the volume (default qcow2; in pools of Ceph and LVM raw)',
+      choices: VOLUME_FORMATS,
+    },
     { spec: '--overwrite', description: 'put it in the place of a volume that no VM has' },
     { spec: '--sha256 <digest>', description: 'what the file must hash to' },
     { spec: '--host <host>', description: 'put it on this host', kind: 'host' },

@@ -1,7 +1,9 @@
 /** Disks in pools that hold no files: clones there are copies, whatever is said; what can not be is refused before anything starts. */
 import { beforeEach, expect, it } from 'vitest';
+import type { JobId } from '@berth/shared/model/ids.ts';
 import type { PoolSource } from '@berth/shared/model/pool.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
+import { volumeUploadId } from '../jobs/volume-upload.ts';
 import type { CreatePool } from './pools.ts';
 
 let c: AppCluster;
@@ -102,12 +104,108 @@ it('moves a disk between any two pools of its host, of a VM that runs too; and s
   await expect(move('data', 'local', 'h2')).rejects.toThrow('the way to another host is by pool local of its host');
 });
 
+const IO = [
+  'clone.full',
+  'volume.block',
+  'volume.block-io',
+  'volume.data',
+  'volume.move',
+  'volume.upload',
+  'volume.export',
+  'volume.rewrite',
+];
+const able = (without = ''): void => {
+  for (const h of c.sim.hosts.all()) h.capabilities = ['pool.block', ...IO].filter((name) => name !== without);
+};
+const file = { fileBytes: 512, allocatedBytes: 512, format: '', sizeBytes: 2 ** 30 };
+const upload = (name: string, over: object = {}) =>
+  c.timed(
+    c.life.volumeUploads.begin({ name, file, format: '', host: 'h1', pool: 'ceph', labels: {}, ...over }, 'test'),
+  );
+const arrives = async (jobId: JobId): Promise<string> => {
+  c.sim.hosts.host(c.hostId('h1')).uploads.set(volumeUploadId(jobId), 'sent');
+  return c.ended(jobId);
+};
+
+it('takes in a file there as a raw volume, and another in its place', async () => {
+  await create({});
+  able();
+  expect(await arrives((await upload('data')).jobId)).toBe('succeeded');
+  const { id } = await c.timed(c.life.volumes.get('data'));
+  expect(await c.timed(c.life.volumes.get('data'))).toMatchObject({ format: 'raw', pool: 'ceph', hostName: 'h1' });
+  const put = (format: string) => c.timed(c.life.volumeUploads.replace('data', { file, format }, 'test'));
+  await expect(put('qcow2')).rejects.toThrow('volume data cannot be qcow2: pool ceph holds no files');
+  expect(await arrives((await put('raw')).jobId)).toBe('succeeded');
+  const after = await c.timed(c.life.volumes.get('data'));
+  expect([after.id === id, after.name, after.format, after.pool]).toEqual([false, 'data', 'raw', 'ceph']);
+  expect(c.sim.hosts.host(c.hostId('h1')).volumes.has(id)).toBe(false);
+});
+
+it('refuses files there that are to be qcow2, or have no room, and puts none in the place of a LUN', async () => {
+  await create({});
+  able();
+  await expect(upload('data', { format: 'qcow2' })).rejects.toThrow('what lies there is raw. Leave the format out');
+  await expect(upload('data', { file: { ...file, sizeBytes: 60 * 2 ** 40 } })).rejects.toMatchObject({
+    reason: 'NO_CAPACITY',
+  });
+  const unit = { name: 'unit:0:0:1', key: '36001', sizeBytes: 2 ** 30 };
+  for (const h of c.sim.hosts.all()) h.units.push(unit);
+  const san = { ...nothing, type: 'iscsi' as const, hosts: ['s1'], path: 'iqn.2020-01.org.example:t1' };
+  await create({ name: 'san', source: { ...san, targetPath: '/dev/disk/by-path' }, secret: '' });
+  await expect(upload('data', { pool: 'san' })).rejects.toThrow('volume data: pool san is of type iscsi');
+  const usual = { format: '', preallocation: '', clusterBytes: 0, lazyRefcounts: false, labels: {}, host: 'h1' };
+  const lun = { name: 'lun', pool: 'san', unit: unit.name, image: '', sizeBytes: 0, ...usual };
+  await c.ended((await c.timed(c.life.volumes.create(lun, 'test'))).jobId);
+  const put = c.timed(c.life.volumeUploads.replace('lun', { file, format: '' }, 'test'));
+  await expect(put).rejects.toThrow(
+    'volume lun is unit:0:0:1 of pool san, and nothing can be put in the place of that',
+  );
+  const download = await c.timed(c.life.exports.volume('lun', 'qcow2', 'test'));
+  expect(download.ticket).toMatch(/./);
+});
+
+it('takes in no file there on a host that is too old for it', async () => {
+  await create({});
+  able('volume.block-io');
+  await expect(upload('data')).rejects.toThrow('lacks volume.block-io');
+});
+
+it('gives out a file of a volume there, of a VM only while that is off, and says what its host lacks', async () => {
+  await create({});
+  able();
+  await c.done(c.clone('web', { pool: 'ceph', host: 'h1' }));
+  const begin = () => c.timed(c.life.exports.volume('web-vda', 'qcow2', 'test'));
+  const t = { ...(await begin()), user: 'test' };
+  expect(await c.timed(c.life.exports.open(t, new AbortController().signal))).toMatchObject({ sha256: 'sum' });
+  c.life.exports.finish(t);
+  expect(await c.ended(t.jobId)).toBe('succeeded');
+  able('volume.block-io');
+  await expect(begin()).rejects.toThrow('(it lacks volume.block-io)');
+});
+
+it('has its disks captured also while their VM is off', async () => {
+  await create({});
+  able();
+  for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, 'image.capture'];
+  await c.done(c.clone('web', { pool: 'ceph', host: 'h1' }));
+  const capture = () => c.timed(c.life.captures.capture({ vm: 'web', name: 'copy', disks: [], hidden: false }, 'test'));
+  expect(await c.ended((await capture()).jobId)).toBe('succeeded');
+  able('volume.block-io');
+  for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, 'image.capture'];
+  await expect(capture()).rejects.toThrow('(it lacks volume.block-io)');
+});
+
 it('wipes a disk there, and does not convert it', async () => {
   await create({});
   await c.done(c.clone('web', { pool: 'ceph', host: 'h1' }));
   const wiped = await c.timed(c.life.volumes.wipe('web-vda', 'test'));
   expect(await c.ended(wiped.jobId!)).toBe('succeeded');
-  await expect(c.timed(c.life.volumes.convert('web-vda', 'qcow2', 'test'))).rejects.toThrow('lies in a pool');
+  await expect(c.timed(c.life.volumes.convert('web-vda', 'qcow2', 'test'))).rejects.toThrow(
+    'volume web-vda lies in pool ceph, where disks are raw and nothing else. Take it as a file (berth volume download web-vda ' +
+      'web-vda.qcow2), or move it to pool local (berth volume move web-vda --pool local) and convert it there',
+  );
+  expect((await c.timed(c.life.volumes.convert('web-vda', 'raw', 'test'))).jobId).toBeUndefined();
+  await expect(c.timed(c.life.volumes.sparsify('web-vda', 'test'))).rejects.toThrow('lies in a pool');
 });
 
 it.each(['linked', 'instant'])('refuses %s clones there, in words', async (kind) => {

@@ -1,8 +1,14 @@
 /** What is said of a file that shall become a volume: checks, and the rows and parameters that come of it. Talks to no host. */
-import { alreadyExists, badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import {
+  alreadyExists,
+  badState,
+  ClusterError,
+  invalidArgument,
+  unsupported,
+} from '@berth/shared/errors/cluster-error.ts';
 import { checkLabels } from '@berth/shared/labels/labels.ts';
 import type { Labels } from '@berth/shared/labels/selector.ts';
-import { newId, type HostId } from '@berth/shared/model/ids.ts';
+import { newId, type HostId, type PoolId } from '@berth/shared/model/ids.ts';
 import { VOLUME_FORMATS, type Volume, type VolumeFormat } from '@berth/shared/model/volume.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { needCapability } from '../hosts/capabilities.ts';
@@ -15,9 +21,9 @@ import type { PlacementRequest } from '../scheduler/world.ts';
 import type { Tables } from '../state/state.ts';
 import { checkName, resolve } from './names.ts';
 import { volumesNamed, type FoundVolume } from './volume-names.ts';
-import { poolWanted } from './volume-moving.ts';
+import { isOfBlocks } from '../jobs/world-pools.ts';
 import { viewVolume } from './volume-view.ts';
-import { insistFiles } from './vm-pools.ts';
+import { diskPool, poolName } from './vm-pools.ts';
 
 /** Of the file. */
 export interface UploadFile {
@@ -76,8 +82,19 @@ export function checkFile(name: string, f: UploadFile): UploadFile {
   return { ...f, allocatedBytes: Math.min(allocatedBytes || fileBytes, fileBytes) };
 }
 
-function volumeFormat(said: string, otherwise: VolumeFormat): VolumeFormat {
-  const format = said === '' ? otherwise : VOLUME_FORMATS.find((f) => f === said);
+/** In a pool that holds no files: raw. @throws INVALID_ARGUMENT */
+function volumeFormat(
+  { name, poolId }: { readonly name: string; readonly poolId?: PoolId | undefined },
+  said: string,
+  otherwise: VolumeFormat,
+  tables: Tables,
+): VolumeFormat {
+  const blocks = isOfBlocks(tables, poolId);
+  const format = said === '' ? (blocks ? 'raw' : otherwise) : VOLUME_FORMATS.find((f) => f === said);
+  if (blocks && format === 'qcow2')
+    throw invalidArgument(
+      `volume ${name} cannot be qcow2: pool ${poolName(tables, poolId)} holds no files, and what lies there is raw. Leave the format out`,
+    );
   if (format) return format;
   throw invalidArgument(`a volume is ${VOLUME_FORMATS.join(' or ')}, not ${JSON.stringify(said.slice(0, 20))}`);
 }
@@ -93,8 +110,8 @@ export function newUpload(r: UploadVolume, seen: Seen): UploadWanted {
   const file = checkFile(name, r.file);
   const [taken] = volumesNamed(tables, name);
   if (taken) throw takenBy(name, taken);
-  const pool = poolWanted(tables, name, r.pool || 'local');
-  const format = volumeFormat(r.format, 'qcow2');
+  const pool = diskPool(tables, r.pool, `volume ${name}:`);
+  const format = volumeFormat({ name, ...pool }, r.format, 'qcow2', tables);
   const only = r.host === '' ? undefined : resolve('host', tables.hosts, r.host).id;
   const sizeBytes = expectedBytes(file);
   const answer = seen.world.place(requestFor({ sizeBytes, poolId: pool.poolId }, tables, only));
@@ -125,17 +142,29 @@ export function replacement(found: FoundVolume, r: { file: UploadFile; format: s
     );
   if (state === 'creating' || state === 'deleting' || hostId === undefined)
     throw badState(`volume ${name} is being ${state === 'deleting' ? 'deleted' : 'made'}`);
-  insistFiles(tables, poolId, `volume ${name}`);
-  needCapability({ name: hostName }, hosts.status(hostId).facts, 'volume.upload');
+  insistNoUnit(found.volume, poolName(tables, poolId));
+  for (const needed of needs(tables, poolId)) needCapability({ name: hostName }, hosts.status(hostId).facts, needed);
   const file = checkFile(name, r.file);
   const answer = place(world.now(), requestFor({ sizeBytes: expectedBytes(file), poolId }, tables, hostId));
   // a host that takes nothing new keeps what it has
   const full = 'hostId' in answer ? [] : answer.refusals.filter((f) => f.filter === 'disk' || f.filter === 'pool');
   if (full.length > 0) throw noCapacity({ name }, full, 'volume');
-  const format = volumeFormat(r.format, was === 'raw' ? 'raw' : 'qcow2');
+  const format = volumeFormat({ name, poolId }, r.format, was === 'raw' ? 'raw' : 'qcow2', tables);
   const params = paramsOf(file, { row: found.volume, contentId: newId('volume', nowMs), hostId, format });
   return { name, row: undefined, params };
 }
+
+/** Half of an upload would look whole there: a unit is there before it. */
+function insistNoUnit({ name, unit }: Pick<Volume, 'name' | 'unit'>, pool: string): void {
+  if (unit)
+    throw unsupported(
+      `volume ${name} is ${unit.name} of pool ${pool}, and nothing can be put in the place of that. Attach it to a vm ` +
+        `(berth volume attach) and write it there, or upload to a volume of another pool`,
+    );
+}
+
+const needs = (tables: Tables, poolId: PoolId | undefined) =>
+  isOfBlocks(tables, poolId) ? (['volume.upload', 'volume.block-io'] as const) : (['volume.upload'] as const);
 
 function requestFor(
   v: Pick<Volume, 'sizeBytes' | 'poolId'>,
@@ -143,7 +172,7 @@ function requestFor(
   only: HostId | undefined,
 ): PlacementRequest {
   const request = volumeRequest({ ...v, imageId: undefined }, tables, only);
-  return { ...request, capabilities: [...(request.capabilities ?? []), 'volume.upload'] };
+  return { ...request, capabilities: [...(request.capabilities ?? []), ...needs(tables, v.poolId)] };
 }
 
 function paramsOf(

@@ -3,39 +3,22 @@ import { badState, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import type { ImageId, NetworkId, PoolId } from '@berth/shared/model/ids.ts';
 import { DISK_POOL_TYPES, LOCAL_POOL, takesDisks } from '@berth/shared/model/pool.ts';
 import type { Vm } from '@berth/shared/model/vm.ts';
-import { isOfBlocks } from '../jobs/world-pools.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 import { resolve } from './names.ts';
 
 type Pools = Pick<Tables, 'pools'>;
 
-/** @param at begins a refusal: `disks.0`. @throws NOT_FOUND, BAD_STATE, UNSUPPORTED */
+/** @param at begins a refusal: `disks.0`, `volume data:`. @throws NOT_FOUND, BAD_STATE, UNSUPPORTED */
 export function diskPool(tables: Pools, name: string | undefined, at: string): { readonly poolId?: PoolId } {
   if (name === undefined || name === '' || name === LOCAL_POOL) return {};
   const pool = resolve('pool', tables.pools, name);
+  const what = `${at}${at.endsWith(':') ? ' ' : '.'}pool ${pool.name}`;
   if (!takesDisks(pool.source.type))
-    throw unsupported(
-      `${at}.pool ${pool.name} is of type ${pool.source.type}: Berth makes disks in ${DISK_POOL_TYPES.join(', ')}`,
-    );
-  if (pool.state !== 'ready') throw badState(`${at}.pool ${pool.name} is ${pool.state}`);
-  if (!pool.started) throw badState(`${at}.pool ${pool.name} is stopped: berth pool start ${pool.name}`);
+    throw unsupported(`${what} is of type ${pool.source.type}: Berth makes disks in ${DISK_POOL_TYPES.join(', ')}`);
+  if (pool.state !== 'ready') throw badState(`${what} is ${pool.state}`);
+  if (!pool.started) throw badState(`${what} is stopped: berth pool start ${pool.name}`);
   return { poolId: pool.id };
-}
-
-/** As `diskPool`, for files that come from outside. @throws UNSUPPORTED: it holds none */
-export function filePool(tables: Pools, name: string, what: string): { readonly poolId?: PoolId } {
-  const pool = diskPool(tables, name, `${what}:`);
-  insistFiles(tables, pool.poolId, what);
-  return pool;
-}
-
-/** @throws UNSUPPORTED */
-export function insistFiles(tables: Pools, poolId: PoolId | undefined, what: string): void {
-  if (isOfBlocks(tables, poolId))
-    throw unsupported(
-      `${what}: pool ${poolName(tables, poolId)} holds no files: what comes from outside goes to pool local, and moves on from there`,
-    );
 }
 
 /** As people call it; empty: local. */

@@ -3,6 +3,7 @@ import { badState, invalidArgument, unsupported } from '@berth/shared/errors/clu
 import { needCapability } from '../hosts/capabilities.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { ExportVolumeParams } from '../jobs/volume-export.ts';
+import { isOfBlocks } from '../jobs/world-pools.ts';
 import type { Tables } from '../state/state.ts';
 import type { FoundVolume } from './volume-names.ts';
 import { viewVolume } from './volume-view.ts';
@@ -29,11 +30,14 @@ export function exportWanted(
   const { id: volumeId, name, hostId, hostName, poolId, state } = viewVolume(found, seen);
   if (hostId === undefined || state === 'creating' || state === 'deleting')
     throw badState(`volume ${name} is ${state === 'deleting' ? 'being deleted' : 'not made yet'}`);
-  if (poolId !== undefined)
+  const blocks = isOfBlocks(seen.tables, poolId);
+  if (poolId !== undefined && !blocks)
     throw unsupported(
       `volume ${name} lies in a pool. Move it to pool local first: berth volume move ${name} --pool local`,
     );
-  needCapability({ name: hostName }, seen.hosts.status(hostId).facts, 'volume.export');
+  const { facts } = seen.hosts.status(hostId);
+  needCapability({ name: hostName }, facts, 'volume.export');
+  if (blocks) needCapability({ name: hostName }, facts, 'volume.block-io');
   if (found.vm) insistAtRest(found.vm.name, found.disk.target, viewVm(found.vm, seen).state);
   return { params: { volumeId, ...(found.vm && { vmId: found.vm.id }), format }, subject: name };
 }

@@ -16,7 +16,7 @@ import { place } from '../scheduler/place.ts';
 import type { Tables } from '../state/state.ts';
 import { resolve } from './names.ts';
 import { isOfBlocks } from '../jobs/world-pools.ts';
-import { diskPool, filePool, poolName } from './vm-pools.ts';
+import { diskPool, poolName } from './vm-pools.ts';
 import { viewVm } from './vm-view.ts';
 import type { FoundVolume } from './volume-names.ts';
 import { viewVolume } from './volume-view.ts';
@@ -173,12 +173,6 @@ export function checkRoom(
   const full = 'hostId' in answer ? [] : answer.refusals.filter((f) => f.filter === 'disk' || f.filter === 'pool');
   if (full.length > 0) throw noCapacity({ name: v.name }, full, kind);
 }
-
-export const poolWanted = (
-  tables: Pick<Tables, 'pools'>,
-  volume: string,
-  pool: string,
-): { readonly poolId?: PoolId } => (pool === LOCAL_POOL ? {} : filePool(tables, pool, `volume ${volume}`));
 
 /** Of a new volume that stands alone. In a pool without files it is raw, and blank at first. @throws as diskPool, UNSUPPORTED */
 export function blankPool(

@@ -1,16 +1,18 @@
 /** What volumes that nobody uses may become: another format, or blank. Talks to no host. */
-import { badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { badState, ClusterError, invalidArgument, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import type { PoolId } from '@berth/shared/model/ids.ts';
-import { isForeign, KEPT_FORMATS, type KeptFormat } from '@berth/shared/model/volume.ts';
+import { diskName, isForeign, KEPT_FORMATS, type KeptFormat } from '@berth/shared/model/volume.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 import { isOfBlocks } from '../jobs/world-pools.ts';
 import type { FoundVolume } from './volume-names.ts';
+import { poolName } from './vm-pools.ts';
 import { viewVm } from './vm-view.ts';
 
-/** @throws BAD_STATE, INVALID_ARGUMENT */
-export function formatWanted(format: string, found: FoundVolume): KeptFormat {
+/** @throws BAD_STATE, INVALID_ARGUMENT, UNSUPPORTED: it lies where disks are raw */
+export function formatWanted(format: string, found: FoundVolume, tables: Tables): KeptFormat {
   const wanted = KEPT_FORMATS.find((f) => f === format);
+  if (wanted && wanted !== 'raw') insistMayConvert(found, wanted, tables);
   if (wanted && found.vm && isForeign(wanted))
     throw badState(
       `disk ${found.disk.target} is one of vm ${found.vm.name}, and no vm runs with ${wanted}: detach it first ` +
@@ -19,6 +21,17 @@ export function formatWanted(format: string, found: FoundVolume): KeptFormat {
   if (wanted) return wanted;
   const given = JSON.stringify(format.slice(0, 20));
   throw invalidArgument(`a volume is ${KEPT_FORMATS.join(', ')}, not ${given}`);
+}
+
+function insistMayConvert(found: FoundVolume, wanted: KeptFormat, tables: Tables): void {
+  const { poolId, unit } = found.vm ? found.disk : found.volume;
+  if (!isOfBlocks(tables, poolId)) return;
+  const name = found.vm ? diskName(found.vm.name, found.disk.target) : found.volume.name;
+  const moved = unit ? '' : `, or move it to pool local (berth volume move ${name} --pool local) and convert it there`;
+  throw unsupported(
+    `volume ${name} lies in pool ${poolName(tables, poolId)}, where disks are raw and nothing else. Take it as a file ` +
+      `(berth volume download ${name} ${name}.${wanted})${moved}`,
+  );
 }
 
 /** A guest would go on with a disk that is not as it knows it. @param inBlocks also in pools without files. @throws BAD_STATE */

@@ -182,14 +182,16 @@ export class Volumes {
 
   /** Undefined job: it has that format. */
   async convert(nameOrId: string, format: string, user: string): Promise<VolumeAnswer> {
-    const wanted = formatWanted(format, resolveVolume(this.deps.state.tables, nameOrId));
-    return this.#actOff(nameOrId, (tx, found, which) => {
+    const { tables } = this.deps.state;
+    const wanted = formatWanted(format, resolveVolume(tables, nameOrId), tables);
+    const convert = (tx: Tx, found: FoundVolume, which: WhichVolume) => {
       const { format: is, hostId, hostName: name } = this.#view(found);
       if (is === wanted) return undefined;
       if (hostId && isForeign(wanted)) needCapability({ name }, this.deps.hosts.status(hostId).facts, 'volume.foreign');
       if (found.vm) insistNoSnapshots(found.vm, found.disk);
       return this.#start(tx, volumeRewrite, { ...which, format: wanted }, found, user);
-    });
+    };
+    return this.#actOff(nameOrId, convert, true);
   }
 
   sparsify(nameOrId: string, user: string): Promise<VolumeAnswer> {

@@ -27,6 +27,7 @@ const WORDS = {
   'pool.block': 'have disks in pools of Ceph and LVM',
   'volume.block': 'have volumes that stand alone in pools of LUNs, Ceph and LVM',
   'volume.block-move': 'move disks of vms that run to and from pools that hold no files, or past pool local',
+  'volume.block-io': 'take in files for volumes in pools of LUNs, Ceph and LVM, or make files or images of these',
   'clone.instant': 'start a vm before its image has arrived',
   'clone.full': 'make a full copy of an image for a vm',
   'domain.describe': 'describe a vm that it has',

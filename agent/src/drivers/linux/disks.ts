@@ -117,7 +117,7 @@ export function createDisks(options: LinuxDisksOptions): AllDisks {
     ),
     ensureFullClone: ready((spec, work) => onVolume(spec.volumeId, () => ensureFullClone(parts, spec, work))),
     ensureSeed: ready((spec) => onVolume(spec.volumeId, () => ensureSeed(parts, spec))),
-    blocks: createBlockWork(parts),
+    blocks: createBlockWork({ ...parts, opened }),
     resumable: {
       find: ready((id) => parts.resumable.find(id)),
       open: ready((id, file) => parts.resumable.open(id, file)),

@@ -10,7 +10,7 @@ import type { SimHost } from '@berth/shared/sim/sim-host.ts';
 import type { ImageSeen, ImportedImage, LongWork, UploadSink } from '../disks.ts';
 import { fetchSimImage, SimImageServers } from './sim-transfer.ts';
 import type { AllDisks, BlockWork } from '../volume-work.ts';
-import { simVolumeWork } from './sim-volume-work.ts';
+import { simExportDisk, simVolumeWork } from './sim-volume-work.ts';
 import { createSimCaptures } from './sim-capture.ts';
 import { simResumable } from './sim-resumable.ts';
 import { readSimSerialLog } from './sim-serial.ts';
@@ -172,4 +172,7 @@ const simBlocks = (host: SimHost): BlockWork => ({
   async *readFile() {
     yield Buffer.alloc(512);
   },
+  writeFileOut: async ({ sizeBytes }, _target, work) => work.onProgress(sizeBytes, sizeBytes),
+  captureDisk: async (uploadId, disk, work) => void (await simExportDisk(host, uploadId, disk, work)),
+  exportDisk: (exportId, disk, _format, work) => simExportDisk(host, exportId, disk, work),
 });

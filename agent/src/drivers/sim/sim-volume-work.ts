@@ -5,7 +5,8 @@ import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import { lengthOf } from '@berth/shared/disk/pieces.ts';
 import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { SimHost, SimVolume } from '@berth/shared/sim/sim-host.ts';
-import { formatOf, runnable, type VolumeWork } from '../volume-work.ts';
+import type { ExportedFile, LongWork } from '../disks.ts';
+import { formatOf, runnable, type ReadDisk, type VolumeWork } from '../volume-work.ts';
 import { simFileOf, simVolumeFile } from './sim-volume-file.ts';
 import { checkSimSize, ensureVolume, simImagePath } from './sim-volumes.ts';
 
@@ -75,7 +76,8 @@ export function simVolumeWork(host: SimHost): VolumeWork {
         yield file ?? Buffer.alloc(0);
       }
       const sourceDigest = createHash('sha256').update(file).digest('hex');
-      return { ...about, sourceDigest, pieces, close: async () => undefined };
+      const ownPath = `/var/lib/berth/staging/${uploadId}`;
+      return { ...about, sourceDigest, pieces, ownPath, close: async () => undefined };
     },
     staged: async (uploadId) => {
       const file = host.uploads.get(uploadId);
@@ -85,4 +87,27 @@ export function simVolumeWork(host: SimHost): VolumeWork {
     wipe: async (volumeId) => void host.volumes.set(volumeId, { ...need(volumeId), dataBytes: 0 }),
     noteSize: async (volumeId, sizeBytes) => void host.volumes.set(volumeId, { ...need(volumeId), sizeBytes }),
   };
+}
+
+/** A simulated host holds files in memory. */
+const MOST_BYTES = 64 * 2 ** 20;
+
+/** Whatever it is to be: what was read. */
+export async function simExportDisk(
+  host: SimHost,
+  exportId: string,
+  { sizeBytes, volumeId, pieces }: ReadDisk,
+  { signal, onProgress }: LongWork,
+): Promise<ExportedFile> {
+  const bytes = Buffer.alloc(Math.min(sizeBytes, MOST_BYTES));
+  let at = 0;
+  for await (const piece of pieces(signal)) {
+    if (typeof piece !== 'number' && at < bytes.length) bytes.set(piece.subarray(0, bytes.length - at), at);
+    at += lengthOf(piece);
+    if (at > sizeBytes) throw badState(`more than ${sizeBytes} bytes of ${volumeId} came`);
+  }
+  onProgress(sizeBytes, sizeBytes);
+  host.uploads.set(exportId, bytes);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  return { fileBytes: bytes.length, virtualSizeBytes: sizeBytes, sha256 };
 }

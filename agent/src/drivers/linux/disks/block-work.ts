@@ -12,20 +12,27 @@ import type { LongWork, NetworkSource } from '../../disks.ts';
 import { checkCarriedHeader } from '../../carried.ts';
 import { runnable, type BlockWork, type NetworkTarget, type PoolFile } from '../../volume-work.ts';
 import { openToLend } from '../take-file.ts';
+import { captureDisk, exportDisk } from './changes/export-disk.ts';
 import { lend, lendTo, ownFile } from './changes/own-file.ts';
 import { served, SERVED_EXPORT, type ServedFile, type ServeParts } from './changes/served.ts';
 import { lastPercentage } from './convert.ts';
 import type { ImageStore } from './images.ts';
-import { connectNbd } from './nbd-client.ts';
+import { connectNbd, type NbdClient } from './nbd-client.ts';
 import type { Pool } from './pool.ts';
+import type { Uploads } from './uploads.ts';
 
 export interface BlockParts extends ServeParts {
   readonly pool: Pool;
   readonly images: ImageStore;
+  readonly uploads: Uploads;
+  /** What was left of a crash has been swept up. */
+  readonly opened: Promise<void>;
 }
 
 const PIECE_BYTES = 4 * 2 ** 20;
 const LOG_BYTES = 2 ** 20;
+const STATUS_BYTES = 2 ** 30;
+const ZEROS = Buffer.alloc(PIECE_BYTES);
 const SECRET_OBJECT = 'secret,id=key,format=base64,file=/dev/fd/3';
 
 export const createBlockWork = (parts: BlockParts): BlockWork => ({
@@ -42,6 +49,17 @@ export const createBlockWork = (parts: BlockParts): BlockWork => ({
   readIn: (target, signal) => readIn(parts, target, signal),
   writeIn: (target, pieces, signal) => writeIn(parts, target, pieces, signal),
   readFile: (file, signal) => readFile(parts, file, signal),
+  writeFileOut: ({ path, sizeBytes }, target, work) =>
+    lend(parts.exec, path, () => writeOut(parts, { path, format: 'raw', sizeBytes }, target, work)),
+  // what a start sweeps up must not be this
+  exportDisk: async (exportId, disk, format, work) => {
+    await parts.opened;
+    return exportDisk(parts, exportId, { disk, format }, work);
+  },
+  captureDisk: async (uploadId, disk, work) => {
+    await parts.opened;
+    await captureDisk(parts, uploadId, disk, work);
+  },
 });
 
 const imageFile = ({ pool }: BlockParts, digest: string): ServedFile => ({
@@ -187,8 +205,7 @@ function readServed(parts: BlockParts, file: ServedFile, outer: AbortSignal) {
     });
     const nbd = await connectNbd({ socketPath: socket, exportName: SERVED_EXPORT, clock: parts.clock, signal });
     try {
-      for (let at = 0; at < nbd.sizeBytes; at += PIECE_BYTES)
-        yield await nbd.read(at, Math.min(PIECE_BYTES, nbd.sizeBytes - at));
+      yield* allOf(nbd);
     } finally {
       nbd.close();
     }
@@ -198,6 +215,18 @@ function readServed(parts: BlockParts, file: ServedFile, outer: AbortSignal) {
     await serving.catch(() => undefined);
   };
   return { pieces: pieces(), done };
+}
+
+/** What is known to be zero is not read. */
+async function* allOf(nbd: NbdClient): AsyncGenerator<Uint8Array> {
+  let at = 0;
+  while (at < nbd.sizeBytes)
+    for (const { length, zero } of await nbd.blockStatus(at, Math.min(STATUS_BYTES, nbd.sizeBytes - at)))
+      for (const end = at + length; at < end;) {
+        const bytes = Math.min(PIECE_BYTES, end - at);
+        yield zero ? ZEROS.subarray(0, bytes) : await nbd.read(at, bytes);
+        at += bytes;
+      }
 }
 
 async function writeOut(

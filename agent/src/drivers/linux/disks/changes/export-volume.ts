@@ -4,14 +4,29 @@ import { join } from 'node:path';
 import { notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { ExportedFile, LongWork } from '../../../disks.ts';
 import type { FileFormat } from '../../../volume-work.ts';
+import type { Exec } from '../../exec.ts';
 import { sizeOf, tellingFull } from '../files.ts';
+import type { Pool } from '../pool.ts';
 import { requireRoom } from '../space.ts';
 import type { Uploads } from '../uploads.ts';
-import { lend, ownFile } from './own-file.ts';
+import { lend, ownFile, type ReadFile } from './own-file.ts';
 import type { ResizeParts } from './resize.ts';
 import { mostBytes, sourceOf, tell } from './rewrite.ts';
 
 export interface ExportVolumeParts extends ResizeParts {
+  readonly uploads: Uploads;
+}
+
+/** What is made of which disk, under which name. */
+export interface FileWanted {
+  readonly exportId: string;
+  readonly volumeId: string;
+  readonly format: FileFormat;
+}
+
+export interface ExportParts {
+  readonly pool: Pool;
+  readonly exec: Exec;
   readonly uploads: Uploads;
 }
 
@@ -31,46 +46,67 @@ export async function exportVolume(
   { volumeId, format }: { readonly volumeId: string; readonly format: FileFormat },
   work: LongWork,
 ): Promise<ExportedFile> {
-  const { uploads, pool } = parts;
-  const { sizeBytes } = await ownFile(pool, volumeId);
-  if (!(await uploads.has(exportId))) await convertOut(parts, exportId, { volumeId, format }, work);
-  const sha256 = await uploads.sourceDigest(exportId, work.signal);
-  const file = await sizeOf(pool.uploadPath(exportId));
-  if (!file) throw notFound(`export ${exportId} is gone`);
-  return { fileBytes: file.size, virtualSizeBytes: sizeBytes, sha256 };
+  const file = await ownFile(parts.pool, volumeId);
+  return exported(parts, exportId, file.sizeBytes, work, () =>
+    inStaging(parts, exportId, (dir) => convertOut(parts, dir, file, { exportId, volumeId, format }, work)),
+  );
 }
 
-async function convertOut(
-  { pool, exec, uploads }: ExportVolumeParts,
+/** Twice is once. @param make makes the finished upload. */
+export async function exported(
+  { uploads, pool }: ExportParts,
   exportId: string,
-  { volumeId, format }: { readonly volumeId: string; readonly format: FileFormat },
-  work: LongWork,
+  virtualSizeBytes: number,
+  { signal }: LongWork,
+  make: () => Promise<void>,
+): Promise<ExportedFile> {
+  if (!(await uploads.has(exportId))) await make();
+  const sha256 = await uploads.sourceDigest(exportId, signal);
+  const file = await sizeOf(pool.uploadPath(exportId));
+  if (!file) throw notFound(`export ${exportId} is gone`);
+  return { fileBytes: file.size, virtualSizeBytes, sha256 };
+}
+
+/** A folder that the unprivileged user may write to, for as long as `fn` runs; a crash leaves it to the next start. */
+export async function inStaging(
+  { pool, exec }: ExportParts,
+  exportId: string,
+  fn: (dir: string) => Promise<void>,
 ): Promise<void> {
-  const file = await ownFile(pool, volumeId);
-  const most = await mostBytes(file, undefined);
-  await requireRoom(pool.uploadsDir, most, `the file of volume ${volumeId}`);
   const dir = pool.stagingPath(`export-${exportId}`);
-  const target = join(dir, 'file');
   try {
     const { uid, gid } = await exec.sandboxUser();
     await rm(dir, { recursive: true, force: true });
     await mkdir(dir, { mode: 0o700 });
     await chown(dir, uid, gid);
-    const args = ['convert', '-p', '-O', format, ...OPTIONS[format], sourceOf(file), target];
-    await tellingFull(`the file of volume ${volumeId}`, pool.stagingDir, () =>
-      lend(exec, file.path, () =>
-        exec.runConfined('qemu-img', args, {
-          ...{ signal: work.signal, timeoutMs: 0, what: `making a file of volume ${volumeId}` },
-          onOutput: (text) => tell(text, file.sizeBytes, work),
-          limits: {
-            fileBytes: Math.ceil(file.sizeBytes * (65 / 64)) + SLACK_BYTES,
-            cpuSeconds: 3_600 + Math.ceil(most / SLOWEST_BYTES_PER_S),
-          },
-        }),
-      ),
-    );
-    await uploads.take(exportId, target, undefined);
+    await fn(dir);
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
+}
+
+export async function convertOut(
+  { pool, exec, uploads }: ExportParts,
+  dir: string,
+  file: ReadFile,
+  { exportId, volumeId, format }: FileWanted,
+  work: LongWork,
+): Promise<void> {
+  const most = await mostBytes(file, undefined);
+  await requireRoom(pool.uploadsDir, most, `the file of volume ${volumeId}`);
+  const target = join(dir, 'file');
+  const args = ['convert', '-p', '-O', format, ...OPTIONS[format], sourceOf(file), target];
+  await tellingFull(`the file of volume ${volumeId}`, pool.stagingDir, () =>
+    lend(exec, file.path, () =>
+      exec.runConfined('qemu-img', args, {
+        ...{ signal: work.signal, timeoutMs: 0, what: `making a file of volume ${volumeId}` },
+        onOutput: (text) => tell(text, file.sizeBytes, work),
+        limits: {
+          fileBytes: Math.ceil(file.sizeBytes * (65 / 64)) + SLACK_BYTES,
+          cpuSeconds: 3_600 + Math.ceil(most / SLOWEST_BYTES_PER_S),
+        },
+      }),
+    ),
+  );
+  await uploads.take(exportId, target, undefined);
 }

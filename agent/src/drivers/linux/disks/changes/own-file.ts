@@ -25,6 +25,9 @@ export interface OwnFile {
   readonly backing: string | undefined;
 }
 
+/** What a program needs to know to read it. */
+export type ReadFile = Pick<OwnFile, 'path' | 'format' | 'sizeBytes' | 'backing'>;
+
 /** As a guest can have it. */
 export interface RunnableFile extends OwnFile {
   readonly format: VolumeFormat;

@@ -15,7 +15,7 @@ import { sizeOf, syncDir, syncFile, tellingFull, withSource } from '../files.ts'
 import type { Pool } from '../pool.ts';
 import { listSidecars, writeSidecar } from '../sidecars.ts';
 import { requireRoom } from '../space.ts';
-import { lend, ownFile, type OwnFile } from './own-file.ts';
+import { lend, ownFile, type OwnFile, type ReadFile } from './own-file.ts';
 import type { ResizeParts } from './resize.ts';
 
 /** Tables, and rounding. */
@@ -112,13 +112,13 @@ export async function removeOtherFormats(pool: Pool): Promise<void> {
 }
 
 /** All that is below it is said here; what its header says of that is not followed. */
-export function sourceOf({ path, format, backing }: OwnFile): string {
+export function sourceOf({ path, format, backing }: ReadFile): string {
   const of = (driver: string, filename: string) => ({ driver, file: { driver: 'file', filename } });
   const below = backing === undefined ? null : { ...of('qcow2', backing), backing: null };
   return `json:${JSON.stringify({ ...of(format, path), ...(format === 'qcow2' && { backing: below }) })}`;
 }
 
-export async function mostBytes(file: OwnFile, base: string | undefined): Promise<number> {
+export async function mostBytes(file: ReadFile, base: string | undefined): Promise<number> {
   const own = (await sizeOf(file.path))?.allocated ?? 0;
   const image = file.backing === undefined || base !== undefined ? 0 : ((await sizeOf(file.backing))?.allocated ?? 0);
   return Math.min(own + image, file.sizeBytes) + SLACK_BYTES;
