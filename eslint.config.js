@@ -2,6 +2,12 @@
 import tseslint from 'typescript-eslint';
 
 const restricted = (...rules) => ({ 'no-restricted-syntax': ['error', ...rules] });
+const ZOD = [
+  {
+    selector: 'ImportDeclaration[source.value="zod"] > ImportSpecifier',
+    message: "import * as z from 'zod': of the object z every language of its messages stays in the bundle and in memory.",
+  },
+];
 const TIME = [
   {
     selector: "MemberExpression[object.name='Date'][property.name='now']",
@@ -67,7 +73,7 @@ export default tseslint.config(
     files: ['shared/src/**/*.ts', 'agent/src/**/*.ts', 'controller/**/*.ts'],
     ignores: ['**/*.test.ts', 'shared/src/runtime/**'],
     rules: {
-      ...restricted(...TIME, ...ENV),
+      ...restricted(...TIME, ...ENV, ...ZOD),
       'no-restricted-imports': [
         'error',
         {
@@ -81,7 +87,7 @@ export default tseslint.config(
       'max-lines-per-function': ['error', { max: 80, skipBlankLines: true, skipComments: true, IIFEs: true }],
     },
   },
-  { files: ['**/config.ts'], rules: restricted(...TIME) },
+  { files: ['**/config.ts'], rules: restricted(...TIME, ...ZOD) },
   {
     files: ['agent/src/drivers/linux/exec.ts', 'agent/src/drivers/linux/exec/**'],
     rules: { 'no-restricted-imports': 'off' },

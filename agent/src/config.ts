@@ -7,7 +7,7 @@ import { parseDuration, unitDuration } from '@berth/shared/units/duration.ts';
 import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { parseYaml } from '@berth/shared/yaml/parse.ts';
 import { stringify } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const DEFAULT_CONFIG_FILE = '/etc/berth/agent.yaml';
 

@@ -6,7 +6,7 @@ import { chain, invalidArgument, isClusterError } from '@berth/shared/errors/clu
 import type { Reason } from '@berth/shared/errors/reasons.ts';
 import { createLog, type Log } from '@berth/shared/log/log.ts';
 import { LogRing } from '@berth/shared/log/ring.ts';
-import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { systemClock, type Clock } from '@berth/shared/runtime/clock.ts';
 import { systemRandom } from '@berth/shared/runtime/random.ts';
 import { VERSION } from '@berth/shared/version.ts';
 import { createAgent } from './agent.ts';
@@ -33,7 +33,6 @@ import { createMachine } from './drivers/linux/machine.ts';
 import { createExtendVolume } from './drivers/linux/lvm.ts';
 import { createMeans } from './drivers/linux/means.ts';
 import type { Drivers, Machine } from './drivers/machine.ts';
-import { createSimDrivers } from './drivers/sim/sim-drivers.ts';
 import { checkHost } from './host/checks.ts';
 import { createMeters, type Meters } from './metrics/meters.ts';
 import { openIdentity } from './enroll/open-identity.ts';
@@ -79,6 +78,17 @@ function realDrivers(config: AgentConfig, log: Log, ring: LogRing, meters: Meter
   };
 }
 
+/** Its code is loaded only for a simulated host. */
+async function simulatedDrivers(options: {
+  name: string;
+  runDir: string;
+  clock: Clock;
+  ring: LogRing;
+}): Promise<Drivers> {
+  const { createSimDrivers } = await import('./drivers/sim/sim-drivers.ts');
+  return createSimDrivers(options);
+}
+
 function realMachine(config: AgentConfig): Machine {
   const { dataDir, domainType } = config;
   return createMachine({ exec: createExec(config), dataDir, domainType, libvirtSockets: libvirtSockets(config) });
@@ -98,7 +108,7 @@ async function run(flags: RunFlags): Promise<void> {
   const meters = createMeters();
   await trace(config, identity.hostName);
   const drivers = flags.simulate
-    ? createSimDrivers({ name: identity.hostName, runDir: config.dataDir, clock: systemClock, ring })
+    ? await simulatedDrivers({ name: identity.hostName, runDir: config.dataDir, clock: systemClock, ring })
     : realDrivers(config, log, ring, meters);
   const agent = createAgent({ drivers, identity, config, clock: systemClock, log, meters });
   const ports = await agent.start();

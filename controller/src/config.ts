@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parseYaml } from '@berth/shared/yaml/parse.ts';
 import { stringify } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { invalidArgument, chain } from '@berth/shared/errors/cluster-error.ts';
 import { parseBytes } from '@berth/shared/units/bytes.ts';
 import { parseDuration } from '@berth/shared/units/duration.ts';

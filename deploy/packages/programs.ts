@@ -8,6 +8,7 @@ import { launcher } from '../command.js';
 import { AGENT_ABOUT, CONTROLLER_ABOUT } from './about.ts';
 import { copyrightFile } from './copyright.ts';
 import type { Package } from './deb.ts';
+import { launchOf } from './launch.ts';
 import { closure, licenceTexts, readLock, type Library } from './libraries.ts';
 import { commandPages, daemonPage } from './man.ts';
 import type { Release } from './release.ts';
@@ -122,9 +123,8 @@ export async function agentPackage(m: Making): Promise<Package> {
   const tree = new Tree(join(m.work, name));
   const dir = `${LIB}/agent`;
   copyBundle(tree, join(m.root, 'agent/dist'), dir);
-  // for the reasons see agent/bin/berth-agent.js
-  const flags = '--max-semi-space-size=1 --optimize-for-size';
-  start(tree, name, `${flags} ${dir}/berth-agent.js`, 'MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=1048576 ');
+  const { environment, flags } = launchOf(readFileSync(join(m.root, 'agent/bin/berth-agent.js'), 'utf8'));
+  start(tree, name, [...flags, `${dir}/berth-agent.js`].join(' '), environment.map((e) => `${e} `).join(''));
   tree.copy(join(m.root, 'deploy/packages/files/agent.yaml'), '/etc/berth/agent.yaml');
   unit(m, tree, name);
   await manual(m, tree, name, join(m.root, 'agent/dist/berth-agent.js'), AGENT_ABOUT);

@@ -6,7 +6,7 @@
 import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { badState, isClusterError } from '@berth/shared/errors/cluster-error.ts';
-import { z } from 'zod';
+import * as z from 'zod';
 
 const Pair = z.strictObject({ keyPem: z.string().min(1), certPem: z.string().min(1) });
 export type Pair = Readonly<z.infer<typeof Pair>>;

@@ -6,7 +6,7 @@ import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock, Timer } from '@berth/shared/runtime/clock.ts';
-import { z } from 'zod';
+import * as z from 'zod';
 
 const Freeze = z.strictObject({
   uuid: z.string(),

@@ -8,7 +8,7 @@
  */
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Log } from '@berth/shared/log/log.ts';
 import { POOL_TYPES } from '@berth/shared/model/pool.ts';
 import { checkId } from '../ids.ts';

@@ -1,7 +1,7 @@
 /** Documents of kind cluster: there is one, `default`. */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { DEFAULT_CLUSTER } from '@berth/shared/model/cluster.ts';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Api } from '../core/api.ts';
 import type { Kind, Plan } from './kind.ts';
 

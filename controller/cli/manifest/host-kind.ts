@@ -1,7 +1,7 @@
 /** Documents of kind host: labels and maintenance are intent; a host itself joins with a token, which no file can hold. */
 import type { Host } from '@berth/proto/v1/host.ts';
 import { invalidArgument, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Api } from '../core/api.ts';
 import type { Change, Kind, Plan } from './kind.ts';
 import { labelChanges, relabelling } from './labels.ts';

@@ -7,7 +7,7 @@ import { isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts'
 import { definitionToWire } from '@berth/shared/hardware/definition-wire.ts';
 import { definitionSchema } from '@berth/shared/hardware/definition.ts';
 import { writeForm } from '@berth/shared/hardware/form.ts';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Api } from '../core/api.ts';
 import { imageSpecForm, settableTags } from '../image/document.ts';
 import type { Change, Kind, Plan } from './kind.ts';

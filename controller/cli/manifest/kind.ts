@@ -1,5 +1,5 @@
 /** What the kinds of documents have in common: how one is read, what it would change, and how that is done. Types only. */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { Api } from '../core/api.ts';
 
 export interface Change {

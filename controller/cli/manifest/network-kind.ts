@@ -4,7 +4,7 @@ import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-er
 import { oneOf } from '@berth/shared/hardware/values.ts';
 import { NETWORK_KINDS } from '@berth/shared/model/network.ts';
 import { addressText, rangeText } from '@berth/shared/network/check.ts';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Api } from '../core/api.ts';
 import type { Change, Kind, Plan } from './kind.ts';
 import { labelChanges, relabelling } from './labels.ts';

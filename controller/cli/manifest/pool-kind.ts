@@ -3,7 +3,7 @@ import { CreatePoolRequest, type Pool } from '@berth/proto/v1/pool.ts';
 import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { oneOf } from '@berth/shared/hardware/values.ts';
 import { POOL_TYPES } from '@berth/shared/model/pool.ts';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Api } from '../core/api.ts';
 import type { Change, Kind, Plan } from './kind.ts';
 

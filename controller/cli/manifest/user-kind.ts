@@ -3,7 +3,7 @@ import type { Grant, User } from '@berth/proto/v1/user.ts';
 import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { ROLES, USER_KINDS } from '@berth/shared/model/access.ts';
 import { oneOf } from '@berth/shared/hardware/values.ts';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Api } from '../core/api.ts';
 import type { Change, Kind, Plan } from './kind.ts';
 

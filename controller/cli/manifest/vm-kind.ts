@@ -3,7 +3,7 @@ import { CreateVmRequest, UpdateVmRequest, type Vm } from '@berth/proto/v1/vm.ts
 import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { definitionToWire } from '@berth/shared/hardware/definition-wire.ts';
 import { definitionSchema, type VmDefinition } from '@berth/shared/hardware/definition.ts';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Api } from '../core/api.ts';
 import { specForm } from '../vm/document.ts';
 import { definitionOf } from '../vm/definition-flags.ts';

@@ -7,7 +7,7 @@ import { badState, invalidArgument, isClusterError } from '@berth/shared/errors/
 import { bytes, oneOf } from '@berth/shared/hardware/values.ts';
 import { KEPT_FORMATS, PREALLOCATIONS } from '@berth/shared/model/volume.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Api } from '../core/api.ts';
 import type { Change, Kind, Plan } from './kind.ts';
 import { labelChanges, relabelling } from './labels.ts';

@@ -1,5 +1,5 @@
 /** What a backup says of itself: its first file. Shape and check; no files. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { badState } from '@berth/shared/errors/cluster-error.ts';
 
 /** Of the archive, not of the database. A new meaning of anything in it needs a higher one. */

@@ -3,7 +3,7 @@
  * name the run that the host knew last: a copy of the directory that was made before that run cannot. Not the fence itself.
  */
 import { readFileSync } from 'node:fs';
-import { z } from 'zod';
+import * as z from 'zod';
 import { badState } from '@berth/shared/errors/cluster-error.ts';
 import { writeSecretFile } from '../trust/store.ts';
 

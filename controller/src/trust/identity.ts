@@ -5,7 +5,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { badState } from '@berth/shared/errors/cluster-error.ts';
 import { readCertificate } from '@berth/shared/trust/certificate.ts';
 import { publicKeyPin } from '@berth/shared/trust/pin.ts';

@@ -2,7 +2,7 @@
  * Whether a definition can be: each field by the schema, then what must fit together. All faults are told at once, each by
  * the path of its field. What a particular host can do is not looked at here.
  */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { ClusterError } from '../errors/cluster-error.ts';
 import { invalidArgument } from '../errors/cluster-error.ts';
 import { cpuFaults } from './check-cpu.ts';

@@ -2,7 +2,7 @@
  * A VM's definition as it is asked for and shown: with the names of images, and with whatever was left unsaid left out. Its
  * schema, its form for people and its form on the wire. What Berth makes of it (ids, defaults, targets) is the controller's.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { IDENTITIES, RUN_POLICIES } from '../model/vm.ts';
 import { CDROM_BUSES, diskOptionsSchema, hardwareSchema, NIC_MODELS, nicOptionsSchema, type Frozen } from './schema.ts';
 import { bytes, memory, MOST_VCPUS, oneOf, whole, word } from './values.ts';

@@ -3,7 +3,7 @@
  * (`memory: 2GiB`, `menuTimeout: 5s`). One walk in each direction, for all kinds of objects; which fields there are is the
  * schema's, and what may stand in them is checked by it afterwards.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { nearest } from '../units/nearest.ts';
 import { parseBytes, unitBytes } from '../units/bytes.ts';
 import { parseDuration, unitDuration } from '../units/duration.ts';

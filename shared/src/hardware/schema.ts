@@ -4,7 +4,7 @@
  * each means; absent means the default. What must fit together across fields is check.ts.
  */
 import { isIP } from 'node:net';
-import { z } from 'zod';
+import * as z from 'zod';
 import { bytes, cpuset, line, memory, MOST_VCPUS, oneOf, pciAddress, rate, usbId, whole, word } from './values.ts';
 
 const MIB = 2 ** 20;

@@ -1,5 +1,5 @@
 /** The kinds of value that a VM's definition is written in: sets of CPUs, addresses, words. Schemas only; which field takes which is schema.ts. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { formatBytes } from '../units/bytes.ts';
 
 const MIB = 2 ** 20;

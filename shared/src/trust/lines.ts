@@ -2,7 +2,7 @@
  * Join tokens (for agents) and login lines (for the command line): one line of text that carries where the controller is,
  * the pin of its CA, and a secret. They travel by file or standard input, never in argv.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { invalidArgument } from '../errors/cluster-error.ts';
 
 const Join = z.strictObject({

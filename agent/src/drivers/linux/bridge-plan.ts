@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
-import { z } from 'zod';
+import * as z from 'zod';
 import { badState, ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 
 export interface LinkSeen {

@@ -1,5 +1,5 @@
 /** Which networks a host has addresses in, or routes to, from what `ip` reports. Pure. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { formatIp, isLinkLocal, isMulticast, parseCidr, parseIp } from '@berth/shared/net/ip.ts';
 import type { Taken } from '../../network/overlaps.ts';
 import type { LinkSeen } from './bridge-plan.ts';

@@ -2,7 +2,7 @@
  * Turns a stranger's disk file into a qcow2 of our own making: how much room it will take, and the conversion itself, both by
  * a confined qemu-img with explicit formats. Never runs before the header parser has agreed.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { InspectedImage } from '@berth/shared/disk/inspect.ts';
 import type { Exec } from '../exec.ts';

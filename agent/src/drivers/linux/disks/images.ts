@@ -3,7 +3,7 @@
  * the folder under its final name is complete, and its manifest is there. Knows nothing of where they come from.
  */
 import { chmod, chown, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { CHUNK_BYTES } from '@berth/shared/disk/digest.ts';
 import { notFound } from '@berth/shared/errors/cluster-error.ts';
 import { KeyedTurns } from '@berth/shared/runtime/turns.ts';

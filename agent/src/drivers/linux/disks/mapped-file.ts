@@ -5,7 +5,7 @@
  */
 import { open, type FileHandle } from 'node:fs/promises';
 import { inspectOverlay } from '@berth/shared/disk/inspect.ts';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Exec } from '../exec.ts';
 import { withSource } from './files.ts';
 import type { NbdClient } from './nbd-client.ts';

@@ -1,6 +1,6 @@
 /** volumes/<id>.json: what a volume is and whose, written before the volume itself. Atomic; no process is started to read one. */
 import { readdir, readFile, rm } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { FOREIGN_FORMATS } from '@berth/shared/model/volume.ts';
 import { FileCache } from './file-cache.ts';
 import { codeOf, tellingFull, writeAtomic } from './files.ts';

@@ -6,7 +6,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { link, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { ClusterError, invalidArgument, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { UploadSink } from '../../disks.ts';
 import { takeFile } from '../take-file.ts';

@@ -3,7 +3,7 @@
  * how far it is, removes it. Its allocated clusters are the checkpoint of a fetch.
  */
 import { chown, readFile, rename, rm, stat } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { writeAtomic } from '../disks/files.ts';
 import type { Exec } from '../exec.ts';
 
