@@ -5,7 +5,8 @@ const restricted = (...rules) => ({ 'no-restricted-syntax': ['error', ...rules] 
 const ZOD = [
   {
     selector: 'ImportDeclaration[source.value="zod"] > ImportSpecifier',
-    message: "import * as z from 'zod': of the object z every language of its messages stays in the bundle and in memory.",
+    message:
+      "import * as z from 'zod': of the object z every language of its messages stays in the bundle and in memory.",
   },
 ];
 const TIME = [

@@ -25,7 +25,7 @@ describe('launchOf', () => {
 
   it('finds that the agent keeps its memory small', () => {
     const { environment, flags } = launchOf(readFileSync(join(findRoot(), 'agent/bin/berth-agent.js'), 'utf8'));
-    expect(environment).toContain('MALLOC_MMAP_THRESHOLD_=20480');
+    expect(environment).toContain('MALLOC_MMAP_THRESHOLD_=16384');
     expect(flags).toContain('--max-semi-space-size=1');
   });
 });
