@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { open, readFile, rm, type FileHandle } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { TAIL_BYTES, type ResumableSink, type ResumableUploads, type ResumedFile } from '../../volume-work.ts';
 import { sizeOf, tellingFull, writeAtomic } from './files.ts';
