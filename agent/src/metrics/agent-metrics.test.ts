@@ -1,11 +1,12 @@
 /** What a scrape of a host says: only what the table has, bounded, and still something when libvirt is away. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Exposition } from '@berth/shared/metrics/exposition.ts';
 import { SimClock } from '@berth/shared/sim/sim-clock.ts';
 import type { DomainSeen, DomainStats } from '../drivers/hypervisor.ts';
 import { createSimDrivers } from '../drivers/sim/sim-drivers.ts';
 import { createSampler } from '../watch/sampler.ts';
 import { AgentMetrics } from './agent-metrics.ts';
+import { writePools } from './host-metrics.ts';
 import { AGENT_FAMILIES } from './families.ts';
 import { createMeters } from './meters.ts';
 import { MOST_VM_SERIES, writeVms } from './vm-metrics.ts';
@@ -54,6 +55,30 @@ const parse = (text: string): [string, string[], number][] =>
       const [, name = '', of = '', value] = /^([a-z_0-9]+)(?:\{(.*)\})? (\S+)$/.exec(l) ?? [];
       return [name, [...of.matchAll(/(?:^|,)([a-z_]+)="/g)].map((m) => m[1] ?? ''), Number(value)];
     });
+
+it('tell how full pools are, but for those of devices, whose room is always taken', () => {
+  const to = { add: vi.fn() };
+  const pool = {
+    poolId: '',
+    uuid: '',
+    state: 'active',
+    reason: '',
+    targetPath: '',
+    generation: 1,
+    imageDigests: [],
+  } as const;
+  const room = { capacityBytes: 10, allocationBytes: 10, availableBytes: 0, volumesAllocatedBytes: 0 };
+  writePools(to as never, [
+    { ...pool, ...room, name: 'san', type: 'iscsi' },
+    { ...pool, ...room, name: 'fast', type: 'dir' },
+  ]);
+  expect(to.add.mock.calls.map(([name, value, of]) => [name, value, JSON.stringify(of)])).toEqual([
+    ['berth_pool_up', 1, expect.stringContaining('san')],
+    ['berth_pool_up', 1, expect.stringContaining('fast')],
+    ['berth_pool_size_bytes', 10, expect.stringContaining('fast')],
+    ['berth_pool_free_bytes', 0, expect.stringContaining('fast')],
+  ]);
+});
 
 describe('metrics of a host', () => {
   it('have the names and labels of their table, and no others', async () => {

@@ -1,6 +1,6 @@
 /** Metrics of the machine and of its storage pools. Pure. */
 import { label, type Exposition } from '@berth/shared/metrics/exposition.ts';
-import { LOCAL_POOL, type PoolSeen } from '@berth/shared/model/pool.ts';
+import { LOCAL_POOL, isOfDevices, type PoolSeen, type PoolType } from '@berth/shared/model/pool.ts';
 import type { MachineCounters, NicCounters } from '../drivers/machine.ts';
 import type { Reading } from '../watch/sampler.ts';
 import type { AgentFamilies } from './families.ts';
@@ -53,7 +53,8 @@ export function writePools(to: Out, pools: readonly PoolSeen[]): void {
     names.add(p.name);
     const of = label('pool', p.name);
     to.add('berth_pool_up', p.state === 'active' ? 1 : 0, of);
-    if (p.state !== 'active') continue;
+    // the room of devices is always taken, and fills up by nobody's writing
+    if (p.state !== 'active' || isOfDevices(p.type as PoolType)) continue;
     to.add('berth_pool_size_bytes', p.capacityBytes, of);
     to.add('berth_pool_free_bytes', p.availableBytes, of);
   }

@@ -183,6 +183,24 @@ describe('a volume that goes to another host', () => {
     expect(c.life.state.tables.debts.byHost(c.hostId('h1')).map((d) => d.target)).toEqual([id]);
   });
 
+  it('stays where it was when the host that it has just come to is removed by force, and is not removed there', async () => {
+    await done(create('data', ''));
+    const { id } = await get('data');
+    const [h1, h2, to] = [c.hostId('h1'), c.sim.hosts.host(c.hostId('h2')), c.hostId('h2')];
+    const receive = h2.volumeData.receive.bind(h2.volumeData);
+    const find = h2.findOperation.bind(h2);
+    const gone = async <T extends { state: string } | undefined>(op: T): Promise<T> => {
+      if (op?.state === 'succeeded') await c.life.state.update((tx) => tx.hosts.delete(to));
+      return op;
+    };
+    h2.volumeData.receive = async (...args) => gone(await receive(...args));
+    h2.findOperation = async (...args) => gone(await find(...args));
+    expect(await done(move('data', '', 'h2'))).toBe('succeeded');
+    expect([h2.volumes.has(id), c.life.state.tables.hosts.get(to)]).toEqual([true, undefined]);
+    expect(await get('data')).toMatchObject({ hostName: 'h1', state: 'ready' });
+    expect(c.sim.hosts.host(h1).volumes.has(id)).toBe(true);
+  });
+
   it('stays where it is when there is no room, and goes with its vm when it is one of that', async () => {
     await c.ended((await c.timed(c.clone('web', { host: 'h1' }))).jobId);
     await done(create('data', ''));

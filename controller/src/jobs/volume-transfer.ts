@@ -30,6 +30,9 @@ interface Placed {
     readonly fromHost: string;
   };
 }
+interface Recorded extends Placed {
+  readonly record: { readonly stays: boolean } | null;
+}
 type Context = RemoteContext<TransferParams, Placed, JobDeps>;
 
 async function copy(c: Context): Promise<{ bytes: number } | Wait> {
@@ -63,9 +66,12 @@ async function offered(c: Context, op: OperationView, why: string): Promise<Wait
 }
 
 /** The volume is in use elsewhere by now: what fails here must not hold it up. */
-async function removeOld(c: Context): Promise<{ readonly left: boolean } | Wait> {
+async function removeOld(
+  c: RemoteContext<TransferParams, Recorded, JobDeps>,
+): Promise<{ readonly left: boolean } | Wait> {
   const { from, fromHost, hostId } = c.outs.place;
   const { volumeId } = c.params;
+  if (c.outs.record?.stays) return { left: false };
   try {
     const agent = c.deps.hosts.agent(from);
     const op = await insist(c, c.opId, (id) => agent.removeVolume(id, volumeId), `removing it from ${fromHost}`);
@@ -119,14 +125,20 @@ export const volumeTransfer = defineJob<TransferParams, JobDeps>('volume.transfe
   })
   .pointOfNoReturn()
   .local('record', {
-    run({ tx, tables, params, outs, jobId }) {
+    run({ tx, tables, params, outs, jobId }): { stays: boolean } {
+      if (!tables.hosts.get(outs.place.hostId) || !tables.volumes.get(params.volumeId)) {
+        // one of the hosts was removed by force meanwhile, and what it had was forgotten: nothing else goes
+        releaseRoom(tx, params.volumeId);
+        return { stays: true };
+      }
       const { poolId: _, coming: __, ...volume } = getVolume(tables, params.volumeId);
       const { name, hostId, host, fromHost } = outs.place;
       tx.volumes.put({ ...volume, hostId, ...(params.to !== null && { poolId: params.to }) });
       const message = `volume ${name} was moved from ${fromHost} to ${host}`;
       tx.event({ type: 'volume.moved', severity: 'info', subjectKind: 'volume', subject: name, message, jobId });
-      return null;
+      return { stays: false };
     },
+    describe: (out) => (out?.stays ? 'one of its hosts was removed meanwhile: it stays where it is' : ''),
   })
   .remote('remove', {
     host: (c) => c.outs.place.from,
