@@ -18,7 +18,7 @@ import type { SnapshotSeen } from '../drivers/snapshots.ts';
 import type { Work } from '../operations/operation.ts';
 import type { Domains } from './domains.ts';
 import { isOff } from './snapshot-power.ts';
-import type { RevertWanted, SnapshotRef } from './snapshots.ts';
+import type { RevertWanted, SnapshotRef } from './snapshot-wanted.ts';
 import { disksOfThen, readHolders } from './xml/snapable.ts';
 
 export interface EndingDeps {

@@ -11,7 +11,7 @@ import type { GuestVerbs } from '../guest/guest-verbs.ts';
 import type { Work } from '../operations/operation.ts';
 import type { Domains } from './domains.ts';
 import { isOff } from './snapshot-power.ts';
-import type { CreateWanted } from './snapshots.ts';
+import type { CreateWanted } from './snapshot-wanted.ts';
 import { diskChains } from './xml/chains.ts';
 import { readSnapable } from './xml/snapable.ts';
 

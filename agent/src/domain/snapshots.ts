@@ -8,13 +8,13 @@ import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
 import type { SnapshotSeen } from '../drivers/snapshots.ts';
-import { checkName } from '../ids.ts';
 import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import type { DomainRef } from './domains.ts';
 import { SnapshotEnding, type EndingDeps } from './snapshot-ending.ts';
 import { SnapshotMaking, type MakingDeps } from './snapshot-making.ts';
 import { STOPPED_FOR_OTHERS } from './snapshot-power.ts';
+import type { CreateWanted, RemoveWanted, RevertWanted } from './snapshot-wanted.ts';
 
 export type SnapshotDeps = MakingDeps &
   EndingDeps & {
@@ -23,37 +23,11 @@ export type SnapshotDeps = MakingDeps &
     readonly clock: Clock;
   };
 
-export interface SnapshotRef extends DomainRef {
-  readonly name: string;
-}
-export interface CreateWanted extends SnapshotRef {
-  readonly description: string;
-  readonly memory: boolean;
-  /** Its CPUs ran when this was asked for. */
-  readonly running: boolean;
-}
-export interface RemoveWanted extends SnapshotRef {
-  /** Taking back one that was begun: the guest's CPUs ran then. */
-  readonly running: boolean;
-}
-export interface RevertWanted extends SnapshotRef {
-  readonly force: boolean;
-}
-
 /** Each writes memory as fast as the disk takes it. */
 const AT_ONCE = 2;
 /** Of a libvirt that is upgraded, or mended. */
 const PATIENCE_MS = 600_000;
 const LOOK_MS = 500;
-const MOST_DESCRIPTION = 1_000;
-
-export function checkSnapshot<W extends SnapshotRef>(w: W): W {
-  checkName('snapshot', w.name);
-  return w;
-}
-
-export const checkCreate = (w: CreateWanted): CreateWanted =>
-  checkSnapshot({ ...w, description: w.description.slice(0, MOST_DESCRIPTION) });
 
 export class Snapshots {
   readonly create: OperationKind<CreateWanted>;

@@ -2,7 +2,7 @@
 import { badState, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { ioThreads } from '../config.ts';
-import { FolderLooks } from '../drivers/linux/folder-looks.ts';
+import { FolderLooks } from '../drivers/folder-looks.ts';
 import { takesDirectIo } from '../host/abilities.ts';
 import { checkPoolFolder, checkPoolPath } from './pool-path.ts';
 import type { PoolSpec } from './pool-spec.ts';

@@ -28,7 +28,7 @@ export interface PoolDeps extends MarkCheck {
   readonly hypervisor: Pick<Hypervisor, 'list'>;
   readonly operations: Operations;
   readonly bootId: () => Promise<string>;
-  /** These look at folders, which may hang: see drivers/linux/folder-looks.ts. */
+  /** These look at folders, which may hang: see drivers/folder-looks.ts. */
   readonly looks: PoolLooks;
   readonly log: Log;
 }

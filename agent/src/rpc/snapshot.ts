@@ -1,7 +1,8 @@
 /** SnapshotService on the wire. */
 import type { DomainSnapshot, SnapshotServiceServer } from '@berth/proto/agent/v1/snapshot.ts';
 import { checkDomainRef } from '../domain/domains.ts';
-import { checkCreate, checkSnapshot, type Snapshots } from '../domain/snapshots.ts';
+import { checkCreate, checkSnapshot } from '../domain/snapshot-wanted.ts';
+import type { Snapshots } from '../domain/snapshots.ts';
 import type { SnapshotSeen } from '../drivers/snapshots.ts';
 import type { Operations } from '../operations/operations.ts';
 import { operationIdOf } from './decode.ts';

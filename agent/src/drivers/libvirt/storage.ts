@@ -23,7 +23,7 @@ import type {
   StorageVolumeWanted,
 } from '../storage.ts';
 import { ioThreads } from '../../config.ts';
-import { FolderLooks } from '../linux/folder-looks.ts';
+import { FolderLooks } from '../folder-looks.ts';
 import { dial } from './dial.ts';
 import { CODE, hasCode } from './errors.ts';
 import type { Procedure } from './procedures.ts';
