@@ -114,8 +114,17 @@ export class Snapshots {
   }
 
   private async goOn(w: RemoveWanted): Promise<void> {
-    if (!w.running) return;
+    if (!w.running || !(await this.isStanding(w))) return;
+    try {
+      await this.deps.hypervisor.resume(w.uuid);
+    } catch (e) {
+      // libvirt that starts in the middle may have ended the guest
+      if (!isClusterError(e, 'BAD_STATE') || (await this.isStanding(w))) throw e;
+    }
+  }
+
+  private async isStanding(w: RemoveWanted): Promise<boolean> {
     const seen = await this.deps.domains.need(w).catch(() => undefined);
-    if (seen?.power === 'paused' && !STOPPED_FOR_OTHERS.has(seen.reason)) await this.deps.hypervisor.resume(w.uuid);
+    return seen?.power === 'paused' && !STOPPED_FOR_OTHERS.has(seen.reason);
   }
 }

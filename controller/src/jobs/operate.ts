@@ -55,17 +55,23 @@ export function failure(op: OperationView): ClusterError {
 
 /**
  * For what must succeed in the end (an undo, a removal past the point of no return): the agent remembers how an operation
- * ended, so an id that failed once fails for ever. What it failed for may have been mended since: then ask under a new id.
+ * ended, so an id that failed once fails for ever. What it failed for may have been mended since: then ask under a new id. Its end
+ * wakes the job at once, so whoever looks then hears of that one; the next is for the try after it, when some time has passed.
  */
 export async function insist(
-  c: Polling & { readonly nowMs: number },
+  c: Polling & Pick<RemoteContext, 'nowMs' | 'notes'>,
   opId: string,
   ask: (operationId: string) => Promise<OperationView>,
   why: string,
 ): Promise<OperationView | Wait> {
   const first = await ask(opId);
-  const again = first.state === 'failed' || first.state === 'cancelled';
-  return settle(c, again ? ask(`${opId}.${c.nowMs}`) : Promise.resolve(first), why);
+  if (first.state !== 'failed' && first.state !== 'cancelled') return settle(c, Promise.resolve(first), why);
+  const noted = `asked again for ${opId}`;
+  const id = (c.notes.get(noted) as string | undefined) ?? `${opId}.${c.nowMs}`;
+  c.notes.set(noted, id);
+  const again = await ask(id);
+  if (again.state !== 'running') c.notes.delete(noted);
+  return settle(c, Promise.resolve(again), why);
 }
 
 /** What an agent has done, its report tells everybody else of; for that is waited so often, and no longer. */

@@ -68,7 +68,11 @@ export class GuestVerbs {
       if ((await this.#power(dom)) === 'suspended') await this.#ask(PROC.wakeUp, { dom, flags: 0 }, 'wake up', dom);
       else await this.#ask(PROC.resume, { dom }, 'resume', dom);
     } catch (e) {
-      if (!hasCode(e, CODE.operationInvalid) || (await this.#power(dom)) !== 'running') throw e;
+      if (!hasCode(e, CODE.operationInvalid)) throw e;
+      if ((await this.#power(dom)) !== 'running') {
+        await this.#readAgain(uuid); // it is not what it was taken for
+        throw e;
+      }
     }
     await this.#readAgain(uuid);
   }

@@ -309,6 +309,20 @@ describe('statistics', () => {
     await vi.waitFor(async () => expect(uuids(await hypervisor.stats(300))).toEqual([WEB, DB]));
   });
 
+  it('show when libvirt has ended a domain without a word', async () => {
+    await create().stats(300);
+    set(DB, 5, 6);
+    server.on(PROC.allStats, () => ({ records: [record(WEB)] }));
+    expect(uuids(await hypervisor.stats(300))).toEqual([WEB]);
+    await vi.waitFor(async () =>
+      expect((await hypervisor.list()).find((d) => d.uuid === DB)).toMatchObject({
+        power: 'stopped',
+        reason: 'failed',
+      }),
+    );
+    expect((await hypervisor.list()).find((d) => d.uuid === WEB)).toMatchObject({ power: 'running' });
+  });
+
   it('leave out, for this once, a domain that another operation keeps busy', async () => {
     server.on(PROC.allStats, () => ({ records: [record(WEB), record(DB, false)] }));
     expect(uuids(await create().stats(300))).toEqual([WEB]);

@@ -92,7 +92,10 @@ class LibvirtHypervisor implements Hypervisor {
       onChange: (uuid, seen, before) => this.#onChange(uuid, seen, before),
       mayRetry: () => this.#main !== undefined && this.#main.closedWhy === undefined,
     });
-    this.#stats = new StatsCollector({ ...opts, pool: this.#pools.stats, domains: () => this.#cache.list() });
+    this.#stats = new StatsCollector({
+      ...{ ...opts, pool: this.#pools.stats, domains: () => this.#cache.list() },
+      inactive: (uuid) => this.#cache.refreshSoon(uuid, false),
+    });
     const saved = (this.#saved = new SavedMemory({ pool: this.#pools.quick }));
     const dialStream = () => this.#dial({ withoutServerPings: true });
     this.#verbs = new DomainVerbs({

@@ -30,6 +30,8 @@ export interface StatsOptions {
   readonly log: Log;
   readonly pool: Pool;
   domains(): readonly DomainSeen[];
+  /** libvirt does not count it as active, though `domains` says so: it tells of no event when it ends a guest while it starts. */
+  inactive(uuid: string): void;
 }
 
 interface Round {
@@ -85,6 +87,8 @@ export class StatsCollector {
     try {
       // Named one by one: asked for "all", libvirt would also wait for a domain that is being launched.
       const records = await this.#ask(doms, deadlineMs * BULK_SHARE);
+      const active = new Set(records.map((r) => r.dom.uuid));
+      for (const { uuid } of asked) if (!active.has(uuid)) this.opts.inactive(uuid);
       for (const r of records) if (isComplete(r)) into.set(r.dom.uuid, this.#read(r));
     } catch (e) {
       if (!isDeadline(e)) throw e;
