@@ -53,7 +53,7 @@ import { Ledger } from './operations/ledger.ts';
 import { Operations } from './operations/operations.ts';
 import { createPoolParts } from './pool/parts.ts';
 import type { SpaceKeeper } from './pool/space.ts';
-import { createPeerPort, type PeerPort } from './peer/port.ts';
+import { createPeerPort, type PeerPort, type VolumeGrant } from './peer/port.ts';
 import { createTunnels, type Tunnels } from './peer/tunnels.ts';
 import { adoptionService } from './rpc/adopt.ts';
 import { certificateService } from './rpc/certificate.ts';
@@ -130,8 +130,8 @@ class RunningAgent implements Agent {
   private peerPort = 0;
   private metricsPort = 0;
   private metricsListener: MetricsListener | undefined;
-  private serveVolume = (id: string): Promise<VolumeFile> => {
-    throw notFound(`volume ${id} is not on this host`);
+  private serveVolume = ({ volumeId }: VolumeGrant): Promise<VolumeFile> => {
+    throw notFound(`volume ${volumeId} is not on this host`);
   };
   private parts:
     | {
@@ -146,7 +146,7 @@ class RunningAgent implements Agent {
     | undefined;
 
   constructor(private readonly o: AgentOptions) {
-    this.peers = o.peers ?? createPeers(o, (id) => this.serveVolume(id));
+    this.peers = o.peers ?? createPeers(o, (of) => this.serveVolume(of));
   }
 
   async start(): Promise<{ port: number; peerPort: number }> {
@@ -222,7 +222,7 @@ class RunningAgent implements Agent {
     const volumes: VolumeParts = createVolumeParts({
       ...{ hypervisor, disks, domains, directIo, operations, uploads, identity, clock, log },
     });
-    this.serveVolume = (id) => volumes.receives.serve(id);
+    this.serveVolume = (of) => volumes.receives.serve(of);
     const observed = { pools: () => pool.watch.observe(), networks: () => networks.logical.observe() };
     const every = { observeEveryMs: config.observeInterval };
     const hub = new Hub({ drivers, operations, report, clock, log, ...every, ...observed });
@@ -337,7 +337,7 @@ class RunningAgent implements Agent {
   }
 }
 
-function createPeers(o: AgentOptions, volume: (volumeId: string) => Promise<VolumeFile>): AgentPeers {
+function createPeers(o: AgentOptions, volume: (of: VolumeGrant) => Promise<VolumeFile>): AgentPeers {
   const { identity, clock, log, config, drivers } = o;
   return {
     port: createPeerPort({

@@ -44,6 +44,26 @@ describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     '(while [ $i -lt $n ]; do i=$((i+1)); printf "%-16d" $i; done) | md5sum >/tmp/want; ' +
     'dd if=/dev/vdb bs=16 skip=1 count=$n 2>/dev/null | md5sum >/tmp/have; cmp /tmp/want /tmp/have && echo same $n';
 
+  it('that need their image no more afterwards go without it, out of a pool', async () => {
+    await c.ok('volume', 'create', 'flat', '--image', 'base', '--host', 'h1', '--pool', 'a');
+    const { id } = await volume('flat');
+    await h1().run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 7 8M 1M', `/kvm/a/${id}.qcow2`]);
+    const sum = (path: string) => [
+      'sh',
+      '-c',
+      `qemu-img convert -f qcow2 -O raw ${path} /tmp/raw && sha256sum </tmp/raw; rm /tmp/raw`,
+    ];
+    const before = await h1().run(sum(`/kvm/a/${id}.qcow2`));
+    expect(await c.ok('volume', 'move', 'flat', '--host', 'h2', '--full')).toMatch(/is in pool local on h2/);
+    expect(await c.json('volume', 'show', 'flat')).toMatchObject({ backing: [] });
+    const path = `/var/lib/berth/volumes/${id}.qcow2`;
+    expect(await lab().host('h2').run(['qemu-img', 'info', path])).not.toContain('backing');
+    expect(await lab().host('h2').run(['ls', '/var/lib/berth/images'])).not.toContain('.qcow2');
+    expect(await lab().host('h2').run(sum(path))).toBe(before);
+    await eventually('nothing is left', async () => (await files('/var/lib/berth/uploads')) === '', 60_000);
+    await c.ok('volume', 'delete', 'flat');
+  });
+
   it('that stand alone go to another host with their image, and can be downloaded there', async () => {
     await c.ok('volume', 'create', 'data', '--image', 'base', '--host', 'h1', '--pool', 'a');
     const { id } = await volume('data');

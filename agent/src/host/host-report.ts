@@ -53,6 +53,7 @@ export const CAPABILITIES = [
   'volume.block',
   'volume.block-move',
   'volume.block-io',
+  'volume.full',
 ] as const;
 
 /** libvirt takes a while, and says the same until it, QEMU or the machine is another. */

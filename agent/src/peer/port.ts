@@ -56,7 +56,7 @@ export interface PeerPortOptions {
   /** The hashes of its chunks, packed; NOT_FOUND when it is gone. Absent: none are given out. */
   readonly hashes?: (digest: string) => Promise<Buffer>;
   /** The file of a volume of nobody. Absent: none are given out. */
-  readonly volume?: (volumeId: string) => Promise<VolumeFile>;
+  readonly volume?: (of: VolumeGrant) => Promise<VolumeFile>;
   readonly clock: Clock;
   readonly log: Log;
   readonly newSecret?: () => string;
@@ -178,12 +178,12 @@ class Port implements PeerPort {
     this.proofs.get(from)?.();
     socket.once('close', use.release);
     if (socket.destroyed) return use.release();
-    const volumeId = volumeOf(use.digest);
-    if ((volumeId !== undefined) !== (shown.stream === 'volume')) {
+    const grant = volumeOf(use.digest);
+    if ((grant !== undefined) !== (shown.stream === 'volume')) {
       use.release();
       return this.refuse(socket, 'a ticket for something else', hostId);
     }
-    if (volumeId !== undefined) await this.sendVolume(socket, use, volumeId, shown.from ?? FROM_BEGINNING);
+    if (grant !== undefined) await this.sendVolume(socket, use, grant, shown.from ?? FROM_BEGINNING);
     else if (shown.stream === 'hashes') await this.sendHashes(socket, use);
     else await this.connectImage(socket, use);
   }
@@ -202,7 +202,7 @@ class Port implements PeerPort {
     }
   }
 
-  private async sendVolume(socket: TLSSocket, use: TicketUse, volumeId: string, from: GoOnFrom): Promise<void> {
+  private async sendVolume(socket: TLSSocket, use: TicketUse, grant: VolumeGrant, from: GoOnFrom): Promise<void> {
     const { clock, volume, log } = this.options;
     const gone = new AbortController();
     socket.once('close', () => gone.abort()).resume();
@@ -211,13 +211,13 @@ class Port implements PeerPort {
     socket.once('close', () => idle.stop());
     try {
       if (!volume) return this.refuse(socket, 'this host gives out no volumes', use.peerHostId);
-      const file = await volume(volumeId);
+      const file = await volume(grant);
       for await (const bytes of volumeFrames(file, from, gone.signal)) {
         idle.touch();
         if (!socket.write(bytes)) await once(socket, 'drain', { signal: gone.signal });
       }
       socket.end();
-      const about = { volumeId, peerHostId: use.peerHostId, fileBytes: file.fileBytes, hadBytes: from.offset };
+      const about = { ...grant, peerHostId: use.peerHostId, fileBytes: file.fileBytes, hadBytes: from.offset };
       log.info(about, 'a peer has got a volume');
     } catch (e) {
       this.refuse(socket, `the volume cannot be given: ${e instanceof Error ? e.message : e}`, use.peerHostId);
@@ -254,9 +254,20 @@ class Port implements PeerPort {
   }
 }
 
+/** What of a volume a ticket is for. */
+export interface VolumeGrant {
+  readonly volumeId: string;
+  /** A file that was made of it; empty: its own. */
+  readonly exportId: string;
+}
+
 /** A ticket is for an image, by its digest, or for a volume. */
-export const volumeGrant = (volumeId: string): string => `volume:${volumeId}`;
-const volumeOf = (grant: string): string | undefined => /^volume:(.+)$/.exec(grant)?.[1];
+export const volumeGrant = (volumeId: string, exportId = ''): string => `volume:${volumeId}/${exportId}`;
+
+function volumeOf(grant: string): VolumeGrant | undefined {
+  const [, volumeId, exportId] = /^volume:([^/]+)\/(.*)$/.exec(grant) ?? [];
+  return volumeId === undefined ? undefined : { volumeId, exportId: exportId ?? '' };
+}
 
 const origin = (socket: Socket): string => `${socket.remoteAddress} ${socket.remotePort}`;
 

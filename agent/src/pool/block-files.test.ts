@@ -7,10 +7,11 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import type { LongWork } from '../drivers/disks.ts';
 import type { VolumeFile } from '../drivers/volume-work.ts';
-import { PoolHosts, source, spec, type PoolHost } from '../testing/pool-host.ts';
+import { DIGEST, PoolHosts, source, spec, type PoolHost } from '../testing/pool-host.ts';
 import { Uploads } from '../volume/uploads.ts';
 import { VolumeExports } from '../volume/volume-exports.ts';
 import { VolumeUploads } from '../volume/volume-uploads.ts';
+import { imageFile } from './pool-images.ts';
 import { poolUuid } from './pool-spec.ts';
 
 const MIB = 2 ** 20;
@@ -193,6 +194,33 @@ describe('a file for somebody outside', () => {
     await h.parts.disks.ensureVolume({ ...volume, volumeId: 'volume-2', poolId: 'pool-2' });
     const captured = h.parts.disks.captureVolume('job-2.make', 'volume-2', work);
     await expect(captured).rejects.toThrow('it is captured while its vm runs');
+  });
+
+  it.each([
+    ['its host has', false],
+    ['lies in the pool', true],
+  ])('is made of a volume in a pool of files with what is in its image, which %s', async (_, shared) => {
+    h.drivers.sim.images.set(DIGEST, { digest: DIGEST, virtualSizeBytes: MIB, fileBytes: 1_000 });
+    await h.ensure(spec({ shared }));
+    for (const name of [imageFile(DIGEST), imageFile(DIGEST).replace('qcow2', 'whole')])
+      if (shared) await h.drivers.storage.createVolume(poolUuid('pool-1'), { name, format: 'raw', capacityBytes: 512 });
+    await h.parts.disks.ensureVolume({ ...volume, imageDigest: DIGEST });
+    const readFile = vi.spyOn(h.drivers.disks.blocks, 'readFile').mockImplementation(async function* () {
+      yield held(5 * MIB);
+    });
+    await take();
+    expect(made()?.equals(held(5 * MIB))).toBe(true);
+    const backing = shared ? `/kvm/fast/${imageFile(DIGEST)}` : h.drivers.disks.imagePath(DIGEST);
+    const about = { volumeId: 'volume-1', path: '/kvm/fast/volume-1.qcow2', sizeBytes: 5 * MIB, backing };
+    expect(readFile.mock.calls.map(([file]) => file)).toEqual([about]);
+  });
+
+  it('is a raw file of a pool as that is', async () => {
+    await h.ensure(spec());
+    await install();
+    vi.spyOn(h.drivers.storage, 'read').mockResolvedValue(fileOf());
+    await take();
+    expect(made()?.equals(held(5 * MIB))).toBe(true);
   });
 
   it('is made by an operation, and not while a guest runs with the volume', async () => {

@@ -1,6 +1,7 @@
 /**
  * Files and volumes that are none: a file for somebody outside, or for an image, is made of one, and a file that somebody sent becomes one. What the
- * file is, and whether it may be let in, others have looked at: here it is raw. LUNs are read, and nothing is put in their place.
+ * file is, and whether it may be let in, others have looked at: here it is raw. LUNs are read, and nothing is put in their place. Of what is a file
+ * in a pool one for somebody outside is made in the same way.
  */
 import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { holdsUnits } from '@berth/shared/model/pool.ts';
@@ -8,6 +9,7 @@ import type { ExportedFile, LongWork, VolumeSpec } from '../drivers/disks.ts';
 import type { AllDisks, FileFormat, ReadDisk, VolumeFile } from '../drivers/volume-work.ts';
 import { readBlocks } from './block-bytes.ts';
 import { fileContent, type BlockVolumeDeps, type BlockVolumes } from './block-volumes.ts';
+import { readFileIn } from './file-bytes.ts';
 import { insistMark, type MarkCheck } from './pool-marks.ts';
 import { insistSame, keptOf } from './pool-paths.ts';
 import type { KeptPool, KeptVolume } from './pool-store.ts';
@@ -46,7 +48,8 @@ export class BlockFiles {
     const pool = this.deps.store.pool(kept.poolId);
     if (pool === undefined) throw badState(`volume ${volumeId}: its pool is not on ${this.deps.hostName}`);
     await (kept.unit ? insistUnit(this.deps, kept) : insistMark(this.deps, pool));
-    const pieces = (signal: AbortSignal) => readBlocks(this.own, this.deps, { ...kept, pool }, signal);
+    const read = kept.block ? readBlocks : readFileIn;
+    const pieces = (signal: AbortSignal) => read(this.own, this.deps, { ...kept, pool }, signal);
     return { volumeId, sizeBytes, pieces };
   }
 

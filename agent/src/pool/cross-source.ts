@@ -8,8 +8,9 @@ import type { VolumeSeen } from '../drivers/disks.ts';
 import type { AllDisks } from '../drivers/volume-work.ts';
 import { networkTarget } from './block-bytes.ts';
 import type { BlockVolumeDeps } from './block-volumes.ts';
+import { readFileIn } from './file-bytes.ts';
 import type { MarkCheck } from './pool-marks.ts';
-import { fileOf, isOfBlocks } from './pool-paths.ts';
+import { isOfBlocks } from './pool-paths.ts';
 import { poolUuid } from './pool-spec.ts';
 import type { KeptMove } from './pool-store.ts';
 
@@ -41,11 +42,7 @@ export class CrossSource {
       const target = await networkTarget(storage, pool, { volumeId });
       return target ? this.own.blocks.readIn(target, signal) : storage.download(uuid, volumeId);
     }
-    const name = fileOf({ volumeId, format: was?.format });
-    if (was?.format === 'raw') return bytesOf((await storage.read(uuid, name)).pieces(signal));
-    const digest = was?.imageDigest;
-    const backing = digest === undefined ? undefined : (volume.backingPath ?? this.own.imagePath(digest));
-    const path = `${pool.spec.source.targetPath}/${name}`;
-    return this.own.blocks.readFile({ volumeId, path, sizeBytes: volume.sizeBytes, backing }, signal);
+    const { sizeBytes } = volume;
+    return bytesOf(readFileIn(this.own, this.deps, { volumeId, sizeBytes, ...was, pool }, signal));
   }
 }

@@ -121,8 +121,7 @@ export class PoolVolumes {
   }
 
   async export(exportId: string, volumeId: string, format: FileFormat, work: LongWork): Promise<ExportedFile> {
-    const kept = this.need(volumeId);
-    return kept.block ? this.blockFiles.export(exportId, kept, format, work) : this.cannot(volumeId);
+    return this.blockFiles.export(exportId, this.need(volumeId), format, work);
   }
 
   /** Of a VM that is off. */

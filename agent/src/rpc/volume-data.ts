@@ -6,7 +6,7 @@ import { DEFAULT_CLUSTER_BYTES, type MakeSpec } from '../drivers/volume-work.ts'
 import { checkDevice } from '../domain/devices.ts';
 import { checkDomainRef } from '../domain/domains.ts';
 import { checkDomainSpec } from '../domain/spec.ts';
-import { checkId } from '../ids.ts';
+import { checkId, checkUploadId } from '../ids.ts';
 import { volumeGrant, type PeerPort } from '../peer/port.ts';
 import type { Operations } from '../operations/operations.ts';
 import { checkAssign, checkMakeSpec, checkResize, checkRewrite, checkVolumeId } from '../volume/volume-data.ts';
@@ -73,8 +73,9 @@ export function volumeDataService(
       async (q) => {
         const volumeId = checkId('volume', q.volumeId);
         if (q.peerHostId === '') throw invalidArgument('an export must be for one named host');
-        await receives.serve(volumeId);
-        const grant = { digest: volumeGrant(volumeId), peerHostId: q.peerHostId };
+        const exportId = q.exportId === '' ? '' : checkUploadId(q.exportId);
+        await receives.serve({ volumeId, exportId });
+        const grant = { digest: volumeGrant(volumeId, exportId), peerHostId: q.peerHostId };
         return { ticket: peers.peerPort.openExport(grant).ticket, address: peers.peerAddress() };
       },
     ),

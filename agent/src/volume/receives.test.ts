@@ -8,6 +8,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vite
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import type { Piece } from '@berth/shared/disk/pieces.ts';
+import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { makeCa } from '@berth/test/harness/pki.ts';
 import type { VolumeFile } from '../drivers/volume-work.ts';
@@ -239,9 +240,23 @@ describe('a volume from another host', () => {
     socket.destroy();
   });
 
+  it('is given as what was made of it, with a ticket for that', async () => {
+    const { drivers, receives, operations } = hosts[1]!;
+    const bytes = emptyQcow2(MIB);
+    hosts[0]!.drivers.sim.uploads.set('job-1.flatten.file', bytes);
+    const install = vi.spyOn(drivers.disks.work, 'install');
+    await operations.run(receives.receive, 'job-1.copy', spec);
+    await asks();
+    offer(volumeGrant('volume-1', 'job-1.flatten.file'));
+    await vi.waitFor(() => expect(state().state).toBe('succeeded'), { timeout: 10_000 });
+    expect((await bytesIn(install.mock.calls[0]![1].pieces(signal))).equals(bytes)).toBe(true);
+  });
+
   it('is not given while it is a vm’s, and nothing stays of one that is cancelled', async () => {
     await hosts[0]!.drivers.disks.work.assign('volume-1', { from: '', to: 'vm-1' });
-    await expect(hosts[0]!.receives.serve('volume-1')).rejects.toMatchObject({ reason: 'IN_USE' });
+    await expect(hosts[0]!.receives.serve({ volumeId: 'volume-1', exportId: '' })).rejects.toMatchObject({
+      reason: 'IN_USE',
+    });
     const { operations, receives } = hosts[1]!;
     await operations.run(receives.receive, 'job-1.copy', spec);
     await asks();

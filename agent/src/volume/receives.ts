@@ -15,6 +15,7 @@ import { checkBytes, checkDigest, checkId, checkUploadId } from '../ids.ts';
 import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import { splitAddress, type PeerSource } from '../peer/dial.ts';
+import type { VolumeGrant } from '../peer/port.ts';
 import type { PeerIdentity } from '../peer/identity.ts';
 import { Incoming } from './incoming.ts';
 import type { Uploads } from './uploads.ts';
@@ -72,13 +73,13 @@ export class Receives {
   }
 
   /** For another host: of nobody, and not in use. @throws NOT_FOUND, IN_USE */
-  async serve(volumeId: string): Promise<VolumeFile> {
+  async serve({ volumeId, exportId }: VolumeGrant): Promise<VolumeFile> {
     const { disks, hypervisor } = this.deps;
     const volume = await disks.findVolume(volumeId);
     if (volume === undefined || volume.seed) throw notFound(`volume ${volumeId} is not on this host`);
     if (volume.vmId !== '') throw new ClusterError('IN_USE', `volume ${volumeId} belongs to ${volume.vmId}`);
     await insistUnused({ hypervisor, disks }, volume);
-    return disks.work.read(volumeId);
+    return exportId === '' ? disks.work.read(volumeId) : disks.work.staged(exportId);
   }
 
   private async run({ uploadId, ...spec }: ReceiveWanted, work: Work): Promise<void> {

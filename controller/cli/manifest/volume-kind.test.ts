@@ -62,7 +62,7 @@ it('grows and moves one that is there, one at a time', async () => {
   await moved.apply(api);
   expect(asked).toEqual([
     ['resize', { volume: 'data', sizeBytes: BigInt(30 * GIB), shrink: false }],
-    ['move', { volume: 'data', pool: 'fast', host: '' }],
+    ['move', { volume: 'data', pool: 'fast', host: '', full: false }],
   ]);
   await expect(volumeKind.plan(api, document({ size: '30GiB', host: 'h2' }))).rejects.toThrow(/in one step/);
 });

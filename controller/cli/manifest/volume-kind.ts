@@ -57,7 +57,7 @@ async function planVolume(api: Api, d: VolumeDocument): Promise<Plan> {
         { pool: pool ?? '', host: host === volume.host ? '' : (host ?? '') },
       ];
       const { jobId } = moves
-        ? await to.call(to.volumes, (c) => c.moveVolume, { ...volume_, ...place })
+        ? await to.call(to.volumes, (c) => c.moveVolume, { ...volume_, ...place, full: false })
         : await to.call(to.volumes, (c) => c.resizeVolume, {
             ...volume_,
             sizeBytes: BigInt(sizeBytes ?? 0),

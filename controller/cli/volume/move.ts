@@ -11,12 +11,17 @@ export const volumeMove: Command = {
 and stays so when it comes back. Examples:
   berth volume move web-vda --pool fast
   berth volume move data --host h2
+  berth volume move data --host h2 --full
   berth volume move data --pool local
+--full copies what is in its image into it on the way, so that it needs no copy of that any more; its host needs room in
+its pool local meanwhile.
+What breaks off on the way to another host goes on where it was.
 A disk of a VM lies on the host of that: only volumes that stand alone go to other hosts.`,
   args: [{ name: 'volumes', description: 'which: names, or VM-TARGET', required: true, many: true, kind: 'volume' }],
   flags: [
     { spec: '--pool <pool>', description: 'the pool to move them to (default with --host: local)', kind: 'pool' },
     { spec: '--host <host>', description: 'the host to move them to', kind: 'host' },
+    { spec: '--full', description: 'it needs its image no more afterwards; with --host' },
     NO_WAIT,
   ],
   run: (ctx, names, flags) =>
@@ -24,7 +29,7 @@ A disk of a VM lies on the host of that: only volumes that stand alone go to oth
       ...{ noun: 'volume', names, wait: flags['wait'] !== false },
       start: (api, volume) =>
         api.call(api.volumes, (c) => c.moveVolume, {
-          ...{ volume, pool: text(flags, 'pool') ?? '', host: text(flags, 'host') ?? '' },
+          ...{ volume, pool: text(flags, 'pool') ?? '', host: text(flags, 'host') ?? '', full: flags['full'] === true },
         }),
       done: async (api, volume, job) => {
         const { host, pool } = await api.call(api.volumes, (c) => c.getVolume, { volume });

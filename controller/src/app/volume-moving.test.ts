@@ -1,5 +1,5 @@
 /** Volumes and disks of VMs that go from pool to pool, as people ask for it; and volumes that stand alone in pools. */
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
 import type { VolumeAnswer } from './volumes.ts';
 
@@ -134,6 +134,37 @@ describe('a volume that goes to another host', () => {
     expect(await get('data')).toMatchObject({ id, hostName: 'h2', pool: 'local', backing: ['base'], state: 'ready' });
     expect([host().volumes.has(id), c.sim.hosts.host(c.hostId('h2')).volumes.has(id)]).toEqual([false, true]);
     expect([promised('fast'), c.life.state.tables.claims.sums(c.hostId('h2')).diskBytes]).toEqual([0, 2 * GIB]);
+  });
+
+  it('takes what is in its image along, where that is asked, and needs that nowhere any more', async () => {
+    await done(create('data', 'fast', { image: 'base' }));
+    const full = (to: { pool: string; host: string }) => c.life.volumes.move('data', { ...to, full: true }, 'test');
+    expect(await said(full({ pool: '', host: 'h2' }))).toMatch(
+      /^UNSUPPORTED: .*send volumes with what is in their image/,
+    );
+    for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, 'volume.full'];
+    expect(await said(full({ pool: 'slow', host: '' }))).toMatchInlineSnapshot(
+      `"UNSUPPORTED: volume data stays on its host, where its image is: --full is for moves to another host (--host)"`,
+    );
+    const h2 = c.sim.hosts.host(c.hostId('h2'));
+    const waits = { state: 'running', needsSource: true, doneBytes: 0, totalBytes: 0, image: undefined } as const;
+    vi.spyOn(h2.volumeData, 'receive').mockImplementationOnce(async (id) => ({ id, ...waits }) as never);
+    const makeFile = vi.spyOn(host().volumeData, 'export');
+    const openExport = vi.spyOn(host().volumeData, 'openExport');
+    const { jobId } = await c.timed(full({ pool: '', host: 'h2' }));
+    expect(await c.ended(jobId)).toBe('succeeded');
+    // what is sent is the file that its host made of it, and nothing of that stays
+    const asked = { volumeId: (await get('data')).id, peerHostId: h2.id, exportId: `${jobId}.flatten.file` };
+    expect(openExport.mock.calls).toEqual([[asked]]);
+    const wanted = { volumeId: asked.volumeId, format: 'qcow2', exportId: asked.exportId };
+    expect([makeFile.mock.calls[0]?.[1], host().uploads.has(asked.exportId)]).toEqual([wanted, false]);
+    expect(await get('data')).toMatchObject({ hostName: 'h2', pool: 'local', backing: [], state: 'ready' });
+    const { digest } = c.life.state.tables.images.byName('base')!;
+    const { id } = await get('data');
+    expect([h2.images.has(digest!), h2.volumes.get(id)?.imageDigest]).toEqual([false, undefined]);
+    expect(c.life.state.tables.volumes.get(id)?.imageId).toBeUndefined();
+    // one that rests on nothing goes as it is
+    expect(await done(full({ pool: '', host: 'h1' }))).toBe('succeeded');
   });
 
   it('stays where it is in a pool that both hosts share: there is one file of it, and no copy', async () => {

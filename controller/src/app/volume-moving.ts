@@ -26,6 +26,8 @@ export interface MoveVolume {
   readonly pool: string;
   /** Empty: where it is. */
   readonly host: string;
+  /** It needs its image no more afterwards. */
+  readonly full?: boolean;
 }
 
 interface Seen {
@@ -51,23 +53,54 @@ export function moveWanted(found: FoundVolume, r: MoveVolume, seen: Seen): Move 
   const toHostId = r.host === '' ? hostId : resolve('host', tables.hosts, r.host).id;
   if (found.vm && toHostId !== hostId) throw itsVms(found, name, hostName);
   const { poolId: to } = diskPool(tables, r.pool, `volume ${name}:`);
-  if (to === poolId && toHostId === hostId) return undefined;
-  const raw = [poolId, to].some((p) => isOfBlocks(tables, p));
-  if (raw) insistCross(found, { name, poolId, isElsewhere: toHostId !== hostId }, seen);
-  const { imageId } = found.vm ? found.disk : found.volume;
+  const isElsewhere = toHostId !== hostId;
+  const full = isFull(found, r, isElsewhere, name);
+  if (to === poolId && !isElsewhere) return undefined;
+  if ([poolId, to].some((p) => isOfBlocks(tables, p))) insistCross(found, { name, poolId, isElsewhere }, seen);
+  const imageId = restsOn(found);
   const locks = locksFor([poolId, to], imageId);
-  const wanted = { name, sizeBytes: view.sizeBytes, imageId, poolId: to };
+  const wanted = { name, sizeBytes: view.sizeBytes, imageId: full ? undefined : imageId, poolId: to };
   insistNoneLeft({ ...wanted, id: volumeId }, toHostId, tables);
-  if (toHostId !== hostId) {
-    insistOtherStorage(tables, { name, hostName, from: poolId, to });
-    checkTransfer(wanted, [hostId, toHostId], seen);
-    return { transfer: { volumeId, toHostId, to: to ?? null }, locks };
-  }
-  const ability = raw ? blockAbility(found, [poolId, to], seen) : 'volume.move';
-  needCapability({ name: hostName }, hosts.status(hostId).facts, ability);
+  if (!isElsewhere)
+    return { params: moveHere(found, wanted, { hostId, hostName, volumeId, from: poolId }, seen), locks };
+  insistOtherStorage(tables, { name, hostName, from: poolId, to });
+  checkTransfer(wanted, [hostId, toHostId], seen);
+  if (full) needCapability({ name: hostName }, hosts.status(hostId).facts, 'volume.full');
+  return { transfer: { volumeId, toHostId, to: to ?? null, ...(full && { full }) }, locks };
+}
+
+interface Here {
+  readonly hostId: HostId;
+  readonly hostName: string;
+  readonly volumeId: VolumeId;
+  readonly from: PoolId | undefined;
+}
+
+/** To another pool of its host. */
+function moveHere(
+  found: FoundVolume,
+  wanted: Wanted,
+  { hostId, hostName, volumeId, from }: Here,
+  seen: Seen,
+): MoveParams {
+  const { poolId: to } = wanted;
+  const raw = [from, to].some((p) => isOfBlocks(seen.tables, p));
+  const ability = raw ? blockAbility(found, [from, to], seen) : 'volume.move';
+  needCapability({ name: hostName }, seen.hosts.status(hostId).facts, ability);
   insistNotSaved(found, seen);
   checkRoom(wanted, hostId, seen);
-  return { params: { ...which(found, volumeId), to: to ?? null, ...(raw && { raw }) }, locks };
+  return { ...which(found, volumeId), to: to ?? null, ...(raw && { raw }) };
+}
+
+const restsOn = (found: FoundVolume): ImageId | undefined => (found.vm ? found.disk : found.volume).imageId;
+
+/** One that rests on no image goes as it is. @throws UNSUPPORTED */
+function isFull(found: FoundVolume, r: MoveVolume, isElsewhere: boolean, name: string): boolean {
+  if (r.full !== true || restsOn(found) === undefined) return false;
+  if (isElsewhere) return true;
+  throw unsupported(
+    `volume ${name} stays on its host, where its image is: --full is for moves to another host (--host)`,
+  );
 }
 
 const which = ({ vm }: FoundVolume, volumeId: VolumeId): WhichVolume => ({ volumeId, ...(vm && { vmId: vm.id }) });

@@ -39,6 +39,13 @@ export interface ReceiveVolume {
   readonly poolId: string;
 }
 
+export interface OpenVolumeExport {
+  readonly volumeId: string;
+  readonly peerHostId: string;
+  /** Capability `volume.full`: a file that `export` has made of it. Empty: its own. */
+  readonly exportId: string;
+}
+
 /** @typeParam Op what tells of an operation. */
 export interface VolumeClient<Op> {
   make(operationId: string, v: MakeVolume): Promise<Op>;
@@ -52,7 +59,7 @@ export interface VolumeClient<Op> {
   wipe(operationId: string, volumeId: string): Promise<Op>;
   /** These two: capability `volume.transfer`. Waits for `offerSource`. Long. */
   receive(operationId: string, v: ReceiveVolume): Promise<Op>;
-  openExport(v: { volumeId: string; peerHostId: string }): Promise<{ ticket: string; address: string }>;
+  openExport(v: OpenVolumeExport): Promise<{ ticket: string; address: string }>;
   /** Capability `volume.export`. For `readExport` of the agent. Long. */
   export(operationId: string, v: { volumeId: string; format: string; exportId: string }): Promise<Op>;
   /** These two: capability `volume.move`. @param v.to a pool; empty: the host's own folder. Long. */

@@ -160,14 +160,18 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
     await checkJob(imageExport, world);
   });
 
-  it.each([true, false])('volume.transfer, with an image: %s', async (withImage) => {
+  it.each([
+    [true, false],
+    [false, false],
+    [true, true],
+  ])('volume.transfer, with an image: %s, which it needs no more: %s', async (withImage, full) => {
     const world = (adversary: Adversary) => {
       const cluster = new ClusterWorld(adversary);
       const [here, there] = cluster.hosts;
       const volume = cluster.volume({ state: 'ready', hostId: here.id, withImage });
       const imageDigest = withImage ? 'sha256:base' : undefined;
       cluster.fake(0).volumes.set(volume.id, { vmId: '', sizeBytes: volume.sizeBytes, imageDigest, seed: false });
-      const params = { volumeId: volume.id, toHostId: there.id, to: null };
+      const params = { volumeId: volume.id, toHostId: there.id, to: null, ...(full && { full }) };
       return worldOf(cluster, params, (tx) => tx.volumes.put(volume), withoutCopies);
     };
     expect((await checkJob(volumeTransfer, world)).runs).toBeGreaterThan(50);

@@ -1,6 +1,6 @@
 /**
- * Job volume.transfer: a volume that stands alone goes to another host, with its image first. The bytes go from host to host; the old
- * one is removed when the inventory says where it lies now, by a debt where its host does not do so.
+ * Job volume.transfer: a volume that stands alone goes to another host, with its image first, or with what is in that. The bytes go
+ * from host to host; the old one is removed when the inventory says where it lies now, by a debt where its host does not do so.
  */
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { REASONS } from '@berth/shared/errors/reasons.ts';
@@ -19,6 +19,8 @@ export interface TransferParams {
   readonly toHostId: HostId;
   /** Null: `local`. */
   readonly to: PoolId | null;
+  /** It rests on no image any more. Absent: no. */
+  readonly full?: boolean;
 }
 
 interface Placed {
@@ -41,7 +43,7 @@ async function copy(c: Context): Promise<{ bytes: number } | Wait> {
   const volume = getVolume(c.tables, c.params.volumeId);
   const { sizeBytes, imageId } = volume;
   const format = runnable(volume);
-  const imageDigest = imageId && c.tables.images.get(imageId)?.digest;
+  const imageDigest = c.params.full ? undefined : imageId && c.tables.images.get(imageId)?.digest;
   const wanted = { volumeId: c.params.volumeId, imageDigest, sizeBytes, format, poolId: c.params.to ?? '' };
   const op = await known(agent, c.opId, () => agent.volumeData.receive(c.opId, wanted));
   const why = `copying it from ${fromHost}`;
@@ -50,10 +52,22 @@ async function copy(c: Context): Promise<{ bytes: number } | Wait> {
   return Wait.is(done) ? done : { bytes: done.totalBytes };
 }
 
+/** What is in its image is copied into a file that lies beside it, until the job is acknowledged. */
+async function flatten(c: Context): Promise<null | Wait> {
+  if (!c.params.full) return null;
+  const agent = c.deps.hosts.agent(c.outs.place.from);
+  const wanted = { volumeId: c.params.volumeId, format: 'qcow2', exportId: exportOf(c) };
+  const ask = () => agent.volumeData.export(c.opId, wanted);
+  const op = await settle(c, known(agent, c.opId, ask), 'copying what is in its image into it');
+  return Wait.is(op) ? op : null;
+}
+
+const exportOf = ({ params, jobId }: Context): string => (params.full ? `${jobId}.flatten.file` : '');
+
 /** A ticket for one host and one volume, whenever it asks for one. */
 async function offered(c: Context, op: OperationView, why: string): Promise<Wait> {
   const { hostId, from } = c.outs.place;
-  const asked = { volumeId: c.params.volumeId, peerHostId: hostId };
+  const asked = { volumeId: c.params.volumeId, peerHostId: hostId, exportId: exportOf(c) };
   const { ticket, address } = await c.deps.hosts.agent(from).volumeData.openExport(asked);
   const source = { operationId: op.id, peerHostId: from, peerAddress: address, ticket };
   try {
@@ -90,7 +104,7 @@ const debtOf = (target: VolumeId, hostId: HostId, name: string, toHost: string):
   why: `volume ${name} was moved to ${toHost} while the host did not remove it`,
 });
 
-export const volumeTransfer = defineJob<TransferParams, JobDeps>('volume.transfer', 1)
+export const volumeTransfer = defineJob<TransferParams, JobDeps>('volume.transfer', 2)
   .local('place', {
     run(c) {
       const { tables, params } = c;
@@ -108,9 +122,17 @@ export const volumeTransfer = defineJob<TransferParams, JobDeps>('volume.transfe
     'image',
     imageStep<TransferParams>(({ tables, params }) => ({
       poolId: params.to ?? undefined,
-      imageId: getVolume(tables, params.volumeId).imageId,
+      imageId: params.full ? undefined : getVolume(tables, params.volumeId).imageId,
     })),
   )
+  .remote('flatten', {
+    host: (c) => (c.params.full ? c.outs.place.from : undefined),
+    deadlineMs: WHOLE_DISK_MS,
+    run: flatten,
+    // what was made goes when the job is acknowledged
+    undo: async () => undefined,
+    debts: () => [],
+  })
   .remote('copy', {
     host: (c) => c.outs.place.hostId,
     deadlineMs: WHOLE_DISK_MS,
@@ -131,9 +153,10 @@ export const volumeTransfer = defineJob<TransferParams, JobDeps>('volume.transfe
         releaseRoom(tx, params.volumeId);
         return { stays: true };
       }
-      const { poolId: _, coming: __, ...volume } = getVolume(tables, params.volumeId);
+      const { poolId: _, coming: __, imageId, ...volume } = getVolume(tables, params.volumeId);
       const { name, hostId, host, fromHost } = outs.place;
-      tx.volumes.put({ ...volume, hostId, ...(params.to !== null && { poolId: params.to }) });
+      const rests = params.full ? undefined : imageId;
+      tx.volumes.put({ ...volume, imageId: rests, hostId, ...(params.to !== null && { poolId: params.to }) });
       const message = `volume ${name} was moved from ${fromHost} to ${host}`;
       tx.event({ type: 'volume.moved', severity: 'info', subjectKind: 'volume', subject: name, message, jobId });
       return { stays: false };

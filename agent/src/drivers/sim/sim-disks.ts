@@ -173,6 +173,7 @@ const simBlocks = (host: SimHost): BlockWork => ({
     yield Buffer.alloc(512);
   },
   writeFileOut: async ({ sizeBytes }, _target, work) => work.onProgress(sizeBytes, sizeBytes),
-  captureDisk: async (uploadId, disk, work) => void (await simExportDisk(host, uploadId, disk, work)),
-  exportDisk: (exportId, disk, _format, work) => simExportDisk(host, exportId, disk, work),
+  captureDisk: async (uploadId, disk, work) =>
+    void (await simExportDisk(host, { exportId: uploadId, format: 'raw' }, disk, work)),
+  exportDisk: (exportId, disk, format, work) => simExportDisk(host, { exportId, format }, disk, work),
 });

@@ -6,7 +6,7 @@ import { lengthOf } from '@berth/shared/disk/pieces.ts';
 import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { SimHost, SimVolume } from '@berth/shared/sim/sim-host.ts';
 import type { ExportedFile, LongWork } from '../disks.ts';
-import { formatOf, runnable, type ReadDisk, type VolumeWork } from '../volume-work.ts';
+import { formatOf, runnable, type FileFormat, type ReadDisk, type VolumeWork } from '../volume-work.ts';
 import { simFileOf, simVolumeFile } from './sim-volume-file.ts';
 import { checkSimSize, ensureVolume, simImagePath } from './sim-volumes.ts';
 
@@ -92,10 +92,10 @@ export function simVolumeWork(host: SimHost): VolumeWork {
 /** A simulated host holds files in memory. */
 const MOST_BYTES = 64 * 2 ** 20;
 
-/** Whatever it is to be: what was read. */
+/** What was read, behind the head of a qcow2 where it is to be one. */
 export async function simExportDisk(
   host: SimHost,
-  exportId: string,
+  { exportId, format }: { readonly exportId: string; readonly format: FileFormat },
   { sizeBytes, volumeId, pieces }: ReadDisk,
   { signal, onProgress }: LongWork,
 ): Promise<ExportedFile> {
@@ -107,7 +107,9 @@ export async function simExportDisk(
     if (at > sizeBytes) throw badState(`more than ${sizeBytes} bytes of ${volumeId} came`);
   }
   onProgress(sizeBytes, sizeBytes);
-  host.uploads.set(exportId, bytes);
-  const sha256 = createHash('sha256').update(bytes).digest('hex');
-  return { fileBytes: bytes.length, virtualSizeBytes: sizeBytes, sha256 };
+  const head = format === 'qcow2' ? emptyQcow2(Math.min(sizeBytes, 2 ** 30)) : Buffer.alloc(0);
+  const made = Buffer.concat([head, bytes]);
+  host.uploads.set(exportId, made);
+  const sha256 = createHash('sha256').update(made).digest('hex');
+  return { fileBytes: made.length, virtualSizeBytes: sizeBytes, sha256 };
 }

@@ -173,6 +173,8 @@ export interface MoveVolumeRequest {
   pool: string;
   /** Empty: where it is. One that stands alone, only: a VM's disks lie on its own host. */
   host: string;
+  /** It needs its image no more afterwards: what it has of that is copied into it on the way. To another host only. */
+  full: boolean;
 }
 
 export interface LabelVolumeRequest {
@@ -1608,7 +1610,7 @@ export const DetachVolumeRequest: MessageFns<DetachVolumeRequest> = {
 };
 
 function createBaseMoveVolumeRequest(): MoveVolumeRequest {
-  return { volume: "", pool: "", host: "" };
+  return { volume: "", pool: "", host: "", full: false };
 }
 
 export const MoveVolumeRequest: MessageFns<MoveVolumeRequest> = {
@@ -1621,6 +1623,9 @@ export const MoveVolumeRequest: MessageFns<MoveVolumeRequest> = {
     }
     if (message.host !== "") {
       writer.uint32(26).string(message.host);
+    }
+    if (message.full !== false) {
+      writer.uint32(32).bool(message.full);
     }
     return writer;
   },
@@ -1662,6 +1667,14 @@ export const MoveVolumeRequest: MessageFns<MoveVolumeRequest> = {
             message.host = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.full = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1682,6 +1695,7 @@ export const MoveVolumeRequest: MessageFns<MoveVolumeRequest> = {
     message.volume = object.volume ?? "";
     message.pool = object.pool ?? "";
     message.host = object.host ?? "";
+    message.full = object.full ?? false;
     return message;
   },
 };

@@ -80,6 +80,8 @@ export interface OpenVolumeExportRequest {
   fence: Fence | undefined;
   volumeId: string;
   peerHostId: string;
+  /** Capability `volume.full`: the file that ExportVolume has made of it, which rests on no image, and not its own. */
+  exportId: string;
 }
 
 export interface OpenVolumeExportResponse {
@@ -617,7 +619,7 @@ export const ReceiveVolumeRequest: MessageFns<ReceiveVolumeRequest> = {
 };
 
 function createBaseOpenVolumeExportRequest(): OpenVolumeExportRequest {
-  return { fence: undefined, volumeId: "", peerHostId: "" };
+  return { fence: undefined, volumeId: "", peerHostId: "", exportId: "" };
 }
 
 export const OpenVolumeExportRequest: MessageFns<OpenVolumeExportRequest> = {
@@ -630,6 +632,9 @@ export const OpenVolumeExportRequest: MessageFns<OpenVolumeExportRequest> = {
     }
     if (message.peerHostId !== "") {
       writer.uint32(26).string(message.peerHostId);
+    }
+    if (message.exportId !== "") {
+      writer.uint32(34).string(message.exportId);
     }
     return writer;
   },
@@ -671,6 +676,14 @@ export const OpenVolumeExportRequest: MessageFns<OpenVolumeExportRequest> = {
             message.peerHostId = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.exportId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -691,6 +704,7 @@ export const OpenVolumeExportRequest: MessageFns<OpenVolumeExportRequest> = {
     message.fence = (object.fence !== undefined && object.fence !== null) ? Fence.fromPartial(object.fence) : undefined;
     message.volumeId = object.volumeId ?? "";
     message.peerHostId = object.peerHostId ?? "";
+    message.exportId = object.exportId ?? "";
     return message;
   },
 };

@@ -3,6 +3,7 @@ import { execa } from 'execa';
 import { appendFile, chmod, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
+import { piecesOf } from '@berth/shared/disk/pieces.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
@@ -108,6 +109,35 @@ describeReal('real volumes that are carried', ['qemu-img', 'qemu-io', 'qemu-nbd'
       expect((await execa('qemu-io', ['-f', 'qcow2', '-c', `read -P ${pattern}`, to])).stdout).not.toMatch(/failed/);
     expect(await readdir(join(there.dir, 'uploads'))).toEqual(['u', 'u.json']);
     await expect(there.disks.work.staged('job-1.copy')).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  });
+
+  it('become a file that rests on nothing, also out of a pool, which is whole elsewhere, and leave no other', async () => {
+    const [here, there] = [hosts[0]!, hosts[1]!];
+    const imageDigest = await image(here.disks);
+    const backing = here.disks.imagePath(imageDigest);
+    await here.disks.work.make({ ...spec({ imageDigest }), ...usual } as never, work);
+    const pooled = join(here.dir, 'volume-2.qcow2');
+    await writeFile(pooled, emptyQcow2(64 * MIB, backing), { mode: 0o600 });
+    for (const path of [here.disks.volumePath('volume-1', false), pooled])
+      await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 5M 1M', path]);
+    const file = { volumeId: 'volume-2', path: pooled, sizeBytes: 64 * MIB, backing };
+    const pieces = async function* (signal: AbortSignal) {
+      for await (const bytes of here.disks.blocks.readFile(file, signal)) yield* piecesOf(bytes);
+    };
+    await here.disks.work.export('own', 'volume-1', 'qcow2', work);
+    await here.disks.blocks.exportDisk('pooled', { ...file, pieces }, 'qcow2', work);
+    expect(await readdir(join(here.dir, 'staging'))).toEqual([]);
+    for (const id of ['own', 'pooled']) {
+      const { ownPath: _, ...sent } = await here.disks.work.staged(id);
+      await there.disks.work.install(spec({ volumeId: `volume-${id}` }) as never, sent, work);
+      const path = there.disks.volumePath(`volume-${id}`, false);
+      const info = JSON.parse((await execa('qemu-img', ['info', '--output=json', path])).stdout) as object;
+      expect(info).not.toHaveProperty('backing-filename');
+      for (const pattern of ['5 0 1M', '0 1M 4M', '7 5M 1M', '0 6M 58M'])
+        expect((await execa('qemu-io', ['-f', 'qcow2', '-c', `read -P ${pattern}`, path])).stdout).not.toMatch(
+          /failed/,
+        );
+    }
   });
 
   it('tell of each write to them', async () => {
