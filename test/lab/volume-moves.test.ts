@@ -74,6 +74,9 @@ describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
       `qemu-img convert -f qcow2 -O raw ${path} /tmp/raw && sha256sum </tmp/raw`,
     ];
     const before = await h1().run(raw(`/kvm/a/${id}.qcow2`));
+    const fromPool = join(c.dir, 'from-pool.raw');
+    await c.ok('volume', 'download', 'data', fromPool);
+    expect(createHash('sha256').update(readFileSync(fromPool)).digest('hex')).toBe(before.split(' ')[0]);
     expect(await c.ok('volume', 'move', 'data', '--host', 'h2')).toMatch(/is in pool local on h2/);
     expect(await files('/kvm/a')).not.toContain(id);
     expect(
@@ -166,6 +169,10 @@ describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     expect(await c.ok('volume', 'move', 'web-vda', 'web-vdb', '--pool', 'a')).toMatch(/web-vdb +is in pool a/);
     expect(await files('/kvm/b')).not.toContain(id);
     expect(await h1().virsh(['domblklist', 'web'])).toContain(`/kvm/a/${id}.qcow2`);
+    await c.ok('image', 'capture', 'web', '--name', 'as-it-was');
+    await c.ok('vm', 'clone', 'as-it-was', 'copy', '--host', 'h1', '--start');
+    await c.serial('copy', /^berth-facts: .* boots 2 /m);
+    await c.ok('vm', 'delete', 'copy', '--force');
     await c.ok('vm', 'start', 'web');
     await c.serial('web', /^berth-facts: .* boots 2 /m);
     expect(await guestShell(c, 'web').ask('dd if=/dev/vdb bs=16 skip=1 count=1 2>/dev/null')).toBe('1               ');

@@ -150,6 +150,8 @@ export interface NetworkTarget {
 export interface ResumableUploads {
   /** Nobody writes to it meanwhile. */
   find(uploadId: string): Promise<ArrivedBytes>;
+  /** SHA-256 (hex) of one that is whole. NOT_FOUND, CANCELLED. */
+  digest(uploadId: string, signal: AbortSignal): Promise<string>;
   /** What is there behind `offset` is dropped. INVALID_ARGUMENT when less is there; DISK_FULL leaves what is there. */
   open(uploadId: string, file: ResumedFile): Promise<ResumableSink>;
 }

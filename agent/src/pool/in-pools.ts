@@ -126,12 +126,7 @@ export class PoolVolumes {
 
   /** Of a VM that is off. */
   async captureVolume(uploadId: string, volumeId: string, work: LongWork): Promise<void> {
-    const kept = this.need(volumeId);
-    if (kept.block) return this.blockFiles.capture(uploadId, kept, work);
-    throw new ClusterError(
-      'UNSUPPORTED',
-      `volume ${volumeId} lies in a pool: it is captured while its vm runs. Start it, and capture it again`,
-    );
+    return this.blockFiles.capture(uploadId, this.need(volumeId), work);
   }
 
   /** It is the host's when all of it is there. Until then it is on record, so that whoever gives it up can have it removed. */

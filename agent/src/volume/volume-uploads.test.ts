@@ -91,6 +91,18 @@ describeReal('an upload that becomes a volume', ['qemu-img', 'qemu-io', 'mount']
     return readFile(path);
   }
 
+  it('that is whole takes the same file again, and no other for it', async () => {
+    const file = Buffer.concat([randomBytes(MIB), Buffer.alloc(MIB)]);
+    const other = Buffer.concat([randomBytes(MIB), Buffer.alloc(MIB)]);
+    expect(await send([file], file)).toBe(file.length);
+    expect(await send([], file, { offset: file.length })).toBe(file.length);
+    expect(await send([file], file)).toBe(file.length);
+    await expect(send([], file, { offset: file.length }, true)).rejects.toThrow('the connection broke');
+    // of the same size, and with the same end
+    for (const [pieces, offset] of [[[], file.length] as const, [[other], 0] as const])
+      await expect(send(pieces, other, { offset })).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
+  });
+
   it('goes on where it broke off, also after the agent was killed, and holds what was sent', async () => {
     const file = await madeDisk(8 * MIB, 'qcow2');
     const cut = 100_000;

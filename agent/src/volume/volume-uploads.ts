@@ -100,21 +100,30 @@ export class VolumeUploads {
     signal: AbortSignal,
   ): Promise<number> {
     const { disks, uploads } = this.deps;
-    if (await disks.hasUpload(uploadId)) return fileBytes;
+    if (await disks.hasUpload(uploadId)) {
+      await this.insistSame(uploadId, await endOf(untilAborted(pieces, signal), ending), signal);
+      return fileBytes;
+    }
     // noted before it is there, so that it goes with the job, however this agent ends
     await uploads.keep(uploadId);
     const file = { fileBytes, allocatedBytes: allocatedBytes || fileBytes, offset };
     const sink = await disks.resumable.open(uploadId, file);
     try {
-      for await (const piece of untilAborted(pieces, signal))
-        await (typeof piece === 'number' ? sink.skip(piece) : sink.write(piece));
-      const sha256 = ending();
-      if (sha256 === undefined) throw new ClusterError('CANCELLED', `upload ${uploadId} broke off; it can go on`);
-      await sink.finish(sha256, signal);
+      const put = (piece: Piece) => (typeof piece === 'number' ? sink.skip(piece) : sink.write(piece));
+      await sink.finish(await endOf(untilAborted(pieces, signal), ending, put), signal);
       return fileBytes;
     } finally {
       await sink.close();
     }
+  }
+
+  /** All of it has come before: who sends the same finds it done, and another file is not taken for it. */
+  private async insistSame(uploadId: string, sha256: string, signal: AbortSignal): Promise<void> {
+    if ((await this.deps.disks.resumable.digest(uploadId, signal)) === sha256.toLowerCase()) return;
+    throw new ClusterError(
+      'DIGEST_MISMATCH',
+      'another file of this size has been uploaded whole before; nothing of either becomes the volume. Upload again',
+    );
   }
 
   private async run(w: InstallWanted, work: Work): Promise<ImageOutcome> {
@@ -141,6 +150,18 @@ export class VolumeUploads {
       this.reading.delete(w.uploadId);
     }
   }
+}
+
+/** SHA-256 that was told after the last piece. @throws CANCELLED: the stream broke off */
+async function endOf(
+  pieces: AsyncIterable<Piece>,
+  ending: () => string | undefined,
+  put: (piece: Piece) => Promise<void> = () => Promise.resolve(),
+): Promise<string> {
+  for await (const piece of pieces) await put(piece);
+  const sha256 = ending();
+  if (sha256 === undefined) throw new ClusterError('CANCELLED', 'the upload broke off; it can go on');
+  return sha256;
 }
 
 function insistSize({ sizeBytes }: InstallWanted, found: number): void {

@@ -183,6 +183,16 @@ it('gives out a file of a volume there, of a VM only while that is off, and says
   await expect(begin()).rejects.toThrow('(it lacks volume.block-io)');
 });
 
+it('gives out a file of a volume in a pool of files, where its host can read that', async () => {
+  await create({ name: 'dir', source: { ...nothing, type: 'dir', targetPath: '/kvm/a' }, secret: '', shared: false });
+  able();
+  await c.done(c.clone('web', { pool: 'dir', host: 'h1' }));
+  const begin = () => c.timed(c.life.exports.volume('web-vda', 'qcow2', 'test'));
+  await expect(begin()).rejects.toThrow('(it lacks volume.full)');
+  for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, 'volume.full'];
+  expect((await begin()).ticket).toMatch(/./);
+});
+
 it('has its disks captured also while their VM is off', async () => {
   await create({});
   able();

@@ -60,11 +60,11 @@ describe('a capture', () => {
     expect(c.life.state.tables.images.size).toBe(1);
   });
 
-  it('of a disk in a pool is refused while the vm is off', async () => {
+  it('of a disk in a pool needs a host that can read it, while the vm is off', async () => {
     const { vm } = await c.life.vms.get('web');
     const disks = vm.spec.disks.map((d) => ({ ...d, poolId: 'pool-nfs' as never }));
     await c.life.state.update((tx) => tx.vms.put({ ...vm, spec: { ...vm.spec, disks } }));
-    expect(await said(capture({ name: 'x' }))).toContain('disk vda of vm web lies in a pool');
+    expect(await said(capture({ name: 'x' }))).toContain('(it lacks volume.full)');
   });
 
   it('that fails leaves nothing', async () => {

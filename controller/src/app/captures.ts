@@ -13,7 +13,7 @@ import { whyNot } from '@berth/shared/model/actions.ts';
 import { findSnapshot } from '../jobs/snapshot-rows.ts';
 import { imageCapture } from '../jobs/image-capture.ts';
 import { ableTo } from '../jobs/world.ts';
-import { isOfBlocks } from '../jobs/world-pools.ts';
+import { readsPool } from '../jobs/world-pools.ts';
 import { imageLocks } from '../jobs/images-needed.ts';
 import type { State, Tx } from '../state/state.ts';
 import { takeImageName } from './image-versions.ts';
@@ -174,21 +174,17 @@ function refuseOutside({ vm }: VmView, disks: readonly VmDisk[], snapshot: strin
   }
 }
 
-/** Of a VM that is off, its host copies files of its own pool, and what is no file; of one that runs, QEMU reads its disks wherever they lie. */
+/** Of a VM that is off, its host reads the disks, which older ones can in pool local only; of one that runs, QEMU reads them wherever they lie. */
 function refusePooled(
   { vm, state, hostName }: VmView,
   disks: readonly VmDisk[],
   { state: { tables }, hosts }: CaptureDeps,
 ): void {
   if (state === 'running' || state === 'paused') return;
-  if (vm.hostId && disks.some((d) => isOfBlocks(tables, d.poolId)))
-    needCapability({ name: hostName }, hosts.status(vm.hostId).facts, 'volume.block-io');
-  const pooled = disks.find((d) => d.poolId !== undefined && !isOfBlocks(tables, d.poolId));
-  if (pooled === undefined) return;
-  throw new ClusterError(
-    'UNSUPPORTED',
-    `disk ${pooled.target} of vm ${vm.name} lies in a pool, and is captured only while the vm runs: berth vm start ${vm.name}`,
-  );
+  for (const { poolId } of disks) {
+    const inPool = readsPool(tables, poolId);
+    if (vm.hostId && inPool) needCapability({ name: hostName }, hosts.status(vm.hostId).facts, inPool);
+  }
 }
 
 /** What a clone gets of the VM: what it is made of, and nothing that is its alone or its host's. */

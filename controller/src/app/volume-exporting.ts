@@ -1,9 +1,9 @@
 /** Which volumes may be taken out as files, and how. Talks to no host. */
-import { badState, invalidArgument, unsupported } from '@berth/shared/errors/cluster-error.ts';
+import { badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { needCapability } from '../hosts/capabilities.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { ExportVolumeParams } from '../jobs/volume-export.ts';
-import { isOfBlocks } from '../jobs/world-pools.ts';
+import { readsPool } from '../jobs/world-pools.ts';
 import type { Tables } from '../state/state.ts';
 import type { FoundVolume } from './volume-names.ts';
 import { viewVolume } from './volume-view.ts';
@@ -30,14 +30,10 @@ export function exportWanted(
   const { id: volumeId, name, hostId, hostName, poolId, state } = viewVolume(found, seen);
   if (hostId === undefined || state === 'creating' || state === 'deleting')
     throw badState(`volume ${name} is ${state === 'deleting' ? 'being deleted' : 'not made yet'}`);
-  const blocks = isOfBlocks(seen.tables, poolId);
-  if (poolId !== undefined && !blocks)
-    throw unsupported(
-      `volume ${name} lies in a pool. Move it to pool local first: berth volume move ${name} --pool local`,
-    );
   const { facts } = seen.hosts.status(hostId);
   needCapability({ name: hostName }, facts, 'volume.export');
-  if (blocks) needCapability({ name: hostName }, facts, 'volume.block-io');
+  const inPool = readsPool(seen.tables, poolId);
+  if (inPool) needCapability({ name: hostName }, facts, inPool);
   if (found.vm) insistAtRest(found.vm.name, found.disk.target, viewVm(found.vm, seen).state);
   return { params: { volumeId, ...(found.vm && { vmId: found.vm.id }), format }, subject: name };
 }

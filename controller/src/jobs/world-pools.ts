@@ -79,6 +79,15 @@ export function isOfBlocks({ pools }: Pick<Tables, 'pools'>, poolId: PoolId | un
   return pool !== undefined && (holdsBlocks(pool.source.type) || holdsUnits(pool.source.type));
 }
 
+/** What a host must be able to do for a file, or an image, to be made of a volume that no guest uses; undefined: it lies in pool local. */
+export function readsPool(
+  tables: Pick<Tables, 'pools'>,
+  poolId: PoolId | undefined,
+): 'volume.block-io' | 'volume.full' | undefined {
+  if (poolId === undefined) return undefined;
+  return isOfBlocks(tables, poolId) ? 'volume.block-io' : 'volume.full';
+}
+
 type Disks = { readonly disks: readonly Pick<VmDisk, 'poolId' | 'sizeBytes'>[] };
 
 /** What the disks of a spec may grow to in pools other than local, for its claim. */

@@ -120,6 +120,7 @@ export function createDisks(options: LinuxDisksOptions): AllDisks {
     blocks: createBlockWork({ ...parts, opened }),
     resumable: {
       find: ready((id) => parts.resumable.find(id)),
+      digest: ready((id, signal) => parts.resumable.digest(id, signal)),
       open: ready((id, file) => parts.resumable.open(id, file)),
     },
     work: createVolumeWork(parts, {

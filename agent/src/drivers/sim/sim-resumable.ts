@@ -1,6 +1,6 @@
 /** Uploads of a simulated host that go on after a break: kept whole in memory, as long as the host lives. */
 import { createHash } from 'node:crypto';
-import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { SimHost } from '@berth/shared/sim/sim-host.ts';
 import { TAIL_BYTES, type ResumableSink, type ResumableUploads, type ResumedFile } from '../volume-work.ts';
 
@@ -12,6 +12,11 @@ export const simResumable = (host: SimHost, mostBytes: number): ResumableUploads
     const { bytes, ...of } = whole ? { bytes: whole } : (host.coming.get(uploadId) ?? { bytes: Buffer.alloc(0) });
     const tail = bytes.subarray(Math.max(0, bytes.length - TAIL_BYTES));
     return { receivedBytes: bytes.length, tailSha256: sha256(tail), whole: whole !== undefined, ...of };
+  },
+  async digest(uploadId) {
+    const whole = host.uploads.get(uploadId);
+    if (whole === undefined) throw notFound(`there is no finished upload ${uploadId} on this host; upload it again`);
+    return sha256(whole);
   },
   async open(uploadId, file) {
     const there = host.coming.get(uploadId)?.bytes ?? Buffer.alloc(0);

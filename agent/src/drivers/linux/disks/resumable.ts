@@ -26,6 +26,7 @@ async function noteOf(pool: Pool, uploadId: string): Promise<z.infer<typeof Note
 }
 
 export const createResumable = (pool: Pool, uploads: Uploads): ResumableUploads => ({
+  digest: (uploadId, signal) => uploads.sourceDigest(uploadId, signal),
   async find(uploadId) {
     const whole = await uploads.has(uploadId);
     const path = whole ? pool.uploadPath(uploadId) : comingPath(pool, uploadId);
