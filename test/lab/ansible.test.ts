@@ -118,6 +118,7 @@ describeWhereLabsRun('Ansible', () => {
     const refused = await ansible.play('berth.berth.remove_host', '-e', 'berth_remove=h2');
     expect(refused.out).toMatch(/vm-h2/);
     expect(refused.code).toBe(2);
+    expect(await peers('h1')).toEqual(['h1', 'h2']);
   });
 
   it('lists VMs and hosts as an inventory', async () => {
