@@ -164,6 +164,16 @@ it('refuses files there that are to be qcow2, or have no room, and puts none in 
   expect(download.ticket).toMatch(/./);
 });
 
+it('goes on with a file only as it was begun', async () => {
+  await create({});
+  able();
+  const { jobId } = await upload('data');
+  for (const same of [{}, { pool: '', host: '' }, { format: 'raw' }])
+    expect(await upload('data', same)).toMatchObject({ jobId, resumed: true });
+  for (const other of [{ host: 'h2' }, { format: 'qcow2' }, { file: { ...file, fileBytes: 1_024 } }])
+    await expect(upload('data', other)).rejects.toThrow('another file is being uploaded to it, or in another way');
+});
+
 it('takes in no file there on a host that is too old for it', async () => {
   await create({});
   able('volume.block-io');

@@ -183,6 +183,17 @@ function paramsOf(
   return { volumeId: row.id, ...rest, poolId: row.poolId ?? null, ...file, fileFormat };
 }
 
-/** The same file, for the same volume, as far as can be seen. */
-export const isSameUpload = (p: UploadParams, { fileBytes, format }: UploadFile): boolean =>
-  p.fileBytes === fileBytes && p.fileFormat === format;
+/** What is said again of an upload that goes on. */
+export type UploadAgain = Pick<UploadVolume, 'file' | 'format'> & Partial<Pick<UploadVolume, 'host' | 'pool'>>;
+
+/** The same file, for the same volume in the same place, as far as can be seen. What is not said is as it was. */
+export function isSameUpload(
+  p: UploadParams,
+  { file, format, host = '', pool = '' }: UploadAgain,
+  tables: Tables,
+): boolean {
+  if (p.fileBytes !== file.fileBytes || p.fileFormat !== file.format) return false;
+  if (format !== '' && format !== p.format) return false;
+  if (host !== '' && resolve('host', tables.hosts, host).id !== p.hostId) return false;
+  return pool === '' || diskPool(tables, pool, 'the volume:').poolId === (p.poolId ?? undefined);
+}

@@ -21,6 +21,7 @@ import {
   isSameUpload,
   newUpload,
   replacement,
+  type UploadAgain,
   type UploadFile,
   type UploadVolume,
   type UploadWanted,
@@ -78,7 +79,7 @@ export class VolumeUploads {
     const { state } = this.deps;
     const made = await state.update((tx) => {
       const [there] = volumesNamed(tx, r.name);
-      const before = there?.volume?.state === 'creating' && this.#before(there.volume.id, r.file, user);
+      const before = there?.volume?.state === 'creating' && this.#before(there.volume.id, r, user);
       return before ? { ...before, resumed: true } : this.#start(tx, newUpload(r, this.#seen()), user);
     });
     return this.#begun(made);
@@ -89,7 +90,7 @@ export class VolumeUploads {
     const { state } = this.deps;
     const made = await state.update((tx) => {
       const found = resolveVolume(state.tables, nameOrId);
-      const before = found.volume && this.#before(found.volume.id, r.file, user);
+      const before = found.volume && this.#before(found.volume.id, r, user);
       return before ? { ...before, resumed: true } : this.#start(tx, replacement(found, r, this.#seen()), user);
     });
     return this.#begun(made);
@@ -189,14 +190,15 @@ export class VolumeUploads {
     return { id, jobId, resumed: false };
   }
 
-  /** The upload that this caller has begun and not ended. @throws ALREADY_EXISTS when it is of another file */
-  #before(volumeId: string, file: UploadFile, user: string) {
+  /** The upload that this caller has begun and not ended. @throws ALREADY_EXISTS when it is of another file, or is to be otherwise */
+  #before(volumeId: string, again: UploadAgain, user: string) {
     const { tables } = this.deps.state;
     const job = tables.jobs.holders(`volume/${volumeId}`).find((j) => j.kind === volumeUpload.kind);
     if (job === undefined || this.#isOver(job.id)) return undefined;
     const params = job.params as unknown as UploadParams;
-    if (job.user === user && isSameUpload(params, file)) return { id: volumeId, jobId: job.id };
-    const whose = job.user === user ? 'another file is being uploaded to it' : `${job.user} is uploading to it`;
+    if (job.user === user && isSameUpload(params, again, tables)) return { id: volumeId, jobId: job.id };
+    const whose =
+      job.user === user ? 'another file is being uploaded to it, or in another way' : `${job.user} is uploading to it`;
     throw alreadyExists(`volume ${job.subject} exists already: ${whose}. To give that up: berth job cancel ${job.id}`);
   }
 
