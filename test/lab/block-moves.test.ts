@@ -20,6 +20,10 @@ interface Volume {
   readonly format: string;
 }
 
+interface Job {
+  readonly state: string;
+}
+
 const dir = mkdtempSync(join(tmpdir(), 'berth-block-moves-'));
 
 describeLab('moves to and from Ceph', { hosts: ['h1'] }, (lab) => {
@@ -113,16 +117,21 @@ describeLab('moves to and from Ceph', { hosts: ['h1'] }, (lab) => {
     expect(await ceph.list()).not.toContain(id);
 
     const slowed = slow();
-    await c.ok('volume', 'move', 'web-vdb', '--pool', 'ceph', '--no-wait');
+    const moving = (await c.ok('volume', 'move', 'web-vdb', '--pool', 'ceph', '--no-wait')).trim();
     await slowed;
     expect(await h1().virsh(['dumpxml', 'web'])).toMatch(/<mirror type='network'/);
     await h1().stopAgent('SIGKILL');
     await h1().killLibvirt();
     await h1().startAgent();
     await c.waitUp('h1');
-    await h1().exec(['virsh', 'blockjob', 'web', 'vdb', '--bandwidth', '2000']);
-    await eventually('it has moved', async () => (await volume('web-vdb')).pool === 'ceph', 240_000);
-    await c.quiet(60_000);
+    const ended = async () => ['succeeded', 'failed'].includes((await c.json<Job>('job', 'show', moving)).state);
+    const fast = ['virsh', 'blockjob', 'web', 'vdb', '--bandwidth', '2000'];
+    await eventually('libvirt takes words about it', async () => {
+      return (await h1().exec(fast)).exitCode === 0 || ended();
+    });
+    await eventually('the move has ended', ended, 240_000);
+    expect(await c.json('job', 'show', moving)).toMatchObject({ state: 'succeeded' });
+    expect((await volume('web-vdb')).pool).toBe('ceph');
     for (const which of [[], ['--inactive']])
       expect(await h1().virsh(['domblklist', ...which, 'web'])).toContain(`${ceph.pool}/${id}`);
     expect(await h1().run(['ls', '/kvm/a'])).not.toContain(id);
