@@ -134,11 +134,13 @@ describe('a volume that nobody has', () => {
     await make('');
     await move('pool-1');
     const work = { signal: new AbortController().signal, onProgress: () => undefined };
-    await expect(parts.disks.captureVolume('upload-1', 'volume-1', work)).rejects.toMatchObject({
-      reason: 'UNSUPPORTED',
-    });
-    await move('');
+    const fromLocal = vi.spyOn(drivers.disks, 'captureVolume');
+    const fromPool = vi.spyOn(drivers.disks.blocks, 'captureDisk');
     await parts.disks.captureVolume('upload-1', 'volume-1', work);
+    expect([fromLocal.mock.calls.length, fromPool.mock.calls.length]).toEqual([0, 1]);
+    await move('');
+    await parts.disks.captureVolume('upload-2', 'volume-1', work);
+    expect([fromLocal.mock.calls.length, fromPool.mock.calls.length]).toEqual([1, 1]);
   });
 
   it('goes back when that is wanted before its former file is gone', async () => {
