@@ -11,6 +11,7 @@ import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
 import { guestShell } from '../harness/guest-shell.ts';
 import { describeLab } from '../harness/lab.ts';
+import { CHECK, fastMirror, hasEnded, slowMirror, WRITER } from '../harness/mirrors.ts';
 import { machineAddress } from '../harness/lab-address.ts';
 import { eventually } from '../harness/processes.ts';
 
@@ -18,10 +19,6 @@ interface Volume {
   readonly id: string;
   readonly pool: string;
   readonly format: string;
-}
-
-interface Job {
-  readonly state: string;
 }
 
 const dir = mkdtempSync(join(tmpdir(), 'berth-block-moves-'));
@@ -53,17 +50,6 @@ describeLab('moves to and from Ceph', { hosts: ['h1'] }, (lab) => {
     await c?.stop();
     rmSync(dir, { recursive: true, force: true });
   });
-
-  /** Has the copy of its disk go slowly, as soon as it runs: 4 MiB a second. */
-  const slow = () =>
-    h1().run(['timeout', '60', 'sh', '-c', 'until virsh -q blockjob web vdb --bandwidth 4 2>/dev/null; do :; done']);
-  const WRITER =
-    '(n=0; while [ ! -e /tmp/stop ]; do n=$((n+1)); printf "%-16d" $n | dd of=/dev/vdb bs=16 seek=$n conv=notrunc,fsync 2>/dev/null ' +
-    '&& echo $n >/tmp/n; done; touch /tmp/done) >/dev/null 2>&1 & true';
-  const CHECK =
-    'echo 3 >/proc/sys/vm/drop_caches; n=$(cat /tmp/n); i=0; ' +
-    '(while [ $i -lt $n ]; do i=$((i+1)); printf "%-16d" $i; done) | md5sum >/tmp/want; ' +
-    'dd if=/dev/vdb bs=16 skip=1 count=$n 2>/dev/null | md5sum >/tmp/have; cmp /tmp/want /tmp/have && echo same $n';
 
   it('go straight from a pool of files, with what is in their image, and back as they are', async () => {
     await c.ok('volume', 'create', 'data', '--image', 'base', '--host', 'h1', '--pool', 'a');
@@ -108,7 +94,7 @@ describeLab('moves to and from Ceph', { hosts: ['h1'] }, (lab) => {
     const guest = guestShell(c, 'web');
     await guest.run(WRITER);
 
-    const first = slow();
+    const first = slowMirror(h1());
     const job = (await c.ok('volume', 'move', 'web-vdb', '--pool', 'ceph', '--no-wait')).trim();
     await first;
     await c.ok('job', 'cancel', job);
@@ -116,7 +102,7 @@ describeLab('moves to and from Ceph', { hosts: ['h1'] }, (lab) => {
     expect((await volume('web-vdb')).pool).toBe('a');
     expect(await ceph.list()).not.toContain(id);
 
-    const slowed = slow();
+    const slowed = slowMirror(h1());
     const moving = (await c.ok('volume', 'move', 'web-vdb', '--pool', 'ceph', '--no-wait')).trim();
     await slowed;
     expect(await h1().virsh(['dumpxml', 'web'])).toMatch(/<mirror type='network'/);
@@ -124,12 +110,8 @@ describeLab('moves to and from Ceph', { hosts: ['h1'] }, (lab) => {
     await h1().killLibvirt();
     await h1().startAgent();
     await c.waitUp('h1');
-    const ended = async () => ['succeeded', 'failed'].includes((await c.json<Job>('job', 'show', moving)).state);
-    const fast = ['virsh', 'blockjob', 'web', 'vdb', '--bandwidth', '2000'];
-    await eventually('libvirt takes words about it', async () => {
-      return (await h1().exec(fast)).exitCode === 0 || ended();
-    });
-    await eventually('the move has ended', ended, 240_000);
+    await fastMirror(h1(), () => hasEnded(c, moving));
+    await eventually('the move has ended', () => hasEnded(c, moving), 240_000);
     expect(await c.json('job', 'show', moving)).toMatchObject({ state: 'succeeded' });
     expect((await volume('web-vdb')).pool).toBe('ceph');
     for (const which of [[], ['--inactive']])

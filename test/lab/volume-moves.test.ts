@@ -7,6 +7,7 @@ import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
 import { guestShell } from '../harness/guest-shell.ts';
 import { describeLab } from '../harness/lab.ts';
+import { CHECK, fastMirror, hasEnded, slowMirror, WRITER } from '../harness/mirrors.ts';
 import { machineAddress } from '../harness/lab-address.ts';
 import { eventually } from '../harness/processes.ts';
 
@@ -30,19 +31,6 @@ describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     await c.ok('image', 'import', guestImagePath(), '--name', 'base', '--host', 'h1');
   }, 180_000);
   afterAll(() => c?.stop());
-
-  /** Has the copy of its disk go slowly, as soon as it runs: 4 MiB a second. */
-  const slow = () =>
-    h1().run(['timeout', '60', 'sh', '-c', 'until virsh -q blockjob web vdb --bandwidth 4 2>/dev/null; do :; done']);
-
-  /** Numbers, one after the other, each on the disk before the next: what was confirmed must be there in the end. */
-  const WRITER =
-    '(n=0; while [ ! -e /tmp/stop ]; do n=$((n+1)); printf "%-16d" $n | dd of=/dev/vdb bs=16 seek=$n conv=notrunc,fsync 2>/dev/null ' +
-    '&& echo $n >/tmp/n; done; touch /tmp/done) >/dev/null 2>&1 & true';
-  const CHECK =
-    'echo 3 >/proc/sys/vm/drop_caches; n=$(cat /tmp/n); i=0; ' +
-    '(while [ $i -lt $n ]; do i=$((i+1)); printf "%-16d" $i; done) | md5sum >/tmp/want; ' +
-    'dd if=/dev/vdb bs=16 skip=1 count=$n 2>/dev/null | md5sum >/tmp/have; cmp /tmp/want /tmp/have && echo same $n';
 
   it('that need their image no more afterwards go without it, out of a pool', async () => {
     await c.ok('volume', 'create', 'flat', '--image', 'base', '--host', 'h1', '--pool', 'a');
@@ -139,8 +127,8 @@ describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     await c.serial('web', /^berth-facts: /m);
     const guest = guestShell(c, 'web');
     await guest.run(WRITER);
-    const slowed = slow();
-    await c.ok('volume', 'move', 'web-vdb', '--pool', 'b', '--no-wait');
+    const slowed = slowMirror(h1());
+    const moving = (await c.ok('volume', 'move', 'web-vdb', '--pool', 'b', '--no-wait')).trim();
     await slowed;
     await h1().stopAgent('SIGKILL');
     await h1().killLibvirt();
@@ -148,9 +136,10 @@ describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     await eventually('the controller answers', async () => (await c.berth('host', 'list')).code === 0);
     await h1().startAgent();
     await c.waitUp('h1');
-    await h1().exec(['virsh', 'blockjob', 'web', 'vdb', '--bandwidth', '2000']);
-    await eventually('it has moved', async () => (await volume('web-vdb')).pool === 'b', 120_000);
-    await c.quiet(60_000);
+    await fastMirror(h1(), () => hasEnded(c, moving));
+    await eventually('the move has ended', () => hasEnded(c, moving), 120_000);
+    expect(await c.json('job', 'show', moving)).toMatchObject({ state: 'succeeded' });
+    expect((await volume('web-vdb')).pool).toBe('b');
     expect(await h1().virsh(['domblklist', 'web'])).toContain(`/kvm/b/${id}.qcow2`);
     expect(await h1().virsh(['domblklist', '--inactive', 'web'])).toContain(`/kvm/b/${id}.qcow2`);
     expect(await files('/kvm/a')).not.toContain(id);
@@ -180,7 +169,7 @@ describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
 
   it('stay where they are when they are cancelled', async () => {
     const { id } = await volume('web-vdb');
-    const slowed = slow();
+    const slowed = slowMirror(h1());
     const job = (await c.ok('volume', 'move', 'web-vdb', '--pool', 'b', '--no-wait')).trim();
     await slowed;
     await c.ok('job', 'cancel', job);
