@@ -3,22 +3,23 @@
  * What can have none is refused before anything is touched. When this is asked for is snapshots.ts's.
  */
 import { badState, ClusterError, isClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
-import type { Disks } from '../drivers/disks.ts';
+import type { Disks, VolumeSeen } from '../drivers/disks.ts';
 import { troubleOf } from '../drivers/guest-agents.ts';
 import type { DomainSeen, Hypervisor } from '../drivers/hypervisor.ts';
 import type { SnapshotWanted } from '../drivers/snapshots.ts';
 import type { GuestVerbs } from '../guest/guest-verbs.ts';
 import type { Work } from '../operations/operation.ts';
 import type { Domains } from './domains.ts';
+import { settleMoves } from './moved-disks.ts';
 import { isOff } from './snapshot-power.ts';
 import type { CreateWanted } from './snapshot-wanted.ts';
 import { diskChains } from './xml/chains.ts';
-import { readSnapable } from './xml/snapable.ts';
+import { readHolders, readSnapable } from './xml/snapable.ts';
 
 export interface MakingDeps {
   readonly domains: Pick<Domains, 'need' | 'restate'>;
   readonly hypervisor: Pick<Hypervisor, 'snapshots' | 'getXml' | 'getRunningXml'>;
-  readonly disks: Pick<Disks, 'listVolumes' | 'isMoving'>;
+  readonly disks: Pick<Disks, 'listVolumes' | 'isMoving' | 'movedPath' | 'finishMove' | 'endMove'>;
   readonly guest: Pick<GuestVerbs, 'freeze' | 'thaw'>;
   /** Throws while a disk is on its way to another place. */
   readonly mayChange: (vm: { readonly name: string; readonly vmId: string }) => Promise<void>;
@@ -52,7 +53,11 @@ export class SnapshotMaking {
     const { snapshots } = this.deps.hypervisor;
     if ((await snapshots.list(w.uuid)).some((s) => s.name === w.name)) return snapshots.remove(w.uuid, w.name);
     const seen = await this.deps.domains.need(w);
-    await snapshots.clear(w.uuid, await this.wanted(w, seen));
+    // before all of its disks are whole, and where they stay, none is begun
+    for (const v of await this.volumesOf(w)) if (v.filling || (await this.deps.disks.isMoving(v.volumeId))) return;
+    const holders = readHolders(await this.xmlOf(w, isOff(seen)));
+    if (holders.disks.length === 0) return;
+    await snapshots.clear(w.uuid, { name: w.name, description: w.description, ...holders });
   }
 
   private async live(w: CreateWanted, seen: DomainSeen, wanted: SnapshotWanted): Promise<string> {
@@ -72,28 +77,54 @@ export class SnapshotMaking {
   }
 
   private async wanted(w: CreateWanted, seen: DomainSeen): Promise<SnapshotWanted> {
-    const { hypervisor } = this.deps;
     const off = isOff(seen);
-    await this.refuseFilling(w, seen.name);
-    let xml = off ? await hypervisor.getXml(w.uuid) : await hypervisor.getRunningXml(w.uuid);
-    if (off && diskChains(xml).some((d) => d.socket !== undefined)) {
-      // its image has become whole while it was off: its next start would say so too
-      await this.deps.domains.restate({ uuid: w.uuid, vmId: w.vmId });
-      xml = await hypervisor.getXml(w.uuid);
-    }
+    const volumes = await this.volumesOf(w);
+    if (off) await this.settleOff(w, seen.name, volumes);
+    else await this.refuseComing(seen.name, volumes);
+    const xml = await this.xmlOf(w, off);
     const { disks, others, why } = readSnapable(xml, { memory: w.memory, off });
     if (why !== undefined) throw unsupported(`vm ${seen.name} can have no snapshot: ${why}`);
     return { name: w.name, description: w.description, disks, others };
   }
 
-  private async refuseFilling({ vmId }: CreateWanted, name: string): Promise<void> {
-    const { disks } = this.deps;
-    for (const v of await disks.listVolumes()) {
-      if (v.vmId !== vmId || v.seed) continue;
-      if (v.filling !== true && !(await disks.isMoving(v.volumeId))) continue;
+  private async volumesOf({ vmId }: CreateWanted): Promise<readonly VolumeSeen[]> {
+    return (await this.deps.disks.listVolumes()).filter((v) => v.vmId === vmId && !v.seed);
+  }
+
+  private xmlOf({ uuid }: CreateWanted, off: boolean): Promise<string> {
+    const { hypervisor } = this.deps;
+    return off ? hypervisor.getXml(uuid) : hypervisor.getRunningXml(uuid);
+  }
+
+  /** Its image has become whole while it was off, or when it ran: its next start would say so too. */
+  private async settleOff(w: CreateWanted, name: string, volumes: readonly VolumeSeen[]): Promise<void> {
+    const { disks, domains } = this.deps;
+    if (volumes.some((v) => v.filling)) {
       const words = `an image of vm ${name} is still coming to this host. Try again when it is whole (berth vm show ${name})`;
       throw new ClusterError('RESOURCE_BUSY', words);
     }
+    const ids = volumes.map((v) => v.volumeId);
+    const isNamed = await settleMoves(() => this.xmlOf(w, true), ids, disks);
+    const isRead = diskChains(await this.xmlOf(w, true)).some((d) => d.socket !== undefined);
+    if (isNamed || isRead) await domains.restate({ uuid: w.uuid, vmId: w.vmId });
+    if (isNamed) for (const id of ids) await disks.endMove(id);
+  }
+
+  /**
+   * A guest that runs keeps the name of the file that it moved to, under which libvirt could neither delete a snapshot nor go back to
+   * it: waiting would lead nowhere.
+   */
+  private async refuseComing(name: string, volumes: readonly VolumeSeen[]): Promise<void> {
+    const once = `stop it and start it once (berth vm stop ${name}; berth vm start ${name})`;
+    if (volumes.some((v) => v.filling))
+      throw badState(
+        `vm ${name} runs while its image is still coming to this host: for a snapshot, wait until that is whole (berth vm show ${name}), then ${once}`,
+      );
+    for (const { volumeId } of volumes)
+      if (await this.deps.disks.isMoving(volumeId))
+        throw badState(
+          `vm ${name} moved to another file of its disk when its image had come, of which libvirt takes no snapshots while it runs: ${once}`,
+        );
   }
 
   private async freeze({ uuid, vmId }: CreateWanted): Promise<boolean> {

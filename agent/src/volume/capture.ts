@@ -2,8 +2,15 @@
  * The operation behind CaptureService: a VM's disks become uploads, as they are at one moment. What they become then is an import's
  * business, as of a file that somebody sent: what a guest has written is a stranger's bytes too.
  */
-import { badState, invalidArgument, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
+import {
+  badState,
+  ClusterError,
+  invalidArgument,
+  isClusterError,
+  notFound,
+} from '@berth/shared/errors/cluster-error.ts';
 import type { DomainRef, Domains } from '../domain/domains.ts';
+import { diskChains } from '../domain/xml/chains.ts';
 import { troubleOf } from '../drivers/guest-agents.ts';
 import type { Disks } from '../drivers/disks.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
@@ -27,7 +34,7 @@ export interface CaptureWanted extends DomainRef {
 
 export interface CaptureDeps {
   readonly domains: Pick<Domains, 'need'>;
-  readonly hypervisor: Pick<Hypervisor, 'backup' | 'snapshots'>;
+  readonly hypervisor: Pick<Hypervisor, 'backup' | 'getRunningXml' | 'snapshots'>;
   readonly disks: Pick<
     Disks,
     'captureVolume' | 'captureSnapshot' | 'captureTarget' | 'captureDone' | 'removeUpload' | 'findVolume'
@@ -116,6 +123,7 @@ export class Capture {
 
   private async backUp(w: CaptureWanted, running: boolean, work: Work): Promise<Consistency> {
     const { disks, hypervisor } = this.deps;
+    await this.refuseCopying(w);
     const targets = [];
     for (const d of w.disks) {
       const volume = await disks.findVolume(d.volumeId);
@@ -133,11 +141,23 @@ export class Capture {
     };
     try {
       await hypervisor.backup(w.uuid, targets, work, onBegun);
+    } catch (e) {
+      if (!begun) await this.refuseCopying(w); // that began meanwhile
+      throw e;
     } finally {
       if (!begun) await thaw();
     }
     for (const d of w.disks) await disks.captureDone(d.uploadId);
     return frozen ? 'frozen' : 'crash-consistent';
+  }
+
+  /** A guest that moves to the file of its image, or to another pool: QEMU does one such thing with a disk at a time. */
+  private async refuseCopying({ uuid, disks }: CaptureWanted): Promise<void> {
+    const chains = diskChains(await this.deps.hypervisor.getRunningXml(uuid));
+    const busy = chains.find((d) => d.copying && disks.some((x) => x.target === d.target));
+    if (busy === undefined) return;
+    const words = `disk ${busy.target} is just being moved to another file on its host. Try again when that has ended`;
+    throw new ClusterError('RESOURCE_BUSY', words);
   }
 
   /** False: nobody in the guest who could; what is captured is then as after a power cut, which file systems are made for. */

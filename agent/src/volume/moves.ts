@@ -259,16 +259,24 @@ export class VolumeMoves {
         ? undefined
         : (await hypervisor.list()).find((d) => readMark(d.metadataXml)?.vmId === volume.vmId);
     const on = domain !== undefined && ON.has(domain.power);
-    const disk = domain && (await this.diskOf(domain, on, [from, to]));
+    const disk =
+      domain && (await this.diskOf(domain, on, { from, to, also: noted.from === '' ? volumeId : undefined }));
     // what was defined anew for a copy that then was not taken says nothing
     const over = disk?.file === to && (on || noted.mirror);
     return { volume, from, to, domain, disk, on, over };
   }
 
-  private async diskOf(domain: DomainSeen, on: boolean, files: readonly string[]): Promise<DiskChain | undefined> {
-    const { hypervisor } = this.deps;
+  private async diskOf(
+    domain: DomainSeen,
+    on: boolean,
+    { from, to, also }: { readonly from: string; readonly to: string; readonly also: string | undefined },
+  ): Promise<DiskChain | undefined> {
+    const { hypervisor, disks } = this.deps;
     const xml = await (on ? hypervisor.getRunningXml(domain.uuid) : hypervisor.getXml(domain.uuid));
-    return diskChains(xml).find((d) => files.includes(d.file));
+    // a guest that moved to its image's file knows its disk by another name of the same file
+    const moved = also === undefined ? undefined : disks.movedPath(also);
+    const disk = diskChains(xml).find((d) => [from, to, moved].includes(d.file));
+    return disk && disk.file === moved ? { ...disk, file: from } : disk;
   }
 
   private async insistUnused(volume: VolumeSeen, path: string): Promise<void> {

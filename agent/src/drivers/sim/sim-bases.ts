@@ -41,11 +41,12 @@ export function simBases(host: SimHost): Bases {
     beginMove: async (volumeId) => {
       if (host.volumes.get(volumeId)?.imageDigest === undefined)
         throw notFound(`volume ${volumeId} on an image is not on ${host.options.name}`);
+      host.moving.add(volumeId);
       return movedPath(volumeId);
     },
     finishMove: async () => undefined,
-    endMove: async () => undefined,
-    isMoving: async () => false,
+    endMove: async (volumeId) => void host.moving.delete(volumeId),
+    isMoving: async (volumeId) => host.moving.has(volumeId),
     movedPath,
   };
 }

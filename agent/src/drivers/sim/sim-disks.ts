@@ -74,7 +74,10 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): AllDis
     ensureSeed: async (spec) => ensureSeed(host, spec),
     blocks: simBlocks(host),
     work: simVolumeWork(host),
-    removeVolume: async (volumeId) => void host.volumes.delete(volumeId),
+    removeVolume: async (volumeId) => {
+      host.volumes.delete(volumeId);
+      host.moving.delete(volumeId);
+    },
     volumePath: (volumeId, seed, format = 'qcow2') => `/var/lib/berth/volumes/${volumeId}.${seed ? 'iso' : format}`,
     imagePath: simImagePath,
     serialLogPath,

@@ -1,0 +1,176 @@
+/**
+ * What becomes of a guest whose image came while it ran, over simulated drivers: it goes on with another name of its disk's file, and
+ * everything that looks for it by the volume's own name has to find it all the same, or say in words what to do.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createLog } from '@berth/shared/log/log.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { Domains } from '../domain/domains.ts';
+import type { SnapshotRef } from '../domain/snapshot-wanted.ts';
+import { Snapshots } from '../domain/snapshots.ts';
+import type { DomainSpec } from '../domain/spec.ts';
+import { diskChains } from '../domain/xml/chains.ts';
+import { createSimDrivers, type SimDrivers } from '../drivers/sim/sim-drivers.ts';
+import { Ledger } from '../operations/ledger.ts';
+import { Operations } from '../operations/operations.ts';
+import { createPoolParts } from '../pool/parts.ts';
+import { Bases } from './bases.ts';
+import { Capture } from './capture.ts';
+import { VolumeMoves } from './moves.ts';
+
+const UUID = '6f1c9a52-6f0e-4c7b-9a57-0c5a4c1f7d10';
+const IMAGE = `sha256:${'5f'.repeat(32)}`;
+const MIB = 2 ** 20;
+const TIMEOUT = { timeout: 15_000 };
+const log = createLog('test', 'silent');
+const ref = { uuid: UUID, vmId: 'vm-1' };
+const spec: DomainSpec = {
+  ...{ ...ref, name: 'web', vcpus: 1, memoryBytes: 512 * MIB, nics: [], seedVolumeId: undefined, generation: 1 },
+  disks: [{ target: 'vda', volumeId: 'volume-1' }],
+};
+
+let dir: string;
+let drivers: SimDrivers;
+let ledger: Ledger;
+let operations: Operations;
+let domains: Domains;
+let bases: Bases;
+let moves: VolumeMoves;
+let snapshots: Snapshots;
+let capture: Capture;
+let ops = 0;
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'berth-moved-'));
+  drivers = createSimDrivers({ name: 'h1', runDir: dir, clock: systemClock, bootMs: 1 });
+  ledger = await Ledger.open(dir, { clock: systemClock, log });
+  operations = new Operations(ledger, systemClock, log);
+  const { hypervisor, means } = drivers;
+  const about = { operations, clock: systemClock, log };
+  const pools = createPoolParts({ ...about, drivers, dataDir: dir, hostId: 'host-1', hostName: 'h1' });
+  await pools.store.load();
+  const { disks } = pools;
+  domains = new Domains({
+    ...{ hypervisor, disks, means, operations, log, hostName: 'h1', bootDir: '/var/lib/berth/boot' },
+    guestDisks: { unfinished: async () => [] },
+    abilities: async () => ({ domainType: 'qemu', emulatorPath: '/usr/bin/qemu', directIo: false }),
+  });
+  const parts = { ...about, hypervisor, disks, domains, directIo: async () => false };
+  bases = new Bases(parts);
+  moves = new VolumeMoves({ ...parts, places: disks.places });
+  const guest = { freeze: async () => undefined, thaw: async () => undefined };
+  const uploads = { keep: async () => undefined };
+  capture = new Capture({ ...parts, guest: guest as never, uploads });
+  snapshots = new Snapshots({ ...parts, guest: guest as never, mayChange: async () => undefined });
+  const source = { type: 'dir' as const, targetPath: '/kvm/1', hosts: [], path: '', name: '', devices: [], format: '' };
+  const pool = { poolId: 'pool-1', name: 'p1', source: { ...source, initiator: '', adapter: '', authUser: '' } };
+  const wanted = { ...pool, shared: false, autostart: true, generation: 1 };
+  await operations.run(pools.pools.ensure, 'job-0.1', { spec: wanted, marked: false, secret: '' });
+  drivers.sim.filling.set(IMAGE, MIB);
+  drivers.sim.bases.add(IMAGE);
+  const volume = { volumeId: 'volume-1', vmId: 'vm-1', imageDigest: IMAGE, sizeBytes: MIB, instant: true };
+  await disks.ensureVolume(volume);
+  await operations.run(domains.ensure, `job-1.${++ops}`, spec);
+});
+afterEach(async () => {
+  await bases.stop();
+  await operations.stop();
+  await ledger.close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+const start = () => operations.run(domains.start, `job-1.${++ops}`, ref);
+const running = async () => diskChains(await drivers.hypervisor.getRunningXml(UUID))[0]?.file;
+const stored = async () => diskChains(await drivers.hypervisor.getXml(UUID))[0];
+
+async function becomesWhole(): Promise<void> {
+  bases.start();
+  drivers.sim.images.set(IMAGE, { digest: IMAGE, virtualSizeBytes: MIB, fileBytes: 1 });
+  drivers.sim.filling.delete(IMAGE);
+  bases.nudge();
+  await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false), TIMEOUT);
+}
+
+/** It has moved: its disk has two names. */
+async function moved(): Promise<void> {
+  await start();
+  await becomesWhole();
+  expect(await running()).toBe(drivers.disks.movedPath('volume-1'));
+  expect(await drivers.disks.isMoving('volume-1')).toBe(true);
+}
+
+async function ended(id: string) {
+  await vi.waitFor(() => expect(operations.get(id).state).not.toBe('running'), TIMEOUT);
+  return operations.get(id);
+}
+
+function snapshot(name: string, how = { memory: false, running: true }): Promise<string> {
+  const id = `job-2.${++ops}`;
+  const wanted: SnapshotRef = { ...ref, name };
+  return operations.run(snapshots.create, id, { ...wanted, description: '', ...how }).then(() => id);
+}
+const names = () => (drivers.sim.snapshots.get(UUID) ?? []).map((s) => s.name);
+
+describe('a guest that moved to the file of its image', () => {
+  it('moves on to another pool while it runs', async () => {
+    await moved();
+    await operations.run(moves.move, 'job-3.1', { volumeId: 'volume-1', to: 'pool-1' });
+    expect((await ended('job-3.1')).failure).toBeUndefined();
+    expect(await running()).toBe('/kvm/1/volume-1.qcow2');
+    expect(await stored()).toMatchObject({ file: '/kvm/1/volume-1.qcow2' });
+    await operations.run(moves.finish, 'job-3.2', 'volume-1');
+    expect(drivers.sim.volumes.has('volume-1')).toBe(false);
+  });
+
+  it('is told to stop and start once before a snapshot, which is not waited for', async () => {
+    await moved();
+    for (const memory of [true, false]) {
+      const outcome = await ended(await snapshot(`on-${memory}`, { memory, running: true }));
+      expect(outcome).toMatchObject({ state: 'failed', failure: { reason: 'BAD_STATE' } });
+      expect(outcome.failure?.message).toMatch(/stop it and start it once/);
+    }
+    expect(names()).toEqual([]);
+    drivers.sim.destroy(UUID);
+    expect(await ended(await snapshot('off', { memory: false, running: false }))).toMatchObject({ state: 'succeeded' });
+    expect(names()).toEqual(['off']);
+    expect(await drivers.disks.isMoving('volume-1')).toBe(false);
+  });
+});
+
+describe('a guest whose image is still coming', () => {
+  it('is told so when it runs and a snapshot is wanted', async () => {
+    await start();
+    const outcome = await ended(await snapshot('now'));
+    expect(outcome).toMatchObject({ state: 'failed', failure: { reason: 'BAD_STATE' } });
+    expect(outcome.failure?.message).toMatch(/still coming to this host.*then stop it and start it once/);
+  });
+
+  it('gets its snapshot when the image is whole, if it is off, and a cancel before that leaves nothing', async () => {
+    const cancelled = await snapshot('never', { memory: false, running: false });
+    expect(await ended(cancelled)).toMatchObject({ state: 'failed', failure: { reason: 'RESOURCE_BUSY' } });
+    const cleared = vi.spyOn(drivers.hypervisor.snapshots, 'clear');
+    expect(await operations.cancel(cancelled)).toMatchObject({ state: 'cancelled' });
+    expect(cleared).not.toHaveBeenCalled();
+    await becomesWhole();
+    expect(await ended(await snapshot('whole', { memory: false, running: false }))).toMatchObject({
+      state: 'succeeded',
+    });
+    expect(names()).toEqual(['whole']);
+  });
+});
+
+it('is captured when its move has ended, which is waited for', async () => {
+  await start();
+  const { copies } = drivers.hypervisor;
+  await copies.begin(UUID, 'vda', "<disk type='file'><source file='/elsewhere'/></disk>");
+  const wanted = { ...ref, disks: [{ target: 'vda', volumeId: 'volume-1', uploadId: 'upload-1' }] };
+  await operations.run(capture.disks, 'job-4.1', wanted);
+  expect(await ended('job-4.1')).toMatchObject({ state: 'failed', failure: { reason: 'RESOURCE_BUSY' } });
+  expect(operations.get('job-4.1').failure?.message).toMatch(/disk vda is just being moved/);
+  await copies.abort(UUID, 'vda');
+  await operations.run(capture.disks, 'job-4.1', wanted);
+  expect(await ended('job-4.1')).toMatchObject({ state: 'succeeded' });
+});
