@@ -11,7 +11,7 @@ import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
 import { guestShell } from '../harness/guest-shell.ts';
 import { describeLab } from '../harness/lab.ts';
-import { CHECK, fastMirror, hasEnded, slowMirror, WRITER } from '../harness/mirrors.ts';
+import { CHECK, hasEnded, WRITER } from '../harness/mirrors.ts';
 import { machineAddress } from '../harness/lab-address.ts';
 import { eventually } from '../harness/processes.ts';
 
@@ -21,6 +21,7 @@ interface Volume {
   readonly format: string;
 }
 
+const MIB = 2 ** 20;
 const dir = mkdtempSync(join(tmpdir(), 'berth-block-moves-'));
 
 describeLab('moves to and from Ceph', { hosts: ['h1'] }, (lab) => {
@@ -94,23 +95,26 @@ describeLab('moves to and from Ceph', { hosts: ['h1'] }, (lab) => {
     const guest = guestShell(c, 'web');
     await guest.run(WRITER);
 
-    const first = slowMirror(h1());
+    // over a slow link to Ceph, so that there is time to break it
+    const mirrored = () =>
+      eventually('libvirt mirrors it', async () =>
+        (await h1().virsh(['dumpxml', 'web'])).includes("<mirror type='network'"),
+      );
+    await h1().limitSending(4 * MIB);
     const job = (await c.ok('volume', 'move', 'web-vdb', '--pool', 'ceph', '--no-wait')).trim();
-    await first;
+    await mirrored();
     await c.ok('job', 'cancel', job);
     await c.quiet(60_000);
     expect((await volume('web-vdb')).pool).toBe('a');
     expect(await ceph.list()).not.toContain(id);
 
-    const slowed = slowMirror(h1());
     const moving = (await c.ok('volume', 'move', 'web-vdb', '--pool', 'ceph', '--no-wait')).trim();
-    await slowed;
-    expect(await h1().virsh(['dumpxml', 'web'])).toMatch(/<mirror type='network'/);
+    await mirrored();
     await h1().stopAgent('SIGKILL');
     await h1().killLibvirt();
     await h1().startAgent();
     await c.waitUp('h1');
-    await fastMirror(h1(), () => hasEnded(c, moving));
+    await h1().limitSending(2 ** 30);
     await eventually('the move has ended', () => hasEnded(c, moving), 240_000);
     expect(await c.json('job', 'show', moving)).toMatchObject({ state: 'succeeded' });
     expect((await volume('web-vdb')).pool).toBe('ceph');
