@@ -10,7 +10,7 @@ import { checkMac } from '../ids.ts';
 import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import type { BlockDisks } from '../pool/pool-volumes.ts';
-import { userOf } from '../volume/using.ts';
+import { filesOf, userOf } from '../volume/using.ts';
 import type { DomainRef, Domains } from './domains.ts';
 import type { DomainSpec } from './spec.ts';
 import { deviceIn, disksIn, missingScsi } from './xml/live.ts';
@@ -18,7 +18,7 @@ import { deviceIn, disksIn, missingScsi } from './xml/live.ts';
 export interface DeviceDeps {
   readonly domains: Pick<Domains, 'need' | 'deviceXml'>;
   readonly hypervisor: Pick<Hypervisor, 'list' | 'getRunningXml' | 'devices'>;
-  readonly disks: Pick<Disks, 'findVolume' | 'volumePath'> & Pick<BlockDisks, 'insistUnits'>;
+  readonly disks: Pick<Disks, 'findVolume' | 'volumePath' | 'movedPath'> & Pick<BlockDisks, 'insistUnits'>;
   readonly operations: Operations;
 }
 
@@ -65,13 +65,13 @@ export class Devices {
   private async doAttach({ spec, device }: AttachWanted): Promise<void> {
     const { hypervisor, domains } = this.deps;
     const { name, xml } = await this.running(spec);
-    const file = await this.fileOf(spec, device);
+    const files = await this.filesOf(spec, device);
     if (deviceIn(xml, device)) {
       const had = disksIn(xml).find((d) => d.target === device)?.file;
-      if (file === undefined || had === file) return;
+      if (files === undefined || files.includes(had ?? '')) return;
       throw badState(`vm ${name} runs with another disk as ${device}`);
     }
-    await this.refuseTaken(file);
+    await this.refuseTaken(files);
     const wanted = await domains.deviceXml(spec, device);
     try {
       for (const controller of missingScsi(xml, wanted.controllers))
@@ -83,15 +83,15 @@ export class Devices {
   }
 
   /** Of a disk. */
-  private async fileOf(spec: DomainSpec, device: string): Promise<string | undefined> {
+  private async filesOf(spec: DomainSpec, device: string): Promise<readonly string[] | undefined> {
     const volumeId = spec.disks.find((d) => d.target === device)?.volumeId;
     const volume = volumeId === undefined ? undefined : await this.deps.disks.findVolume(volumeId);
     if (volume?.unitKey !== undefined) await this.deps.disks.insistUnits(spec.vmId);
-    return volume && this.deps.disks.volumePath(volume.volumeId, false, volume.format);
+    return volume && filesOf(this.deps.disks, volume);
   }
 
-  private async refuseTaken(file: string | undefined): Promise<void> {
-    const user = file === undefined ? undefined : await userOf(this.deps.hypervisor, file);
+  private async refuseTaken(files: readonly string[] | undefined): Promise<void> {
+    const user = files === undefined ? undefined : await userOf(this.deps.hypervisor, files);
     if (user)
       throw new ClusterError(
         'IN_USE',

@@ -4,6 +4,7 @@
  * libvirt says that the guest has), so that it does not matter where the agent, libvirt or the guest ended in between. At any moment
  * one file is the disk; the other goes when all records say so, which is `finish`, or when the move is given up.
  */
+import { dirname } from 'node:path';
 import { badState, ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -259,28 +260,35 @@ export class VolumeMoves {
         ? undefined
         : (await hypervisor.list()).find((d) => readMark(d.metadataXml)?.vmId === volume.vmId);
     const on = domain !== undefined && ON.has(domain.power);
-    const disk =
-      domain && (await this.diskOf(domain, on, { from, to, also: noted.from === '' ? volumeId : undefined }));
+    const disk = domain && (await this.diskOf(volumeId, domain, on, [from, to]));
     // what was defined anew for a copy that then was not taken says nothing
     const over = disk?.file === to && (on || noted.mirror);
     return { volume, from, to, domain, disk, on, over };
   }
 
   private async diskOf(
+    volumeId: string,
     domain: DomainSeen,
     on: boolean,
-    { from, to, also }: { readonly from: string; readonly to: string; readonly also: string | undefined },
+    files: readonly string[],
   ): Promise<DiskChain | undefined> {
-    const { hypervisor, disks } = this.deps;
+    const { hypervisor } = this.deps;
     const xml = await (on ? hypervisor.getRunningXml(domain.uuid) : hypervisor.getXml(domain.uuid));
-    // a guest that moved to its image's file knows its disk by another name of the same file
-    const moved = also === undefined ? undefined : disks.movedPath(also);
-    const disk = diskChains(xml).find((d) => [from, to, moved].includes(d.file));
-    return disk && disk.file === moved ? { ...disk, file: from } : disk;
+    for (const disk of diskChains(xml)) {
+      const file = files.find((f) => this.namesOf(volumeId, f).includes(disk.file));
+      if (file !== undefined) return { ...disk, file };
+    }
+    return undefined;
+  }
+
+  /** What lies in the host's own folder may have two names. */
+  private namesOf(volumeId: string, file: string): readonly string[] {
+    const moved = this.deps.disks.movedPath(volumeId);
+    return dirname(moved) === dirname(file) ? [file, moved] : [file];
   }
 
   private async insistUnused(volume: VolumeSeen, path: string): Promise<void> {
-    const user = await userOf(this.deps.hypervisor, path);
+    const user = await userOf(this.deps.hypervisor, this.namesOf(volume.volumeId, path));
     if (user)
       throw new ClusterError(
         'IN_USE',

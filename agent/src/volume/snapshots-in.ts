@@ -7,10 +7,11 @@ import { readMark } from '../domain/metadata.ts';
 import { disksOfThen } from '../domain/xml/snapable.ts';
 import type { Disks, VolumeSeen } from '../drivers/disks.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
+import { filesOf } from './using.ts';
 
 export interface SnapshotsInDeps {
   readonly hypervisor: Pick<Hypervisor, 'list' | 'snapshots'>;
-  readonly disks: Pick<Disks, 'volumePath'>;
+  readonly disks: Pick<Disks, 'volumePath' | 'movedPath'>;
 }
 
 /** @throws IN_USE */
@@ -18,9 +19,9 @@ export async function refuseSnapshots({ hypervisor, disks }: SnapshotsInDeps, vo
   if (volume.vmId === '' || volume.seed) return;
   const owner = (await hypervisor.list()).find((d) => readMark(d.metadataXml)?.vmId === volume.vmId);
   if (owner === undefined) return;
-  const path = disks.volumePath(volume.volumeId, false, volume.format);
+  const files = filesOf(disks, volume);
   const within = (await hypervisor.snapshots.list(owner.uuid)).filter((s) =>
-    disksOfThen(s.domainXml).some((d) => d.file === path && (s.external || s.disks.includes(d.target))),
+    disksOfThen(s.domainXml).some((d) => files.includes(d.file) && (s.external || s.disks.includes(d.target))),
   );
   const [first] = within;
   if (first === undefined) return;

@@ -11,17 +11,24 @@ export interface FileUser {
   readonly target: string;
 }
 
+/** Its own file, and the one that a guest whose image came while it ran has moved to, and names until it is stopped. */
+export const filesOf = (
+  disks: Pick<Disks, 'volumePath' | 'movedPath'>,
+  { volumeId, seed, format }: Pick<VolumeSeen, 'volumeId' | 'seed' | 'format'>,
+): readonly string[] => [disks.volumePath(volumeId, seed, format), ...(seed ? [] : [disks.movedPath(volumeId)])];
+
 /**
  * Each domain is asked anew: what was last seen of one that has just started says that it is off. One that cannot be asked
  * fails the call.
+ * @param files all names of one thing
  */
 export async function userOf(
   hypervisor: Pick<Hypervisor, 'list' | 'getRunningXml'>,
-  path: string,
+  files: readonly string[],
 ): Promise<FileUser | undefined> {
   for (const { uuid, name } of await hypervisor.list()) {
     const xml = await hypervisor.getRunningXml(uuid).catch(unlessOff);
-    const disk = disksIn(xml).find((d) => d.file === path);
+    const disk = disksIn(xml).find((d) => files.includes(d.file));
     if (disk) return { uuid, name, target: disk.target };
   }
   return undefined;
@@ -35,10 +42,13 @@ function unlessOff(e: unknown): string {
 
 /** @throws IN_USE while a guest runs with it. */
 export async function insistUnused(
-  deps: { readonly hypervisor: Pick<Hypervisor, 'list' | 'getRunningXml'>; readonly disks: Pick<Disks, 'volumePath'> },
+  deps: {
+    readonly hypervisor: Pick<Hypervisor, 'list' | 'getRunningXml'>;
+    readonly disks: Pick<Disks, 'volumePath' | 'movedPath'>;
+  },
   v: Pick<VolumeSeen, 'volumeId' | 'seed' | 'format'>,
 ): Promise<void> {
-  const user = await userOf(deps.hypervisor, deps.disks.volumePath(v.volumeId, v.seed, v.format));
+  const user = await userOf(deps.hypervisor, filesOf(deps.disks, v));
   if (user)
     throw new ClusterError(
       'IN_USE',

@@ -6,12 +6,12 @@ import { badState, invalidArgument, notFound } from '@berth/shared/errors/cluste
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { VolumeSeen } from '../drivers/disks.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
-import { formatOf, type AllDisks, type MakeSpec, type RewriteSpec } from '../drivers/volume-work.ts';
+import { type AllDisks, type MakeSpec, type RewriteSpec } from '../drivers/volume-work.ts';
 import { checkBytes, checkDigest, checkId } from '../ids.ts';
 import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import { refuseSnapshots } from './snapshots-in.ts';
-import { insistUnused, userOf } from './using.ts';
+import { filesOf, insistUnused, userOf } from './using.ts';
 
 export interface VolumeDataDeps {
   readonly hypervisor: Pick<Hypervisor, 'list' | 'getXml' | 'getRunningXml' | 'devices' | 'snapshots'>;
@@ -138,7 +138,7 @@ export class VolumeData {
     const { disks, hypervisor } = this.deps;
     const volume = await this.need(volumeId);
     if (sizeBytes !== volume.sizeBytes) await refuseSnapshots(this.deps, volume);
-    const user = await userOf(hypervisor, disks.volumePath(volumeId, false, formatOf(volume)));
+    const user = await userOf(hypervisor, filesOf(disks, volume));
     if (user === undefined) return disks.work.resize(volumeId, sizeBytes, { shrink }, work);
     if (sizeBytes < volume.sizeBytes)
       throw badState(

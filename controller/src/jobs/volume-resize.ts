@@ -25,7 +25,7 @@ export const volumeResize = defineJob<ResizeParams, JobDeps>('volume.resize', 1)
       const agent = c.deps.hosts.agent(c.outs.begin.hostId);
       const { volumeId, sizeBytes, shrink } = c.params;
       const ask = () => agent.volumeData.resize(c.opId, { volumeId, sizeBytes, shrink });
-      const op = await settle(c, known(agent, c.opId, ask), 'resizing');
+      const op = await settle(c, known(agent, c.opId, ask, c.notes), 'resizing');
       return Wait.is(op) ? op : null;
     },
   })

@@ -1,4 +1,5 @@
 /** Devices of a guest that runs, over libvirt's RPC. A removal is a question to the guest; events tell what became of it. */
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { DeviceVerbs } from '../device-verbs.ts';
 import type { DomainCache } from './domain-cache.ts';
@@ -41,7 +42,12 @@ export class LibvirtDevices implements DeviceVerbs {
   async resizeDisk(uuid: string, target: string, sizeBytes: number): Promise<void> {
     const dom = await this.#dom(uuid, 'resize a disk of');
     const args = { dom, disk: target, size: BigInt(sizeBytes), flags: BYTES };
-    await this.#ask(PROC.blockResize, args, 'resize a disk of', dom);
+    try {
+      await this.#ask(PROC.blockResize, args, 'resize a disk of', dom);
+    } catch (e) {
+      if (!hasCode(e, CODE.blockCopyActive)) throw e;
+      throw new ClusterError('RESOURCE_BUSY', `disk ${target} of domain ${dom.name} is just being copied`);
+    }
   }
 
   async attach(uuid: string, xml: string): Promise<void> {

@@ -18,6 +18,7 @@ export const CODE = {
   noSnapshot: 72,
   argumentUnsupported: 74,
   noDomainMetadata: 80,
+  blockCopyActive: 83,
   operationUnsupported: 84,
   agentUnresponsive: 86,
   agentUnsynced: 97,
