@@ -22,7 +22,7 @@ function hanging(name: string) {
     answer: async () => (await open(path, 'w')).close(),
   };
 }
-const silent = { reason: 'BAD_STATE', meta: { silent: 'true' } };
+const silent = { reason: 'STORAGE_UNAVAILABLE' };
 
 it('hold one thread of a folder that hangs, however often it is asked, and threads for all others', async () => {
   const clock = new SimClock();

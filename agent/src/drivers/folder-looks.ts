@@ -31,7 +31,7 @@ export class FolderLooks {
 
   /**
    * @param folder whose storage is asked; looks at one come one after the other
-   * @throws BAD_STATE, `silent`, at the deadline, and at once while an earlier look hangs
+   * @throws STORAGE_UNAVAILABLE at the deadline, and at once while an earlier look hangs
    */
   async look<T>(folder: string, fn: () => Promise<T>): Promise<T> {
     const at = this.#folders.get(folder) ?? { tail: Promise.resolve(), waiting: 0, hangs: false };
@@ -71,9 +71,9 @@ export class FolderLooks {
     const hanging = [...this.#folders].flatMap(([name, f]) => (f.hangs ? [name] : []));
     if (hanging.length < this.o.mostHanging) return;
     const why = `${folder} is not looked at while the storage of ${hanging.join(', ')} does not answer: too many looks hang`;
-    throw new ClusterError('BAD_STATE', why, { silent: 'true' });
+    throw new ClusterError('STORAGE_UNAVAILABLE', why);
   }
 }
 
 const silent = (folder: string): ClusterError =>
-  new ClusterError('BAD_STATE', `the storage of ${folder} does not answer`, { silent: 'true' });
+  new ClusterError('STORAGE_UNAVAILABLE', `the storage of ${folder} does not answer`);

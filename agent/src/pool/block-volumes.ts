@@ -229,7 +229,7 @@ export const notOurs = (pool: string, volumeId: string, hostName: string): Clust
 
 /** The work is taken up again: by the next agent, or when libvirt or the pool answers. */
 const isLater = (e: unknown): boolean =>
-  isClusterError(e, 'HOST_UNREACHABLE', 'HYPERVISOR_UNAVAILABLE') || (isClusterError(e) && e.meta['silent'] === 'true');
+  isClusterError(e, 'HOST_UNREACHABLE', 'HYPERVISOR_UNAVAILABLE', 'STORAGE_UNAVAILABLE');
 
 const ZEROS = Buffer.alloc(4 * 2 ** 20);
 

@@ -99,7 +99,7 @@ export class PoolVolumes {
     } catch (e) {
       // made by the call before this one, whose answer was lost
       if (isClusterError(e, 'ALREADY_EXISTS')) return;
-      if (!isClusterError(e, 'HYPERVISOR_UNAVAILABLE') && !isSilent(e)) await store.dropVolume(spec.volumeId);
+      if (!isClusterError(e, 'HYPERVISOR_UNAVAILABLE', 'STORAGE_UNAVAILABLE')) await store.dropVolume(spec.volumeId);
       throw e;
     }
   }
@@ -322,5 +322,3 @@ async function* counted(pieces: AsyncIterable<Piece>, totalBytes: number, work: 
 
 /** The client of Ceph reads ahead only with its cache on, which writes through until its guest flushes. */
 const blockSeen = (source: BlockSource) => ({ source, directIo: source.type === 'block' });
-
-const isSilent = (e: unknown): boolean => e instanceof ClusterError && e.meta['silent'] === 'true';

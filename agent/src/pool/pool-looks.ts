@@ -1,5 +1,5 @@
 /** What the agent itself looks at of the folder of a pool; all of it may hang, and then holds up that pool alone. */
-import { badState, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { ioThreads } from '../config.ts';
 import { FolderLooks } from '../drivers/folder-looks.ts';
@@ -19,8 +19,13 @@ export function poolLooks(
     try {
       return await looks.look(source.targetPath, () => fn(source.targetPath));
     } catch (e) {
-      if (!isClusterError(e, 'BAD_STATE') || e.meta['silent'] !== 'true') throw e;
-      throw badState(`pool ${name}: ${e.message}. Look whether its server is up and can be reached`, e.meta, e);
+      if (!isClusterError(e, 'STORAGE_UNAVAILABLE')) throw e;
+      throw new ClusterError(
+        e.reason,
+        `pool ${name}: ${e.message}. Look whether its server is up and can be reached`,
+        e.meta,
+        e,
+      );
     }
   };
   return {

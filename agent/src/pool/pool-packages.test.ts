@@ -1,6 +1,6 @@
 /** What a host lacks for a pool is said in words, from what libvirt 9.0 says where it is so. */
 import { expect, it } from 'vitest';
-import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { PoolSource } from '@berth/shared/model/pool.ts';
 import { source } from '../testing/pool-host.ts';
 import { lackingDriver, lackingProgram } from './pool-packages.ts';
@@ -30,6 +30,6 @@ it.each(['rbd', 'gluster', 'iscsi-direct'] as const)('a pool of type %s that lib
 });
 
 it('leaves alone what is silent: nothing is lacking there', () => {
-  const e = badState('unknown filesystem type', { silent: 'true' });
+  const e = new ClusterError('STORAGE_UNAVAILABLE', 'unknown filesystem type');
   expect(lackingProgram(e, of('netfs', 'nfs'))).toBe(e);
 });

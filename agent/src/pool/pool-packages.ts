@@ -35,7 +35,7 @@ export const lackingDriver = (e: unknown, source: PoolSource): unknown => withWo
 export const lackingProgram = (e: unknown, source: PoolSource): unknown => withWords(e, source, PROGRAMS);
 
 function withWords(e: unknown, source: PoolSource, all: readonly Lack[]): unknown {
-  if (!isClusterError(e) || e.meta['silent'] === 'true') return e;
+  if (!isClusterError(e) || e.reason === 'STORAGE_UNAVAILABLE') return e;
   const found = all.find((l) => l.types.includes(source.type) && (l.says?.test(e.message) ?? e.reason === 'INTERNAL'));
   if (found === undefined) return e;
   const name = found.lacks(source);

@@ -115,7 +115,7 @@ export class PoolWatch {
       return true;
     } catch (e) {
       // what hangs is told of as silent
-      if (!isClusterError(e, 'BAD_STATE') || e.meta['silent'] === 'true') throw e;
+      if (!isClusterError(e, 'BAD_STATE')) throw e;
       this.#noteFailed(uuid, pool, e);
       await storage
         .stop(uuid)

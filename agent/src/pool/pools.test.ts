@@ -184,7 +184,7 @@ describe('a volume in a pool', () => {
     await h.parts.disks.ensureVolume(volume);
     h.drivers.storage.silent.add(poolUuid('pool-1'));
     expect(await h.parts.disks.findVolume('volume-1')).toMatchObject({ volumeId: 'volume-1' });
-    await expect(h.parts.disks.removeVolume('volume-1')).rejects.toMatchObject({ reason: 'BAD_STATE' });
+    await expect(h.parts.disks.removeVolume('volume-1')).rejects.toMatchObject({ reason: 'STORAGE_UNAVAILABLE' });
     expect(await h.parts.disks.listVolumes()).toHaveLength(1);
   });
 

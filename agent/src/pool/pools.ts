@@ -194,7 +194,7 @@ export class Pools {
     try {
       await this.deps.storage.refresh(poolUuid(poolId));
     } catch (e) {
-      if (!isClusterError(e, 'BAD_STATE') || e.meta['silent'] === 'true') throw e;
+      if (!isClusterError(e, 'BAD_STATE')) throw e;
       throw badState(`pool ${kept.spec.name} is not up on ${this.deps.hostName}: berth pool start ${kept.spec.name}`);
     }
   }

@@ -78,7 +78,7 @@ describe('a volume that stands alone', () => {
       [
         "NOT_FOUND: pool none does not exist. See: berth pool list",
         "UNSUPPORTED: volume x shall lie in a pool, where libvirt makes it: preallocation, clusters and reference counts are for pool local",
-        "NO_CAPACITY: volume x cannot lie on h1: pool pool fast: 48 GiB free of 32 TiB wanted",
+        "NO_CAPACITY: volume x cannot lie on h1: pool fast: 48 GiB free of 32 TiB wanted",
         "INVALID_ARGUMENT: where to? Say --pool POOL, or --host HOST",
         "NOT_FOUND: pool none does not exist. See: berth pool list",
         "UNSUPPORTED: volume data lies in a pool: there it stays as it is. Move it to pool local first (berth volume move)",
@@ -98,7 +98,7 @@ describe('room where volumes are moved to', () => {
     const ends = [await c.ended(moves[0]!.jobId), await c.ended(moves[1]!.jobId)];
     expect([ends, promised('slow')]).toEqual([['succeeded', 'failed'], 30 * GIB]);
     const failed = await c.life.jobs.view(moves[1]!.jobId!);
-    expect(failed.error?.message).toMatch(/^volume b cannot lie on h1: pool pool slow/);
+    expect(failed.error?.message).toMatch(/^volume b cannot lie on h1: pool slow/);
     c.sim.hosts.host(c.hostId('h2')).diskFull = true;
     const local = () => c.life.state.tables.claims.sums(c.hostId('h2')).diskBytes;
     const { jobId } = await c.timed(move('b', '', 'h2'));

@@ -80,7 +80,7 @@ async function generalize(c: Remote<Copied>): Promise<{ what: string } | Wait> {
   const [first] = c.params.disks;
   if (c.params.generalize !== true || first === undefined) return { what: '' };
   const agent = agentOf(c);
-  const ask = known(agent, c.opId, () => agent.generalizeUpload(c.opId, uploadOf(c.jobId, first)));
+  const ask = known(agent, c.opId, () => agent.generalizeUpload(c.opId, uploadOf(c.jobId, first)), c.notes);
   const op = await settle(c, ask, `generalizing the copy of disk ${first.target}`);
   return Wait.is(op) ? op : { what: op.detail ?? '' };
 }
@@ -93,7 +93,7 @@ async function convert(c: Remote<Copied>): Promise<{ images: readonly ImageOutco
   for (const d of c.params.disks) {
     const id = importOf(c.opId, d);
     const ask = () => agent.importImage(id, { uploadId: uploadOf(c.jobId, d), format: 'qcow2' });
-    const op = await settle(c, known(agent, id, ask), `making an image of disk ${d.target}`);
+    const op = await settle(c, known(agent, id, ask, c.notes), `making an image of disk ${d.target}`);
     if (Wait.is(op)) return op;
     if (!op.image)
       throw new ClusterError('INTERNAL', `host ${c.outs.reserve.host} made an image but did not describe it`);

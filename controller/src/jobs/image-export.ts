@@ -64,7 +64,7 @@ async function make(c: RemoteContext<ExportParams, Placed, JobDeps>): Promise<Ma
   const agent = c.deps.hosts.agent(c.outs.place.hostId);
   const wanted = { digest: image.digest ?? '', format: c.params.format, exportId: exportIdOf(c.jobId) };
   const ask = () => agent.makeExport(c.opId, wanted);
-  const op = await settle(c, known(agent, c.opId, ask), `making a file of image ${image.name}`);
+  const op = await settle(c, known(agent, c.opId, ask, c.notes), `making a file of image ${image.name}`);
   if (Wait.is(op)) return op;
   if (!op.image) throw new ClusterError('INTERNAL', `host ${c.outs.place.host} made a file but did not describe it`);
   const { fileBytes, sourceDigest: sha256, virtualSizeBytes } = op.image;

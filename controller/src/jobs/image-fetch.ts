@@ -43,7 +43,7 @@ async function fetch(c: FetchContext): Promise<Fetched | Wait> {
   const from = sources.last && ` from ${nameOf(c, sources.last.hostId)}`;
   const why = `copying image ${name}${from ?? ''} to ${nameOf(c, c.params.hostId)}`;
   const ask = () => target.fetchImage(c.opId, { digest, virtualSizeBytes });
-  let op = await known(target, c.opId, ask);
+  let op = await known(target, c.opId, ask, c.notes);
   if (op.state === 'failed' && turnAway(c, sources, op)) op = await ask();
   if (op.state === 'running') {
     const next = await feed(c, sources, op, { name, digest });

@@ -66,7 +66,7 @@ async function convert(c: Remote): Promise<ImageOutcome | Wait> {
   const agent = c.deps.hosts.agent(c.outs.place.hostId);
   const ask = () => agent.importImage(c.opId, { uploadId: uploadIdOf(c.jobId), format: c.params.format });
   try {
-    const op = await settle(c, known(agent, c.opId, ask), 'checking and converting');
+    const op = await settle(c, known(agent, c.opId, ask, c.notes), 'checking and converting');
     if (Wait.is(op)) return op;
     if (!op.image)
       throw new ClusterError('INTERNAL', `host ${c.outs.place.host} converted the image but did not describe it`);

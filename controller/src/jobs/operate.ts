@@ -32,11 +32,11 @@ export async function known(
   agent: Pick<AgentClient, 'findOperation'>,
   opId: string,
   ask: () => Promise<OperationView>,
-  notes?: Map<string, unknown>,
+  notes: Map<string, unknown>,
 ): Promise<OperationView> {
   const op = await agent.findOperation(opId);
   if (op === undefined) return ask();
-  if (notes === undefined || op.state !== 'failed' || !mayPass(op)) return op;
+  if (op.state !== 'failed' || !mayPass(op)) return op;
   const heard = `heard of the failure of ${opId}`;
   if (notes.delete(heard)) return ask();
   notes.set(heard, true);

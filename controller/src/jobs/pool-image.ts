@@ -38,7 +38,7 @@ export const poolImage = defineJob<PoolImageParams, JobDeps>('pool.image', 1)
       const { poolId, imageId, hostId } = c.params;
       const { digest = '', name } = getImage(c.tables, imageId);
       const agent = c.deps.hosts.agent(hostId);
-      const asked = known(agent, c.opId, () => agent.pools.ensureImage(c.opId, { poolId, digest }));
+      const asked = known(agent, c.opId, () => agent.pools.ensureImage(c.opId, { poolId, digest }), c.notes);
       const op = await settle(c, asked, `image ${name} is copied into the pool`);
       return Wait.is(op) ? op : { bytes: op.totalBytes };
     },

@@ -32,6 +32,7 @@ const sentence = (r: Refusal): string =>
   r.filter === 'maintenance' ||
   r.filter === 'capability' ||
   r.filter === 'port' ||
+  r.filter === 'pool' ||
   r.filter === 'bridge'
     ? r.detail
     : `${r.filter} ${r.detail}`;

@@ -31,7 +31,7 @@ export const volumeExport = defineJob<ExportVolumeParams, JobDeps>('volume.expor
       const agent = c.deps.hosts.agent(c.outs.place.hostId);
       const { volumeId, format } = c.params;
       const ask = () => agent.volumeData.export(c.opId, { volumeId, format, exportId: exportIdOf(c.jobId) });
-      const op = await settle(c, known(agent, c.opId, ask), `making a file of volume ${c.outs.place.name}`);
+      const op = await settle(c, known(agent, c.opId, ask, c.notes), `making a file of volume ${c.outs.place.name}`);
       if (Wait.is(op)) return op;
       if (!op.image)
         throw new ClusterError('INTERNAL', `host ${c.outs.place.host} made a file but did not describe it`);

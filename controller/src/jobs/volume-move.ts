@@ -85,7 +85,7 @@ export const volumeMove = defineJob<MoveParams, JobDeps>(KIND, 1)
       const agent = c.deps.hosts.agent(c.outs.place.hostId);
       const { volumeId, to } = c.params;
       const ask = () => agent.volumeData.move(c.opId, { volumeId, to: to ?? '' });
-      const op = await settle(c, known(agent, c.opId, ask), 'copying it');
+      const op = await settle(c, known(agent, c.opId, ask, c.notes), 'copying it');
       return Wait.is(op) ? op : { bytes: op.totalBytes };
     },
     async undo(c) {

@@ -30,7 +30,7 @@ export const volumeRewrite = defineJob<RewriteParams, JobDeps>('volume.rewrite',
       const { format: was, imageDigest: base } = c.outs.begin;
       const imageDigest = format !== 'qcow2' ? undefined : (base ?? undefined);
       const ask = () => agent.volumeData.rewrite(c.opId, { volumeId, format, imageDigest, ifOther: format !== was });
-      const op = await settle(c, known(agent, c.opId, ask), 'writing it anew');
+      const op = await settle(c, known(agent, c.opId, ask, c.notes), 'writing it anew');
       return Wait.is(op) ? op : null;
     },
     async undo(c) {
@@ -64,7 +64,7 @@ export const volumeWipe = defineJob<WhichVolume, JobDeps>('volume.wipe', 1)
     async run(c) {
       const agent = c.deps.hosts.agent(c.outs.begin.hostId);
       const ask = () => agent.volumeData.wipe(c.opId, c.params.volumeId);
-      const op = await settle(c, known(agent, c.opId, ask), 'overwriting');
+      const op = await settle(c, known(agent, c.opId, ask, c.notes), 'overwriting');
       return Wait.is(op) ? op : null;
     },
   })

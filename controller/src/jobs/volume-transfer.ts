@@ -45,7 +45,7 @@ async function copy(c: Context): Promise<{ bytes: number } | Wait> {
   const format = runnable(volume);
   const imageDigest = c.params.full ? undefined : imageId && c.tables.images.get(imageId)?.digest;
   const wanted = { volumeId: c.params.volumeId, imageDigest, sizeBytes, format, poolId: c.params.to ?? '' };
-  const op = await known(agent, c.opId, () => agent.volumeData.receive(c.opId, wanted));
+  const op = await known(agent, c.opId, () => agent.volumeData.receive(c.opId, wanted), c.notes);
   const why = `copying it from ${fromHost}`;
   if (op.state === 'running' && op.needsSource) return offered(c, op, why);
   const done = await settle(c, Promise.resolve(op), why);
@@ -58,7 +58,7 @@ async function flatten(c: Context): Promise<null | Wait> {
   const agent = c.deps.hosts.agent(c.outs.place.from);
   const wanted = { volumeId: c.params.volumeId, format: 'qcow2', exportId: exportOf(c) };
   const ask = () => agent.volumeData.export(c.opId, wanted);
-  const op = await settle(c, known(agent, c.opId, ask), 'copying what is in its image into it');
+  const op = await settle(c, known(agent, c.opId, ask, c.notes), 'copying what is in its image into it');
   return Wait.is(op) ? op : null;
 }
 

@@ -71,7 +71,7 @@ async function install(c: Remote): Promise<{ sizeBytes: number } | Wait> {
   const { contentId, poolId, fileFormat, format, sizeBytes } = c.params;
   const wanted = { volumeId: contentId, poolId: poolId ?? '', fileFormat, format, sizeBytes };
   const ask = () => uploaded.install(c.opId, { ...wanted, uploadId: volumeUploadId(c.jobId) });
-  const op = await settle(c, known({ findOperation }, c.opId, ask), 'checking and converting');
+  const op = await settle(c, known({ findOperation }, c.opId, ask, c.notes), 'checking and converting');
   if (Wait.is(op)) return op;
   if (!op.image) throw new ClusterError('INTERNAL', `host ${c.outs.place.host} made a volume but did not describe it`);
   return { sizeBytes: op.image.virtualSizeBytes };

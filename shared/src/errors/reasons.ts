@@ -73,6 +73,11 @@ export const REASONS = {
     retry: 'later',
     meaning: 'the host that serves the data stopped serving it',
   },
+  STORAGE_UNAVAILABLE: {
+    status: 'UNAVAILABLE',
+    retry: 'later',
+    meaning: 'the storage of a pool does not answer',
+  },
   CONTROLLER_UNREACHABLE: { status: 'UNAVAILABLE', retry: 'same-request', meaning: 'the controller did not answer' },
   UNSAFE_IMAGE: {
     status: 'INVALID_ARGUMENT',

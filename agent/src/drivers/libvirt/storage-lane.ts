@@ -12,14 +12,20 @@ import type { Procedure } from './procedures.ts';
 export interface LaneOptions {
   readonly clock: Clock;
   dial(): Promise<Connection>;
-  /** For refusals: the pool's name. */
+  /** For refusals: `pool a`. */
   readonly name: () => string;
+}
+
+/** A call that has not left yet. */
+interface Waiting {
+  readonly begin: () => void;
+  readonly giveUp: () => void;
 }
 
 export class StorageLane {
   #connection: Promise<Connection> | undefined;
-  #tail: Promise<unknown> = Promise.resolve();
-  #asked = 0;
+  #isAsking = false;
+  #waiting: Waiting[] = [];
   /** Since when (monotonic) a call is out that passed its deadline. */
   #silentSince: number | undefined;
 
@@ -31,25 +37,43 @@ export class StorageLane {
 
   /** Something was asked that is not answered. */
   get busy(): boolean {
-    return this.#asked > 0;
+    return this.#isAsking;
   }
 
-  /** @throws BAD_STATE at once while the pool is silent, or at the deadline. */
+  /**
+   * @param deadlineMs from when it leaves: one that waits for another that takes long is not late
+   * @throws STORAGE_UNAVAILABLE at once while the pool is silent, or at the deadline, also at that of the one before it
+   */
   async call<A, R>(procedure: Procedure<A, R>, args: A, what: string, deadlineMs: number): Promise<R> {
+    await this.#turn(what);
+    const answer = this.#connected().then((c) => c.call(procedure, args, what));
+    const over = (): void => {
+      this.#silentSince = undefined;
+      this.#next();
+    };
+    answer.then(over, over);
+    return beforeDeadline(this.opts.clock, answer, deadlineMs, () => this.#fallSilent(what));
+  }
+
+  async #turn(what: string): Promise<void> {
     if (this.#silentSince !== undefined) throw this.#silent(what);
-    const turn = this.#tail;
-    const answer = turn.then(async () => {
-      if (this.#silentSince !== undefined) throw this.#silent(what);
-      return (await this.#connected()).call(procedure, args, what);
-    });
-    this.#asked++;
-    this.#tail = answer.catch(() => undefined).finally(() => this.#asked--);
-    return beforeDeadline(this.opts.clock, answer, deadlineMs, () => {
-      this.#silentSince ??= this.opts.clock.monotonic();
-      const well = (): void => void (this.#silentSince = undefined);
-      this.#tail.then(well, well);
-      return this.#silent(what);
-    });
+    if (this.#isAsking)
+      await new Promise<void>((resolve, reject) =>
+        this.#waiting.push({ begin: resolve, giveUp: () => reject(this.#silent(what)) }),
+      );
+    this.#isAsking = true;
+  }
+
+  #next(): void {
+    const next = this.#waiting.shift();
+    if (next) next.begin();
+    else this.#isAsking = false;
+  }
+
+  #fallSilent(what: string): ClusterError {
+    this.#silentSince = this.opts.clock.monotonic();
+    for (const { giveUp } of this.#waiting.splice(0)) giveUp();
+    return this.#silent(what);
   }
 
   close(why: string): void {
@@ -71,9 +95,8 @@ export class StorageLane {
 
   #silent(what: string): ClusterError {
     return new ClusterError(
-      'BAD_STATE',
-      `libvirt could not ${what}: pool ${this.opts.name()} does not answer. Look whether its server is up and can be reached`,
-      { silent: 'true' },
+      'STORAGE_UNAVAILABLE',
+      `libvirt could not ${what}: ${this.opts.name()} does not answer. Look whether its server is up and can be reached`,
     );
   }
 }

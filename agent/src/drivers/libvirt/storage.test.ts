@@ -55,7 +55,7 @@ it('reads a pool, and tells one that is not there', async () => {
 it('waits for a pool that hangs no longer than its deadline, asks it nothing more, and asks others as ever', async () => {
   let answer: () => void = () => undefined;
   hang = new Promise<void>((resolve) => (answer = resolve));
-  await expect(storage.look(A)).rejects.toMatchObject({ reason: 'BAD_STATE', meta: { silent: 'true' } });
+  await expect(storage.look(A)).rejects.toMatchObject({ reason: 'STORAGE_UNAVAILABLE' });
   expect(storage.silentMs(A)).toBeGreaterThanOrEqual(0);
   const before = asked.length;
   await expect(storage.refresh(A)).rejects.toThrow('does not answer');
@@ -66,6 +66,33 @@ it('waits for a pool that hangs no longer than its deadline, asks it nothing mor
   answer();
   await expect.poll(() => storage.silentMs(A), { timeout: 10_000 }).toBeUndefined();
   expect(await storage.look(A)).toMatchObject({ name: 'a', active: true });
+});
+
+it('does not count the wait for another call, however long that one takes, and tells those that wait when it is too long', async () => {
+  let removed: () => void = () => undefined;
+  const removal = new Promise<void>((resolve) => (removed = resolve));
+  fake.on(STORAGE.findVolume, () => ({ volume: { pool: 'a', name: 'v', key: 'a/v' } }));
+  fake.on(STORAGE.deleteVolume, () => removal);
+  const removing = storage.removeVolume(A, 'v');
+  await expect.poll(() => fake.calls.at(-1), { timeout: 10_000 }).toMatch(/delete/i);
+  const looking = storage.look(A);
+  fake.on(STORAGE.info, () => new Promise(() => undefined));
+  // the deadline of a quick call has passed
+  await expect(storage.look(B)).rejects.toMatchObject({ reason: 'STORAGE_UNAVAILABLE' });
+  expect(storage.silentMs(A)).toBeUndefined();
+  removed();
+  await removing;
+  const behind = storage.look(A);
+  await expect(looking).rejects.toMatchObject({ reason: 'STORAGE_UNAVAILABLE' });
+  await expect(behind).rejects.toThrow('pool a does not answer');
+});
+
+it('reads secrets while the list waits for a pool', async () => {
+  fake.on(STORAGE.listPools, () => new Promise(() => undefined));
+  fake.on(STORAGE.findSecret, () => ({ secret: { uuid: B, usageType: 2, usageId: 'pool b' } }));
+  fake.on(STORAGE.secretValue, () => ({ value: Buffer.from('hush') }));
+  await expect(storage.list()).rejects.toMatchObject({ reason: 'STORAGE_UNAVAILABLE' });
+  expect(String(await storage.secretValue(B))).toBe('hush');
 });
 
 it('makes volumes with the format, the owner and the file below that were said, and none twice', async () => {

@@ -46,6 +46,8 @@ export interface LibvirtStorageOptions {
 const QUICK_MS = 10_000;
 /** Mounting, logging in to targets, looking through a large folder. */
 const SLOW_MS = 30_000;
+/** Ceph looks whether a client that was killed is back, for 30 s, and takes what is large away piece by piece. */
+const REMOVAL_MS = 180_000;
 /** All that was written may have to reach a slow disk. */
 const SYNC_MS = 1_800_000;
 const BUSY_LOOK_MS = 500;
@@ -53,7 +55,9 @@ const NO_POOL = 49;
 const NO_VOLUME = 50;
 const VOLUME_EXISTS = 90;
 const NO_SECRET = 66;
-const GENERAL = '';
+/** Lanes of no pool: a list waits for each pool that libvirt works on, secrets for none. */
+const LISTS = '';
+const SECRETS = 'secrets';
 /** VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM. */
 const SPARSE = 1;
 /** More are counted by nobody: a pool with so many volumes is not one of ours. */
@@ -72,7 +76,7 @@ class LibvirtStorage implements Storage {
   }
 
   async list(): Promise<readonly StorageRef[]> {
-    const { pools } = await this.#general(STORAGE.listPools, { needResults: 1, flags: 0 }, 'list storage pools');
+    const { pools } = await this.#call(LISTS, STORAGE.listPools, { needResults: 1, flags: 0 }, 'list storage pools');
     for (const p of pools) this.#names.set(p.uuid, p.name);
     this.#closeGone(new Set(pools.map((p) => p.uuid)));
     return pools;
@@ -82,10 +86,10 @@ class LibvirtStorage implements Storage {
     const pool = poolRef(uuid);
     try {
       const { xml } = await this.#call(uuid, STORAGE.xml, { pool, flags: 0 }, 'describe a storage pool');
-      const info = await this.#call(uuid, STORAGE.info, { pool }, 'look at a storage pool');
       const root = parseXml(xml);
       const name = textAt(root, 'name');
       this.#names.set(uuid, name);
+      const info = await this.#call(uuid, STORAGE.info, { pool }, 'look at a storage pool');
       return {
         ...{ uuid, name, type: root.attributes['type'] ?? '', targetPath: textAt(root, 'target', 'path') },
         active: info.state !== 0,
@@ -203,7 +207,7 @@ class LibvirtStorage implements Storage {
     const volume = await this.#find(uuid, name);
     if (volume === undefined) return;
     const remove = (): Promise<unknown> =>
-      this.#call(uuid, STORAGE.deleteVolume, { volume, flags: 0 }, `remove ${name} from the pool`, SLOW_MS);
+      this.#call(uuid, STORAGE.deleteVolume, { volume, flags: 0 }, `remove ${name} from the pool`, REMOVAL_MS);
     try {
       await this.#whenFree(uuid, name, SLOW_MS, remove);
     } catch (e) {
@@ -287,15 +291,15 @@ class LibvirtStorage implements Storage {
       textEl('description', {}, `of storage pool ${s.name}`),
       el('usage', { type: s.usage }, usage),
     );
-    const { secret } = await this.#general(STORAGE.defineSecret, { xml, flags: 0 }, 'keep a secret of a pool');
+    const { secret } = await this.#secret(STORAGE.defineSecret, { xml, flags: 0 }, 'keep a secret of a pool');
     const value = Buffer.from(s.value);
-    await this.#general(STORAGE.setSecretValue, { secret, value, flags: 0 }, 'keep a secret of a pool');
+    await this.#secret(STORAGE.setSecretValue, { secret, value, flags: 0 }, 'keep a secret of a pool');
   }
 
   async secretValue(uuid: string): Promise<Uint8Array> {
     try {
-      const { secret } = await this.#general(STORAGE.findSecret, { uuid }, 'look for a secret');
-      return (await this.#general(STORAGE.secretValue, { secret, flags: 0 }, 'read a secret of a pool')).value;
+      const { secret } = await this.#secret(STORAGE.findSecret, { uuid }, 'look for a secret');
+      return (await this.#secret(STORAGE.secretValue, { secret, flags: 0 }, 'read a secret of a pool')).value;
     } catch (e) {
       if (!hasCode(e, NO_SECRET)) throw e;
       throw new ClusterError('NOT_FOUND', 'libvirt has no secret for the pool');
@@ -304,8 +308,8 @@ class LibvirtStorage implements Storage {
 
   async removeSecret(uuid: string): Promise<void> {
     try {
-      const { secret } = await this.#general(STORAGE.findSecret, { uuid }, 'look for a secret');
-      await this.#general(STORAGE.undefineSecret, { secret }, 'forget a secret');
+      const { secret } = await this.#secret(STORAGE.findSecret, { uuid }, 'look for a secret');
+      await this.#secret(STORAGE.undefineSecret, { secret }, 'forget a secret');
     } catch (e) {
       if (!hasCode(e, NO_SECRET)) throw e;
     }
@@ -344,8 +348,8 @@ class LibvirtStorage implements Storage {
     return volume;
   }
 
-  #general<A, R>(procedure: Procedure<A, R>, args: A, what: string): Promise<R> {
-    return this.#lane(GENERAL).call(procedure, args, what, this.o.deadlineMs ?? QUICK_MS);
+  #secret<A, R>(procedure: Procedure<A, R>, args: A, what: string): Promise<R> {
+    return this.#call(SECRETS, procedure, args, what);
   }
 
   #call<A, R>(
@@ -361,7 +365,7 @@ class LibvirtStorage implements Storage {
   /** Somebody has undefined them. One that is asked something just now may be about to be defined. */
   #closeGone(there: ReadonlySet<string>): void {
     for (const [uuid, lane] of this.#lanes) {
-      if (uuid === GENERAL || there.has(uuid) || lane.busy) continue;
+      if (uuid === LISTS || uuid === SECRETS || there.has(uuid) || lane.busy) continue;
       lane.close('the pool is gone');
       this.#lanes.delete(uuid);
       this.#names.delete(uuid);
@@ -371,7 +375,10 @@ class LibvirtStorage implements Storage {
   #lane(uuid: string): StorageLane {
     const known = this.#lanes.get(uuid);
     if (known) return known;
-    const name = (): string => this.#names.get(uuid) ?? 'of this host';
+    const name = (): string => {
+      const known = this.#names.get(uuid);
+      return known === undefined ? 'a pool of this host' : `pool ${known}`;
+    };
     const made = new StorageLane({ clock: this.o.clock, dial: () => this.#dial(), name });
     this.#lanes.set(uuid, made);
     return made;

@@ -54,7 +54,7 @@ export function createSimStorage(): SimStorage {
   const written = new Map<string, number>();
   const writtenAt = new Map<string, number>();
   const answering = (uuid: string): void => {
-    if (silent.has(uuid)) throw new ClusterError('BAD_STATE', 'the pool does not answer', { silent: 'true' });
+    if (silent.has(uuid)) throw new ClusterError('STORAGE_UNAVAILABLE', 'the pool does not answer');
   };
   const get = (uuid: string): SimPool => {
     answering(uuid);

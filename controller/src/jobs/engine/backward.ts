@@ -1,4 +1,5 @@
 /** One step back: cancel what may still run, undo, and log it; leave a debt at a host that cannot be asked. */
+import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
 import { StateFailed } from '../../state/store.ts';
 import { call, localContext, remoteContext, stepContext, type At, type Outcome } from './at.ts';
@@ -74,7 +75,9 @@ async function onError(at: At, e: unknown, host: HostId | undefined): Promise<Ou
   const verdict = judge(e, at.step);
   if (verdict === 'failed') return stuck(at, e);
   const silentMs = at.env.clock.now() - (at.record?.undoStartedAtMs ?? at.env.clock.now());
-  if (host !== undefined && silentMs >= at.env.giveUpMs) return leaveDebts(at, host, toJobError(e).message);
+  if (host !== undefined && silentMs >= at.env.giveUpMs)
+    // the host is there, and could not pay
+    return isClusterError(e, 'STORAGE_UNAVAILABLE') ? stuck(at, e) : leaveDebts(at, host, toJobError(e).message);
   if (verdict === 'unknown') at.live.waitsForHost = host;
   const ms = backOffMs(at.live.nextError(`${at.step.name}.undo`), at.env.random.next());
   return waiting(

@@ -171,7 +171,7 @@ export interface JobDef<P, Deps> {
 /** A job with its types forgotten. */
 export type AnyJobDef = Omit<JobDef<never, never>, typeof types>;
 
-const DEFAULT_WAIT_ON: readonly Reason[] = ['RESOURCE_BUSY', 'PEER_UNAVAILABLE'];
+const DEFAULT_WAIT_ON: readonly Reason[] = ['RESOURCE_BUSY', 'PEER_UNAVAILABLE', 'STORAGE_UNAVAILABLE'];
 
 export class JobBuilder<P, Deps, Outs extends object = object> {
   constructor(

@@ -201,6 +201,25 @@ test('unwinding waits a bounded time for a silent host, then leaves debts', asyn
   expect(state.tables.debts.size).toBe(2);
 });
 
+test('an undo waits for storage that does not answer, for a while', async () => {
+  deps.run = () => {
+    throw new Error('no');
+  };
+  let silent = true;
+  deps.undo = () => {
+    if (silent) throw new ClusterError('STORAGE_UNAVAILABLE', 'pool a does not answer');
+  };
+  const [first, second] = [await start(), await start()];
+  await clock.advance(99_000);
+  expect(await view(first)).toMatchObject({ state: 'unwinding', waitReason: 'pool a does not answer' });
+  await clock.advance(2_000);
+  expect((await view(first)).state).toBe('stuck');
+  silent = false;
+  await jobs.retry(second);
+  expect((await view(second)).state).toBe('failed');
+  expect(state.tables.debts.size).toBe(0);
+});
+
 test('an undo that fails leaves the job stuck, with an alarm; retry tries again, accept ends it', async () => {
   deps.run = () => {
     throw new Error('no');
