@@ -91,7 +91,7 @@ import { refuseMoving, type MovingVm } from './volume/moves.ts';
 import { createVolumeParts, refuseStart, type VolumeParts } from './volume/parts.ts';
 import { Uploads } from './volume/uploads.ts';
 import { Hub } from './watch/hub.ts';
-import type { Sample } from './watch/items.ts';
+import type { Sampler } from './watch/sampler.ts';
 import { WatchStream } from './watch/stream.ts';
 
 /** How other hosts read images from this one, and this one from them. */
@@ -227,7 +227,7 @@ class RunningAgent implements Agent {
     const every = { observeEveryMs: config.observeInterval };
     const hub = new Hub({ drivers, operations, report, clock, log, ...every, ...observed });
     const parts = { drivers, clock, identity, hub, operations, meters: this.o.meters };
-    const { sample, metrics, meters } = createMetricsParts(parts);
+    const { sampler, metrics, meters } = createMetricsParts(parts);
     const publish = hub.setGuest.bind(hub);
     const guest = createGuestParts({ hypervisor, domains, operations, clock, log, dataDir: config.dataDir, publish });
     const capture = new Capture({ domains, hypervisor, disks, guest: guest.verbs, uploads, operations });
@@ -265,7 +265,7 @@ class RunningAgent implements Agent {
         [CaptureServiceService, captureService(guard, operations, capture)],
         [MetricsServiceService, metricsService(guard, metrics)],
         [NetworkServiceService, networkService(guard, operations, networks)],
-        [WatchServiceService, watchService(guard, this.watchDeps(hub, sample))],
+        [WatchServiceService, watchService(guard, this.watchDeps(hub, sampler))],
         [CertificateServiceService, certificateService(guard, identity, clock)],
       ],
     });
@@ -278,10 +278,14 @@ class RunningAgent implements Agent {
     return createGuard(fences, log, this.stopping.signal, { told: meters.requests.told, clock });
   }
 
-  private watchDeps(hub: Hub, sample: () => Promise<Sample>): WatchServiceDeps {
+  private watchDeps(hub: Hub, sampler: Sampler): WatchServiceDeps {
     const { identity, clock, config, drivers } = this.o;
-    const open = (ms: number): WatchStream =>
-      new WatchStream({ hub, sample, clock, statisticsEveryMs: ms || config.statisticsInterval });
+    const open = (ms: number): WatchStream => {
+      const statisticsEveryMs = ms || config.statisticsInterval;
+      // where Prometheus scrapes as often, libvirt is asked for it alone
+      const sample = () => sampler.sample(statisticsEveryMs / 2);
+      return new WatchStream({ hub, sample, clock, statisticsEveryMs });
+    };
     const bootId = async (): Promise<string> => (await drivers.machine.facts()).bootId;
     return { hostId: identity.hostId, agentInstanceId: newUuid(), bootId, open };
   }

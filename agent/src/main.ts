@@ -71,7 +71,7 @@ function realDrivers(config: AgentConfig, log: Log, ring: LogRing, meters: Meter
     disks: createDisks({ dataDir, unprivilegedUser, clock, log }),
     guestDisks: createGuestDisks(config),
     machine,
-    bridges: createBridges({ exec: createExec(config) }),
+    bridges: createBridges({ exec: createExec(config), unchanged: { clock: systemClock } }),
     logs: createHostLogs({ exec: createExec(config), clock, ring }),
     storage: createLibvirtStorage({ ...storageSocket(config), clock, extend: createExtendVolume(createExec(config)) }),
     networks: createLibvirtNetworks({ ...networkSocket(config), clock }),

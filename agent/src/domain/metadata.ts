@@ -34,9 +34,22 @@ export const metadataXml = (m: DomainMark): string =>
     m.fixed.length === 0 ? undefined : textEl('berth:fixed', {}, m.fixed.join(' ')),
   );
 
+/** Each look at all domains brings the same few texts: each is read once. */
+const known = new Map<string, DomainMark | undefined>();
+const MOST_KNOWN = 1_024;
+const LONGEST_KNOWN = 2_048;
+
 /** Undefined when it is not ours or can't be read: such a domain is left alone. */
 export function readMark(xml: string | undefined): DomainMark | undefined {
-  if (xml === undefined) return undefined;
+  if (xml === undefined || xml.length > LONGEST_KNOWN) return xml === undefined ? undefined : parseMark(xml);
+  if (known.has(xml)) return known.get(xml);
+  if (known.size >= MOST_KNOWN) known.clear();
+  const mark = parseMark(xml);
+  known.set(xml, mark);
+  return mark;
+}
+
+function parseMark(xml: string): DomainMark | undefined {
   const root = parse(xml);
   const vm = isRecord(root?.['vm']) ? root['vm'] : root;
   const [vmId, specHash, generation] = [vm?.['id'], vm?.['spec'], vm?.['generation']];

@@ -35,15 +35,22 @@ async function world() {
   };
   const drivers = { ...sim, hypervisor: { ...sim.hypervisor, stats, list } };
   const meters = createMeters();
-  const sample = createSampler(drivers, clock, {
+  const sampler = createSampler(drivers, clock, {
     onReading: (r) => metrics.noteReading(r),
     wantsVcpus: () => metrics.wanted,
   });
   const metrics = new AgentMetrics({
-    ...{ drivers, clock, meters, hostId: 'host-1', hostName: 'h1', sample },
+    ...{ drivers, clock, meters, hostId: 'host-1', hostName: 'h1', read: () => sampler.read() },
     ...{ pools: () => [], operations: () => [], watchers: () => 1 },
   });
-  return { clock, metrics, meters, sample, asked: () => askedForVcpus, cut: (how: 'gone' | 'silent') => (away = how) };
+  return {
+    clock,
+    metrics,
+    meters,
+    sample: () => sampler.sample(),
+    asked: () => askedForVcpus,
+    cut: (how: 'gone' | 'silent') => (away = how),
+  };
 }
 
 /** Each sample as [name, names of its labels, value]. */

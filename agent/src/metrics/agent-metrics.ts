@@ -24,8 +24,8 @@ export interface AgentMetricsDeps {
   readonly meters: Meters;
   readonly hostId: string;
   readonly hostName: string;
-  /** Takes a sample, or joins one that is being taken; `noteReading` has been told when it resolves. */
-  readonly sample: () => Promise<unknown>;
+  /** Reads counters, or joins who does; `noteReading` has been told when it resolves. */
+  readonly read: () => Promise<unknown>;
   readonly pools: () => readonly PoolSeen[];
   readonly operations: () => readonly OperationView[];
   readonly watchers: () => number;
@@ -44,8 +44,6 @@ export class AgentMetrics {
   private answered = false;
   private under: Promise<string> | undefined;
   private scrapedAtMs = -Infinity;
-  /** What a mark of a domain says, by its text: reading XML is not free. */
-  private marks = new Map<string, string>();
 
   constructor(private readonly d: AgentMetricsDeps) {}
 
@@ -103,11 +101,11 @@ export class AgentMetrics {
 
   /** Anew, but no longer than a scrape may take: a libvirt that says nothing leaves what was seen last. */
   private async look(): Promise<void> {
-    const { sample, drivers, clock } = this.d;
+    const { read, drivers, clock } = this.d;
     this.answered = false;
     const over = new AbortController();
     const looks = Promise.all([
-      sample().catch(() => undefined), // the machine's own files can't be read: the rest is still worth telling
+      read().catch(() => undefined), // the machine's own files can't be read: the rest is still worth telling
       drivers.hypervisor.list().then(
         (domains) => void (this.domains = domains),
         () => undefined,
@@ -121,15 +119,10 @@ export class AgentMetrics {
 
   private vms(): SeenVm[] {
     const stats = new Map((this.stats?.of ?? []).map((s) => [s.uuid, s]));
-    const marks = new Map<string, string>();
-    const vms = this.domains.map((seen) => {
-      const xml = seen.metadataXml ?? '';
-      const vmId = this.marks.get(xml) ?? readMark(seen.metadataXml)?.vmId ?? '';
-      marks.set(xml, vmId);
+    return this.domains.map((seen) => {
+      const vmId = readMark(seen.metadataXml)?.vmId ?? '';
       const isOn = seen.power !== 'stopped' && seen.power !== 'crashed';
       return { seen, vmId, stats: isOn ? stats.get(seen.uuid) : undefined };
     });
-    this.marks = marks;
-    return vms;
   }
 }

@@ -1,11 +1,10 @@
-/** Puts sampler and metrics together: each scrape takes a sample, and each sample feeds the metrics. */
+/** Puts sampler and metrics together: each scrape has counters read, and whatever is read feeds the metrics. */
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Drivers } from '../drivers/machine.ts';
 import type { HostIdentity } from '../enroll/host-identity.ts';
 import type { Operations } from '../operations/operations.ts';
 import type { Hub } from '../watch/hub.ts';
-import type { Sample } from '../watch/items.ts';
-import { createSampler } from '../watch/sampler.ts';
+import { createSampler, type Sampler } from '../watch/sampler.ts';
 import { AgentMetrics } from './agent-metrics.ts';
 import { createMeters, type Meters } from './meters.ts';
 
@@ -20,22 +19,23 @@ export interface MetricsPartsDeps {
 }
 
 export interface MetricsParts {
-  readonly sample: () => Promise<Sample>;
+  readonly sampler: Sampler;
   readonly metrics: AgentMetrics;
   readonly meters: Meters;
 }
 
 export function createMetricsParts(d: MetricsPartsDeps): MetricsParts {
   const { drivers, clock, identity, hub, operations, meters = createMeters() } = d;
-  const sample = createSampler(drivers, clock, {
+  const sampler = createSampler(drivers, clock, {
     onReading: (reading) => metrics.noteReading(reading),
     wantsVcpus: () => metrics.wanted,
   });
   const metrics = new AgentMetrics({
-    ...{ drivers, clock, meters, sample, hostId: identity.hostId, hostName: identity.hostName },
+    ...{ drivers, clock, meters, hostId: identity.hostId, hostName: identity.hostName },
+    read: () => sampler.read(),
     pools: () => hub.pools(),
     operations: () => operations.list(),
     watchers: () => hub.watchers,
   });
-  return { sample, metrics, meters };
+  return { sampler, metrics, meters };
 }

@@ -1,13 +1,16 @@
-/** Statistics of the host and its domains, with rates made from counters. Bounded by a deadline; never touches anything else. */
+/**
+ * Statistics of the host and its domains: counters for scrapes, and rates made from them for the controller. Bounded by a deadline; never
+ * touches anything else.
+ */
 import type { HostFigures } from '@berth/shared/model/statistics.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Drivers, MachineCounters, MachineLoad } from '../drivers/machine.ts';
-import type { DomainStats } from '../drivers/hypervisor.ts';
+import type { DomainStats, SilentDomain } from '../drivers/hypervisor.ts';
 import type { DomainUse, Sample } from './items.ts';
 import { domainFigures, hostFigures } from './rates.ts';
 
 const DEADLINE_MS = 3_000;
-/** Several watchers share one sample. */
+/** Several watchers share one sample, and several scrapes one reading. */
 const SHARE_MS = 900;
 /** The directory that volumes and images lie in. */
 const POOL = 'default';
@@ -19,6 +22,10 @@ interface Before {
 
 /** What a sample was made from, for those who want counters and not rates. */
 export interface Reading {
+  /** Milliseconds since the epoch. */
+  readonly atMs: number;
+  /** The same moment on the monotonic clock. */
+  readonly cameAtMs: number;
   /** When libvirt answered, on the monotonic clock; undefined: it did not. */
   readonly statsAtMs: number | undefined;
   readonly stats: readonly DomainStats[];
@@ -28,27 +35,68 @@ export interface Reading {
 
 export interface SamplerOptions {
   readonly onReading?: (reading: Reading) => void;
-  /** Asked before each sample; see Hypervisor.stats. */
+  /** Asked before each reading; see Hypervisor.stats. */
   readonly wantsVcpus?: () => boolean;
 }
 
-export function createSampler(drivers: Drivers, clock: Clock, o: SamplerOptions = {}): () => Promise<Sample> {
-  let before = new Map<string, Before>();
-  let machine: MachineCounters | undefined;
-  let shared: { atMs: number; sample: Promise<Sample> } | undefined;
+export interface Sampler {
+  /** Counters, read now; who asks at about the same time gets the same. Fails where the machine's own files cannot be read. */
+  read(): Promise<Reading>;
+  /**
+   * Rates since the last sample: of a reading that somebody has had taken since then, when that is recent enough, otherwise of a
+   * new one. Several watchers share one.
+   * @param maxAgeMs how old such a reading may be; default: none may
+   */
+  sample(maxAgeMs?: number): Promise<Sample>;
+}
 
-  const take = async (): Promise<Sample> => {
-    const [{ more, ...load }, capacity, answer] = await Promise.all([
+interface Shared<T> {
+  readonly atMs: number;
+  readonly it: Promise<T>;
+}
+
+export function createSampler(drivers: Drivers, clock: Clock, o: SamplerOptions = {}): Sampler {
+  let reading: Shared<Reading> | undefined;
+  let sample: Shared<Sample> | undefined;
+  let used: Shared<Reading> | undefined;
+  const isWithin = (of: Shared<unknown>, ms: number): boolean => clock.monotonic() - of.atMs <= ms;
+
+  const take = async (): Promise<Reading> => {
+    const [machine, capacity, answer] = await Promise.all([
       drivers.machine.load(),
       drivers.disks.capacity(),
       // without libvirt the host's own figures still count
       drivers.hypervisor.stats(DEADLINE_MS, o.wantsVcpus?.() === true).catch(() => undefined),
     ]);
-    const came = clock.monotonic();
-    const stats = answer ?? [];
-    const reading = { ...load, ...(more && { more }) };
-    o.onReading?.({ statsAtMs: answer && came, stats, machine: reading, capacity });
-    const now = new Map(stats.map((s) => [s.uuid, { stats: s, atMs: s.more?.atMs ?? came }]));
+    const cameAtMs = clock.monotonic();
+    const statsAtMs = answer && cameAtMs;
+    const taken = { atMs: clock.now(), cameAtMs, statsAtMs, stats: answer ?? [], machine, capacity };
+    o.onReading?.(taken);
+    return taken;
+  };
+  const rated = rates(() => drivers.hypervisor.silent?.() ?? []);
+
+  const read = (): Shared<Reading> => {
+    if (reading === undefined || !isWithin(reading, SHARE_MS)) reading = { atMs: clock.monotonic(), it: take() };
+    return reading;
+  };
+  return {
+    read: () => read().it,
+    sample(maxAgeMs = 0) {
+      if (sample !== undefined && isWithin(sample, SHARE_MS)) return sample.it;
+      used = reading !== undefined && reading !== used && isWithin(reading, maxAgeMs) ? reading : read();
+      sample = { atMs: clock.monotonic(), it: used.it.then(rated) };
+      return sample.it;
+    },
+  };
+}
+
+/** Remembers the reading before: a rate is of two. */
+function rates(silent: () => readonly SilentDomain[]): (reading: Reading) => Sample {
+  let before = new Map<string, Before>();
+  let machine: MachineCounters | undefined;
+  return ({ atMs, cameAtMs, stats, machine: { more, ...load }, capacity }) => {
+    const now = new Map(stats.map((s) => [s.uuid, { stats: s, atMs: s.more?.atMs ?? cameAtMs }]));
     const domains = [...now.values()].map((s) => domainUse(s, before.get(s.stats.uuid)));
     before = now;
     const figures: HostFigures | undefined = more && {
@@ -56,13 +104,7 @@ export function createSampler(drivers: Drivers, clock: Clock, o: SamplerOptions 
       pools: [{ name: POOL, sizeBytes: capacity.diskBytes, freeBytes: capacity.diskFreeBytes }],
     };
     machine = more;
-    return { atMs: clock.now(), ...load, ...capacity, figures, domains, silent: drivers.hypervisor.silent?.() ?? [] };
-  };
-
-  return () => {
-    const now = clock.monotonic();
-    if (shared === undefined || now - shared.atMs > SHARE_MS) shared = { atMs: now, sample: take() };
-    return shared.sample;
+    return { atMs, ...load, ...capacity, figures, domains, silent: silent() };
   };
 }
 

@@ -244,11 +244,12 @@ export class Connection {
   #tick(): void {
     if (this.#closedWhy !== undefined) return;
     // A paused socket belongs to a stream whose reader is slow: that is our silence, not libvirt's.
-    if (this.#heard || this.socket.isPaused()) this.#unanswered = 0;
-    else if (this.#unanswered >= (this.opts.pingCount ?? 5)) return this.close('libvirt stopped answering');
+    const alive = this.#heard || this.socket.isPaused();
+    if (!alive && this.#unanswered >= (this.opts.pingCount ?? 5)) return this.close('libvirt stopped answering');
     this.#heard = false;
-    this.#unanswered++;
-    if (!this.socket.isPaused()) this.#sendKeepalive(KEEPALIVE.ping);
+    this.#unanswered = alive ? 0 : this.#unanswered + 1;
+    // libvirt pings as well: a connection on which it does needs no pings of ours
+    if (!alive) this.#sendKeepalive(KEEPALIVE.ping);
     this.#schedulePing();
   }
 }

@@ -27,7 +27,8 @@ export interface MachineOptions {
   readonly root?: string;
 }
 
-const BIN_DIRS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+/** Where most are comes first. */
+const BIN_DIRS = ['/usr/bin', '/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/sbin', '/bin'];
 
 export function createMachine(options: MachineOptions): Machine {
   const look = new Look(options);
@@ -150,8 +151,8 @@ class Look {
   }
 
   private async isInstalled(program: string): Promise<boolean> {
-    const there = await Promise.all(BIN_DIRS.map((dir) => this.executable(join(dir, program))));
-    return there.includes(true);
+    for (const dir of BIN_DIRS) if (await this.executable(join(dir, program))) return true;
+    return false;
   }
 
   private async libvirtSocket(): Promise<string | undefined> {

@@ -2,15 +2,19 @@
  * Remembers what was read from small files for as long as each is the same file: inode, size and time of change. Lists are
  * asked for often and change seldom; a look costs one stat per file instead of opening and reading it.
  */
+import type { BigIntStats } from 'node:fs';
 import { stat } from 'node:fs/promises';
 
 export class FileCache<T> {
   readonly #known = new Map<string, { readonly stamp: string; readonly value: T }>();
 
-  /** @param load is called when the file is new or has changed; what it throws is not remembered. */
-  async read(path: string, load: () => Promise<T>): Promise<T> {
+  /**
+   * @param load is called when the file is new or has changed; what it throws is not remembered
+   * @param seen what a look at the file has just said
+   */
+  async read(path: string, load: () => Promise<T>, seen?: BigIntStats): Promise<T> {
     // taken before the load: a file that changes meanwhile is read again the next time
-    const stamp = await stampOf(path);
+    const stamp = seen ? stampOf(seen) : await stat(path, { bigint: true }).then(stampOf, untold);
     const known = this.#known.get(path);
     if (known !== undefined && known.stamp === stamp) return known.value;
     const value = await load();
@@ -24,11 +28,7 @@ export class FileCache<T> {
   }
 }
 
-async function stampOf(path: string): Promise<string | undefined> {
-  try {
-    const s = await stat(path, { bigint: true });
-    return `${s.dev}:${s.ino}:${s.size}:${s.mtimeNs}:${s.ctimeNs}`;
-  } catch {
-    return undefined; // the load says what is wrong
-  }
-}
+const stampOf = (s: BigIntStats): string => `${s.dev}:${s.ino}:${s.size}:${s.mtimeNs}:${s.ctimeNs}`;
+
+/** The load says what is wrong. */
+const untold = (): undefined => undefined;

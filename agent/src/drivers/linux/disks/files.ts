@@ -1,4 +1,5 @@
 /** Small things with files that must not go wrong half-way: atomic writes, fsync, and a full disk told as DISK_FULL. */
+import type { BigIntStats } from 'node:fs';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
@@ -69,9 +70,14 @@ export async function writeAtomic(path: string, data: string | Iterable<Piece>, 
 
 /** Undefined when it does not exist. */
 export async function sizeOf(path: string): Promise<{ size: number; allocated: number; mtimeMs: number } | undefined> {
+  const s = await statOf(path);
+  return s && { size: Number(s.size), allocated: Number(s.blocks) * 512, mtimeMs: Number(s.mtimeMs) };
+}
+
+/** Undefined when it does not exist. */
+export async function statOf(path: string): Promise<BigIntStats | undefined> {
   try {
-    const s = await stat(path);
-    return { size: s.size, allocated: s.blocks * 512, mtimeMs: s.mtimeMs };
+    return await stat(path, { bigint: true });
   } catch (e) {
     if (codeOf(e) === 'ENOENT') return undefined;
     throw e;

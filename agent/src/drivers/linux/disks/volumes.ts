@@ -9,7 +9,7 @@ import { isForeign, KEPT_FORMATS } from '@berth/shared/model/volume.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { VolumeSeen, VolumeSpec } from '../../disks.ts';
 import { FileCache } from './file-cache.ts';
-import { sizeOf, syncDir, syncFile, tellingFull, withSource } from './files.ts';
+import { sizeOf, statOf, syncDir, syncFile, tellingFull, withSource } from './files.ts';
 import type { ImageStore } from './images.ts';
 import { movedPath } from './moves.ts';
 import type { Pool } from './pool.ts';
@@ -131,29 +131,41 @@ function sizesIn(pool: Pool): FileCache<number> {
 export async function listVolumes(pool: Pool): Promise<readonly VolumeSeen[]> {
   const cache = sizesIn(pool);
   const sidecars = await listSidecars(pool);
-  const seen = await Promise.all(sidecars.map((s) => observe(pool, s, cache)));
+  const filling = new Map<string, Promise<boolean>>();
+  const isOneFilling = (digest: string): Promise<boolean> => {
+    const asked = filling.get(digest) ?? isFilling(pool, digest);
+    filling.set(digest, asked);
+    return asked;
+  };
+  const seen = await Promise.all(sidecars.map((s) => observe(pool, s, cache, isOneFilling)));
   cache.keep(new Set(sidecars.map((s) => pool.volumePath(s.volumeId, s.seed, s.format))));
   return seen.filter((v) => v !== undefined);
 }
 
 export async function findVolume(pool: Pool, volumeId: string): Promise<VolumeSeen | undefined> {
   const sidecar = await readSidecar(pool, volumeId);
-  return sidecar && observe(pool, sidecar, sizesIn(pool));
+  return sidecar && observe(pool, sidecar, sizesIn(pool), (digest) => isFilling(pool, digest));
 }
 
 /** Undefined while it is being made. The size is the file's own: somebody may have grown the disk. */
-async function observe(pool: Pool, sidecar: Sidecar, cache: FileCache<number>): Promise<VolumeSeen | undefined> {
+async function observe(
+  pool: Pool,
+  sidecar: Sidecar,
+  cache: FileCache<number>,
+  isOneFilling: (digest: string) => Promise<boolean>,
+): Promise<VolumeSeen | undefined> {
   const { volumeId, vmId, seed, imageDigest, format } = sidecar;
   const path = pool.volumePath(volumeId, seed, format);
-  const file = await sizeOf(path);
+  const file = await statOf(path);
   if (!file) return undefined;
   const sizeBytes = isForeign(format)
     ? sidecar.sizeBytes
     : seed || format === 'raw'
-      ? file.size
-      : await cache.read(path, () => virtualSize(path, sidecar));
-  const filling = imageDigest !== undefined && (await isFilling(pool, imageDigest));
-  const seen = { volumeId, vmId, seed, imageDigest, format, sizeBytes, allocatedBytes: file.allocated };
+      ? Number(file.size)
+      : await cache.read(path, () => virtualSize(path, sidecar), file);
+  const filling = imageDigest !== undefined && (await isOneFilling(imageDigest));
+  const allocatedBytes = Number(file.blocks) * 512;
+  const seen = { volumeId, vmId, seed, imageDigest, format, sizeBytes, allocatedBytes };
   return filling ? { ...seen, filling } : seen;
 }
 
