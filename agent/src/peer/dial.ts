@@ -5,6 +5,7 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { peerName } from '@berth/shared/trust/names.ts';
 import { cutWhenRevoked, secureOptions, type PeerIdentity } from './identity.ts';
+import type { Inflow } from './inflow.ts';
 import { ticketLine, type GoOnFrom, type PeerStream } from './ticket-line.ts';
 
 export interface PeerSource {
@@ -24,6 +25,8 @@ export interface DialOptions {
   readonly stream?: PeerStream;
   /** Of a volume. Default: its beginning. */
   readonly from?: GoOnFrom;
+  /** All that comes goes there, and nothing can be read from the socket. */
+  readonly inflow?: Inflow;
 }
 
 /** A connected stream whose first bytes wait to be read. PEER_UNAVAILABLE with the reason otherwise. */
@@ -32,7 +35,7 @@ export async function dialPeer(source: PeerSource, options: DialOptions): Promis
   const deadline = new AbortController();
   const timer = options.clock.after(options.timeoutMs, () => deadline.abort());
   const signal = AbortSignal.any([options.signal, deadline.signal]);
-  const { identity } = options;
+  const { identity, inflow } = options;
   const secure = secureOptions(identity);
   if (secure === undefined)
     throw new ClusterError(
@@ -43,6 +46,7 @@ export async function dialPeer(source: PeerSource, options: DialOptions): Promis
     ...secure,
     host,
     port,
+    ...(inflow && { onread: inflow.onread }),
     checkServerIdentity: (_host, { subjectaltname, serialNumber }) =>
       wrongHost(source.peerHostId, subjectaltname) ??
       (identity.isRevoked(serialNumber) ? new Error('its certificate was revoked') : undefined),
@@ -54,7 +58,7 @@ export async function dialPeer(source: PeerSource, options: DialOptions): Promis
     cutWhenRevoked(socket, socket.getPeerCertificate().serialNumber, identity);
     stage.now = 'did not serve the image';
     socket.write(ticketLine(source.ticket, options.stream, options.from));
-    await firstBytes(socket, signal);
+    await firstBytes(socket, inflow, signal);
     return socket;
   } catch (e) {
     socket.on('error', () => undefined).destroy();
@@ -75,12 +79,14 @@ function wrongHost(hostId: string, subjectAltName: string | undefined): Error | 
 }
 
 /** Resolves when something can be read, and leaves it there. */
-async function firstBytes(socket: TLSSocket, signal: AbortSignal): Promise<void> {
+async function firstBytes(socket: TLSSocket, inflow: Inflow | undefined, signal: AbortSignal): Promise<void> {
   const ended = new AbortController();
   const onEnd = (): void => ended.abort(new Error('it closed the connection: the ticket was refused'));
   socket.once('end', onEnd).once('close', onEnd);
+  const either = AbortSignal.any([signal, ended.signal]);
   try {
-    await once(socket, 'readable', { signal: AbortSignal.any([signal, ended.signal]) });
+    if (inflow) return await inflow.first(either);
+    await once(socket, 'readable', { signal: either });
     if (socket.readableLength === 0) throw new Error('it closed the connection: the ticket was refused');
   } catch (e) {
     throw ended.signal.aborted ? ended.signal.reason : e;

@@ -13,7 +13,8 @@ import { readFirstLine } from './first-line.ts';
 import { cutWhenRevoked, peerHost, secureOptions, type PeerIdentity } from './identity.ts';
 import { idleCutter } from './idle.ts';
 import { Rate, Slots } from './limits.ts';
-import { splice } from './splice.ts';
+import { Inflow } from './inflow.ts';
+import { splice, type Far } from './splice.ts';
 import { TicketBook, type TicketUse } from './tickets.ts';
 import type { VolumeFile } from '../drivers/volume-work.ts';
 import { volumeFrames } from './volume-frames.ts';
@@ -226,7 +227,7 @@ class Port implements PeerPort {
 
   private async connectImage(socket: TLSSocket, use: TicketUse): Promise<void> {
     const { clock, log, serve } = this.options;
-    let image: Socket;
+    let image: Far;
     try {
       image = await dialUnix(await serve(use.digest));
     } catch (e) {
@@ -271,12 +272,13 @@ function volumeOf(grant: string): VolumeGrant | undefined {
 
 const origin = (socket: Socket): string => `${socket.remoteAddress} ${socket.remotePort}`;
 
-function dialUnix(path: string): Promise<Socket> {
+function dialUnix(path: string): Promise<Far> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ path });
+    const inflow = new Inflow();
+    const socket = connect({ path, onread: inflow.onread });
     socket.once('error', reject).once('connect', () => {
-      socket.off('error', reject).pause();
-      resolve(socket);
+      socket.off('error', reject);
+      resolve({ socket, inflow });
     });
   });
 }

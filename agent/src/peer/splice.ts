@@ -1,9 +1,11 @@
 /**
- * Joins two sockets until either ends. Keeps no more than the sockets' own buffers: a side that does not take what it
- * is sent stops the other from being read. Decides nothing about who may be joined.
+ * Joins two connections until either ends: one that came to this host, and one that this host made, over which most of the
+ * bytes come. Keeps little: a side that does not take what it is sent stops the other from being read. Decides nothing about
+ * who may be joined.
  */
 import type { Socket } from 'node:net';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
+import type { Inflow } from './inflow.ts';
 
 export type Side = 'near' | 'far';
 
@@ -13,58 +15,70 @@ export interface SpliceEnd {
   readonly error: Error | undefined;
 }
 
+/** A connection that was made with this inflow. */
+export interface Far<S extends Socket = Socket> {
+  readonly socket: S;
+  readonly inflow: Inflow;
+}
+
 export interface SpliceOptions {
   readonly clock: Clock;
   /** Called before bytes that came from this side go to the other. */
   readonly onBytes?: (from: Side, bytes: number) => void;
 }
 
+type Finish = (by: Side, error?: Error) => void;
+
 /** How long the other side gets to take what was still on its way. */
 const DRAIN_MS = 10_000;
 
 /** Resolves when both are closed or being closed. */
-export function splice(near: Socket, far: Socket, options: SpliceOptions): Promise<SpliceEnd> {
+export function splice(near: Socket, far: Far, options: SpliceOptions): Promise<SpliceEnd> {
   return new Promise((resolve) => {
     let over = false;
-    const finish = (by: Side, error?: Error): void => {
+    const finish: Finish = (by, error) => {
       if (over) return;
       over = true;
-      const [ended, other] = by === 'near' ? [near, far] : [far, near];
+      if (by === 'far') far.inflow.flush();
+      far.inflow.stop();
+      const [ended, other] = by === 'near' ? [near, far.socket] : [far.socket, near];
       ended.destroy();
       drain(other, options.clock);
       resolve({ by, error });
     };
-    carry('near', { source: near, sink: far }, options, finish);
-    carry('far', { source: far, sink: near }, options, finish);
+    carry(near, far.socket, options);
+    pour(far, near, options);
+    watch('near', near, finish);
+    watch('far', far.socket, finish);
   });
 }
 
-function carry(
-  from: Side,
-  { source, sink }: { source: Socket; sink: Socket },
-  options: SpliceOptions,
-  finish: (by: Side, error?: Error) => void,
-): void {
-  source.on('data', (chunk: Buffer) => {
-    options.onBytes?.(from, chunk.length);
-    if (!sink.writable) return;
-    together(sink);
-    if (!sink.write(chunk)) source.pause();
+/** What is asked for: little, as it comes. */
+function carry(near: Socket, far: Socket, { onBytes }: SpliceOptions): void {
+  near.on('data', (chunk: Buffer) => {
+    onBytes?.('near', chunk.length);
+    if (far.writable && !far.write(chunk)) near.pause();
   });
-  sink.on('drain', () => source.resume());
-  source
-    .on('error', (e) => finish(from, e))
-    .on('end', () => finish(from))
-    .on('close', () => finish(from));
-  if (source.destroyed || source.readableEnded) finish(from);
-  else source.resume();
+  far.on('drain', () => near.resume());
 }
 
-/** TLS gives several records at once: they go on in one write. */
-function together(sink: Socket): void {
-  if (sink.writableCorked > 0) return;
-  sink.cork();
-  process.nextTick(() => sink.uncork());
+function pour(far: Far, near: Socket, { onBytes }: SpliceOptions): void {
+  far.inflow.pour(far.socket, {
+    onBytes: (bytes) => onBytes?.('far', bytes),
+    give: (bytes, done) => {
+      if (near.writable) near.write(bytes, done);
+      else done();
+    },
+  });
+}
+
+function watch(side: Side, socket: Socket, finish: Finish): void {
+  socket
+    .on('error', (e) => finish(side, e))
+    .on('end', () => finish(side))
+    .on('close', () => finish(side));
+  if (socket.destroyed || socket.readableEnded) finish(side);
+  else socket.resume();
 }
 
 function drain(socket: Socket, clock: Clock): void {

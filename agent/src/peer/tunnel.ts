@@ -12,7 +12,8 @@ import { dialPeer, type PeerSource } from './dial.ts';
 import type { PeerIdentity } from './identity.ts';
 import type { PeerStream } from './ticket-line.ts';
 import { watchSilence, type Silence, type SilenceWatch } from './silence.ts';
-import { splice, type SpliceEnd } from './splice.ts';
+import { Inflow } from './inflow.ts';
+import { splice, type Far, type SpliceEnd } from './splice.ts';
 
 export interface TunnelConfig {
   readonly clock: Clock;
@@ -105,9 +106,10 @@ export class TunnelCore {
     const { clock, connectMs: timeoutMs, identity } = this.config;
     const stream = this.streams.get(local) ?? 'image';
     try {
-      const peer = await dialPeer(source, { identity, clock, timeoutMs, signal, stream });
+      const inflow = new Inflow();
+      const peer = await dialPeer(source, { identity, clock, timeoutMs, signal, stream, inflow });
       if (signal.aborted) return void peer.destroy();
-      await this.carry(local, peer, source);
+      await this.carry(local, { socket: peer, inflow }, source);
     } catch (e) {
       if (signal.aborted) return;
       // an older agent knows of no hashes; whether it serves the image is another question
@@ -119,7 +121,8 @@ export class TunnelCore {
     }
   }
 
-  private async carry(local: Socket, peer: TLSSocket, source: PeerSource): Promise<void> {
+  private async carry(local: Socket, far: Far<TLSSocket>, source: PeerSource): Promise<void> {
+    const { socket: peer } = far;
     let silent: Silence | undefined;
     const watch = this.watch(local, (kind) => {
       silent = kind;
@@ -128,7 +131,7 @@ export class TunnelCore {
     local.off('readable', noticeEnd);
     const isImage = (this.streams.get(local) ?? 'image') === 'image';
     if (isImage) this.carried.set(peer, source);
-    const end = await splice(local, peer, {
+    const end = await splice(local, far, {
       clock: this.config.clock,
       onBytes: (from, bytes) => this.count(from, bytes, watch),
     });
