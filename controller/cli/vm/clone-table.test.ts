@@ -49,6 +49,7 @@ describe('a table of VMs', () => {
       ['last', 'h2', '', [], [], 8],
     ]);
     expect(read('name;dns\nweb;10.0.0.2,10.0.0.3\n')[0]?.dns).toEqual(['10.0.0.2', '10.0.0.3']);
+    expect(read('\uFEFF# first rack, left\nname;ip\nweb;10.0.0.2/24\n')[0]?.address).toBe('10.0.0.2/24');
     expect(read('name\tip\nweb\t10.0.0.2/24\n')[0]?.address).toBe('10.0.0.2/24');
   });
 
@@ -66,6 +67,7 @@ describe('a table of VMs', () => {
     ['', 'hosts.csv is empty: its first line names the columns'],
     ['name\n', 'hosts.csv names columns, and no VM below them'],
     ['name\n"web\n', 'hosts.csv is no table that can be read: Quote Not Closed'],
+    ['n\0a\0m\0e\0', 'zero bytes in it, as UTF-16 has. Save it as UTF-8'],
     ['web,10.0.0.5/24\n', 'hosts.csv line 1: "web" is no column'],
   ])('%j is refused', (text, why) => expect(faults(text)[0]).toMatch(why));
 

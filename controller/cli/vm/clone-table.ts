@@ -61,6 +61,10 @@ export function readTable(text: string, file: string): Table {
 }
 
 function linesOf(text: string, called: string): readonly Line[] {
+  if (text.includes('\0'))
+    throw invalidArgument(
+      `${called} is no table that can be read: it has zero bytes in it, as UTF-16 has. Save it as UTF-8`,
+    );
   try {
     const records = parse(text, {
       ...{ bom: true, comment: '#', comment_no_infix: true, delimiter: delimiterOf(text), info: true },
@@ -75,7 +79,11 @@ function linesOf(text: string, called: string): readonly Line[] {
 
 /** Spreadsheets of some countries write semicolons, others tabs: the first line tells. */
 function delimiterOf(text: string): string {
-  const first = text.split(/\r?\n/).find((l) => l.trim() !== '' && !l.startsWith('#')) ?? '';
+  const first =
+    text
+      .replace(/^\uFEFF/, '')
+      .split(/\r?\n|\r/)
+      .find((l) => l.trim() !== '' && !l.startsWith('#')) ?? '';
   if (first.includes(',')) return ',';
   return first.includes(';') ? ';' : first.includes('\t') ? '\t' : ',';
 }

@@ -35,6 +35,8 @@ it.each([
     'the gateway 10.0.1.1 is not in the network of 10.0.0.5/24, which is 10.0.0.0/24',
   ],
   [{ address: '10.0.0.5/24', gateway: '10.0.0.5' }, "10.0.0.5 cannot be the guest's own address and its gateway too"],
+  [{ address: '127.0.0.1/8' }, '127.0.0.1/8 cannot be the address of a guest: it is a loopback address'],
+  [{ address: '10.0.0.5/0' }, '10.0.0.5/0 is of no network: say how long its prefix is, as in 10.0.0.11/24'],
   [{ address: '10.0.0.0/24' }, '10.0.0.0/24 cannot be the address of a guest: it is the network itself'],
   [{ address: '10.0.0.5' }, '"10.0.0.5" is not an address with a prefix: write it like 10.0.0.11/24'],
   [{ gateway: 'gw' }, 'the gateway must be an IP address, not "gw"'],

@@ -33,6 +33,8 @@ function checkAddress(address: string): string | undefined {
     throw invalidArgument(
       `${JSON.stringify(address.slice(0, 60))} is not an address with a prefix: write it like 10.0.0.11/24`,
     );
+  if (cidr.prefix === 0)
+    throw invalidArgument(`${address} is of no network: say how long its prefix is, as in 10.0.0.11/24`);
   const reserved = reservedAs(cidr);
   if (reserved !== undefined) throw invalidArgument(`${address} cannot be the address of a guest: it is ${reserved}`);
   return address;

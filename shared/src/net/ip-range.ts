@@ -1,5 +1,5 @@
 /** A range of addresses of one network, as people write it. Pure; which of them are free is for others to say. */
-import { contains, formatIp, networkOf, parseCidr, parseIp, type Cidr, type Ip } from './ip.ts';
+import { contains, formatIp, networkOf, parseCidr, parseIp, specialAs, type Cidr, type Ip } from './ip.ts';
 import { invalidArgument } from '../errors/cluster-error.ts';
 
 export interface IpRange {
@@ -20,11 +20,19 @@ export function parseRange(text: string): IpRange {
       `${JSON.stringify(text.slice(0, 100))} is not a range of addresses: write it like 10.0.0.10-10.0.0.40/24`,
     );
   const { first, last, prefix } = range;
+  if (prefix === 0)
+    throw invalidArgument(`the range ${text} is of no network: say its prefix, as in 10.0.0.10-10.0.0.40/24`);
   if (!contains({ ...first, prefix }, last))
     throw invalidArgument(
       `the range ${text} leaves its network: ${formatIp(last)} is not in the /${prefix} of ${formatIp(first)}`,
     );
   if (last.value < first.value) throw invalidArgument(`the range ${text} ends before it begins`);
+  // between two ends that are none of these there are none either
+  for (const end of [first, last]) {
+    const what = specialAs(end);
+    if (what !== undefined)
+      throw invalidArgument(`the range ${text} has no addresses of guests: ${formatIp(end)} is ${what}`);
+  }
   return range;
 }
 

@@ -78,6 +78,8 @@ export function contains(network: Cidr, ip: Ip): boolean {
 
 /** What it is instead of an address that a guest can have: `the network itself`. Undefined: it can have it. */
 export function reservedAs(address: Cidr): string | undefined {
+  const special = specialAs(address);
+  if (special !== undefined) return special;
   const { first, last } = networkOf(address);
   if (BITS[address.family] - address.prefix < 2) return undefined;
   if (address.value === first.value)
@@ -91,3 +93,13 @@ export const isLinkLocal = ({ family, value }: Ip): boolean => family === 6 && v
 /** 224.0.0.0/4, ff00::/8: of nobody alone. */
 export const isMulticast = ({ family, value }: Ip): boolean =>
   family === 4 ? value >> 28n === 0xen : value >> 120n === 0xffn;
+
+/** What it is in every network, so that no host can have it there: `a loopback address`. Undefined: none of these. */
+export function specialAs(ip: Ip): string | undefined {
+  if (isMulticast(ip)) return 'a multicast address';
+  if (ip.family === 6)
+    return ip.value === 0n ? 'the address of nobody' : ip.value === 1n ? 'a loopback address' : undefined;
+  if (ip.value >> 24n === 0n) return 'an address of nobody (0.0.0.0/8)';
+  if (ip.value >> 24n === 127n) return 'a loopback address';
+  return ip.value >> 28n === 0xfn ? 'an address that is in no network (240.0.0.0/4)' : undefined;
+}

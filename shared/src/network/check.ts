@@ -5,11 +5,11 @@ import {
   contains,
   formatIp,
   isLinkLocal,
-  isMulticast,
   networkOf,
   parseCidr,
   parseIp,
   reservedAs,
+  specialAs,
   type Cidr,
 } from '../net/ip.ts';
 
@@ -76,15 +76,7 @@ function addressFaults({ kind, addresses }: NetworkShape): string[] {
 function unfit(text: string, c: Cidr): string[] {
   const { first } = networkOf(c);
   const reserved = reservedAs(c);
-  const what =
-    c.value === 0n ||
-    isLinkLocal(c) ||
-    isMulticast(c) ||
-    (c.family === 4 && c.value >> 28n === 0xfn) ||
-    (c.family === 4 && c.value >> 24n === 127n) ||
-    (c.family === 6 && c.value === 1n)
-      ? 'no address that a network can have'
-      : reserved;
+  const what = specialAs(c) !== undefined || isLinkLocal(c) ? 'no address that a network can have' : reserved;
   if (what !== undefined) return [`${text} is ${what}`];
   return c.prefix === 0 || (c.family === 4 && c.prefix < 8) || first.value === 0n
     ? [`${text} is too large a network`]
