@@ -111,6 +111,19 @@ describeReal('a captured disk', ['qemu-img', 'qemu-nbd', 'qemu-io'], () => {
     expect(made.subarray(0, 4).toString('latin1')).toBe('QFI\xfb');
   });
 
+  it('of the raw format is not taken for the qcow2 file of the same bytes that was imported before', async () => {
+    const { disks } = start();
+    const bytes = emptyQcow2(MIB);
+    const digest = await imported(disks, 'file', bytes);
+    const about = { volumeId: 'volume-r', vmId: 'vm-a', imageDigest: undefined, sizeBytes: bytes.length };
+    await disks.ensureVolume({ ...about, format: 'raw' });
+    await writeFile(disks.volumePath('volume-r', false, 'raw'), bytes);
+    await disks.captureVolume('u', 'volume-r', work);
+    const image = await disks.importImage('u', 'qcow2', work);
+    expect(image.digest).not.toBe(digest);
+    expect((await contents(disks.imagePath(image.digest))).equals(bytes)).toBe(true);
+  });
+
   it('is given up when it is cancelled, and leaves nothing', async () => {
     const { disks, dataDir } = start();
     await written(disks);

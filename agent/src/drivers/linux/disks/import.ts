@@ -44,7 +44,7 @@ export async function importImage(
   const { found, base } = await withSource(upload, captured ? CAPTURED : SUBJECT, (source) =>
     captured ? inspectCaptured(parts.pool, source, captured) : plain(inspectDiskImage(source, format)),
   );
-  const sourceDigest = base === undefined ? fileDigest : ofBoth(fileDigest, captured?.base ?? '');
+  const sourceDigest = captured ? ofCaptured(fileDigest, captured) : fileDigest;
   // before a cancel is looked at: whoever cancels must learn of an image that is there because of this import
   const there = await parts.images.findImported(sourceDigest);
   const told = { sourceDigest, ...(found.medium && { medium: true }) };
@@ -84,8 +84,11 @@ async function inspectCaptured(pool: Pool, source: DiskSource, { format, base }:
   return { found: await inspectOverlay(source, path), base: path };
 }
 
-/** The same overlay of another image is something else. */
-const ofBoth = (file: string, base: string): string => createHash('sha256').update(`${base}\n${file}`).digest('hex');
+/** The same overlay of another image is something else, and so is a raw disk that holds what is elsewhere a qcow2 file. */
+function ofCaptured(file: string, { base, format }: Captured): string {
+  const what = format === 'raw' ? format : base;
+  return what === undefined ? file : createHash('sha256').update(`${what}\n${file}`).digest('hex');
+}
 
 const share = (total: number, fraction: number): number => Math.floor(total * fraction);
 
