@@ -107,9 +107,9 @@ async function kvmGroupOf(): Promise<number | undefined> {
 
 const OF_GUESTFS = /libguestfs: error: (?:\w+: )?(.*)/;
 
-/** guestfish's own last word, without the names of its calls. */
-function inWords(e: unknown, { volumeId }: GuestDisk): unknown {
-  if (!isClusterError(e, 'INTERNAL')) return e;
+/** guestfish's own last word, without the names of its calls. No room is the guest's then, and not this host's. */
+export function inWords(e: unknown, { volumeId }: Pick<GuestDisk, 'volumeId'>): unknown {
+  if (!isClusterError(e, 'INTERNAL', 'DISK_FULL')) return e;
   const said = OF_GUESTFS.exec(lastLine(e))?.[1];
   if (said === undefined || e.meta['program'] !== 'guestfish') return e;
   const words = said.replace(/[^\x20-\x7e]/g, '?').slice(0, 200);

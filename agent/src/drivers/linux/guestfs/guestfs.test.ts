@@ -4,14 +4,15 @@ import { mkdir, rm, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { GuestEntry } from '../../guest-disks.ts';
 import { createPool, preparePool } from '../disks/pool.ts';
 import type { Exec } from '../exec.ts';
 import { describeReal, exec, tempDir } from '../fixture/real.ts';
 import { installAppliance, isWholeAppliance } from './appliance.ts';
-import { quote } from './guestfish.ts';
-import { createGuestDisks } from './guest-disks.ts';
-import { readFstab } from './mounts.ts';
+import { quote, type Guestfish } from './guestfish.ts';
+import { createGuestDisks, inWords } from './guest-disks.ts';
+import { mountGuest, readFstab } from './mounts.ts';
 import { Overlay, unfinishedIn } from './overlay.ts';
 import { commandsFor } from './write-guest.ts';
 
@@ -55,6 +56,35 @@ describe('the words for guestfish', () => {
       { spec: '/dev/vda2', point: '/boot/efi', options: '' },
       { spec: 'U', point: '/home', options: 'subvol=@home' },
     ]);
+  });
+
+  it('open no fstab that is none: a pipe in its place would be waited for', async () => {
+    const said: string[] = [];
+    const answers = new Map([
+      ['list-filesystems', '/dev/sda: ext4\n'],
+      ['-mount-ro "/dev/sda" /', 'true\n'.repeat(6)],
+      ['-lstatns "/etc/fstab"', `st_mode: ${0o010644}\nst_size: 0\n`],
+    ]);
+    const ask = async (...commands: readonly string[]): Promise<Buffer> => {
+      said.push(...commands);
+      return Buffer.from(answers.get(commands[0] ?? '') ?? '');
+    };
+    const lines = async (command: string) => (await ask(command)).toString('utf8').split('\n').filter(Boolean);
+    await mountGuest({ ask, lines } as unknown as Guestfish);
+    expect(said).toContain('mount "/dev/sda" /');
+    expect(said.filter((c) => c.startsWith('-pread'))).toEqual([]);
+  });
+
+  it('tell a file system of the guest that is full from one of the host', () => {
+    const of = (stderr: string) =>
+      inWords(new ClusterError('DISK_FULL', 'no space left', { program: 'guestfish', stderr }), {
+        volumeId: 'volume-1',
+      });
+    expect(of('libguestfs: error: write: open: /etc/hostname: No space left on device\n')).toMatchObject({
+      reason: 'BAD_STATE',
+      message: 'the file system of the guest on volume volume-1 is full; nothing was changed in it',
+    });
+    expect(of('qemu-img: /x: No space left on device\n')).toMatchObject({ reason: 'DISK_FULL' });
   });
 });
 

@@ -1,7 +1,9 @@
 /** Finds the one Linux system on a disk and mounts it as its own fstab says. Inside the appliance alone. */
 import { badState, isClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { quote, type Guestfish } from './guestfish.ts';
+import { readGuest } from './read-guest.ts';
 
+const FSTAB = '/etc/fstab';
 const LINUX = /^(ext[234]|xfs|btrfs|f2fs)$/;
 /** What files of ours may lie below. */
 const MOUNTED = ['/boot', '/boot/efi', '/usr', '/var', '/var/log', '/home', '/root', '/tmp'];
@@ -13,8 +15,8 @@ export async function mountGuest(fish: Guestfish): Promise<void> {
   for (const { device, type } of found) if (LINUX.test(type) && (await isRoot(fish, device))) roots.push(device);
   const root = onlyOne(roots, found);
   await mounting(root, () => fish.ask(`mount ${quote(root)} /`));
-  const fstab = (await fish.ask('-pread /etc/fstab 65536 0')).toString('utf8');
-  for (const { spec, point, options } of readFstab(fstab)) {
+  const fstab = (await readGuest(fish, [{ path: FSTAB, text: true }])).get(FSTAB);
+  for (const { spec, point, options } of readFstab((fstab && 'text' in fstab && fstab.text) || '')) {
     const device = await resolve(fish, spec);
     if (device !== undefined) await fish.ask(`-mount-options ${quote(options)} ${quote(device)} ${quote(point)}`);
   }
