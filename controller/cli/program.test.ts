@@ -3,6 +3,7 @@ import { expectGolden } from '../../test/harness/golden.ts';
 import { commandsFor, NOUNS } from './commands.ts';
 import type { Command, Flags } from './core/command.ts';
 import { buildProgram, helpOnlyForKnown, usageError } from './program.ts';
+import { VIRSH_WORDS } from './virsh-words.ts';
 
 const COMMANDS = await commandsFor(Object.keys(NOUNS));
 
@@ -51,6 +52,23 @@ describe('the command line', () => {
     expect(await parse('vm', 'strat', 'web')).toBe(
       "unknown command 'strat' (Did you mean start?). See: berth vm --help",
     );
+  });
+
+  it('tells who types a word of virsh which command does that', async () => {
+    expect(await parse('dumpxml', 'web')).toBe('berth has no dumpxml. What does that here: berth vm show NAME -o yaml');
+    expect(await parse('vm', 'define', 'web.xml')).toBe(
+      'berth vm has no define. What does that here: berth apply -f FILE',
+    );
+    expect(await parse('start', 'web')).toMatch(/berth vm start NAME$/);
+    expect(await parse('network', 'start', 'lan')).toMatch(/^unknown command 'start'/);
+    expect(await parse('toString')).toMatch(/^unknown command 'toString'/);
+  });
+
+  it.each(Object.entries(VIRSH_WORDS))('has what it tells for %s: %s', async (word, line) => {
+    const said = { SIZE: '1GiB', N: '2', MAC: '52:54:00:12:34:56' } as Readonly<Record<string, string>>;
+    const typed = line.split(' ').map((w) => w.replace(/[A-Z]+/g, (p) => said[p] ?? p));
+    expect(await parse(...typed)).toMatchObject({ command: {}, args: expect.anything() as unknown });
+    expect(COMMANDS.some((c) => c.noun === undefined && c.verb === word)).toBe(false);
   });
 
   it('shows help on request', async () => {

@@ -3,6 +3,7 @@ import { Command as Parser, CommanderError, InvalidArgumentError, Option } from 
 import { VERSION } from '@berth/shared/version.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Command, Flag, Flags } from './core/command.ts';
+import { VIRSH_WORDS } from './virsh-words.ts';
 
 export type Run = (
   command: Command,
@@ -104,10 +105,19 @@ export function usageError(e: unknown, words: readonly string[], program: Parser
   if (!(e instanceof CommanderError)) return e as Error;
   if (e.code === 'commander.helpDisplayed' || e.code === 'commander.version') return 'help was wanted';
   if (e.code === 'commander.help') return 'help was needed';
+  const known = e.code === 'commander.unknownCommand' ? virshHint(e.message, path(words, program)) : undefined;
+  if (known !== undefined) return invalidArgument(known);
   const [refusal = '', guess] = e.message.replace(/^error: /, '').split('\n');
   return invalidArgument(
     `${[refusal.replace(/\.+$/, ''), guess].filter(Boolean).join(' ')}. See: ${path(words, program)} --help`,
   );
+}
+
+/** @param at what was typed before the word: words of virsh are looked for where VMs are. */
+function virshHint(message: string, at: string): string | undefined {
+  const word = /unknown command '([^']+)'/.exec(message)?.[1] ?? '';
+  if ((at !== 'berth' && at !== 'berth vm') || !Object.hasOwn(VIRSH_WORDS, word)) return undefined;
+  return `${at} has no ${word}. What does that here: berth ${VIRSH_WORDS[word]}`;
 }
 
 /** `berth vm start`: as far as the words on the command line name commands. */

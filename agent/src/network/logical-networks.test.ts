@@ -3,6 +3,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { badState } from '@berth/shared/errors/cluster-error.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import type { NetworkShape } from '@berth/shared/model/network.ts';
 import { SimClock } from '@berth/shared/sim/sim-clock.ts';
@@ -80,6 +81,23 @@ const foreign = (h: Host, name: string, bridge: string, cidr: string, active = t
   h.drivers.networks.networks.set(`u-${name}`, { name, xml, active });
 };
 
+/** Making ends in an error when all is there, and nothing can be removed, until it is mended. */
+const breakHalfway = (h: Host, why: string): { mend(): void } => {
+  const { bridges, networks } = h.drivers;
+  const real = { ensure: bridges.ensure, remove: bridges.remove, start: networks.start, stop: networks.stop };
+  const stuck = () => Promise.reject(badState('cannot be removed'));
+  const halfway =
+    <A extends readonly unknown[]>(of: (...a: A) => Promise<void>) =>
+    async (...a: A): Promise<void> => {
+      await of(...a);
+      throw badState(why);
+    };
+  Object.assign(bridges, { ensure: halfway(real.ensure.bind(bridges)), remove: stuck });
+  Object.assign(networks, { start: halfway(real.start.bind(networks)), stop: stuck });
+  const { ensure, remove, start, stop } = real;
+  return { mend: () => (Object.assign(bridges, { ensure, remove }), Object.assign(networks, { start, stop })) };
+};
+
 describe('a logical network of a host', () => {
   it('is made once, however often it is asked for, and removed with all that was made', async () => {
     const h = await host();
@@ -129,6 +147,39 @@ describe('a logical network of a host', () => {
     expect(await h.logical.observe()).toMatchObject([{ state: 'failed' }]);
     await h.clock.advance(6_000);
     expect(await h.logical.observe()).toMatchObject([{ state: 'active', reason: '' }]);
+  });
+
+  it.each(['isolated', 'nat'])(
+    '%s, half made and not to be taken back, is remembered until it is gone',
+    async (kind) => {
+      const h = await host();
+      const spec = kind === 'nat' ? nat() : isolated();
+      const half = breakHalfway(h, 'no room');
+      await expect(h.ensure(spec)).rejects.toThrow('no room');
+      await h.open();
+      expect(await h.logical.observe()).toMatchObject([
+        { networkId: spec.networkId, state: 'failed', reason: 'cannot be removed', generation: 0 },
+      ]);
+      half.mend();
+      expect(h.logical.store.all()).toEqual([]);
+      await h.clock.advance(6_000);
+      expect(await h.logical.observe()).toEqual([]);
+      expect([h.drivers.networks.networks.size, h.drivers.sim.bridges.has(spec.shape.bridge)]).toEqual([0, false]);
+      expect(await readdir(join(h.dir, 'networks'))).toEqual([]);
+      await h.ensure(spec);
+      expect(await h.logical.observe()).toMatchObject([{ state: 'active', generation: 1 }]);
+    },
+  );
+
+  it('that could not be taken back goes when its removal is asked for, and before it is made anew', async () => {
+    const h = await host();
+    const half = breakHalfway(h, 'no room');
+    await expect(h.ensure(isolated())).rejects.toThrow('no room');
+    await expect(h.remove('network-2')).rejects.toThrow('cannot be removed');
+    await expect(h.ensure(isolated())).rejects.toThrow('cannot be removed');
+    half.mend();
+    await h.remove('network-2');
+    expect([h.logical.store.leaving(), h.drivers.sim.bridges.has('lan')]).toEqual([[], false]);
   });
 
   it('leaves nothing behind when it cannot be made', async () => {

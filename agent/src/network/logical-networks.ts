@@ -25,6 +25,8 @@ export interface LogicalNetworksDeps extends MakersDeps {
 const FIRST_RETRY_MS = 5_000;
 const LAST_RETRY_MS = 300_000;
 
+const NOT_TAKEN_BACK = 'what was made of a network could not be taken back, and is tried again';
+
 interface Failure {
   readonly why: string;
   readonly tries: number;
@@ -56,23 +58,23 @@ export class LogicalNetworks {
     });
   }
 
-  /** Also makes what is missing. @throws HYPERVISOR_UNAVAILABLE when libvirt is away. */
+  /** Also makes what is missing, and takes away what could not be. @throws HYPERVISOR_UNAVAILABLE when libvirt is away. */
   observe(): Promise<readonly NetworkSeen[]> {
     return this.#inTurn(async () => {
+      for (const spec of this.store.leaving()) await this.#leaveAgain(spec);
       const host = await this.#makers.look();
       const lacking = this.store.all().filter((s) => !isThere(s, host));
       for (const spec of lacking) await this.#makeAgain(spec);
       const now = lacking.length > 0 ? await this.#makers.look() : host;
       for (const spec of this.store.all()) if (isThere(spec, now)) this.#failed.delete(spec.networkId);
-      const ours = new Set(this.store.all().map((s) => networkUuid(s.networkId)));
-      return [
-        ...this.store.all().map((s) => this.#seen(s, now)),
-        ...now.virtual.filter((n) => !ours.has(n.uuid)).map(otherSeen),
-      ];
+      const known = [...this.store.all(), ...this.store.leaving()];
+      const ours = new Set(known.map((s) => networkUuid(s.networkId)));
+      return [...known.map((s) => this.#seen(s, now)), ...now.virtual.filter((n) => !ours.has(n.uuid)).map(otherSeen)];
     });
   }
 
   async #doEnsure(spec: NetworkSpec): Promise<void> {
+    if (this.store.isLeaving(spec.networkId)) await this.#doRemove(spec.networkId);
     const before = this.store.get(spec.networkId);
     if (before && (before.shape.kind !== spec.shape.kind || before.shape.bridge !== spec.shape.bridge))
       throw badState(
@@ -91,13 +93,15 @@ export class LogicalNetworks {
     }
   }
 
+  /** What cannot be taken back now stays on record: who asks for its removal finds it, and each look tries again. */
   async #takeBack(spec: NetworkSpec): Promise<void> {
-    try {
-      await this.#makers.remove(spec.networkId, spec);
-    } catch (e) {
-      this.deps.log.warn({ err: e, network: spec.name }, 'what was made of a network could not be taken back');
-    }
-    await this.store.drop(spec.networkId);
+    await this.store.putLeaving(spec);
+    await this.#doRemove(spec.networkId).catch((e: unknown) => this.#noteFailed(spec, e, NOT_TAKEN_BACK));
+  }
+
+  async #leaveAgain(spec: NetworkSpec): Promise<void> {
+    if (this.#rests(spec)) return;
+    await this.#doRemove(spec.networkId).catch((e: unknown) => this.#noteFailed(spec, e, NOT_TAKEN_BACK));
   }
 
   async #doRemove(networkId: string): Promise<void> {
@@ -108,24 +112,37 @@ export class LogicalNetworks {
   }
 
   async #makeAgain(spec: NetworkSpec): Promise<void> {
-    const { clock, log } = this.deps;
-    const before = this.#failed.get(spec.networkId);
-    if (before && clock.monotonic() < before.nextMs) return;
+    if (this.#rests(spec)) return;
     try {
       await this.#makers.make(spec);
-      log.info({ network: spec.name }, 'a network that shall be here was missing, and was made again');
+      this.deps.log.info({ network: spec.name }, 'a network that shall be here was missing, and was made again');
     } catch (e) {
-      const tries = (before?.tries ?? 0) + 1;
-      const waitMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (tries - 1));
-      this.#failed.set(spec.networkId, { why: chain(e), tries, nextMs: clock.monotonic() + waitMs });
-      if (before?.why !== chain(e)) log.warn({ err: e, network: spec.name }, 'a network that shall be here is not');
+      this.#noteFailed(spec, e, 'a network that shall be here is not');
     }
   }
 
+  /** It has failed a moment ago. */
+  #rests({ networkId }: NetworkSpec): boolean {
+    const before = this.#failed.get(networkId);
+    return before !== undefined && this.deps.clock.monotonic() < before.nextMs;
+  }
+
+  #noteFailed({ networkId, name }: NetworkSpec, e: unknown, what: string): void {
+    const { clock, log } = this.deps;
+    const before = this.#failed.get(networkId);
+    const tries = (before?.tries ?? 0) + 1;
+    const waitMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (tries - 1));
+    this.#failed.set(networkId, { why: chain(e), tries, nextMs: clock.monotonic() + waitMs });
+    if (before?.why !== chain(e)) log.warn({ err: e, network: name }, what);
+  }
+
   #seen(spec: NetworkSpec, host: HostNetworks): NetworkSeen {
-    const { networkId, name, shape, generation } = spec;
-    const active = isThere(spec, host);
+    const { networkId, name, shape } = spec;
+    const leaving = this.store.isLeaving(networkId);
+    const active = !leaving && isThere(spec, host);
     const failed = this.#failed.get(networkId);
+    // nobody shall take what is leaving for what he asked for
+    const generation = leaving ? 0 : spec.generation;
     return {
       ...{ networkId, name, uuid: networkUuid(networkId), kind: shape.kind, bridge: shape.bridge, generation },
       state: active ? 'active' : failed ? 'failed' : 'inactive',

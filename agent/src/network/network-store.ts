@@ -12,6 +12,8 @@ import { checkNetworkSpec, type NetworkSpec } from './network-spec.ts';
 
 const Kept = z.object({
   version: z.literal(1),
+  /** It shall not be here, but could not be taken away yet. */
+  leaving: z.boolean().optional(),
   spec: z.object({
     ...{ networkId: z.string(), name: z.string(), generation: z.number() },
     shape: z.object({
@@ -21,8 +23,13 @@ const Kept = z.object({
   }),
 });
 
+interface Held {
+  readonly spec: NetworkSpec;
+  readonly leaving: boolean;
+}
+
 export class NetworkStore {
-  readonly #specs = new Map<string, NetworkSpec>();
+  readonly #held = new Map<string, Held>();
   readonly #dir: string;
 
   constructor(
@@ -37,34 +44,48 @@ export class NetworkStore {
     await mkdir(this.#dir, { recursive: true, mode: 0o700 });
     for (const name of await readdir(this.#dir)) {
       if (!name.endsWith('.json') || name.startsWith('.')) continue;
-      const spec = await this.#read(join(this.#dir, name));
-      if (spec) this.#specs.set(spec.networkId, spec);
+      const held = await this.#read(join(this.#dir, name));
+      if (held) this.#held.set(held.spec.networkId, held);
     }
   }
 
-  all = (): readonly NetworkSpec[] => [...this.#specs.values()];
-  get = (networkId: string): NetworkSpec | undefined => this.#specs.get(networkId);
+  /** Those that shall be here. */
+  all = (): readonly NetworkSpec[] => this.#those(false);
+  /** Those that shall not, of which something may be here. */
+  leaving = (): readonly NetworkSpec[] => this.#those(true);
+  /** Of either. */
+  get = (networkId: string): NetworkSpec | undefined => this.#held.get(networkId)?.spec;
+  isLeaving = (networkId: string): boolean => this.#held.get(networkId)?.leaving === true;
 
   /** Whole or not at all, also after a power cut. */
-  async put(spec: NetworkSpec): Promise<void> {
+  put = (spec: NetworkSpec): Promise<void> => this.#write({ spec, leaving: false });
+
+  /** It is remembered until it is gone. */
+  putLeaving = (spec: NetworkSpec): Promise<void> => this.#write({ spec, leaving: true });
+
+  async #write(held: Held): Promise<void> {
+    const { spec, leaving } = held;
     const half = join(this.#dir, `.${checkId('network', spec.networkId)}.half`);
     const file = await open(half, 'w', 0o600);
     try {
-      await file.writeFile(`${JSON.stringify({ version: 1, spec })}\n`);
+      await file.writeFile(`${JSON.stringify({ version: 1, ...(leaving && { leaving }), spec })}\n`);
       await file.sync();
     } finally {
       await file.close();
     }
     await rename(half, this.#path(spec.networkId));
     await this.#syncFolder();
-    this.#specs.set(spec.networkId, spec);
+    this.#held.set(spec.networkId, held);
   }
 
   async drop(networkId: string): Promise<void> {
-    this.#specs.delete(networkId);
+    this.#held.delete(networkId);
     await rm(this.#path(networkId), { force: true });
     await this.#syncFolder();
   }
+
+  #those = (leaving: boolean): NetworkSpec[] =>
+    [...this.#held.values()].filter((h) => h.leaving === leaving).map((h) => h.spec);
 
   #path = (networkId: string): string => join(this.#dir, `${checkId('network', networkId)}.json`);
 
@@ -73,9 +94,10 @@ export class NetworkStore {
     await folder.sync().finally(() => folder.close());
   }
 
-  async #read(file: string): Promise<NetworkSpec | undefined> {
+  async #read(file: string): Promise<Held | undefined> {
     try {
-      return checkNetworkSpec(Kept.parse(JSON.parse(await readFile(file, 'utf8'))).spec);
+      const { spec, leaving = false } = Kept.parse(JSON.parse(await readFile(file, 'utf8')));
+      return { spec: checkNetworkSpec(spec), leaving };
     } catch (e) {
       this.log.warn({ err: e, file }, 'what is remembered of a network makes no sense, and is passed over');
       return undefined;

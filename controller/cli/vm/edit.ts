@@ -15,7 +15,7 @@ import { planLines } from '../manifest/show.ts';
 import { planUpdate, type VmDocument } from '../manifest/vm-kind.ts';
 import { vmView } from './view.ts';
 import { vmDocument } from './document.ts';
-import { edit, newDraft, type Draft } from './editor.ts';
+import { edit, needTerminal, newDraft, type Draft } from './editor.ts';
 
 export const vmEdit: Command = {
   noun: 'vm',
@@ -24,6 +24,7 @@ export const vmEdit: Command = {
   args: [{ name: 'vm', description: 'which one', required: true, kind: 'vm' }],
   flags: [{ spec: '-y, --yes', description: 'do not ask' }, NO_WAIT],
   async run(ctx, [name = ''], flags) {
+    needTerminal(editorCommand(), ctx);
     const api = await ctx.api();
     const vm = await api.call(api.vms, (c) => c.getVm, { vm: name });
     const text = `${HEAD.replaceAll('{name}', vm.name)}${stringify(vmDocument(vmView(vm)))}`;

@@ -1,8 +1,9 @@
 /** A text in the person's own editor. Nothing is lost: the file stays until whoever asked says otherwise. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { unsupported } from '@berth/shared/errors/cluster-error.ts';
+import type { Context } from '../core/context.ts';
 import { runProgram } from '../core/programs.ts';
 
 export interface Draft {
@@ -23,6 +24,32 @@ export function newDraft(name: string, text: string): Draft {
     read: () => readFileSync(path, 'utf8'),
     forget: () => rmSync(dirname(path), { recursive: true, force: true }),
   };
+}
+
+/** Without a terminal these end at once, some of them as if all were well. */
+const OF_TERMINALS = new Set([
+  'vi',
+  'vim',
+  'nvim',
+  'view',
+  'vim.tiny',
+  'vim.basic',
+  'nano',
+  'pico',
+  'joe',
+  'micro',
+  'mcedit',
+  'hx',
+  'editor',
+]);
+
+/** @throws UNSUPPORTED when the editor needs a terminal, and there is none */
+export function needTerminal(command: string, ctx: Pick<Context, 'stdin' | 'stdout'>): void {
+  const program = basename(command.trim().split(/\s+/)[0] ?? '');
+  if ((ctx.stdin.isTTY && ctx.stdout.isTTY) || !OF_TERMINALS.has(program)) return;
+  throw unsupported(
+    `there is no terminal here for the editor (${command}): nothing was changed. Set EDITOR to one that needs none, or change it with berth vm set, or from a file with berth apply -f`,
+  );
 }
 
 /**

@@ -78,7 +78,7 @@ describe('a network', () => {
     expect(vm('web')?.spec.nics).toMatchObject([{ bridge: 'lan', networkId: (await get('lan')).network.id }]);
     await expect(c.timed(c.life.networks.delete('lan', 'test'))).rejects.toMatchObject({
       reason: 'IN_USE',
-      message: expect.stringContaining('network lan is in use: vm web have cards in it'),
+      message: expect.stringContaining('network lan is in use: vm web has a card in it'),
     });
     expect((await get('lan')).vms.map((v) => v.name)).toEqual(['web']);
     await c.done(c.life.vms.delete('web', { force: false }, 'test'));
@@ -269,8 +269,11 @@ describe('a host', () => {
   it('that is not one of its hosts any more loses it', async () => {
     await create();
     await c.timed(c.life.networks.update('lan', { hosts: { hosts: ['h1'], selector: '' } }, 'test'));
-    await c.timed(keeper().look());
-    await settled();
+    // a host may take longer than one answer
+    for (let looks = 0; looks < 9 && (has('h2') || has('h3')); looks++) {
+      await c.timed(keeper().look());
+      await settled();
+    }
     expect([has('h1'), has('h2'), has('h3')]).toEqual([true, false, false]);
     // nothing piles up in its ledger
     expect([...fake('h2')['operations'].keys()].filter((id) => id.endsWith('.forget'))).toEqual([]);

@@ -7,6 +7,7 @@ import { newId, type JobId } from '@berth/shared/model/ids.ts';
 import type { Network, NetworkShape } from '@berth/shared/model/network.ts';
 import type { PoolHosts } from '@berth/shared/model/pool.ts';
 import { checkNetwork } from '@berth/shared/network/check.ts';
+import type { Vm } from '@berth/shared/model/vm.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import { needCapability } from '../hosts/capabilities.ts';
 import type { Hosts } from '../hosts/hosts.ts';
@@ -240,7 +241,7 @@ export class NetworksApp {
     );
     const why =
       now.length > 0
-        ? `${namesOf(now.map((v) => v.name))} have cards in it. ${advice}`
+        ? `${withCards(now)}. ${advice}`
         : `${namesOf(vms.map((v) => v.name))} can go back to cards in it, by a snapshot with memory. Delete that first`;
     throw new ClusterError('IN_USE', `network ${network.name} is in use: ${why}`);
   }
@@ -253,15 +254,17 @@ export class NetworksApp {
     });
     const [first] = lost;
     if (first === undefined) return;
-    const names = namesOf(lost.map((v) => v.name));
     throw new ClusterError(
       'IN_USE',
-      `network ${before.name} is in use on hosts that would lose it: ${names} have cards in it`,
+      `network ${before.name} is in use on hosts that would lose it: ${withCards(lost)}`,
     );
   }
 
   #view = (network: Network): NetworkView => viewNetwork(network, this.deps.state.tables, this.deps.hosts);
 }
+
+const withCards = (vms: readonly Vm[]): string =>
+  `${namesOf(vms.map((v) => v.name))} ${vms.length === 1 ? 'has a card' : 'have cards'} in it`;
 
 /** The bridge that Berth makes is called as the network, where that is a name for one. */
 function withBridge(name: string, shape: NetworkShape): NetworkShape {

@@ -1,5 +1,6 @@
 /** The jobs of logical networks under the harness: twice is once, crashes and failures anywhere. */
 import { describe, expect, it } from 'vitest';
+import { newId, type HostId } from '@berth/shared/model/ids.ts';
 import { ClusterWorld } from '../../../test/harness/cluster-world.ts';
 import { checkJob, type Adversary } from '../../../test/harness/job-harness.ts';
 import { aNetwork } from '../state/samples.ts';
@@ -34,5 +35,39 @@ describe('each job of networks keeps the promises of jobs', () => {
 
   it('network.remove', async () => {
     await checkJob(networkRemove, onNetwork('ready', true));
+  });
+});
+
+describe('a network that many hosts get', () => {
+  it('is asked for once of each host, however often is looked whether they tell of it', async () => {
+    const network = aNetwork({ state: 'creating' });
+    const hostIds = [newId('host', 1), newId('host', 2), newId('host', 3)];
+    const asked: string[] = [];
+    let slow = true;
+    let told = false;
+    const ensure = (hostId: HostId) => async (id: string) => {
+      asked.push(hostId);
+      return { id, state: slow && hostId === hostIds[2] ? 'running' : 'succeeded', totalBytes: 0, doneBytes: 0 };
+    };
+    const seen = { networks: [{ networkId: network.id, generation: 9 }], bridges: [{ name: network.shape.bridge }] };
+    const hosts = {
+      agent: (id: HostId) => ({ networks: { ensure: ensure(id) } }),
+      status: () => (told ? seen : { networks: [], bridges: [] }),
+    };
+    const step = networkMend.steps.find((s) => s.name === 'hosts');
+    const notes = new Map();
+    const look = (attempt: number): Promise<unknown> => {
+      const at = { tables: { networks: new Map([[network.id, network]]) }, params: { networkId: network.id, hostIds } };
+      return step?.run({ ...at, deps: { hosts }, opId: 'job-1.hosts', attempt, notes } as never) as Promise<unknown>;
+    };
+    await look(0);
+    expect(asked).toEqual(hostIds);
+    slow = false;
+    await look(1);
+    expect(asked).toEqual([...hostIds, hostIds[2]]);
+    await look(2);
+    told = true;
+    expect(await look(3)).toEqual({ away: [] });
+    expect(asked).toHaveLength(4);
   });
 });

@@ -40,20 +40,26 @@ const operationsOf = (c: Pick<Context, 'params' | 'opId'>): string[] => c.params
 /** Hosts that are asked at the same time. */
 const HOSTS_AT_ONCE = 16;
 
-/** Asks each host for its part: none waits for another, and none is begun with when one has refused. @returns those that were away, or a wait. */
+/**
+ * Asks each host for its part: none waits for another, and none is begun with when one has refused. Who has done it is not asked again
+ * while the step waits for others. @returns those that were away, or a wait.
+ */
 async function onEach(
   c: Context,
   ask: (agent: AgentClient, hostId: HostId) => Promise<OperationView | Wait>,
+  done: Set<HostId>,
 ): Promise<Away | Wait> {
   const { hosts } = c.deps;
   const away = new Set<HostId>();
   const turns = new Turns(HOSTS_AT_ONCE);
   let refused = false;
   const one = async (hostId: HostId): Promise<Wait | undefined> => {
-    if (refused) return undefined;
+    if (refused || done.has(hostId)) return undefined;
     try {
       const op = await ask(hosts.agent(hostId), hostId);
-      return Wait.is(op) ? op : undefined;
+      if (Wait.is(op)) return op;
+      done.add(hostId);
+      return undefined;
     } catch (e) {
       if (isClusterError(e, 'HOST_UNREACHABLE') && !hosts.view(hostId).reachable) return void away.add(hostId);
       refused = true;
@@ -66,12 +72,24 @@ async function onEach(
   return waits[0] ?? { away: c.params.hostIds.filter((id) => away.has(id)) };
 }
 
+/** Of this step, as long as this controller runs: the next asks all again, with the same ids. */
+function doneIn({ notes }: Context, opId: string): Set<HostId> {
+  const noted = `hosts that have done ${opId}`;
+  const done = (notes.get(noted) as Set<HostId> | undefined) ?? new Set<HostId>();
+  notes.set(noted, done);
+  return done;
+}
+
 /** A host that is away, and comes back with a network that nobody knows, is cleaned up then. */
 async function takeBack(c: Context): Promise<void | Wait> {
-  const taken = await onEach(c, (agent, hostId) => {
-    const remove = (id: string) => agent.networks.remove(id, c.params.networkId);
-    return insist(c, `${c.undoOpId}.${hostId}`, remove, 'removing the network again');
-  });
+  const taken = await onEach(
+    c,
+    (agent, hostId) => {
+      const remove = (id: string) => agent.networks.remove(id, c.params.networkId);
+      return insist(c, `${c.undoOpId}.${hostId}`, remove, 'removing the network again');
+    },
+    doneIn(c, c.undoOpId),
+  );
   if (Wait.is(taken)) return taken;
 }
 
@@ -82,8 +100,10 @@ const described: Pick<RemoteStep<NetworkParams, object, JobDeps, Away>, 'describ
 
 async function ensureOnEach(c: Context, why: string): Promise<Away | Wait> {
   const network = getNetwork(c.tables, c.params.networkId);
-  const made = await onEach(c, (agent, hostId) =>
-    settle(c, agent.networks.ensure(`${c.opId}.${hostId}`, wanted(network)), why),
+  const made = await onEach(
+    c,
+    (agent, hostId) => settle(c, agent.networks.ensure(`${c.opId}.${hostId}`, wanted(network)), why),
+    doneIn(c, c.opId),
   );
   if (Wait.is(made)) return made;
   const isSeen = (id: HostId): boolean => made.away.includes(id) || isOn(network, c.deps.hosts.status(id));
@@ -164,8 +184,11 @@ export const networkRemove = defineJob<NetworkParams, JobDeps>('network.remove',
   .remote('hosts', {
     operations: operationsOf,
     run: (c) =>
-      onEach(c, (agent, hostId) =>
-        settle(c, agent.networks.remove(`${c.opId}.${hostId}`, c.params.networkId), 'removing the network'),
+      onEach(
+        c,
+        (agent, hostId) =>
+          settle(c, agent.networks.remove(`${c.opId}.${hostId}`, c.params.networkId), 'removing the network'),
+        doneIn(c, c.opId),
       ),
     ...described,
   })

@@ -30,7 +30,7 @@ import { volumeDelete } from './volume-delete.ts';
 import { volumeExport } from './volume-export.ts';
 import { volumeMove } from './volume-move.ts';
 import { volumeResize } from './volume-resize.ts';
-import { volumeTransfer } from './volume-transfer.ts';
+import { volumeTransfer, volumeTransferV1 } from './volume-transfer.ts';
 import { volumeUpload } from './volume-upload.ts';
 import { volumeRewrite, volumeWipe } from './volume-rewrite.ts';
 
@@ -76,6 +76,7 @@ export const JOBS: readonly AnyJobDef[] = [
   volumeResize,
   volumeMove,
   volumeTransfer,
+  volumeTransferV1,
   volumeExport,
   volumeRewrite,
   volumeWipe,

@@ -18,7 +18,7 @@ import { volumeCreate } from './volume-create.ts';
 import { volumeDelete } from './volume-delete.ts';
 import { volumeExport } from './volume-export.ts';
 import { volumeMove } from './volume-move.ts';
-import { volumeTransfer } from './volume-transfer.ts';
+import { volumeTransfer, volumeTransferV1 } from './volume-transfer.ts';
 import { volumeResize } from './volume-resize.ts';
 import { volumeRewrite, volumeWipe } from './volume-rewrite.ts';
 import {
@@ -161,10 +161,11 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
   });
 
   it.each([
-    [true, false],
-    [false, false],
-    [true, true],
-  ])('volume.transfer, with an image: %s, which it needs no more: %s', async (withImage, full) => {
+    [true, false, volumeTransfer],
+    [false, false, volumeTransfer],
+    [true, true, volumeTransfer],
+    [true, false, volumeTransferV1],
+  ])('volume.transfer, with an image: %s, which it needs no more: %s', async (withImage, full, job) => {
     const world = (adversary: Adversary) => {
       const cluster = new ClusterWorld(adversary);
       const [here, there] = cluster.hosts;
@@ -174,7 +175,7 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
       const params = { volumeId: volume.id, toHostId: there.id, to: null, ...(full && { full }) };
       return worldOf(cluster, params, (tx) => tx.volumes.put(volume), withoutCopies);
     };
-    expect((await checkJob(volumeTransfer, world)).runs).toBeGreaterThan(50);
+    expect((await checkJob(job, world)).runs).toBeGreaterThan(50);
   });
 
   it('volume.export', async () => {

@@ -8,7 +8,7 @@ import type { CleanupDebt } from '@berth/shared/model/access.ts';
 import type { HostId, PoolId, VolumeId } from '@berth/shared/model/ids.ts';
 import type { OperationView } from '../hosts/agent-client.ts';
 import type { JobDeps } from './deps.ts';
-import { defineJob, wait, Wait, type RemoteContext } from './engine/define.ts';
+import { defineJob, wait, Wait, type LocalStep, type RemoteContext, type RemoteStep } from './engine/define.ts';
 import { insist, known, pollMs, settle, untilSeen } from './operate.ts';
 import { releaseRoom, reserveRoom } from './volume-coming.ts';
 import { getVolume, runnable } from './volume-create.ts';
@@ -34,6 +34,9 @@ interface Placed {
 }
 interface Recorded extends Placed {
   readonly record: { readonly stays: boolean } | null;
+}
+interface Removed extends Recorded {
+  readonly remove: { readonly left: boolean } | null;
 }
 type Context = RemoteContext<TransferParams, Placed, JobDeps>;
 
@@ -104,76 +107,101 @@ const debtOf = (target: VolumeId, hostId: HostId, name: string, toHost: string):
   why: `volume ${name} was moved to ${toHost} while the host did not remove it`,
 });
 
+const place: LocalStep<TransferParams, object, JobDeps, Placed['place']> = {
+  run(c) {
+    const { tables, params } = c;
+    const { name, hostId: from } = getVolume(tables, params.volumeId);
+    const host = tables.hosts.get(params.toHostId)?.name;
+    if (from === undefined || host === undefined)
+      throw new ClusterError('NOT_FOUND', `host ${params.toHostId} does not exist any more`);
+    reserveRoom(c, params.volumeId, params.toHostId, params.to);
+    return { hostId: params.toHostId, host, name, from, fromHost: tables.hosts.get(from)?.name ?? from };
+  },
+  undo: ({ tx, params }) => releaseRoom(tx, params.volumeId),
+  describe: (out) => out.host,
+};
+
+const image = imageStep<TransferParams>(({ tables, params }) => ({
+  poolId: params.to ?? undefined,
+  imageId: params.full ? undefined : getVolume(tables, params.volumeId).imageId,
+}));
+
+const flattened: RemoteStep<TransferParams, Placed, JobDeps, null> = {
+  host: (c) => (c.params.full ? c.outs.place.from : undefined),
+  deadlineMs: WHOLE_DISK_MS,
+  run: flatten,
+  // what was made goes when the job is acknowledged
+  undo: async () => undefined,
+  debts: () => [],
+};
+
+const copied: RemoteStep<TransferParams, Placed, JobDeps, { bytes: number }> = {
+  host: (c) => c.outs.place.hostId,
+  deadlineMs: WHOLE_DISK_MS,
+  run: copy,
+  async undo(c) {
+    const agent = c.deps.hosts.agent(c.outs.place.hostId);
+    const remove = (id: string) => agent.removeVolume(id, c.params.volumeId);
+    const op = await insist(c, c.undoOpId, remove, 'removing the copy');
+    return Wait.is(op) ? op : undefined;
+  },
+  debts: (c) => [{ kind: 'volume', target: c.params.volumeId, vmId: undefined, why: 'moving a volume was undone' }],
+};
+
+const record: LocalStep<TransferParams, Placed, JobDeps, { stays: boolean }> = {
+  run({ tx, tables, params, outs, jobId }) {
+    if (!tables.hosts.get(outs.place.hostId) || !tables.volumes.get(params.volumeId)) {
+      // one of the hosts was removed by force meanwhile, and what it had was forgotten: nothing else goes
+      releaseRoom(tx, params.volumeId);
+      return { stays: true };
+    }
+    const { poolId: _, coming: __, imageId, ...volume } = getVolume(tables, params.volumeId);
+    const { name, hostId, host, fromHost } = outs.place;
+    const rests = params.full ? undefined : imageId;
+    tx.volumes.put({ ...volume, imageId: rests, hostId, ...(params.to !== null && { poolId: params.to }) });
+    const message = `volume ${name} was moved from ${fromHost} to ${host}`;
+    tx.event({ type: 'volume.moved', severity: 'info', subjectKind: 'volume', subject: name, message, jobId });
+    return { stays: false };
+  },
+  // older versions logged nothing of what they had recorded
+  describe: (out: { stays: boolean } | null) =>
+    out?.stays ? 'one of its hosts was removed meanwhile: it stays where it is' : '',
+};
+
+const remove: RemoteStep<TransferParams, Recorded, JobDeps, { left: boolean }> = {
+  host: (c) => c.outs.place.from,
+  run: removeOld,
+  describe: (out: { left: boolean } | null) =>
+    out?.left === true ? 'an old copy is left on a host that did not remove it' : '',
+};
+
+const owe: LocalStep<TransferParams, Removed, JobDeps, null> = {
+  run({ tx, tables, params, outs }) {
+    const { from, host, name } = outs.place;
+    // older versions logged nothing of a removal that was done; debts go with their host
+    if (outs.remove?.left === true && tables.hosts.get(from)) tx.debts.put(debtOf(params.volumeId, from, name, host));
+    return null;
+  },
+};
+
 export const volumeTransfer = defineJob<TransferParams, JobDeps>('volume.transfer', 2)
-  .local('place', {
-    run(c) {
-      const { tables, params } = c;
-      const { name, hostId: from } = getVolume(tables, params.volumeId);
-      const host = tables.hosts.get(params.toHostId)?.name;
-      if (from === undefined || host === undefined)
-        throw new ClusterError('NOT_FOUND', `host ${params.toHostId} does not exist any more`);
-      reserveRoom(c, params.volumeId, params.toHostId, params.to);
-      return { hostId: params.toHostId, host, name, from, fromHost: tables.hosts.get(from)?.name ?? from };
-    },
-    undo: ({ tx, params }) => releaseRoom(tx, params.volumeId),
-    describe: (out) => out.host,
-  })
-  .local(
-    'image',
-    imageStep<TransferParams>(({ tables, params }) => ({
-      poolId: params.to ?? undefined,
-      imageId: params.full ? undefined : getVolume(tables, params.volumeId).imageId,
-    })),
-  )
-  .remote('flatten', {
-    host: (c) => (c.params.full ? c.outs.place.from : undefined),
-    deadlineMs: WHOLE_DISK_MS,
-    run: flatten,
-    // what was made goes when the job is acknowledged
-    undo: async () => undefined,
-    debts: () => [],
-  })
-  .remote('copy', {
-    host: (c) => c.outs.place.hostId,
-    deadlineMs: WHOLE_DISK_MS,
-    run: copy,
-    async undo(c) {
-      const agent = c.deps.hosts.agent(c.outs.place.hostId);
-      const remove = (id: string) => agent.removeVolume(id, c.params.volumeId);
-      const op = await insist(c, c.undoOpId, remove, 'removing the copy');
-      return Wait.is(op) ? op : undefined;
-    },
-    debts: (c) => [{ kind: 'volume', target: c.params.volumeId, vmId: undefined, why: 'moving a volume was undone' }],
-  })
+  .local('place', place)
+  .local('image', image)
+  .remote('flatten', flattened)
+  .remote('copy', copied)
   .pointOfNoReturn()
-  .local('record', {
-    run({ tx, tables, params, outs, jobId }): { stays: boolean } {
-      if (!tables.hosts.get(outs.place.hostId) || !tables.volumes.get(params.volumeId)) {
-        // one of the hosts was removed by force meanwhile, and what it had was forgotten: nothing else goes
-        releaseRoom(tx, params.volumeId);
-        return { stays: true };
-      }
-      const { poolId: _, coming: __, imageId, ...volume } = getVolume(tables, params.volumeId);
-      const { name, hostId, host, fromHost } = outs.place;
-      const rests = params.full ? undefined : imageId;
-      tx.volumes.put({ ...volume, imageId: rests, hostId, ...(params.to !== null && { poolId: params.to }) });
-      const message = `volume ${name} was moved from ${fromHost} to ${host}`;
-      tx.event({ type: 'volume.moved', severity: 'info', subjectKind: 'volume', subject: name, message, jobId });
-      return { stays: false };
-    },
-    describe: (out) => (out?.stays ? 'one of its hosts was removed meanwhile: it stays where it is' : ''),
-  })
-  .remote('remove', {
-    host: (c) => c.outs.place.from,
-    run: removeOld,
-    describe: (out) => (out?.left === true ? 'an old copy is left on a host that did not remove it' : ''),
-  })
-  .local('owe', {
-    run({ tx, tables, params, outs }) {
-      const { from, host, name } = outs.place;
-      // older versions logged nothing of a removal that was done; debts go with their host
-      if (outs.remove?.left === true && tables.hosts.get(from)) tx.debts.put(debtOf(params.volumeId, from, name, host));
-      return null;
-    },
-  })
+  .local('record', record)
+  .remote('remove', remove)
+  .local('owe', owe)
+  .build();
+
+/** As it was begun before a volume could leave its image behind. */
+export const volumeTransferV1 = defineJob<TransferParams, JobDeps>('volume.transfer', 1)
+  .local('place', place)
+  .local('image', image)
+  .remote('copy', copied)
+  .pointOfNoReturn()
+  .local('record', record)
+  .remote('remove', remove)
+  .local('owe', owe)
   .build();
