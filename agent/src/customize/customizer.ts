@@ -8,6 +8,7 @@ import { readMark } from '../domain/metadata.ts';
 import { checkId, checkUuid } from '../ids.ts';
 import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
+import { insistWhole } from '../volume/whole.ts';
 import { checkActions, type Actions } from './actions.ts';
 import { LOOKS, planFor } from './plan.ts';
 
@@ -48,6 +49,12 @@ export function checkCustomize(w: CustomizeWanted): CustomizeWanted {
   return w;
 }
 
+interface FoundDisk extends GuestDisk {
+  readonly vmId: string;
+  readonly isBlock: boolean;
+  readonly filling: boolean;
+}
+
 export class Customizer {
   readonly customize: OperationKind<CustomizeWanted>;
 
@@ -82,6 +89,7 @@ export class Customizer {
     if (disk === undefined) throw notFound(`volume ${w.volumeId} is not on this host`);
     if (disk.isBlock)
       throw unsupported(`volume ${w.volumeId} is no file on this host; its guest can't be changed from outside`);
+    insistWhole(disk);
     const allowed = (): Promise<void> => this.refuseWhileOn(w, disk);
     await allowed();
     await this.edit(disk, w.actions, allowed, work);
@@ -120,15 +128,21 @@ export class Customizer {
     return disk && { volumeId: uploadId, ...disk };
   }
 
-  private async find(
-    volumeId: string,
-  ): Promise<(GuestDisk & { readonly vmId: string; readonly isBlock: boolean }) | undefined> {
+  private async find(volumeId: string): Promise<FoundDisk | undefined> {
     const { disks } = this.deps;
     const v = await disks.findVolume(volumeId);
     if (v === undefined || v.seed) return undefined;
     const { vmId, sizeBytes } = v;
     const path = disks.volumePath(volumeId, false, v.format);
-    return { volumeId, vmId, sizeBytes, format: runnable(v), path, isBlock: v.source !== undefined };
+    return {
+      volumeId,
+      vmId,
+      sizeBytes,
+      format: runnable(v),
+      path,
+      isBlock: v.source !== undefined,
+      filling: v.filling === true,
+    };
   }
 
   /** Also what is saved: what is in its memory knows the disk as it is. */

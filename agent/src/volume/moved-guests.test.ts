@@ -20,6 +20,8 @@ import { createPoolParts } from '../pool/parts.ts';
 import { Bases } from './bases.ts';
 import { Capture } from './capture.ts';
 import { VolumeMoves } from './moves.ts';
+import { VolumeData } from './volume-data.ts';
+import { VolumeExports } from './volume-exports.ts';
 
 const UUID = '6f1c9a52-6f0e-4c7b-9a57-0c5a4c1f7d10';
 const IMAGE = `sha256:${'5f'.repeat(32)}`;
@@ -41,6 +43,8 @@ let bases: Bases;
 let moves: VolumeMoves;
 let snapshots: Snapshots;
 let capture: Capture;
+let data: VolumeData;
+let exported: VolumeExports;
 let ops = 0;
 
 beforeEach(async () => {
@@ -64,6 +68,8 @@ beforeEach(async () => {
   const guest = { freeze: async () => undefined, thaw: async () => undefined };
   const uploads = { keep: async () => undefined };
   capture = new Capture({ ...parts, guest: guest as never, uploads });
+  data = new VolumeData(parts);
+  exported = new VolumeExports({ ...parts, uploads });
   snapshots = new Snapshots({ ...parts, guest: guest as never, mayChange: async () => undefined });
   const source = { type: 'dir' as const, targetPath: '/kvm/1', hosts: [], path: '', name: '', devices: [], format: '' };
   const pool = { poolId: 'pool-1', name: 'p1', source: { ...source, initiator: '', adapter: '', authUser: '' } };
@@ -146,6 +152,27 @@ describe('a guest whose image is still coming', () => {
     const outcome = await ended(await snapshot('now'));
     expect(outcome).toMatchObject({ state: 'failed', failure: { reason: 'BAD_STATE' } });
     expect(outcome.failure?.message).toMatch(/still coming to this host.*then stop it and start it once/);
+  });
+
+  it('is refused what reads its disk, in words, while it is off; resized it can be while it runs', async () => {
+    const volumeId = 'volume-1';
+    const resize = { volumeId, sizeBytes: 2 * MIB, shrink: false };
+    const starts = [
+      (id: string) => operations.run(data.resize, id, resize),
+      (id: string) =>
+        operations.run(data.rewrite, id, { volumeId, format: 'raw', imageDigest: undefined, ifOther: false }),
+      (id: string) => operations.run(exported.make, id, { volumeId, format: 'qcow2', exportId: 'export-1' }),
+    ];
+    for (const [i, begin] of starts.entries()) {
+      await begin(`job-5.${i}`);
+      expect((await ended(`job-5.${i}`)).failure).toMatchObject({
+        reason: 'BAD_STATE',
+        message: expect.stringMatching(/its image is not whole on this host yet/) as string,
+      });
+    }
+    await start();
+    await operations.run(data.resize, 'job-5.on', resize);
+    expect(await ended('job-5.on')).toMatchObject({ state: 'succeeded' });
   });
 
   it('gets its snapshot when the image is whole, if it is off, and a cancel before that leaves nothing', async () => {

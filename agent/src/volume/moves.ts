@@ -20,6 +20,7 @@ import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import { refuseSnapshots } from './snapshots-in.ts';
 import { userOf } from './using.ts';
+import { insistWhole } from './whole.ts';
 
 export interface MoveWanted {
   readonly volumeId: string;
@@ -131,8 +132,7 @@ export class VolumeMoves {
   private async once(w: MoveWanted, work: Work, begun: Set<string>): Promise<boolean> {
     const { places, disks } = this.deps;
     const volume = await this.need(w.volumeId);
-    if (volume.filling)
-      throw badState(`volume ${w.volumeId}: its image is not whole on this host yet. Try again when it is`);
+    insistWhole(volume);
     if (disks.hasBase && volume.imageDigest !== undefined && (await disks.hasBase(volume.imageDigest)))
       throw badState(`volume ${w.volumeId} is just leaving the copy that its image came with. Try again in a moment`);
     if (places.moving(w.volumeId) === undefined) await refuseSnapshots(this.deps, volume);

@@ -12,6 +12,7 @@ import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import { refuseSnapshots } from './snapshots-in.ts';
 import { filesOf, insistUnused, userOf } from './using.ts';
+import { insistWhole } from './whole.ts';
 
 export interface VolumeDataDeps {
   readonly hypervisor: Pick<Hypervisor, 'list' | 'getXml' | 'getRunningXml' | 'devices' | 'snapshots'>;
@@ -113,6 +114,7 @@ export class VolumeData {
       run: async ({ volumeId, ...wanted }, work) => {
         const volume = await this.need(volumeId);
         await insistUnused(deps, volume);
+        insistWhole(volume);
         await refuseSnapshots(deps, volume);
         await disks.work.rewrite(volumeId, wanted, work);
       },
@@ -139,7 +141,10 @@ export class VolumeData {
     const volume = await this.need(volumeId);
     if (sizeBytes !== volume.sizeBytes) await refuseSnapshots(this.deps, volume);
     const user = await userOf(hypervisor, filesOf(disks, volume));
-    if (user === undefined) return disks.work.resize(volumeId, sizeBytes, { shrink }, work);
+    if (user === undefined) {
+      insistWhole(volume);
+      return disks.work.resize(volumeId, sizeBytes, { shrink }, work);
+    }
     if (sizeBytes < volume.sizeBytes)
       throw badState(
         `disk ${user.target} of vm ${user.name} has ${formatBytes(volume.sizeBytes)}: it cannot become smaller while the vm runs. Stop it first`,

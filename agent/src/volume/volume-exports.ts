@@ -10,6 +10,7 @@ import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import type { Uploads } from './uploads.ts';
 import { insistUnused } from './using.ts';
+import { insistWhole } from './whole.ts';
 
 export interface VolumeExportWanted {
   readonly volumeId: string;
@@ -51,6 +52,7 @@ export class VolumeExports {
     work.signal.throwIfAborted();
     const volume = await disks.findVolume(w.volumeId);
     if (volume === undefined || volume.seed) throw notFound(`volume ${w.volumeId} is not on this host`);
+    insistWhole(volume);
     // noted before it is there, so that it goes with the job, however this agent ends
     await uploads.keep(w.exportId);
     await insistUnused({ hypervisor, disks }, volume);

@@ -78,6 +78,25 @@ it('tells how much is there, refuses to cancel what it needs, and goes on being 
   expect(fetches().map((j) => j.subject)).toEqual(['base']);
 });
 
+it('leaves the copying to a disk that was detached meanwhile', async () => {
+  for (const h of c.sim.hosts.all()) h.capabilities = [...NEW, 'volume.data', 'domain.devices'];
+  const made = await c.timed(c.clone('web', { host: other, kind: 'instant' }));
+  silence();
+  expect(await c.ended(made.jobId)).toBe('succeeded');
+  const detached = await c.timed(c.life.volumes.detach('web/vda', 'data', 'test'));
+  expect(await c.ended(detached.jobId)).toBe('succeeded');
+  const [job] = fetches();
+  const jobs = new JobsApp({ state: c.life.state, jobs: c.life.jobs });
+  await expect(jobs.cancel(job!.id)).rejects.toMatchObject({
+    message: expect.stringMatching(/cannot be cancelled: volume data reads the image/) as string,
+  });
+  await c.timed(c.life.jobs.cancel(job!.id));
+  for (let n = 0; n < 200 && !isEnded(tables().jobs.get(job!.id)!.state); n++) await c.sim.clock.advance(1_000);
+  const keeper = new FillingKeeper({ state: c.life.state, clock: c.sim.clock, log: silentLog });
+  await c.timed(keeper.look(c.sim.hosts));
+  expect(fetches().map((j) => j.subject)).toEqual(['base']);
+});
+
 it('raises an alarm when the VM is paused for what nobody gives', async () => {
   const made = await c.timed(c.clone('web', { host: other, kind: 'instant' }));
   silence();

@@ -83,7 +83,7 @@ export class JobsApp {
     return this.deps.jobs.view(jobId);
   }
 
-  /** VMs that read what it copies would be left without. */
+  /** VMs, and volumes of them, that read what it copies would be left without. */
   #refuseNeeded(jobId: JobId): void {
     const { tables } = this.deps.state;
     const job = tables.jobs.get(jobId);
@@ -91,7 +91,7 @@ export class JobsApp {
     const { imageId, hostId } = job.params as unknown as FetchParams;
     const [first, ...more] = restOn(tables, imageId, hostId);
     if (first === undefined) return;
-    const who = more.length === 0 ? `vm ${first.name} reads` : `vm ${first.name} and ${more.length} more read`;
+    const who = more.length === 0 ? `${first} reads` : `${first} and ${more.length} more read`;
     throw badState(
       `job ${jobId} cannot be cancelled: ${who} the image while it comes. Delete them first, or let it end`,
     );

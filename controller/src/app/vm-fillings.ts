@@ -50,18 +50,22 @@ function missing(vm: Vm, { imageId, poolId }: VmDisk, tables: Tables): FetchPara
 export const fillingsOf = (vm: Vm, seen: FillingSeen): readonly (DiskFilling | undefined)[] =>
   vm.spec.disks.map((d) => fillingOf(vm, d, seen));
 
-/** Images that VMs read on this host although it has not all of them. */
-export const restOn = (tables: Tables, imageId: ImageId, hostId: HostId): readonly Vm[] =>
-  tables.imageCopies.get(imageCopyKey({ imageId, hostId }))
-    ? []
-    : tables.vms
-        .byImage(imageId)
-        .filter(
-          (vm) =>
-            vm.hostId === hostId &&
-            vm.phase === 'ready' &&
-            vm.spec.disks.some((d) => d.imageId === imageId && d.poolId === undefined),
-        );
+/** What reads this image on this host, which has not all of it: `vm web`, or, detached since, `volume web-vda`. */
+export function restOn(tables: Tables, imageId: ImageId, hostId: HostId): readonly string[] {
+  if (tables.imageCopies.get(imageCopyKey({ imageId, hostId }))) return [];
+  const vms = tables.vms
+    .byImage(imageId)
+    .filter(
+      (vm) =>
+        vm.hostId === hostId &&
+        vm.phase === 'ready' &&
+        vm.spec.disks.some((d) => d.imageId === imageId && d.poolId === undefined),
+    );
+  const alone = tables.volumes
+    .byImage(imageId)
+    .filter((v) => v.hostId === hostId && v.state === 'ready' && v.poolId === undefined);
+  return [...vms.map((vm) => `vm ${vm.name}`), ...alone.map((v) => `volume ${v.name}`)];
+}
 
 /** The job's own words, `copying image base from h1 to h2`. */
 const sourceIn = (job: Job | undefined): string => / from (\S+) to /.exec(job?.waitReason ?? '')?.[1] ?? '';

@@ -1,9 +1,10 @@
 /**
- * Sees that images go on being copied to hosts whose VMs rest on them although they are not whole there: a job that copies may
+ * Sees that images go on being copied to hosts whose VMs and volumes rest on them although they are not whole there: a job that copies may
  * have failed, run into its deadline, or been lost with an older database.
  */
 import type { Log } from '@berth/shared/log/log.ts';
 import { imageCopyKey } from '@berth/shared/model/image.ts';
+import type { Volume } from '@berth/shared/model/volume.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import { keepFetching } from '../jobs/clone-bases.ts';
@@ -39,16 +40,22 @@ export class FillingKeeper {
 
 function missingIn(tables: Tables, hosts: Pick<Hosts, 'status'>): readonly FetchParams[] {
   const found = new Map<string, FetchParams>();
-  for (const { phase, hostId, spec } of tables.vms.values()) {
-    if (phase !== 'ready' || hostId === undefined) continue;
-    for (const { imageId, poolId } of spec.disks) {
-      if (imageId === undefined || poolId !== undefined || tables.imageCopies.get(imageCopyKey({ imageId, hostId })))
-        continue;
-      const copy = { imageId, hostId };
-      if (tables.jobs.byKey(fetchKey(copy)) || tables.reviews.get(hostId)) continue;
-      if (tables.images.get(imageId)?.state !== 'available' || hosts.status(hostId).state !== 'up') continue;
-      found.set(fetchKey(copy), copy);
-    }
+  for (const { imageId, hostId, poolId } of rows(tables)) {
+    if (imageId === undefined || hostId === undefined || poolId !== undefined) continue;
+    const copy = { imageId, hostId };
+    if (tables.imageCopies.get(imageCopyKey(copy))) continue;
+    if (tables.jobs.byKey(fetchKey(copy)) || tables.reviews.get(hostId)) continue;
+    if (tables.images.get(imageId)?.state !== 'available' || hosts.status(hostId).state !== 'up') continue;
+    found.set(fetchKey(copy), copy);
   }
   return [...found.values()];
+}
+
+type OnImage = Pick<Volume, 'imageId' | 'hostId' | 'poolId'>;
+
+/** Disks of VMs, and volumes that stand alone. */
+function* rows(tables: Tables): Generator<OnImage> {
+  for (const { phase, hostId, spec } of tables.vms.values())
+    if (phase === 'ready') for (const { imageId, poolId } of spec.disks) yield { imageId, hostId, poolId };
+  for (const volume of tables.volumes.values()) if (volume.state === 'ready') yield volume;
 }

@@ -48,6 +48,14 @@ export async function finishMove(pool: Pool, volumeId: string): Promise<void> {
   await syncDir(pool.volumesDir);
 }
 
+/** Of a volume that nobody runs with: its second name goes, if it is one. A second file is for whoever settles the move. */
+export async function endSecondName(pool: Pool, volumeId: string): Promise<void> {
+  const [own, other] = await Promise.all(
+    [pool.volumePath(volumeId, false), movedPath(pool, volumeId)].map((p) => stat(p).catch(() => undefined)),
+  );
+  if (own !== undefined && own.ino === other?.ino) await endMove(pool, volumeId);
+}
+
 export async function endMove(pool: Pool, volumeId: string): Promise<void> {
   const moved = movedPath(pool, volumeId);
   if ((await sizeOf(moved)) === undefined) return;

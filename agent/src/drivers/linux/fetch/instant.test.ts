@@ -8,6 +8,7 @@ import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { Disks, FetchWork, ImageSeen } from '../../disks.ts';
+import type { AllDisks } from '../../volume-work.ts';
 import { createDisks } from '../disks.ts';
 import { connectNbd, type NbdClient } from '../disks/nbd-client.ts';
 import { describeReal, exec, stopHelpers, tempDir, work } from '../fixture/real.ts';
@@ -92,7 +93,7 @@ class Middle {
 
 describeReal('an image that guests read before it is whole', ['qemu-img', 'qemu-nbd', 'qemu-storage-daemon'], () => {
   let a: Disks;
-  let b: Disks;
+  let b: AllDisks;
   let dirs: string[];
   let content: Buffer;
   let image: ImageSeen;
@@ -106,7 +107,7 @@ describeReal('an image that guests read before it is whole', ['qemu-img', 'qemu-
     const dir = tempDir();
     dirs = [join(dir, 'a'), join(dir, 'b')];
     for (const d of dirs) await mkdir(d);
-    const open = (dataDir: string): Disks => createDisks({ dataDir, unprivilegedUser: 'nobody', clock, log });
+    const open = (dataDir: string): AllDisks => createDisks({ dataDir, unprivilegedUser: 'nobody', clock, log });
     [a, b] = [open(dirs[0]!), open(dirs[1]!)];
     content = Buffer.concat([randomBytes(30 * MIB), Buffer.alloc(10 * MIB)]);
     image = await imported(a, content);
@@ -299,9 +300,15 @@ describeReal('an image that guests read before it is whole', ['qemu-img', 'qemu-
     const moved = await b.beginMove('v-1');
     expect(moved).toBe(b.movedPath('v-1'));
     await writeFile(moved, 'newer');
+    const { vmId } = (await b.findVolume('v-1'))!;
+    await b.work.assign('v-1', { from: vmId, to: '' });
     expect(await b.isMoving('v-1')).toBe(true);
     await b.finishMove('v-1');
     await b.finishMove('v-1');
+    expect(await b.isMoving('v-1')).toBe(true);
+    // nobody knows it by its second name any more
+    await b.work.assign('v-1', { from: '', to: vmId });
+    expect(await b.isMoving('v-1')).toBe(false);
     expect(readFileSync(b.volumePath('v-1', false), 'utf8')).toBe('newer');
     await b.endMove('v-1');
     await b.endMove('v-1');
