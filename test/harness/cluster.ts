@@ -7,8 +7,18 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import type { LabHost } from '@berth/deploy/lab/host.ts';
 import { decodeLoginLine, encodeLoginLine } from '@berth/shared/trust/lines.ts';
+import { lookWith } from './looks.ts';
 import { Ports } from './ports.ts';
-import { Daemon, eventually, PROGRAMS, run, temporaryDirectory, type RunOptions, type Said } from './processes.ts';
+import {
+  Daemon,
+  eventually,
+  isLook,
+  PROGRAMS,
+  run,
+  temporaryDirectory,
+  type RunOptions,
+  type Said,
+} from './processes.ts';
 
 const PORTS = Ports.ofThisProcess();
 
@@ -101,9 +111,9 @@ export class Cluster {
     });
   }
 
-  /** Runs `berth` as the first administrator. */
+  /** Runs `berth` as the first administrator; where somebody looks again and again, without a process of its own. */
   berth(...args: readonly string[]): Promise<Said> {
-    return this.berthWith({}, ...args);
+    return isLook() ? lookWith(this.configFile, args) : this.berthWith({}, ...args);
   }
 
   berthWith(o: RunOptions, ...args: readonly string[]): Promise<Said> {

@@ -1,4 +1,5 @@
 /** Our own programs as processes, for integration and lab tests: start, kill at will, run `berth` and look at what it said. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -104,9 +105,18 @@ export function temporaryDirectory(): { readonly path: string; remove(): void } 
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 
+const looking = new AsyncLocalStorage<true>();
+
+/** Whether this runs within a look of `eventually`. */
+export const isLook = (): boolean => looking.getStore() === true;
+
 /** Between two looks. */
 const MIN_PAUSE_MS = 25;
 const MAX_PAUSE_MS = 700;
+
+/** How long to wait before the next look: a look costs what guests and daemons need to get there. Pure. */
+export const pauseMs = (lookMs: number, waitedMs: number): number =>
+  Math.min(MAX_PAUSE_MS, MIN_PAUSE_MS + 2 * lookMs + waitedMs / 10);
 
 /** Looks until `look` gives something; throws with `what` and the last error when the time is over. */
 export async function eventually<T>(
@@ -114,20 +124,20 @@ export async function eventually<T>(
   look: () => Promise<T | undefined | false>,
   deadlineMs = 30_000,
 ): Promise<T> {
-  const until = systemClock.monotonic() + deadlineMs;
+  const start = systemClock.monotonic();
   let last: unknown;
   for (;;) {
     const began = systemClock.monotonic();
     try {
-      const found = await look();
+      const found = await looking.run(true, look);
       if (found !== undefined && found !== false) return found;
       last = undefined;
     } catch (e) {
       last = e;
     }
-    if (systemClock.monotonic() > until)
+    const now = systemClock.monotonic();
+    if (now > start + deadlineMs)
       throw new Error(`${what}: not within ${deadlineMs / 1000} s${last ? ` (${String(last)})` : ''}`);
-    // a look is often a command, and commands cost what guests and daemons need to get there
-    await systemClock.sleep(Math.min(MAX_PAUSE_MS, MIN_PAUSE_MS + 2 * (systemClock.monotonic() - began)));
+    await systemClock.sleep(pauseMs(now - began, now - start));
   }
 }

@@ -7,6 +7,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Cluster } from '../harness/cluster.ts';
 import { rawDisk } from '../harness/disk-files.ts';
+import { lookWith } from '../harness/looks.ts';
 import { eventually, PROGRAMS } from '../harness/processes.ts';
 
 describe('the edges of the command line', () => {
@@ -34,6 +35,11 @@ describe('the edges of the command line', () => {
     await eventually('web runs', async () => (await c.json<{ state: string }[]>('vm', 'list'))[0]?.state === 'running');
     expect(await c.ok('vm', 'show', 'web')).toMatch(/^run policy: +restartOnFailure$/m);
     expect(await c.berth('vm', 'create', 'x', '--disk', '1M', '--run-policy', 'sometimes')).toMatchObject({ code: 2 });
+  });
+
+  it('says the same in the process of a test, which looks again and again, as in its own', async () => {
+    for (const words of ['vm list -o name', 'network list', 'vm show absent', 'job list --open', 'vm shwo', 'vm stop'])
+      expect(await lookWith(c.configFile, words.split(' ')), words).toEqual(await c.berth(...words.split(' ')));
   });
 
   it('tells who comes second to a console how to take it over, also with nothing to type', async () => {

@@ -44,10 +44,9 @@ export interface ConfigStore {
   endpoint(): Endpoint;
 }
 
-export function configStore(wanted: string | undefined): ConfigStore {
+/** @param path by default, the file of whoever runs this. */
+export function configStore(wanted: string | undefined, path = ownFile()): ConfigStore {
   const context = wanted ?? set('BERTH_CONTEXT');
-  const path =
-    set('BERTH_CONFIG') ?? join(set('XDG_CONFIG_HOME') ?? join(homedir(), '.config'), 'berth', 'config.yaml');
   const load = () => read(path);
   return {
     path,
@@ -69,6 +68,9 @@ export function configStore(wanted: string | undefined): ConfigStore {
     },
   };
 }
+
+const ownFile = (): string =>
+  set('BERTH_CONFIG') ?? join(set('XDG_CONFIG_HOME') ?? join(homedir(), '.config'), 'berth', 'config.yaml');
 
 /** `BERTH_CONTEXT= berth …` is how shells take a variable away for one command. */
 const set = (variable: string): string | undefined => process.env[variable] || undefined;

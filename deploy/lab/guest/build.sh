@@ -69,7 +69,7 @@ cp "$kernel" "$root/boot/vmlinuz"
 # One partition from 1 MiB to the end; GRUB's core image lies in the gap before it, where boot.img looks for it (sector 1).
 grub="$work/deb/usr/lib/grub/i386-pc"
 "$work/deb/usr/bin/grub-mkimage" -O i386-pc -d "$grub" -p '(hd0,msdos1)/boot/grub' -c "$here/grub.cfg" -o "$work/core.img" \
-  biosdisk part_msdos ext2 linux serial terminal
+  biosdisk part_msdos ext2 linux16 serial terminal
 raw="$work/disk.raw"
 truncate -s "${disk_mib}M" "$raw"
 printf 'label: dos\nlabel-id: 0x62657274\nstart=2048, type=83, bootable\n' | sfdisk -q --no-reread "$raw"
