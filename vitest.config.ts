@@ -1,6 +1,6 @@
 /** The test projects: unit (beside the code), integration (real processes, simulated drivers), sim, lab (real hosts), guest (a real system). */
 import { defineConfig } from 'vitest/config';
-import { WaitingFirst } from './test/harness/sequence.ts';
+import { LongestFirst } from './test/harness/sequence.ts';
 
 const common = { environment: 'node' as const, restoreMocks: true, setupFiles: ['test/harness/setup.ts'] };
 
@@ -9,7 +9,7 @@ export default defineConfig({
     reporters: ['default'],
     maxWorkers: 3, // the tests wait more than they reckon: on 2 cores three files at once take half the time of one
     minWorkers: 1,
-    sequence: { sequencer: WaitingFirst },
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {

@@ -2,6 +2,7 @@
  * `berth` in the test's own process, for looks that are repeated until a cluster is as wanted: a process for each takes the machine
  * from the very guests and daemons that are waited for. What is done once is a process.
  */
+import { setMaxListeners } from 'node:events';
 import { Readable, Writable } from 'node:stream';
 import type { Said } from './processes.ts';
 
@@ -10,8 +11,10 @@ export async function lookWith(file: string, args: readonly string[], deadlineMs
   const { runCommand } = await import('@berth/controller/cli/run.ts');
   const { configStore } = await import('@berth/controller/cli/core/config.ts');
   const [out, err] = [new Kept(), new Kept()];
+  const signal = AbortSignal.timeout(deadlineMs);
+  setMaxListeners(0, signal); // one listener for each of many names
   const code = await runCommand(args, {
-    ...{ stdin: Readable.from([]), stdout: out, stderr: err, signal: AbortSignal.timeout(deadlineMs) },
+    ...{ stdin: Readable.from([]), stdout: out, stderr: err, signal },
     finishUnread: () => undefined,
     config: (context) => Promise.resolve(configStore(context, file)),
   });

@@ -194,9 +194,8 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
     ]);
     copy.start();
     try {
-      await eventually('the copy is refused', async () =>
-        /another|older|WRONG_CONTROLLER|in charge/i.test(copy.output),
-      );
+      const refused = () => Promise.resolve(/another|older|WRONG_CONTROLLER|in charge/i.test(copy.output));
+      await eventually('the copy is refused', refused, 120_000);
       await c.waitUp('h1', 'h2', 'h3');
       expect((await c.berth('vm', 'clone', 'base', 'g1', '--memory', '64MiB')).code).toBe(0);
       await c.ok('vm', 'delete', 'g1');

@@ -6,6 +6,7 @@ import { expect, it } from 'vitest';
 import type { LabHost } from '@berth/deploy/lab/host.ts';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { describeLab } from '../harness/lab.ts';
+import { eventually } from '../harness/processes.ts';
 
 const DISKS = '/var/lib/berth';
 const SERIAL = '/var/log/web.log';
@@ -48,23 +49,19 @@ async function defineGuest(host: LabHost): Promise<void> {
   await host.virsh(['define', '/tmp/web.xml']);
 }
 
-async function bootLines(host: LabHost, boots: number): Promise<string[]> {
-  let lines: string[] = [];
-  await expect
-    .poll(
-      async () => {
-        const { stdout } = await host.exec(['grep', '-a', '^berth-', SERIAL]);
-        lines = stdout.split('\r\n');
-        return lines.filter((line) => line.startsWith('berth-facts:')).length;
-      },
-      { timeout: 60_000, interval: 100 },
-    )
-    .toBe(boots);
-  return lines;
-}
+/** What the guest has said once it has booted so often. */
+const bootLines = (host: LabHost, boots: number): Promise<string[]> =>
+  eventually(
+    `boot ${boots}`,
+    async () => {
+      const lines = (await host.exec(['grep', '-a', '^berth-', SERIAL])).stdout.split('\r\n');
+      return lines.filter((line) => line.startsWith('berth-facts:')).length === boots && lines;
+    },
+    60_000,
+  );
 
 const powerIs = (host: LabHost, state: string) =>
-  expect.poll(() => host.virsh(['domstate', 'web']), { timeout: 30_000, interval: 100 }).toBe(state);
+  eventually(`web is ${state}`, async () => (await host.virsh(['domstate', 'web'])) === state);
 
 describeLab('a lab host', { hosts: ['h1', 'h2'] }, (lab) => {
   it('knows the other hosts by name and is not the same machine', async () => {
