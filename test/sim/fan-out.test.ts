@@ -2,6 +2,7 @@
 import { CHUNK_BYTES } from '@berth/shared/disk/digest.ts';
 import { describe, expect, it } from 'vitest';
 import { PIECE_BYTES } from '@berth/agent/drivers/linux/fetch/chunks.ts';
+import { seeded } from '../harness/fake-hosts.ts';
 import { FanOut, type FanOutOptions } from './fan-out.ts';
 
 const GB = 1e9;
@@ -11,11 +12,17 @@ const usual = {
   ...{ hopMs: 20, lookMs: 2_000, silentMs: 10_000 },
 };
 
+/** Machines that do other things too: each host has 20 to 100 % of its speed, another share every three seconds. */
+function busy(seed: number): (host: number, atMs: number) => number {
+  return (host, atMs) => 0.2 + 0.8 * seeded(seed * 1e6 + host * 1_000 + Math.floor(atMs / 3_000))();
+}
+
 async function fanOut(o: Pick<FanOutOptions, 'hosts' | 'imageBytes'> & Partial<FanOutOptions>) {
-  const { doneMs, sourceSentBytes } = await new FanOut({ ...usual, ...o }).run();
-  const best = (o.imageBytes / LINK) * 1_000;
+  const options = { ...usual, ...o };
+  const { doneMs, moves, sourceSentBytes } = await new FanOut(options).run();
+  const best = (o.imageBytes / options.bytesPerSecond) * 1_000;
   const at = (share: number): number => doneMs[Math.ceil(share * doneMs.length) - 1]! / best;
-  return { hosts: doneMs.length, at, egress: sourceSentBytes / o.imageBytes };
+  return { hosts: doneMs.length, at, moves, egress: sourceSentBytes / o.imageBytes };
 }
 
 describe('an image on its way to many hosts', () => {
@@ -46,6 +53,25 @@ describe('an image on its way to many hosts', () => {
     expect(r.at(0.97)).toBeLessThan(1.5);
     expect(r.at(1)).toBeLessThan(1.05 / 0.3);
     expect(r.egress).toBeLessThan(1.1);
+  });
+
+  it('is not taken from its source again and again because hosts are slow now and then', async () => {
+    for (const seed of [1, 2, 3]) {
+      const small = await fanOut({ hosts: 8, imageBytes: 2 ** 28, bytesPerSecond: 2 ** 23, pace: busy(seed) });
+      expect(small.egress).toBeLessThan(1.1);
+      const r = await fanOut({ hosts: 100, imageBytes: 10 * GB, pace: busy(seed) });
+      expect(r.egress).toBeLessThan(1.1);
+      expect(r.moves).toBeLessThan(10);
+    }
+  }, 120_000);
+
+  it('goes past a host that sends slowly', async () => {
+    const r = await fanOut({ hosts: 100, imageBytes: 10 * GB, slowSending: new Map([[50, 0.25]]) });
+    expect(r.at(1)).toBeLessThan(2);
+    expect(r.egress).toBeLessThan(1.1);
+    const first = await fanOut({ hosts: 100, imageBytes: 10 * GB, slowSending: new Map([[0, 0.25]]) });
+    expect(first.at(0.9)).toBeLessThan(2.2);
+    expect(first.egress).toBeLessThan(2.1); // nobody but the source is ahead of it
   });
 
   it('comes to all the others when some die on the way', async () => {

@@ -4,8 +4,9 @@
  * it all, and what the source has sent.
  */
 import { setImmediate } from 'node:timers/promises';
-import { betterSource, sourcesFor, type Member } from '@berth/controller/distribution/swarm.ts';
-import type { HostId } from '@berth/shared/model/ids.ts';
+import { betterSource, mayBeHeldBack, sourcesFor, type Swarm } from '@berth/controller/distribution/swarm.ts';
+import { Swarms } from '@berth/controller/distribution/swarms.ts';
+import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
 
 export interface FanOutOptions {
   readonly hosts: number;
@@ -27,6 +28,10 @@ export interface FanOutOptions {
   readonly silentMs: number;
   /** Share of the usual speed of links, by number of the host (from 0). */
   readonly slow?: ReadonlyMap<number, number>;
+  /** Share of the usual speed with which a host sends, by number. */
+  readonly slowSending?: ReadonlyMap<number, number>;
+  /** Share of its speed that a host has at a time, because its machine does other things too. */
+  readonly pace?: (host: number, atMs: number) => number;
   /** When hosts die without a word, by number. */
   readonly deaths?: ReadonlyMap<number, number>;
 }
@@ -36,11 +41,15 @@ export interface FanOutResult {
   readonly doneMs: readonly number[];
   /** By the holder that sent most. */
   readonly sourceSentBytes: number;
+  /** How often a host was given another source though the one that it had answered. */
+  readonly moves: number;
 }
 
 interface SimHost {
   readonly id: HostId;
+  readonly number: number;
   readonly speed: number;
+  readonly sendSpeed: number;
   from: SimHost | undefined;
   /** Pieces that it has: it reads in order, so a number says it all. */
   pieces: number;
@@ -57,26 +66,26 @@ interface SimHost {
   waiting: SimHost[];
   /** Of the read under way: another source makes it void. */
   turn: number;
-  recent: { readonly atMs: number; readonly pieces: number };
-  rate: number | undefined;
 }
 
+const IMAGE = 'img-1' as ImageId;
 /** Events after which others of this process have their turn. */
 const BREATH = 50_000;
 
 export class FanOut {
   private nowMs = 0;
+  private moves = 0;
   private readonly queue = new Heap();
   private readonly sources: readonly SimHost[];
   private readonly hosts: SimHost[];
   private readonly total: number;
-  private readonly members = new Map<HostId, Member>();
+  private readonly swarms = new Swarms();
 
   constructor(private readonly options: FanOutOptions) {
     this.total = Math.ceil(options.imageBytes / options.pieceBytes);
-    this.sources = Array.from({ length: options.holders ?? 1 }, (_, i) => this.host(`s${i}`, 1, this.total, 0));
+    this.sources = Array.from({ length: options.holders ?? 1 }, (_, i) => this.host(`s${i}`, -1 - i, this.total, 0));
     this.hosts = Array.from({ length: options.hosts }, (_, i) =>
-      this.host(`h${String(i).padStart(5, '0')}`, options.slow?.get(i) ?? 1, 0, Infinity),
+      this.host(`h${String(i).padStart(5, '0')}`, i, 0, Infinity),
     );
   }
 
@@ -90,14 +99,21 @@ export class FanOut {
       if (count % BREATH === 0) await setImmediate();
     }
     const doneMs = this.hosts.filter((h) => !h.dead).map((h) => h.doneMs ?? Infinity);
-    return { doneMs: doneMs.sort((a, b) => a - b), sourceSentBytes: Math.max(...this.sources.map((s) => s.sentBytes)) };
+    return {
+      doneMs: doneMs.sort((a, b) => a - b),
+      moves: this.moves,
+      sourceSentBytes: Math.max(...this.sources.map((s) => s.sentBytes)),
+    };
   }
 
-  private host(id: string, speed: number, pieces: number, readyMs: number): SimHost {
+  private host(id: string, number: number, pieces: number, readyMs: number): SimHost {
+    const speed = this.options.slow?.get(number) ?? 1;
     return {
       ...{
         id: id as HostId,
+        number,
         speed,
+        sendSpeed: Math.min(speed, this.options.slowSending?.get(number) ?? 1),
         from: undefined,
         pieces,
         reading: undefined,
@@ -106,22 +122,23 @@ export class FanOut {
         doneMs: undefined,
         sentBytes: 0,
       },
-      ...{ sending: 0, usedSpeed: 0, waiting: [], turn: 0, recent: { atMs: 0, pieces: 0 }, rate: undefined },
+      ...{ sending: 0, usedSpeed: 0, waiting: [], turn: 0 },
     };
   }
 
   private tell(h: SimHost): void {
-    if (h.dead || h.doneMs !== undefined) return void this.members.delete(h.id);
-    const { pieceBytes } = this.options;
-    const told = { hostId: h.id, from: h.from?.id, doneBytes: h.pieces * pieceBytes, relays: true };
-    this.members.set(h.id, { ...told, bytesPerSecond: h.rate });
+    if (h.dead || h.doneMs !== undefined) return this.swarms.leave(IMAGE, h.id, h.doneMs !== undefined);
+    this.swarms.progress(IMAGE, h.id, h.pieces * this.options.pieceBytes, this.nowMs, () => true);
+  }
+
+  private swarm(): Swarm {
+    return this.swarms.swarm(IMAGE, this.nowMs, { holders: () => this.holders(), relays: () => true });
   }
 
   /** As in the controller: the least busy first, and of those that are the same the one that got it last. */
-  private swarm() {
+  private holders(): readonly HostId[] {
     const whole = [...this.hosts.filter((h) => h.doneMs !== undefined && !h.dead), ...this.sources];
-    const ids = whole.sort((a, b) => a.sentBytes - b.sentBytes).map((h) => h.id);
-    return { holders: new Set(ids), members: this.members };
+    return whole.sort((a, b) => a.sentBytes - b.sentBytes).map((h) => h.id);
   }
 
   private find = (id: HostId | undefined): SimHost | undefined =>
@@ -131,9 +148,8 @@ export class FanOut {
     h.from = this.find(wanted);
     h.turn++;
     h.reading = undefined;
-    h.rate = undefined;
-    h.recent = { atMs: this.nowMs, pieces: h.pieces };
     this.tell(h);
+    this.swarms.feed(IMAGE, h.id, h.from?.id, this.nowMs);
     if (h.readyMs === Infinity) this.connect(h, h.turn);
     else this.read(h, h.turn);
   }
@@ -164,9 +180,9 @@ export class FanOut {
     if (from.dead || availableMs === undefined || from.readyMs > this.nowMs) return void from.waiting.push(h);
     from.sending++;
     const { pieceBytes, bytesPerSecond } = this.options;
-    const left = from.speed - from.usedSpeed;
+    const sends = from.sendSpeed * this.pace(from);
     // what others leave, at least a fair part
-    const speed = Math.min(h.speed, Math.max(left, from.speed / from.sending));
+    const speed = Math.min(h.speed * this.pace(h), Math.max(sends - from.usedSpeed, sends / from.sending));
     from.usedSpeed += speed;
     const beginMs = Math.max(this.nowMs, availableMs);
     const lastMs = from.reading?.index === h.pieces ? from.reading.endMs + this.leadMs(from) : 0;
@@ -183,6 +199,11 @@ export class FanOut {
       this.read(h, turn);
     });
     this.wake(h);
+  }
+
+  /** Of one that does nothing else; those that have the image are no part of what is tried. */
+  private pace({ number }: SimHost): number {
+    return number < 0 ? 1 : (this.options.pace?.(number, this.nowMs) ?? 1);
   }
 
   /** When the first part of it can be had; undefined: nobody knows yet. */
@@ -221,12 +242,14 @@ export class FanOut {
     this.queue.push(this.nowMs + this.options.lookMs, () => {
       if (h.dead || h.doneMs !== undefined) return;
       const { pieceBytes } = this.options;
-      const seconds = (this.nowMs - h.recent.atMs) / 1_000;
-      if (seconds >= this.options.lookMs / 1_000) h.rate = ((h.pieces - h.recent.pieces) * pieceBytes) / seconds;
-      if (h.rate !== undefined) h.recent = { atMs: this.nowMs, pieces: h.pieces };
       this.tell(h);
-      const better = betterSource(this.swarm(), h.id, pieceBytes);
-      if (better !== undefined) this.choose(h, better);
+      const better = mayBeHeldBack(this.swarm(), h.id, pieceBytes)
+        ? betterSource(this.swarm(), h.id, pieceBytes)
+        : undefined;
+      if (better !== undefined) {
+        this.moves++;
+        this.choose(h, better);
+      }
       this.look(h);
     });
   }

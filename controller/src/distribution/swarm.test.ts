@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { HostId } from '@berth/shared/model/ids.ts';
-import { betterSource, mayBeHeldBack, sourcesFor, type Member, type Swarm } from './swarm.ts';
+import { betterSource, mayBeHeldBack, SLOW_LOOKS, sourcesFor, type Member, type Swarm } from './swarm.ts';
 
 const id = (name: string): HostId => name as HostId;
 const member = (hostId: string, from: string | undefined, more: Partial<Member> = {}): Member => ({
   ...{ hostId: id(hostId), from: from === undefined ? undefined : id(from) },
-  ...{ doneBytes: 0, bytesPerSecond: undefined, relays: true },
+  ...{ doneBytes: 0, bytesPerSecond: undefined, slowFor: 0, relays: true },
   ...more,
 });
 const swarm = (holders: readonly string[], ...members: readonly Member[]): Swarm => ({
@@ -69,11 +69,14 @@ function endsAtSource(members: ReadonlyMap<HostId, Member>, from: Member): boole
 
 describe('a host that is held back by its source', () => {
   const PIECE = 1;
-  const chain = (rates: readonly (number | undefined)[], done: readonly number[]): Swarm =>
+  const chain = (rates: readonly (number | undefined)[], done: readonly number[], slowFor = SLOW_LOOKS): Swarm =>
     swarm(
       ['src'],
       ...['a', 'b', 'c'].map((n, i) =>
-        member(n, ['src', 'a', 'b'][i], { bytesPerSecond: rates[i], doneBytes: done[i] ?? 0 }),
+        member(n, ['src', 'a', 'b'][i], {
+          ...{ bytesPerSecond: rates[i], doneBytes: done[i] ?? 0 },
+          slowFor: n === 'b' ? slowFor : 0,
+        }),
       ),
     );
 
@@ -83,6 +86,33 @@ describe('a host that is held back by its source', () => {
 
   it('stays when its source is as fast as the others', () => {
     expect(betterSource(chain([100, 90, 90], [500, 490, 489]), id('c'), PIECE)).toBeUndefined();
+  });
+
+  it('stays when its source has been slow now and then only', () => {
+    expect(betterSource(chain([100, 20, 20], [500, 100, 99], SLOW_LOOKS - 1), id('c'), PIECE)).toBeUndefined();
+  });
+
+  it('does not join one that another gets little from, and leaves it when it gets little itself', () => {
+    const slow = { bytesPerSecond: 20, slowFor: SLOW_LOOKS };
+    const feeder = member('a', 'src', { bytesPerSecond: 100, doneBytes: 500 });
+    const starved = member('x', 'a', { ...slow, doneBytes: 90 });
+    const behind = member('b', 'a', { ...slow, doneBytes: 100 });
+    const s = swarm(['src'], feeder, starved, behind, member('c', 'b', { bytesPerSecond: 20, doneBytes: 99 }));
+    expect(betterSource(s, id('c'), PIECE)).toBeUndefined();
+    expect(betterSource(s, id('b'), PIECE)).toBe('src');
+    expect(betterSource(swarm(['src'], feeder, behind), id('b'), PIECE)).toBeUndefined();
+    const fine = { ...starved, slowFor: 0 };
+    expect(betterSource(swarm(['src'], feeder, fine, behind), id('b'), PIECE)).toBeUndefined();
+  });
+
+  it('leaves one that it gets little from for one that feeds nobody and is ahead of it', () => {
+    const starved = member('x', 'a', { bytesPerSecond: 20, slowFor: SLOW_LOOKS, doneBytes: 90 });
+    const others = [
+      member('a', 'src', { bytesPerSecond: 100, doneBytes: 500 }),
+      member('e', 'src', { doneBytes: 300 }),
+    ];
+    expect(betterSource(swarm(['src'], starved, ...others), id('x'), PIECE)).toBe('e');
+    expect(betterSource(swarm(['src'], { ...starved, slowFor: 0 }, ...others), id('x'), PIECE)).toBeUndefined();
   });
 
   it('stays when it is itself what is slow', () => {

@@ -13,6 +13,11 @@ export interface Member {
   readonly doneBytes: number;
   /** Of late, and from the source it has now; undefined when it is too early to say. */
   readonly bytesPerSecond: number | undefined;
+  /**
+   * Looks in a row at which it got much less than its source does, or, of a source that has it all, than the fastest here. Below
+   * zero: it was given another source for that, and is to be left alone for a while.
+   */
+  readonly slowFor: number;
   /** It can pass on what it has while it copies. */
   readonly relays: boolean;
 }
@@ -25,8 +30,13 @@ export interface Swarm {
   readonly fed?: ReadonlyMap<HostId, number>;
 }
 
-/** A source that gets less than this share of what links carry here holds back those who read from it. */
-const SLOW = 0.5;
+/** Less than this share of what others get at the same time is slow. */
+export const SLOW = 0.5;
+/**
+ * Only who is slow at so many looks in a row is believed to be: hosts whose machines do other things too are slow now and then, each
+ * at another time, and every change costs a link that others need.
+ */
+export const SLOW_LOOKS = 5;
 /** Loads that differ by less are the same. */
 const STEPS = 5;
 /** One that stands still may go on at any time. */
@@ -69,7 +79,8 @@ export function mayBeHeldBack(swarm: Swarm, target: HostId, pieceBytes: number):
   if (member?.from === undefined) return false;
   const gapBytes = GAP_PIECES * pieceBytes;
   const most = (swarm.fed ?? mostFed(swarm)).get(member.from) ?? 0;
-  return most - member.doneBytes >= gapBytes || closeBehind(swarm, member, member.from, gapBytes) !== undefined;
+  if (most - member.doneBytes >= gapBytes || isStarved(swarm, member, gapBytes)) return true;
+  return closeBehind(swarm, member, member.from, gapBytes) !== undefined;
 }
 
 /**
@@ -80,13 +91,21 @@ export function betterSource(swarm: Swarm, target: HostId, pieceBytes: number): 
   const member = swarm.members.get(target);
   if (member?.from === undefined) return undefined;
   const gapBytes = GAP_PIECES * pieceBytes;
-  return pastSlowSource(swarm, member, member.from, gapBytes) ?? unsharedSource(swarm, member, member.from, gapBytes);
+  return (
+    pastSlowSource(swarm, member, member.from, gapBytes) ??
+    unsharedSource(swarm, member, member.from, gapBytes) ??
+    pastSlowSender(swarm, member.from, gapBytes)
+  );
 }
 
-/** Its source is much slower than others are here, it is close behind that, and what feeds its source has speed to spare. */
+/**
+ * Its source is much slower than others are here, it is close behind that, and what feeds its source has speed to spare. Whether it
+ * is that which is slow to send shows then.
+ */
 function pastSlowSource(swarm: Swarm, member: Member, from: HostId, gapBytes: number): HostId | undefined {
   const source = closeBehind(swarm, member, from, gapBytes);
-  if (source === undefined) return undefined;
+  if (source === undefined || source.slowFor < SLOW_LOOKS) return undefined;
+  if (readersOf(swarm, source.from).some((m) => m.hostId !== from && isStarved(swarm, m, gapBytes))) return undefined;
   const share = source.bytesPerSecond / bestOf(swarm);
   const spare = 1 - (loadsOf(swarm, member.hostId).get(source.from) ?? 0);
   return share < SLOW && spare >= share * WORTH ? source.from : undefined;
@@ -98,19 +117,38 @@ type Feeding = Member & { readonly from: HostId; readonly bytesPerSecond: number
 function closeBehind(swarm: Swarm, { doneBytes }: Member, from: HostId, gapBytes: number): Feeding | undefined {
   const source = swarm.members.get(from);
   if (source?.from === undefined || source.bytesPerSecond === undefined || swarm.holders.has(from)) return undefined;
-  const above = swarm.holders.has(source.from) ? Infinity : (swarm.members.get(source.from)?.doneBytes ?? 0);
-  if (source.doneBytes - doneBytes >= gapBytes || above - source.doneBytes < gapBytes) return undefined;
+  if (source.doneBytes - doneBytes >= gapBytes || has(swarm, source.from) - source.doneBytes < gapBytes)
+    return undefined;
   return { ...source, from: source.from, bytesPerSecond: source.bytesPerSecond };
 }
 
-/** Its source feeds another that is ahead of it, and there is one that feeds nobody. */
+/** Its source feeds another that is ahead of it, or does not feed it well, and there is one that feeds nobody. */
 function unsharedSource(swarm: Swarm, member: Member, from: HostId, gapBytes: number): HostId | undefined {
-  if (!isOutrun(swarm, member, from, gapBytes)) return undefined;
-  const [first] = sourcesFor(swarm, member.hostId);
-  if (first === undefined || first === from || loadsOf(swarm, member.hostId).has(first)) return undefined;
-  const has = swarm.holders.has(first) ? Infinity : (swarm.members.get(first)?.doneBytes ?? 0);
-  return has - member.doneBytes >= gapBytes ? first : undefined;
+  if (!isOutrun(swarm, member, from, gapBytes) && !isStarved(swarm, member, gapBytes)) return undefined;
+  const [first] = sourcesFor(swarm, member.hostId).filter((id) => id !== from);
+  if (first === undefined || loadsOf(swarm, member.hostId).has(first)) return undefined;
+  return has(swarm, first) - member.doneBytes >= gapBytes ? first : undefined;
 }
+
+/** All that its source feeds are slow, so it is the source that is: what feeds that can as well feed this host. */
+function pastSlowSender(swarm: Swarm, from: HostId, gapBytes: number): HostId | undefined {
+  const source = swarm.members.get(from);
+  const readers = readersOf(swarm, from);
+  if (source?.from === undefined || readers.length < 2 || swarm.holders.has(from)) return undefined;
+  return readers.every((m) => isStarved(swarm, m, gapBytes)) ? source.from : undefined;
+}
+
+/** It has been slow for long, though its source has much that it lacks. */
+function isStarved(swarm: Swarm, { from, doneBytes, slowFor }: Member, gapBytes: number): boolean {
+  return from !== undefined && slowFor >= SLOW_LOOKS && has(swarm, from) - doneBytes >= gapBytes;
+}
+
+/** How much of the image a host has. */
+const has = (swarm: Swarm, id: HostId): number =>
+  swarm.holders.has(id) ? Infinity : (swarm.members.get(id)?.doneBytes ?? 0);
+
+const readersOf = (swarm: Swarm, id: HostId): readonly Member[] =>
+  [...swarm.members.values()].filter((m) => m.from === id);
 
 function isOutrun(swarm: Swarm, { doneBytes }: Member, from: HostId, gapBytes: number): boolean {
   for (const m of swarm.members.values()) if (m.from === from && m.doneBytes - doneBytes >= gapBytes) return true;

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
+import { SLOW_LOOKS } from './swarm.ts';
 import { Swarms } from './swarms.ts';
 
 const IMAGE = 'img-1' as ImageId;
@@ -15,7 +16,7 @@ function setUp() {
     ...{ swarm, asked, look, pass: (ms: number) => (now += ms) },
     leave: (whole = false) => swarms.leave(IMAGE, A, whole),
     feed: (id: HostId, from: HostId | undefined) => swarms.feed(IMAGE, id, from, now),
-    progress: (bytes: number) => swarms.progress(IMAGE, A, bytes, now, () => true),
+    progress: (bytes: number, of = A) => swarms.progress(IMAGE, of, bytes, now, () => true),
   };
 }
 
@@ -41,6 +42,44 @@ describe('what is known of copies under way', () => {
     pass(2_000);
     progress(4_200);
     expect(look(A)?.bytesPerSecond).toBe(100);
+  });
+
+  it('is at how many looks in a row a host got much less than its source at the same time', () => {
+    const { feed, progress, look, pass } = setUp();
+    feed(B, SRC);
+    feed(A, B);
+    let [a, b] = [0, 0];
+    const both = (more: number, ofSource: number): number | undefined => {
+      pass(2_000);
+      progress((b += ofSource), B);
+      progress((a += more));
+      return look(A)?.slowFor;
+    };
+    expect([both(1_000, 1_000), both(100, 1_000), both(100, 1_000)]).toEqual([0, 1, 2]);
+    expect([both(100, 100), both(100, 150), both(100, 1_000)]).toEqual([0, 0, 1]);
+  });
+
+  it('is patience with one that was slow, was changed for that, and is slow again', () => {
+    const { feed, progress, look, pass } = setUp();
+    feed(B, SRC);
+    feed(A, B);
+    let b = 0;
+    const looks = (n: number): void => {
+      for (let i = 0; i < n; i++) {
+        pass(2_000);
+        progress((b += 1_000), B);
+        progress(0);
+      }
+    };
+    looks(SLOW_LOOKS);
+    expect(look(A)?.slowFor).toBe(SLOW_LOOKS);
+    feed(A, B);
+    looks(SLOW_LOOKS);
+    expect(look(A)?.slowFor).toBe(0);
+    looks(SLOW_LOOKS);
+    feed(A, B);
+    looks(SLOW_LOOKS);
+    expect(look(A)?.slowFor).toBe(-2 * SLOW_LOOKS);
   });
 
   it('begins anew with another source, but for how far it is', () => {

@@ -4,7 +4,7 @@
  * asked for it is asked once a second for all who copy the same image. swarm.ts decides by it.
  */
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
-import { mostFed, type Member, type Swarm } from './swarm.ts';
+import { mostFed, SLOW, SLOW_LOOKS, type Member, type Swarm } from './swarm.ts';
 
 /** A job looks at its host every two seconds, at the slowest every five. */
 const FORGOTTEN_MS = 15_000;
@@ -17,6 +17,8 @@ interface Seen extends Member {
   /** Where the measurement of its speed begins. */
   readonly mark: { readonly atMs: number; readonly bytes: number };
   readonly atMs: number;
+  /** At so many more looks it must be slow before it is believed to be: twice as many each time that it was changed for it. */
+  readonly patience: number;
 }
 
 /** Of one image. */
@@ -44,7 +46,10 @@ export class Swarms {
     const doneBytes = before?.doneBytes ?? 0;
     const mark = { atMs, bytes: doneBytes };
     const relays = before?.relays ?? false;
-    this.#put(imageId, { hostId, from, doneBytes, bytesPerSecond: undefined, mark, atMs, relays });
+    const [slowFor, spent] = [before?.slowFor ?? 0, before?.patience ?? 0];
+    const patience = slowFor >= SLOW_LOOKS ? 2 * spent + SLOW_LOOKS : spent;
+    const anew = { bytesPerSecond: undefined, slowFor: 0 - patience, patience };
+    this.#put(imageId, { hostId, from, doneBytes, mark, atMs, relays, ...anew });
   }
 
   /** It is so far. Of one that was not known, nobody knows whom it reads from. @param relays asked when it is new */
@@ -56,7 +61,9 @@ export class Swarms {
     this.#put(imageId, {
       ...{ hostId, from, doneBytes, atMs },
       relays: before?.relays ?? relays(),
+      patience: before?.patience ?? 0,
       bytesPerSecond: measured ?? before?.bytesPerSecond,
+      slowFor: measured === undefined ? (before?.slowFor ?? 0) : this.#slowFor(imageId, before, measured),
       mark: measured === undefined ? mark : { atMs, bytes: doneBytes },
     });
   }
@@ -83,6 +90,17 @@ export class Swarms {
     return copies;
   }
 
+  /** Compared with what others get at the same time: what makes all of them slow makes none of them slow here. */
+  #slowFor(imageId: ImageId, before: Seen | undefined, measured: number): number {
+    const { holders, members } = this.#copies(imageId);
+    const from = before?.from;
+    if (before === undefined || from === undefined) return 0;
+    const source = holders.has(from) ? undefined : members.get(from);
+    return measured < SLOW * (source?.bytesPerSecond ?? fastest(members))
+      ? before.slowFor + 1
+      : Math.min(before.slowFor, 0);
+  }
+
   #find(imageId: ImageId, hostId: HostId): Seen | undefined {
     return this.#images.get(imageId)?.members.get(hostId);
   }
@@ -99,3 +117,6 @@ export class Swarms {
     return made;
   }
 }
+
+const fastest = (members: ReadonlyMap<HostId, Member>): number =>
+  Math.max(0, ...[...members.values()].map((m) => m.bytesPerSecond ?? 0));
