@@ -57,6 +57,15 @@ it('changes a guest that is off, and tells in words what was done', async () => 
   expect(text('/etc/hostname')).toBe('web\n');
 });
 
+it('waits for no image that is still coming under the disk, and says so', async () => {
+  const imageDigest = `sha256:${'5f'.repeat(32)}`;
+  w.drivers.sim.volumes.set('volume-1', { ...w.drivers.sim.volumes.get('volume-1')!, imageDigest });
+  w.drivers.sim.filling.set(imageDigest, 2 ** 30);
+  await begin('job-2.customize', { hostname: 'web' });
+  expect((await ended('job-2.customize')).errorMessage).toMatch(/its image is not whole on this host yet/);
+  expect(text('/etc/hostname')).not.toBe('web\n');
+});
+
 it('does it once, however often it is asked, and remembers its answer over a restart', async () => {
   await begin('job-2.customize', { hostname: 'web' });
   await ended('job-2.customize');
