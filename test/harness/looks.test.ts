@@ -8,8 +8,9 @@ it('knows a look from what is done once', async () => {
   expect(seen).toEqual([false, true, true, false]);
 });
 
-it('looks often in the beginning, and leaves the machine alone when it takes long', () => {
-  expect(pauseMs(5, 5)).toBeLessThan(50);
-  expect(pauseMs(5, 2_000)).toBeGreaterThan(200);
+it('looks often in the beginning and when it costs nothing, and leaves the machine alone when it takes long', () => {
+  expect(pauseMs(0, 60_000)).toBe(25);
+  expect(pauseMs(20, 20)).toBeLessThan(100);
+  expect(pauseMs(20, 10_000)).toBeGreaterThan(200);
   expect(pauseMs(500, 60_000)).toBe(700);
 });

@@ -114,9 +114,12 @@ export const isLook = (): boolean => looking.getStore() === true;
 const MIN_PAUSE_MS = 25;
 const MAX_PAUSE_MS = 700;
 
-/** How long to wait before the next look: a look costs what guests and daemons need to get there. Pure. */
+/**
+ * How long to wait before the next look: a look costs what guests and daemons need to get there, and the longer they take, the
+ * less often it is worth that. One that costs nothing is not put off. Pure.
+ */
 export const pauseMs = (lookMs: number, waitedMs: number): number =>
-  Math.min(MAX_PAUSE_MS, MIN_PAUSE_MS + 2 * lookMs + waitedMs / 10);
+  Math.min(MAX_PAUSE_MS, MIN_PAUSE_MS + lookMs * (2 + waitedMs / 1_000));
 
 /** Looks until `look` gives something; throws with `what` and the last error when the time is over. */
 export async function eventually<T>(
