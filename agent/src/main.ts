@@ -32,6 +32,8 @@ import { createHostLogs } from './drivers/linux/logs/host-logs.ts';
 import { createMachine } from './drivers/linux/machine.ts';
 import { createExtendVolume } from './drivers/linux/lvm.ts';
 import { createMeans } from './drivers/linux/means.ts';
+import { createRunOutside } from './drivers/linux/outside.ts';
+import { createReplaceFile } from './drivers/linux/replace-file.ts';
 import type { Drivers, Machine } from './drivers/machine.ts';
 import { checkHost } from './host/checks.ts';
 import { createMeters, type Meters } from './metrics/meters.ts';
@@ -73,9 +75,15 @@ function realDrivers(config: AgentConfig, log: Log, ring: LogRing, meters: Meter
     machine,
     bridges: createBridges({ exec: createExec(config), unchanged: { clock: systemClock } }),
     logs: createHostLogs({ exec: createExec(config), clock, ring }),
-    storage: createLibvirtStorage({ ...storageSocket(config), clock, extend: createExtendVolume(createExec(config)) }),
+    storage: createLibvirtStorage({ ...storageSocket(config), clock, ...storageTools(config) }),
     networks: createLibvirtNetworks({ ...networkSocket(config), clock }),
   };
+}
+
+/** For what libvirt has no call for. */
+function storageTools(config: AgentConfig) {
+  const run = createRunOutside(createExec(config));
+  return { extend: createExtendVolume(run), replace: createReplaceFile(run) };
 }
 
 /** Its code is loaded only for a simulated host. */

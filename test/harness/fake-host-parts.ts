@@ -22,6 +22,8 @@ export interface FakeVolume {
   readonly poolId?: string;
   /** Where its former file is. */
   readonly left?: string;
+  /** What that was based on, when it is based on nothing now. */
+  readonly leftImage?: string | undefined;
 }
 
 export interface FakeImage {

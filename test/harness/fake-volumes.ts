@@ -88,16 +88,19 @@ export function fakeVolumes(host: FakeParts, operate: Operate): VolumeClient<Ope
     // the file that it had before is told of as well, until it is gone
     move: (id, v) =>
       operate(id, ['moveVolume', v], () => {
-        const { left: _, ...volume } = need(v.volumeId);
+        const { left, leftImage, ...volume } = need(v.volumeId);
         const was = volume.poolId ?? '';
         if (was === v.to) return;
         if (host.diskFull) throw new ClusterError('DISK_FULL', 'the pool is full');
-        const { poolId: __, ...rest } = volume;
-        host.volumes.set(v.volumeId, { ...rest, ...(v.to !== '' && { poolId: v.to }), left: was });
+        const { poolId: _, ...rest } = volume;
+        const at = { ...(v.to !== '' && { poolId: v.to }), left: was };
+        const back = left === v.to && leftImage !== undefined && { imageDigest: leftImage };
+        const full = v.full && { imageDigest: undefined, leftImage: volume.imageDigest };
+        host.volumes.set(v.volumeId, { ...rest, ...at, ...back, ...full });
       }),
     finishMove: (id, volumeId) =>
       operate(id, ['finishMove', volumeId], () => {
-        const { left: _, ...volume } = need(volumeId);
+        const { left: _, leftImage: __, ...volume } = need(volumeId);
         host.volumes.set(volumeId, volume);
       }),
     resize: (id, v) =>

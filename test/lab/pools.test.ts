@@ -85,6 +85,42 @@ describeLab('pools', { hosts: ['h1', 'h2'], share: { source: share, target: '/kv
     expect(await h1().run(['ls', '/kvm/shared/vms'])).not.toContain(disk?.volumeId);
   });
 
+  it('writes disks there anew, and takes their image along to another pool: a guest finds what it left', async () => {
+    await c.ok('vm', 'clone', 'base', 'web', '--host', 'h1', '--pool', 'nfs', '--memory', '128MiB', '--start');
+    await c.serial('web', /^berth-facts: .* boots 1 /m);
+    expect((await c.berth('volume', 'sparsify', 'web-vda')).err).toMatch(/which is running. Stop it/);
+    await c.ok('vm', 'stop', 'web');
+    const id = (await vm('web')).spec.disks[0]?.volumeId;
+    const backing = async (path: string) =>
+      (JSON.parse(await h1().run(['qemu-img', 'info', '--output=json', path])) as Record<string, unknown>)[
+        'full-backing-filename'
+      ];
+    expect(await c.ok('volume', 'sparsify', 'web-vda')).toMatch(/written anew/);
+    expect(await backing(`/kvm/shared/vms/${id}.qcow2`)).toMatch(/^\/kvm\/shared\/vms\/berth\./);
+    expect(await c.ok('volume', 'move', 'web-vda', '--pool', 'fast', '--full')).toMatch(/is in pool fast on h1/);
+    expect(await backing(`/kvm/vdisks/${id}.qcow2`)).toBeUndefined();
+    expect(await c.ok('volume', 'convert', 'web-vda', '--to', 'raw')).toMatch(/^volume web-vda is raw /);
+    const left = await h1().run(['ls', '/kvm/vdisks', '/kvm/shared/vms', '/var/lib/berth/staging']);
+    expect(left.match(new RegExp(`${id}.*`, 'g'))).toEqual([`${id}.raw`]);
+    await c.ok('vm', 'start', 'web');
+    await c.serial('web', /^berth-facts: .* boots 2 /m);
+    await c.ok('vm', 'delete', 'web', '--force');
+  });
+
+  it('makes a volume there smaller where nothing is cut off', async () => {
+    await c.ok('volume', 'create', 'data', '--size', '64MiB', '--pool', 'nfs', '--host', 'h1');
+    const { id } = await c.json<{ id: string }>('volume', 'show', 'data');
+    const file = `/kvm/shared/vms/${id}.qcow2`;
+    await h1().run(['qemu-io', '-f', 'qcow2', '-c', 'write -P 7 5M 1M', file]);
+    const refused = await c.berth('volume', 'resize', 'data', '4MiB', '--shrink');
+    expect(refused.err).toMatch(/cannot become smaller: there is data up to 6 MiB/);
+    expect(await c.ok('volume', 'resize', 'data', '32MiB', '--shrink')).toMatch(/has 32 MiB/);
+    expect(await h1().run(['qemu-img', 'info', file])).toMatch(/virtual size: 32 MiB/);
+    expect(await h1().run(['qemu-io', '-f', 'qcow2', '-c', 'read -P 7 5M 1M', file])).not.toMatch(/failed/);
+    await c.ok('volume', 'delete', 'data');
+    expect(await h1().run(['ls', '/kvm/shared/vms'])).not.toContain(id);
+  });
+
   /** Types a line at the guest's shell, and waits until it says something. */
   async function type(name: string, line: string): Promise<void> {
     const console = execa(process.execPath, [PROGRAMS.berth, 'vm', 'console', name], {

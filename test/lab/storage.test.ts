@@ -13,6 +13,8 @@ import type { LongWork } from '@berth/agent/drivers/disks.ts';
 import { createLibvirtStorage } from '@berth/agent/drivers/libvirt/storage.ts';
 import { createDisks } from '@berth/agent/drivers/linux/disks.ts';
 import { createExtendVolume } from '@berth/agent/drivers/linux/lvm.ts';
+import { createRunOutside } from '@berth/agent/drivers/linux/outside.ts';
+import { createReplaceFile } from '@berth/agent/drivers/linux/replace-file.ts';
 import { createSimDrivers } from '@berth/agent/drivers/sim/sim-drivers.ts';
 import type { Storage } from '@berth/agent/drivers/storage.ts';
 import type { AllDisks } from '@berth/agent/drivers/volume-work.ts';
@@ -52,18 +54,17 @@ describeLab('storage of a kernel of its own', { hosts: ['h1'] }, (lab) => {
   beforeAll(async () => {
     const socket = join(dir, 'libvirt-sock');
     guest = await startStorageGuest(lab().host('h1'), socket);
-    const extend = createExtendVolume(
-      {
-        async run(program, args) {
-          const said = await guest.run(`exec 2>&1; ${[program, ...args].join(' ')} && echo done`);
-          if (!/done$/.test(said)) throw new ClusterError('INTERNAL', said);
-          return { stdout: said, stderr: '', exitCode: 0 };
-        },
+    const exec: Parameters<typeof createRunOutside>[0] = {
+      async run(program, args) {
+        const said = await guest.run(`exec 2>&1; ${[program, ...args].join(' ')} && echo done`);
+        if (!/done$/.test(said)) throw new ClusterError('INTERNAL', said);
+        return { stdout: said, stderr: '', exitCode: 0 };
       },
-      () => false,
-    );
+    };
+    const run = createRunOutside(exec, () => false);
+    const tools = { extend: createExtendVolume(run), replace: createReplaceFile(run) };
     const libvirt = { socketPath: () => socket, uri: () => 'qemu:///system', clock: systemClock };
-    storage = createLibvirtStorage({ ...libvirt, extend });
+    storage = createLibvirtStorage({ ...libvirt, ...tools });
     const drivers = createSimDrivers({ name: 'h1', runDir: dir, clock: systemClock });
     drivers.sim.images.set(IMAGE, { digest: IMAGE, virtualSizeBytes: 5 * MIB, fileBytes: 1_000 });
     // files of this machine are real ones

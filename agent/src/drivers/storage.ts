@@ -80,6 +80,11 @@ export interface Storage {
   extendDevice(device: string, sizeBytes: number): Promise<void>;
   /** Absent is fine. */
   removeVolume(uuid: string, name: string): Promise<void>;
+  /**
+   * Of files: `name` is what `by` was, and on disk as that, and what it was before, if anything, is gone; at once, so that there is always
+   * one of the two. NOT_FOUND: there is no `by`
+   */
+  replaceVolume(uuid: string, name: string, by: string): Promise<void>;
   /** Overwrites all of it with zeros, for as long as that takes; libvirt goes on when nobody waits any more. */
   wipeVolume(uuid: string, name: string): Promise<void>;
   /** Writes so many bytes over a volume, from a position on; ended in order when libvirt has it all. @param at default: its beginning */

@@ -45,13 +45,11 @@ export interface VolumeFile {
 }
 
 /** What was made of an upload, until it is closed. */
-export interface UploadedDisk extends VolumeFile {
+export interface UploadedDisk extends StagedDisk {
   /** As a guest will see it. */
   readonly sizeBytes: number;
   /** SHA-256 (hex) of the file that was sent. */
   readonly sourceDigest: string;
-  /** Removes it, unless it was taken. */
-  close(): Promise<void>;
 }
 
 export interface VolumeWork {
@@ -62,10 +60,22 @@ export interface VolumeWork {
   /**
    * Has that size already: fine. BAD_STATE when it would become smaller without `shrink`, or something that is in it would be cut
    * off.
+   * @param mayReplace as of `rewrite`, where that makes a new file
    */
-  resize(volumeId: string, sizeBytes: number, how: { readonly shrink: boolean }, work: LongWork): Promise<void>;
-  /** Writes it anew, without what is zero. With no image below it, it has all that was in its former one. */
-  rewrite(volumeId: string, wanted: RewriteSpec, work: LongWork): Promise<void>;
+  resize(
+    volumeId: string,
+    sizeBytes: number,
+    how: { readonly shrink: boolean },
+    work: LongWork,
+    mayReplace?: () => Promise<void>,
+  ): Promise<void>;
+  /**
+   * Writes it anew, without what is zero. With no image below it, it has all that was in its former one.
+   * @param mayReplace asked before the new file takes the place of the old one; what it throws leaves that as it is
+   */
+  rewrite(volumeId: string, wanted: RewriteSpec, work: LongWork, mayReplace?: () => Promise<void>): Promise<void>;
+  /** Of one that was ended: no half of a new file is left. Absent is fine. */
+  settle(volumeId: string): Promise<void>;
   /** Overwrites all that it holds. It is blank afterwards, or its image again. */
   wipe(volumeId: string, work: LongWork): Promise<void>;
   /**
@@ -108,8 +118,13 @@ export interface BlockWork {
   readIn(target: NetworkTarget, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** Writes over storage behind the network from its beginning, where it is zero yet. Twice is once. */
   writeIn(target: NetworkTarget, pieces: AsyncIterable<Piece>, signal: AbortSignal): Promise<void>;
-  /** All that a qcow2 file in a pool holds, with what is in its image. The caller sees to it that nobody uses it. UNSAFE_IMAGE */
+  /** All that a file in a pool holds, with what is in its image. The caller sees to it that nobody uses it. UNSAFE_IMAGE, IN_USE */
   readFile(file: PoolFile, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /**
+   * Writes anew what a file in a pool, or of the host's own folder, holds: beside that, in the host's own folder, where there must be
+   * room. The caller sees to it that nobody uses it. BAD_STATE when something would be cut off; UNSAFE_IMAGE, IN_USE, DISK_FULL
+   */
+  rewriteFile(file: PoolFile, wanted: NewPoolFile, work: LongWork): Promise<StagedDisk>;
   /** As `writeOut`, of a raw file of this host: `VolumeFile.ownPath`. */
   writeFileOut(file: RawFile, target: NetworkTarget, work: LongWork): Promise<void>;
   /** As `VolumeWork.export`, of a disk that is no file here. What is zero in it takes no room. */
@@ -122,9 +137,25 @@ export interface BlockWork {
 export interface PoolFile {
   readonly volumeId: string;
   readonly path: string;
+  readonly format: VolumeFormat;
   readonly sizeBytes: number;
   /** File of its image. */
   readonly backing: string | undefined;
+}
+
+/** What is made of one. */
+export interface NewPoolFile {
+  readonly format: VolumeFormat;
+  /** File of the image that it is an overlay of: its own one, or, of one without, any that is no larger. */
+  readonly base: string | undefined;
+  /** Absent: as it is. Never more. */
+  readonly sizeBytes?: number;
+}
+
+/** A new file in the host's own folder, until it is closed. */
+export interface StagedDisk extends VolumeFile {
+  /** Removes it, unless it was taken. */
+  close(): Promise<void>;
 }
 
 export interface RawFile {
@@ -205,8 +236,11 @@ export interface VolumePlaces {
   moving(volumeId: string): MoveNoted | undefined;
   /** Its file at a place. */
   path(volume: VolumeSeen, place: string): string;
-  /** Notes that it is to move; from then on `path(to)` may exist. */
-  begin(volumeId: string, to: string): Promise<void>;
+  /**
+   * Notes that it is to move; from then on `path(to)` may exist.
+   * @param how full: what is in its image goes along, and it rests on none there; of one that nobody uses
+   */
+  begin(volumeId: string, to: string, how?: { readonly full?: boolean }): Promise<void>;
   /**
    * An empty file, or device, for a guest that runs to move to; what was there is gone. The spec of its disk for libvirt. BAD_STATE
    * when the guest sees more of it than the place would hold.
@@ -225,8 +259,9 @@ export interface MoveNoted {
   readonly to: string;
   /** Under a guest that runs: where that has changed over, libvirt's stored definition says so. */
   readonly mirror: boolean;
-  /** To or from a pool without files: unless `mirror`, its former place holds it as it was before. */
+  /** To or from a pool without files, or `full`: unless `mirror`, its former place holds it as it was before. */
   readonly was?: object | undefined;
+  readonly full?: true | undefined;
 }
 
 export interface MovedDisk {

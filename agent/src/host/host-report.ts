@@ -54,6 +54,7 @@ export const CAPABILITIES = [
   'volume.block-move',
   'volume.block-io',
   'volume.full',
+  'volume.pool-files',
 ] as const;
 
 /** libvirt takes a while, and says the same until it, QEMU or the machine is another. */

@@ -207,7 +207,13 @@ describe('a file for somebody outside', () => {
     await take();
     expect(made()?.equals(held(5 * MIB))).toBe(true);
     const backing = shared ? `/kvm/fast/${imageFile(DIGEST)}` : h.drivers.disks.imagePath(DIGEST);
-    const about = { volumeId: 'volume-1', path: '/kvm/fast/volume-1.qcow2', sizeBytes: 5 * MIB, backing };
+    const about = {
+      volumeId: 'volume-1',
+      format: 'qcow2',
+      path: '/kvm/fast/volume-1.qcow2',
+      sizeBytes: 5 * MIB,
+      backing,
+    };
     expect(readFile.mock.calls.map(([file]) => file)).toEqual([about]);
   });
 

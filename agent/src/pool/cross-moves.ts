@@ -1,7 +1,7 @@
 /**
  * Volumes on their way to or from a pool that holds no files (LVM, Ceph): from and to the host's own folder, a pool of files, or
  * another without. What arrives is raw and rests on no image: in a pool without files because nothing else can be there, and out of
- * one because that is what it was. What a move is, and when it is done, is pool-moves.ts's; how a disk is read, cross-source.ts's.
+ * one because that is what it was. And volumes that shall rest on their image no more, from any place of files to another. What a move is, and when it is done, is pool-moves.ts's; how a disk is read, cross-source.ts's.
  */
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -12,6 +12,8 @@ import type { LongWork, VolumeSeen } from '../drivers/disks.ts';
 import type { AllDisks, MovedDisk, VolumeFile } from '../drivers/volume-work.ts';
 import { disk, networkTarget } from './block-bytes.ts';
 import { counted, filledUp, notOurs } from './block-volumes.ts';
+import { fileIn } from './file-bytes.ts';
+import { half, insistPoolRoom } from './file-rewrites.ts';
 import { CrossSource, type CrossDeps } from './cross-source.ts';
 import type { PoolVolumes } from './in-pools.ts';
 import { insistMark } from './pool-marks.ts';
@@ -43,6 +45,7 @@ export class CrossMoves {
     const move = { ...noted, mirror: false };
     await this.deps.store.putMove(move);
     await this.insistMarks(move);
+    if (move.full) return this.copyFull(move, volume, work);
     const pool = this.deps.store.pool(move.to);
     return pool && isOfBlocks(pool) ? this.out(move, pool, volume, work) : this.in(move, volume, work);
   }
@@ -78,7 +81,7 @@ export class CrossMoves {
 
   /** What is kept of it in a pool, when it lies there. */
   keptAt(move: KeptMove, place: string, { volumeId, vmId, sizeBytes }: VolumeSeen): KeptVolume {
-    const { format, imageDigest } = place === move.from && move.was ? move.was : RAW;
+    const { format, imageDigest } = place === move.from && move.was ? move.was : move.full ? FULL : RAW;
     const kept = keptOf({ volumeId, vmId, sizeBytes, imageDigest, poolId: place, ...(format && { format }) });
     return isOfBlocks(this.deps.store.pool(place)) ? { ...kept, format: 'raw', block: true } : kept;
   }
@@ -93,6 +96,34 @@ export class CrossMoves {
     if (block && place === move.to && !move.made) return;
     const name = block ? volumeId : fileOf({ volumeId, format: crossFormat(move, place) });
     await this.deps.storage.removeVolume(poolUuid(place), name);
+  }
+
+  /** Between places of files: a new file with what is in its image, which rests on none. */
+  private async copyFull(move: KeptMove, volume: VolumeSeen, work: LongWork): Promise<void> {
+    const { own } = this;
+    const { storage, store } = this.deps;
+    const { volumeId, vmId, sizeBytes } = volume;
+    const [from, to] = [store.pool(move.from), store.pool(move.to)];
+    const image = move.was?.imageDigest;
+    const file = { volumeId, sizeBytes, ...move.was };
+    const source = from
+      ? fileIn(own, { ...file, pool: from })
+      : {
+          ...{ volumeId, path: own.volumePath(volumeId, false), format: 'qcow2' as const, sizeBytes },
+          backing: image === undefined ? undefined : own.imagePath(image),
+        };
+    const staged = await own.blocks.rewriteFile(source, { format: 'qcow2', base: undefined }, half(work, 0));
+    try {
+      const spec = { volumeId, vmId, sizeBytes, imageDigest: undefined };
+      if (to) {
+        await insistPoolRoom(storage, to, staged.allocatedBytes, `volume ${volumeId}`);
+        return await this.inPools.carry({ ...spec, poolId: move.to }, staged, half(work, 1));
+      }
+      await own.removeVolume(volumeId);
+      await own.work.install(spec, staged, half(work, 1));
+    } finally {
+      await staged.close();
+    }
   }
 
   private async insistMarks({ volumeId, from, to }: KeptMove): Promise<void> {
@@ -164,6 +195,7 @@ export class CrossMoves {
   }
 }
 
+const FULL: NonNullable<KeptMove['was']> = {};
 const RAW = { imageDigest: undefined, format: 'raw' } as const;
 
 const hasMore = ({ volumeId, sizeBytes }: VolumeSeen, seenBytes: number): ClusterError =>

@@ -1,7 +1,7 @@
 /** What volumes that are files in pools hold, as bytes: qcow2 with what is in its image, by a confined QEMU; raw files by libvirt. */
 import { piecesOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import type { Storage } from '../drivers/storage.ts';
-import type { AllDisks } from '../drivers/volume-work.ts';
+import type { AllDisks, PoolFile } from '../drivers/volume-work.ts';
 import { imageFile } from './pool-images.ts';
 import { fileOf } from './pool-paths.ts';
 import { poolUuid } from './pool-spec.ts';
@@ -18,13 +18,20 @@ export async function* readFileIn(
   file: FileRead,
   signal: AbortSignal,
 ): AsyncGenerator<Piece> {
-  const { pool, volumeId, format, imageDigest, sizeBytes } = file;
-  const { poolId, source } = pool.spec;
+  const { pool, volumeId, format } = file;
   const name = fileOf({ volumeId, format });
-  if (format === 'raw') return yield* (await storage.read(poolUuid(poolId), name)).pieces(signal);
+  if (format === 'raw') return yield* (await storage.read(poolUuid(pool.spec.poolId), name)).pieces(signal);
+  for await (const bytes of own.blocks.readFile(fileIn(own, file), signal)) yield* piecesOf(bytes);
+}
+
+/** As QEMU reads it. */
+export function fileIn(
+  own: Pick<AllDisks, 'imagePath'>,
+  { pool, volumeId, format, imageDigest, sizeBytes }: FileRead,
+): PoolFile {
   const backing = imageDigest === undefined ? undefined : backingIn(own, pool, imageDigest);
-  const path = `${source.targetPath}/${name}`;
-  for await (const bytes of own.blocks.readFile({ volumeId, path, sizeBytes, backing }, signal)) yield* piecesOf(bytes);
+  const path = `${pool.spec.source.targetPath}/${fileOf({ volumeId, format })}`;
+  return { volumeId, path, format: format ?? 'qcow2', sizeBytes, backing };
 }
 
 /** File of an image below volumes in a pool: the copy in the pool where that is shared, else the host's own. */

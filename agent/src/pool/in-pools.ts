@@ -9,21 +9,22 @@ import {
   isClusterError,
   notFound,
 } from '@berth/shared/errors/cluster-error.ts';
-import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { rebased } from '@berth/shared/disk/qcow2-rebase.ts';
 import { hasFiles } from '@berth/shared/model/pool.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { checkCarriedLength, withCheckedHead } from '../drivers/carried.ts';
-import type { BlockSource, ExportedFile, LongWork, VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
+import type { BlockSource, ExportedFile, KeptFormat, LongWork, VolumeSeen, VolumeSpec } from '../drivers/disks.ts';
 import {
   DEFAULT_CLUSTER_BYTES,
   type AllDisks,
   type FileFormat,
   type MakeSpec,
+  type RewriteSpec,
   type VolumeFile,
 } from '../drivers/volume-work.ts';
 import { BlockFiles, keptBlock } from './block-files.ts';
 import { BlockVolumes, notOurs } from './block-volumes.ts';
+import { counted, FileRewrites } from './file-rewrites.ts';
 import { imageFile } from './pool-images.ts';
 import { insistMark, type MarkCheck } from './pool-marks.ts';
 import { blockPathOf, blockSourceOf, checkSame, fileOf, insistSame, isOfBlocks, keptOf } from './pool-paths.ts';
@@ -40,6 +41,7 @@ export interface PoolVolumeDeps extends MarkCheck {
 export class PoolVolumes {
   private readonly blocks: BlockVolumes;
   private readonly blockFiles: BlockFiles;
+  private readonly rewrites: FileRewrites;
 
   constructor(
     private readonly own: AllDisks,
@@ -47,6 +49,7 @@ export class PoolVolumes {
   ) {
     this.blocks = new BlockVolumes(own, deps);
     this.blockFiles = new BlockFiles(own, deps, this.blocks);
+    this.rewrites = new FileRewrites(own, deps, (pool, spec) => this.backing(pool, spec));
   }
 
   list = (): readonly VolumeSeen[] => this.deps.store.volumes().flatMap((v) => this.find(v.volumeId) ?? []);
@@ -57,11 +60,14 @@ export class PoolVolumes {
     return kept === undefined || kept.unfinished ? undefined : this.seen(kept);
   }
 
-  path(volumeId: string): string | undefined {
+  /** @param format default: its own; of another it was before it was converted, and a definition may still say so */
+  path(volumeId: string, format?: KeptFormat): string | undefined {
     const kept = this.deps.store.volume(volumeId);
     const pool = kept && this.deps.store.pool(kept.poolId);
     if (kept === undefined || pool === undefined) return undefined;
-    return kept.block ? blockPathOf(pool, kept) : `${pool.spec.source.targetPath}/${fileOf(kept)}`;
+    if (kept.block) return blockPathOf(pool, kept);
+    const asFile = format === undefined ? kept : { volumeId, format: format === 'raw' ? format : undefined };
+    return `${pool.spec.source.targetPath}/${fileOf(asFile)}`;
   }
 
   isOfBlocks(poolId: string): boolean {
@@ -191,6 +197,7 @@ export class PoolVolumes {
   async remove(volumeId: string): Promise<void> {
     const kept = this.deps.store.volume(volumeId);
     if (kept === undefined) return;
+    await this.rewrites.removeLeft(kept);
     if (!kept.unit) await this.deps.storage.removeVolume(poolUuid(kept.poolId), fileOf(kept));
     await this.deps.store.dropVolume(volumeId);
   }
@@ -203,13 +210,41 @@ export class PoolVolumes {
     await this.deps.store.putVolume({ ...kept, vmId: to });
   }
 
-  /** libvirt makes the file larger; what is in it would be cut off by the other way. */
-  async resize(volumeId: string, sizeBytes: number): Promise<void> {
+  /** libvirt makes the file larger; a smaller one is a new file. */
+  async resize(
+    volumeId: string,
+    sizeBytes: number,
+    { shrink }: { readonly shrink: boolean },
+    work: LongWork,
+    mayReplace?: () => Promise<void>,
+  ): Promise<void> {
     const kept = this.need(volumeId);
-    if (sizeBytes < kept.sizeBytes)
-      throw new ClusterError('UNSUPPORTED', `volume ${volumeId} lies in a pool: there it can only become larger`);
-    if (sizeBytes > kept.sizeBytes) await this.grow(kept, sizeBytes);
-    else await this.noteSize(volumeId, sizeBytes);
+    if (sizeBytes > kept.sizeBytes) return this.grow(kept, sizeBytes);
+    if (sizeBytes === kept.sizeBytes) return this.noteSize(volumeId, sizeBytes);
+    if (kept.block)
+      throw new ClusterError(
+        'UNSUPPORTED',
+        `volume ${volumeId} lies in a pool that holds no files: there it can only become larger`,
+      );
+    if (!shrink) throw badState(`volume ${volumeId} would become smaller: say so (--shrink)`);
+    await this.rewrites.shrink(kept, sizeBytes, work, mayReplace);
+  }
+
+  async rewrite(
+    volumeId: string,
+    wanted: RewriteSpec,
+    work: LongWork,
+    mayReplace?: () => Promise<void>,
+  ): Promise<void> {
+    const kept = this.need(volumeId);
+    if (kept.block) return this.cannot(volumeId);
+    await this.rewrites.rewrite(kept, wanted, work, mayReplace);
+  }
+
+  /** Before anything else is done with it: what a rewriting left that ended. */
+  async settle(volumeId: string): Promise<void> {
+    const kept = this.deps.store.volume(volumeId);
+    if (kept) await this.rewrites.settle(kept);
   }
 
   private async grow(kept: KeptVolume, sizeBytes: number): Promise<void> {
@@ -307,16 +342,6 @@ export class PoolVolumes {
       ...(v.block && pool && blockSeen(blockSourceOf(pool, v))),
       ...(shared && { backingPath: `${pool.spec.source.targetPath}/${imageFile(v.imageDigest ?? '')}` }),
     };
-  }
-}
-
-async function* counted(pieces: AsyncIterable<Piece>, totalBytes: number, work: LongWork): AsyncGenerator<Piece> {
-  let done = 0;
-  for await (const piece of pieces) {
-    if (work.signal.aborted) throw work.signal.reason;
-    yield piece;
-    done += lengthOf(piece);
-    work.onProgress(done, totalBytes);
   }
 }
 

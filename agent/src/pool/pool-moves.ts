@@ -39,16 +39,22 @@ class Places implements VolumePlaces {
     return pathIn(this.own, this.deps.store, { ...volume, format: runnable(volume) }, place);
   }
 
-  async begin(volumeId: string, to: string): Promise<void> {
+  async begin(volumeId: string, to: string, how: { readonly full?: boolean } = {}): Promise<void> {
+    await this.inPools.settle(volumeId);
+    const { imageDigest } = await this.need(volumeId);
     runnable(await this.need(volumeId));
     const from = await this.home(volumeId);
     const there = this.deps.store.move(volumeId);
-    if (there?.from === from && there.to === to) return;
-    if (there) throw badState(`volume ${volumeId} is being moved elsewhere already`);
+    const isCrossing = isCross(this.deps, volumeId, from, to);
+    // in a pool without files it rests on no image in any case
+    const full = how.full === true && imageDigest !== undefined && !isCrossing;
+    if (there?.from === from && there.to === to && (there.full === true) === full) return;
+    if (there && (there.from !== from || there.to !== to))
+      throw badState(`volume ${volumeId} is being moved elsewhere already`);
     if (to !== '' && this.deps.store.pool(to) === undefined)
       throw notFound(`pool ${to} is not on ${this.deps.hostName}`);
-    const was = isCross(this.deps, volumeId, from, to) ? { was: await this.shapeOf(volumeId) } : {};
-    await this.deps.store.putMove({ version: 1, volumeId, from, to, mirror: false, ...was });
+    const was = isCrossing || full ? { was: await this.shapeOf(volumeId) } : {};
+    await this.deps.store.putMove({ version: 1, volumeId, from, to, mirror: false, ...was, ...(full && { full }) });
   }
 
   private async shapeOf(volumeId: string): Promise<NonNullable<KeptMove['was']>> {

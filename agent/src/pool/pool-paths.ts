@@ -9,6 +9,9 @@ import type { KeptMove, KeptPool, KeptVolume, PoolStore } from './pool-store.ts'
 export const fileOf = (v: Pick<KeptVolume, 'volumeId' | 'format' | 'block' | 'unit'>): string =>
   v.unit ? v.unit.name : v.block ? v.volumeId : `${v.volumeId}.${v.format ?? 'qcow2'}`;
 
+/** Of a new file that is to take its place. */
+export const newFileOf = (volumeId: string): string => `${volumeId}.new`;
+
 /** How QEMU gets at it. */
 export function blockSourceOf(
   { spec: { poolId, source } }: KeptPool,
@@ -47,7 +50,7 @@ export function pathIn(
 
 /** On its way to or from a pool without files it may be of another format in each place. Absent: qcow2. */
 export const crossFormat = (move: KeptMove, place: string): 'raw' | undefined =>
-  place === move.from ? move.was?.format : 'raw';
+  place === move.from || move.full ? move.was?.format : 'raw';
 
 export const keptOf = (s: VolumeSpec & { readonly poolId: string }): KeptVolume => ({
   ...{ version: 1, volumeId: s.volumeId, vmId: s.vmId, poolId: s.poolId, sizeBytes: s.sizeBytes },
@@ -59,11 +62,11 @@ export const keptOf = (s: VolumeSpec & { readonly poolId: string }): KeptVolume 
 export const checkSame = (there: KeptVolume, spec: VolumeSpec & { readonly poolId: string }): void =>
   insistSame(there, keptOf(spec));
 
+const SAME = ['volumeId', 'vmId', 'poolId', 'sizeBytes', 'imageDigest', 'format', 'block'] as const;
+
 /** @throws ALREADY_EXISTS */
 export function insistSame(there: KeptVolume, shall: KeptVolume): void {
-  const { version: _, unfinished: _half, cleanBytes: _clean, unit: _unit, ...was } = there;
-  const { version: __, unit: _shall, ...wanted } = shall;
-  const other = (Object.keys({ ...was, ...wanted }) as (keyof typeof was)[]).find((k) => was[k] !== wanted[k]);
+  const other = SAME.find((k) => there[k] !== shall[k]);
   if (other !== undefined)
     throw alreadyExists(`volume ${shall.volumeId} exists already, with another ${other}`, { volumeId: shall.volumeId });
 }

@@ -49,6 +49,17 @@ const KeptVolume = z.object({
   unfinished: z.literal(true).optional(),
   /** It is a LUN, which was there before it. */
   unit: z.object({ name: z.string(), key: z.string(), path: z.string() }).readonly().optional(),
+  /** A new file of it comes, or has come just now: file-rewrites.ts. What the volume is then. */
+  next: z
+    .object({
+      ...{ format: z.literal('raw').optional(), imageDigest: z.string().optional(), sizeBytes: z.number() },
+      /** All of it is there: where its own name is gone, it has taken the place of the old one. */
+      whole: z.literal(true).optional(),
+    })
+    .readonly()
+    .optional(),
+  /** Format of the file that it had before, which has to go. */
+  former: z.enum(['qcow2', 'raw']).optional(),
   /** It is being made larger: from here on it holds what others left there, which nobody may see. */
   cleanBytes: z.number().optional(),
 });
@@ -65,6 +76,8 @@ const KeptMove = z.object({
     .object({ format: z.literal('raw').optional(), imageDigest: z.string().optional() })
     .readonly()
     .optional(),
+  /** It has what is in its image at its goal, and rests on none there: between places of files, where `was` says what it was. */
+  full: z.literal(true).optional(),
   /** What lies at its goal is ours: of a pool without files. */
   made: z.literal(true).optional(),
 });

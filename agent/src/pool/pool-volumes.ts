@@ -28,7 +28,12 @@ export function withPools(
   const places = createPlaces(own, deps, inPools);
   const locks = new KeyedTurns();
   const { store } = deps;
-  const onVolume = <T>(id: string, fn: () => Promise<T>): Promise<T> => locks.run(`volume ${id}`, fn);
+  const inTurn = <T>(id: string, fn: () => Promise<T>): Promise<T> => locks.run(`volume ${id}`, fn);
+  const onVolume = <T>(id: string, fn: () => Promise<T>): Promise<T> =>
+    inTurn(id, async () => {
+      await inPools.settle(id);
+      return fn();
+    });
   // an image does not go while a volume is made over it
   const onImage = <T>(digest: string | undefined, fn: () => Promise<T>): Promise<T> =>
     digest === undefined ? fn() : locks.run(`image ${digest}`, fn);
@@ -52,7 +57,7 @@ export function withPools(
     ensureBlockVolume: (spec, work) => onVolume(spec.volumeId, () => inPools.ensureBlock(spec, work)),
     insistUnits: (vmId) => inPools.insistUnits(vmId),
     removeVolume: (id) =>
-      onVolume(id, async () => {
+      inTurn(id, async () => {
         await places.end(id);
         await (store.volume(id) ? inPools.remove(id) : own.removeVolume(id));
       }),
@@ -65,17 +70,15 @@ export function withPools(
         return own.removeImage(digest);
       }),
     work: {
-      make: (spec, work) =>
-        spec.poolId === undefined
-          ? own.work.make(spec, work)
-          : onVolume(spec.volumeId, () =>
-              inPools.isOfBlocks(spec.poolId ?? '')
-                ? inPools.ensureBlock(spec, work)
-                : onImage(spec.imageDigest, () => inPools.make({ ...spec, poolId: spec.poolId ?? '' })),
-            ),
+      make: ({ poolId, ...spec }, work) => {
+        if (poolId === undefined) return own.work.make(spec, work);
+        const file = () => onImage(spec.imageDigest, () => inPools.make({ ...spec, poolId }));
+        const block = () => inPools.ensureBlock({ ...spec, poolId }, work);
+        return onVolume(spec.volumeId, inPools.isOfBlocks(poolId) ? block : file);
+      },
       export: (exportId, id, format, work) =>
         onVolume(id, () => (store.volume(id) ? inPools : own.work).export(exportId, id, format, work)),
-      read: (id) => (store.volume(id) ? inPools.read(id) : own.work.read(id)),
+      read: (id) => onVolume(id, () => (store.volume(id) ? inPools : own.work).read(id)),
       install: (spec, file, work) =>
         onVolume(spec.volumeId, () => {
           const { poolId } = spec;
@@ -85,20 +88,26 @@ export function withPools(
       openUploaded: own.work.openUploaded,
       staged: own.work.staged,
       assign: (id, to) => onVolume(id, () => (store.volume(id) ? inPools.assign(id, to) : own.work.assign(id, to))),
-      resize: (id, bytes, how, work) =>
-        onVolume(id, () => (store.volume(id) ? inPools.resize(id, bytes) : own.work.resize(id, bytes, how, work))),
-      rewrite: (id, wanted, work) =>
-        onVolume(id, async () => (store.volume(id) ? inPools.cannot(id) : own.work.rewrite(id, wanted, work))),
-      wipe: (id, work) => onVolume(id, () => (store.volume(id) ? inPools.wipe(id, work) : own.work.wipe(id, work))),
-      noteSize: (id, bytes) =>
-        onVolume(id, () => (store.volume(id) ? inPools.noteSize(id, bytes) : own.work.noteSize(id, bytes))),
+      resize: (id, ...how) => onVolume(id, () => (store.volume(id) ? inPools : own.work).resize(id, ...how)),
+      rewrite: (id, wanted, ...how) =>
+        onVolume(id, () =>
+          store.volume(id)
+            ? onImage(wanted.imageDigest, () => inPools.rewrite(id, wanted, ...how))
+            : own.work.rewrite(id, wanted, ...how),
+        ),
+      settle: (id) => onVolume(id, () => own.work.settle(id)),
+      wipe: (id, work) => onVolume(id, () => (store.volume(id) ? inPools : own.work).wipe(id, work)),
+      noteSize: (id, bytes) => onVolume(id, () => (store.volume(id) ? inPools : own.work).noteSize(id, bytes)),
     },
-    otherPath: (id) => {
-      const move = store.move(id);
-      const volume = store.volume(id);
-      if (move === undefined) return undefined;
-      return pathIn(own, store, volume ?? { volumeId: id }, (volume?.poolId ?? '') === move.to ? move.from : move.to);
-    },
-    volumePath: (id, seed, format) => (seed ? undefined : inPools.path(id)) ?? own.volumePath(id, seed, format),
+    otherPath: (id) => otherPath(own, store, id),
+    volumePath: (id, seed, format) => (seed ? undefined : inPools.path(id, format)) ?? own.volumePath(id, seed, format),
   };
+}
+
+/** Of one that moves: its file where it does not lie. */
+function otherPath(own: AllDisks, store: PoolVolumeDeps['store'], id: string): string | undefined {
+  const move = store.move(id);
+  const volume = store.volume(id);
+  if (move === undefined) return undefined;
+  return pathIn(own, store, volume ?? { volumeId: id }, (volume?.poolId ?? '') === move.to ? move.from : move.to);
 }

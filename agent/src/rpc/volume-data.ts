@@ -50,7 +50,7 @@ export function volumeDataService(
       encodeOperation(await operations.run(data.wipe, operationIdOf(q), checkVolumeId({ volumeId: q.volumeId }))),
     ),
     moveVolume: guard.operation('MoveVolume', async (q) => {
-      const wanted = checkMove({ volumeId: q.volumeId, to: q.toPoolId });
+      const wanted = checkMove({ volumeId: q.volumeId, to: q.toPoolId, ...(q.full && { full: true }) });
       return encodeOperation(await operations.run(moves.move, operationIdOf(q), wanted));
     }),
     finishMove: guard.operation('FinishMove', async (q) =>

@@ -50,9 +50,10 @@ afterEach(async () => {
   await hosts.close();
 });
 
-async function move(to: string): Promise<{ reason?: string | undefined; message?: string | undefined } | undefined> {
+type Failure = { reason?: string | undefined; message?: string | undefined } | undefined;
+async function move(to: string, how: { full?: boolean } = {}): Promise<Failure> {
   const id = h.id();
-  await h.operations.run(moves.move, id, { volumeId: 'volume-1', to });
+  await h.operations.run(moves.move, id, { volumeId: 'volume-1', to, ...how });
   await vi.waitFor(() => expect(h.operations.get(id).state).not.toBe('running'), { timeout: 20_000, interval: 5 });
   return h.operations.get(id).failure;
 }
@@ -178,6 +179,7 @@ describe.each([
             {
               volumeId: 'volume-1',
               path: '/kvm/files/volume-1.qcow2',
+              format: 'qcow2',
               sizeBytes: 8 * MIB,
               backing: h.drivers.disks.imagePath(DIGEST),
             },
@@ -292,4 +294,89 @@ it('holds nothing open there when there is no room here', async () => {
   expect(await move('')).toMatchObject({ reason: 'DISK_FULL' });
   expect(download).not.toHaveBeenCalled();
   expect([await isThere(), (await seen())?.poolId]).toEqual([true, 'pool-1']);
+});
+
+describe('a disk that shall rest on its image no more', () => {
+  const files = () => h.files().filter((f) => !f.endsWith('.mark'));
+  const full = (to: string) => move(to, { full: true });
+  beforeEach(() => h.ensure(spec()));
+
+  it('has what is in it in another pool, and in the folder of its host, while its vm is off', async () => {
+    const anew = vi.spyOn(h.drivers.disks.blocks, 'rewriteFile');
+    const backing = h.drivers.disks.imagePath(DIGEST);
+    expect(await full('pool-1')).toBeUndefined();
+    const was = { path: '/var/lib/berth/volumes/volume-1.qcow2', format: 'qcow2', backing, sizeBytes: 8 * MIB };
+    expect(anew).toHaveBeenCalledWith(
+      expect.objectContaining(was),
+      { format: 'qcow2', base: undefined },
+      expect.anything(),
+    );
+    await finish();
+    expect(await seen()).toMatchObject({ poolId: 'pool-1', imageDigest: undefined, sizeBytes: 8 * MIB, vmId: 'vm-1' });
+    expect([files(), h.drivers.sim.volumes.has('volume-1')]).toEqual([['volume-1.qcow2'], false]);
+    expect(await stored()).toContain('/kvm/fast/volume-1.qcow2');
+    await h.operations.run(domains.start, h.id(), ref);
+    expect(await running()).not.toContain(backing);
+    // it rests on nothing, and goes as it is also while its guest runs
+    expect(await full('')).toBeUndefined();
+    expect(anew).toHaveBeenCalledTimes(1);
+  });
+
+  it('is the only disk of that name in the definition after it was converted there', async () => {
+    await full('pool-1');
+    await finish();
+    const to = { format: 'raw', imageDigest: undefined, ifOther: true } as const;
+    await h.parts.disks.work.rewrite('volume-1', to, { signal: new AbortController().signal, onProgress: () => {} });
+    await h.operations.run(domains.ensure, h.id(), { ...web, generation: 2 });
+    expect((await stored()).match(/[^"]*volume-1\.\w+/g)).toEqual(['/kvm/fast/volume-1.raw']);
+    await h.operations.run(domains.start, h.id(), ref);
+  });
+
+  it('comes from a pool with the image that it has there', async () => {
+    await move('pool-1');
+    await finish();
+    const anew = vi.spyOn(h.drivers.disks.blocks, 'rewriteFile');
+    expect(await full('')).toBeUndefined();
+    const was = { path: '/kvm/fast/volume-1.qcow2', backing: h.drivers.disks.imagePath(DIGEST) };
+    expect(anew).toHaveBeenCalledWith(expect.objectContaining(was), expect.anything(), expect.anything());
+    await finish();
+    expect([await seen(), files()]).toMatchObject([{ imageDigest: undefined, vmId: 'vm-1' }, []]);
+    expect(h.drivers.sim.volumes.get('volume-1')?.imageDigest).toBeUndefined();
+  });
+
+  it('is not moved so while its guest runs, where there is no room, or where other storage is mounted', async () => {
+    await h.operations.run(domains.start, h.id(), ref);
+    expect((await full('pool-1'))?.message).toContain('only while it is off');
+    const { domains: all } = h.drivers.sim;
+    all.set(UUID, { ...all.get(UUID)!, power: 'stopped' });
+    const { folders } = h.drivers.storage;
+    folders.otherBytes = folders.capacityBytes - 10_000;
+    expect((await full('pool-1'))?.reason).toBe('DISK_FULL');
+    folders.otherBytes = 0;
+    expect([files(), await seen()]).toMatchObject([[], { imageDigest: DIGEST }]);
+    await h.drivers.storage.removeVolume(poolUuid('pool-1'), 'berth.pool-1.host-h1.mark');
+    expect((await full('pool-1'))?.message).toContain('bears no mark');
+    expect(await seen()).toMatchObject({ imageDigest: DIGEST });
+    expect((await seen())?.poolId).toBeUndefined();
+  });
+
+  it('goes back onto its image while that move is not done, and is made anew by the agent after one that was killed', async () => {
+    const killed = new ClusterError('HOST_UNREACHABLE', 'it ends');
+    vi.spyOn(h.drivers.storage, 'write').mockRejectedValueOnce(killed);
+    await full('pool-1');
+    await h.open();
+    parts();
+    expect([await seen(), (await seen())?.poolId]).toMatchObject([{ imageDigest: DIGEST }, undefined]);
+    expect(await full('pool-1')).toBeUndefined();
+    expect(await seen()).toMatchObject({ poolId: 'pool-1', imageDigest: undefined });
+    const started = h.operations.run(domains.start, h.id(), ref);
+    await expect(started).rejects.toMatchObject({ reason: 'RESOURCE_BUSY' });
+    expect(await move('')).toBeUndefined();
+    expect([files(), await seen(), h.parts.store.move('volume-1')]).toMatchObject([
+      [],
+      { imageDigest: DIGEST },
+      undefined,
+    ]);
+    await h.operations.run(domains.start, h.id(), ref);
+  });
 });

@@ -26,6 +26,8 @@ export interface MoveWanted {
   readonly volumeId: string;
   /** A pool of this host; empty: its own folder. */
   readonly to: string;
+  /** What is in its image goes along, and it rests on none there. */
+  readonly full?: boolean;
 }
 
 export interface MoveDeps {
@@ -85,7 +87,8 @@ export class VolumeMoves {
     });
   }
 
-  private async doMove({ volumeId, to }: MoveWanted, work: Work): Promise<void> {
+  private async doMove(w: MoveWanted, work: Work): Promise<void> {
+    const { volumeId, to } = w;
     const { places } = this.deps;
     const begun = new Set<string>();
     for (let looks = 0; looks < MOST_LOOKS; looks++) {
@@ -97,7 +100,7 @@ export class VolumeMoves {
       if (noted?.was && !noted.mirror && home === noted.to && to === noted.from) return this.goBack(volumeId);
       // of another way, or of this one back: settled before anything new begins
       if (noted && (noted.to !== to || noted.from !== home)) await this.settleOther(volumeId, noted);
-      else if (await this.once({ volumeId, to }, work, begun)) return;
+      else if (await this.once(w, work, begun)) return;
     }
     throw badState(`volume ${volumeId} could not be moved: its vm starts and stops all the time. Try again`);
   }
@@ -136,8 +139,12 @@ export class VolumeMoves {
     if (disks.hasBase && volume.imageDigest !== undefined && (await disks.hasBase(volume.imageDigest)))
       throw badState(`volume ${w.volumeId} is just leaving the copy that its image came with. Try again in a moment`);
     if (places.moving(w.volumeId) === undefined) await refuseSnapshots(this.deps, volume);
-    await places.begin(w.volumeId, w.to);
+    await places.begin(w.volumeId, w.to, { full: w.full === true });
     const looked = await this.look(w.volumeId);
+    if (looked.on && places.moving(w.volumeId)?.full)
+      throw badState(
+        `vm ${looked.domain!.name} runs with volume ${w.volumeId}: what is in its image is copied into it only while it is off. Stop it first`,
+      );
     if (looked.over) return this.changeOver(looked);
     if (!looked.on) return this.copy(looked, work);
     if (begun.has(w.volumeId) && looked.disk?.copying === false)

@@ -107,6 +107,7 @@ export class VolumeData {
     this.resize = operations.define<ResizeWanted>({
       ...{ name: 'volume.resize', long: { atOnce: RESIZES_AT_ONCE }, lockKey },
       run: (w, work) => this.doResize(w, work),
+      abandon: ({ volumeId }) => disks.work.settle(volumeId),
     });
     const whole = { long: { atOnce: REWRITES_AT_ONCE }, lockKey };
     this.rewrite = operations.define<RewriteWanted>({
@@ -116,8 +117,10 @@ export class VolumeData {
         await insistUnused(deps, volume);
         insistWhole(volume);
         await refuseSnapshots(deps, volume);
-        await disks.work.rewrite(volumeId, wanted, work);
+        // somebody may start its guest by hand meanwhile
+        await disks.work.rewrite(volumeId, wanted, work, () => insistUnused(deps, volume));
       },
+      abandon: ({ volumeId }) => disks.work.settle(volumeId),
     });
     this.wipe = operations.define<WipeWanted>({
       ...{ name: 'volume.wipe', ...whole },
@@ -143,7 +146,7 @@ export class VolumeData {
     const user = await userOf(hypervisor, filesOf(disks, volume));
     if (user === undefined) {
       insistWhole(volume);
-      return disks.work.resize(volumeId, sizeBytes, { shrink }, work);
+      return disks.work.resize(volumeId, sizeBytes, { shrink }, work, () => insistUnused(this.deps, volume));
     }
     if (sizeBytes < volume.sizeBytes)
       throw badState(

@@ -12,16 +12,17 @@ and stays so when it comes back. Examples:
   berth volume move web-vda --pool fast
   berth volume move data --host h2
   berth volume move data --host h2 --full
+  berth volume move data --pool fast --full
   berth volume move data --pool local
 --full copies what is in its image into it on the way, so that it needs no copy of that any more; its host needs room in
-its pool local meanwhile.
+its pool local meanwhile, and a VM that it is a disk of is off.
 What breaks off on the way to another host goes on where it was.
 A disk of a VM lies on the host of that: only volumes that stand alone go to other hosts.`,
   args: [{ name: 'volumes', description: 'which: names, or VM-TARGET', required: true, many: true, kind: 'volume' }],
   flags: [
     { spec: '--pool <pool>', description: 'the pool to move them to (default with --host: local)', kind: 'pool' },
     { spec: '--host <host>', description: 'the host to move them to', kind: 'host' },
-    { spec: '--full', description: 'it needs its image no more afterwards; with --host' },
+    { spec: '--full', description: 'it needs its image no more afterwards' },
     NO_WAIT,
   ],
   run: (ctx, names, flags) =>

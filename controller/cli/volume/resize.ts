@@ -9,7 +9,8 @@ export const volumeResize: Command = {
   verb: 'resize',
   summary: 'change the size of a volume; of a VM that runs, at once',
   details: `The guest sees the new size; its partitions and file systems are its own to grow. A volume becomes smaller only with --shrink, when
-its VM is stopped, and only where nothing is cut off. Examples:
+its VM is stopped, and only where nothing is cut off; in pools of Ceph, LVM and LUNs never. In pools of files its host needs room for
+a copy in its pool local meanwhile. Examples:
   berth volume resize web-vda 40GiB
   berth volume resize data 10GiB --shrink`,
   args: [

@@ -12,7 +12,8 @@ export const volumeConvert: Command = {
   details: `A disk of a VM only while that is off. The old one is gone when the new one is whole, so there must be room for both. A raw volume is based
 on no image: what was in that is in the volume then. Volumes that stand alone can also be kept as vmdk, vdi or vhdx, for other programs: no
 VM runs with these, until they are converted back. In pools of Ceph, LVM and LUNs all is raw, and stays so: take it as a file of the
-format (berth volume download), or move it to pool local first. Examples:
+format (berth volume download), or move it to pool local first. In pools of files a volume becomes raw or qcow2 where it lies; its host
+needs room for the new file in its pool local meanwhile. Examples:
   berth volume convert data --to raw
   berth volume convert data --to vmdk`,
   args: [{ ...VOLUMES, kind: 'volume' }],
@@ -41,7 +42,8 @@ export const volumeSparsify: Command = {
   verb: 'sparsify',
   summary: 'give the room back that zeros take in volumes',
   details: `A disk of a VM only while that is off. What a guest deleted is seldom zero: have it trim (fstrim) or fill its free room with zeros first.
-What the volume is based on stays below it. Example:
+What the volume is based on stays below it. In pools of files its host needs room for the new file in its pool local meanwhile; in pools
+of Ceph, LVM and LUNs nothing is given back. Example:
   berth volume sparsify web-vda`,
   args: [{ ...VOLUMES, kind: 'volume' }],
   flags: [NO_WAIT],

@@ -24,6 +24,10 @@ const poolId = (name: string) => c.life.state.tables.pools.byName(name)!.id;
 const host = () => c.sim.hosts.host(c.hostId('h1'));
 const promised = (name: string) => c.life.state.tables.claims.sums(c.hostId('h1')).poolBytes.get(poolId(name)) ?? 0;
 
+const abled = (): void => {
+  for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, 'volume.pool-files'];
+};
+
 beforeEach(async () => {
   c = await AppCluster.make();
   await c.import('base');
@@ -54,6 +58,47 @@ describe('a volume that stands alone', () => {
     expect([(await get('data')).pool, promised('slow')]).toEqual(['local', 0]);
   });
 
+  it('becomes of another format there, gives back what zeros took, and becomes smaller', async () => {
+    await done(create('data', 'fast', { image: 'base' }));
+    abled();
+    const { id } = await get('data');
+    const resize = (sizeBytes: number) => c.life.volumes.resize('data', { sizeBytes, shrink: true }, 'test');
+    expect(await done(c.life.volumes.sparsify('data', 'test'))).toBe('succeeded');
+    expect(host().volumes.get(id)?.imageDigest).toBeDefined();
+    expect(await done(c.life.volumes.convert('data', 'raw', 'test'))).toBe('succeeded');
+    expect([await get('data'), host().volumes.get(id)]).toMatchObject([
+      { pool: 'fast', format: 'raw', backing: [] },
+      { format: 'raw', imageDigest: undefined },
+    ]);
+    expect(await done(resize(GIB))).toBe('succeeded');
+    expect([(await get('data')).sizeBytes, promised('fast')]).toEqual([GIB, GIB]);
+  });
+
+  it('takes what is in its image along to another pool, where that is asked, while no guest has it', async () => {
+    await done(create('data', 'fast', { image: 'base' }));
+    const full = (name: string, pool: string) => c.life.volumes.move(name, { pool, host: '', full: true }, 'test');
+    expect(await said(full('data', 'slow'))).toMatch(/^UNSUPPORTED: .*it lacks volume.pool-files/);
+    abled();
+    expect(await said(full('data', 'fast'))).toMatchInlineSnapshot(
+      `"BAD_STATE: volume data lies in pool fast already: what is in its image is copied into it where it goes. Name another pool (--pool)"`,
+    );
+    expect(await done(full('data', 'slow'))).toBe('succeeded');
+    const { id, backing } = await get('data');
+    expect([backing, host().volumes.get(id)?.imageDigest]).toEqual([[], undefined]);
+    expect(c.life.state.tables.volumes.get(id)?.imageId).toBeUndefined();
+    await c.ended((await c.timed(c.clone('web', { host: 'h1' }))).jobId);
+    await c.ended((await c.timed(c.life.vms.start('web', 'test'))).jobId);
+    expect(await said(full('web-vda', 'slow'))).toMatchInlineSnapshot(
+      `"BAD_STATE: disk vda is one of vm web, which is running. Stop it first (berth vm stop web)"`,
+    );
+    const how = { force: true, thenForce: false, timeoutMs: 0 };
+    await c.ended((await c.timed(c.life.vms.stop('web', how, 'test'))).jobId);
+    expect(await done(full('web-vda', 'slow'))).toBe('succeeded');
+    expect(c.life.state.tables.vms.byName('web')!.spec.disks[0]).toMatchObject({
+      ...{ imageId: undefined, poolId: poolId('slow') },
+    });
+  });
+
   it('becomes a disk of a vm in its pool, and stands alone there again', async () => {
     await c.ended((await c.timed(c.clone('web', { host: 'h1' }))).jobId);
     await done(create('data', 'fast'));
@@ -73,7 +118,10 @@ describe('a volume that stands alone', () => {
       await said(move('data', '')),
       await said(move('data', 'none')),
       await said(c.life.volumes.convert('data', 'raw', 'test')),
+      await said(c.life.volumes.sparsify('data', 'test')),
       await said(c.life.volumes.resize('data', { sizeBytes: GIB, shrink: true }, 'test')),
+      await said(c.life.volumes.convert('data', 'vmdk', 'test')),
+      await said(c.life.volumes.wipe('data', 'test')),
     ]).toMatchInlineSnapshot(`
       [
         "NOT_FOUND: pool none does not exist. See: berth pool list",
@@ -81,8 +129,11 @@ describe('a volume that stands alone', () => {
         "NO_CAPACITY: volume x cannot lie on h1: pool fast: 48 GiB free of 32 TiB wanted",
         "INVALID_ARGUMENT: where to? Say --pool POOL, or --host HOST",
         "NOT_FOUND: pool none does not exist. See: berth pool list",
-        "UNSUPPORTED: volume data lies in a pool: there it stays as it is. Move it to pool local first (berth volume move)",
-        "UNSUPPORTED: volume data lies in a pool: there it can only become larger. Move it to pool local first (berth volume move)",
+        "UNSUPPORTED: the agent 0.0.0 of host h1 cannot convert, sparsify or shrink volumes in pools of files, or move them with what is in their image (it lacks volume.pool-files): upgrade it, then try again",
+        "UNSUPPORTED: the agent 0.0.0 of host h1 cannot convert, sparsify or shrink volumes in pools of files, or move them with what is in their image (it lacks volume.pool-files): upgrade it, then try again",
+        "UNSUPPORTED: the agent 0.0.0 of host h1 cannot convert, sparsify or shrink volumes in pools of files, or move them with what is in their image (it lacks volume.pool-files): upgrade it, then try again",
+        "UNSUPPORTED: volume data lies in pool fast: as vmdk volumes are kept in pool local only. Take it as a file (berth volume download data data.vmdk), or move it there first (berth volume move data --pool local)",
+        "UNSUPPORTED: volume data lies in pool fast: there it stays as it is. Move it to pool local first (berth volume move)",
       ]
     `);
     c.sim.hosts.host(c.hostId('h1')).diskFull = true;
@@ -143,9 +194,6 @@ describe('a volume that goes to another host', () => {
       /^UNSUPPORTED: .*send volumes with what is in their image/,
     );
     for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, 'volume.full'];
-    expect(await said(full({ pool: 'slow', host: '' }))).toMatchInlineSnapshot(
-      `"UNSUPPORTED: volume data stays on its host, where its image is: --full is for moves to another host (--host)"`,
-    );
     const h2 = c.sim.hosts.host(c.hostId('h2'));
     const waits = { state: 'running', needsSource: true, doneBytes: 0, totalBytes: 0, image: undefined } as const;
     vi.spyOn(h2.volumeData, 'receive').mockImplementationOnce(async (id) => ({ id, ...waits }) as never);

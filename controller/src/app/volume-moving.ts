@@ -18,6 +18,7 @@ import { resolve } from './names.ts';
 import { isOfBlocks } from '../jobs/world-pools.ts';
 import { diskPool, poolName } from './vm-pools.ts';
 import { viewVm } from './vm-view.ts';
+import { insistOff } from './volume-rewriting.ts';
 import type { FoundVolume } from './volume-names.ts';
 import { viewVolume } from './volume-view.ts';
 
@@ -54,15 +55,15 @@ export function moveWanted(found: FoundVolume, r: MoveVolume, seen: Seen): Move 
   if (found.vm && toHostId !== hostId) throw itsVms(found, name, hostName);
   const { poolId: to } = diskPool(tables, r.pool, `volume ${name}:`);
   const isElsewhere = toHostId !== hostId;
-  const full = isFull(found, r, isElsewhere, name);
-  if (to === poolId && !isElsewhere) return undefined;
+  const full = isFull(found, r);
+  if (to === poolId && !isElsewhere) return nothingToDo(name, poolName(tables, poolId) || LOCAL_POOL, full);
   if ([poolId, to].some((p) => isOfBlocks(tables, p))) insistCross(found, { name, poolId, isElsewhere }, seen);
   const imageId = restsOn(found);
   const locks = locksFor([poolId, to], imageId);
   const wanted = { name, sizeBytes: view.sizeBytes, imageId: full ? undefined : imageId, poolId: to };
   insistNoneLeft({ ...wanted, id: volumeId }, toHostId, tables);
   if (!isElsewhere)
-    return { params: moveHere(found, wanted, { hostId, hostName, volumeId, from: poolId }, seen), locks };
+    return { params: moveHere(found, wanted, { hostId, hostName, volumeId, from: poolId, full }, seen), locks };
   insistOtherStorage(tables, { name, hostName, from: poolId, to });
   checkTransfer(wanted, [hostId, toHostId], seen);
   if (full) needCapability({ name: hostName }, hosts.status(hostId).facts, 'volume.full');
@@ -74,33 +75,39 @@ interface Here {
   readonly hostName: string;
   readonly volumeId: VolumeId;
   readonly from: PoolId | undefined;
+  readonly full: boolean;
 }
 
 /** To another pool of its host. */
 function moveHere(
   found: FoundVolume,
   wanted: Wanted,
-  { hostId, hostName, volumeId, from }: Here,
+  { hostId, hostName, volumeId, from, ...here }: Here,
   seen: Seen,
 ): MoveParams {
   const { poolId: to } = wanted;
   const raw = [from, to].some((p) => isOfBlocks(seen.tables, p));
-  const ability = raw ? blockAbility(found, [from, to], seen) : 'volume.move';
+  // to and from a pool without files it rests on no image in any case
+  const full = here.full && !raw;
+  const ability = raw ? blockAbility(found, [from, to], seen) : full ? 'volume.pool-files' : 'volume.move';
   needCapability({ name: hostName }, seen.hosts.status(hostId).facts, ability);
   insistNotSaved(found, seen);
+  if (full) insistOff(found, seen, { blocks: true, files: true });
   checkRoom(wanted, hostId, seen);
-  return { ...which(found, volumeId), to: to ?? null, ...(raw && { raw }) };
+  return { ...which(found, volumeId), to: to ?? null, ...(raw && { raw }), ...(full && { full }) };
 }
 
 const restsOn = (found: FoundVolume): ImageId | undefined => (found.vm ? found.disk : found.volume).imageId;
 
-/** One that rests on no image goes as it is. @throws UNSUPPORTED */
-function isFull(found: FoundVolume, r: MoveVolume, isElsewhere: boolean, name: string): boolean {
-  if (r.full !== true || restsOn(found) === undefined) return false;
-  if (isElsewhere) return true;
-  throw unsupported(
-    `volume ${name} stays on its host, where its image is: --full is for moves to another host (--host)`,
-  );
+/** One that rests on no image goes as it is. */
+const isFull = (found: FoundVolume, r: MoveVolume): boolean => r.full === true && restsOn(found) !== undefined;
+
+/** @throws BAD_STATE: it would not be as it was asked for */
+function nothingToDo(name: string, pool: string, full: boolean): undefined {
+  if (full)
+    throw badState(
+      `volume ${name} lies in pool ${pool} already: what is in its image is copied into it where it goes. Name another pool (--pool)`,
+    );
 }
 
 const which = ({ vm }: FoundVolume, volumeId: VolumeId): WhichVolume => ({ volumeId, ...(vm && { vmId: vm.id }) });

@@ -1,6 +1,5 @@
 /** What volumes that nobody uses may become: another format, or blank. Talks to no host. */
-import { badState, ClusterError, invalidArgument, unsupported } from '@berth/shared/errors/cluster-error.ts';
-import type { PoolId } from '@berth/shared/model/ids.ts';
+import { badState, invalidArgument, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { diskName, isForeign, KEPT_FORMATS, type KeptFormat } from '@berth/shared/model/volume.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
@@ -25,8 +24,13 @@ export function formatWanted(format: string, found: FoundVolume, tables: Tables)
 
 function insistMayConvert(found: FoundVolume, wanted: KeptFormat, tables: Tables): void {
   const { poolId, unit } = found.vm ? found.disk : found.volume;
-  if (!isOfBlocks(tables, poolId)) return;
   const name = found.vm ? diskName(found.vm.name, found.disk.target) : found.volume.name;
+  if (poolId && isForeign(wanted) && !isOfBlocks(tables, poolId))
+    throw unsupported(
+      `volume ${name} lies in pool ${poolName(tables, poolId)}: as ${wanted} volumes are kept in pool local only. Take it as a file ` +
+        `(berth volume download ${name} ${name}.${wanted}), or move it there first (berth volume move ${name} --pool local)`,
+    );
+  if (!isOfBlocks(tables, poolId)) return;
   const moved = unit ? '' : `, or move it to pool local (berth volume move ${name} --pool local) and convert it there`;
   throw unsupported(
     `volume ${name} lies in pool ${poolName(tables, poolId)}, where disks are raw and nothing else. Take it as a file ` +
@@ -34,16 +38,22 @@ function insistMayConvert(found: FoundVolume, wanted: KeptFormat, tables: Tables
   );
 }
 
-/** A guest would go on with a disk that is not as it knows it. @param inBlocks also in pools without files. @throws BAD_STATE */
-export function insistOff(
-  found: FoundVolume,
-  seen: { tables: Tables; hosts: Hosts; nowMs: number },
-  inBlocks: boolean,
-): void {
-  const { poolId } = found.vm ? found.disk : found.volume;
-  const may = inBlocks && isOfBlocks(seen.tables, poolId);
-  if (!may)
-    insistLocal(found.vm ? `disk ${found.disk.target} of vm ${found.vm.name}` : `volume ${found.volume.name}`, poolId);
+/** Where something can be done besides pool local. */
+export interface InPools {
+  /** In pools of Ceph, LVM and LUNs. */
+  readonly blocks: boolean;
+  readonly files: boolean;
+}
+
+interface Seen {
+  readonly tables: Tables;
+  readonly hosts: Hosts;
+  readonly nowMs: number;
+}
+
+/** A guest would go on with a disk that is not as it knows it. @throws BAD_STATE, UNSUPPORTED */
+export function insistOff(found: FoundVolume, seen: Seen, may: InPools): void {
+  insistPlace(found, seen.tables, may);
   if (!found.vm) return;
   const { name } = found.vm;
   const { state } = viewVm(found.vm, seen);
@@ -52,16 +62,29 @@ export function insistOff(
   throw badState(`disk ${found.disk.target} is one of vm ${name}, which is ${state}. ${way}`);
 }
 
-function insistLocal(what: string, poolId: PoolId | undefined): void {
-  if (poolId !== undefined)
-    throw new ClusterError(
-      'UNSUPPORTED',
-      `${what} lies in a pool: there it stays as it is. Move it to pool local first (berth volume move)`,
-    );
+function insistPlace(found: FoundVolume, tables: Tables, may: InPools): void {
+  const { poolId } = found.vm ? found.disk : found.volume;
+  if (poolId === undefined) return;
+  const isBlocks = isOfBlocks(tables, poolId);
+  if (isBlocks ? may.blocks : may.files) return;
+  const what = found.vm ? `disk ${found.disk.target} of vm ${found.vm.name}` : `volume ${found.volume.name}`;
+  const pool = poolName(tables, poolId);
+  const why = isBlocks ? `pool ${pool}, which holds no files` : `pool ${pool}`;
+  throw unsupported(`${what} lies in ${why}: there it stays as it is. Move it to pool local first (berth volume move)`);
 }
 
-export const mayNotShrink = (name: string): Error =>
-  new ClusterError(
-    'UNSUPPORTED',
-    `volume ${name} lies in a pool: there it can only become larger. Move it to pool local first (berth volume move)`,
+/** In a pool of files an agent could not do that before. */
+export const inFiles = (found: FoundVolume, tables: Tables): boolean => {
+  const { poolId } = found.vm ? found.disk : found.volume;
+  return poolId !== undefined && !isOfBlocks(tables, poolId);
+};
+
+/** @throws UNSUPPORTED */
+export function insistMayShrink(name: string, found: FoundVolume, tables: Tables): void {
+  const { poolId } = found.vm ? found.disk : found.volume;
+  if (!isOfBlocks(tables, poolId)) return;
+  throw unsupported(
+    `volume ${name} lies in pool ${poolName(tables, poolId)}, which holds no files: there it can only become larger. ` +
+      `Move it to pool local first (berth volume move)`,
   );
+}

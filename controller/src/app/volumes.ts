@@ -43,7 +43,7 @@ import { adoptVolume } from './volume-adoption.ts';
 import { blankPool, checkRoom, moveWanted, type MoveVolume } from './volume-moving.ts';
 import { resolveVolume, volumesNamed, type FoundVolume } from './volume-names.ts';
 import { optionsOf } from './volume-options.ts';
-import { formatWanted, insistOff, mayNotShrink } from './volume-rewriting.ts';
+import { formatWanted, inFiles, insistMayShrink, insistOff, type InPools } from './volume-rewriting.ts';
 import { unitVolume } from './volume-units.ts';
 import { viewVolume, type VolumeView } from './volume-view.ts';
 
@@ -163,7 +163,7 @@ export class Volumes {
   ): Promise<VolumeAnswer> {
     const wanted = diskSize(sizeBytes || -1, undefined);
     return this.#act(nameOrId, (tx, found) => {
-      const { sizeBytes: now, name, id: volumeId, hostId, poolId } = this.#view(found);
+      const { sizeBytes: now, name, id: volumeId, hostId } = this.#view(found);
       if (wanted === now) return undefined;
       if (found.volume) runnable(found.volume);
       if (found.vm) insistNoSnapshots(found.vm, found.disk);
@@ -173,7 +173,8 @@ export class Volumes {
         throw invalidArgument(
           `volume ${name} has ${formatBytes(now)}: to make it smaller, and only if nothing is cut off, say so with --shrink`,
         );
-      if (wanted < now && poolId) throw mayNotShrink(name);
+      if (wanted < now) insistMayShrink(name, found, this.deps.state.tables);
+      if (wanted < now) this.#allowFiles(found);
       if (wanted > now) this.#checkRoom(found, hostId, wanted - now);
       const vmId = found.vm && { vmId: found.vm.id };
       return this.#start(tx, volumeResize, { volumeId, ...vmId, sizeBytes: wanted, shrink }, found, user);
@@ -191,15 +192,16 @@ export class Volumes {
       if (found.vm) insistNoSnapshots(found.vm, found.disk);
       return this.#start(tx, volumeRewrite, { ...which, format: wanted }, found, user);
     };
-    return this.#actOff(nameOrId, convert, true);
+    return this.#actOff(nameOrId, convert, { blocks: true, files: true });
   }
 
   sparsify(nameOrId: string, user: string): Promise<VolumeAnswer> {
-    return this.#actOff(nameOrId, (tx, found, which) => {
+    const sparsify = (tx: Tx, found: FoundVolume, which: WhichVolume) => {
       if (found.vm) insistNoSnapshots(found.vm, found.disk);
       const format = (found.vm ? found.disk.options?.format : found.volume.format) ?? 'qcow2';
       return this.#start(tx, volumeRewrite, { ...which, format }, found, user);
-    });
+    };
+    return this.#actOff(nameOrId, sparsify, { blocks: false, files: true });
   }
 
   wipe(nameOrId: string, user: string): Promise<VolumeAnswer> {
@@ -208,7 +210,7 @@ export class Volumes {
       if (found.vm) insistNoSnapshots(found.vm, found.disk);
       return this.#start(tx, volumeWipe, which, found, user);
     };
-    return this.#actOff(nameOrId, wipe, true);
+    return this.#actOff(nameOrId, wipe, { blocks: true, files: false });
   }
 
   /** Undefined job: it lies there. */
@@ -356,15 +358,23 @@ export class Volumes {
   #actOff(
     nameOrId: string,
     begin: (tx: Tx, found: FoundVolume, which: WhichVolume) => JobId | undefined,
-    inBlocks = false,
+    may: InPools,
   ): Promise<VolumeAnswer> {
     const { state, hosts, clock } = this.deps;
     return this.#act(nameOrId, (tx, found) => {
-      insistOff(found, { tables: state.tables, hosts, nowMs: clock.now() }, inBlocks);
+      insistOff(found, { tables: state.tables, hosts, nowMs: clock.now() }, may);
       const { hostId, hostName: name, id: volumeId } = this.#view(found);
       if (hostId) needCapability({ name }, hosts.status(hostId).facts, 'volume.rewrite');
+      this.#allowFiles(found);
       return begin(tx, found, { volumeId, ...(found.vm && { vmId: found.vm.id }) });
     });
+  }
+
+  /** What writes its file anew, or makes it smaller. */
+  #allowFiles(found: FoundVolume): void {
+    const { hostId, hostName: name } = this.#view(found);
+    if (hostId && inFiles(found, this.deps.state.tables))
+      needCapability({ name }, this.deps.hosts.status(hostId).facts, 'volume.pool-files');
   }
 
   /** It is there, its host can do such things, and its VM, if any, is in a state in which it may be changed. */

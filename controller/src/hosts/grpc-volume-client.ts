@@ -30,7 +30,8 @@ export const volumeClient = ({ change, context, fence, ask }: VolumeCalls): Volu
     change(Data.receiveVolume, { context: context(id), ...v, imageDigest, sizeBytes: BigInt(sizeBytes) }),
   openExport: (v) => ask(Data.openVolumeExport, { fence: fence(), ...v }),
   export: (id, v) => change(Data.exportVolume, { context: context(id), ...v }),
-  move: (id, { volumeId, to }) => change(Data.moveVolume, { context: context(id), volumeId, toPoolId: to }),
+  move: (id, { volumeId, to, full = false }) =>
+    change(Data.moveVolume, { context: context(id), volumeId, toPoolId: to, full }),
   finishMove: (id, volumeId) => change(Data.finishMove, { context: context(id), volumeId }),
   resize: (id, { sizeBytes, ...v }) =>
     change(Data.resizeVolume, { context: context(id), ...v, sizeBytes: BigInt(sizeBytes) }),

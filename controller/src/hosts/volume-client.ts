@@ -20,6 +20,14 @@ export interface MakeVolume {
   readonly unitKey?: string;
 }
 
+export interface MoveVolume {
+  readonly volumeId: string;
+  /** Empty: `local`. */
+  readonly to: string;
+  /** Capability `volume.pool-files`: it rests on no image there. */
+  readonly full?: boolean;
+}
+
 export interface RewriteVolume {
   readonly volumeId: string;
   /** Others than qcow2 and raw: capability `volume.foreign`. */
@@ -63,7 +71,7 @@ export interface VolumeClient<Op> {
   /** Capability `volume.export`. For `readExport` of the agent. Long. */
   export(operationId: string, v: { volumeId: string; format: string; exportId: string }): Promise<Op>;
   /** These two: capability `volume.move`. @param v.to a pool; empty: the host's own folder. Long. */
-  move(operationId: string, v: { volumeId: string; to: string }): Promise<Op>;
+  move(operationId: string, v: MoveVolume): Promise<Op>;
   /** Its former file goes. */
   finishMove(operationId: string, volumeId: string): Promise<Op>;
   resize(operationId: string, v: { volumeId: string; sizeBytes: number; shrink: boolean }): Promise<Op>;

@@ -203,6 +203,20 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
     await checkJob(imageEvict, world);
   });
 
+  it('volume.move of one that needs its image no more', async () => {
+    const world = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const pool = aPool({ name: 'fast' });
+      cluster.fake(0).poolsHere.set(pool.id, 'up');
+      const volume = cluster.volume({ state: 'ready', hostId: cluster.hosts[0].id, withImage: true });
+      const { sizeBytes } = volume;
+      cluster.fake(0).volumes.set(volume.id, { vmId: '', sizeBytes, imageDigest: 'sha256:base', seed: false });
+      const put = (tx: Tx) => (tx.pools.put(pool), tx.volumes.put(volume));
+      return worldOf(cluster, { volumeId: volume.id, to: pool.id, full: true }, put, withoutPools);
+    };
+    expect((await checkJob(volumeMove, world as never)).runs).toBeGreaterThan(50);
+  });
+
   it.each(['running', 'stopped', 'alone'] as const)('volume.move, of a vm that is %s', async (power) => {
     const world = (adversary: Adversary) => {
       const cluster = new ClusterWorld(adversary);

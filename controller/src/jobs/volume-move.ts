@@ -17,6 +17,8 @@ export interface MoveParams extends WhichVolume {
   readonly to: PoolId | null;
   /** It is raw there, and rests on no image any more. Absent: no. */
   readonly raw?: boolean;
+  /** What is in its image goes along, and it rests on none there. Absent: no. */
+  readonly full?: boolean;
 }
 
 interface Placed {
@@ -75,7 +77,7 @@ export const volumeMove = defineJob<MoveParams, JobDeps>(KIND, 1)
     'image',
     imageStep<MoveParams>(({ tables, params }) => ({
       poolId: params.to ?? undefined,
-      imageId: params.raw ? undefined : imageOf(tables, params),
+      imageId: params.raw || params.full ? undefined : imageOf(tables, params),
     })),
   )
   .remote('move', {
@@ -83,8 +85,8 @@ export const volumeMove = defineJob<MoveParams, JobDeps>(KIND, 1)
     deadlineMs: WHOLE_DISK_MS,
     async run(c) {
       const agent = c.deps.hosts.agent(c.outs.place.hostId);
-      const { volumeId, to } = c.params;
-      const ask = () => agent.volumeData.move(c.opId, { volumeId, to: to ?? '' });
+      const { volumeId, to, full } = c.params;
+      const ask = () => agent.volumeData.move(c.opId, { volumeId, to: to ?? '', ...(full && { full }) });
       const op = await settle(c, known(agent, c.opId, ask, c.notes), 'copying it');
       return Wait.is(op) ? op : { bytes: op.totalBytes };
     },
@@ -109,7 +111,8 @@ export const volumeMove = defineJob<MoveParams, JobDeps>(KIND, 1)
   .local('record', {
     run(c) {
       const { tx, tables, params, outs, jobId } = c;
-      changeVolume(tx, tables, params, { poolId: params.to, ...(params.raw && { format: 'raw' as const }) });
+      const { to: poolId, raw, full } = params;
+      changeVolume(tx, tables, params, { poolId, ...(raw && { format: 'raw' as const }), ...(full && { full }) });
       releaseRoom(tx, params.volumeId);
       claimAnew(c);
       const { name, host, from } = outs.place;

@@ -82,6 +82,8 @@ interface Change {
   readonly format?: Volume['format'];
   /** Null: `local`. Absent: it stays. */
   readonly poolId?: PoolId | null;
+  /** It rests on no image any more. */
+  readonly full?: boolean;
 }
 
 function inPool<D extends { readonly poolId?: PoolId | undefined }>(d: D, to: PoolId | null | undefined): D {
@@ -95,29 +97,30 @@ export function changeVolume(
   tx: Tx,
   tables: Tables,
   { volumeId, vmId }: WhichVolume,
-  { poolId, ...change }: Change,
+  { poolId, full = false, ...change }: Change,
 ): void {
   if (vmId === undefined) {
     const volume = tables.volumes.get(volumeId);
-    const flat = change.format !== undefined && change.format !== 'qcow2' && { imageId: undefined };
+    const isFlat = full || (change.format !== undefined && change.format !== 'qcow2');
+    const flat = isFlat && { imageId: undefined };
     if (volume) tx.volumes.put({ ...inPool(volume, poolId), ...change, ...flat });
     return;
   }
   const vm = getVm(tables, vmId);
   const disks = (spec: VmSpec): VmSpec => ({
     ...spec,
-    disks: spec.disks.map((d) => (d.volumeId === volumeId ? changedDisk(inPool(d, poolId), change) : d)),
+    disks: spec.disks.map((d) => (d.volumeId === volumeId ? changedDisk(inPool(d, poolId), { ...change, full }) : d)),
   });
   tx.vms.put({ ...vm, spec: disks(vm.spec), ...(vm.live && { live: disks(vm.live) }), generation: vm.generation + 1 });
 }
 
-function changedDisk(d: VmDisk, { sizeBytes, format }: { sizeBytes?: number; format?: Volume['format'] }): VmDisk {
+function changedDisk(d: VmDisk, { sizeBytes, format, full = false }: Omit<Change, 'poolId'>): VmDisk {
   const { format: was, ...options } = d.options ?? {};
   const kept = format ?? was ?? 'qcow2';
   const all = { ...options, ...(kept === 'raw' && { format: kept }) };
   const { options: _, ...rest } = d;
   return {
-    ...{ ...rest, sizeBytes: sizeBytes ?? d.sizeBytes, imageId: kept === 'raw' ? undefined : d.imageId },
+    ...{ ...rest, sizeBytes: sizeBytes ?? d.sizeBytes, imageId: full || kept === 'raw' ? undefined : d.imageId },
     ...(Object.keys(all).length > 0 && { options: all }),
   };
 }

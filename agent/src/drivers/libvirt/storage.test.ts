@@ -34,6 +34,7 @@ beforeEach(async () => {
     clock: systemClock,
     deadlineMs: 100,
     extend: async () => undefined,
+    replace: async () => undefined,
   });
 });
 afterEach(async () => {

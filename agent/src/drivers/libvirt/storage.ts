@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Writable } from 'node:stream';
 import type { Piece } from '@berth/shared/disk/pieces.ts';
 import { alreadyExists, chain, ClusterError } from '@berth/shared/errors/cluster-error.ts';
@@ -14,6 +14,7 @@ import { parseXml, textAt } from '../../domain/xml/tree.ts';
 import { deviceUser } from '../linux/device-users.ts';
 import { filePieces } from '../linux/file-pieces.ts';
 import type { ExtendVolume } from '../linux/lvm.ts';
+import type { ReplaceFile } from '../linux/replace-file.ts';
 import type {
   Storage,
   StorageFile,
@@ -39,8 +40,9 @@ export interface LibvirtStorageOptions {
   readonly clock: Clock;
   /** Of quick calls; tests are impatient. */
   readonly deadlineMs?: number;
-  /** libvirt has no call for it. */
+  /** libvirt has no call for these two. */
   readonly extend: ExtendVolume;
+  readonly replace: ReplaceFile;
 }
 
 const QUICK_MS = 10_000;
@@ -201,6 +203,15 @@ class LibvirtStorage implements Storage {
 
   async extendDevice(device: string, sizeBytes: number): Promise<void> {
     await this.o.extend(device, sizeBytes);
+  }
+
+  async replaceVolume(uuid: string, name: string, by: string): Promise<void> {
+    const { path } = await this.#pathOf(uuid, by);
+    const folder = dirname(path);
+    await this.o.replace(path, join(folder, name));
+    await this.#syncs.look(folder, () => syncFolder(folder));
+    // libvirt looked before
+    await this.refresh(uuid);
   }
 
   async removeVolume(uuid: string, name: string): Promise<void> {
@@ -403,7 +414,11 @@ async function syncWritten(path: string, bytes: number): Promise<void> {
   } finally {
     await file.close();
   }
-  const folder = await open(dirname(path), 'r');
+  await syncFolder(dirname(path));
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
   await folder.sync().finally(() => folder.close());
 }
 

@@ -10,6 +10,7 @@ import type { SimHost } from '@berth/shared/sim/sim-host.ts';
 import type { ImageSeen, ImportedImage, LongWork, UploadSink } from '../disks.ts';
 import { fetchSimImage, SimImageServers } from './sim-transfer.ts';
 import type { AllDisks, BlockWork } from '../volume-work.ts';
+import { simVolumeFile } from './sim-volume-file.ts';
 import { simExportDisk, simVolumeWork } from './sim-volume-work.ts';
 import { createSimCaptures } from './sim-capture.ts';
 import { simResumable } from './sim-resumable.ts';
@@ -174,6 +175,11 @@ const simBlocks = (host: SimHost): BlockWork => ({
   },
   async *readFile() {
     yield Buffer.alloc(512);
+  },
+  rewriteFile: async (file, { format, base: backing, sizeBytes = file.sizeBytes }, work) => {
+    work.onProgress(sizeBytes, sizeBytes);
+    const about = simVolumeFile({ sizeBytes, format, backing });
+    return { ...about, ownPath: `/var/lib/berth/staging/${file.volumeId}`, close: async () => undefined };
   },
   writeFileOut: async ({ sizeBytes }, _target, work) => work.onProgress(sizeBytes, sizeBytes),
   captureDisk: async (uploadId, disk, work) =>

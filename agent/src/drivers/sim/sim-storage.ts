@@ -150,7 +150,7 @@ function simVolumes(
   files: Files,
   written: Map<string, number>,
   writtenAt: Map<string, number>,
-): Pick<Storage, OfVolumes | 'wipeVolume' | 'upload'> {
+): Pick<Storage, OfVolumes | 'replaceVolume' | 'wipeVolume' | 'upload'> {
   const lookAtVolume = async (uuid: string, name: string): Promise<SimEntry> => {
     const volume = files(uuid).get(name);
     if (!volume) throw notFound(`no ${name} in the pool`);
@@ -170,6 +170,10 @@ function simVolumes(
       files(uuid).set(name, { ...there, capacityBytes, ...(file && { file: await simResized(file, capacityBytes) }) });
     },
     removeVolume: async (uuid, name) => void files(uuid).delete(name),
+    async replaceVolume(uuid, name, by) {
+      files(uuid).set(name, { ...(await lookAtVolume(uuid, by)), name });
+      files(uuid).delete(by);
+    },
     wipeVolume: async (uuid, name) => {
       await lookAtVolume(uuid, name);
       written.set(name, 0);

@@ -46,6 +46,7 @@ export function simVolumeWork(host: SimHost): VolumeWork {
         throw badState(`volume ${volumeId} stays on what it is based on`);
       host.volumes.set(volumeId, { ...volume, imageDigest, ...(format !== 'qcow2' && { format }) });
     },
+    settle: async () => undefined,
     export: async (exportId, volumeId) => {
       const { sizeBytes } = need(volumeId);
       const bytes = Buffer.concat([emptyQcow2(Math.min(sizeBytes, 2 ** 30)), Buffer.alloc(512, volumeId)]);

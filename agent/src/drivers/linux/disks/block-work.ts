@@ -5,15 +5,13 @@
  */
 import { chown, open, rm, type FileHandle } from 'node:fs/promises';
 import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
-import { readOwnQcow2 } from '@berth/shared/disk/inspect.ts';
 import { ClusterError, isClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
 import type { LongWork, NetworkSource } from '../../disks.ts';
-import { checkCarriedHeader } from '../../carried.ts';
 import { runnable, type BlockWork, type NetworkTarget, type PoolFile } from '../../volume-work.ts';
-import { openToLend } from '../take-file.ts';
 import { captureDisk, exportDisk } from './changes/export-disk.ts';
-import { lend, lendTo, ownFile } from './changes/own-file.ts';
+import { lend, ownFile } from './changes/own-file.ts';
+import { checkPoolFile, rewritePoolFile, withPoolFile } from './changes/pool-file.ts';
 import { served, SERVED_EXPORT, type ServedFile, type ServeParts } from './changes/served.ts';
 import { lastPercentage } from './convert.ts';
 import type { ImageStore } from './images.ts';
@@ -49,9 +47,13 @@ export const createBlockWork = (parts: BlockParts): BlockWork => ({
   readIn: (target, signal) => readIn(parts, target, signal),
   writeIn: (target, pieces, signal) => writeIn(parts, target, pieces, signal),
   readFile: (file, signal) => readFile(parts, file, signal),
+  // what a start sweeps up must not be this
+  rewriteFile: async (file, wanted, work) => {
+    await parts.opened;
+    return rewritePoolFile(parts, file, wanted, work);
+  },
   writeFileOut: ({ path, sizeBytes }, target, work) =>
     lend(parts.exec, path, () => writeOut(parts, { path, format: 'raw', sizeBytes }, target, work)),
-  // what a start sweeps up must not be this
   exportDisk: async (exportId, disk, format, work) => {
     await parts.opened;
     return exportDisk(parts, exportId, { disk, format }, work);
@@ -79,48 +81,34 @@ async function ownDisk({ pool }: BlockParts, volumeId: string): Promise<{ file: 
 
 async function* readVolume(parts: BlockParts, volumeId: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const { file } = await ownDisk(parts, volumeId);
-  yield* whileLent((fn) => lend(parts.exec, file.path, fn), all(parts, file, signal));
+  yield* whileLent<ServedFile>(
+    (fn) => lend(parts.exec, file.path, () => fn(file)),
+    (at) => all(parts, at, signal),
+  );
 }
 
 async function* readFile(parts: BlockParts, file: PoolFile, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  const { path, volumeId, sizeBytes, backing } = file;
-  await checkFile(file, { volumeId, sizeBytes, format: 'qcow2' }, backing);
-  yield* whileLent((fn) => lendTo(parts.exec, 'read', path, fn), all(parts, { path, format: 'qcow2' }, signal));
-}
-
-/** Somebody could have put another in its place. @throws UNSAFE_IMAGE */
-async function checkFile(
-  { path, volumeId }: PoolFile,
-  spec: Parameters<typeof checkCarriedHeader>[1],
-  backing: string | undefined,
-): Promise<void> {
-  const handle = await openToLend(path);
-  try {
-    const { size: sizeBytes } = await handle.stat();
-    const read = async (offset: number, length: number): Promise<Uint8Array> => {
-      const { bytesRead, buffer } = await handle.read(Buffer.alloc(length), 0, length, offset);
-      return buffer.subarray(0, bytesRead);
-    };
-    checkCarriedHeader(await readOwnQcow2({ name: `volume ${volumeId}`, sizeBytes, read }), spec, backing);
-  } finally {
-    await handle.close();
-  }
+  await checkPoolFile(file);
+  yield* whileLent<ServedFile>(
+    (fn) => withPoolFile(parts, file, signal, fn),
+    (disk) => all(parts, disk, signal),
+  );
 }
 
 /** Lent for as long as somebody reads. */
-async function* whileLent(
-  lending: (fn: () => Promise<void>) => Promise<void>,
-  bytes: AsyncIterable<Uint8Array>,
+async function* whileLent<A>(
+  lending: (fn: (at: A) => Promise<void>) => Promise<void>,
+  bytes: (at: A) => AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
   let end: () => void = () => undefined;
   const ended = new Promise<void>((resolve) => (end = resolve));
   let lent: Promise<void> = Promise.resolve();
-  await new Promise<void>((resolve, reject) => {
-    lent = lending(async () => (resolve(), await ended));
+  const at = await new Promise<A>((resolve, reject) => {
+    lent = lending(async (given) => (resolve(given), await ended));
     lent.catch(reject);
   });
   try {
-    yield* bytes;
+    yield* bytes(at);
   } finally {
     end();
     await lent;

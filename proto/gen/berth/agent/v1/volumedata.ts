@@ -57,6 +57,8 @@ export interface MoveVolumeRequest {
   volumeId: string;
   /** Empty: the folder of the agent's own data. */
   toPoolId: string;
+  /** Capability `volume.pool-files`: what is in its image goes along, and it rests on none there. Of a volume that nobody uses. */
+  full: boolean;
 }
 
 export interface FinishMoveRequest {
@@ -349,7 +351,7 @@ export const MakeVolumeRequest: MessageFns<MakeVolumeRequest> = {
 };
 
 function createBaseMoveVolumeRequest(): MoveVolumeRequest {
-  return { context: undefined, volumeId: "", toPoolId: "" };
+  return { context: undefined, volumeId: "", toPoolId: "", full: false };
 }
 
 export const MoveVolumeRequest: MessageFns<MoveVolumeRequest> = {
@@ -362,6 +364,9 @@ export const MoveVolumeRequest: MessageFns<MoveVolumeRequest> = {
     }
     if (message.toPoolId !== "") {
       writer.uint32(26).string(message.toPoolId);
+    }
+    if (message.full !== false) {
+      writer.uint32(32).bool(message.full);
     }
     return writer;
   },
@@ -403,6 +408,14 @@ export const MoveVolumeRequest: MessageFns<MoveVolumeRequest> = {
             message.toPoolId = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.full = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -425,6 +438,7 @@ export const MoveVolumeRequest: MessageFns<MoveVolumeRequest> = {
       : undefined;
     message.volumeId = object.volumeId ?? "";
     message.toPoolId = object.toPoolId ?? "";
+    message.full = object.full ?? false;
     return message;
   },
 };

@@ -10,7 +10,7 @@ import { tellingFull } from '../files.ts';
 import { requireRoom } from '../space.ts';
 import type { ExportVolumeParts } from './export-volume.ts';
 import { lendTo, ownFile } from './own-file.ts';
-import { mostBytes, sourceOf, tell } from './rewrite.ts';
+import { mostBytes, sourceOf, tell } from './write-anew.ts';
 
 const SLACK_BYTES = 64 * 2 ** 20;
 

@@ -120,7 +120,7 @@ describeReal('real volumes that are carried', ['qemu-img', 'qemu-io', 'qemu-nbd'
     await writeFile(pooled, emptyQcow2(64 * MIB, backing), { mode: 0o600 });
     for (const path of [here.disks.volumePath('volume-1', false), pooled])
       await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 5M 1M', path]);
-    const file = { volumeId: 'volume-2', path: pooled, sizeBytes: 64 * MIB, backing };
+    const file = { volumeId: 'volume-2', path: pooled, format: 'qcow2', sizeBytes: 64 * MIB, backing } as const;
     const pieces = async function* (signal: AbortSignal) {
       for await (const bytes of here.disks.blocks.readFile(file, signal)) yield* piecesOf(bytes);
     };
@@ -156,7 +156,8 @@ describeReal('real volumes that are carried', ['qemu-img', 'qemu-io', 'qemu-nbd'
     const path = join(dir, 'volume-2.qcow2');
     await writeFile(path, emptyQcow2(64 * MIB, disks.imagePath(imageDigest)), { mode: 0o600 });
     await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 5M 1M', path]);
-    const file = { volumeId: 'volume-2', path, sizeBytes: 64 * MIB, backing: disks.imagePath(imageDigest) };
+    const about = { volumeId: 'volume-2', path, format: 'qcow2', sizeBytes: 64 * MIB } as const;
+    const file = { ...about, backing: disks.imagePath(imageDigest) };
     const read = async (over: object): Promise<Buffer> => {
       const all: Uint8Array[] = [];
       for await (const piece of disks.blocks.readFile({ ...file, ...over }, work.signal)) all.push(piece);

@@ -11,7 +11,7 @@ import { requireRoom } from '../space.ts';
 import type { Uploads } from '../uploads.ts';
 import { lend, ownFile, type ReadFile } from './own-file.ts';
 import type { ResizeParts } from './resize.ts';
-import { mostBytes, sourceOf, tell } from './rewrite.ts';
+import { mostBytes, sourceOf, tell } from './write-anew.ts';
 
 export interface ExportVolumeParts extends ResizeParts {
   readonly uploads: Uploads;

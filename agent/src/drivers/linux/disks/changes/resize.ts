@@ -16,7 +16,7 @@ import { connectNbd, type NbdClient } from '../nbd-client.ts';
 import type { Pool } from '../pool.ts';
 import { writeSidecar } from '../sidecars.ts';
 import { lend, mayNotShrink, runnableFile, type RunnableFile } from './own-file.ts';
-import { served, SERVED_EXPORT } from './served.ts';
+import { served, SERVED_EXPORT, type ServedFile, type ServeParts } from './served.ts';
 
 export interface ResizeParts {
   readonly pool: Pool;
@@ -78,18 +78,24 @@ async function mayShrink(
   const image = imageDigest === undefined ? undefined : await parts.images.get(imageDigest);
   if (image && sizeBytes < image.virtualSizeBytes)
     throw mayNotShrink(volumeId, `the image below it has ${formatBytes(image.virtualSizeBytes)}`);
-  await lend(parts.exec, file.path, () =>
-    served(parts, file, work.signal, async (socketPath) => {
-      const { clock } = parts;
-      const nbd = await connectNbd({ socketPath, exportName: SERVED_EXPORT, clock, signal: work.signal });
-      try {
-        await refuseCutOff(nbd, volumeId, sizeBytes);
-      } finally {
-        nbd.close();
-      }
-    }),
-  );
+  await lend(parts.exec, file.path, () => refuseCutIn(parts, file, { volumeId, sizeBytes }, work.signal));
 }
+
+/** @param file is read by a confined program. @throws BAD_STATE: it would lose something */
+export const refuseCutIn = (
+  parts: ServeParts,
+  file: ServedFile,
+  { volumeId, sizeBytes }: { readonly volumeId: string; readonly sizeBytes: number },
+  signal: AbortSignal,
+): Promise<void> =>
+  served(parts, file, signal, async (socketPath) => {
+    const nbd = await connectNbd({ socketPath, exportName: SERVED_EXPORT, clock: parts.clock, signal });
+    try {
+      await refuseCutOff(nbd, volumeId, sizeBytes);
+    } finally {
+      nbd.close();
+    }
+  });
 
 async function refuseCutOff(nbd: NbdClient, volumeId: string, sizeBytes: number): Promise<void> {
   const start = await nbd.read(0, Math.min(TABLE_BYTES, nbd.sizeBytes));

@@ -5,12 +5,15 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Exec } from '../../exec.ts';
 import { accepts } from '../../helpers.ts';
+import { openSocket } from '../../take-file.ts';
 import type { Pool } from '../pool.ts';
 
 export interface ServedFile {
   readonly path: string;
-  /** Undefined: the path is QEMU's options of an image. */
+  /** Undefined: the path is QEMU's options of an image, or QEMU's JSON of one. */
   readonly format: 'qcow2' | 'raw' | undefined;
+  /** Root reads it, as bytes of which it understands nothing, and any confined program may ask for them. With `raw`. */
+  readonly asRoot?: true;
   /** More words for the program, before the file. */
   readonly args?: readonly string[];
   /** Of what it may write: the largest file. Absent: it only reads. */
@@ -41,7 +44,7 @@ export async function served<T>(
   const dir = await mkdtemp(join(parts.pool.runDir, 'digest-'));
   try {
     const user = await parts.exec.sandboxUser();
-    await chown(dir, user.uid, user.gid);
+    if (!file.asRoot) await chown(dir, user.uid, user.gid);
     return await serving(parts, { ...file, socketPath: join(dir, 's') }, signal, fn);
   } finally {
     await rm(dir, { recursive: true, force: true });
@@ -60,7 +63,7 @@ async function serving<T>(
   const mode = writesBytes === undefined ? ['-r'] : ['--discard=unmap', '--detect-zeroes=unmap'];
   const args = [
     ...mode,
-    ...['-t', '-e', '0', '-x', SERVED_EXPORT, '-k', socketPath, ...(format ? ['-f', format] : ['--image-opts'])],
+    ...['-t', '-e', '0', '-x', SERVED_EXPORT, '-k', socketPath, ...formatWords(file)],
     ...(file.args ?? []),
   ];
   const limits = {
@@ -68,20 +71,29 @@ async function serving<T>(
     ...(file.network === true && { network: true }),
   };
   const what = `${writesBytes === undefined ? 'reading' : 'writing'} ${format ? path : 'storage'}`;
-  const server = exec.runConfined('qemu-nbd', [...args, path], {
-    ...{ signal, timeoutMs: 0, what, limits },
-    ...(file.descriptor !== undefined && { descriptor: file.descriptor }),
-  });
+  const options = { signal, timeoutMs: 0, what };
+  const server = file.asRoot
+    ? exec.run('setpriv', ['--pdeathsig', 'SIGKILL', '--', 'qemu-nbd', ...args, path], options)
+    : exec.runConfined('qemu-nbd', [...args, path], {
+        ...{ ...options, limits },
+        ...(file.descriptor !== undefined && { descriptor: file.descriptor }),
+      });
   const ended = server.then(() => {
     throw new ClusterError('INTERNAL', `${what}: qemu-nbd ended before its time`);
   });
   try {
     await Promise.race([ended, listening(socketPath, clock, signal)]);
+    if (file.asRoot) await openSocket(socketPath);
     return await Promise.race([ended, fn(socketPath)]);
   } finally {
     enough.abort();
     await server.catch(() => undefined);
   }
+}
+
+function formatWords({ format, path }: ServedFile): readonly string[] {
+  if (format) return ['-f', format];
+  return path.startsWith('json:') ? [] : ['--image-opts'];
 }
 
 async function listening(socketPath: string, clock: Clock, signal: AbortSignal): Promise<void> {

@@ -27,11 +27,13 @@ export function createVolumeWork(parts: ExportVolumeParts, { onVolume, onImage }
       }),
     assign: (id, owners) => onVolume(id, () => assign(pool, id, owners)),
     resize: (id, bytes, { shrink }, work) => onVolume(id, () => resizeVolume(parts, id, bytes, shrink, work)),
-    rewrite: (id, wanted, work) =>
+    rewrite: (id, wanted, work, mayReplace) =>
       onVolume(id, () => {
-        const rewrite = () => rewriteVolume(parts, id, wanted, work);
+        const rewrite = () => rewriteVolume(parts, id, wanted, work, mayReplace);
         return wanted.imageDigest === undefined ? rewrite() : onImage(wanted.imageDigest, rewrite);
       }),
+    // what an agent that was killed left goes when the next one starts
+    settle: async () => undefined,
     wipe: (id, work) => onVolume(id, () => wipeVolume(parts, id, work)),
     export: (exportId, id, format, work) =>
       onVolume(id, () => exportVolume(parts, exportId, { volumeId: id, format }, work)),
