@@ -65,13 +65,16 @@ Examples:
       wait: flags['wait'] !== false,
       start: (api) => api.call(api.pools, (c) => c.createPool, request),
       done: async (api) => {
-        const { onHosts } = await api.call(api.pools, (c) => c.getPool, { pool: name });
+        const { onHosts, activeCount } = await api.call(api.pools, (c) => c.getPool, { pool: name });
         const on = onHosts.filter((h) => h.state !== 'absent' && h.state !== 'unknown').map((h) => h.host);
+        if (on.length > MOST_NAMED) return `created on ${activeCount} hosts`;
         return on.length > 0 ? `created on ${on.join(', ')}` : 'created';
       },
     });
   },
 };
+
+const MOST_NAMED = 20;
 
 function createRequest(name: string, flags: Flags): CreatePoolRequest {
   const word = (flag: string): string => text(flags, flag) ?? '';

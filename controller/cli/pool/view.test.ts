@@ -41,4 +41,11 @@ describe('berth pool', () => {
     const used = { ...fast, diskCount: 2, promisedBytes: BigInt(3 * GIB) };
     expect(await said(poolShow, used, ['fast'])).toMatch(/^disks: +2, which may grow to 3 GiB$/m);
   });
+
+  it('says how many hosts were not named, and counts them where a shared pool is', async () => {
+    const many = (shared: boolean) => ({ ...fast, shared, hostCount: 10_000, activeCount: 10_000 });
+    expect(await said(poolList, many(true), [])).toMatch(/ h1 and 9997 more /);
+    expect(await said(poolShow, many(false), ['fast'])).toMatch(/9999 of its 10000 hosts are not shown/);
+    expect(await said(poolShow, fast, ['fast'])).not.toMatch(/not shown/);
+  });
 });

@@ -4,6 +4,7 @@ import { isOfDevices, type PoolType } from '@berth/shared/model/pool.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { OUTPUT, yes, type Command } from '../core/command.ts';
+import { note } from '../core/context.ts';
 import { allPages } from '../core/pages.ts';
 import { fields, remark, renderEach, renderList } from '../output/render.ts';
 import type { Column } from '../output/table.ts';
@@ -27,12 +28,24 @@ function rowsOf(pool: Pool): readonly Row[] {
   if (there.length === 0) return [{ ...pool, where: '-', on: undefined }];
   if (!pool.shared) return there.map((on) => ({ ...pool, where: on.host, on }));
   const best = there.find((h) => h.state === 'active') ?? there[0];
-  return [{ ...pool, where: some(there.map((h) => h.host)), on: best }];
+  return [
+    {
+      ...pool,
+      where: some(
+        there.map((h) => h.host),
+        there.length + untold(pool),
+      ),
+      on: best,
+    },
+  ];
 }
 
-/** A pool may be on hundreds; `berth pool show` names them all. */
-const some = (hosts: readonly string[]): string =>
-  hosts.length > 4 ? `${hosts.slice(0, 3).join(',')} and ${hosts.length - 3} more` : hosts.join(',');
+/** Hosts that the controller did not name, because they are too many; older ones name all. */
+const untold = (pool: Pool): number => Math.max(0, pool.hostCount - pool.onHosts.length);
+
+/** A pool may be on hundreds. */
+const some = (hosts: readonly string[], count: number): string =>
+  count > 4 ? `${hosts.slice(0, 3).join(',')} and ${count - 3} more` : hosts.join(',');
 
 const stateOf = (r: Row): string =>
   r.state === 'ready' ? (r.on?.state ?? (r.started ? 'absent' : 'inactive')) : r.state;
@@ -73,7 +86,10 @@ export const poolList: Command = {
     const api = await ctx.api();
     const foreign = yes(flags, 'foreign');
     if (foreign) {
-      const rows = (await api.call(api.pools, (c) => c.listPools, { page: undefined, foreign })).foreign;
+      const rows = await allPages(async (page) => {
+        const r = await api.call(api.pools, (c) => c.listPools, { page, foreign });
+        return { items: r.foreign, next: r.nextPageToken };
+      });
       return renderList(ctx, flags, {
         rows,
         columns: [
@@ -102,6 +118,7 @@ export const poolList: Command = {
       name: (r) => r.name,
       empty: 'no pools yet',
     });
+    for (const p of pools.filter((p) => !p.shared && untold(p) > 0)) note(ctx, untoldWords(p));
   },
 };
 
@@ -137,6 +154,7 @@ function lines(p: Pool, nowMs: number): string[] {
     ['overcommit', String(p.overcommit)],
     ['disks', p.diskCount === 0 ? 'none' : `${p.diskCount}, which may grow to ${size(p.promisedBytes)}`],
     ...p.onHosts.map((h) => [`on ${h.host}`, onHost(h)] as const),
+    ['and', untold(p) > 0 ? untoldWords(p) : ''],
     ...p.units.map((u) => [u.name, unitWords(u)] as const),
     ['age', p.createdAtMs === 0n ? '' : formatAge(nowMs - Number(p.createdAtMs))],
     ['job', p.jobId],
@@ -156,8 +174,10 @@ function sourceLines({ source: s, shared }: Pool): readonly (readonly [string, s
   ];
 }
 
+const untoldWords = (p: Pool): string => `pool ${p.name}: ${untold(p)} of its ${p.hostCount} hosts are not shown`;
+
 const unitWords = (u: PoolUnit): string =>
-  `${size(u.sizeBytes)}, ${u.volume === '' ? 'free' : `volume ${u.volume}`}, on ${some(u.hosts)} (${u.key})`;
+  `${size(u.sizeBytes)}, ${u.volume === '' ? 'free' : `volume ${u.volume}`}, on ${some(u.hosts, Math.max(u.hosts.length, u.hostCount))} (${u.key})`;
 
 const hostsWords = (p: Pool): string =>
   p.allHosts ? 'all' : p.selector ? `those with ${p.selector}` : p.hosts.join(', ');

@@ -2,17 +2,23 @@
 import {
   PoolSource,
   type CreatePoolRequest,
+  type ForeignPool,
   type Pool as PoolOnWire,
   type PoolServiceService,
 } from '@berth/proto/v1/pool.ts';
 import type { PoolType } from '@berth/shared/model/pool.ts';
 import type { PoolJob, PoolsApp } from '../app/pools.ts';
-import type { PoolView } from '../app/pool-view.ts';
+import type { ForeignPoolView, PoolView } from '../app/pool-view.ts';
 import type { Tables } from '../state/state.ts';
 import type { Call, Handlers } from './call.ts';
 import { toWire } from './numbers.ts';
 import { toQuery } from './page.ts';
 import type { Scope } from './scope.ts';
+
+/** Hosts of one pool in an answer, of all pools of a list together, and of one unit. */
+const MOST_TOLD = 500;
+const MOST_IN_LIST = 5_000;
+const MOST_OF_UNIT = 16;
 
 /** By what the caller may not see. */
 const TAKEN = '(taken)';
@@ -44,15 +50,13 @@ export const poolHandlers = (pools: PoolsApp, tables: Tables, scope: Scope): Han
     },
     getPool: async (r, call) => toPool(seenBy(call, await pools.get(r.pool))),
     listPools: async (r, call) => {
+      if (r.foreign) {
+        const { items, nextPageToken } = pools.foreign(toQuery(r.page), (h) => scope.seesHost(call, h));
+        return { pools: [], nextPageToken, foreign: items.map(encodeForeign) };
+      }
       const { items, nextPageToken } = await pools.list(toQuery(r.page));
-      const foreign = r.foreign ? pools.foreign().filter((f) => sees(call, f.host)) : [];
-      return {
-        ...{ pools: items.map((p) => toPool(seenBy(call, p))), nextPageToken },
-        foreign: foreign.map((f) => ({
-          ...{ host: f.host, name: f.name, uuid: f.uuid, type: f.type, state: f.state, targetPath: f.targetPath },
-          ...{ capacityBytes: toWire(f.capacityBytes), availableBytes: toWire(f.availableBytes) },
-        })),
-      };
+      const most = Math.min(MOST_TOLD, Math.floor(MOST_IN_LIST / items.length));
+      return { pools: items.map((p) => toPool(seenBy(call, p), most)), nextPageToken, foreign: [] };
     },
     updatePool: async (r) => toPool(await pools.update(r.pool, r)),
     startPool: async (r, call) => toJob(await pools.start(r.pool, call.user)),
@@ -71,22 +75,41 @@ const settingsOf = (r: CreatePoolRequest) => ({
 
 const toJob = ({ view, jobId }: PoolJob) => ({ pool: toPool(view), jobId });
 
-function toPool(v: PoolView): PoolOnWire {
+const encodeForeign = (f: ForeignPoolView): ForeignPool => ({
+  ...{ host: f.host, name: f.name, uuid: f.uuid, type: f.type, state: f.state, targetPath: f.targetPath },
+  ...{ capacityBytes: toWire(f.capacityBytes), availableBytes: toWire(f.availableBytes) },
+});
+
+/** Of too many hosts, those where all is well are left out first; but where it is active anywhere, one of these is told. */
+function some(all: PoolView['onHosts'], most: number): PoolView['onHosts'] {
+  if (all.length <= most) return all;
+  const is = (h: { readonly state: string }): boolean => h.state === 'active';
+  const [first, ...active] = all.filter(is);
+  const told = new Set([...(first ? [first] : []), ...all.filter((h) => !is(h)), ...active].slice(0, most));
+  return all.filter((h) => told.has(h));
+}
+
+/** @param most hosts that it may name. */
+function toPool(v: PoolView, most = MOST_TOLD): PoolOnWire {
   const { pool } = v;
   const { source: s } = pool;
   return {
-    ...{ id: pool.id, name: pool.name, state: pool.state, shared: pool.shared, hosts: [...v.hosts] },
+    ...{ id: pool.id, name: pool.name, state: pool.state, shared: pool.shared, hosts: v.hosts.slice(0, most) },
+    ...{ hostCount: v.onHosts.length, activeCount: v.onHosts.filter((h) => h.state === 'active').length },
     source: { ...s, hosts: [...s.hosts], devices: [...s.devices] },
     ...{ allHosts: pool.hosts.all, selector: pool.hosts.selector, started: pool.started, autostart: pool.autostart },
     ...{ warnPercent: pool.warnPercent, stopPercent: pool.stopPercent, overcommit: pool.overcommit },
     createdAtMs: toWire(pool.createdAtMs),
-    onHosts: v.onHosts.map((h) => ({
+    onHosts: some(v.onHosts, most).map((h) => ({
       ...h,
       capacityBytes: toWire(h.capacityBytes),
       allocationBytes: toWire(h.allocationBytes),
       availableBytes: toWire(h.availableBytes),
     })),
     ...{ jobId: v.jobId ?? '', diskCount: v.diskCount, promisedBytes: toWire(v.promisedBytes) },
-    units: v.units.map((u) => ({ ...u, hosts: [...u.hosts], sizeBytes: toWire(u.sizeBytes) })),
+    units: v.units.map((u) => ({
+      ...{ name: u.name, key: u.key, volume: u.volume, sizeBytes: toWire(u.sizeBytes) },
+      ...{ hosts: u.hosts.slice(0, MOST_OF_UNIT), hostCount: u.hosts.length },
+    })),
   };
 }

@@ -1,4 +1,5 @@
 /** How a pool is shown: its row, what its hosts say of it, and what was promised of it. Pure. */
+import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, JobId } from '@berth/shared/model/ids.ts';
 import { LOCAL_POOL, type Pool, type PoolSeen } from '@berth/shared/model/pool.ts';
 import type { Hosts } from '../hosts/hosts.ts';
@@ -77,11 +78,10 @@ function localOn(hostId: HostId, hosts: Pick<Hosts, 'status'>): OnHost {
   return { ...NOTHING, state: reports ? 'active' : 'unknown', ...room };
 }
 
-/** In the order of hosts and names. */
-export function foreignPools(tables: Tables, hosts: Pick<Hosts, 'status'>): readonly ForeignPoolView[] {
-  return [...tables.hosts.values()]
-    .flatMap((h) =>
-      (hosts.status(h.id).pools ?? []).filter((p) => p.poolId === '').map((p) => ({ ...p, host: h.name })),
-    )
-    .sort((a, b) => (a.host + a.name < b.host + b.name ? -1 : 1));
+/** That Berth did not make, in the order of names. */
+export function foreignOn(host: Host, hosts: Pick<Hosts, 'status'>): readonly ForeignPoolView[] {
+  return (hosts.status(host.id).pools ?? [])
+    .filter((p) => p.poolId === '')
+    .map((p) => ({ ...p, host: host.name }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
 }

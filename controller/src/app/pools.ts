@@ -20,7 +20,10 @@ import type { State, Tx } from '../state/state.ts';
 import { checkName, resolve } from './names.ts';
 import { pageByName, type Page, type PageQuery } from './pages.ts';
 import { hostsOf, localPool, takesPools } from './pool-hosts.ts';
-import { foreignPools, viewPool, type ForeignPoolView, type PoolView } from './pool-view.ts';
+import { foreignOn, viewPool, type ForeignPoolView, type PoolView } from './pool-view.ts';
+
+/** Each is looked for on every host. */
+const MOST_IN_PAGE = 100;
 
 export interface PoolsDeps {
   readonly state: State;
@@ -92,15 +95,21 @@ export class PoolsApp {
 
   async list(query: PageQuery): Promise<Page<PoolView>> {
     const { tables } = this.deps.state;
-    const page = pageByName(tables.pools, query);
+    const page = pageByName(tables.pools, {
+      ...query,
+      pageSize: Math.min(MOST_IN_PAGE, query.pageSize || MOST_IN_PAGE),
+    });
     const first = query.pageToken === '' && tables.pools.byName(LOCAL_POOL) === undefined;
     const items = [...(first ? [localPool(tables)] : []), ...page.items].map((p) => this.#view(p));
     await this.deps.state.settled();
     return { ...page, items };
   }
 
-  foreign(): readonly ForeignPoolView[] {
-    return foreignPools(this.deps.state.tables, this.deps.hosts);
+  /** In the order of hosts and names. A page is of so many hosts that have any. */
+  foreign(query: PageQuery, sees: (h: Host) => boolean): Page<ForeignPoolView> {
+    const { state, hosts } = this.deps;
+    const page = pageByName(state.tables.hosts, query, (h) => sees(h) && foreignOn(h, hosts).length > 0);
+    return { ...page, items: page.items.flatMap((h) => foreignOn(h, hosts)) };
   }
 
   async update(nameOrId: string, settings: PoolSettings): Promise<PoolView> {

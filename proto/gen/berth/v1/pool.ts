@@ -56,7 +56,7 @@ export interface Pool {
   /** All hosts have the same storage. */
   shared: boolean;
   allHosts: boolean;
-  /** Hosts that were named. */
+  /** Hosts that were named; no more than are told of below. */
   hosts: string[];
   selector: string;
   started: boolean;
@@ -67,7 +67,10 @@ export interface Pool {
   /** Growth of thin disks that may be promised per byte that is free or theirs already. */
   overcommit: number;
   createdAtMs: bigint;
-  /** As its hosts told last, in the order of their names. */
+  /**
+   * As its hosts told last, in the order of their names. Of more than 500 (in a list: of more than its share of 5000) those where it is
+   * not active, and then others.
+   */
   onHosts: PoolOnHost[];
   jobId: string;
   /** Disks of VMs in it. */
@@ -76,6 +79,9 @@ export interface Pool {
   promisedBytes: bigint;
   /** Of iscsi, scsi and mpath: what the storage has. A volume can be made of each that is free (CreateVolume). */
   units: PoolUnit[];
+  /** How many hosts shall have it, and on how many it is active: as far as the caller may see them. */
+  hostCount: number;
+  activeCount: number;
 }
 
 /** A LUN. */
@@ -85,9 +91,12 @@ export interface PoolUnit {
   sizeBytes: bigint;
   /** By which it is known on all hosts: its serial number, as the storage says it. */
   key: string;
+  /** The first 16. */
   hosts: string[];
   /** What has it: a volume; empty: it is free. */
   volume: string;
+  /** How many have it. */
+  hostCount: number;
 }
 
 export interface PoolOnHost {
@@ -144,7 +153,7 @@ export interface ListPoolsRequest {
   page:
     | PageRequest
     | undefined;
-  /** Pools that hosts have and Berth did not make. */
+  /** Instead, pools that hosts have and Berth did not make; a page is of so many hosts. */
   foreign: boolean;
 }
 
@@ -360,6 +369,8 @@ function createBasePool(): Pool {
     diskCount: 0,
     promisedBytes: 0n,
     units: [],
+    hostCount: 0,
+    activeCount: 0,
   };
 }
 
@@ -427,6 +438,12 @@ export const Pool: MessageFns<Pool> = {
     }
     for (const v of message.units) {
       PoolUnit.encode(v!, writer.uint32(154).fork()).join();
+    }
+    if (message.hostCount !== 0) {
+      writer.uint32(160).uint32(message.hostCount);
+    }
+    if (message.activeCount !== 0) {
+      writer.uint32(168).uint32(message.activeCount);
     }
     return writer;
   },
@@ -596,6 +613,22 @@ export const Pool: MessageFns<Pool> = {
             message.units.push(PoolUnit.decode(reader, reader.uint32()));
             continue;
           }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.hostCount = reader.uint32();
+            continue;
+          }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.activeCount = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -638,12 +671,14 @@ export const Pool: MessageFns<Pool> = {
       ? BigInt(object.promisedBytes)
       : 0n;
     message.units = object.units?.map((e) => PoolUnit.fromPartial(e)) || [];
+    message.hostCount = object.hostCount ?? 0;
+    message.activeCount = object.activeCount ?? 0;
     return message;
   },
 };
 
 function createBasePoolUnit(): PoolUnit {
-  return { name: "", sizeBytes: 0n, key: "", hosts: [], volume: "" };
+  return { name: "", sizeBytes: 0n, key: "", hosts: [], volume: "", hostCount: 0 };
 }
 
 export const PoolUnit: MessageFns<PoolUnit> = {
@@ -665,6 +700,9 @@ export const PoolUnit: MessageFns<PoolUnit> = {
     }
     if (message.volume !== "") {
       writer.uint32(42).string(message.volume);
+    }
+    if (message.hostCount !== 0) {
+      writer.uint32(48).uint32(message.hostCount);
     }
     return writer;
   },
@@ -722,6 +760,14 @@ export const PoolUnit: MessageFns<PoolUnit> = {
             message.volume = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.hostCount = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -744,6 +790,7 @@ export const PoolUnit: MessageFns<PoolUnit> = {
     message.key = object.key ?? "";
     message.hosts = object.hosts?.map((e) => e) || [];
     message.volume = object.volume ?? "";
+    message.hostCount = object.hostCount ?? 0;
     return message;
   },
 };
