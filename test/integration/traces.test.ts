@@ -1,8 +1,9 @@
 /** One command, followed from the terminal to the host it was for; and collectors that are dead or silent, which nobody notices. */
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { Cluster } from '../harness/cluster.ts';
 import { Collector } from '../harness/collector.ts';
 import { rawDisk } from '../harness/disk-files.ts';
@@ -90,6 +91,26 @@ it('says in the span what went wrong, and begins no trace for those who only loo
       collector.spans.some((s) => s.name === 'VmService.StartVm' && s.status.message?.includes('nobody')) || undefined,
   );
   expect(collector.spans.slice(before).some((s) => s.name === 'VmService.ListVms')).toBe(false);
+});
+
+it('finds a collector by its name, and does not wait for a name that nobody answers for', async () => {
+  const getent = join(c.dir, 'getent');
+  const by = (script: string) => {
+    writeFileSync(getent, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    const endpoint = `http://collector.test:${new URL(collector.url).port}`;
+    return { PATH: `${c.dir}:${process.env['PATH']}`, OTEL_EXPORTER_OTLP_ENDPOINT: endpoint };
+  };
+  await eventually('it is there in time', async () => {
+    collector.spans.splice(0);
+    expect((await c.berthWith({ env: by('echo 127.0.0.1 STREAM') }, 'vm', 'list')).code).toBe(0);
+    return collector.spans.some((s) => s.name === 'berth vm list') || undefined;
+  });
+  const asked = join(c.dir, 'asked');
+  const env = by(`echo yes >${asked}; exec sleep 60`);
+  const began = systemClock.monotonic();
+  expect((await c.berthWith({ env }, 'vm', 'list')).code).toBe(0);
+  expect(systemClock.monotonic() - began).toBeLessThan(30_000);
+  expect(existsSync(asked)).toBe(true);
 });
 
 it('works the same when the collector dies or says nothing, and a command does not wait for it', async () => {

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { constants as system } from 'node:os';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { searchPath } from './config.ts';
@@ -32,5 +33,23 @@ export function runProgram(program: string, args: readonly string[], advice: str
       reject(e.code === 'ENOENT' ? unsupported(`${program} is not installed on this machine; ${advice}`) : e),
     );
     child.once('exit', (code, signal) => resolve(code ?? 128 + (signal ? system.signals[signal] : 0)));
+  });
+}
+
+/**
+ * What a program prints, without keeping this process for it. Undefined: it failed, or the signal came first, which kills it.
+ * @throws UNSUPPORTED when it is not installed
+ */
+export function printed(program: string, args: readonly string[], signal: AbortSignal): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, [...args], { stdio: ['ignore', 'pipe', 'ignore'], signal, killSignal: 'SIGKILL' });
+    let text = '';
+    child.unref();
+    (child.stdout as Partial<Socket>).unref?.();
+    child.stdout.setEncoding('utf8').on('data', (more: string) => (text += more));
+    child.once('error', (e: NodeJS.ErrnoException) =>
+      e.code === 'ENOENT' ? reject(unsupported(`${program} is not installed on this machine`)) : resolve(undefined),
+    );
+    child.once('close', (code) => resolve(code === 0 ? text : undefined));
   });
 }

@@ -8,6 +8,7 @@ import { ParcelExporter } from '@berth/shared/trace/otlp-http.ts';
 import { fineClock } from '@berth/shared/trace/start.ts';
 import { startTracing, traced } from '@berth/shared/trace/trace.ts';
 import { VERSION } from '@berth/shared/version.ts';
+import { addressesOf } from './name-lookup.ts';
 
 export interface CommandTrace {
   run(work: () => Promise<void>): Promise<void>;
@@ -18,7 +19,7 @@ export interface CommandTrace {
 /** @param name what was typed, without names of objects: `berth vm start`. @throws INVALID_ARGUMENT for an endpoint that is none. */
 export function traceCommand(name: string, o: { endpoint: string; parent: string | undefined }): CommandTrace {
   const resource = { service: 'berth', version: VERSION };
-  const exporter = new ParcelExporter({ endpoint: o.endpoint, resource, clock: systemClock });
+  const exporter = new ParcelExporter({ endpoint: o.endpoint, resource, clock: systemClock, addressesOf });
   startTracing({ sink: exporter.add, now: fineClock(systemClock), share: 1 });
   return {
     run: (work) => traced({ name, kind: 'client', parent: parseTraceparent(o.parent), begins: true }, work),

@@ -5,7 +5,7 @@
  */
 import { request as httpRequest, type ClientRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { connect } from 'node:net';
+import { connect, isIP, type LookupFunction } from 'node:net';
 import { invalidArgument } from '../errors/cluster-error.ts';
 import type { Clock, Timer } from '../runtime/clock.ts';
 import { otlpOf, type Resource } from './otlp.ts';
@@ -99,10 +99,15 @@ export class OtlpExporter {
   }
 }
 
-function open(url: URL, body: Buffer, more: Readonly<Record<string, string>> = {}): ClientRequest {
+function open(
+  url: URL,
+  body: Buffer,
+  more: Readonly<Record<string, string>> = {},
+  lookup?: LookupFunction,
+): ClientRequest {
   const headers = { ...more, 'content-type': 'application/json', 'content-length': body.length };
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
-  const req = send(url, { method: 'POST', headers, agent: false });
+  const req = send(url, { method: 'POST', headers, agent: false, ...(lookup && { lookup }) });
   req.end(body);
   return req;
 }
@@ -121,26 +126,25 @@ export function tracesUrl(endpoint: string): URL {
   return url;
 }
 
+export interface ParcelOptions extends OtlpOptions {
+  /** Addresses of a name; none: it has none, or the signal came first. A look-up of Node's own cannot be given up, and keeps the process. */
+  readonly addressesOf: (name: string, signal: AbortSignal) => Promise<readonly string[]>;
+}
+
 /**
  * For a program that ends soon: looks from its beginning whether the collector is there, and at its end sends all spans at once,
  * but only if it is. `end` resolves when the kernel has them.
  */
 export class ParcelExporter {
   private readonly spans: Span[] = [];
-  private there = false;
   private readonly url: URL;
+  private readonly over = new AbortController();
+  private there = false;
+  private lookup: LookupFunction | undefined;
 
-  constructor(private readonly o: OtlpOptions) {
+  constructor(private readonly o: ParcelOptions) {
     this.url = tracesUrl(o.endpoint);
-    const port = Number(this.url.port) || (this.url.protocol === 'https:' ? 443 : 80);
-    const probe = connect({ host: this.url.hostname.replace(/^\[|\]$/g, ''), port });
-    probe.unref();
-    probe
-      .on('error', () => undefined)
-      .once('connect', () => {
-        this.there = true;
-        probe.destroy();
-      });
+    void this.look();
   }
 
   readonly add = (span: Span): void => {
@@ -148,9 +152,11 @@ export class ParcelExporter {
   };
 
   end(): Promise<void> {
+    this.over.abort();
     if (!this.there || this.spans.length === 0) return Promise.resolve();
     return new Promise((resolve) => {
-      const req = open(this.url, Buffer.from(otlpOf(this.o.resource, this.spans)), this.o.headers);
+      const body = Buffer.from(otlpOf(this.o.resource, this.spans));
+      const req = open(this.url, body, this.o.headers, this.lookup);
       const late = this.o.clock.after(HANDOVER_MS, () => req.destroy());
       const done = (): void => {
         late.cancel();
@@ -163,4 +169,31 @@ export class ParcelExporter {
         .on('close', done);
     });
   }
+
+  private async look(): Promise<void> {
+    const host = this.url.hostname.replace(/^\[|\]$/g, '');
+    if (isIP(host) === 0 && host !== 'localhost') {
+      const addresses = await this.o.addressesOf(host, this.over.signal).catch(() => []);
+      if (addresses.length === 0) return;
+      this.lookup = answering(addresses);
+    }
+    const port = Number(this.url.port) || (this.url.protocol === 'https:' ? 443 : 80);
+    const probe = connect({ host, port, ...(this.lookup && { lookup: this.lookup }) });
+    probe.unref();
+    probe
+      .on('error', () => undefined)
+      .once('connect', () => {
+        this.there = true;
+        probe.destroy();
+      });
+  }
+}
+
+/** What is known already. */
+function answering(addresses: readonly string[]): LookupFunction {
+  const all = addresses.map((address) => ({ address, family: isIP(address) }));
+  return (_name, options, callback) => {
+    if (options.all) callback(null, all);
+    else callback(null, all[0]?.address ?? '', all[0]?.family);
+  };
 }

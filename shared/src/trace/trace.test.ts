@@ -185,9 +185,35 @@ describe('what goes to a collector', () => {
 });
 
 describe('what a program sends that ends soon', () => {
+  const addressesOf = async () => ['127.0.0.1'];
+
+  it('goes to the address that a name has, and asks for the name in its own words', async () => {
+    const { url, got } = await collector();
+    const named = url.replace('127.0.0.1', 'collector.test');
+    const exporter = new ParcelExporter({ endpoint: named, resource, clock: systemClock, addressesOf });
+    exporter.add(span('one'));
+    await expect
+      .poll(() => exporter.end().then(() => got.length), { timeout: 10_000, interval: 50 })
+      .toBeGreaterThan(0);
+    expect(got[0]?.body).toContain('"name":"one"');
+  });
+
+  it('gives up a look-up that is not answered when it ends', async () => {
+    let given: AbortSignal | undefined;
+    const silent = (_: string, signal: AbortSignal) => {
+      given = signal;
+      return new Promise<never>(() => undefined);
+    };
+    const endpoint = 'http://collector.test:4318';
+    const exporter = new ParcelExporter({ endpoint, resource, clock: systemClock, addressesOf: silent });
+    exporter.add(span('one'));
+    await exporter.end();
+    expect(given?.aborted).toBe(true);
+  });
+
   it('arrives whole when the collector is there', async () => {
     const { url, got } = await collector();
-    const exporter = new ParcelExporter({ endpoint: url, resource, clock: systemClock });
+    const exporter = new ParcelExporter({ endpoint: url, resource, clock: systemClock, addressesOf });
     exporter.add(span('one'));
     await expect
       .poll(() => exporter.end().then(() => got.length), { timeout: 10_000, interval: 50 })
@@ -201,7 +227,7 @@ describe('what a program sends that ends soon', () => {
     ends.push(() => silent.close());
     const { port } = silent.address() as AddressInfo;
     for (const endpoint of ['http://127.0.0.1:1', 'http://192.0.2.1:4318', `http://127.0.0.1:${port}`]) {
-      const exporter = new ParcelExporter({ endpoint, resource, clock: systemClock });
+      const exporter = new ParcelExporter({ endpoint, resource, clock: systemClock, addressesOf });
       exporter.add(span('one'));
       await systemClock.sleep(20);
       const began = systemClock.monotonic();
