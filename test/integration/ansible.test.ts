@@ -150,6 +150,45 @@ describe('the modules of the Ansible collection', () => {
     expect(said).not.toContain('mine');
   }, 120_000);
 
+  it('open ports in firewalld, tell so in check mode, and close them with the host', async () => {
+    const state = join(ansible.dir, 'open');
+    const script = [
+      `case "$*" in --state) exit 0;; esac`,
+      `when=now; [ "$1" = --permanent ] && { when=boot; shift; }`,
+      `port="$when $2"; touch ${state}`,
+      `case "$1" in`,
+      `  --query-port) grep -qx "$port" ${state};;`,
+      `  --add-port) echo "$port" >>${state};;`,
+      `  --remove-port) grep -vx "$port" ${state} >${state}.new; mv ${state}.new ${state};;`,
+      `esac`,
+    ];
+    writeFileSync(join(ansible.dir, 'firewall-cmd'), `#!/bin/sh\n${script.join('\n')}\n`, { mode: 0o755 });
+    const play = join(ansible.dir, 'ports.yml');
+    const vars = {
+      berth_ports: [7444, 7445],
+      ansible_connection: 'local',
+      ansible_python_interpreter: '/usr/bin/python3',
+    };
+    const ports = async (open: boolean, ...more: string[]) => {
+      const role = { name: 'berth.berth.packages', tasks_from: 'ports.yml' };
+      const tasks = [{ 'ansible.builtin.include_role': role, vars: { berth_ports_open: open } }];
+      const environment = { PATH: `${ansible.dir}:/usr/bin:/bin` };
+      writeFileSync(play, JSON.stringify([{ hosts: 'localhost', gather_facts: false, environment, vars, tasks }]));
+      const said = await ansible.run('ansible-playbook', ['-i', 'localhost,', play, ...more]);
+      return Number(/localhost +: ok=\d+ +changed=(\d+)/.exec(said)?.[1]);
+    };
+    const lines = () => readFileSync(state, 'utf8').split('\n').filter(Boolean).sort();
+    expect(await ports(true, '--check')).toBe(1);
+    expect(lines()).toEqual([]);
+    expect(await ports(true)).toBe(1);
+    expect(lines()).toEqual(['boot 7444/tcp', 'boot 7445/tcp', 'now 7444/tcp', 'now 7445/tcp']);
+    expect(await ports(true)).toBe(0);
+    expect(await ports(false, '--check')).toBe(1);
+    expect(await ports(false)).toBe(1);
+    expect(lines()).toEqual([]);
+    expect(await ports(false)).toBe(0);
+  }, 300_000);
+
   it('write rules of the firewall with addresses, not names, which nobody could resolve while a host boots', async () => {
     const src = join(ansible.collection, 'roles/agent/templates/firewall.nft.j2');
     const [dest, peers] = [join(ansible.dir, 'firewall.nft'), ['localhost', '10.0.0.0/24', '2001:db8::7']];
