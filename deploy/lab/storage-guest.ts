@@ -1,6 +1,6 @@
 /**
  * The storage guest: a machine in a lab host whose own kernel knows LVM, iSCSI and NFS, which that of this machine may not. Its
- * libvirt is reached through a socket here, so that the agent's storage runs against it, without an agent under emulation.
+ * libvirt is reached through a socket here, so that the agent's parts run against it, without an agent under emulation.
  */
 import { rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
@@ -28,7 +28,9 @@ export async function startStorageGuest(host: LabHost, socketPath: string): Prom
   const inside = path.join('/opt/berth', path.relative(findRoot(), storageGuestPath()));
   const ports = [LIBVIRT_PORT, SHELL_PORT].map((p) => `hostfwd=tcp::${p}-:${p}`).join(',');
   const argv = [
-    ...['qemu-system-x86_64', '-daemonize', '-accel', 'tcg,thread=multi', '-smp', '2', '-m', '768', '-display', 'none'],
+    ...['qemu-system-x86_64', '-daemonize', '-accel', 'tcg,thread=multi', '-smp', '2', '-m', '1024'],
+    // with SVM it would have a KVM, and libvirt would ask QEMU anew what it can, for half a minute, whenever one opens /dev/kvm
+    ...['-cpu', 'qemu64,-svm', '-display', 'none'],
     ...['-kernel', `${inside}/vmlinuz`, '-initrd', `${inside}/initrd`, '-serial', `file:${CONSOLE}`],
     ...['-append', 'console=ttyS0 net.ifnames=0 quiet', '-nic', `user,model=virtio-net-pci,${ports}`],
     ...['-drive', `file=/var/tmp/storage.qcow2,if=virtio`, '-drive', 'file=/var/tmp/data.raw,format=raw,if=virtio'],

@@ -1,6 +1,7 @@
 /**
- * A CD-ROM that installs something, in 43 KiB: it says so on the serial port, writes a boot sector to the first disk, and reboots;
- * what it wrote says on the serial port that the disk has booted. El Torito, no emulation, 16-bit code; no tools are needed.
+ * Guests of a boot sector, in 16-bit code; no tools are needed. A CD-ROM that installs something, in 43 KiB (El Torito, no emulation):
+ * it says so on the serial port, writes a boot sector to the first disk, and reboots; what it wrote says on the serial port that the
+ * disk has booted. And a disk that counts its boots, says so, and then writes to itself for ever.
  */
 
 const SECTOR = 2048;
@@ -46,18 +47,44 @@ function catalog(): Buffer {
 const STACK_AND_SEGMENTS = [0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x7c]; // ax ds es ss = 0, sp
 /** mov dx,3f8; next: lodsb; test al,al; jz end; out dx,al; jmp next; end: */
 const PRINT = [0xba, 0xf8, 0x03, 0xac, 0x84, 0xc0, 0x74, 0x03, 0xee, 0xeb, 0xf8];
-/** mov ax,0301; mov bx,7e00; mov cx,1; mov dx,80; int 13: what lies behind this sector becomes the disk's first. */
-const WRITE = [0xb8, 0x01, 0x03, 0xbb, 0x00, 0x7e, 0xb9, 0x01, 0x00, 0xba, 0x80, 0x00, 0xcd, 0x13];
+/** int 13 with ax = 02.. or 03.. (read, write), one sector of the first disk, from or to 0000:7e00. */
+const sector = (ah: number, number: number): number[] => [
+  ...[0xb8, 0x01, ah, 0xbb, 0x00, 0x7e, 0xb9, number, 0x00, 0xba, 0x80, 0x00, 0xcd, 0x13],
+];
+const READ = 0x02;
+const WRITE_TO = 0x03;
+/** What lies behind the sector that runs becomes the disk's first. */
+const WRITE = sector(WRITE_TO, 1);
 const REBOOT = [0xea, 0x00, 0x00, 0xff, 0xff]; // jmp ffff:0
 const HALT = [0xf4, 0xeb, 0xfd]; // again: hlt; jmp again
 
 const installer = (): Buffer => saying(FROM_MEDIUM, [...WRITE, ...REBOOT]);
 
-function bootSector(): Buffer {
+const bootSector = (): Buffer => bootable(saying(FROM_DISK, HALT));
+
+function bootable(code: Buffer): Buffer {
   const sector = Buffer.alloc(512);
-  saying(FROM_DISK, HALT).copy(sector);
+  code.copy(sector);
   sector.writeUInt16LE(0xaa55, 510);
   return sector;
+}
+
+/** Where a counting disk has its counter, little-endian, 32 bits: its third sector. All behind that sector stays as it is. */
+export const COUNTER_BYTE = 1024;
+export const COUNTED_BYTES = 1536;
+/** inc byte [7e00]; mov si,7e00: the text of the second sector, whose first character is a figure. */
+const COUNT_BOOT = [...sector(READ, 2), 0xfe, 0x06, 0x00, 0x7e, ...sector(WRITE_TO, 2), 0xbe, 0x00, 0x7e];
+/** again: hlt, until the clock ticks; inc dword [7e00]; write; jmp again */
+const TICK = [0xf4, 0x66, 0xff, 0x06, 0x00, 0x7e, ...sector(WRITE_TO, 3)];
+const KEEP_COUNTING = [...sector(READ, 3), ...TICK, 0xeb, 256 - TICK.length - 2];
+
+/** A raw disk of so many bytes that says `<n> boots from the disk` (n up to 9), and then counts in its third sector, 18 times a second at most. */
+export function countingDisk(sizeBytes: number): Buffer {
+  const disk = Buffer.alloc(sizeBytes, 'berth ');
+  bootable(Buffer.from([...STACK_AND_SEGMENTS, ...COUNT_BOOT, ...PRINT, ...KEEP_COUNTING])).copy(disk);
+  disk.fill(0, 512, COUNTED_BYTES);
+  disk.write('0 boots from the disk\r\n', 512, 'latin1');
+  return disk;
 }
 
 function saying(text: string, then: readonly number[]): Buffer {

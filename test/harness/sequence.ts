@@ -7,7 +7,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const WAITING = /\/(alarms|certificate-(clocks|expiry|renewal)|frozen)\.test\.ts$/;
 const LONG = [
-  /\/lab\/(ansible|block-moves|crash|guest-agent|identity|instant|quickstart|rbd|restore|volume-moves)\.test\.ts$/,
+  /\/lab\/(ansible|block-moves|crash|guest-agent|identity|instant|lvm-guests|quickstart|rbd|restore|volume-moves)\.test\.ts$/,
   /\/integration\/(fuzz|image-transfer|lying-agent-deeper|packages|quickstart|secrets)\.test\.ts$/,
 ];
 

@@ -12,9 +12,6 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { LongWork } from '@berth/agent/drivers/disks.ts';
 import { createLibvirtStorage } from '@berth/agent/drivers/libvirt/storage.ts';
 import { createDisks } from '@berth/agent/drivers/linux/disks.ts';
-import { createExtendVolume } from '@berth/agent/drivers/linux/lvm.ts';
-import { createRunOutside } from '@berth/agent/drivers/linux/outside.ts';
-import { createReplaceFile } from '@berth/agent/drivers/linux/replace-file.ts';
 import { createSimDrivers } from '@berth/agent/drivers/sim/sim-drivers.ts';
 import type { Storage } from '@berth/agent/drivers/storage.ts';
 import type { AllDisks } from '@berth/agent/drivers/volume-work.ts';
@@ -23,11 +20,11 @@ import { Operations } from '@berth/agent/operations/operations.ts';
 import { createPoolParts } from '@berth/agent/pool/parts.ts';
 import { poolUuid, type PoolSpec } from '@berth/agent/pool/pool-spec.ts';
 import { startStorageGuest, type StorageGuest } from '@berth/deploy/lab/storage-guest.ts';
-import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import type { PoolSeen, PoolSource } from '@berth/shared/model/pool.ts';
 import { checkPoolSource } from '@berth/shared/pool/check.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { guestTools } from '../harness/guest-tools.ts';
 import { describeLab } from '../harness/lab.ts';
 import { eventually } from '../harness/processes.ts';
 
@@ -54,17 +51,8 @@ describeLab('storage of a kernel of its own', { hosts: ['h1'] }, (lab) => {
   beforeAll(async () => {
     const socket = join(dir, 'libvirt-sock');
     guest = await startStorageGuest(lab().host('h1'), socket);
-    const exec: Parameters<typeof createRunOutside>[0] = {
-      async run(program, args) {
-        const said = await guest.run(`exec 2>&1; ${[program, ...args].join(' ')} && echo done`);
-        if (!/done$/.test(said)) throw new ClusterError('INTERNAL', said);
-        return { stdout: said, stderr: '', exitCode: 0 };
-      },
-    };
-    const run = createRunOutside(exec, () => false);
-    const tools = { extend: createExtendVolume(run), replace: createReplaceFile(run) };
     const libvirt = { socketPath: () => socket, uri: () => 'qemu:///system', clock: systemClock };
-    storage = createLibvirtStorage({ ...libvirt, ...tools });
+    storage = createLibvirtStorage({ ...libvirt, ...guestTools(guest) });
     const drivers = createSimDrivers({ name: 'h1', runDir: dir, clock: systemClock });
     drivers.sim.images.set(IMAGE, { digest: IMAGE, virtualSizeBytes: 5 * MIB, fileBytes: 1_000 });
     // files of this machine are real ones

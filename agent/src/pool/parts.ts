@@ -8,7 +8,7 @@ import { poolLooks } from './pool-looks.ts';
 import { PoolStore } from './pool-store.ts';
 import { withPools } from './pool-volumes.ts';
 import { PoolWatch } from './pool-watch.ts';
-import { Pools } from './pools.ts';
+import { Pools, type PoolLooks } from './pools.ts';
 import { SpaceKeeper } from './space.ts';
 
 export interface PoolPartsFrom {
@@ -19,6 +19,8 @@ export interface PoolPartsFrom {
   readonly hostName: string;
   readonly clock: Clock;
   readonly log: Log;
+  /** Unless the folders of pools are those of this machine. */
+  readonly looks?: PoolLooks;
 }
 
 export function createPoolParts(from: PoolPartsFrom) {
@@ -29,7 +31,7 @@ export function createPoolParts(from: PoolPartsFrom) {
   const at = { storage, hostId: from.hostId, hostName };
   const watch = new PoolWatch({ ...at, store, clock, log, bootId });
   const pools = new Pools({
-    ...{ ...at, store, bootId, log, looks: poolLooks(dataDir, clock) },
+    ...{ ...at, store, bootId, log, looks: from.looks ?? poolLooks(dataDir, clock) },
     ...{ hypervisor: drivers.hypervisor, operations: from.operations },
   });
   const images = new PoolImages({ ...at, store, disks: drivers.disks, operations: from.operations });

@@ -7,7 +7,7 @@ small=$here/../guest
 out=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-disk_mib=1536
+disk_mib=2048
 
 for deb in /usr/share/berth-guest/*.deb; do dpkg-deb -x "$deb" "$work/deb"; done
 busybox="$work/deb/bin/busybox"
@@ -19,6 +19,8 @@ tar -xf "$1" -C "$root"
 cp -r "$modules" "$root/lib/"
 depmod -b "$root" "$version"
 install -m 755 "$here/init" "$root/init"
+# libvirt asks each QEMU that is there what it can, and each answer takes long here
+rm -f "$root/usr/bin/qemu-system-i386" "$root/usr/bin/qemu-system-x86_64-microvm"
 
 initramfs="$work/initramfs"
 mkdir -p "$initramfs/bin" "$initramfs/proc" "$initramfs/sys" "$initramfs/dev" "$initramfs/root" "$initramfs/modules"
