@@ -123,6 +123,15 @@ describe.each([
     expect(await storage.hasVolume(poolUuid('pool-1'), 'volume-2')).toBe(true);
   });
 
+  it('stays where its growth was cut off, until that has ended', async () => {
+    expect(await move('pool-1')).toBeUndefined();
+    await finish();
+    const { store } = h.parts;
+    await store.putVolume({ ...store.volume('volume-1')!, cleanBytes: 4 * MIB });
+    expect((await move(''))?.message).toMatch(/was being made larger.*berth volume resize/);
+    expect([await isThere(), store.move('volume-1')]).toEqual([true, undefined]);
+  });
+
   it('goes there and back under a guest that runs, all that it sees, and nothing of it is left behind', async () => {
     const begin = vi.spyOn(h.drivers.hypervisor.copies, 'begin');
     await h.operations.run(domains.start, h.id(), ref);

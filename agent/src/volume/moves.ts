@@ -138,6 +138,10 @@ export class VolumeMoves {
     insistWhole(volume);
     if (disks.hasBase && volume.imageDigest !== undefined && (await disks.hasBase(volume.imageDigest)))
       throw badState(`volume ${w.volumeId} is just leaving the copy that its image came with. Try again in a moment`);
+    if (volume.growing)
+      throw badState(
+        `volume ${w.volumeId} was being made larger, and that did not end. Do it again (berth volume resize), then move it`,
+      );
     if (places.moving(w.volumeId) === undefined) await refuseSnapshots(this.deps, volume);
     await places.begin(w.volumeId, w.to, { full: w.full === true });
     const looked = await this.look(w.volumeId);
