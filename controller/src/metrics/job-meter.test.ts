@@ -9,7 +9,8 @@ import { JobMeter } from './job-meter.ts';
 
 it('counts each kind of job as a transfer that copies images or volumes, while it is under way', async () => {
   const state = await memoryState();
-  for (const { kind } of JOBS) await state.update((tx) => tx.jobs.put(aJob({ kind, key: undefined, locks: [] })));
+  for (const kind of new Set(JOBS.map((j) => j.kind)))
+    await state.update((tx) => tx.jobs.put(aJob({ kind, key: undefined, locks: [] })));
   const hosts = { operation: () => undefined, subscribe: () => () => undefined } as unknown as Hosts;
   const to = new Exposition<ControllerFamilies>(CONTROLLER_FAMILIES);
   new JobMeter(state, hosts).write(to);
