@@ -3,6 +3,7 @@
  * the stored definition says, because libvirt writes it there when the guest has moved.
  */
 import type { Disks } from '../drivers/disks.ts';
+import type { Hypervisor } from '../drivers/hypervisor.ts';
 import { diskChains } from './xml/chains.ts';
 
 /**
@@ -25,4 +26,29 @@ export async function settleMoves(
     named ||= isMoved;
   }
   return named;
+}
+
+export interface SettleOffDeps {
+  readonly hypervisor: Pick<Hypervisor, 'getXml'>;
+  readonly disks: Pick<Disks, 'movedPath' | 'isMoving' | 'finishMove' | 'endMove'>;
+  readonly domains: { restate(ref: SettledDomain): Promise<void> };
+}
+
+interface SettledDomain {
+  readonly uuid: string;
+  readonly vmId: string;
+}
+
+/** A domain that is off names its volumes' own files afterwards, and no socket; of each there is one, unless it is saved. */
+export async function settleOff(
+  { hypervisor, disks, domains }: SettleOffDeps,
+  ref: SettledDomain,
+  volumeIds: readonly string[],
+  isSaved = false,
+): Promise<void> {
+  const stored = await hypervisor.getXml(ref.uuid);
+  const isMoved = await settleMoves(async () => stored, volumeIds, disks, isSaved);
+  if (isMoved || diskChains(stored).some((d) => d.socket !== undefined)) await domains.restate(ref);
+  // what was saved goes on by the name of the file that the guest had
+  if (!isSaved) for (const id of volumeIds) await disks.endMove(id);
 }

@@ -10,10 +10,9 @@ import type { SnapshotWanted } from '../drivers/snapshots.ts';
 import type { GuestVerbs } from '../guest/guest-verbs.ts';
 import type { Work } from '../operations/operation.ts';
 import type { Domains } from './domains.ts';
-import { settleMoves } from './moved-disks.ts';
+import { settleOff } from './moved-disks.ts';
 import { isOff } from './snapshot-power.ts';
 import type { CreateWanted } from './snapshot-wanted.ts';
-import { diskChains } from './xml/chains.ts';
 import { readHolders, readSnapable } from './xml/snapable.ts';
 
 export interface MakingDeps {
@@ -79,7 +78,7 @@ export class SnapshotMaking {
   private async wanted(w: CreateWanted, seen: DomainSeen): Promise<SnapshotWanted> {
     const off = isOff(seen);
     const volumes = await this.volumesOf(w);
-    if (off) await this.settleOff(w, seen.name, volumes);
+    if (off) await this.settleIts(w, seen.name, volumes);
     else await this.refuseComing(seen.name, volumes);
     const xml = await this.xmlOf(w, off);
     const { disks, others, why } = readSnapable(xml, { memory: w.memory, off });
@@ -97,17 +96,13 @@ export class SnapshotMaking {
   }
 
   /** Its image has become whole while it was off, or when it ran: its next start would say so too. */
-  private async settleOff(w: CreateWanted, name: string, volumes: readonly VolumeSeen[]): Promise<void> {
-    const { disks, domains } = this.deps;
+  private async settleIts(w: CreateWanted, name: string, volumes: readonly VolumeSeen[]): Promise<void> {
     if (volumes.some((v) => v.filling)) {
       const words = `an image of vm ${name} is still coming to this host. Try again when it is whole (berth vm show ${name})`;
       throw new ClusterError('RESOURCE_BUSY', words);
     }
     const ids = volumes.map((v) => v.volumeId);
-    const isNamed = await settleMoves(() => this.xmlOf(w, true), ids, disks);
-    const isRead = diskChains(await this.xmlOf(w, true)).some((d) => d.socket !== undefined);
-    if (isNamed || isRead) await domains.restate({ uuid: w.uuid, vmId: w.vmId });
-    if (isNamed) for (const id of ids) await disks.endMove(id);
+    await settleOff(this.deps, { uuid: w.uuid, vmId: w.vmId }, ids);
   }
 
   /**

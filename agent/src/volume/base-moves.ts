@@ -7,11 +7,12 @@ import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Domains } from '../domain/domains.ts';
-import { settleMoves } from '../domain/moved-disks.ts';
+import { settleOff } from '../domain/moved-disks.ts';
 import { diskChains, type DiskChain } from '../domain/xml/chains.ts';
 import { movedDiskXml } from '../domain/xml/disk.ts';
 import type { Disks, VolumeSeen } from '../drivers/disks.ts';
 import type { DomainSeen, Hypervisor } from '../drivers/hypervisor.ts';
+import { filesOf } from './using.ts';
 
 export interface MoveDeps {
   readonly hypervisor: Pick<Hypervisor, 'list' | 'getXml' | 'getRunningXml' | 'getSavedXml' | 'resume' | 'copies'>;
@@ -97,7 +98,7 @@ export class BaseMoves {
     const { hypervisor, disks, domains, log } = this.deps;
     const { uuid, name } = domain;
     for (const volume of volumes) {
-      const files = [disks.volumePath(volume.volumeId, false, volume.format), disks.movedPath(volume.volumeId)];
+      const files = filesOf(disks, volume);
       const now = diskChains(await hypervisor.getRunningXml(uuid)).find((d) => files.includes(d.file));
       if (now === undefined) continue;
       if (now.socket !== undefined) {
@@ -105,7 +106,7 @@ export class BaseMoves {
         await this.move(uuid, now, volume);
         log.info({ vm: name, disk: now.target }, 'the image of a running guest is whole: it has moved to the file');
       }
-      if (now.socket === undefined && now.file !== files[1]) continue;
+      if (now.socket === undefined && now.file !== disks.movedPath(volume.volumeId)) continue;
       await disks.finishMove(volume.volumeId);
     }
     const moved = new Set(volumes.map((v) => disks.movedPath(v.volumeId)));
@@ -180,13 +181,7 @@ export class BaseMoves {
   }
 
   private async settleOff({ domain, vmId, volumes }: Resting): Promise<void> {
-    const { hypervisor, disks, domains } = this.deps;
     const ids = volumes.map((v) => v.volumeId);
-    const stored = await hypervisor.getXml(domain.uuid);
-    const isMoved = await settleMoves(async () => stored, ids, disks, isSaved(domain));
-    if (isMoved || diskChains(stored).some((d) => d.socket !== undefined))
-      await domains.restate({ uuid: domain.uuid, vmId });
-    // what was saved goes on by the name of the file that the guest had
-    if (!isSaved(domain)) for (const id of ids) await disks.endMove(id);
+    await settleOff(this.deps, { uuid: domain.uuid, vmId }, ids, isSaved(domain));
   }
 }
