@@ -46,7 +46,10 @@ export class LibvirtDevices implements DeviceVerbs {
       await this.#ask(PROC.blockResize, args, 'resize a disk of', dom);
     } catch (e) {
       if (!hasCode(e, CODE.blockCopyActive)) throw e;
-      throw new ClusterError('RESOURCE_BUSY', `disk ${target} of domain ${dom.name} is just being copied`);
+      throw new ClusterError(
+        'RESOURCE_BUSY',
+        `disk ${target} of domain ${dom.name} is being copied by libvirt. Try again when that has ended`,
+      );
     }
   }
 
