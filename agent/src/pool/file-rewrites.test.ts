@@ -5,6 +5,7 @@ import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { LongWork } from '../drivers/disks.ts';
 import type { Storage } from '../drivers/storage.ts';
 import type { RewriteSpec } from '../drivers/volume-work.ts';
+import { refuseMoving } from '../volume/moves.ts';
 import { DIGEST, PoolHosts, spec, type PoolHost } from '../testing/pool-host.ts';
 import { poolUuid } from './pool-spec.ts';
 
@@ -171,6 +172,16 @@ describe('an agent that is killed', () => {
     expect([files(), await seen()]).toMatchObject([['volume-1.qcow2'], { volumeId: 'volume-1' }]);
     await rewrite(raw);
     expect([files(), await seen()]).toMatchObject([['volume-1.raw'], { format: 'raw' }]);
+  });
+
+  it('when the new file is there, but not on record, leaves a volume that starts no guest before that is settled', async () => {
+    await disks().work.assign('volume-1', { from: '', to: 'vm-1' });
+    const mayStart = () => refuseMoving({ disks: disks(), places: disks().places }, { name: 'web', vmId: 'vm-1' });
+    await mayStart();
+    await killedAt('replaceVolume', 'after', () => shrink(32 * MIB));
+    await expect(mayStart()).rejects.toThrow(/being written anew.*berth volume sparsify/);
+    await disks().work.settle('volume-1');
+    await mayStart();
   });
 
   it('before the former file goes leaves that to the next one', async () => {

@@ -75,7 +75,7 @@ export class FileRewrites {
     const uuid = await this.looked(this.poolOf(kept));
     const isNamed = next !== undefined && (await this.deps.storage.hasVolume(uuid, newFileOf(kept.volumeId)));
     // of another format it has not taken the place of the old file, which is there still
-    if (next?.whole && next.format === kept.format && !isNamed) {
+    if (next !== undefined && isUnsettled(kept) && !isNamed) {
       await this.becomes(kept, next);
       return true;
     }
@@ -145,7 +145,6 @@ export class FileRewrites {
   }
 
   /** @throws what it ended with, unless the new file had taken its place by then */
-  /** @throws what it ended with, unless the new file had taken its place by then */
   private async giveUp(volumeId: string, e: unknown): Promise<void> {
     const left = this.deps.store.volume(volumeId);
     // what cannot be cleared away now is on record, and goes before anything else is done with it
@@ -183,6 +182,9 @@ export class FileRewrites {
     return uuid;
   }
 }
+
+/** One file or the other is behind its name, and only a look at the pool tells which. */
+export const isUnsettled = ({ next, format }: KeptVolume): boolean => next?.whole === true && next.format === format;
 
 const nextOf = ({ format, imageDigest, sizeBytes }: Shall): Next => ({
   ...(format === 'raw' && { format }),

@@ -24,7 +24,7 @@ import {
 } from '../drivers/volume-work.ts';
 import { BlockFiles, keptBlock } from './block-files.ts';
 import { BlockVolumes, notOurs } from './block-volumes.ts';
-import { counted, FileRewrites } from './file-rewrites.ts';
+import { counted, FileRewrites, isUnsettled } from './file-rewrites.ts';
 import { imageFile } from './pool-images.ts';
 import { insistMark, type MarkCheck } from './pool-marks.ts';
 import { blockPathOf, blockSourceOf, checkSame, fileOf, insistSame, isOfBlocks, keptOf } from './pool-paths.ts';
@@ -339,6 +339,7 @@ export class PoolVolumes {
       ...(pool?.directIo === false && { directIo: false }),
       ...(v.unit && { unitKey: v.unit.key }),
       ...(v.cleanBytes !== undefined && { growing: true }),
+      ...(isUnsettled(v) && { unsettled: true }),
       ...(v.block && pool && blockSeen(blockSourceOf(pool, v))),
       ...(shared && { backingPath: `${pool.spec.source.targetPath}/${imageFile(v.imageDigest ?? '')}` }),
     };

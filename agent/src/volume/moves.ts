@@ -331,6 +331,10 @@ export async function refuseMoving(
       throw badState(
         `vm ${vm.name} cannot start: volume ${v.volumeId} was being made larger, and that did not end. Do it again (berth volume resize)`,
       );
+    if (v.unsettled)
+      throw badState(
+        `vm ${vm.name} cannot ${what}: volume ${v.volumeId} was being written anew, and that did not end. Do it again (berth volume sparsify)`,
+      );
     const noted = places.moving(v.volumeId);
     const isOld = noted?.was !== undefined && !noted.mirror;
     if (noted !== undefined && (isOld || (v.poolId ?? '') === noted.from))
