@@ -144,10 +144,16 @@ export class LabHost {
     return tolerate([409, 500], () => this.#container.unpause());
   }
 
-  /** Sends no more than so much to other machines (TBF on its network card), until it restarts. */
+  /**
+   * Sends no more than so much to other machines (TBF on its network card), until it restarts. With CUBIC, as Debian does: this
+   * machine's kernel may have another default, and BBR leaves a twentieth of a link unused that has no way to speak of.
+   */
   async limitSending(bytesPerSecond: number): Promise<void> {
     const rate = ['rate', `${Math.round(bytesPerSecond * 8)}bit`, 'burst', '128kb', 'latency', '100ms'];
     await this.run(['tc', 'qdisc', 'replace', 'dev', 'eth0', 'root', 'tbf', ...rate]);
+    // a container may say it of a route only
+    const [link] = (await this.run(['ip', '-4', '-o', 'route', 'show', 'dev', 'eth0', 'scope', 'link'])).split(/\s+/);
+    await this.run(['ip', 'route', 'replace', link!, 'dev', 'eth0', 'congctl', 'cubic']);
   }
 
   /** Bytes that its network card has sent since it was plugged in. */

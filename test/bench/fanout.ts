@@ -105,6 +105,6 @@ async function simulated(say: Say): Promise<void> {
   );
   remark(
     say,
-    'aim: p99 at most 1.3 for 1,000 hosts; each host of a chain adds a part of 1 MiB and 5 ms, and 20 ms to begin with',
+    'aim: p99 at most 1.3 for 1,000 hosts; each host of a chain adds a part of 512 KiB and 5 ms, and 20 ms to begin with',
   );
 }

@@ -28,7 +28,7 @@ export interface ChunksOptions {
 }
 
 /** In which chunks are asked for, and passed on. */
-export const PIECE_BYTES = 2 ** 20;
+export const PIECE_BYTES = 2 ** 19;
 /** Beside those that somebody waits for. */
 const KEPT = 6;
 /** A chunk whose pieces came over several connections may be nobody's fault, so often. */

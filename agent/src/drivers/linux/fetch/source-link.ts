@@ -25,7 +25,7 @@ interface Piece {
 }
 
 /** Enough under way to hide the way there and back, and little for a guest to wait behind. */
-const IN_FLIGHT = 4;
+const IN_FLIGHT = 8;
 const RETRY_MS = 200;
 /**
  * A source that copies the image itself says so of what it is waiting for; it is believed so often in a row, for as long as it
