@@ -1,5 +1,5 @@
 /** Images as an operator has them, on simulated hosts: versions, where they come from, what they say of VMs, captures. */
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -122,7 +122,8 @@ describe('images', () => {
     expect(dropped).toBeGreaterThan(1);
     expect(await image('disk-3')).toMatchObject({ sourceDigest: sha256(disk(3)) });
     const other = await c.berth('image', 'import', url, '--name', 'other', '--sha256', 'f'.repeat(64));
-    expect(other.err).toMatch(/disk-3.img is not what it should be: its sha256 is/);
+    expect(other.err).toMatch(/^berth: disk-3.img is not what it should be: its sha256 is [^\n]*$/);
+    expect(other.code).toBe(1);
     expect((await c.berth('image', 'show', 'other')).code).toBe(3);
   });
 
@@ -142,7 +143,9 @@ describe('images', () => {
     await c.ok('vm', 'clone', 'app', 'from-ova');
     expect((await vm('from-ova')).spec).toMatchObject({ vcpus: 1, memoryBytes: 2 ** 28 });
     writeFileSync(join(c.dir, 'bad.ova'), ova(`SHA256(disk.img)= ${sha256(disk(8))}\n`));
-    expect((await c.berth('image', 'import', join(c.dir, 'bad.ova'))).err).toContain('is not what it should be');
+    expect((await c.berth('image', 'import', join(c.dir, 'bad.ova'))).err).toMatch(
+      /^berth: disk\.img is not what it should be[^\n]*$/,
+    );
     expect((await c.berth('image', 'show', 'bad')).code).toBe(3);
   });
 
@@ -166,6 +169,22 @@ describe('images', () => {
     await c.ok('vm', 'clone', 'back', 'from-export');
     expect((await vm('from-export')).spec).toMatchObject({ vcpus: 4, memoryBytes: 2 ** 30 });
     expect((await c.json('job', 'list', '--open')).length).toBe(0);
+  });
+
+  it('are not left half exported when nobody reads them any more, and it is told', async () => {
+    writeFileSync(join(c.dir, 'wide.img'), Buffer.concat([disk(6), randomBytes(4 * MIB)]));
+    await c.ok('image', 'import', join(c.dir, 'wide.img'));
+    const command = `"$0" "$1" image export wide - --format raw | head -c 100; exit \${PIPESTATUS[0]}`;
+    const left = await execa('bash', ['-c', command, process.execPath, PROGRAMS.berth], {
+      env: { BERTH_CONFIG: c.configFile },
+      reject: false,
+    });
+    expect([left.exitCode, left.stderr]).toEqual([
+      1,
+      expect.stringMatching(/^berth: nobody reads standard output any more, after .* of it$/),
+    ]);
+    await c.quiet();
+    await c.ok('image', 'delete', 'wide');
   });
 
   it('go from hosts where nothing needs them, and it is told why the others stay', async () => {

@@ -6,7 +6,8 @@ import { once } from 'node:events';
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { lengthOf, piecesOf, type Piece } from '@berth/shared/disk/pieces.ts';
-import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { ClusterError, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { formatFileBytes } from '@berth/shared/units/bytes.ts';
 import type { Context } from './context.ts';
 import type { DownloadSink } from './download.ts';
 import { unwritable } from './files.ts';
@@ -76,18 +77,24 @@ async function* readBack(handle: FileHandle, bytes: number): AsyncGenerator<Piec
   }
 }
 
-export function toPipe({ stdout }: Pick<Context, 'stdout'>): Out {
+/** Whoever reads it may leave before its end: that ends the download, as a failure, and what its host has made for it. */
+export function toPipe({ stdout, finishUnread }: Pick<Context, 'stdout' | 'finishUnread'>): Out {
   let at = 0;
+  let left = false;
+  finishUnread();
+  (stdout as Writable).once('error', () => (left = true));
   const write = async (bytes: Uint8Array): Promise<void> => {
-    if (!(stdout as Writable).write(bytes)) await once(stdout, 'drain');
+    if (!left && !(stdout as Writable).write(bytes)) await once(stdout, 'drain').catch(() => (left = true));
+    if (left)
+      throw new ClusterError('CANCELLED', `nobody reads standard output any more, after ${formatFileBytes(at)} of it`);
   };
   return {
     begin: async () => undefined,
     async write(piece) {
       if (typeof piece !== 'number') await write(piece);
       else
-        for (let left = piece; left > 0; left -= ZEROS.length)
-          await write(ZEROS.subarray(0, Math.min(left, ZEROS.length)));
+        for (let zeros = piece; zeros > 0; zeros -= ZEROS.length)
+          await write(ZEROS.subarray(0, Math.min(zeros, ZEROS.length)));
       at += lengthOf(piece);
     },
     end: async () => undefined,

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Job, JobState } from '@berth/proto/v1/job.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Context } from '../core/context.ts';
-import { named, transfer } from './import.ts';
+import { imageImport, named, transfer } from './import.ts';
 import type { ByteSource } from './source/source.ts';
 
 describe('an image that was sent', () => {
@@ -32,6 +32,15 @@ describe('an image that was sent', () => {
     await transfer(ctx as unknown as Context, live, { source: source as unknown as ByteSource, name: 'base', ...rest });
     expect(asked).toContainEqual(['tagImage', { image: 'image-1', tags: ['stable'], removeTags: [] }]);
     expect(String(stdout.read())).toContain('image base:1 imported');
+  });
+});
+
+describe('an image that nobody gave a name', () => {
+  it('asks for one when its file is called what no image can be', async () => {
+    for (const file of ['My Disk.qcow2', 'Überall.raw', 'http://h/a%20b.img', 'http://10.0.0.1/'])
+      await expect(imageImport.run({} as Context, [file], {})).rejects.toThrow(
+        /is no name for it: give one with --name$/,
+      );
   });
 });
 

@@ -10,6 +10,7 @@ import { ClusterError, invalidArgument, isClusterError } from '@berth/shared/err
 import { definitionToWire } from '@berth/shared/hardware/definition-wire.ts';
 import type { VmDefinition } from '@berth/shared/hardware/definition.ts';
 import { joinImageName, splitImageName } from '@berth/shared/model/image-name.ts';
+import { isObjectName } from '@berth/shared/model/object-name.ts';
 import { formatBytes, formatFileBytes } from '@berth/shared/units/bytes.ts';
 import type { Api } from '../core/api.ts';
 import { list, text, type Command, type Flags } from '../core/command.ts';
@@ -57,7 +58,7 @@ otherwise; each of its disks becomes an image.`,
   async run(ctx, [path = ''], flags) {
     const said = text(flags, 'name');
     if (path === '-' && said === undefined) throw invalidArgument('what shall it be called? Give --name');
-    const name = said ?? (isUrl(path) ? nameOfUrl(path) : basename(path)).replace(ENDING, '');
+    const name = said ?? nameOfFile(isUrl(path) ? nameOfUrl(path) : basename(path));
     const defaults = defaultsOf(flags);
     const source = await opened(ctx, path, flags);
     ctx.finishUnread();
@@ -71,6 +72,15 @@ otherwise; each of its disks becomes an image.`,
     }
   },
 };
+
+/** Without its ending; files have names that nothing in Berth can have. */
+function nameOfFile(file: string): string {
+  const name = file.replace(ENDING, '');
+  if (isObjectName(splitImageName(name).name)) return name;
+  throw invalidArgument(
+    `what shall the image be called? ${JSON.stringify(name)} is no name for it: give one with --name`,
+  );
+}
 
 async function opened(ctx: Context, path: string, flags: Flags): Promise<ByteSource> {
   const digest = text(flags, 'sha256');
@@ -191,7 +201,7 @@ async function send(
       live.set('upload', `sending ${formatFileBytes(sentBytes)} of ${formatFileBytes(t.source.sizeBytes)}`);
     }
   } catch (e) {
-    sink.destroy(e as Error); // what could not be read whole must not look whole there
+    sink.cancel(); // what could not be read whole must not look whole there
     throw e;
   }
   sink.end();

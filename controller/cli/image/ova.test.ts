@@ -105,6 +105,20 @@ describe('an OVA', () => {
     await expect(readAppliance(source, undefined)).rejects.toThrow('whose disks are other files');
   });
 
+  it('is held against the manifest that lies beside it, unpacked too', async () => {
+    const path = join(dir, 'a.ovf');
+    await writeFile(path, ovf());
+    await writeFile(join(dir, 'disk.vmdk'), DISK);
+    await writeFile(join(dir, 'a.mf'), `SHA256(a.ovf)= ${sum(ovf())}\nSHA256(disk.vmdk)= ${sum('other')}\n`);
+    const source = await fileSource(path);
+    open.push(source);
+    const [disk] = (await readAppliance(source, path))!.disks;
+    open.push(disk!);
+    await expect(drain(disk!)).rejects.toThrow(/^disk\.vmdk is not what it should be: .* by its manifest/);
+    await writeFile(join(dir, 'a.mf'), `SHA256(a.ovf)= ${sum('other')}\n`);
+    await expect(readAppliance(source, path)).rejects.toThrow(/^a\.ovf is not what it should be/);
+  });
+
   it('is not what any other file is', async () => {
     await writeFile(join(dir, 'x'), 'QFI\xfb');
     const source = await fileSource(join(dir, 'x'));

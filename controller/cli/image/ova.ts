@@ -1,8 +1,10 @@
 /** An OVA, or an OVF with its files beside it: which disks are to be imported, what they must hash to, and what machine they are of. */
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { VmDefinition } from '@berth/shared/hardware/definition.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { listTar } from '@berth/shared/disk/tar.ts';
+import { readText } from '../core/files.ts';
 import { readOvf, type Ovf } from './ovf.ts';
 import { fileSource, slice, verified, type ByteSource, type Wanted } from './source/source.ts';
 
@@ -26,21 +28,42 @@ export async function readAppliance(source: ByteSource, path: string | undefined
       source,
       'is an OVF, whose disks are other files. Fetch them all, and import the .ovf from there; or take an .ova',
     );
-  const ovf = readOvf(source.name, await textOf(source));
-  return appliance(
-    source.name,
-    ovf,
-    (name) => fileSource(join(dirname(path), name)),
-    async () => undefined,
-  );
+  return readUnpacked(source, path);
+}
+
+/** Its files lie beside it, the manifest too, if there is one. */
+async function readUnpacked(source: ByteSource, path: string): Promise<Appliance> {
+  const manifest = path.replace(/\.ovf$/i, '.mf');
+  const sums = manifest !== path && existsSync(manifest) ? readManifest(source, readText(manifest)) : NO_SUMS;
+  const open: ByteSource[] = [];
+  const beside = async (name: string): Promise<ByteSource> => {
+    const file = await fileSource(join(dirname(path), name));
+    open.push(file);
+    return checkedBy(sums, file);
+  };
+  const text = await textOf(source, checkedBy(sums, source));
+  return appliance(source.name, readOvf(source.name, text), beside, async () => {
+    for (const file of open) await file.close();
+  });
 }
 
 const refuse = (source: ByteSource, why: string): ClusterError =>
   new ClusterError('UNSAFE_IMAGE', `${source.name} ${why}`, { subject: source.name });
 
-async function textOf(source: ByteSource): Promise<string> {
-  if (source.sizeBytes > LONGEST_TEXT) throw refuse(source, 'is too long to be a description');
-  return Buffer.from(await source.read(0, source.sizeBytes)).toString('utf8');
+/** @param part of the source, in which the text is. */
+async function textOf(source: ByteSource, part: ByteSource): Promise<string> {
+  if (part.sizeBytes > LONGEST_TEXT) throw refuse(source, 'has a description that is too long');
+  const all: Buffer[] = [];
+  for await (const bytes of part.stream()) all.push(bytes);
+  return Buffer.concat(all).toString('utf8');
+}
+
+const NO_SUMS: ReadonlyMap<string, Wanted> = new Map();
+
+/** A file that comes to its end only when it is what the manifest says, if that names it. */
+function checkedBy(sums: ReadonlyMap<string, Wanted>, file: ByteSource): ByteSource {
+  const wanted = sums.get(file.name);
+  return wanted ? verified(file, wanted, 'its manifest') : file;
 }
 
 async function readOva(source: ByteSource): Promise<Appliance> {
@@ -53,22 +76,14 @@ async function readOva(source: ByteSource): Promise<Appliance> {
   const description = first && member(first.name);
   if (!description) throw refuse(source, 'is a tar archive without an OVF in it. Unpack it first: tar -xf');
   const manifest = member(first.name.replace(/\.ovf$/i, '.mf'));
-  const sums = manifest ? readManifest(source, await textOf(manifest)) : new Map<string, Wanted>();
-  const checked = (part: ByteSource): ByteSource => {
-    const wanted = sums.get(part.name);
-    return wanted ? verified(part, wanted, 'its manifest') : part;
-  };
-  let text = Buffer.alloc(0);
-  for await (const bytes of checked(description).stream()) {
-    text = Buffer.concat([text, bytes]);
-    if (text.length > LONGEST_TEXT) throw refuse(source, 'has a description that is too long');
-  }
+  const sums = manifest ? readManifest(source, await textOf(source, manifest)) : NO_SUMS;
+  const text = await textOf(source, checkedBy(sums, description));
   const open = async (name: string): Promise<ByteSource> => {
     const found = member(name);
     if (!found) throw refuse(source, `lacks ${name}, which its description names. Copy it again, whole`);
-    return checked(found);
+    return checkedBy(sums, found);
   };
-  return appliance(source.name, readOvf(source.name, text.toString('utf8')), open, () => source.close());
+  return appliance(source.name, readOvf(source.name, text), open, () => source.close());
 }
 
 async function appliance(

@@ -46,6 +46,12 @@ describe('berth image prune', () => {
     expect(r.code).toBe(1);
   });
 
+  it('names the first of many images that are one content', async () => {
+    const many = { ...copy('base', 'h1'), images: ['base', 'a:1', 'a:2', 'a:3'] };
+    const r = await prune([many], { 'job-base': { state: SUCCEEDED } });
+    expect(r.out).toContain('base, a:1 and 2 more h1');
+  });
+
   it('succeeds when all that was to go is gone', async () => {
     const r = await prune([copy('base', 'h1'), copy('base', 'h2')], { 'job-base': { state: SUCCEEDED } });
     expect([r.err, r.code]).toEqual(['3 GB freed on 2 hosts\n', 0]);

@@ -17,14 +17,18 @@ const WHY: Readonly<Record<string, string>> = {
   busy: 'a job works with it',
   young: 'it was needed not long ago',
   away: 'its host does not answer',
-  kept: 'so many copies are kept',
+  kept: 'the last copy stays, and as many as are to be kept',
   stayed: 'its host did not give it up now',
 };
 /** It was to go. */
 const STAYED = 'stayed';
 
+/** Of one content under many names. */
+const some = (names: readonly string[]): string =>
+  names.length > 3 ? `${names.slice(0, 2).join(', ')} and ${names.length - 2} more` : names.join(', ');
+
 const columns: readonly Column<PrunedCopy>[] = [
-  { title: 'IMAGE', cell: (c) => c.images.join(', ') },
+  { title: 'IMAGE', cell: (c) => some(c.images) },
   { title: 'HOST', cell: (c) => c.host },
   { title: 'SIZE', cell: (c) => formatFileBytes(Number(c.fileBytes)), right: true },
   { title: '', cell: (c) => (c.verdict === 'remove' ? 'goes' : 'stays') },

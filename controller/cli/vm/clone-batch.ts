@@ -96,13 +96,15 @@ async function manyOf(ctx: Context, { said, names, flags, requestOf }: CloneMany
   if (from === undefined && names.length === 0)
     throw invalidArgument('what shall they be called? Give names, or a table with --from FILE');
   const rows = from === undefined ? names.map((name) => BatchRow.fromPartial({ name })) : await table(ctx, from);
+  const first = firstPort(text(flags, 'vncPort'), rows.length);
   return {
     all: requestOf(said, shared(flags)),
-    rows: [...rows],
+    // counted here: those that are there already may be left out of what is asked, and the others keep their ports
+    rows: rows.map((r, at) => ({ ...r, vncPort: r.vncPort || (first > 0 ? first + at : 0) })),
     dryRun: yes(flags, 'dryRun'),
     atomic: yes(flags, 'atomic'),
     addressRange: text(flags, 'ipRange') ?? '',
-    firstVncPort: firstPort(text(flags, 'vncPort'), rows.length),
+    firstVncPort: 0,
   };
 }
 

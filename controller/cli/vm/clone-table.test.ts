@@ -53,6 +53,18 @@ describe('a table of VMs', () => {
     expect(read('name\tip\nweb\t10.0.0.2/24\n')[0]?.address).toBe('10.0.0.2/24');
   });
 
+  it('is read with what spreadsheets add: a line that says what divides cells, and columns of nothing', () => {
+    for (const hint of ['sep=;', '\uFEFF"sep=;"'])
+      expect(read(`${hint}\r\nname;dns\r\nweb;10.0.0.2,10.0.0.3\r\n`)[0]).toMatchObject({
+        ...{ name: 'web', dns: ['10.0.0.2', '10.0.0.3'], line: 3 },
+      });
+    expect(read('name,host,,\nweb,h1,,\n,,,\ndb,,,\n').map((r) => [r.name, r.host])).toEqual([
+      ['web', 'h1'],
+      ['db', ''],
+    ]);
+    expect(faults('name,,\nweb,,h1\n')[0]).toContain('line 1: "" is no column');
+  });
+
   it('leaves what is empty to what holds for all', () => {
     expect(read('name,memory,user-data\nweb,,\n')[0]).toMatchObject({ memoryBytes: 0n, userData: undefined });
   });

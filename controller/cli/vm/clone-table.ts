@@ -47,7 +47,7 @@ interface Line {
  */
 export function readTable(text: string, file: string): Table {
   const called = file === '-' ? 'standard input' : file;
-  const [head, ...lines] = linesOf(text, called);
+  const [head, ...lines] = withoutTail(linesOf(withoutHint(text), called));
   if (head === undefined)
     throw invalidArgument(`${called} is empty: its first line names the columns, as in name,ip,gateway`);
   const columns = columnsOf(head, called);
@@ -58,6 +58,18 @@ export function readTable(text: string, file: string): Table {
   if (faults.length > TOLD) faults.splice(TOLD, Infinity, `and ${faults.length - TOLD} more`);
   if (faults.length > 0) throw invalidArgument(faults.join('\n'));
   return { rows };
+}
+
+/** Excel tells itself on a first line what divides cells; the line after it tells as well. It stays a line, so that lines are counted right. */
+const withoutHint = (text: string): string => text.replace(/^\uFEFF?"?sep=.?"?[ \t]*(?=\r|\n|$)/i, '');
+
+/** Columns at the end that have no name, and nothing in any line: spreadsheets write as many as somebody once touched. */
+function withoutTail(lines: readonly Line[]): readonly Line[] {
+  const [head] = lines;
+  if (head === undefined) return lines;
+  const named = head.cells.findLastIndex((c) => c !== '') + 1;
+  const isTail = named > 0 && lines.every((l) => l.cells.slice(named).every((c) => c === ''));
+  return isTail ? lines.map((l) => ({ ...l, cells: l.cells.slice(0, named) })) : lines;
 }
 
 function linesOf(text: string, called: string): readonly Line[] {

@@ -2,14 +2,13 @@
 import { invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts';
 import { isVersion, LATEST, splitImageName } from '@berth/shared/model/image-name.ts';
 import { isId, type IdKind } from '@berth/shared/model/ids.ts';
+import { isObjectName } from '@berth/shared/model/object-name.ts';
 import type { NamedTable } from '../state/state.ts';
 
-const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
-
-/** A name is a DNS label: it becomes the guest's host name, and part of file names and URLs. */
+/** @throws INVALID_ARGUMENT */
 export function checkName(kind: IdKind, name: string): string {
   if (name === '') throw invalidArgument(`${aOrAn(kind)} needs a name`);
-  if (!LABEL.test(name))
+  if (!isObjectName(name))
     throw invalidArgument(
       `${JSON.stringify(name.slice(0, 80))} cannot be the name of ${aOrAn(kind)}: use up to 63 small letters, digits and ` +
         `hyphens, with a letter or digit at both ends (like web-01)`,

@@ -77,7 +77,32 @@ it('is saved here first when the server knows no ranges, and one that breaks off
     r.writeHead(200, { 'content-length': DATA.length });
     r.write(DATA.subarray(0, 1_000), () => setImmediate(() => r.destroy()));
   });
-  await expect(source(broken)).rejects.toThrow();
+  await expect(source(broken)).rejects.toMatchObject({
+    reason: 'PEER_UNAVAILABLE',
+    message: expect.stringMatching(/^127\.0\.0\.1:\d+ broke off after .* of \/images\/.* Import it again$/) as string,
+  });
+});
+
+it('is given up when the server falls silent, before its answer and in the middle of it', async () => {
+  const hasty = { ...systemClock, after: (ms: number, f: () => void) => systemClock.after(Math.min(ms, 100), f) };
+  const impatient = (url: string) => httpSource(url, { clock: hasty, signal: new AbortController().signal });
+  const silent = { reason: 'PEER_UNAVAILABLE', message: expect.stringContaining('no byte came for 30 s') as string };
+  await expect(impatient(await serve(() => undefined))).rejects.toMatchObject(silent);
+  const stuck = await serve((_, r) => {
+    r.writeHead(200, { 'content-length': DATA.length });
+    r.write(DATA.subarray(0, 1_000));
+  });
+  await expect(impatient(stuck)).rejects.toMatchObject(silent);
+});
+
+it('is refused in words when it is empty, and what is no URL', async () => {
+  const empty = await serve((_, r) => r.writeHead(416).end());
+  await expect(source(empty)).rejects.toThrow('is empty (0 bytes)');
+  for (const url of ['http://', 'https://%']) {
+    await expect(source(url)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    expect(() => nameOfUrl(url)).toThrow('is no URL');
+  }
+  expect(nameOfUrl('http://h/100%.img')).toBe('100%.img');
 });
 
 it('whose digest is another than the one that was asked for never comes to its end', async () => {

@@ -21,20 +21,44 @@ const LARGEST = 16 * 1024 ** 4;
 
 export const isUrl = (text: string): boolean => /^https?:\/\//i.test(text);
 
-/** The last part of its path. */
+/** The last part of its path. @throws INVALID_ARGUMENT when it is no URL */
 export function nameOfUrl(text: string): string {
-  const name = decodeURIComponent(new URL(text).pathname.split('/').at(-1) ?? '');
-  return name === '' ? new URL(text).hostname : name.slice(0, 120);
+  const { hostname, pathname } = parse(text);
+  const name = decoded(pathname.split('/').at(-1) ?? '');
+  return name === '' ? hostname : name.slice(0, 120);
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 export async function httpSource(text: string, o: HttpOptions): Promise<ByteSource> {
   const url = parse(text);
-  const first = await ask(url, o, `bytes=0-${FIRST_PIECE - 1}`);
-  const name = nameOfUrl(text);
-  if (first.status === 200) return whole(first, name, o);
+  const silence = new Silence(o);
+  try {
+    return await opened(url, nameOfUrl(text), o, silence);
+  } catch (e) {
+    throw o.signal.aborted || !isBreak(e, silence) ? e : brokeOff(url, silence.cameBytes, e);
+  } finally {
+    silence.end();
+  }
+}
+
+/** What fetch says of a connection is a TypeError with a cause. */
+const isBreak = (e: unknown, silence: Silence): boolean =>
+  silence.signal.aborted || (e instanceof TypeError && e.cause !== undefined);
+
+async function opened(url: URL, name: string, o: HttpOptions, silence: Silence): Promise<ByteSource> {
+  const first = await ask(url, silence, `bytes=0-${FIRST_PIECE - 1}`);
+  if (first.status === 200) return whole(url, first, { name, o, silence });
+  if (first.status === 416) throw invalidArgument(`${url.pathname} on ${url.host} is empty (0 bytes)`);
   const total = Number(/^bytes 0-\d+\/(\d+)$/.exec(first.headers.get('content-range') ?? '')?.[1] ?? NaN);
   if (first.status !== 206 || !Number.isSafeInteger(total)) throw refused(url, first);
-  if (total > LARGEST) throw invalidArgument(`${text} is ${formatFileBytes(total)} large: too large for an image`);
+  if (total > LARGEST) throw invalidArgument(`${url.href} is ${formatFileBytes(total)} large: too large for an image`);
   const begin = Buffer.from(await first.arrayBuffer());
   const validator = first.headers.get('etag') ?? first.headers.get('last-modified') ?? '';
   const file = new RemoteFile(url, o, { total, begin, validator: validator.startsWith('W/') ? '' : validator });
@@ -58,14 +82,52 @@ function parse(text: string): URL {
   );
 }
 
-/** A server that knows no ranges. */
-async function whole(r: Response, name: string, o: HttpOptions): Promise<ByteSource> {
-  if (!r.body) throw invalidArgument(`nothing came from ${r.url}`);
+interface Whole {
+  readonly name: string;
+  readonly o: HttpOptions;
+  readonly silence: Silence;
+}
+
+/** Of a server that knows no ranges. */
+async function whole(url: URL, r: Response, { name, o, silence }: Whole): Promise<ByteSource> {
+  if (!r.body) throw invalidArgument(`nothing came from ${url.host}`);
   const announced = Number(r.headers.get('content-length') ?? NaN);
-  const file = await spooled(r.body as unknown as AsyncIterable<Uint8Array>, name, o.signal);
-  if (Number.isNaN(announced) || announced === file.sizeBytes) return file;
-  await file.close();
-  throw new ClusterError('PEER_UNAVAILABLE', `${r.url} broke off after ${formatFileBytes(file.sizeBytes)}. Try again`);
+  async function* heard(): AsyncGenerator<Uint8Array> {
+    for await (const bytes of r.body as unknown as AsyncIterable<Uint8Array>) {
+      silence.heard(bytes.length);
+      yield bytes;
+    }
+    const came = silence.cameBytes;
+    if (!Number.isNaN(announced) && announced !== came) throw brokeOff(url, came, new Error('the connection ended'));
+  }
+  return spooled(heard(), name, o.signal);
+}
+
+/** Ends a request from which no byte comes any more. */
+class Silence {
+  readonly #over = new AbortController();
+  readonly signal: AbortSignal;
+  cameBytes = 0;
+  #timer: { cancel(): void };
+
+  constructor(private readonly o: HttpOptions) {
+    this.signal = AbortSignal.any([o.signal, this.#over.signal]);
+    this.#timer = this.#begin();
+  }
+
+  heard(bytes: number): void {
+    this.cameBytes += bytes;
+    this.#timer.cancel();
+    this.#timer = this.#begin();
+  }
+
+  end(): void {
+    this.#timer.cancel();
+    this.#over.abort();
+  }
+
+  #begin = (): { cancel(): void } =>
+    this.o.clock.after(SILENCE_MS, () => this.#over.abort(new Error(`no byte came for ${SILENCE_MS / 1000} s`)));
 }
 
 interface Known {
@@ -113,43 +175,35 @@ class RemoteFile {
   }
 
   async *#once(at: number, end: number): AsyncGenerator<Buffer> {
-    const over = new AbortController();
-    const silent = (): unknown => this.o.clock.after(SILENCE_MS, () => over.abort(new Error('no bytes came')));
-    let timer = silent() as { cancel(): void };
+    const silence = new Silence(this.o);
     try {
-      const r = await ask(
-        this.url,
-        { ...this.o, signal: AbortSignal.any([this.o.signal, over.signal]) },
-        `bytes=${at}-${end - 1}`,
-        this.known.validator,
-      );
+      const r = await ask(this.url, silence, `bytes=${at}-${end - 1}`, this.known.validator);
       if (r.status === 200 || r.status === 412 || r.status === 416) throw changed(this.url);
       if (r.status >= 500 || r.status === 429) throw new Error(`the server answers ${r.status}`);
       if (r.status !== 206 || !r.body) throw refused(this.url, r);
       if (!r.headers.get('content-range')?.startsWith(`bytes ${at}-`)) throw changed(this.url);
       let left = end - at;
       for await (const bytes of r.body as unknown as AsyncIterable<Uint8Array>) {
-        timer.cancel();
-        timer = silent() as { cancel(): void };
+        silence.heard(bytes.length);
         const part = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, left));
         left -= part.length;
         yield part;
         if (left === 0) return;
       }
     } finally {
-      timer.cancel();
-      over.abort();
+      silence.end();
     }
   }
 
-  #gaveUp(e: unknown, at: number): unknown {
-    if (e instanceof ClusterError) return e;
-    const why = e instanceof Error ? e.message : String(e);
-    return new ClusterError(
-      'PEER_UNAVAILABLE',
-      `${this.url.host} broke off after ${formatFileBytes(at)} (${why}). Import it again`,
-    );
-  }
+  #gaveUp = (e: unknown, at: number): unknown => (e instanceof ClusterError ? e : brokeOff(this.url, at, e));
+}
+
+function brokeOff(url: URL, at: number, e: unknown): ClusterError {
+  const why = e instanceof Error ? ((e.cause as Error | undefined)?.message ?? e.message) : String(e);
+  return new ClusterError(
+    'PEER_UNAVAILABLE',
+    `${url.host} broke off after ${formatFileBytes(at)} of ${url.pathname} (${why}). Import it again`,
+  );
 }
 
 const changed = (url: URL): ClusterError =>
@@ -161,7 +215,12 @@ const refused = (url: URL, r: Response): ClusterError =>
     `${url.host} does not give ${url.pathname}: it answers ${r.status} ${r.statusText}`.trimEnd(),
   );
 
-async function ask(url: URL, { signal }: HttpOptions, range: string, validator = ''): Promise<Response> {
+async function ask(
+  url: URL,
+  { signal }: { readonly signal: AbortSignal },
+  range: string,
+  validator = '',
+): Promise<Response> {
   // the bytes of the file itself are counted, so none that were packed on the way
   const headers = { range, 'accept-encoding': 'identity', ...(validator !== '' && { 'if-range': validator }) };
   try {
