@@ -66,15 +66,34 @@ install -m 755 "$here/chpasswd" "$root/sbin/chpasswd"
 cp "$kernel" "$root/boot/vmlinuz"
 (cd "$initramfs" && find . | sort | "$busybox" cpio -o -H newc 2>/dev/null | gzip -9n) >"$root/boot/initrd"
 
-# One partition from 1 MiB to the end; GRUB's core image lies in the gap before it, where boot.img looks for it (sector 1).
-grub="$work/deb/usr/lib/grub/i386-pc"
-"$work/deb/usr/bin/grub-mkimage" -O i386-pc -d "$grub" -p '(hd0,msdos1)/boot/grub' -c "$here/grub.cfg" -o "$work/core.img" \
-  biosdisk part_msdos ext2 linux16 serial terminal
+# One partition from 1 MiB to the end; the loader lies in the two sectors before all else (see loader.S).
 raw="$work/disk.raw"
 truncate -s "${disk_mib}M" "$raw"
 printf 'label: dos\nlabel-id: 0x62657274\nstart=2048, type=83, bootable\n' | sfdisk -q --no-reread "$raw"
-dd if="$grub/boot.img" of="$raw" bs=440 count=1 conv=notrunc status=none
-dd if="$work/core.img" of="$raw" bs=512 seek=1 conv=notrunc status=none
 mke2fs -q -t ext4 -d "$root" -b 4096 -J size=4 -m 0 -I 256 -L berth-guest -E offset=1048576 "$raw" "$(((disk_mib - 1) * 1024))k"
+
+# first_sector FILE: where it lies on the disk, in one piece
+first_sector() {
+  debugfs -R "blocks $1" "$raw?offset=1048576" 2>/dev/null | tr ' ' '\n' | grep . >"$work/blocks"
+  first=$(head -n 1 "$work/blocks")
+  seq "$first" $((first + $(wc -l <"$work/blocks") - 1)) | cmp -s - "$work/blocks" || { echo "$1 is in pieces" >&2; exit 1; }
+  echo $((2048 + first * 8))
+}
+sectors() { echo $((($(stat -c %s "$root$1") + 511) / 512)); }
+# long NUMBER: its four bytes, the lowest first
+long() {
+  for shift in 0 8 16 24; do printf "\\$(printf %o $(($1 >> shift & 255)))"; done
+}
+kernel_at=$(first_sector /boot/vmlinuz)
+initrd_at=$(first_sector /boot/initrd)
+setup=$(($(od -An -tu1 -j 497 -N 1 "$kernel") + 1))
+{
+  for number in "$setup" "$kernel_at" "$(($(sectors /boot/vmlinuz) - setup))" "$initrd_at" "$(sectors /boot/initrd)"; do
+    long "$number"
+  done
+  tr -d '\n' <"$here/command-line"
+} >"$work/second"
+dd if="$here/loader.bin" of="$raw" bs=440 count=1 conv=notrunc status=none
+dd if="$work/second" of="$raw" bs=512 seek=1 conv=notrunc status=none
 qemu-img convert -c -O qcow2 "$raw" "$out.$(hostname)"
 mv "$out.$(hostname)" "$out"
