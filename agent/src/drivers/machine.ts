@@ -26,6 +26,8 @@ export interface MachineLoad {
 export interface MachineCounters {
   /** When they were read, on the monotonic clock. */
   readonly atMs: number;
+  /** Processors (threads) that are on. */
+  readonly cpus: number;
   /** Shares of all CPU time since the last call, 0 to 1. */
   readonly cpuIowait: number;
   readonly cpuSteal: number;
@@ -58,8 +60,11 @@ export interface NicCounters {
 
 export interface Machine {
   facts(): Promise<MachineFacts>;
-  /** vmx/svm, kvm, nested paging, cgroups, clock, libvirt, tools: in words, with what to do. */
-  checks(): Promise<readonly HostCheck[]>;
+  /**
+   * vmx/svm, kvm, nested paging, cgroups, clock, libvirt, tools: in words, with what to do.
+   * @param options.mayBeOld what a process must be started for may be of the last ten minutes, as long as it was well
+   */
+  checks(options?: { readonly mayBeOld?: boolean }): Promise<readonly HostCheck[]>;
   /** Whether this host's own name and those of others are known here. Takes seconds where name servers are silent. */
   nameChecks(others: readonly string[]): Promise<readonly HostCheck[]>;
   /** Memory that is kept for large pages. */

@@ -89,7 +89,8 @@ export function createHostReport(deps: ReportDeps): () => Promise<HostFacts> {
   const cpuOf = cpuOnce(deps.drivers);
   return async () => {
     const { machine, disks, hypervisor } = deps.drivers;
-    const [facts, checks, capacity] = await Promise.all([machine.facts(), machine.checks(), disks.capacity()]);
+    const looks = [machine.facts(), machine.checks({ mayBeOld: true }), disks.capacity()] as const;
+    const [facts, checks, capacity] = await Promise.all(looks);
     info = await hypervisor.info().catch(() => info);
     domainType = await deps.abilities().then(
       (a) => a.domainType,

@@ -2,7 +2,7 @@
  * What a scrape of this host says: reads statistics anew, or takes the last ones where libvirt does not answer, and writes
  * everything down. Two scrapes at once share the reading. Who may scrape is listener.ts's, and the controller's.
  */
-import { readdir } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
 import { Exposition, label } from '@berth/shared/metrics/exposition.ts';
 import { writeProcess } from '@berth/shared/metrics/process.ts';
 import type { PoolSeen } from '@berth/shared/model/pool.ts';
@@ -63,18 +63,13 @@ export class AgentMetrics {
   }
 
   private async make(): Promise<string> {
-    const { drivers, clock } = this.d;
+    const { clock } = this.d;
     this.scrapedAtMs = clock.monotonic();
     await this.look();
-    const { cpuThreads } = await drivers.machine.facts();
-    const openFds = await readdir('/proc/self/fd').then(
-      (all) => all.length,
-      () => undefined,
-    );
     const to = new Exposition<AgentFamilies>(AGENT_FAMILIES);
-    writeProcess(to, { nowMs: clock.now(), openFds });
+    writeProcess(to, { nowMs: clock.now(), openFds: readdirSync('/proc/self/fd').length });
     this.writeAgent(to);
-    if (this.reading !== undefined) writeHost(to, this.reading, cpuThreads);
+    if (this.reading !== undefined) writeHost(to, this.reading);
     writePools(to, this.d.pools());
     to.add('berth_agent_vms_omitted', writeVms(to, this.vms()));
     return to.text();

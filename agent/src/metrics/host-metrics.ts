@@ -9,8 +9,7 @@ type Out = Exposition<AgentFamilies>;
 
 const MOST_POOLS = 64;
 
-export function writeHost(to: Out, { machine, capacity }: Reading, cpus: number): void {
-  to.add('berth_host_cpus', cpus);
+export function writeHost(to: Out, { machine, capacity }: Reading): void {
   to.add('berth_host_load1', machine.load1);
   to.add('berth_host_memory_used_bytes', machine.memoryUsedBytes);
   if (machine.more !== undefined) writeCounters(to, machine.more);
@@ -21,6 +20,7 @@ export function writeHost(to: Out, { machine, capacity }: Reading, cpus: number)
 }
 
 function writeCounters(to: Out, m: MachineCounters): void {
+  to.add('berth_host_cpus', m.cpus);
   for (const [mode, seconds] of Object.entries(m.cpuSeconds ?? {}))
     to.add('berth_host_cpu_seconds_total', seconds, label('mode', mode));
   to.add('berth_host_load5', m.load5);

@@ -26,6 +26,8 @@ export function createRpcServer(o: ServerOptions): RpcServer {
     'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
     'grpc.max_send_message_length': -1,
     'grpc.max_concurrent_streams': 1024,
+    // a record of each stream and message, which nobody asks for
+    'grpc.enable_channelz': 0,
     // finds a controller that vanished; grpc-js itself puts no bound on how often a client may ping
     'grpc.keepalive_time_ms': 10_000,
     'grpc.keepalive_timeout_ms': 5_000,

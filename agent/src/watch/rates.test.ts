@@ -71,7 +71,17 @@ describe('figures of a host', () => {
     ...{ errors: 0, drops: 0 },
   });
   const machine = (atMs: number, nics: readonly NicCounters[]): MachineCounters => ({
-    ...{ atMs, cpuIowait: 0, cpuSteal: 0, load5: 0, load15: 0, memoryBytes: 1, swapBytes: 0, swapUsedBytes: 0 },
+    ...{
+      atMs,
+      cpus: 1,
+      cpuIowait: 0,
+      cpuSteal: 0,
+      load5: 0,
+      load15: 0,
+      memoryBytes: 1,
+      swapBytes: 0,
+      swapUsedBytes: 0,
+    },
     ...{ diskReadBytes: atMs, diskWriteBytes: 0, diskReads: 0, diskWrites: 0, nics },
   });
 

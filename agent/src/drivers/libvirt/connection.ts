@@ -33,7 +33,7 @@ export interface StreamSink {
 
 export interface ConnectionOptions {
   readonly clock: Clock;
-  /** We ping when nothing came for this long, and cut the connection after `pingCount` unanswered ones. */
+  /** We ping when nothing came for this long, and cut the connection after `pingCount` unanswered ones. 0: we never do. */
   readonly pingIntervalMs?: number;
   readonly pingCount?: number;
   /** Events of the remote program: procedure number and payload. */
@@ -238,7 +238,8 @@ export class Connection {
   }
 
   #schedulePing(): void {
-    this.#timer = this.opts.clock.after(this.opts.pingIntervalMs ?? 5_000, () => this.#tick());
+    const { clock, pingIntervalMs = 5_000 } = this.opts;
+    if (pingIntervalMs > 0) this.#timer = clock.after(pingIntervalMs, () => this.#tick());
   }
 
   #tick(): void {

@@ -10,7 +10,7 @@ export interface DialOptions extends ConnectionOptions {
   readonly socketPath: string;
   readonly uri: string;
   readonly deadlineMs?: number;
-  /** For a stream whose reader may be slow: it must not be cut for not answering libvirt's pings. */
+  /** For a stream whose reader may be slow: it must not be cut for not answering libvirt's pings. And where pings serve nothing. */
   readonly withoutServerPings?: boolean;
 }
 

@@ -22,7 +22,7 @@ import type {
 import { readCapabilities, readMachineAbilities, versionText } from './capabilities.ts';
 import type { Connection, ConnectionOptions } from './connection.ts';
 import { LibvirtCpus } from './cpu-verbs.ts';
-import { dial } from './dial.ts';
+import { dial, type DialOptions } from './dial.ts';
 import { LibvirtDevices } from './device-verbs.ts';
 import { DomainCache } from './domain-cache.ts';
 import { DomainVerbs } from './domain-verbs.ts';
@@ -301,17 +301,19 @@ class LibvirtHypervisor implements Hypervisor {
     });
   }
 
-  #dial(more: {
-    onEvent?: (procedure: number, payload: Buffer) => void;
-    withoutServerPings?: boolean;
-  }): Promise<Connection> {
+  #dial(more: Pick<DialOptions, 'onEvent' | 'withoutServerPings' | 'pingIntervalMs'>): Promise<Connection> {
     const { socketPath: path, clock, onCall, uri = 'qemu:///system' } = this.opts;
     const socketPath = typeof path === 'string' ? path : path();
     return dial({ socketPath, uri, clock, ...(onCall && { onCall }), ...more });
   }
 
+  /**
+   * Without pings: each of its calls has a deadline, and a daemon that answers nobody is noticed on the main connection, which takes
+   * the others down with it. A dozen idle connections that ping would be half of what an agent does.
+   */
   #pool(connections: number): Pool {
-    return new Pool({ clock: this.opts.clock, connections, dial: () => this.#dial({}) });
+    const dial = () => this.#dial({ withoutServerPings: true, pingIntervalMs: 0 });
+    return new Pool({ clock: this.opts.clock, connections, dial });
   }
 
   /** Events first, then the list: what changes in between is seen twice rather than never. */

@@ -1,6 +1,6 @@
 /**
- * What libvirt tells of each disk, network card and vCPU of a domain: fields that are numbered per device, put together again. Pure.
- * Sums over the devices are stats-record.ts's.
+ * What libvirt tells of each disk, network card and vCPU of a domain: fields that are numbered per device, put together again, and
+ * added up. Pure.
  */
 import type { DomainCounters, DomainDisk, DomainNic } from '../hypervisor.ts';
 import type { TypedValue } from './types.ts';
@@ -88,6 +88,18 @@ export class Devices {
     };
   }
 
+  /** Over all disks and cards, those without a name as well. */
+  sums() {
+    const sum = {
+      ...{ readBytes: 0, writeBytes: 0, receiveBytes: 0, transmitBytes: 0 },
+      ...{ blockReads: 0, blockWrites: 0, blockFlushes: 0, blockReadNs: 0, blockWriteNs: 0, blockFlushNs: 0 },
+      ...{ netReceivePackets: 0, netTransmitPackets: 0, netErrors: 0 },
+    };
+    for (const d of this.#disks) if (d !== undefined) addDisk(sum, d);
+    for (const n of this.#nics) if (n !== undefined) addNic(sum, n);
+    return sum;
+  }
+
   #takeDisk(i: number, field: keyof Disk, value: TypedValue): void {
     const disk = (this.#disks[i] ??= newDisk());
     if (field === 'target') disk.target = String(value.value);
@@ -99,4 +111,25 @@ export class Devices {
     if (field === 'name') nic.name = String(value.value);
     else nic[field] += count(value);
   }
+}
+
+type Sums = ReturnType<Devices['sums']>;
+
+function addDisk(sum: Sums, d: Disk): void {
+  sum.readBytes += d.readBytes;
+  sum.writeBytes += d.writeBytes;
+  sum.blockReads += d.reads;
+  sum.blockWrites += d.writes;
+  sum.blockFlushes += d.flushes;
+  sum.blockReadNs += d.readNs;
+  sum.blockWriteNs += d.writeNs;
+  sum.blockFlushNs += d.flushNs;
+}
+
+function addNic(sum: Sums, n: Nic): void {
+  sum.receiveBytes += n.receiveBytes;
+  sum.transmitBytes += n.transmitBytes;
+  sum.netReceivePackets += n.receivePackets;
+  sum.netTransmitPackets += n.transmitPackets;
+  sum.netErrors += n.errors + n.drops;
 }

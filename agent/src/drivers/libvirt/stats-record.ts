@@ -11,60 +11,22 @@ export const isComplete = (record: StatsRecord): boolean => record.params.some((
 const toBigint = (v: TypedValue): bigint =>
   v.type === 'llong' || v.type === 'ullong' ? v.value : BigInt(Math.trunc(Number(v.value)) || 0);
 
-/** Fields are numbered per device: `net.0.rx.bytes`, `block.1.rd.bytes`. What is added up over the devices, and where to. */
-const SUMMED: Readonly<Record<string, keyof Sums>> = {
-  'block.rd.bytes': 'readBytes',
-  'block.wr.bytes': 'writeBytes',
-  'block.rd.reqs': 'blockReads',
-  'block.wr.reqs': 'blockWrites',
-  'block.fl.reqs': 'blockFlushes',
-  'block.rd.times': 'blockReadNs',
-  'block.wr.times': 'blockWriteNs',
-  'block.fl.times': 'blockFlushNs',
-  'net.rx.bytes': 'receiveBytes',
-  'net.tx.bytes': 'transmitBytes',
-  'net.rx.pkts': 'netReceivePackets',
-  'net.tx.pkts': 'netTransmitPackets',
-  'net.rx.errs': 'netErrors',
-  'net.tx.errs': 'netErrors',
-  'net.rx.drop': 'netErrors',
-  'net.tx.drop': 'netErrors',
-};
-
-const sums = () => ({
-  ...{ readBytes: 0, writeBytes: 0, receiveBytes: 0, transmitBytes: 0 },
-  ...{ blockReads: 0, blockWrites: 0, blockFlushes: 0, blockReadNs: 0, blockWriteNs: 0, blockFlushNs: 0 },
-  ...{ netReceivePackets: 0, netTransmitPackets: 0, netErrors: 0 },
-});
-type Sums = ReturnType<typeof sums>;
-
-/** The same few names come with every sample of every domain: each is taken apart once. */
-const known = new Map<string, keyof Sums | undefined>();
-const MOST_KNOWN = 8_192;
-
-function slotOf(field: string): keyof Sums | undefined {
-  if (known.has(field)) return known.get(field);
-  if (known.size >= MOST_KNOWN) known.clear();
-  const plain = field.replace(/^(net|block)\.\d+\./, '$1.');
-  const slot = plain === field || !Object.hasOwn(SUMMED, plain) ? undefined : SUMMED[plain];
-  known.set(field, slot);
-  return slot;
-}
+/** What is read of that which is no device's; libvirt tells of more than of these. */
+const READ: ReadonlySet<string> = new Set([
+  ...['cpu.time', 'cpu.user', 'cpu.system', FROM_QEMU],
+  ...['balloon.current', 'balloon.available', 'balloon.usable', 'balloon.unused', 'balloon.last-update'],
+]);
 
 /** A guest tells of its memory every ten seconds (`<stats period>` of the balloon); what is older than this says nothing. */
 const STALE_MS = 60_000;
 
 /** @param came when the answer came: on the monotonic clock, and on the wall. */
 export function readStats(record: StatsRecord, came: { readonly atMs: number; readonly nowMs: number }): DomainStats {
-  const sum = sums();
   const single: Record<string, TypedValue> = {};
   const devices = new Devices();
-  for (const { field, value } of record.params) {
-    const slot = slotOf(field);
-    if (slot !== undefined) sum[slot] += count(value);
-    if (!devices.take(field, value) && slot === undefined) single[field] = value;
-  }
-  const { readBytes, writeBytes, receiveBytes, transmitBytes, ...rest } = sum;
+  for (const { field, value } of record.params)
+    if (!devices.take(field, value) && READ.has(field)) single[field] = value;
+  const { readBytes, writeBytes, receiveBytes, transmitBytes, ...rest } = devices.sums();
   const cpuTime = single['cpu.time'];
   const rss = single[FROM_QEMU];
   return {

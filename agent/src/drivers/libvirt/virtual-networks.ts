@@ -31,22 +31,29 @@ export const createLibvirtNetworks = (o: LibvirtNetworksOptions): VirtualNetwork
 class LibvirtNetworks implements VirtualNetworks {
   #connection: Promise<Connection> | undefined;
   #tail: Promise<unknown> = Promise.resolve();
+  /** By its text, of the networks that were seen last: reading XML costs more than asking for it. */
+  #read: ReadonlyMap<string, ReturnType<typeof readNetworkXml>> = new Map();
 
   constructor(readonly o: LibvirtNetworksOptions) {}
 
   async list(): Promise<readonly VirtualNetworkSeen[]> {
     const { networks } = await this.#call(NETWORK.list, { needResults: 1, flags: 0 }, 'list networks');
     const seen: VirtualNetworkSeen[] = [];
+    const read = new Map<string, ReturnType<typeof readNetworkXml>>();
     for (const net of networks) {
       try {
         const { active } = await this.#call(NETWORK.isActive, { net }, 'look at a network');
         const xml = async (flags: number) => (await this.#call(NETWORK.xml, { net, flags }, 'describe a network')).xml;
-        seen.push({ ...net, active: active !== 0, ...readNetworkXml(await this.#stored(xml)) });
+        const text = await this.#stored(xml);
+        const is = this.#read.get(text) ?? readNetworkXml(text);
+        read.set(text, is);
+        seen.push({ ...net, active: active !== 0, ...is });
       } catch (e) {
         // undefined meanwhile
         if (!hasCode(e, NO_NETWORK)) throw e;
       }
     }
+    this.#read = read;
     return seen;
   }
 

@@ -65,9 +65,20 @@ export class XdrReader {
   }
 
   bytes(length: number): Buffer {
+    const at = this.padded(length);
+    return this.buffer.subarray(at, at + length);
+  }
+
+  /** Without a view of its own: of one list of statistics there are thousands. */
+  text(length: number): string {
+    const at = this.padded(length);
+    return this.buffer.toString('utf8', at, at + length);
+  }
+
+  private padded(length: number): number {
     const at = this.take(length);
     this.take(-length & 3);
-    return this.buffer.subarray(at, at + length);
+    return at;
   }
 }
 
@@ -151,7 +162,7 @@ export const string: Codec<string> = {
   read(r) {
     const length = uint.read(r);
     if (length > MAX_STRING_BYTES) throw new XdrError(`text of ${length} bytes; at most ${MAX_STRING_BYTES}`);
-    return r.bytes(length).toString('utf8');
+    return r.text(length);
   },
 };
 
@@ -203,7 +214,9 @@ export const array = <T>(item: Codec<T>, max: number): Codec<readonly T[]> => ({
   read(r) {
     const count = uint.read(r);
     if (count > max || count * item.minBytes > r.remaining) throw new XdrError(`${count} elements announced`);
-    return Array.from({ length: count }, () => item.read(r));
+    const values: T[] = [];
+    for (let i = 0; i < count; i++) values.push(item.read(r));
+    return values;
   },
 });
 

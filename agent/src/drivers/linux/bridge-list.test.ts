@@ -54,7 +54,9 @@ it('is looked at once while nothing changes, by all who ask, and again after a w
   expect(runs).toHaveLength(2);
   await clock.advance(15_000);
   expect(await looks()).toBe(0);
-  await clock.advance(60_000);
+  await clock.advance(300_000);
+  expect(await looks()).toBe(0);
+  await clock.advance(300_000);
   expect(await looks()).toBe(1);
 });
 
@@ -66,6 +68,7 @@ it.each([
   ['one that is marked', () => put('sys/class/net/br0/ifalias', 'berth\n')],
   ['a port', () => put('sys/class/net/br0/brif/vnet0/state', '3')],
   ['an address', () => put('proc/net/route', '')],
+  ['an address that has no route', () => put('proc/net/fib_trie', '|-- 10.1.0.9\n /32 host LOCAL\n')],
   ['an IPv6 address', () => put('proc/net/if_inet6', 'fd00 03 40 00 80 br0\n')],
 ])('is looked at anew after %s', async (_, change) => {
   const { looks } = world();

@@ -16,7 +16,7 @@ export interface BridgesOptions {
 }
 
 /** What the print does not see is seen after this. */
-const LOOK_AGAIN_MS = 60_000;
+const LOOK_AGAIN_MS = 600_000;
 
 /** One makes it, one mends what the kernel took away with an address, one sees that it is so. */
 const MAX_ROUNDS = 4;

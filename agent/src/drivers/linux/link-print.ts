@@ -1,6 +1,6 @@
 /**
  * Whether the network interfaces of this host are as they were, for a few reads of sysfs and procfs where `ip` would be two processes.
- * It says that something changed, not what; addresses that have no route it does not see.
+ * It says that something changed, not what.
  */
 import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,7 +19,9 @@ export function linkPrint(root = '/'): string {
       ? name
       : [name, ...ports, ...['ifindex', 'flags', 'ifalias'].map((f) => text(join(dir, f)))];
   });
-  return JSON.stringify([links, text(join(root, 'proc/net/route')), text(join(root, 'proc/net/if_inet6'))]);
+  // addresses are in the trie, those that have no route as well
+  const tables = ['route', 'fib_trie', 'if_inet6'].map((f) => text(join(root, 'proc/net', f)));
+  return JSON.stringify([links, tables]);
 }
 
 /** Undefined: there is no such folder. */

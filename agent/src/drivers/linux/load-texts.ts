@@ -13,6 +13,9 @@ export function parseCpuParts(stat: string): CpuParts {
   return { ...parseCpuTimes(stat), iowait: times[4] ?? 0, steal: times[7] ?? 0 };
 }
 
+/** Processors (threads) that are on, of /proc/stat. */
+export const countCpus = (stat: string): number => stat.match(/^cpu\d+ /gm)?.length ?? 0;
+
 const MODES = ['user', 'nice', 'system', 'idle', 'iowait', 'irq', 'softirq', 'steal'] as const;
 /** What /proc counts CPU time in, on every machine that Linux runs on today. */
 const TICKS_PER_SECOND = 100;

@@ -1,9 +1,11 @@
 /** How busy this machine is: counters of processors, disks and network cards, and its memory. load-texts.ts reads the texts. */
-import { readFile, stat } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock, type Clock } from '@berth/shared/runtime/clock.ts';
 import type { MachineLoad, NicCounters } from '../machine.ts';
 import {
+  countCpus,
   parseCpuParts,
   parseCpuSeconds,
   parseDisks,
@@ -22,15 +24,22 @@ const OF_GUESTS = /^(lo|vnet\d+|macvtap\d+|tap\d+)$/;
 
 /** @param root where the files of the machine are looked for. */
 export function createLoad(root: string, clock: Clock = systemClock): () => Promise<MachineLoad> {
-  const text = (path: string): Promise<string> => readFile(join(root, path), 'utf8');
-  const textOr = (path: string): Promise<string> => text(path).catch(() => '');
+  // of the kernel's memory, which does not wait: a thread for each would cost more than the reading
+  const text = (path: string): string => readFileSync(join(root, path), 'utf8');
+  const textOr = (path: string): string => {
+    try {
+      return text(path);
+    } catch {
+      return '';
+    }
+  };
   const there = (path: string): Promise<boolean> =>
     stat(join(root, path)).then(
       () => true,
       () => false,
     );
   const kindOf = remembered(async (name): Promise<NicCounters['kind']> => {
-    const type = /^DEVTYPE=(bridge|bond|vlan)$/m.exec(await textOr(`/sys/class/net/${name}/uevent`))?.[1];
+    const type = /^DEVTYPE=(bridge|bond|vlan)$/m.exec(textOr(`/sys/class/net/${name}/uevent`))?.[1];
     if (type !== undefined) return type as 'bridge' | 'bond' | 'vlan';
     return (await there(`/sys/class/net/${name}/device`)) ? 'physical' : 'virtual';
   });
@@ -38,22 +47,25 @@ export function createLoad(root: string, clock: Clock = systemClock): () => Prom
   let before: CpuParts = { busy: 0, total: 0, iowait: 0, steal: 0 };
 
   return async () => {
-    const stat = await text('/proc/stat');
+    const stat = text('/proc/stat');
     const now = parseCpuParts(stat);
-    const meminfo = await text('/proc/meminfo');
+    const meminfo = text('/proc/meminfo');
     const memory = parseMemory(meminfo);
-    const [load1, load5, load15] = parseLoads(await text('/proc/loadavg'));
+    const [load1, load5, load15] = parseLoads(text('/proc/loadavg'));
     const part = (of: 'iowait' | 'steal'): number =>
       cpuShare({ busy: before[of], total: before.total }, { busy: now[of], total: now.total });
     const shares = { cpuUsed: cpuShare(before, now), cpuIowait: part('iowait'), cpuSteal: part('steal') };
     before = now;
-    const nics = await kinds(parseNics(await textOr('/proc/net/dev')), kindOf);
-    const disks = await parseDisks(await textOr('/proc/diskstats'), isDisk);
+    const nics = await kinds(parseNics(textOr('/proc/net/dev')), kindOf);
+    const disks = await parseDisks(textOr('/proc/diskstats'), isDisk);
     const { cpuUsed, cpuIowait, cpuSteal } = shares;
     const more = { cpuIowait, cpuSteal, load5, load15, memoryBytes: memory.totalBytes, ...parseSwap(meminfo) };
     return {
       ...{ cpuUsed, load1, memoryUsedBytes: memory.totalBytes - memory.availableBytes },
-      more: { atMs: clock.monotonic(), cpuSeconds: parseCpuSeconds(stat), ...more, ...disks, nics },
+      more: {
+        ...{ atMs: clock.monotonic(), cpus: countCpus(stat), cpuSeconds: parseCpuSeconds(stat) },
+        ...{ ...more, ...disks, nics },
+      },
     };
   };
 }

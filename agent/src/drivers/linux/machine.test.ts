@@ -2,10 +2,11 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createExec } from './exec.ts';
+import { SimClock } from '@berth/shared/sim/sim-clock.ts';
+import { createExec, type Exec } from './exec.ts';
 import { domainTypeOf, judge, type HostSeen } from './host-checks.ts';
 import type { Machine } from '../machine.ts';
-import { createMachine } from './machine.ts';
+import { createMachine, type MachineOptions } from './machine.ts';
 import * as procfs from './procfs.ts';
 
 const STAT = `cpu  82251 1228 13081 378583 6485 0 405 205 0 0
@@ -145,13 +146,14 @@ describe('a machine', () => {
     await mkdir(dirname(join(root, path)), { recursive: true });
     await writeFile(join(root, path), text, { mode: 0o755 });
   };
-  const machine = (domainType: 'auto' | 'kvm' | 'qemu' = 'auto'): Machine =>
+  const machine = (domainType: 'auto' | 'kvm' | 'qemu' = 'auto', more: Partial<MachineOptions> = {}): Machine =>
     createMachine({
       exec: createExec({ unprivilegedUser: 'nobody' }),
       dataDir: join(root, 'data'),
       domainType,
       libvirtSockets: ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock'],
       root,
+      ...more,
     });
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), 'berth-machine-'));
@@ -190,6 +192,31 @@ describe('a machine', () => {
     const programs = await check('programs');
     expect(programs).toMatchObject({ ok: false, fatal: true });
     expect(programs?.detail).not.toContain('qemu-img');
+  });
+
+  it('asks about its clock seldom while that is right, each time while it is not, and whenever somebody wants to know now', async () => {
+    const clock = new SimClock();
+    let says = 'yes\n';
+    let asked = 0;
+    const run: Exec['run'] = async (program) => {
+      if (program === 'timedatectl') asked++;
+      return { stdout: says, stderr: '', exitCode: 0 };
+    };
+    const m = machine('auto', { exec: { run }, clock });
+    const isRight = async (o?: { mayBeOld: boolean }) => {
+      asked = 0;
+      return (await m.checks(o)).find((c) => c.name === 'clock')?.ok;
+    };
+    expect([await isRight({ mayBeOld: true }), asked]).toEqual([true, 1]);
+    says = 'no\n';
+    await clock.advance(599_000);
+    expect([await isRight({ mayBeOld: true }), asked]).toEqual([true, 0]);
+    expect([await isRight(), asked]).toEqual([false, 1]);
+    expect([await isRight({ mayBeOld: true }), asked]).toEqual([false, 1]);
+    says = 'yes\n';
+    expect([await isRight({ mayBeOld: true }), asked]).toEqual([true, 1]);
+    await clock.advance(600_000);
+    expect([await isRight({ mayBeOld: true }), asked]).toEqual([true, 1]);
   });
 
   it('of this test answers every question', async () => {

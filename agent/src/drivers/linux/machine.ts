@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { access, mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname, release } from 'node:os';
 import { join } from 'node:path';
+import { systemClock, type Clock } from '@berth/shared/runtime/clock.ts';
 import type { Machine, MachineFacts } from '../machine.ts';
 import type { Exec } from './exec.ts';
 import { lookAtCare, readHugePages } from './care-look.ts';
@@ -13,6 +14,7 @@ import { judge, PROGRAMS, type DomainTypeSetting, type HostSeen } from './host-c
 import { checkNames, judgeNames, lookUp } from './name-checks.ts';
 import { parseCgroups, parseCpu, parseMemory, parseOsName, parseStartTicks } from './procfs.ts';
 import { RootFiles } from './root-files.ts';
+import { seldom } from './seldom.ts';
 import { createTuning } from './tuning.ts';
 import { AGENT_UNIT, UNIT_DATA_DIR, UNIT_PROPERTIES, unitMayWrite } from './unit-paths.ts';
 import { createWriteKernel } from './write-kernel.ts';
@@ -25,6 +27,8 @@ export interface MachineOptions {
   readonly libvirtSockets: readonly string[];
   /** Where the files of the machine are looked for; default `/`. */
   readonly root?: string;
+  /** Default: the system's. */
+  readonly clock?: Pick<Clock, 'monotonic'>;
 }
 
 /** Where most are comes first. */
@@ -35,7 +39,7 @@ export function createMachine(options: MachineOptions): Machine {
   const files = new RootFiles(options.root);
   return {
     facts: () => look.facts(),
-    checks: async () => judge(await look.seen()),
+    checks: async ({ mayBeOld = false } = {}) => judge(await look.seen(mayBeOld)),
     async nameChecks(others) {
       const { exec } = options;
       const asked = [hostname(), ...checkNames(others)].map((name) => lookUp(exec, name));
@@ -52,10 +56,23 @@ export function createMachine(options: MachineOptions): Machine {
 class Look {
   private readonly root: string;
   private readonly files: RootFiles;
+  private readonly clock: (mayBeOld: boolean) => Promise<HostSeen['clock']>;
+  private readonly unitMayWrite: (mayBeOld: boolean) => Promise<boolean>;
 
   constructor(private readonly options: MachineOptions) {
     this.root = options.root ?? '/';
     this.files = new RootFiles(this.root);
+    const { clock = systemClock } = options;
+    this.clock = seldom(
+      () => this.askClock(),
+      (c) => c !== 'not-synchronised',
+      clock,
+    );
+    this.unitMayWrite = seldom(
+      () => this.askUnit(),
+      (may) => may,
+      clock,
+    );
   }
 
   text(path: string): Promise<string> {
@@ -81,7 +98,7 @@ class Look {
     return `${kernel}-${parseStartTicks(await this.textOr('/proc/1/stat', ''))}`;
   }
 
-  async seen(): Promise<HostSeen> {
+  async seen(mayBeOld: boolean): Promise<HostSeen> {
     const { domainType, dataDir } = this.options;
     return {
       domainType,
@@ -90,11 +107,11 @@ class Look {
       kvm: await this.kvm(),
       nestedPaging: await this.nestedPaging(),
       cgroups: parseCgroups(await this.textOr('/proc/self/mountinfo', '')),
-      clock: await this.clock(),
+      clock: await this.clock(mayBeOld),
       missingPrograms: await this.missingPrograms(),
       libvirtSocket: await this.libvirtSocket(),
       dataDirFault: await writeFault(dataDir),
-      unitMayWrite: await this.unitMayWrite(),
+      unitMayWrite: await this.unitMayWrite(mayBeOld),
       bridgeModule: await this.exists('/sys/module/bridge'),
       tun: await this.exists('/dev/net/tun'),
       whyNoCustomize: await findParts(this.root).then((p) => (typeof p === 'string' ? p : undefined)),
@@ -119,7 +136,7 @@ class Look {
   }
 
   /** systemd knows on most hosts, chrony on others; without both nobody here does. */
-  private async clock(): Promise<HostSeen['clock']> {
+  private async askClock(): Promise<HostSeen['clock']> {
     const systemd = await this.ask('timedatectl', ['show', '--property=NTPSynchronized', '--value']);
     if (/^(yes|no)\b/.test(systemd)) return systemd.startsWith('yes') ? 'synchronised' : 'not-synchronised';
     const leap = /^Leap status\s*: (.*)$/m.exec(await this.ask('chronyc', ['-n', 'tracking']))?.[1];
@@ -128,7 +145,7 @@ class Look {
   }
 
   /** Told also to who runs `berth-agent check` by hand, outside the unit. */
-  private async unitMayWrite(): Promise<boolean> {
+  private async askUnit(): Promise<boolean> {
     const { dataDir } = this.options;
     if (dataDir === UNIT_DATA_DIR) return true;
     const wanted = UNIT_PROPERTIES.map((p) => `--property=${p}`);

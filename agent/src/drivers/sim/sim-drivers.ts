@@ -89,6 +89,7 @@ function simCounters({ options }: SimHost, atMs: number, bootedAtMs: number): Ma
   const since = (perSecond: number): number => Math.floor((perSecond * (atMs - bootedAtMs)) / 1000);
   return {
     atMs,
+    cpus: options.cpuThreads,
     ...{ cpuIowait: 0.01, cpuSteal: 0, load5: 0.1, load15: 0.1 },
     cpuSeconds: { user: since(1) / 2, system: since(1) / 4, idle: since(7) },
     ...{ memoryBytes: options.memoryBytes, swapBytes: 0, swapUsedBytes: 0 },
