@@ -42,7 +42,7 @@ export interface VolumeSeen {
   readonly filling?: boolean;
   /** It was being made larger, and that did not end: what is new of it no guest may see. */
   readonly growing?: boolean;
-  /** A new file may have taken its place, while what is on record is still the old one: it starts no guest until that is settled. */
+  /** A new file may have taken its place, while what is on record is still the old one, or none: it starts no guest until that is settled. */
   readonly unsettled?: boolean;
   /** Of the unit of its pool that it is. */
   readonly unitKey?: string;

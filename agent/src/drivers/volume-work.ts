@@ -120,6 +120,8 @@ export interface BlockWork {
   writeIn(target: NetworkTarget, pieces: AsyncIterable<Piece>, signal: AbortSignal): Promise<void>;
   /** All that a file in a pool holds, with what is in its image. The caller sees to it that nobody uses it. UNSAFE_IMAGE, IN_USE */
   readFile(file: PoolFile, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Nobody uses a file in a pool, and it is as we made it. UNSAFE_IMAGE, IN_USE */
+  insistFree(file: PoolFile, signal: AbortSignal): Promise<void>;
   /**
    * Writes anew what a file in a pool, or of the host's own folder, holds: beside that, in the host's own folder, where there must be
    * room. The caller sees to it that nobody uses it. BAD_STATE when something would be cut off; UNSAFE_IMAGE, IN_USE, DISK_FULL

@@ -135,23 +135,6 @@ describe('a volume in a pool of files', () => {
   });
 });
 
-/** Nothing of what it was about to do comes to pass: its process is gone. */
-async function killedAt(method: keyof Storage, when: 'before' | 'after', begin: () => Promise<void>): Promise<void> {
-  const { storage } = h.drivers;
-  const real = storage[method] as (...args: unknown[]) => Promise<unknown>;
-  const gone = new Promise<never>(() => undefined);
-  await new Promise<void>((resolve) => {
-    vi.spyOn(storage, method as 'write').mockImplementation(async (...args) => {
-      if (when === 'after') await real(...args);
-      resolve();
-      return gone;
-    });
-    void begin();
-  });
-  vi.restoreAllMocks();
-  await h.open();
-}
-
 describe('an agent that is killed', () => {
   const steps = [
     ['createVolume', 'before'],
@@ -162,11 +145,11 @@ describe('an agent that is killed', () => {
   ] as const;
 
   it.each(steps)('at %s (%s) leaves the old file or the new one, and the next one no other', async (method, when) => {
-    await killedAt(method, when, () => shrink(32 * MIB));
+    await h.killedAt(method, when, () => shrink(32 * MIB));
     await disks().work.settle('volume-1');
     expect(files()).toEqual(['volume-1.qcow2']);
     expect(await sizeIn('volume-1.qcow2')).toBe((await seen())?.sizeBytes);
-    await killedAt(method, when, () => rewrite(raw));
+    await h.killedAt(method, when, () => rewrite(raw));
     await disks().work.settle('volume-1');
     // it is not the new one before the record says so: its guest may have been started with the old one
     expect([files(), await seen()]).toMatchObject([['volume-1.qcow2'], { volumeId: 'volume-1' }]);
@@ -178,14 +161,14 @@ describe('an agent that is killed', () => {
     await disks().work.assign('volume-1', { from: '', to: 'vm-1' });
     const mayStart = () => refuseMoving({ disks: disks(), places: disks().places }, { name: 'web', vmId: 'vm-1' });
     await mayStart();
-    await killedAt('replaceVolume', 'after', () => shrink(32 * MIB));
+    await h.killedAt('replaceVolume', 'after', () => shrink(32 * MIB));
     await expect(mayStart()).rejects.toThrow(/being written anew.*berth volume sparsify/);
     await disks().work.settle('volume-1');
     await mayStart();
   });
 
   it('before the former file goes leaves that to the next one', async () => {
-    await killedAt('removeVolume', 'before', async () => {
+    await h.killedAt('removeVolume', 'before', async () => {
       await h.drivers.storage.refresh(UUID);
       await rewrite(raw);
     });
@@ -206,7 +189,7 @@ describe('an agent that is killed', () => {
   });
 
   it('leaves nothing behind when the volume goes', async () => {
-    await killedAt('write', 'after', () => rewrite(raw));
+    await h.killedAt('write', 'after', () => rewrite(raw));
     expect(files()).toEqual(['volume-1.new', 'volume-1.qcow2']);
     await disks().removeVolume('volume-1');
     expect([files(), h.parts.store.volumes()]).toEqual([[], []]);

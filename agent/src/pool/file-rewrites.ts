@@ -14,7 +14,7 @@ import type { LongWork, VolumeFormat, VolumeSpec } from '../drivers/disks.ts';
 import type { Storage } from '../drivers/storage.ts';
 import { formatOf, type AllDisks, type RewriteSpec, type StagedDisk, type VolumeFile } from '../drivers/volume-work.ts';
 import { fileIn } from './file-bytes.ts';
-import { insistMark, type MarkCheck } from './pool-marks.ts';
+import { lookedAt, type MarkCheck } from './pool-marks.ts';
 import { fileOf, newFileOf } from './pool-paths.ts';
 import { poolUuid } from './pool-spec.ts';
 import type { KeptPool, KeptVolume, PoolStore } from './pool-store.ts';
@@ -72,10 +72,10 @@ export class FileRewrites {
   async settle(kept: KeptVolume): Promise<boolean> {
     const { next, former, ...rest } = kept;
     if (next === undefined && former === undefined) return false;
-    const uuid = await this.looked(this.poolOf(kept));
+    const uuid = await lookedAt(this.deps, this.poolOf(kept));
     const isNamed = next !== undefined && (await this.deps.storage.hasVolume(uuid, newFileOf(kept.volumeId)));
     // of another format it has not taken the place of the old file, which is there still
-    if (next !== undefined && isUnsettled(kept) && !isNamed) {
+    if (next !== undefined && isReplaced(kept) && !isNamed) {
       await this.becomes(kept, next);
       return true;
     }
@@ -93,13 +93,13 @@ export class FileRewrites {
 
   private async anew(kept: KeptVolume, shall: Shall, work: LongWork, mayReplace: MayReplace): Promise<void> {
     const pool = this.poolOf(kept);
-    await this.looked(pool);
+    await lookedAt(this.deps, pool);
     const base = await this.backing(pool, { ...kept, ...shall });
     const smaller = shall.sizeBytes < kept.sizeBytes && { sizeBytes: shall.sizeBytes };
     const wanted = { format: shall.format, base, ...smaller };
     const staged = await this.own.blocks.rewriteFile(fileIn(this.own, { ...kept, pool }), wanted, half(work, 0));
     try {
-      const uuid = await this.looked(pool);
+      const uuid = await lookedAt(this.deps, pool);
       await insistPoolRoom(this.deps.storage, pool, staged.allocatedBytes, `volume ${kept.volumeId}`);
       const next = nextOf(shall);
       await this.deps.store.putVolume({ ...kept, next });
@@ -173,18 +173,13 @@ export class FileRewrites {
     if (pool === undefined) throw badState(`volume ${volumeId}: its pool is not on ${this.deps.hostName}`);
     return pool;
   }
-
-  /** What libvirt knows of it is as it is now, and it is the storage that is meant. @throws BAD_STATE */
-  private async looked(pool: KeptPool): Promise<string> {
-    const uuid = poolUuid(pool.spec.poolId);
-    await this.deps.storage.refresh(uuid);
-    await insistMark(this.deps, pool);
-    return uuid;
-  }
 }
 
-/** One file or the other is behind its name, and only a look at the pool tells which. */
-export const isUnsettled = ({ next, format }: KeptVolume): boolean => next?.whole === true && next.format === format;
+/** One file or the other is behind its name, or none, and only a look at the pool tells which. */
+export const isUnsettled = ({ wiping, ...kept }: KeptVolume): boolean => isReplaced(kept) || wiping === 'begun';
+
+const isReplaced = ({ next, format }: Pick<KeptVolume, 'next' | 'format'>): boolean =>
+  next?.whole === true && next.format === format;
 
 const nextOf = ({ format, imageDigest, sizeBytes }: Shall): Next => ({
   ...(format === 'raw' && { format }),

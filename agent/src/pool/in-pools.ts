@@ -24,7 +24,8 @@ import {
 } from '../drivers/volume-work.ts';
 import { BlockFiles, keptBlock } from './block-files.ts';
 import { BlockVolumes, notOurs } from './block-volumes.ts';
-import { counted, FileRewrites, isUnsettled } from './file-rewrites.ts';
+import { counted, FileRewrites, isUnsettled, type BackingOf } from './file-rewrites.ts';
+import { FileWipes } from './file-wipes.ts';
 import { imageFile } from './pool-images.ts';
 import { insistMark, type MarkCheck } from './pool-marks.ts';
 import { blockPathOf, blockSourceOf, checkSame, fileOf, insistSame, isOfBlocks, keptOf } from './pool-paths.ts';
@@ -42,6 +43,7 @@ export class PoolVolumes {
   private readonly blocks: BlockVolumes;
   private readonly blockFiles: BlockFiles;
   private readonly rewrites: FileRewrites;
+  private readonly wipes: FileWipes;
 
   constructor(
     private readonly own: AllDisks,
@@ -49,7 +51,9 @@ export class PoolVolumes {
   ) {
     this.blocks = new BlockVolumes(own, deps);
     this.blockFiles = new BlockFiles(own, deps, this.blocks);
-    this.rewrites = new FileRewrites(own, deps, (pool, spec) => this.backing(pool, spec));
+    const backing: BackingOf = (pool, spec) => this.backing(pool, spec);
+    this.rewrites = new FileRewrites(own, deps, backing);
+    this.wipes = new FileWipes(own, deps, backing);
   }
 
   list = (): readonly VolumeSeen[] => this.deps.store.volumes().flatMap((v) => this.find(v.volumeId) ?? []);
@@ -198,6 +202,7 @@ export class PoolVolumes {
     const kept = this.deps.store.volume(volumeId);
     if (kept === undefined) return;
     await this.rewrites.removeLeft(kept);
+    await this.wipes.removeLeft(kept);
     if (!kept.unit) await this.deps.storage.removeVolume(poolUuid(kept.poolId), fileOf(kept));
     await this.deps.store.dropVolume(volumeId);
   }
@@ -241,10 +246,13 @@ export class PoolVolumes {
     await this.rewrites.rewrite(kept, wanted, work, mayReplace);
   }
 
-  /** Before anything else is done with it: what a rewriting left that ended. */
+  /** Before anything else is done with it: what a rewriting left that ended, or a wipe. */
   async settle(volumeId: string): Promise<void> {
-    const kept = this.deps.store.volume(volumeId);
+    const { store } = this.deps;
+    const kept = store.volume(volumeId);
     if (kept) await this.rewrites.settle(kept);
+    const now = store.volume(volumeId);
+    if (now) await this.wipes.settle(now);
   }
 
   private async grow(kept: KeptVolume, sizeBytes: number): Promise<void> {
@@ -254,12 +262,12 @@ export class PoolVolumes {
     await this.noteSize(kept.volumeId, sizeBytes);
   }
 
-  async wipe(volumeId: string, { signal }: LongWork): Promise<void> {
+  async wipe(volumeId: string, work: LongWork): Promise<void> {
     const kept = this.need(volumeId);
-    if (!kept.block) return this.cannot(volumeId);
+    if (!kept.block) return this.wipes.wipe(kept, work);
     await insistUnit(this.deps, kept);
     // one that is cancelled before it has its turn is called all the same after a restart
-    if (signal.aborted) throw signal.reason;
+    if (work.signal.aborted) throw work.signal.reason;
     await this.blocks.wipe(kept);
   }
 

@@ -63,6 +63,14 @@ export async function insistMark(at: MarkCheck, { spec, marked }: KeptPool): Pro
   if (!(await at.storage.hasVolume(poolUuid(spec.poolId), markOf(spec, at.hostId)))) throw noMark(at, spec);
 }
 
+/** What libvirt knows of it is as it is now, and it is the storage that is meant. Gives its uuid. @throws BAD_STATE */
+export async function lookedAt(at: MarkCheck, pool: KeptPool): Promise<string> {
+  const uuid = poolUuid(pool.spec.poolId);
+  await at.storage.refresh(uuid);
+  await insistMark(at, pool);
+  return uuid;
+}
+
 const noMark = ({ hostName }: MarkCheck, spec: PoolSpec): ClusterError => {
   const { name, shared } = spec;
   return badState(

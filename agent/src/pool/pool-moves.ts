@@ -43,6 +43,10 @@ class Places implements VolumePlaces {
     await this.inPools.settle(volumeId);
     const { imageDigest } = await this.need(volumeId);
     runnable(await this.need(volumeId));
+    if (this.deps.store.volume(volumeId)?.wiping)
+      throw badState(
+        `volume ${volumeId} was being wiped, and that did not end: what it held lies in its pool still. Wipe it again (berth volume wipe), then move it`,
+      );
     const from = await this.home(volumeId);
     const there = this.deps.store.move(volumeId);
     const isCrossing = isCross(this.deps, volumeId, from, to);

@@ -12,6 +12,9 @@ export const fileOf = (v: Pick<KeptVolume, 'volumeId' | 'format' | 'block' | 'un
 /** Of a new file that is to take its place. */
 export const newFileOf = (volumeId: string): string => `${volumeId}.new`;
 
+/** Of what it held, while that is being overwritten. */
+export const wipedFileOf = (volumeId: string): string => `${volumeId}.wiping`;
+
 /** How QEMU gets at it. */
 export function blockSourceOf(
   { spec: { poolId, source } }: KeptPool,

@@ -60,6 +60,8 @@ const KeptVolume = z.object({
     .optional(),
   /** Format of the file that it had before, which has to go. */
   former: z.enum(['qcow2', 'raw']).optional(),
+  /** What it held is being overwritten, beside it: file-wipes.ts. */
+  wiping: z.enum(['begun', 'blank']).optional(),
   /** It is being made larger: from here on it holds what others left there, which nobody may see. */
   cleanBytes: z.number().optional(),
 });

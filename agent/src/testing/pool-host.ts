@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createLog } from '@berth/shared/log/log.ts';
 import type { PoolSource } from '@berth/shared/model/pool.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
+import type { Storage } from '../drivers/storage.ts';
 import { createSimDrivers, type SimDrivers } from '../drivers/sim/sim-drivers.ts';
 import { Ledger } from '../operations/ledger.ts';
 import { Operations } from '../operations/operations.ts';
@@ -42,6 +43,23 @@ export class PoolHost {
     this.parts = createPoolParts({ ...about, hostId: `host-${this.name}`, hostName: this.name });
     await this.parts.store.load();
     return this;
+  }
+
+  /** Nothing of what it was about to do comes to pass: its process is gone, and another has begun. */
+  async killedAt(method: keyof Storage, when: 'before' | 'after', begin: () => Promise<void>): Promise<void> {
+    const { storage } = this.drivers;
+    const real = storage[method] as (...args: unknown[]) => Promise<unknown>;
+    const gone = new Promise<never>(() => undefined);
+    await new Promise<void>((resolve) => {
+      (storage as Record<keyof Storage, unknown>)[method] = async (...args: unknown[]) => {
+        if (when === 'after') await real(...args);
+        resolve();
+        return gone;
+      };
+      void begin();
+    });
+    (storage as Record<keyof Storage, unknown>)[method] = real;
+    await this.open();
   }
 
   id = (): string => `job-${this.name}.${++this.ops}`;

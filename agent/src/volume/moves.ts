@@ -333,7 +333,7 @@ export async function refuseMoving(
       );
     if (v.unsettled)
       throw badState(
-        `vm ${vm.name} cannot ${what}: volume ${v.volumeId} was being written anew, and that did not end. Do it again (berth volume sparsify)`,
+        `vm ${vm.name} cannot ${what}: volume ${v.volumeId} was being written anew or wiped, and that did not end. Do it again (berth volume sparsify, or wipe)`,
       );
     const noted = places.moving(v.volumeId);
     const isOld = noted?.was !== undefined && !noted.mirror;

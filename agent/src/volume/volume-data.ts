@@ -130,6 +130,7 @@ export class VolumeData {
         await refuseSnapshots(deps, volume);
         await disks.work.wipe(volumeId, work);
       },
+      abandon: ({ volumeId }) => disks.work.settle(volumeId),
     });
   }
 

@@ -176,6 +176,7 @@ const simBlocks = (host: SimHost): BlockWork => ({
   async *readFile() {
     yield Buffer.alloc(512);
   },
+  insistFree: async () => undefined,
   rewriteFile: async (file, { format, base: backing, sizeBytes = file.sizeBytes }, work) => {
     work.onProgress(sizeBytes, sizeBytes);
     const about = simVolumeFile({ sizeBytes, format, backing });

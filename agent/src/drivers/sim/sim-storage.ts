@@ -5,7 +5,7 @@ import { alreadyExists, ClusterError, notFound } from '@berth/shared/errors/clus
 import { parseXml, textAt } from '../../domain/xml/tree.ts';
 import type { Storage, StorageVolumeSeen } from '../storage.ts';
 import type { VolumeFile } from '../volume-work.ts';
-import { simFileOf, simResized, simVolumeFile } from './sim-volume-file.ts';
+import { simFileOf, simResized, simVolumeFile, simWritten } from './sim-volume-file.ts';
 
 /** With what was written into it, where that was more than nothing. */
 type SimEntry = StorageVolumeSeen & { readonly file?: VolumeFile };
@@ -182,14 +182,23 @@ function simVolumes(
       await lookAtVolume(uuid, name);
       writtenAt.set(name, at);
       written.set(name, 0);
+      const came: Buffer[] = [];
       return new Writable({
         write(chunk: Buffer, _encoding, done) {
           written.set(name, (written.get(name) ?? 0) + chunk.length);
+          came.push(chunk);
           done();
         },
+        final: (done) => void writeOver(files(uuid), name, at, came).then(() => done(), done),
       });
     },
   };
+}
+
+/** Of a file: what it holds otherwise is not simulated. */
+async function writeOver(all: Map<string, SimEntry>, name: string, at: number, came: readonly Buffer[]): Promise<void> {
+  const entry = all.get(name);
+  if (entry?.file) all.set(name, { ...entry, file: await simWritten(entry.file, at, Buffer.concat(came)) });
 }
 
 const simSecrets = (secrets: Map<string, string>): Pick<Storage, 'setSecret' | 'secretValue' | 'removeSecret'> => ({

@@ -1,6 +1,6 @@
 /** The file of a simulated volume: nothing but what its format needs. What a guest writes is not simulated. */
 import { createHash } from 'node:crypto';
-import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
+import { lengthOf, piecesOf, type Piece } from '@berth/shared/disk/pieces.ts';
 import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import type { VolumeFile } from '../volume-work.ts';
 
@@ -30,6 +30,23 @@ export function simFileOf(all: readonly Piece[]): VolumeFile {
       }
     },
   };
+}
+
+/** Some bytes of it are others. */
+export async function simWritten(file: VolumeFile, at: number, bytes: Uint8Array): Promise<VolumeFile> {
+  const pieces: Piece[] = [];
+  let from = 0;
+  for await (const p of file.pieces(new AbortController().signal)) {
+    const [first, last] = [Math.max(at, from), Math.min(at + bytes.length, from + lengthOf(p))];
+    if (first >= last) pieces.push(p);
+    else {
+      const changed = typeof p === 'number' ? Buffer.alloc(p) : Buffer.from(p);
+      changed.set(bytes.subarray(first - at, last - at), first - from);
+      pieces.push(...piecesOf(changed));
+    }
+    from += lengthOf(p);
+  }
+  return simFileOf(pieces);
 }
 
 const VIRTUAL_SIZE_AT = 24;

@@ -47,6 +47,10 @@ export const createBlockWork = (parts: BlockParts): BlockWork => ({
   readIn: (target, signal) => readIn(parts, target, signal),
   writeIn: (target, pieces, signal) => writeIn(parts, target, pieces, signal),
   readFile: (file, signal) => readFile(parts, file, signal),
+  async insistFree(file, signal) {
+    await checkPoolFile(file);
+    await withPoolFile(parts, file, signal, async () => undefined);
+  },
   // what a start sweeps up must not be this
   rewriteFile: async (file, wanted, work) => {
     await parts.opened;
