@@ -121,6 +121,26 @@ describeLab('pools', { hosts: ['h1', 'h2'], share: { source: share, target: '/kv
     expect(await h1().run(['ls', '/kvm/shared/vms'])).not.toContain(id);
   });
 
+  it('takes a volume there off its image, and overwrites all that one holds where it lies on the disk', async () => {
+    await c.ok('volume', 'create', 'data', '--image', 'base', '--pool', 'nfs', '--host', 'h1');
+    const { id } = await c.json<{ id: string }>('volume', 'show', 'data');
+    const [file, kept] = [`/kvm/shared/vms/${id}.qcow2`, '/kvm/shared/kept'];
+    const image = (await h1().run(['qemu-img', 'info', file])).match(/^backing file: (\S+)/m)?.[1] ?? 'none';
+    expect(await c.ok('volume', 'move', 'data', '--full')).toMatch(/is in pool nfs on h1, and rests on no image/);
+    expect(await h1().run(['qemu-img', 'info', file])).not.toMatch(/^backing file/m);
+    expect(await h1().run(['qemu-img', 'compare', '-p', file, image])).toMatch(/Images are identical/);
+    await h1().run(['ln', file, kept]);
+    expect(await c.ok('volume', 'wipe', 'data')).toMatch(/^volume data wiped/);
+    const left = await h1().run([
+      'sh',
+      '-c',
+      `tr -d '\\0' <${kept} | wc -c; rm ${kept}; ls /kvm/shared/vms | grep ${id}`,
+    ]);
+    expect(left.trim().split('\n')).toEqual(['0', `${id}.qcow2`]);
+    expect(await h1().run(['qemu-img', 'map', '--output=json', file])).not.toMatch(/"data": true/);
+    await c.ok('volume', 'delete', 'data');
+  });
+
   /** Types a line at the guest's shell, and waits until it says something. */
   async function type(name: string, line: string): Promise<void> {
     const console = execa(process.execPath, [PROGRAMS.berth, 'vm', 'console', name], {

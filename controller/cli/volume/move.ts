@@ -5,7 +5,8 @@ import { runMany } from '../job/many.ts';
 export const volumeMove: Command = {
   noun: 'volume',
   verb: 'move',
-  summary: 'move volumes to another storage pool, of a VM that runs while its guest writes; or to another host',
+  summary:
+    'move volumes to another storage pool, of a VM that runs while its guest writes; to another host; or off their image',
   details: `There must be room for it in both pools until it has moved. What it is based on is copied there first, where that is needed. Cancelled
 (berth job cancel), it stays where it was. In a pool that holds no files (LVM, Ceph) it is raw, rests on no image,
 and stays so when it comes back. Examples:
@@ -13,9 +14,10 @@ and stays so when it comes back. Examples:
   berth volume move data --host h2
   berth volume move data --host h2 --full
   berth volume move data --pool fast --full
+  berth volume move data --full
   berth volume move data --pool local
---full copies what is in its image into it on the way, so that it needs no copy of that any more; its host needs room in
-its pool local meanwhile, and a VM that it is a disk of is off.
+--full copies what is in its image into it, so that it needs no copy of that any more: on the way, or, where neither pool nor host is
+named, where it lies. Its host needs room in its pool local meanwhile, and a VM that it is a disk of is off.
 What breaks off on the way to another host goes on where it was.
 A disk of a VM lies on the host of that: only volumes that stand alone go to other hosts.`,
   args: [{ name: 'volumes', description: 'which: names, or VM-TARGET', required: true, many: true, kind: 'volume' }],
@@ -34,7 +36,8 @@ A disk of a VM lies on the host of that: only volumes that stand alone go to oth
         }),
       done: async (api, volume, job) => {
         const { host, pool } = await api.call(api.volumes, (c) => c.getVolume, { volume });
-        return `is in pool ${pool} on ${host}${job ? '' : ' already'}`;
+        const own = flags['full'] === true ? ', and rests on no image' : '';
+        return `is in pool ${pool} on ${host}${job ? '' : ' already'}${own}`;
       },
     }),
 };

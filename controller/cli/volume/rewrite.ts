@@ -59,7 +59,8 @@ export const volumeWipe: Command = {
   noun: 'volume',
   verb: 'wipe',
   summary: 'overwrite all that volumes hold',
-  details: `A disk of a VM only while that is off. It is blank afterwards, or its image again. SSDs, and file systems that copy on write, may keep
+  details: `A disk of a VM only while that is off. It is blank afterwards, or its image again. In pools of files its host writes over what is not
+zero, and needs room for the blank file. SSDs, and file systems that copy on write, may keep
 what was overwritten all the same: against who can take the disk out, encrypt it. Examples:
   berth volume wipe data
   berth volume wipe data --delete`,

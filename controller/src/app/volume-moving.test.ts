@@ -79,9 +79,6 @@ describe('a volume that stands alone', () => {
     const full = (name: string, pool: string) => c.life.volumes.move(name, { pool, host: '', full: true }, 'test');
     expect(await said(full('data', 'slow'))).toMatch(/^UNSUPPORTED: .*it lacks volume.pool-files/);
     abled();
-    expect(await said(full('data', 'fast'))).toMatchInlineSnapshot(
-      `"BAD_STATE: volume data lies in pool fast already: what is in its image is copied into it where it goes. Name another pool (--pool)"`,
-    );
     expect(await done(full('data', 'slow'))).toBe('succeeded');
     const { id, backing } = await get('data');
     expect([backing, host().volumes.get(id)?.imageDigest]).toEqual([[], undefined]);
@@ -97,6 +94,39 @@ describe('a volume that stands alone', () => {
     expect(c.life.state.tables.vms.byName('web')!.spec.disks[0]).toMatchObject({
       ...{ imageId: undefined, poolId: poolId('slow') },
     });
+  });
+
+  it('gets what is in its image where it lies, in any pool of files, while no guest has it', async () => {
+    const full = (name: string, pool = '') => c.life.volumes.move(name, { pool, host: '', full: true }, 'test');
+    await done(create('data', 'fast', { image: 'base' }));
+    expect(await said(full('data'))).toMatch(/^UNSUPPORTED: .*it lacks volume.pool-files/);
+    abled();
+    const rewrite = vi.spyOn(host().volumeData, 'rewrite');
+    expect(await done(full('data'))).toBe('succeeded');
+    const { id, backing, pool } = await get('data');
+    expect(rewrite.mock.calls[0]?.[1]).toEqual({
+      ...{ volumeId: id, format: 'qcow2', ifOther: false },
+      imageDigest: undefined,
+    });
+    expect([backing, pool, host().volumes.get(id)?.imageDigest]).toEqual([[], 'fast', undefined]);
+    expect(await done(full('data', 'fast'))).toBe('no job');
+    expect(rewrite).toHaveBeenCalledTimes(1);
+    await c.ended((await c.timed(c.clone('web', { host: 'h1' }))).jobId);
+    await c.ended((await c.timed(c.life.vms.start('web', 'test'))).jobId);
+    expect(await said(full('web-vda', 'local'))).toMatch(/which is running. Stop it first/);
+    const how = { force: true, thenForce: false, timeoutMs: 0 };
+    await c.ended((await c.timed(c.life.vms.stop('web', how, 'test'))).jobId);
+    expect(await done(full('web-vda', 'local'))).toBe('succeeded');
+    expect(c.life.state.tables.vms.byName('web')!.spec.disks[0]).toMatchObject({ imageId: undefined });
+    expect((await get('web-vda')).backing).toEqual([]);
+  });
+
+  it('is wiped there, where its host can do that', async () => {
+    await done(create('data', 'fast'));
+    abled();
+    const wipe = vi.spyOn(host().volumeData, 'wipe');
+    expect(await done(c.life.volumes.wipe('data', 'test'))).toBe('succeeded');
+    expect(wipe.mock.calls[0]?.[1]).toBe((await get('data')).id);
   });
 
   it('becomes a disk of a vm in its pool, and stands alone there again', async () => {
@@ -129,11 +159,11 @@ describe('a volume that stands alone', () => {
         "NO_CAPACITY: volume x cannot lie on h1: pool fast: 48 GiB free of 32 TiB wanted",
         "INVALID_ARGUMENT: where to? Say --pool POOL, or --host HOST",
         "NOT_FOUND: pool none does not exist. See: berth pool list",
-        "UNSUPPORTED: the agent 0.0.0 of host h1 cannot convert, sparsify or shrink volumes in pools of files, or move them with what is in their image (it lacks volume.pool-files): upgrade it, then try again",
-        "UNSUPPORTED: the agent 0.0.0 of host h1 cannot convert, sparsify or shrink volumes in pools of files, or move them with what is in their image (it lacks volume.pool-files): upgrade it, then try again",
-        "UNSUPPORTED: the agent 0.0.0 of host h1 cannot convert, sparsify or shrink volumes in pools of files, or move them with what is in their image (it lacks volume.pool-files): upgrade it, then try again",
+        "UNSUPPORTED: the agent 0.0.0 of host h1 cannot convert, sparsify, wipe or shrink volumes in pools of files, or move them with what is in their image (it lacks volume.pool-files): upgrade it, then try again",
+        "UNSUPPORTED: the agent 0.0.0 of host h1 cannot convert, sparsify, wipe or shrink volumes in pools of files, or move them with what is in their image (it lacks volume.pool-files): upgrade it, then try again",
+        "UNSUPPORTED: the agent 0.0.0 of host h1 cannot convert, sparsify, wipe or shrink volumes in pools of files, or move them with what is in their image (it lacks volume.pool-files): upgrade it, then try again",
         "UNSUPPORTED: volume data lies in pool fast: as vmdk volumes are kept in pool local only. Take it as a file (berth volume download data data.vmdk), or move it there first (berth volume move data --pool local)",
-        "UNSUPPORTED: volume data lies in pool fast: there it stays as it is. Move it to pool local first (berth volume move)",
+        "UNSUPPORTED: the agent 0.0.0 of host h1 cannot convert, sparsify, wipe or shrink volumes in pools of files, or move them with what is in their image (it lacks volume.pool-files): upgrade it, then try again",
       ]
     `);
     c.sim.hosts.host(c.hostId('h1')).diskFull = true;

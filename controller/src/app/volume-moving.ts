@@ -8,6 +8,7 @@ import type { LockName } from '../jobs/engine/jobs.ts';
 import { noCapacity } from '../jobs/refused.ts';
 import { runnable } from '../jobs/volume-create.ts';
 import type { MoveParams } from '../jobs/volume-move.ts';
+import type { RewriteParams } from '../jobs/volume-rewrite.ts';
 import { debtOfVolume } from '../jobs/volume-where.ts';
 import type { TransferParams } from '../jobs/volume-transfer.ts';
 import type { WhichVolume } from '../jobs/volume-where.ts';
@@ -18,12 +19,12 @@ import { resolve } from './names.ts';
 import { isOfBlocks } from '../jobs/world-pools.ts';
 import { diskPool, poolName } from './vm-pools.ts';
 import { viewVm } from './vm-view.ts';
-import { insistOff } from './volume-rewriting.ts';
+import { inFiles, insistOff } from './volume-rewriting.ts';
 import type { FoundVolume } from './volume-names.ts';
 import { viewVolume } from './volume-view.ts';
 
 export interface MoveVolume {
-  /** Empty: `local`, when a host is named. */
+  /** Empty: `local`, when a host is named; where it is, when nothing is. */
   readonly pool: string;
   /** Empty: where it is. */
   readonly host: string;
@@ -38,25 +39,33 @@ interface Seen {
   readonly world: WorldView;
 }
 
-/** To a pool of its host, or to another host. */
+/** To a pool of its host, to another host, or nowhere: without its image where it lies. */
 export type Move =
-  | { readonly params: MoveParams; readonly transfer?: undefined; readonly locks: readonly LockName[] }
-  | { readonly params?: undefined; readonly transfer: TransferParams; readonly locks: readonly LockName[] };
+  | {
+      readonly params: MoveParams;
+      readonly locks: readonly LockName[];
+      readonly transfer?: never;
+      readonly rewrite?: never;
+    }
+  | { readonly transfer: TransferParams; readonly locks: readonly LockName[]; readonly rewrite?: never }
+  | { readonly rewrite: RewriteParams; readonly locks: readonly LockName[] };
 
 /** Undefined: it lies there. @throws BAD_STATE, NOT_FOUND, NO_CAPACITY, UNSUPPORTED */
 export function moveWanted(found: FoundVolume, r: MoveVolume, seen: Seen): Move | undefined {
   const { tables, hosts } = seen;
-  if (r.pool === '' && r.host === '') throw invalidArgument('where to? Say --pool POOL, or --host HOST');
+  const isHere = r.pool === '' && r.host === '';
+  if (isHere && r.full !== true) throw invalidArgument('where to? Say --pool POOL, or --host HOST');
   const view = viewVolume(found, { tables, hosts });
   const { hostId, hostName, name, id: volumeId, poolId } = view;
   insistRunnable(found);
   if (hostId === undefined) throw badState(`volume ${name} is on no host yet`);
   const toHostId = r.host === '' ? hostId : resolve('host', tables.hosts, r.host).id;
   if (found.vm && toHostId !== hostId) throw itsVms(found, name, hostName);
-  const { poolId: to } = diskPool(tables, r.pool, `volume ${name}:`);
+  const { poolId: to } = isHere ? { poolId } : diskPool(tables, r.pool, `volume ${name}:`);
   const isElsewhere = toHostId !== hostId;
   const full = isFull(found, r);
-  if (to === poolId && !isElsewhere) return nothingToDo(name, poolName(tables, poolId) || LOCAL_POOL, full);
+  if (to === poolId && !isElsewhere)
+    return full ? { rewrite: madeFull(found, { volumeId, hostId, hostName }, seen), locks: [] } : undefined;
   if ([poolId, to].some((p) => isOfBlocks(tables, p))) insistCross(found, { name, poolId, isElsewhere }, seen);
   const imageId = restsOn(found);
   const locks = locksFor([poolId, to], imageId);
@@ -92,7 +101,7 @@ function moveHere(
   const ability = raw ? blockAbility(found, [from, to], seen) : full ? 'volume.pool-files' : 'volume.move';
   needCapability({ name: hostName }, seen.hosts.status(hostId).facts, ability);
   insistNotSaved(found, seen);
-  if (full) insistOff(found, seen, { blocks: true, files: true });
+  if (full) insistOff(found, seen, { blocks: true });
   checkRoom(wanted, hostId, seen);
   return { ...which(found, volumeId), to: to ?? null, ...(raw && { raw }), ...(full && { full }) };
 }
@@ -102,12 +111,17 @@ const restsOn = (found: FoundVolume): ImageId | undefined => (found.vm ? found.d
 /** One that rests on no image goes as it is. */
 const isFull = (found: FoundVolume, r: MoveVolume): boolean => r.full === true && restsOn(found) !== undefined;
 
-/** @throws BAD_STATE: it would not be as it was asked for */
-function nothingToDo(name: string, pool: string, full: boolean): undefined {
-  if (full)
-    throw badState(
-      `volume ${name} lies in pool ${pool} already: what is in its image is copied into it where it goes. Name another pool (--pool)`,
-    );
+/** It stays where it is, and what is in its image is copied into it. */
+function madeFull(
+  found: FoundVolume,
+  { volumeId, hostId, hostName: name }: Pick<Here, 'volumeId' | 'hostId' | 'hostName'>,
+  seen: Seen,
+): RewriteParams {
+  const { facts } = seen.hosts.status(hostId);
+  needCapability({ name }, facts, 'volume.rewrite');
+  if (inFiles(found, seen.tables)) needCapability({ name }, facts, 'volume.pool-files');
+  insistOff(found, seen, { blocks: true });
+  return { ...which(found, volumeId), format: 'qcow2', full: true };
 }
 
 const which = ({ vm }: FoundVolume, volumeId: VolumeId): WhichVolume => ({ volumeId, ...(vm && { vmId: vm.id }) });

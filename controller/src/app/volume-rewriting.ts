@@ -38,11 +38,10 @@ function insistMayConvert(found: FoundVolume, wanted: KeptFormat, tables: Tables
   );
 }
 
-/** Where something can be done besides pool local. */
+/** Where something can be done besides pools of files. */
 export interface InPools {
   /** In pools of Ceph, LVM and LUNs. */
   readonly blocks: boolean;
-  readonly files: boolean;
 }
 
 interface Seen {
@@ -64,13 +63,12 @@ export function insistOff(found: FoundVolume, seen: Seen, may: InPools): void {
 
 function insistPlace(found: FoundVolume, tables: Tables, may: InPools): void {
   const { poolId } = found.vm ? found.disk : found.volume;
-  if (poolId === undefined) return;
-  const isBlocks = isOfBlocks(tables, poolId);
-  if (isBlocks ? may.blocks : may.files) return;
+  if (may.blocks || !isOfBlocks(tables, poolId)) return;
   const what = found.vm ? `disk ${found.disk.target} of vm ${found.vm.name}` : `volume ${found.volume.name}`;
-  const pool = poolName(tables, poolId);
-  const why = isBlocks ? `pool ${pool}, which holds no files` : `pool ${pool}`;
-  throw unsupported(`${what} lies in ${why}: there it stays as it is. Move it to pool local first (berth volume move)`);
+  throw unsupported(
+    `${what} lies in pool ${poolName(tables, poolId)}, which holds no files: there it stays as it is. Move it to pool local first ` +
+      `(berth volume move)`,
+  );
 }
 
 /** In a pool of files an agent could not do that before. */

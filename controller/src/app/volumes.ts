@@ -192,7 +192,7 @@ export class Volumes {
       if (found.vm) insistNoSnapshots(found.vm, found.disk);
       return this.#start(tx, volumeRewrite, { ...which, format: wanted }, found, user);
     };
-    return this.#actOff(nameOrId, convert, { blocks: true, files: true });
+    return this.#actOff(nameOrId, convert, { blocks: true });
   }
 
   sparsify(nameOrId: string, user: string): Promise<VolumeAnswer> {
@@ -201,7 +201,7 @@ export class Volumes {
       const format = (found.vm ? found.disk.options?.format : found.volume.format) ?? 'qcow2';
       return this.#start(tx, volumeRewrite, { ...which, format }, found, user);
     };
-    return this.#actOff(nameOrId, sparsify, { blocks: false, files: true });
+    return this.#actOff(nameOrId, sparsify, { blocks: false });
   }
 
   wipe(nameOrId: string, user: string): Promise<VolumeAnswer> {
@@ -210,7 +210,7 @@ export class Volumes {
       if (found.vm) insistNoSnapshots(found.vm, found.disk);
       return this.#start(tx, volumeWipe, which, found, user);
     };
-    return this.#actOff(nameOrId, wipe, { blocks: true, files: false });
+    return this.#actOff(nameOrId, wipe, { blocks: true });
   }
 
   /** Undefined job: it lies there. */
@@ -224,6 +224,7 @@ export class Volumes {
       const locks: LockName[] = [`volume/${id}:exclusive`, ...move.locks];
       // other disks of the same VM may move at the same time
       if (found.vm) locks.push(`vm/${found.vm.id}:shared`);
+      if (move.rewrite) return this.#start(tx, volumeRewrite, move.rewrite, found, user);
       if (move.transfer) return jobs.start(tx, volumeTransfer, move.transfer, { subject, locks, user });
       return jobs.start(tx, volumeMove, move.params, { subject, locks, user });
     });

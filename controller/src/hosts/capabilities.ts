@@ -39,7 +39,7 @@ const WORDS = {
   'volume.transfer': 'send or get volumes',
   'volume.full': 'read disks in pools of files, or send volumes with what is in their image',
   'volume.pool-files':
-    'convert, sparsify or shrink volumes in pools of files, or move them with what is in their image',
+    'convert, sparsify, wipe or shrink volumes in pools of files, or move them with what is in their image',
   'volume.rewrite': 'convert, sparsify or wipe a volume',
   'upload.generalize': 'take out of an image what makes its guest one machine among others',
   'volume.customize': 'change guests that are off from outside',

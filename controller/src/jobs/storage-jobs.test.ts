@@ -246,6 +246,13 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
       const params = { volumeId: vm.spec.disks[0]!.volumeId, vmId: vm.id, format: 'raw' };
       return worldOf(cluster, params, put, withoutSizes);
     };
+    const full = (adversary: Adversary) => {
+      const cluster = new ClusterWorld(adversary);
+      const { vm, put } = cluster.vmThere('stopped');
+      const params = { volumeId: vm.spec.disks[0]!.volumeId, vmId: vm.id, format: 'qcow2', full: true };
+      return worldOf(cluster, params, put, withoutSizes);
+    };
+    await checkJob(volumeRewrite, full as never);
     for (const world of [alone, ofVm]) {
       await checkJob(volumeRewrite, world as never);
       await checkJob(volumeWipe, world as never);

@@ -1,6 +1,6 @@
 /**
- * Jobs volume.rewrite and volume.wipe: a volume that nobody uses, in another format, without what is zero, or with all that it held
- * overwritten. A format is taken back; what is overwritten is gone.
+ * Jobs volume.rewrite and volume.wipe: a volume that nobody uses, in another format, without what is zero, without its image, or with all
+ * that it held overwritten. A format is taken back; what is overwritten is gone.
  */
 import type { KeptFormat } from '@berth/shared/model/volume.ts';
 import type { JobDeps } from './deps.ts';
@@ -12,6 +12,8 @@ import { claimOf } from './world.ts';
 
 export interface RewriteParams extends WhichVolume {
   readonly format: KeptFormat;
+  /** What is in its image goes into it, and it rests on none. Absent: no. */
+  readonly full?: true;
 }
 
 const begin = {
@@ -26,9 +28,9 @@ export const volumeRewrite = defineJob<RewriteParams, JobDeps>('volume.rewrite',
     deadlineMs: WHOLE_DISK_MS,
     async run(c) {
       const agent = c.deps.hosts.agent(c.outs.begin.hostId);
-      const { volumeId, format } = c.params;
+      const { volumeId, format, full = false } = c.params;
       const { format: was, imageDigest: base } = c.outs.begin;
-      const imageDigest = format !== 'qcow2' ? undefined : (base ?? undefined);
+      const imageDigest = full || format !== 'qcow2' ? undefined : (base ?? undefined);
       const ask = () => agent.volumeData.rewrite(c.opId, { volumeId, format, imageDigest, ifOther: format !== was });
       const op = await settle(c, known(agent, c.opId, ask, c.notes), 'writing it anew');
       return Wait.is(op) ? op : null;
@@ -45,11 +47,12 @@ export const volumeRewrite = defineJob<RewriteParams, JobDeps>('volume.rewrite',
   .local('record', {
     run({ tx, tables, params, outs, jobId }) {
       const { name, host } = outs.begin;
-      changeVolume(tx, tables, params, { format: params.format });
+      changeVolume(tx, tables, params, { format: params.format, ...(params.full && { full: true }) });
       const vm = params.vmId && tables.vms.get(params.vmId);
       const claim = params.vmId && tables.claims.get(params.vmId);
       if (claim && vm) tx.claims.put({ ...claim, diskBytes: claimOf(vm, claim.hostId, claim.powered).diskBytes });
-      const message = `volume ${name} on ${host} was written anew, as ${params.format}`;
+      const what = params.full ? ', with what is in its image' : '';
+      const message = `volume ${name} on ${host} was written anew, as ${params.format}${what}`;
       tx.event({ type: 'volume.rewritten', severity: 'info', subjectKind: 'volume', subject: name, message, jobId });
       return null;
     },

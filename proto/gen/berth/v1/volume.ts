@@ -169,11 +169,11 @@ export interface DetachVolumeRequest {
 
 export interface MoveVolumeRequest {
   volume: string;
-  /** Empty: `local`, when a host is named. */
+  /** Empty: `local`, when a host is named; with `full` alone, where it is. */
   pool: string;
   /** Empty: where it is. One that stands alone, only: a VM's disks lie on its own host. */
   host: string;
-  /** It needs its image no more afterwards: what it has of that is copied into it on the way. To another host only. */
+  /** It needs its image no more afterwards: what it has of that is copied into it, on the way, or where it is when it goes nowhere. */
   full: boolean;
 }
 
