@@ -71,7 +71,7 @@ function realDrivers(config: AgentConfig, log: Log, ring: LogRing, meters: Meter
     }),
     means: createMeans(() => machine.inventory()),
     disks: createDisks({ dataDir, unprivilegedUser, clock, log }),
-    guestDisks: createGuestDisks(config),
+    guestDisks: createGuestDisks({ ...config, clock }),
     machine,
     bridges: createBridges({ exec: createExec(config), unchanged: { clock: systemClock } }),
     logs: createHostLogs({ exec: createExec(config), clock, ring }),

@@ -214,6 +214,48 @@ describeLab('hosts where systemd runs our units', { hosts: ['h1', 'h2'], init: '
     expect(await c.serial('web', /button pressed|agent shuts down/)).toMatch(/^berth-guest: web /m);
   });
 
+  it('change disks in a pool at any path, where the unit itself may not write, and the guests on them', async () => {
+    const h1 = at('h1');
+    const folder = '/srv/berth-pool';
+    // the least that is a Linux system
+    await h1.sh(`mkdir -p /root/tree/etc /root/tree/usr/bin ${folder}; cd /root/tree/etc
+      echo root:x:0:0::/:/bin/sh >passwd; echo tiny >hostname; echo ID=debian >os-release
+      mke2fs -q -t ext4 -d /root/tree /root/tiny.raw 24m; chmod 700 ${folder}`);
+    const file = join(c.dir, 'tiny.raw');
+    await h1.host.copyOut('/root/tiny.raw', file);
+    await c.ok('image', 'import', file, '--name', 'tiny', '--format', 'raw', '--host', 'h1');
+    await c.ok('pool', 'create', 'srv', '--path', folder, '--host', 'h1');
+    await c.ok(
+      'vm',
+      'clone',
+      'tiny',
+      'own',
+      '--pool',
+      'srv',
+      '--host',
+      'h1',
+      '--memory',
+      '64MiB',
+      '--identity',
+      'none',
+    );
+    const { id } = await c.json<{ id: string }>('volume', 'show', 'own-vda');
+    const before = await h1.sh(`stat -c '%a %U' ${folder}/${id}.qcow2`);
+    const job = await c.ok('vm', 'customize', 'own', '--hostname', 'renamed', '--no-wait');
+    await c.quiet(600_000);
+    expect(await c.ok('job', 'show', job)).toMatch(/succeeded[^]*host name renamed/);
+    expect(await h1.sh(`stat -c '%a %U' ${folder}/${id}.qcow2; ls /var/lib/berth/customize`)).toBe(before);
+    for (const verb of [['sparsify'], ['move', '--full'], ['convert', '--to', 'raw']])
+      await c.ok('volume', verb[0]!, 'own-vda', ...verb.slice(1));
+    expect(await h1.sh(`debugfs -R 'cat /etc/hostname' ${folder}/${id}.raw 2>/dev/null`)).toBe('renamed\n');
+    await c.ok('volume', 'wipe', 'own-vda');
+    const left = await h1.sh(`ls ${folder} | grep -v mark; tr -d '\\0' <${folder}/${id}.raw | wc -c`);
+    expect(left).toBe(`${id}.raw\n0\n`);
+    await c.ok('vm', 'delete', 'own', '--force');
+    await c.ok('pool', 'remove', 'srv');
+    await c.ok('image', 'delete', 'tiny');
+  }, 900_000);
+
   it('delete what was made, and leave no helper behind', async () => {
     await c.ok('vm', 'delete', '--force', 'web', 'big');
     await c.ok('image', 'delete', 'base', 'bulk');

@@ -31,7 +31,7 @@ const GENERALIZE: Actions = {
 
 export interface CustomizerDeps {
   readonly hypervisor: Pick<Hypervisor, 'list'>;
-  readonly disks: Pick<Disks, 'findVolume' | 'volumePath' | 'capturedDisk'>;
+  readonly disks: Pick<Disks, 'findVolume' | 'volumePath' | 'imagePath' | 'capturedDisk'>;
   readonly guestDisks: GuestDisks;
   readonly operations: Operations;
   readonly abilities: () => Promise<{ readonly domainType: 'kvm' | 'qemu' }>;
@@ -134,7 +134,9 @@ export class Customizer {
     if (v === undefined || v.seed) return undefined;
     const { vmId, sizeBytes } = v;
     const path = disks.volumePath(volumeId, false, v.format);
+    const backing = v.backingPath ?? (v.imageDigest === undefined ? undefined : disks.imagePath(v.imageDigest));
     return {
+      ...(v.poolId !== undefined && { inPool: { backing } }),
       volumeId,
       vmId,
       sizeBytes,

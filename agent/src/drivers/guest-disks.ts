@@ -48,6 +48,8 @@ export interface GuestDisk {
   readonly path: string;
   readonly format: VolumeFormat;
   readonly sizeBytes: number;
+  /** It lies in a pool, where the agent changes nothing itself; over the file of this image, if any. */
+  readonly inPool?: { readonly backing: string | undefined };
 }
 
 export interface Edit {

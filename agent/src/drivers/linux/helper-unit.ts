@@ -41,13 +41,9 @@ export function helperUnitArgs(unit: HelperUnit, argv: readonly string[]): strin
   ];
 }
 
-/** Network and processes are taken away by the command itself (confine.ts). */
-const sandbox = (dataDir: string): readonly string[] => [
-  'ProtectSystem=strict',
-  `ReadWritePaths="${dataDir}"`,
-  'ProtectHome=read-only',
+/** What no program that reads a stranger's bytes needs. */
+export const CONFINED: readonly string[] = [
   'PrivateDevices=yes',
-  `CapabilityBoundingSet=${CAPABILITIES.join(' ')}`,
   'NoNewPrivileges=yes',
   'ProtectKernelTunables=yes',
   'ProtectKernelModules=yes',
@@ -59,11 +55,20 @@ const sandbox = (dataDir: string): readonly string[] => [
   'RestrictRealtime=yes',
   'RestrictSUIDSGID=yes',
   'RestrictAddressFamilies=AF_UNIX',
-  'RestrictNamespaces=net pid',
   'SystemCallFilter=@system-service',
   'SystemCallErrorNumber=EPERM',
   'SystemCallArchitectures=native',
   'UMask=0077',
   'LimitCORE=0',
   'KeyringMode=private',
+];
+
+/** Network and processes are taken away by the command itself (confine.ts). */
+const sandbox = (dataDir: string): readonly string[] => [
+  'ProtectSystem=strict',
+  `ReadWritePaths="${dataDir}"`,
+  'ProtectHome=read-only',
+  `CapabilityBoundingSet=${CAPABILITIES.join(' ')}`,
+  'RestrictNamespaces=net pid',
+  ...CONFINED,
 ];

@@ -3,7 +3,6 @@
  * log, and is found again after an agent restart by a mark in its environment, never by a process id that somebody else may
  * have by now. Under systemd each runs in a unit of its own, so an agent upgrade doesn't end it.
  */
-import { existsSync } from 'node:fs';
 import { chmod, chown, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -13,6 +12,7 @@ import type { Confinement } from './confine.ts';
 import type { Pool } from './disks/pool.ts';
 import type { Exec } from './exec.ts';
 import { helperUnitArgs } from './helper-unit.ts';
+import { systemdRuns } from './outside.ts';
 
 export interface HelperSpec {
   /** Names the folder and the unit; at most 24 characters, because socket paths are short. */
@@ -72,7 +72,7 @@ export function createHelpers(parts: { readonly exec: Exec; readonly pool: Pool;
 async function launch({ exec, pool }: { exec: Exec; pool: Pool }, spec: HelperSpec): Promise<void> {
   const dir = pool.helperDir(spec.name);
   const logFile = join(dir, 'log');
-  if (!existsSync('/run/systemd/system')) {
+  if (!systemdRuns()) {
     const confined = spec.confined ? { confined: spec.confined } : {};
     await exec.launch(spec.program, spec.args, { logFile, ...confined, env: { [MARK]: dir } });
     return;

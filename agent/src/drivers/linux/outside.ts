@@ -15,9 +15,11 @@ export interface Outside {
 
 export type RunOutside = (argv: readonly [string, ...string[]], about: Outside) => Promise<void>;
 
+export const systemdRuns = (): boolean => existsSync('/run/systemd/system');
+
 /** @param systemd whether it runs here. */
 export const createRunOutside =
-  (exec: Pick<Exec, 'run'>, systemd = () => existsSync('/run/systemd/system')): RunOutside =>
+  (exec: Pick<Exec, 'run'>, systemd = systemdRuns): RunOutside =>
   async ([program, ...args], { description, ...options }) => {
     const unit = ['--quiet', '--collect', '--wait', '--pipe', `--description=${description}`, '--'];
     if (systemd()) await exec.run('systemd-run', [...unit, program, ...args], options);

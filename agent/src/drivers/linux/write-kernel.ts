@@ -2,9 +2,9 @@
  * Writes a file of the kernel. The agent's own unit may not (ProtectKernelTunables), and no unit should get all of /sys for this:
  * where systemd runs, it is asked to write the one file, in a unit of a moment.
  */
-import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { Exec } from './exec.ts';
+import { systemdRuns } from './outside.ts';
 import type { RootFiles } from './root-files.ts';
 import type { WriteKernel } from './tuning.ts';
 
@@ -12,11 +12,7 @@ const WRITE_MS = 60_000;
 const REFUSED = ['EROFS', 'EACCES', 'EPERM'];
 
 /** @param systemd whether it runs here. */
-export function createWriteKernel(
-  exec: Pick<Exec, 'run'>,
-  files: RootFiles,
-  systemd = () => existsSync('/run/systemd/system'),
-): WriteKernel {
+export function createWriteKernel(exec: Pick<Exec, 'run'>, files: RootFiles, systemd = systemdRuns): WriteKernel {
   return async (path, text) => {
     const at = files.path(path);
     try {

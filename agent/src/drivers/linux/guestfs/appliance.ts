@@ -3,7 +3,6 @@
  * unprivileged user, once, and again when packages or kernels have changed. Takes seconds to make and about 400 MB in the pool.
  */
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { chmod, chown, copyFile, lstat, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -13,6 +12,7 @@ import { sizeOf, syncDir, syncFile, tellingFull } from '../disks/files.ts';
 import type { Pool } from '../disks/pool.ts';
 import { requireRoom } from '../disks/space.ts';
 import type { Exec } from '../exec.ts';
+import { systemdRuns } from '../outside.ts';
 import { takeFile, takeFolder } from '../take-file.ts';
 
 export interface Appliances {
@@ -147,7 +147,7 @@ async function supermin(exec: Exec, { recipe, version }: Parts, work: string, si
     SUPERMIN_MODULES: `/lib/modules/${version}`,
   };
   const options = { signal, timeoutMs: MAKE_MS, what };
-  if (!existsSync('/run/systemd/system')) {
+  if (!systemdRuns()) {
     await exec.runConfined('supermin', args, { ...options, env, limits });
     return;
   }

@@ -1,6 +1,7 @@
 /** The guest-disk driver on a real host: an overlay of the volume, guestfish on it, and the commit. See overlay.ts for crashes. */
 import { stat } from 'node:fs/promises';
 import { badState, ClusterError, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { LongWork } from '../../disks.ts';
 import type { Edit, GuestDisk, GuestDisks } from '../../guest-disks.ts';
 import { createPool, preparePool, type Pool } from '../disks/pool.ts';
@@ -16,13 +17,20 @@ import { commandsFor } from './write-guest.ts';
 interface Parts {
   readonly exec: Exec;
   readonly pool: Pool;
+  readonly clock: Clock;
   readonly appliances: Appliances;
 }
 
-export function createGuestDisks(config: { readonly dataDir: string; readonly unprivilegedUser: string }): GuestDisks {
+interface GuestDisksOptions {
+  readonly dataDir: string;
+  readonly unprivilegedUser: string;
+  readonly clock: Clock;
+}
+
+export function createGuestDisks({ clock, ...config }: GuestDisksOptions): GuestDisks {
   const pool = createPool(config.dataDir);
   const exec = createExec(config);
-  const parts: Parts = { exec, pool, appliances: createAppliances({ exec, pool }) };
+  const parts: Parts = { exec, pool, clock, appliances: createAppliances({ exec, pool }) };
   return {
     whyNot: () => parts.appliances.whyNot(),
     edit: (disk, edit, work) => editGuest(parts, disk, edit, work),
@@ -47,9 +55,8 @@ async function editGuest(parts: Parts, disk: GuestDisk, edit: Edit, work: LongWo
   if (!(await overlay.isWhole()) || (await overlay.isStale())) {
     await preparePool(parts.pool);
     const appliance = await parts.appliances.get(work.signal);
-    await overlay.create();
     try {
-      await overlay.lending('read', () => change(parts, { disk, overlay, appliance }, edit, work));
+      await overlay.begin(work.signal, () => change(parts, { disk, overlay, appliance }, edit, work));
       await edit.allowed();
       if (work.signal.aborted) throw work.signal.reason;
       await overlay.seal();

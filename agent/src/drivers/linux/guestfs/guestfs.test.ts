@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { emptyQcow2 } from '@berth/shared/disk/qcow2-create.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
 import type { GuestEntry } from '../../guest-disks.ts';
 import { createPool, preparePool } from '../disks/pool.ts';
 import type { Exec } from '../exec.ts';
@@ -101,7 +102,7 @@ describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
     const path = pool.volumePath('volume-1', false);
     writeFileSync(path, emptyQcow2(64 * MIB), { mode: 0o600 });
     const disk = { volumeId: 'volume-1', path, format: 'qcow2' as const, sizeBytes: 64 * MIB };
-    return { pool, disk, overlay: new Overlay({ exec, pool }, disk) };
+    return { pool, disk, overlay: new Overlay({ exec, pool, clock: systemClock }, disk) };
   }
   /** As guestfish would: as the unprivileged user. */
   const change = (overlay: Overlay, what: Exec = exec) =>
@@ -111,6 +112,34 @@ describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
       }),
     );
   const has = async (disk: { path: string }) => (await text(disk, MIB)).includes('42 42 42 42');
+
+  it('of one that lies in a pool are made without lending it to anybody, and put in beside its image', async () => {
+    const { pool, disk: own } = await world();
+    const path = join(tempDir(), 'volume-1.qcow2');
+    const image = pool.imagePath(`sha256:${'ab'.repeat(32)}`);
+    writeFileSync(image, emptyQcow2(32 * MIB), { mode: 0o644 });
+    writeFileSync(path, emptyQcow2(64 * MIB, image), { mode: 0o600 });
+    await exec.run('qemu-io', ['-f', 'qcow2', '-c', 'write -P 0x17 5M 64k', path]);
+    const disk = { ...own, path, inPool: { backing: image } };
+    const overlay = new Overlay({ exec, pool, clock: systemClock }, disk);
+    const words = ['-c', 'read -P 0x17 5M 64k', '-c', 'read -P 0 40M 64k', '-c', 'write -P 0x42 1M 1M'];
+    const during = await overlay.begin(new AbortController().signal, async () => {
+      const { stdout } = await exec.runConfined('qemu-io', ['-f', 'qcow2', ...words, overlay.path], {
+        limits: { fileBytes: 64 * MIB },
+      });
+      expect(stdout).not.toMatch(/failed/);
+      return stat(path);
+    });
+    expect(during).toMatchObject({ mode: 0o100600, uid: 0, gid: 0 });
+    expect(await has(disk)).toBe(false);
+    await overlay.seal();
+    await overlay.commit();
+    expect(await has(disk)).toBe(true);
+    expect(statSync(path)).toMatchObject({ mode: 0o100600, uid: 0, gid: 0 });
+    const other = new Overlay({ exec, pool, clock: systemClock }, { ...disk, inPool: { backing: undefined } });
+    const begun = other.begin(new AbortController().signal, () => Promise.reject(new Error('begun')));
+    await expect(begun).rejects.toMatchObject({ reason: 'UNSAFE_IMAGE' });
+  });
 
   /** Another program has it open for writing, until the result is called. */
   async function hold(disk: { path: string }): Promise<() => Promise<unknown>> {
@@ -173,7 +202,7 @@ describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
 
   it('are forgotten when they were not whole, and finished when they were, whoever gives them up', async () => {
     const { pool, disk, overlay } = await world();
-    const guests = createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody' });
+    const guests = createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody', clock: systemClock });
     await overlay.create();
     await change(overlay);
     // killed while it was lent
@@ -199,7 +228,7 @@ describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
       ...exec,
       runConfined: (p: string, a: readonly string[]) => exec.runConfined('timeout', ['-s', 'KILL', '0.01', p, ...a]),
     };
-    await new Overlay({ exec: killed as Exec, pool }, disk).commit().catch(() => undefined);
+    await new Overlay({ exec: killed as Exec, pool, clock: systemClock }, disk).commit().catch(() => undefined);
     expect(await unfinishedIn(pool)).toEqual(['volume-1']);
     // what the edit would do from here on has been done already: it is never asked
     const never = () => {
@@ -207,7 +236,11 @@ describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
     };
     const edit = { looks: [], plan: never, allowed: never, accelerated: false };
     const work = { signal: new AbortController().signal, onProgress: () => undefined };
-    await createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody' }).edit(disk, edit, work);
+    await createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody', clock: systemClock }).edit(
+      disk,
+      edit,
+      work,
+    );
     expect(await has(disk)).toBe(true);
     expect(await unfinishedIn(pool)).toEqual([]);
   });
@@ -269,12 +302,14 @@ describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
 
   it('stay where they are when a part of them is in the volume and another program has it, and are put in later', async () => {
     const { pool, disk, overlay } = await world();
-    const guests = createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody' });
+    const guests = createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody', clock: systemClock });
     await overlay.create();
     await change(overlay);
     await overlay.seal();
     const killed = { ...exec, runConfined: () => Promise.reject(new Error('killed')) };
-    await new Overlay({ exec: killed as unknown as Exec, pool }, disk).commit().catch(() => undefined);
+    await new Overlay({ exec: killed as unknown as Exec, pool, clock: systemClock }, disk)
+      .commit()
+      .catch(() => undefined);
     const release = await hold(disk);
     await expect(guests.drop(disk)).rejects.toMatchObject({ reason: 'RESOURCE_BUSY' });
     expect(await unfinishedIn(pool)).toEqual(['volume-1']);
@@ -290,7 +325,7 @@ describeReal('changes to a volume', ['qemu-img', 'qemu-io'], () => {
     await change(overlay);
     await overlay.seal();
     await exec.run('qemu-io', ['-f', 'qcow2', '-c', 'write -P 0x17 1M 1M', disk.path]);
-    await createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody' }).drop(disk);
+    await createGuestDisks({ dataDir: pool.dataDir, unprivilegedUser: 'nobody', clock: systemClock }).drop(disk);
     expect(await text(disk, MIB)).toContain('17 17 17 17');
     expect(await unfinishedIn(pool)).toEqual([]);
   });

@@ -1,7 +1,8 @@
 /**
  * Changes to a volume, whole or not at all: they go into an overlay of it, which only an edit that has ended well becomes
  * `commit.qcow2`; that is put into the volume, as often as it takes, and then removed. So a crash before leaves the volume as it
- * was, and one after is repaired by doing the same again. The unprivileged user reads the volume, and writes to it only then.
+ * was, and one after is repaired by doing the same again. The unprivileged user reads the volume, and writes to it only then: lent to it,
+ * or, of a volume in a pool, where the agent's own unit may change nothing, through a qemu-nbd of root's and in a unit of its own.
  */
 import { chown, lstat, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -10,9 +11,13 @@ import type { GuestDisk } from '../../guest-disks.ts';
 import { sizeOf, syncDir, syncFile, tellingFull, writeAtomic } from '../disks/files.ts';
 import type { Pool } from '../disks/pool.ts';
 import { requireRoom } from '../disks/space.ts';
-import type { Exec } from '../exec.ts';
 import { lendTo } from '../disks/changes/own-file.ts';
+import { checkPoolFile, withPoolFile } from '../disks/changes/pool-file.ts';
+import type { ServeParts } from '../disks/changes/served.ts';
+import type { RunOptions } from '../exec.ts';
+import { systemdRuns } from '../outside.ts';
 import { takeFile } from '../take-file.ts';
+import { commitUnitArgs, commitUnitName } from './commit-unit.ts';
 
 export class Overlay {
   readonly dir: string;
@@ -21,7 +26,7 @@ export class Overlay {
   private readonly whole: string;
 
   constructor(
-    private readonly parts: { readonly exec: Exec; readonly pool: Pool },
+    private readonly parts: ServeParts & { readonly pool: Pool },
     private readonly disk: GuestDisk,
   ) {
     this.dir = join(parts.pool.customizeDir, disk.volumeId);
@@ -51,8 +56,23 @@ export class Overlay {
     return `${mtimeNs} ${size}\n`;
   }
 
-  /** Begins afresh. */
-  async create(): Promise<void> {
+  /** Begins afresh, and lets the unprivileged user read the volume while `fn` runs. @throws UNSAFE_IMAGE, IN_USE */
+  async begin<T>(signal: AbortSignal, fn: () => Promise<T>): Promise<T> {
+    const { inPool, ...disk } = this.disk;
+    if (inPool === undefined) {
+      await this.create();
+      return this.lending('read', fn);
+    }
+    const file = { ...disk, backing: inPool.backing };
+    await checkPoolFile(file);
+    return withPoolFile(this.parts, file, signal, async (served) => {
+      await this.create(served.path);
+      return fn();
+    });
+  }
+
+  /** @param source QEMU's words for the volume */
+  async create(source = this.disk.path): Promise<void> {
     const { exec, pool } = this.parts;
     const { path, format, sizeBytes } = this.disk;
     if (!(await lstat(path)).isFile())
@@ -65,7 +85,7 @@ export class Overlay {
       await this.remove();
       await mkdir(this.dir, { mode: 0o700 });
       // -u: the volume is not looked at
-      const backing = ['-u', '-F', format, '-b', path];
+      const backing = ['-u', '-F', format, '-b', source];
       await exec.run('qemu-img', ['create', '-q', '-f', 'qcow2', ...backing, this.path, String(sizeBytes)], {
         what: this.what,
       });
@@ -120,13 +140,24 @@ export class Overlay {
     // named here, and not taken from the overlay's own header, which was a stranger's to write
     const backing = { 'backing.driver': format, 'backing.file.driver': 'file', 'backing.file.filename': path };
     const options = Object.entries({ ...files, ...backing }).map(([k, v]) => `${k}=${v.replaceAll(',', ',,')}`);
-    await this.lending('write', () =>
-      this.parts.exec.runConfined('qemu-img', ['commit', '-q', '-d', '--image-opts', options.join(',')], {
-        timeoutMs: COMMIT_MS,
-        what: this.what,
-        limits: { fileBytes: Math.ceil(sizeBytes * (65 / 64)) + ROOM_BYTES },
-      }),
-    );
+    const args = ['commit', '-q', '-d', '--image-opts', options.join(',')];
+    const about = { timeoutMs: COMMIT_MS, what: this.what };
+    const limits = { fileBytes: Math.ceil(sizeBytes * (65 / 64)) + ROOM_BYTES };
+    const outside = this.disk.inPool && systemdRuns();
+    if (outside) await this.putInOutside(['qemu-img', ...args], limits.fileBytes, about);
+    else await this.lending('write', () => this.parts.exec.runConfined('qemu-img', args, { ...about, limits }));
+  }
+
+  /** In a unit of its own, which outlives this agent: the next one ends it before it does the same. */
+  private async putInOutside(argv: readonly string[], fileBytes: number, about: RunOptions): Promise<void> {
+    const { exec, pool } = this.parts;
+    const { volumeId, path, inPool } = this.disk;
+    const { name: user } = await exec.sandboxUser();
+    const unit = { volumeId, dataDir: pool.dataDir };
+    await exec.run('systemctl', ['stop', commitUnitName(unit)], { ...about, okCodes: [NOT_LOADED] });
+    const reads = inPool?.backing === undefined ? [] : [inPool.backing];
+    const args = commitUnitArgs({ ...unit, user, reads, writes: [path, this.whole], fileBytes }, argv);
+    await exec.run('systemd-run', args, about);
   }
 
   async remove(): Promise<void> {
@@ -138,6 +169,8 @@ export class Overlay {
   }
 }
 
+/** systemctl's word for a unit that is not there. */
+const NOT_LOADED = 5;
 const COMMIT = 'commit.qcow2';
 /** Beside it: how the volume was when it was sealed, and that it is being put in. */
 const NOTED = 'sealed-over';
