@@ -43,10 +43,7 @@ class Places implements VolumePlaces {
     await this.inPools.settle(volumeId);
     const { imageDigest } = await this.need(volumeId);
     runnable(await this.need(volumeId));
-    if (this.deps.store.volume(volumeId)?.wiping)
-      throw badState(
-        `volume ${volumeId} was being wiped, and that did not end: what it held lies in its pool still. Wipe it again (berth volume wipe), then move it`,
-      );
+    this.refuseWiped(volumeId);
     const from = await this.home(volumeId);
     const there = this.deps.store.move(volumeId);
     const isCrossing = isCross(this.deps, volumeId, from, to);
@@ -59,6 +56,14 @@ class Places implements VolumePlaces {
       throw notFound(`pool ${to} is not on ${this.deps.hostName}`);
     const was = isCrossing || full ? { was: await this.shapeOf(volumeId) } : {};
     await this.deps.store.putMove({ version: 1, volumeId, from, to, mirror: false, ...was, ...(full && { full }) });
+  }
+
+  /** What it held would stay behind. @throws BAD_STATE */
+  private refuseWiped(volumeId: string): void {
+    if (this.deps.store.volume(volumeId)?.wiping === undefined) return;
+    throw badState(
+      `volume ${volumeId} was being wiped, and that did not end: what it held lies in its pool still. Wipe it again (berth volume wipe), then move it`,
+    );
   }
 
   private async shapeOf(volumeId: string): Promise<NonNullable<KeptMove['was']>> {

@@ -21,7 +21,7 @@ import { diskPool, poolName } from './vm-pools.ts';
 import { viewVm } from './vm-view.ts';
 import { inFiles, insistOff } from './volume-rewriting.ts';
 import type { FoundVolume } from './volume-names.ts';
-import { viewVolume } from './volume-view.ts';
+import { viewVolume, type VolumeView } from './volume-view.ts';
 
 export interface MoveVolume {
   /** Empty: `local`, when a host is named; where it is, when nothing is. */
@@ -53,15 +53,13 @@ export type Move =
 /** Undefined: it lies there. @throws BAD_STATE, NOT_FOUND, NO_CAPACITY, UNSUPPORTED */
 export function moveWanted(found: FoundVolume, r: MoveVolume, seen: Seen): Move | undefined {
   const { tables, hosts } = seen;
-  const isHere = r.pool === '' && r.host === '';
-  if (isHere && r.full !== true) throw invalidArgument('where to? Say --pool POOL, or --host HOST');
   const view = viewVolume(found, { tables, hosts });
   const { hostId, hostName, name, id: volumeId, poolId } = view;
   insistRunnable(found);
   if (hostId === undefined) throw badState(`volume ${name} is on no host yet`);
   const toHostId = r.host === '' ? hostId : resolve('host', tables.hosts, r.host).id;
   if (found.vm && toHostId !== hostId) throw itsVms(found, name, hostName);
-  const { poolId: to } = isHere ? { poolId } : diskPool(tables, r.pool, `volume ${name}:`);
+  const to = poolWanted(r, view, tables);
   const isElsewhere = toHostId !== hostId;
   const full = isFull(found, r);
   if (to === poolId && !isElsewhere)
@@ -77,6 +75,17 @@ export function moveWanted(found: FoundVolume, r: MoveVolume, seen: Seen): Move 
   checkTransfer(wanted, [hostId, toHostId], seen);
   if (full) needCapability({ name: hostName }, hosts.status(hostId).facts, 'volume.full');
   return { transfer: { volumeId, toHostId, to: to ?? null, ...(full && { full }) }, locks };
+}
+
+/** Undefined: `local`. @throws INVALID_ARGUMENT, NOT_FOUND */
+function poolWanted(
+  r: MoveVolume,
+  { name, poolId }: Pick<VolumeView, 'name' | 'poolId'>,
+  tables: Tables,
+): PoolId | undefined {
+  if (r.pool !== '' || r.host !== '') return diskPool(tables, r.pool, `volume ${name}:`).poolId;
+  if (r.full) return poolId;
+  throw invalidArgument('where to? Say --pool POOL, or --host HOST');
 }
 
 interface Here {
