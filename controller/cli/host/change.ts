@@ -1,5 +1,6 @@
-/** berth host remove, drain, resume. */
-import { yes, type Command } from '../core/command.ts';
+/** berth host set, remove, drain, resume. */
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { text, yes, type Command } from '../core/command.ts';
 import { note } from '../core/context.ts';
 import { runMany } from '../job/many.ts';
 
@@ -7,6 +8,26 @@ const hosts = (what: string) => [
   { name: 'hosts', description: what, required: true, many: true, kind: 'host' as const },
 ];
 const NOTHING = { jobId: '' };
+
+export const hostSet: Command = {
+  noun: 'host',
+  verb: 'set',
+  summary: 'say where the agent of a host is reached now',
+  details: `Its VMs don't notice, and it is known by its certificate as before. Where Ansible made it: change the inventory and play again.
+Example:
+  berth host set h1 --address 10.0.0.21`,
+  args: [{ name: 'host', description: 'which one', required: true, kind: 'host' }],
+  flags: [{ spec: '--address <address>', description: 'host or host:port of its agent' }],
+  run: (ctx, [host = ''], flags) => {
+    const address = text(flags, 'address');
+    if (address === undefined) throw invalidArgument('what is to be set? --address');
+    return runMany(ctx, {
+      ...{ noun: 'host', names: [host], wait: true },
+      start: async (api) => (await api.call(api.hosts, (c) => c.updateHost, { host, address }), NOTHING),
+      done: async () => 'changed',
+    });
+  },
+};
 
 export const hostRemove: Command = {
   noun: 'host',

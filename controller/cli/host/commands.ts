@@ -2,7 +2,7 @@
 import type { Command } from '../core/command.ts';
 import { hostAdd, hostReEnroll, hostToken } from './add.ts';
 import { hostCheck } from './check.ts';
-import { hostDrain, hostRemove, hostResume } from './change.ts';
+import { hostDrain, hostRemove, hostResume, hostSet } from './change.ts';
 import { hostHardware } from './hardware.ts';
 import { hostLabel } from '../label/label.ts';
 import { hostList } from './list.ts';
@@ -26,6 +26,7 @@ export const hostCommands: readonly Command[] = [
   hostToken,
   hostReEnroll,
   hostLabel,
+  hostSet,
   hostDrain,
   hostResume,
   hostRemove,

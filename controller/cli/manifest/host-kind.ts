@@ -1,6 +1,6 @@
 /** Documents of kind host: labels and maintenance are intent; a host itself joins with a token, which no file can hold. */
 import type { Host } from '@berth/proto/v1/host.ts';
-import { invalidArgument, isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
+import { isClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import * as z from 'zod';
 import type { Api } from '../core/api.ts';
 import type { Change, Kind, Plan } from './kind.ts';
@@ -20,23 +20,31 @@ export const hostKind: Kind = { schema, plan: planHost };
 async function planHost(api: Api, d: HostDocument): Promise<Plan> {
   const host = await get(api, d);
   const { address, maintenance = host.maintenance } = d.spec ?? {};
-  if (address !== undefined && address !== host.address)
-    throw invalidArgument(
-      `host ${d.name}: address is ${address}, but it has joined at ${host.address}: remove it and add it again for another`,
-    );
+  const moves: Change[] =
+    address === undefined || address === host.address
+      ? []
+      : [{ field: 'address', before: host.address, after: address }];
   const labels = d.labels ?? host.labels;
   const drains: Change[] =
     maintenance === host.maintenance
       ? []
       : [{ field: 'maintenance', before: String(host.maintenance), after: String(maintenance) }];
-  const changes = [...labelChanges(host.labels, labels), ...drains];
+  const changes = [...moves, ...labelChanges(host.labels, labels), ...drains];
   return {
     ...{ noun: 'host', name: d.name, what: changes.length === 0 ? 'nothing' : 'update', changes },
-    apply: (to) => apply(to, host, labels, maintenance),
+    apply: (to) => apply(to, host, { address, labels, maintenance }),
   };
 }
 
-async function apply(api: Api, host: Host, labels: Readonly<Record<string, string>>, maintenance: boolean) {
+interface Wanted {
+  readonly address: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly maintenance: boolean;
+}
+
+async function apply(api: Api, host: Host, { address, labels, maintenance }: Wanted) {
+  if (address !== undefined && address !== host.address)
+    await api.call(api.hosts, (c) => c.updateHost, { host: host.name, address });
   const change = relabelling(host.labels, labels);
   if (change) await api.call(api.hosts, (c) => c.labelHost, { host: host.name, ...change });
   if (maintenance && !host.maintenance) await api.call(api.hosts, (c) => c.drainHost, { host: host.name });

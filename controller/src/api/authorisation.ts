@@ -87,6 +87,7 @@ export const AUTHORISATION: Readonly<Record<string, Needed | readonly [Role, Tar
   '/berth.v1.HostService/DeleteHost': ['admin', 'host'],
   '/berth.v1.HostService/DrainHost': ['operator', 'host'],
   '/berth.v1.HostService/ResumeHost': ['operator', 'host'],
+  '/berth.v1.HostService/UpdateHost': ['admin', 'host'],
   '/berth.v1.HostService/LabelHost': ['admin', 'host'],
   '/berth.v1.HostService/CheckHost': ['viewer', 'host'],
   '/berth.v1.HostService/ReadHostHardware': ['viewer', 'host'],

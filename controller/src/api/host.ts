@@ -40,6 +40,7 @@ export const hostHandlers = (
     const seen = runningVms.filter((name) => scope.seesVmNamed(call, name));
     return { host: toHost(details), runningVms: seen };
   },
+  updateHost: async (r, call) => toHost(await hosts.update(r.host, r, call.user)),
   labelHost: async (r, call) => toHost(await hosts.label(r.host, r, (labels) => insistLabels(call, 'admin', labels))),
   resumeHost: async (r, call) => toHost(await hosts.resume(r.host, call.user)),
 });

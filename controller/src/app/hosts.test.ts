@@ -86,6 +86,26 @@ describe('adding a host', () => {
   });
 });
 
+describe('a host that is reached elsewhere now', () => {
+  const at = (address?: string) => app.update('h1', { address }, 'ann');
+
+  it('has its new address, and is told of once', async () => {
+    const { details } = await add('h1');
+    expect((await at('10.0.0.9')).host).toMatchObject({ id: details.host.id, address: '10.0.0.9:7444', generation: 2 });
+    expect((await at('10.0.0.9:7444')).host.generation).toBe(2);
+    expect((await at()).host.generation).toBe(2);
+    expect(await eventTypes()).toEqual(['host.added', 'host.moved']);
+  });
+
+  it('keeps the one that it had when the new one is none, or another has it', async () => {
+    await add('h1');
+    await add('h2');
+    await expect(at('1.2.3')).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    await expect(at('h2.example')).rejects.toThrow('host h2 has the address h2.example:7444 already');
+    expect(state.tables.hosts.byName('h1')?.address).toBe('h1.example:7444');
+  });
+});
+
 describe('enrolment', () => {
   const tokenOf = (line: string) => {
     const { tokenId, secret } = decodeJoinLine(line);

@@ -1,4 +1,4 @@
-/** What people may do with hosts: add, invite, look, drain, resume, remove. Talks to no host. */
+/** What people may do with hosts: add, invite, look, move, drain, resume, remove. Talks to no host. */
 import { alreadyExists, badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Severity } from '@berth/shared/model/event.ts';
 import type { Host } from '@berth/shared/model/host.ts';
@@ -52,8 +52,7 @@ export class HostsApp {
     const made = await state.update((tx) => {
       if (tx.hosts.byName(name))
         throw alreadyExists(`host ${name} exists already. For a new join token: berth host token ${name}`);
-      const there = [...tx.hosts.values()].find((h) => h.address === address);
-      if (there) throw alreadyExists(`host ${there.name} has the address ${address} already`);
+      refuseTaken(tx, address);
       const host = newHost(tx, name, address, labels);
       tx.hosts.put(host);
       tell(tx, host, 'host.added', `${user} added host ${name} (${address})`);
@@ -79,6 +78,30 @@ export class HostsApp {
   list(query: PageQuery, keep?: (host: Host) => boolean): Page<HostDetails> {
     const page = pageByName(this.deps.state.tables.hosts, query, keep);
     return { ...page, items: page.items.map((h) => this.view(h)) };
+  }
+
+  /** An address that nobody else has; the same again is fine. */
+  async update(
+    nameOrId: string,
+    { address }: { readonly address?: string | undefined },
+    user: string,
+  ): Promise<HostDetails> {
+    const host = await this.deps.state.update((tx) => {
+      const before = resolve('host', tx.hosts, nameOrId);
+      const there = address === undefined ? before.address : parseHostAddress(address);
+      if (there === before.address) return before;
+      refuseTaken(tx, there);
+      const after = { ...before, address: there, generation: before.generation + 1 };
+      tx.hosts.put(after);
+      tell(
+        tx,
+        after,
+        'host.moved',
+        `${user} said that host ${after.name} is at ${there} now, not at ${before.address}`,
+      );
+      return after;
+    });
+    return this.view(host);
   }
 
   /** @param may throws unless the caller may have a host with these labels. */
@@ -182,6 +205,11 @@ export class HostsApp {
     const { state, hosts, policy } = this.deps;
     return viewHost(state.tables.hosts.get(host.id) ?? host, { tables: state.tables, hosts, policy });
   }
+}
+
+function refuseTaken(tx: Tx, address: string): void {
+  const there = [...tx.hosts.values()].find((h) => h.address === address);
+  if (there) throw alreadyExists(`host ${there.name} has the address ${address} already`);
 }
 
 const newHost = (tx: Tx, name: string, address: string, labels: Readonly<Record<string, string>>): Host => ({

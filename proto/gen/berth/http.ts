@@ -73,6 +73,7 @@ export const HTTP_ROUTES: readonly HttpRoute[] = [
   { verb: 'DELETE', path: '/v1/hosts/{host}', kind: 'json', rpc: '/berth.v1.HostService/DeleteHost' },
   { verb: 'POST', path: '/v1/hosts/{host}:drain', kind: 'json', rpc: '/berth.v1.HostService/DrainHost' },
   { verb: 'POST', path: '/v1/hosts/{host}:label', kind: 'json', rpc: '/berth.v1.HostService/LabelHost' },
+  { verb: 'PATCH', path: '/v1/hosts/{host}', kind: 'json', rpc: '/berth.v1.HostService/UpdateHost' },
   { verb: 'POST', path: '/v1/hosts/{host}:resume', kind: 'json', rpc: '/berth.v1.HostService/ResumeHost' },
   { verb: 'POST', path: '/v1/hosts/{host}:check', kind: 'json', rpc: '/berth.v1.HostService/CheckHost' },
   { verb: 'GET', path: '/v1/hosts/{host}/hardware', kind: 'json', rpc: '/berth.v1.HostService/ReadHostHardware' },

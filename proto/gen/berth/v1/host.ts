@@ -157,6 +157,12 @@ export interface GetHostRequest {
   host: string;
 }
 
+export interface UpdateHostRequest {
+  host: string;
+  /** host:port, or host alone; absent: as it is. */
+  address?: string | undefined;
+}
+
 export interface LabelHostRequest {
   host: string;
   set: { [key: string]: string };
@@ -1598,6 +1604,73 @@ export const GetHostRequest: MessageFns<GetHostRequest> = {
   },
 };
 
+function createBaseUpdateHostRequest(): UpdateHostRequest {
+  return { host: "", address: undefined };
+}
+
+export const UpdateHostRequest: MessageFns<UpdateHostRequest> = {
+  encode(message: UpdateHostRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    if (message.address !== undefined) {
+      writer.uint32(82).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UpdateHostRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUpdateHostRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UpdateHostRequest>): UpdateHostRequest {
+    return UpdateHostRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UpdateHostRequest>): UpdateHostRequest {
+    const message = createBaseUpdateHostRequest();
+    message.host = object.host ?? "";
+    message.address = object.address ?? undefined;
+    return message;
+  },
+};
+
 function createBaseLabelHostRequest(): LabelHostRequest {
   return { host: "", set: {}, remove: [] };
 }
@@ -2253,6 +2326,19 @@ export const HostServiceService = {
     responseSerialize: (value: Host): Buffer => Buffer.from(Host.encode(value).finish()),
     responseDeserialize: (value: Buffer): Host => Host.decode(value),
   },
+  /**
+   * Says where its agent is reached from now on: it is dialled there at once, and known by its certificate as before. Its VMs don't
+   * notice. ALREADY_EXISTS when another host has the address.
+   */
+  updateHost: {
+    path: "/berth.v1.HostService/UpdateHost" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UpdateHostRequest): Buffer => Buffer.from(UpdateHostRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UpdateHostRequest => UpdateHostRequest.decode(value),
+    responseSerialize: (value: Host): Buffer => Buffer.from(Host.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Host => Host.decode(value),
+  },
   /** Back into placement. */
   resumeHost: {
     path: "/berth.v1.HostService/ResumeHost" as const,
@@ -2332,6 +2418,11 @@ export interface HostServiceServer extends UntypedServiceImplementation {
   drainHost: handleUnaryCall<DrainHostRequest, DrainHostResponse>;
   /** Sets and removes labels. They say which VMs may come here, and who may see it: the caller's role must hold before and after. */
   labelHost: handleUnaryCall<LabelHostRequest, Host>;
+  /**
+   * Says where its agent is reached from now on: it is dialled there at once, and known by its certificate as before. Its VMs don't
+   * notice. ALREADY_EXISTS when another host has the address.
+   */
+  updateHost: handleUnaryCall<UpdateHostRequest, Host>;
   /** Back into placement. */
   resumeHost: handleUnaryCall<ResumeHostRequest, Host>;
   /**
@@ -2457,6 +2548,25 @@ export interface HostServiceClient extends Client {
   ): ClientUnaryCall;
   labelHost(
     request: LabelHostRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Host) => void,
+  ): ClientUnaryCall;
+  /**
+   * Says where its agent is reached from now on: it is dialled there at once, and known by its certificate as before. Its VMs don't
+   * notice. ALREADY_EXISTS when another host has the address.
+   */
+  updateHost(
+    request: UpdateHostRequest,
+    callback: (error: ServiceError | null, response: Host) => void,
+  ): ClientUnaryCall;
+  updateHost(
+    request: UpdateHostRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Host) => void,
+  ): ClientUnaryCall;
+  updateHost(
+    request: UpdateHostRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Host) => void,
