@@ -25,6 +25,10 @@ describe('completion', () => {
     expect(at('vm', 'clone', 'base', 'web', '--host', '').kind).toBe('host');
     expect(at('vm', 'list', '-o', '').words).toContain('json');
   });
+  it('offers values behind an equals sign, too', () => {
+    expect(at('vm', 'clone', 'base', 'web', '--host=h')).toEqual({ words: [], kind: 'host', prefix: '--host=' });
+    expect(at('vm', 'clone', '--no-wait=').prefix).toBeUndefined();
+  });
   it('offers the words that an argument may be', () => {
     expect(at('user', 'grant', 'ann', '').words).toEqual(['metrics', 'viewer', 'operator', 'admin']);
     expect(at('completion', '').words).toEqual(['bash', 'zsh', 'fish']);

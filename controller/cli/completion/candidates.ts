@@ -7,6 +7,8 @@ export interface Candidates {
   readonly kind?: ObjectKind;
   /** Of the object with this name: snapshots are a VM's. */
   readonly of?: string;
+  /** Stands before each of them: `--host=`. */
+  readonly prefix?: string;
 }
 
 /** The flag that stands before any noun. */
@@ -39,23 +41,37 @@ function atVerb(commands: readonly Command[], [verb, ...rest]: readonly string[]
 
 function atArgument(command: Command, given: readonly string[]): Candidates {
   const current = given.at(-1) ?? '';
-  const before = command.flags.find((f) => takesValue(f) && names(f).includes(given.at(-2) ?? ''));
-  if (before) return { words: before.choices ?? [], ...(before.kind ? { kind: before.kind } : {}) };
+  const behind = behindEquals(command, current);
+  if (behind) return behind;
+  const before = flagOf(command, given.at(-2));
+  if (before) return valuesOf(before);
   if (current.startsWith('-')) return { words: command.flags.flatMap(names).filter((n) => n.startsWith('--')) };
   const said = positional(command, given.slice(0, -1));
   const position = said.length;
   const argument = command.args[position] ?? (command.args.at(-1)?.many ? command.args.at(-1) : undefined);
   const of = argument?.kind === 'snapshot' && said[0] !== undefined ? { of: said[0] } : {};
-  return { words: argument?.choices ?? [], ...(argument?.kind ? { kind: argument.kind } : {}), ...of };
+  return { ...(argument ? valuesOf(argument) : { words: [] }), ...of };
 }
 
+/** `--host=h` */
+function behindEquals(command: Command, current: string): Candidates | undefined {
+  const [word = ''] = /^--[^=]+(?==)/.exec(current) ?? [];
+  const flag = flagOf(command, word);
+  return flag && { ...valuesOf(flag), prefix: `${word}=` };
+}
+
+const valuesOf = ({ choices, kind }: Pick<Flag, 'choices' | 'kind'>): Candidates => ({
+  words: choices ?? [],
+  ...(kind ? { kind } : {}),
+});
+
+/** The flag of this name, if it takes a value. */
+const flagOf = (command: Command, word = ''): Flag | undefined =>
+  command.flags.find((f) => takesValue(f) && names(f).includes(word));
 const names = (f: Flag): string[] => f.spec.split(/[ ,]+/).filter((w) => w.startsWith('-'));
 const takesValue = (f: Flag): boolean => f.spec.includes('<');
 
 /** The words that are neither flags nor their values. */
 function positional(command: Command, given: readonly string[]): string[] {
-  return given.filter((word, i) => {
-    const owner = command.flags.find((f) => takesValue(f) && names(f).includes(given[i - 1] ?? ''));
-    return !word.startsWith('-') && owner === undefined;
-  });
+  return given.filter((word, i) => !word.startsWith('-') && flagOf(command, given[i - 1]) === undefined);
 }

@@ -36,7 +36,10 @@ export async function complete(
 ): Promise<void> {
   const found = candidates(commands, nouns, words);
   if (found.kind === 'file') print(ctx, ':files');
-  else [...found.words, ...(found.kind ? await names(ctx, found.kind, found.of) : [])].forEach((w) => print(ctx, w));
+  else {
+    const all = [...found.words, ...(found.kind ? await names(ctx, found.kind, found.of) : [])];
+    all.forEach((word) => print(ctx, `${found.prefix ?? ''}${word}`));
+  }
 }
 
 /** Its name with its version, its tags, and its name alone. */

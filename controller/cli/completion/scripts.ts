@@ -1,24 +1,28 @@
 /** What the shells run: small scripts that ask `berth completion words` what fits. They work sourced, and as files of a package. */
 
+/** Names come from the controller, so nothing of them is expanded: compgen -W would run what is in `$(…)`. */
 const BASH = `_berth() {
-  local IFS=$'\\n'
-  local words
-  local line="\${COMP_LINE:0:COMP_POINT}" typed=() cur
+  local line="\${COMP_LINE:0:COMP_POINT}" typed=() cur words word
+  line="\${line//[\\"\\'\\\\]/}"
   IFS=$' \\t' read -ra typed <<< "$line"
   [[ "$line" == *[[:space:]] ]] && typed+=("")
   cur="\${typed[-1]}"
   words=$(berth completion words "\${typed[@]:1}" 2>/dev/null) || return
   if [ "$words" = ":files" ]; then compopt -o default; COMPREPLY=(); return; fi
-  COMPREPLY=($(compgen -W "$words" -- "$cur"))
-  case "$cur" in *:*) COMPREPLY=("\${COMPREPLY[@]#"\${cur%"\${cur##*:}"}"}") ;; esac
+  COMPREPLY=()
+  while IFS= read -r word; do
+    [[ -n "$word" && "$word" == "$cur"* ]] && COMPREPLY+=("$word")
+  done <<< "$words"
+  case "$cur" in *[:=]*) COMPREPLY=("\${COMPREPLY[@]#"\${cur%"\${cur##*[:=]}"}"}") ;; esac
 }
 complete -F _berth berth
 `;
 
 const ZSH = `#compdef berth
 _berth() {
-  local -a found
-  found=("\${(@f)$(berth completion words "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  local -a found typed
+  typed=("\${(@Q)words[2,CURRENT]}")
+  found=("\${(@f)$(berth completion words "\${(@)typed}" 2>/dev/null)}")
   if [[ "$found" == ":files" ]]; then _files; else compadd -- $found; fi
 }
 if [[ "\${funcstack[1]}" == _berth ]]; then _berth; else compdef _berth berth; fi
