@@ -62,6 +62,12 @@ describe('the configuration of the agent', () => {
     expect(parseConfig(printConfig(c), 'b.yaml')).toEqual(c);
   });
 
+  it('prints no password of a collector', () => {
+    const printed = printConfig(parseConfig('tracing: { endpoint: "http://ann:s3cret@otel:4318" }', 'a.yaml'));
+    expect(printed).toMatch(/otel:4318/);
+    expect(printed).not.toMatch(/s3cret/);
+  });
+
   it('never throws anything but INVALID_ARGUMENT, whatever the file holds', () => {
     const key = fc.oneof(
       fc.constantFrom('dataDir', 'listen', 'observeInterval', 'domainType', 'statisticsInterval'),

@@ -5,6 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parseDuration, unitDuration } from '@berth/shared/units/duration.ts';
 import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { scrub } from '@berth/shared/model/scrub.ts';
 import { parseYaml } from '@berth/shared/yaml/parse.ts';
 import { stringify } from 'yaml';
 import * as z from 'zod';
@@ -105,10 +106,11 @@ export function loadConfig(file?: string): AgentConfig {
   return parseConfig(text, chosen);
 }
 
-/** YAML of a configuration, in the form in which it can be read back. */
+/** YAML of a configuration, in the form in which it can be read back; a password in a URL is left out. */
 export function printConfig(c: AgentConfig): string {
   return stringify({
     ...c,
+    ...(c.tracing && { tracing: { ...c.tracing, endpoint: scrub(c.tracing.endpoint) } }),
     observeInterval: unitDuration(c.observeInterval),
     statisticsInterval: unitDuration(c.statisticsInterval),
   });

@@ -20,6 +20,7 @@ import {
   printConfig,
   type AgentConfig,
 } from './config.ts';
+import { checkFiles } from './config-files.ts';
 import { createLibvirtStorage } from './drivers/libvirt/storage.ts';
 import { createLibvirtNetworks } from './drivers/libvirt/virtual-networks.ts';
 import { createLibvirtHypervisor } from './drivers/libvirt/hypervisor.ts';
@@ -102,11 +103,15 @@ function realMachine(config: AgentConfig): Machine {
   return createMachine({ exec: createExec(config), dataDir, domainType, libvirtSockets: libvirtSockets(config) });
 }
 
+function sayIsGood(config: AgentConfig, file: string): void {
+  checkFiles(config, file);
+  process.stdout.write(`${file}: no mistakes found\n`);
+}
+
 async function run(flags: RunFlags): Promise<void> {
   const config = loadConfig(flags.config);
   if (flags.printConfig) return void process.stdout.write(printConfig(config));
-  if (flags.checkConfig)
-    return void process.stdout.write(`${flags.config ?? DEFAULT_CONFIG_FILE}: no mistakes found\n`);
+  if (flags.checkConfig) return sayIsGood(config, flags.config ?? DEFAULT_CONFIG_FILE);
   const ring = new LogRing();
   const log = createLog('berth-agent', config.logLevel, ring);
   const stored = await loadIdentity(config.dataDir);

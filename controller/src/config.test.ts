@@ -18,6 +18,18 @@ describe('the configuration', () => {
     );
   });
 
+  it('speaks of keys and durations as they are written', () => {
+    const bad = { limits: { job: 1 }, statisticsInterval: '1ms' };
+    expect(() => checkConfig(bad, 'c.yaml')).toThrow(/limits\.job: there is no such setting/);
+    expect(() => checkConfig(bad, 'c.yaml')).toThrow(/statisticsInterval: at least 1s/);
+  });
+
+  it('prints no password of a collector', () => {
+    const printed = printConfig(checkConfig({ tracing: { endpoint: 'https://ann:s3cret@otel:4318' } }, 'x'));
+    expect(printed).toMatch(/otel:4318/);
+    expect(printed).not.toMatch(/s3cret/);
+  });
+
   it('prints what it reads back', async () => {
     const { parse } = await import('yaml');
     const config = checkConfig({}, 'x');

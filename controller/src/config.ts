@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { parseYaml } from '@berth/shared/yaml/parse.ts';
+import { scrub } from '@berth/shared/model/scrub.ts';
 import { stringify } from 'yaml';
 import * as z from 'zod';
 import { invalidArgument, chain } from '@berth/shared/errors/cluster-error.ts';
@@ -31,7 +32,7 @@ const quantity = (read: (text: string) => number) =>
       return z.NEVER;
     }
   });
-const duration = quantity(parseDuration).pipe(z.number().int().min(1_000).max(3_600_000));
+const duration = quantity(parseDuration).pipe(z.number().int().min(1_000, 'at least 1s').max(3_600_000, 'at most 1h'));
 const DAY_MS = 86_400_000;
 /** Below some seconds a certificate is old before it is in service. */
 const lifetime = (maxDays: number) =>
@@ -131,10 +132,16 @@ export type ConfigInput = z.input<typeof Schema>;
 export function checkConfig(input: unknown, from: string): Config {
   const result = Schema.safeParse(input ?? {});
   if (result.success) return result.data;
-  const problems = result.error.issues.map((i) => `${i.path.join('.') || 'the file'}: ${i.message}`);
+  const problems = result.error.issues.flatMap(wordsOf);
   throw invalidArgument(
     `${from} has ${problems.length === 1 ? 'a problem' : `${problems.length} problems`}: ${problems.join('; ')}`,
   );
+}
+
+function wordsOf(issue: z.core.$ZodIssue): string[] {
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => `${[...issue.path, key].join('.')}: there is no such setting`);
+  return [`${issue.path.join('.') || 'the file'}: ${issue.message}`];
 }
 
 export const lifetimesOf = ({ certificates: c }: Config): Lifetimes => ({
@@ -152,7 +159,9 @@ export function loadConfig(file: string | undefined, flags: Readonly<Record<stri
   return checkConfig(isRecord(stored) ? { ...stored, ...given } : stored, path ?? 'the command line');
 }
 
-export const printConfig = (config: Config): string => stringify(config);
+/** As YAML; a password in a URL is left out. */
+export const printConfig = ({ tracing, ...config }: Config): string =>
+  stringify({ ...config, ...(tracing && { tracing: { ...tracing, endpoint: scrub(tracing.endpoint) } }) });
 
 const isRecord = (v: unknown): v is Record<string, unknown> => typeof v === 'object' && v !== null && !Array.isArray(v);
 
