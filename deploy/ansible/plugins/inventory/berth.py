@@ -12,11 +12,14 @@ description:
   - A VM that has the name of a machine which is listed already is left out, with a warning. So is one with the name C(localhost).
     Whoever may make VMs would choose where a play for that machine goes. Sources that list machines by hand are named before this one.
   - Groups of your own are made with C(compose), C(groups) and C(keyed_groups) from the variables C(berth_state), C(berth_host),
-    C(berth_labels), C(berth_kind) and C(berth_address).
+    C(berth_labels), C(berth_kind), C(berth_address) and C(berth_guest_addresses).
+  - A VM is reached at the address that it was given. What its guest agent says (C(berth_guest_addresses)) is the guest's word, and is
+    used where C(compose) says so.
 author: The Berth authors
 extends_documentation_fragment:
   - berth.berth.api
   - constructed
+  - inventory_cache
 options:
   plugin:
     description: Says that the file is for this plugin.
@@ -40,15 +43,22 @@ login_file: ~/ci.login
 ca_file: ~/berth-ca.pem
 include: [vms]
 selector: team=a
+keyed_groups:
+  - key: berth_host
+    prefix: 'on'
+cache: true
+cache_plugin: ansible.builtin.jsonfile
+cache_connection: ~/.cache/berth-inventory
+cache_timeout: 60
 """
 
 from ansible.errors import AnsibleParserError
-from ansible.plugins.inventory import BaseInventoryPlugin, Constructable
+from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 from ansible_collections.berth.berth.plugins.module_utils.api import Api, BerthError, state_word
 
 
-class InventoryModule(BaseInventoryPlugin, Constructable):
+class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     NAME = "berth.berth.berth"
 
     def verify_file(self, path):
@@ -57,42 +67,45 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
     def parse(self, inventory, loader, path, cache=True):
         super(InventoryModule, self).parse(inventory, loader, path, cache)
         self._read_config_data(path)
-        names = ("login_file", "ca_file", "api_port", "wait_seconds")
         # what other sources list, and what Ansible knows without any
         machines = set(self.inventory.hosts) | {"localhost"}
+        found = self._found(self.get_cache_key(path), cache)
+        for host in found["hosts"]:
+            machines.add(host["name"])
+            self._add("hosts", host)
+        for vm in found["vms"]:
+            if vm["name"] in machines:
+                self.display.warning("berth: vm %s has the name of another machine, and is left out" % vm["name"])
+            else:
+                self._add("vms", vm)
+
+    def _found(self, key, may_be_old):
+        """What the controller lists, or has listed a while ago where the file says that this will do."""
+        caches = self.get_option("cache")
+        if caches and may_be_old and key in self._cache:
+            return self._cache[key]
         try:
-            api = Api(*[self.get_option(name) for name in names])
-            query = {"selector": self.get_option("selector")} if self.get_option("selector") else None
-            if "hosts" in self.get_option("include"):
-                for host in api.list("/v1/hosts", "hosts", query):
-                    machines.add(host["name"])
-                    address = host["address"].rsplit(":", 1)[0].strip("[]")
-                    self._add("hosts", host, host.get("labels", {}), address, host["name"])
-            if "vms" in self.get_option("include"):
-                for vm in api.list("/v1/vms", "vms", query):
-                    if vm["name"] in machines:
-                        self.display.warning("berth: vm %s has the name of another machine, and is left out" % vm["name"])
-                        continue
-                    nics = vm["spec"].get("nics", [])
-                    address = next((n["address"].split("/")[0] for n in nics if n.get("address")), "")
-                    self._add("vms", vm, vm["spec"].get("labels", {}), address, vm.get("host", ""))
+            found = self._ask()
         except BerthError as e:
             raise AnsibleParserError("berth: %s" % e)
+        if caches:
+            self._cache[key] = found
+        return found
 
-    def _add(self, kind, found, labels, address, host):
-        name = found["name"]
-        group = self.inventory.add_group("berth_" + kind)
-        self.inventory.add_host(name, group)
-        prefix = "VM_STATE_" if kind == "vms" else "HOST_STATE_"
-        facts = dict(
-            berth_kind=kind[:-1],
-            berth_state=state_word(found["state"], prefix),
-            berth_labels=labels,
-            berth_host=host,
-            berth_address=address,
-        )
-        if address:
-            facts["ansible_host"] = address
+    def _ask(self):
+        api = Api(*[self.get_option(name) for name in ("login_file", "ca_file", "api_port", "wait_seconds")])
+        include, selector = self.get_option("include"), self.get_option("selector")
+        query = {"selector": selector} if selector else None
+        hosts = api.list("/v1/hosts", "hosts", query) if "hosts" in include else []
+        vms = api.list("/v1/vms", "vms", query) if "vms" in include else []
+        return {"hosts": [about_host(host) for host in hosts], "vms": [about_vm(vm) for vm in vms]}
+
+    def _add(self, kind, about):
+        name, facts = about["name"], dict(about["facts"], berth_kind=kind[:-1])
+        labels = facts["berth_labels"]
+        self.inventory.add_host(name, self.inventory.add_group("berth_" + kind))
+        if facts["berth_address"]:
+            facts["ansible_host"] = facts["berth_address"]
         # who may label a VM may not run anything here: no text of theirs is a template
         facts = wrap_var(facts)
         for key, value in facts.items():
@@ -103,3 +116,31 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         self._set_composite_vars(self.get_option("compose"), facts, name, strict=strict)
         self._add_host_to_composed_groups(self.get_option("groups"), facts, name, strict=strict)
         self._add_host_to_keyed_groups(self.get_option("keyed_groups"), facts, name, strict=strict)
+
+
+def about_host(host):
+    facts = dict(
+        berth_state=state_word(host["state"], "HOST_STATE_"),
+        berth_labels=host.get("labels", {}),
+        berth_host=host["name"],
+        berth_address=host["address"].rsplit(":", 1)[0].strip("[]"),
+    )
+    return dict(name=host["name"], facts=facts)
+
+
+def about_vm(vm):
+    nics = vm["spec"].get("nics", [])
+    facts = dict(
+        berth_state=state_word(vm["state"], "VM_STATE_"),
+        berth_labels=vm["spec"].get("labels", {}),
+        berth_host=vm.get("host", ""),
+        berth_address=next((n["address"].split("/")[0] for n in nics if n.get("address")), ""),
+        berth_guest_addresses=said_by_guest(vm.get("guest") or {}),
+    )
+    return dict(name=vm["name"], facts=facts)
+
+
+def said_by_guest(guest):
+    """Addresses that others may reach it at, as it says itself."""
+    found = [a.split("/")[0] for i in guest.get("interfaces", []) for a in i.get("addresses", [])]
+    return [a for a in found if not a.startswith(("127.", "169.254.")) and a != "::1" and not a.lower().startswith("fe80:")]

@@ -8,6 +8,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import ssl
 import time
 from urllib.parse import quote, urlencode
@@ -71,7 +72,10 @@ class Api(object):
             path += "?" + urlencode(query)
         connection = http.client.HTTPSConnection(self.host, self.port, context=self.tls, timeout=120)
         try:
-            connection.request(method, path, body=body, headers=sent)
+            try:
+                connection.request(method, path, body=body, headers=sent)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # who refuses a file need not wait for its end: the answer may be there already
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, ssl.SSLError, http.client.HTTPException) as e:
@@ -143,7 +147,11 @@ class Api(object):
 
     def upload(self, path, file, ticket):
         """Sends a file as it is."""
-        with open(file, "rb") as f:
+        try:
+            f = open(file, "rb")
+        except (IOError, OSError) as e:
+            raise BerthError("the file cannot be read: %s" % e)
+        with f:
             headers = {"berth-ticket": ticket, "content-length": str(os.path.getsize(file))}
             return self.call("PUT", path, body=iter(lambda: f.read(BLOCK), b""), headers=headers)
 
@@ -176,15 +184,17 @@ def label_changes(now, wanted):
     return dict((k, str(v)) for k, v in wanted.items() if now.get(k) != str(v))
 
 
-SIZES = dict((unit, 1024 ** (i + 1)) for i, unit in enumerate(["k", "m", "g", "t"]))
+UNITS = dict((unit, 1024 ** (i + 1)) for i, unit in enumerate("kmgt"))
+UNITS.update((unit + "ib", size) for unit, size in list(UNITS.items()))
+# as the command line reads them: a letter alone is binary, KB and the like are not
+UNITS.update((unit + "b", 1000 ** (i + 1)) for i, unit in enumerate("kmgt"))
+UNITS.update({"": 1, "b": 1})
+SIZE = re.compile(r"^(\d{1,16}(?:\.\d{1,6})?)\s*([a-z]{0,3})$")
 
 
 def size_bytes(text):
     """512MiB, 20GiB, 1g or a number of bytes."""
-    value = str(text).strip().lower()
-    number = value.rstrip("kmgtib")
-    unit = value[len(number):].rstrip("b").rstrip("i")
-    try:
-        return int(float(number) * (SIZES[unit] if unit else 1))
-    except (ValueError, KeyError):
+    found = SIZE.match(str(text).strip().lower())
+    if not found or found.group(2) not in UNITS:
         raise BerthError("%s is no size: 512MiB or 20GiB is expected" % text)
+    return int(float(found.group(1)) * UNITS[found.group(2)])

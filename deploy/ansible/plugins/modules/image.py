@@ -69,6 +69,8 @@ def import_file(module, api):
     p = module.params
     if not p["src"] or not os.path.isfile(p["src"]):
         raise BerthError("image %s is not known, and src %s is no file" % (p["name"], p["src"] or "(none)"))
+    if not os.access(p["src"], os.R_OK):
+        raise BerthError("image %s: src %s cannot be read by this user" % (p["name"], p["src"]))
     if module.check_mode:
         return dict(tags=list(p["tags"]))
     request = dict(name=p["name"], fileBytes=str(os.path.getsize(p["src"])), format=p["format"], host=p["host"])

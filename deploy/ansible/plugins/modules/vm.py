@@ -19,7 +19,9 @@ options:
     type: str
     required: true
   state:
-    description: C(present) leaves it on or off. C(stopped) shuts it down, C(absent) removes it with its disks.
+    description:
+      - C(present) leaves it on or off. C(stopped) shuts it down, C(absent) removes it with its disks.
+      - What another has begun with it (it starts, stops, is being made or removed) is waited for first.
     type: str
     choices: [present, running, stopped, absent]
     default: present
@@ -66,7 +68,9 @@ options:
     type: dict
     default: {}
   force:
-    description: Whether it may be switched off hard when it has to be stopped or removed and does not obey.
+    description:
+      - Whether it may be switched off hard when it has to be stopped or removed and does not obey.
+      - With C(absent), also whether it is forgotten while its host does not answer; it is removed there when the host comes back.
     type: bool
     default: false
 """
@@ -98,7 +102,10 @@ from ansible_collections.berth.berth.plugins.module_utils.api import (
     state_word,
 )
 
-ON = ("running", "paused", "starting")
+# what each state means for who switches it on and off; not known while its host does not answer
+POWER = dict(running="on", starting="on", stopping="on", paused="paused", saved="saved", unknown="unknown")
+# it is on its way to another
+PASSING = ("creating", "starting", "stopping", "deleting")
 FIELDS = dict(ip_address="address", gateway="gateway", ssh_keys="sshKeys", host="host", bridge="bridge")
 
 
@@ -111,7 +118,7 @@ def shown(vm):
         return {"state": "absent"}
     spec = vm["spec"]
     return dict(
-        power="on" if state_of(vm) in ON else "off",
+        power=POWER.get(state_of(vm), "off"),
         vcpus=spec["vcpus"],
         memory_bytes=int(spec["memoryBytes"]),
         labels=spec.get("labels", {}),
@@ -121,7 +128,7 @@ def shown(vm):
 def make(module, api):
     p = module.params
     request = dict(name=p["name"], labels=dict((k, str(v)) for k, v in p["labels"].items()), dryRun=module.check_mode)
-    if p["vcpus"]:
+    if p["vcpus"] is not None:
         request["vcpus"] = p["vcpus"]
     if p["memory"]:
         request["memoryBytes"] = str(size_bytes(p["memory"]))
@@ -158,7 +165,7 @@ def change(module, api, vm):
     """CPUs, memory and labels. Answers the VM as it is then, or would be."""
     p, path = module.params, at("vms", module.params["name"])
     spec = dict(vm["spec"])
-    if p["vcpus"]:
+    if p["vcpus"] is not None:
         spec["vcpus"] = p["vcpus"]
     if p["memory"]:
         spec["memoryBytes"] = str(size_bytes(p["memory"]))
@@ -176,40 +183,62 @@ def change(module, api, vm):
     return api.call("POST", path + ":label", dict(set=wanted)) if wanted else vm
 
 
+def settled(module, api, vm):
+    """The VM once nothing is under way with it: None when it is gone then."""
+    if state_of(vm) not in PASSING or module.check_mode:
+        return vm
+    path, name = at("vms", vm["name"]), vm["name"]
+
+    def look():
+        now = api.find(path)
+        return (now,) if now is None or state_of(now) not in PASSING else None
+
+    return api.until(look, "vm %s is %s still" % (name, state_of(vm)))[0]
+
+
 def stop(module, api, vm):
-    force = module.params["force"]
-    path = at("vms", module.params["name"])
-    api.finish(api.call("POST", path + ":stop", dict({"then": "force"} if force else {})))
+    how = {}
+    if module.params["force"]:
+        # a guest whose CPUs stand still hears no power button
+        how = {"force": True} if state_of(vm) in ("paused", "starting") else {"then": "force"}
+    api.finish(api.call("POST", at("vms", vm["name"]) + ":stop", how))
 
 
 def power(module, api, vm):
     """On or off. Answers the VM as it is then, or would be."""
-    p, path = module.params, at("vms", module.params["name"])
-    on = state_of(vm) in ON
-    if p["state"] == "running" and state_of(vm) not in ("running", "starting"):
-        verb = ":resume" if state_of(vm) == "paused" else ":start"
-        if module.check_mode:
-            return dict(vm, state="VM_STATE_RUNNING")
-        api.finish(api.call("POST", path + verb, {}))
-    elif p["state"] == "stopped" and on:
-        if module.check_mode:
-            return dict(vm, state="VM_STATE_STOPPED")
+    wanted, is_now, path = module.params["state"], POWER.get(state_of(vm), "off"), at("vms", vm["name"])
+    if wanted == "present" or (wanted == "running" and is_now == "on") or (wanted == "stopped" and is_now in ("off", "saved")):
+        return vm
+    if is_now == "unknown":
+        raise BerthError("vm %s is unknown: its host does not answer, and nobody can say whether it runs" % vm["name"])
+    if module.check_mode:
+        return dict(vm, state="VM_STATE_RUNNING" if wanted == "running" else "VM_STATE_STOPPED")
+    if wanted == "stopped":
         stop(module, api, vm)
     else:
-        return vm
+        api.finish(api.call("POST", path + (":resume" if is_now == "paused" else ":start"), {}))
     return api.call("GET", path)
 
 
+def remove(module, api, vm):
+    """With its disks; shut down first where it is on."""
+    force, path = module.params["force"], at("vms", vm["name"])
+    if POWER.get(state_of(vm)) in ("on", "paused"):
+        stop(module, api, vm)
+    api.finish(api.call("DELETE", path, query=dict(force="true") if force else None))
+
+
 def run(module, api):
-    p = module.params
-    before = api.find(at("vms", p["name"]))
-    if p["state"] == "absent":
-        if before is not None and not module.check_mode:
-            if state_of(before) in ON:
-                stop(module, api, before)
-            api.finish(api.call("DELETE", at("vms", p["name"])))
+    if module.params["vcpus"] is not None and module.params["vcpus"] < 1:
+        raise BerthError("vm %s: vcpus is %d, and has to be 1 or more" % (module.params["name"], module.params["vcpus"]))
+    before = api.find(at("vms", module.params["name"]))
+    # what is not to be waited for may be taken by force
+    now = before and (before if module.params["force"] else settled(module, api, before))
+    if module.params["state"] == "absent":
+        if now and not module.check_mode:
+            remove(module, api, now)
         return dict(changed=before is not None, diff=dict(before=shown(before), after={"state": "absent"}))
-    after = power(module, api, change(module, api, before) if before else make(module, api))
+    after = power(module, api, change(module, api, now) if now else make(module, api))
     return dict(changed=shown(before) != shown(after), diff=dict(before=shown(before), after=shown(after)), vm=after)
 
 
