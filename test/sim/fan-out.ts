@@ -241,11 +241,10 @@ export class FanOut {
   private look(h: SimHost): void {
     this.queue.push(this.nowMs + this.options.lookMs, () => {
       if (h.dead || h.doneMs !== undefined) return;
-      const { pieceBytes } = this.options;
+      const { imageBytes, pieceBytes } = this.options;
+      const sizes = { imageBytes, pieceBytes };
       this.tell(h);
-      const better = mayBeHeldBack(this.swarm(), h.id, pieceBytes)
-        ? betterSource(this.swarm(), h.id, pieceBytes)
-        : undefined;
+      const better = mayBeHeldBack(this.swarm(), h.id, sizes) ? betterSource(this.swarm(), h.id, sizes) : undefined;
       if (better !== undefined) {
         this.moves++;
         this.choose(h, better);

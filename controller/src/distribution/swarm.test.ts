@@ -6,7 +6,7 @@ import { betterSource, mayBeHeldBack, SLOW_LOOKS, sourcesFor, type Member, type 
 const id = (name: string): HostId => name as HostId;
 const member = (hostId: string, from: string | undefined, more: Partial<Member> = {}): Member => ({
   ...{ hostId: id(hostId), from: from === undefined ? undefined : id(from) },
-  ...{ doneBytes: 0, bytesPerSecond: undefined, slowFor: 0, relays: true },
+  ...{ doneBytes: 0, bytesPerSecond: undefined, slowFor: 0, looks: 0, passed: false, relays: true },
   ...more,
 });
 const swarm = (holders: readonly string[], ...members: readonly Member[]): Swarm => ({
@@ -68,7 +68,7 @@ function endsAtSource(members: ReadonlyMap<HostId, Member>, from: Member): boole
 }
 
 describe('a host that is held back by its source', () => {
-  const PIECE = 1;
+  const SIZES = { pieceBytes: 1, imageBytes: 1_000 };
   const chain = (rates: readonly (number | undefined)[], done: readonly number[], slowFor = SLOW_LOOKS): Swarm =>
     swarm(
       ['src'],
@@ -81,15 +81,15 @@ describe('a host that is held back by its source', () => {
     );
 
   it('goes to what feeds that source', () => {
-    expect(betterSource(chain([100, 20, 20], [500, 100, 99]), id('c'), PIECE)).toBe('a');
+    expect(betterSource(chain([100, 20, 20], [500, 100, 99]), id('c'), SIZES)).toBe('a');
   });
 
   it('stays when its source is as fast as the others', () => {
-    expect(betterSource(chain([100, 90, 90], [500, 490, 489]), id('c'), PIECE)).toBeUndefined();
+    expect(betterSource(chain([100, 90, 90], [500, 490, 489]), id('c'), SIZES)).toBeUndefined();
   });
 
   it('stays when its source has been slow now and then only', () => {
-    expect(betterSource(chain([100, 20, 20], [500, 100, 99], SLOW_LOOKS - 1), id('c'), PIECE)).toBeUndefined();
+    expect(betterSource(chain([100, 20, 20], [500, 100, 99], SLOW_LOOKS - 1), id('c'), SIZES)).toBeUndefined();
   });
 
   it('does not join one that another gets little from, and leaves it when it gets little itself', () => {
@@ -98,11 +98,11 @@ describe('a host that is held back by its source', () => {
     const starved = member('x', 'a', { ...slow, doneBytes: 90 });
     const behind = member('b', 'a', { ...slow, doneBytes: 100 });
     const s = swarm(['src'], feeder, starved, behind, member('c', 'b', { bytesPerSecond: 20, doneBytes: 99 }));
-    expect(betterSource(s, id('c'), PIECE)).toBeUndefined();
-    expect(betterSource(s, id('b'), PIECE)).toBe('src');
-    expect(betterSource(swarm(['src'], feeder, behind), id('b'), PIECE)).toBeUndefined();
+    expect(betterSource(s, id('c'), SIZES)).toBeUndefined();
+    expect(betterSource(s, id('b'), SIZES)).toBe('src');
+    expect(betterSource(swarm(['src'], feeder, behind), id('b'), SIZES)).toBeUndefined();
     const fine = { ...starved, slowFor: 0 };
-    expect(betterSource(swarm(['src'], feeder, fine, behind), id('b'), PIECE)).toBeUndefined();
+    expect(betterSource(swarm(['src'], feeder, fine, behind), id('b'), SIZES)).toBeUndefined();
   });
 
   it('leaves one that it gets little from for one that feeds nobody and is ahead of it', () => {
@@ -111,20 +111,20 @@ describe('a host that is held back by its source', () => {
       member('a', 'src', { bytesPerSecond: 100, doneBytes: 500 }),
       member('e', 'src', { doneBytes: 300 }),
     ];
-    expect(betterSource(swarm(['src'], starved, ...others), id('x'), PIECE)).toBe('e');
-    expect(betterSource(swarm(['src'], { ...starved, slowFor: 0 }, ...others), id('x'), PIECE)).toBeUndefined();
+    expect(betterSource(swarm(['src'], starved, ...others), id('x'), SIZES)).toBe('e');
+    expect(betterSource(swarm(['src'], { ...starved, slowFor: 0 }, ...others), id('x'), SIZES)).toBeUndefined();
   });
 
   it('stays when it is itself what is slow', () => {
-    expect(betterSource(chain([100, 20, 20], [500, 400, 99]), id('c'), PIECE)).toBeUndefined();
+    expect(betterSource(chain([100, 20, 20], [500, 400, 99]), id('c'), SIZES)).toBeUndefined();
   });
 
   it('stays when the source has just not been given anything', () => {
-    expect(betterSource(chain([100, 20, 20], [100, 100, 99]), id('c'), PIECE)).toBeUndefined();
+    expect(betterSource(chain([100, 20, 20], [100, 100, 99]), id('c'), SIZES)).toBeUndefined();
   });
 
   it('stays when its source has only just been given another source', () => {
-    expect(betterSource(chain([100, undefined, 20], [500, 100, 99]), id('c'), PIECE)).toBeUndefined();
+    expect(betterSource(chain([100, undefined, 20], [500, 100, 99]), id('c'), SIZES)).toBeUndefined();
   });
 
   it('leaves a source that it shares to one that is ahead of it, when there is one that feeds nobody', () => {
@@ -134,25 +134,77 @@ describe('a host that is held back by its source', () => {
       member('fast', 'src', { doneBytes: 90 }),
       member('end', 'fast', { doneBytes: 80 }),
     );
-    expect(betterSource(s, id('slow'), PIECE)).toBe('end');
-    expect(betterSource(s, id('fast'), PIECE)).toBeUndefined();
+    expect(betterSource(s, id('slow'), SIZES)).toBe('end');
+    expect(betterSource(s, id('fast'), SIZES)).toBeUndefined();
   });
 
   it('is told apart by a look at its own source alone', () => {
     const shared = [member('slow', 'src', { doneBytes: 10 }), member('fast', 'src', { doneBytes: 90 })];
     const held = [chain([100, 20, 20], [500, 100, 99]), swarm(['src'], ...shared)];
-    expect(held.map((s, i) => mayBeHeldBack(s, id(['c', 'slow'][i]!), PIECE))).toEqual([true, true]);
+    expect(held.map((s, i) => mayBeHeldBack(s, id(['c', 'slow'][i]!), SIZES))).toEqual([true, true]);
     const not = [chain([100, 90, 90], [500, 490, 489]), chain([100, undefined, 20], [500, 100, 99])];
-    expect(not.map((s) => mayBeHeldBack(s, id('c'), PIECE))).toEqual([false, false]);
+    expect(not.map((s) => mayBeHeldBack(s, id('c'), SIZES))).toEqual([false, false]);
     fc.assert(
       fc.property(fc.array(fc.nat(200), { minLength: 3, maxLength: 3 }), fc.array(fc.nat(99)), (done, rates) => {
         const s = chain(rates, done);
         for (const n of ['a', 'b', 'c'])
-          if (!mayBeHeldBack(s, id(n), PIECE)) expect(betterSource(s, id(n), PIECE)).toBeUndefined();
+          if (!mayBeHeldBack(s, id(n), SIZES)) expect(betterSource(s, id(n), SIZES)).toBeUndefined();
       }),
     );
   });
   it('stays with a holder', () => {
-    expect(betterSource(chain([20, 100, 100], [100, 100, 100]), id('a'), PIECE)).toBeUndefined();
+    expect(betterSource(chain([20, 100, 100], [100, 100, 100]), id('a'), SIZES)).toBeUndefined();
+  });
+
+  describe('and others by it', () => {
+    const looks = 10;
+    const slowAll = (more: Partial<Member>, ...others: readonly Member[]): Swarm =>
+      swarm(
+        ['src'],
+        member('a', 'src', { bytesPerSecond: 20, doneBytes: 100, looks, ...more }),
+        member('b', 'a', { bytesPerSecond: 20, doneBytes: 99 }),
+        member('c', 'b', { bytesPerSecond: 20, doneBytes: 98 }),
+        ...others,
+      );
+
+    it('goes past the first of a chain that is slow as a whole, to see whose fault that is', () => {
+      const s = slowAll({});
+      expect(mayBeHeldBack(s, id('b'), SIZES)).toBe(true);
+      expect(betterSource(s, id('b'), SIZES)).toBe('src');
+      expect(betterSource(s, id('c'), SIZES)).toBeUndefined();
+    });
+
+    it('not soon, not when much is there already, not twice past the same, and less soon each time', () => {
+      for (const s of [slowAll({ looks: looks - 1 }), slowAll({ doneBytes: 200 }), slowAll({ passed: true })])
+        expect(betterSource(s, id('b'), SIZES)).toBeUndefined();
+      const passed = member('x', 'c', { passed: true, doneBytes: 90 });
+      expect(betterSource(slowAll({}, passed), id('b'), SIZES)).toBeUndefined();
+      expect(betterSource(slowAll({ looks: 2 * looks }, passed), id('b'), SIZES)).toBe('src');
+    });
+
+    it('not while it is known who is slow', () => {
+      const slow = member('x', 'c', { slowFor: SLOW_LOOKS });
+      expect(betterSource(slowAll({}, slow), id('b'), SIZES)).toBeUndefined();
+    });
+
+    it('reads from the end of the chain when it was passed, and feeds nobody who can be fed by another', () => {
+      const passed = member('a', 'src', { passed: true, doneBytes: 55 });
+      const rest = [member('b', 'src', { doneBytes: 50 }), member('c', 'b', { doneBytes: 40 })];
+      expect(betterSource(swarm(['src'], passed, ...rest), id('a'), SIZES)).toBe('c');
+      expect(betterSource(swarm(['src'], { ...passed, doneBytes: 300 }, ...rest), id('a'), SIZES)).toBe('b');
+      const ahead = { ...passed, doneBytes: 300, from: id('b') };
+      expect(betterSource(swarm(['src'], ahead, ...rest), id('a'), SIZES)).toBeUndefined();
+      const alone = swarm(['src'], passed, member('b', 'a', { doneBytes: 50 }));
+      expect(betterSource(alone, id('a'), SIZES)).toBeUndefined();
+      const left = member('d', 'a', { doneBytes: 30 });
+      expect(betterSource(swarm(['src'], passed, ...rest, left), id('d'), SIZES)).toBe('c');
+      expect(sourcesFor(swarm(['src'], { ...passed, from: id('c') }, ...rest), id('e'))[0]).toBe('a');
+      const slow = [
+        { ...passed, from: id('c'), bytesPerSecond: 10 },
+        ...rest,
+        member('f', 'b', { bytesPerSecond: 100 }),
+      ];
+      expect(sourcesFor(swarm(['src'], ...slow), id('e'))[0]).toBe('f');
+    });
   });
 });

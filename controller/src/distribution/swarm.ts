@@ -18,8 +18,19 @@ export interface Member {
    * zero: it was given another source for that, and is to be left alone for a while.
    */
   readonly slowFor: number;
+  /** Looks at its speed since it has the source that it has now. */
+  readonly looks: number;
+  /** It held others back: one that read from it reads from its source now. */
+  readonly passed: boolean;
   /** It can pass on what it has while it copies. */
   readonly relays: boolean;
+}
+
+/** What is copied. */
+export interface Sizes {
+  readonly imageBytes: number;
+  /** In which it is copied. */
+  readonly pieceBytes: number;
 }
 
 export interface Swarm {
@@ -39,19 +50,27 @@ export const SLOW = 0.5;
 export const SLOW_LOOKS = 5;
 /** Loads that differ by less are the same. */
 const STEPS = 5;
+/** A host that held others back is taken only before one whose link is used by more than this. */
+const PASSED = 0.5;
 /** One that stands still may go on at any time. */
 const LEAST = 0.2;
 /** Changing is worth it for so many times the speed. */
 const WORTH = 1.3;
 /** So many pieces lie between a host that is held back and one that is not; in a chain that flows it is one or two. */
 const GAP_PIECES = 16;
+/** Who reads what has not come there yet waits for it no longer than this. */
+const SOON_S = 5;
+/** For so many looks the first of a chain is believed to be as fast as the link that feeds it; twice as many for each one passed. */
+const FIRST_LOOKS = 10;
+/** Nobody changes places for what is nearly there: less than this share must be. */
+const EARLY = 0.2;
 
 /**
  * Hosts that `target` may read from, best first: those whose link others use least, then those that have the most. A host
  * that is fed by `target`, by way of however many others, is none of them, nor is one that has nobody to read from.
  */
 export function sourcesFor(swarm: Swarm, target: HostId): readonly HostId[] {
-  const loads = loadsOf(swarm, target);
+  const use = usesOf(swarm, target);
   const own = swarm.members.get(target)?.doneBytes ?? 0;
   const relays = fedBesides(swarm, target).filter((m) => m.relays && m.doneBytes >= own);
   const whole = [...swarm.holders].filter((id) => id !== target);
@@ -59,9 +78,8 @@ export function sourcesFor(swarm: Swarm, target: HostId): readonly HostId[] {
     ...whole.map((hostId) => ({ hostId, doneBytes: Infinity })),
     ...relays.filter((m) => !swarm.holders.has(m.hostId)),
   ];
-  const load = (id: HostId): number => Math.round((loads.get(id) ?? 0) * STEPS);
   // stable: otherwise as they were named
-  candidates.sort((a, b) => load(a.hostId) - load(b.hostId) || order(b.doneBytes, a.doneBytes));
+  candidates.sort((a, b) => use(a.hostId) - use(b.hostId) || order(b.doneBytes, a.doneBytes));
   return candidates.map((c) => c.hostId);
 }
 
@@ -74,10 +92,12 @@ export function mostFed({ members }: Pick<Swarm, 'members'>): ReadonlyMap<HostId
 }
 
 /** False: `betterSource` knows of none. Looks at the host and at its own source only, so it can be asked of each at each look. */
-export function mayBeHeldBack(swarm: Swarm, target: HostId, pieceBytes: number): boolean {
+export function mayBeHeldBack(swarm: Swarm, target: HostId, sizes: Sizes): boolean {
   const member = swarm.members.get(target);
   if (member?.from === undefined) return false;
-  const gapBytes = GAP_PIECES * pieceBytes;
+  const gapBytes = GAP_PIECES * sizes.pieceBytes;
+  if (member.passed || swarm.members.get(member.from)?.passed === true) return true;
+  if (isFirstForLong(swarm, member.from, sizes.imageBytes)) return true;
   const most = (swarm.fed ?? mostFed(swarm)).get(member.from) ?? 0;
   if (most - member.doneBytes >= gapBytes || isStarved(swarm, member, gapBytes)) return true;
   return closeBehind(swarm, member, member.from, gapBytes) !== undefined;
@@ -85,17 +105,73 @@ export function mayBeHeldBack(swarm: Swarm, target: HostId, pieceBytes: number):
 
 /**
  * The source that `target` should change to, though the one it has answers: one that holds it back less, or one that need
- * not be shared. @param pieceBytes in which the image is copied
+ * not be shared.
  */
-export function betterSource(swarm: Swarm, target: HostId, pieceBytes: number): HostId | undefined {
+export function betterSource(swarm: Swarm, target: HostId, { imageBytes, pieceBytes }: Sizes): HostId | undefined {
   const member = swarm.members.get(target);
   if (member?.from === undefined) return undefined;
   const gapBytes = GAP_PIECES * pieceBytes;
+  if (member.passed) return asLeaf(swarm, member, member.from, gapBytes);
   return (
     pastSlowSource(swarm, member, member.from, gapBytes) ??
     unsharedSource(swarm, member, member.from, gapBytes) ??
-    pastSlowSender(swarm, member.from, gapBytes)
+    pastSlowSender(swarm, member.from, gapBytes) ??
+    pastPassed(swarm, target, member.from) ??
+    pastFirst(swarm, member, member.from, { gapBytes, imageBytes })
   );
+}
+
+/**
+ * It is passed, so nobody needs what it sends: it leaves its source to the others, and reads from the host whose link is used least.
+ * While it is far ahead of those, it reads from the one that now is where it was: that asks the source for what it lacks, and nobody else
+ * has to.
+ */
+function asLeaf(swarm: Swarm, { hostId, doneBytes }: Member, from: HostId, gapBytes: number): HostId | undefined {
+  const use = usesOf(swarm, hostId);
+  const others = fedBesides(swarm, hostId).filter((m) => m.relays && !swarm.holders.has(m.hostId));
+  const [best] = others
+    .filter((m) => m.slowFor < SLOW_LOOKS && doneBytes - m.doneBytes < soonBytes(m, gapBytes))
+    .sort((a, b) => use(a.hostId) - use(b.hostId) || b.doneBytes - a.doneBytes);
+  if (best) return use(best.hostId) < use(from) ? best.hostId : undefined;
+  return swarm.holders.has(from) ? others.find((m) => m.from === from)?.hostId : undefined;
+}
+
+/** It lacks what comes after so many bytes more only because these are still on their way along the chain. */
+const soonBytes = ({ bytesPerSecond = 0 }: Member, gapBytes: number): number =>
+  Math.max(gapBytes, bytesPerSecond * SOON_S);
+
+/** Its source is passed, and it is the last that reads from there: one that has as much feeds nobody, or hardly. */
+function pastPassed(swarm: Swarm, target: HostId, from: HostId): HostId | undefined {
+  if (!isPassed(swarm, from)) return undefined;
+  const use = usesOf(swarm, target);
+  const [best] = sourcesFor(swarm, target);
+  return best !== undefined && use(best) <= LEAST * STEPS ? best : undefined;
+}
+
+/**
+ * All of a chain are as fast as its first, and nobody knows whether that is what the link that feeds it carries, or the first's own
+ * fault. They change places, which costs next to nothing, and then it shows.
+ */
+function pastFirst(
+  swarm: Swarm,
+  { doneBytes }: Member,
+  from: HostId,
+  { gapBytes, imageBytes }: { readonly gapBytes: number; readonly imageBytes: number },
+): HostId | undefined {
+  const first = swarm.members.get(from);
+  if (first?.from === undefined || !isFirstForLong(swarm, from, imageBytes)) return undefined;
+  const members = [...swarm.members.values()];
+  if (members.some((m) => m.slowFor >= SLOW_LOOKS)) return undefined;
+  const passed = members.filter((m) => m.passed).length;
+  const isNext = first.looks >= FIRST_LOOKS * 2 ** passed && readersOf(swarm, first.from).length === 1;
+  return isNext && first.doneBytes - doneBytes < gapBytes ? first.from : undefined;
+}
+
+/** It reads from one that has it all, for long already, and has not got far. */
+function isFirstForLong(swarm: Swarm, id: HostId, imageBytes: number): boolean {
+  const m = swarm.members.get(id);
+  if (m?.from === undefined || m.passed || swarm.holders.has(id) || !swarm.holders.has(m.from)) return false;
+  return m.looks >= FIRST_LOOKS && m.doneBytes < EARLY * imageBytes;
 }
 
 /**
@@ -125,7 +201,7 @@ function closeBehind(swarm: Swarm, { doneBytes }: Member, from: HostId, gapBytes
 /** Its source feeds another that is ahead of it, or does not feed it well, and there is one that feeds nobody. */
 function unsharedSource(swarm: Swarm, member: Member, from: HostId, gapBytes: number): HostId | undefined {
   if (!isOutrun(swarm, member, from, gapBytes) && !isStarved(swarm, member, gapBytes)) return undefined;
-  const [first] = sourcesFor(swarm, member.hostId).filter((id) => id !== from);
+  const [first] = sourcesFor(swarm, member.hostId).filter((id) => id !== from && !isPassed(swarm, id));
   if (first === undefined || loadsOf(swarm, member.hostId).has(first)) return undefined;
   return has(swarm, first) - member.doneBytes >= gapBytes ? first : undefined;
 }
@@ -168,6 +244,15 @@ function loadsOf(swarm: Swarm, target: HostId): ReadonlyMap<HostId, number> {
     loads.set(from, (loads.get(from) ?? 0) + share);
   }
   return loads;
+}
+
+const isPassed = ({ holders, members }: Swarm, id: HostId): boolean =>
+  members.get(id)?.passed === true && !holders.has(id);
+
+/** How much the link of a host is used for others, in steps; more for one that was passed. */
+function usesOf(swarm: Swarm, target: HostId): (id: HostId) => number {
+  const loads = loadsOf(swarm, target);
+  return (id) => Math.round(((loads.get(id) ?? 0) + (isPassed(swarm, id) ? PASSED : 0)) * STEPS);
 }
 
 /** What a link carries: the fastest of them tells. */

@@ -115,4 +115,41 @@ describe('what is known of copies under way', () => {
     expect([...swarm().holders]).toEqual([SRC]);
     expect([asked.holders.mock.calls.length, asked.relays.mock.calls.length]).toEqual([2, 2]);
   });
+
+  it('is who was passed: one that reads from the same source now was behind it, and it got enough itself', () => {
+    const passes = (looksSlow: number): boolean | undefined => {
+      const { feed, progress, look, pass, swarm } = setUp();
+      swarm();
+      feed(A, SRC);
+      feed(B, A);
+      feed('host-c' as HostId, SRC);
+      for (let i = 1; i <= looksSlow; i++) {
+        pass(2_000);
+        progress(i * 10_000, 'host-c' as HostId);
+        progress(i);
+      }
+      feed(B, SRC);
+      return look(A)?.passed;
+    };
+    expect([passes(0), passes(SLOW_LOOKS)]).toEqual([true, false]);
+    const { feed, look, swarm } = setUp();
+    swarm();
+    feed(A, SRC);
+    feed(B, A);
+    feed(B, undefined);
+    feed(B, SRC);
+    expect(look(A)?.passed).toBe(false);
+  });
+
+  it('is at how many looks a host has had its source', () => {
+    const { feed, progress, look, pass } = setUp();
+    feed(A, SRC);
+    for (let i = 0; i < 3; i++) {
+      pass(2_000);
+      progress(i);
+    }
+    expect(look(A)?.looks).toBe(3);
+    feed(A, B);
+    expect(look(A)?.looks).toBe(0);
+  });
 });

@@ -42,29 +42,32 @@ export class Swarms {
 
   /** It reads from this host from now on; undefined: from nobody. */
   feed(imageId: ImageId, hostId: HostId, from: HostId | undefined, atMs: number): void {
-    const before = this.#find(imageId, hostId);
-    const doneBytes = before?.doneBytes ?? 0;
-    const mark = { atMs, bytes: doneBytes };
-    const relays = before?.relays ?? false;
-    const [slowFor, spent] = [before?.slowFor ?? 0, before?.patience ?? 0];
+    const before = this.#find(imageId, hostId) ?? begun(hostId, { doneBytes: 0, atMs, relays: false });
+    const { doneBytes, slowFor, patience: spent } = before;
     const patience = slowFor >= SLOW_LOOKS ? 2 * spent + SLOW_LOOKS : spent;
-    const anew = { bytesPerSecond: undefined, slowFor: 0 - patience, patience };
-    this.#put(imageId, { hostId, from, doneBytes, mark, atMs, relays, ...anew });
+    const anew = { bytesPerSecond: undefined, looks: 0, slowFor: 0 - patience, patience };
+    if (from !== undefined) this.#notePassed(imageId, before.from, from);
+    this.#put(imageId, { ...before, from, atMs, mark: { atMs, bytes: doneBytes }, ...anew });
+  }
+
+  /** Who reads from the source of its source now has gone past that; if it gets little itself, then to see whose fault that is. */
+  #notePassed(imageId: ImageId, before: HostId | undefined, now: HostId): void {
+    const source = before === undefined ? undefined : this.#find(imageId, before);
+    const isFirst = source?.from === now && this.#copies(imageId).holders.has(now);
+    if (isFirst && source.slowFor < SLOW_LOOKS) this.#put(imageId, { ...source, passed: true });
   }
 
   /** It is so far. Of one that was not known, nobody knows whom it reads from. @param relays asked when it is new */
   progress(imageId: ImageId, hostId: HostId, doneBytes: number, atMs: number, relays: () => boolean): void {
-    const before = this.#find(imageId, hostId);
-    const { from, mark } = before ?? { from: undefined, mark: { atMs, bytes: doneBytes } };
+    const before = this.#find(imageId, hostId) ?? begun(hostId, { doneBytes, atMs, relays: relays() });
+    const { mark } = before;
     const spanMs = atMs - mark.atMs;
-    const measured = spanMs >= SPAN_MS ? ((doneBytes - mark.bytes) / spanMs) * 1_000 : undefined;
+    const now = { ...before, doneBytes, atMs };
+    if (spanMs < SPAN_MS) return this.#put(imageId, now);
+    const bytesPerSecond = ((doneBytes - mark.bytes) / spanMs) * 1_000;
     this.#put(imageId, {
-      ...{ hostId, from, doneBytes, atMs },
-      relays: before?.relays ?? relays(),
-      patience: before?.patience ?? 0,
-      bytesPerSecond: measured ?? before?.bytesPerSecond,
-      slowFor: measured === undefined ? (before?.slowFor ?? 0) : this.#slowFor(imageId, before, measured),
-      mark: measured === undefined ? mark : { atMs, bytes: doneBytes },
+      ...{ ...now, bytesPerSecond, looks: before.looks + 1, mark: { atMs, bytes: doneBytes } },
+      slowFor: this.#slowFor(imageId, before, bytesPerSecond),
     });
   }
 
@@ -91,10 +94,10 @@ export class Swarms {
   }
 
   /** Compared with what others get at the same time: what makes all of them slow makes none of them slow here. */
-  #slowFor(imageId: ImageId, before: Seen | undefined, measured: number): number {
+  #slowFor(imageId: ImageId, before: Seen, measured: number): number {
     const { holders, members } = this.#copies(imageId);
-    const from = before?.from;
-    if (before === undefined || from === undefined) return 0;
+    const { from } = before;
+    if (from === undefined) return 0;
     const source = holders.has(from) ? undefined : members.get(from);
     return measured < SLOW * (source?.bytesPerSecond ?? fastest(members))
       ? before.slowFor + 1
@@ -117,6 +120,11 @@ export class Swarms {
     return made;
   }
 }
+
+const begun = (hostId: HostId, now: Pick<Seen, 'doneBytes' | 'atMs' | 'relays'>): Seen => ({
+  ...{ hostId, from: undefined, bytesPerSecond: undefined, looks: 0, slowFor: 0, patience: 0, passed: false },
+  ...{ ...now, mark: { atMs: now.atMs, bytes: now.doneBytes } },
+});
 
 const fastest = (members: ReadonlyMap<HostId, Member>): number =>
   Math.max(0, ...[...members.values()].map((m) => m.bytesPerSecond ?? 0));

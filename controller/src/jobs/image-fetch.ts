@@ -46,7 +46,7 @@ async function fetch(c: FetchContext): Promise<Fetched | Wait> {
   let op = await known(target, c.opId, ask, c.notes);
   if (op.state === 'failed' && turnAway(c, sources, op)) op = await ask();
   if (op.state === 'running') {
-    const next = await feed(c, sources, op, { name, digest });
+    const next = await feed(c, sources, op, { name, digest, virtualSizeBytes });
     if (next) return next;
   } else c.deps.swarms.leave(c.params.imageId, c.params.hostId, op.state === 'succeeded');
   const done = await settle(c, Promise.resolve(op), why);

@@ -93,6 +93,7 @@ function suspect(c: FetchContext, sources: Sources, hostId: string): void {
 interface Wanted {
   readonly name: string;
   readonly digest: string;
+  readonly virtualSizeBytes: number;
 }
 
 /** Tells the others how far this copy is; gives it a source when it has none, or when there is a better one. */
@@ -114,18 +115,19 @@ export async function feed(
     swarms.feed(imageId, hostId, undefined, c.nowMs);
     return offer(c, sources, op, wanted, good);
   }
-  const better = betterNow(c, sources);
+  const better = betterNow(c, sources, wanted);
   if (better !== undefined) await tryOne(c, sources, { peer: better, replace: true }, op, wanted);
   return undefined;
 }
 
-function betterNow(c: FetchContext, sources: Sources): HostId | undefined {
+function betterNow(c: FetchContext, sources: Sources, { virtualSizeBytes }: Wanted): HostId | undefined {
+  const sizes = { imageBytes: virtualSizeBytes, pieceBytes: CHUNK_BYTES };
   const { imageId, hostId } = c.params;
   const swarm = c.deps.swarms.swarm(imageId, c.nowMs, lookOf(c));
-  if (swarm.members.get(hostId)?.relays !== true || !mayBeHeldBack(swarm, hostId, CHUNK_BYTES)) return undefined;
+  if (swarm.members.get(hostId)?.relays !== true || !mayBeHeldBack(swarm, hostId, sizes)) return undefined;
   if (c.nowMs - sources.weighedAtMs < WEIGH_MS) return undefined;
   sources.weighedAtMs = c.nowMs;
-  return betterSource(without(swarm, sources.suspects), hostId, CHUNK_BYTES);
+  return betterSource(without(swarm, sources.suspects), hostId, sizes);
 }
 
 const lookOf = (c: FetchContext): Look => ({
