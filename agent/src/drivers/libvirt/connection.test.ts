@@ -201,6 +201,16 @@ describe('keepalive', () => {
     expect(c.closedWhy).toBeUndefined();
   });
 
+  it('pings nobody where it is told not to', async () => {
+    const clock = pingClock();
+    const c = await connect({ clock, pingIntervalMs: 0 });
+    const before = onlyClient().seen.length;
+    for (let i = 0; i < 20; i++) clock.tick();
+    await c.call(PROC.libVersion, undefined, 'see all that was sent arrive');
+    expect(onlyClient().seen.length).toBe(before + 1);
+    expect(c.closedWhy).toBeUndefined();
+  });
+
   it('cuts a daemon that has fallen silent, and says so to who waits', async () => {
     server.answersPings = false;
     server.on(PROC.version, () => SILENCE);

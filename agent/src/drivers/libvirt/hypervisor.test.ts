@@ -65,6 +65,13 @@ describe('connecting', () => {
     expect(server.calls.filter((c) => c.includes('REGISTER')).length).toBe(Object.keys(EVENT).length);
   });
 
+  it('has pings on the first connection only', async () => {
+    await create().list();
+    const count = (call: string) => server.calls.filter((c) => c === call).length;
+    expect(count('CONNECT_OPEN')).toBeGreaterThan(1);
+    expect(count('CONNECT_SUPPORTS_FEATURE')).toBe(1);
+  });
+
   it('throws "nothing was done" while libvirt is away, and recovers by itself', async () => {
     await server.kill();
     await expect(create().list()).rejects.toMatchObject({

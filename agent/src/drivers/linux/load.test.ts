@@ -76,10 +76,10 @@ describe('the load of a machine', () => {
   it('is told where the kernel tells neither disks nor network cards', async () => {
     const load = createLoad(root);
     await load();
-    await put('/proc/stat', 'cpu  100 0 100 750 150 0 0 0 0 0\n');
+    await put('/proc/stat', 'cpu  100 0 100 750 150 0 0 0 0 0\ncpu0 1 0\ncpu11 1 0\nctxt 7\n');
     expect(await load()).toMatchObject({
       ...{ cpuUsed: 0, load1: 0.1, memoryUsedBytes: 40_960 },
-      more: { cpuIowait: 0.5, cpuSteal: 0, load5: 0.2, load15: 0.3, nics: [], diskReads: 0, swapBytes: 0 },
+      more: { cpus: 2, cpuIowait: 0.5, cpuSteal: 0, load5: 0.2, load15: 0.3, nics: [], diskReads: 0, swapBytes: 0 },
     });
   });
 });
