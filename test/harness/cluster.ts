@@ -132,14 +132,13 @@ export class Cluster {
 
   /** Runs `berth` and throws its words when it fails. Answers standard output. */
   async ok(...args: readonly string[]): Promise<string> {
-    const r = await this.berth(...args);
-    if (r.code !== 0) throw new Error(`berth ${args.join(' ')} → ${r.code}: ${r.err}${r.out}`);
-    return r.out;
+    return outOf(args, await this.berth(...args));
   }
 
-  /** What `-o json` prints, parsed. */
+  /** What `-o json` prints, parsed. A test asks so what has become of things, and needs no process for that. */
   async json<T = Record<string, unknown>[]>(...args: readonly string[]): Promise<T> {
-    return JSON.parse(await this.ok(...args, '-o', 'json')) as T;
+    const asked = [...args, '-o', 'json'];
+    return JSON.parse(outOf(asked, await lookWith(this.configFile, asked))) as T;
   }
 
   async joinToken(name: string, address: string): Promise<string> {
@@ -245,6 +244,11 @@ export class Cluster {
     await Promise.all([...this.agents.values(), this.controller].map((d) => d.end('SIGKILL')));
     this.removeDir();
   }
+}
+
+function outOf(args: readonly string[], r: Said): string {
+  if (r.code !== 0) throw new Error(`berth ${args.join(' ')} → ${r.code}: ${r.err}${r.out}`);
+  return r.out;
 }
 
 export const freePort = (host: string): Promise<number> => PORTS.free(host);

@@ -5,10 +5,10 @@
  */
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-const WAITING = /\/(alarms|certificate-(clocks|expiry|renewal)|frozen)\.test\.ts$/;
+const WAITING = /\/(alarms|certificate(s|-(clocks|expiry|renewal))|frozen)\.test\.ts$/;
 const LONG = [
-  /\/lab\/(ansible|block-moves|crash|guest-agent|identity|instant|lvm-guests|quickstart|rbd|restore|volume-moves)\.test\.ts$/,
-  /\/integration\/(fuzz|image-transfer|lying-agent-deeper|packages|quickstart|secrets)\.test\.ts$/,
+  /\/lab\/(agent-kill|ansible|block-moves|crash|guest-agent|identity|instant|lvm-guests|pools|quickstart|rbd|restore|snapshots|storage|units|volume-moves)\.test\.ts$/,
+  /\/integration\/(ansible|fuzz|image-transfer|lying-agent-deeper|packages|quickstart|secrets)\.test\.ts$/,
 ];
 
 /** What comes sooner has the smaller number. Pure. */

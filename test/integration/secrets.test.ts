@@ -14,6 +14,7 @@ import { decodeJoinLine, decodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { Cluster } from '../harness/cluster.ts';
 import { rawDisk } from '../harness/disk-files.ts';
 import { Lane, type Target } from '../harness/lane.ts';
+import { lookWith } from '../harness/looks.ts';
 import { eventually, PROGRAMS, run } from '../harness/processes.ts';
 import { filesBelow, privateKeysIn, Secrets, watchCommandLines } from '../harness/secrets.ts';
 
@@ -223,7 +224,7 @@ it('no reading command shows one, in any format', { timeout: 240_000 }, async ()
     if (command.verb === 'watch') continue;
     const args = command.args.flatMap((a) => (a.required ? [names[a.kind ?? ''] ?? ''] : []));
     for (const format of ['json', 'yaml', 'wide']) {
-      const r = await c.berth(...words, ...args, '-o', format);
+      const r = await lookWith(c.configFile, [...words, ...args, '-o', format]);
       expect([words, r.code, r.err]).toEqual([words, 0, r.err]);
       secrets.said(`berth ${words.join(' ')} -o ${format}`, r.out + r.err);
     }
