@@ -94,7 +94,7 @@ async function endOf(ctx: Context, api: Api, copies: readonly PrunedCopy[]): Pro
     failures: [...ends].flatMap(([id, end]) =>
       end.status === 'fulfilled'
         ? []
-        : [`image ${copies.find((c) => c.jobId === id)?.images.join(', ')} stays: ${errorLine(end.reason)}`],
+        : [`image ${some(copies.find((c) => c.jobId === id)?.images ?? [])} stays: ${errorLine(end.reason)}`],
     ),
   };
 }

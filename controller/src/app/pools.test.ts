@@ -43,6 +43,17 @@ describe('a pool', () => {
     await expect(get('fast')).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   });
 
+  it('that a host cannot make is refused with the names of both', async () => {
+    fake('h2').pools.ensure = async () => {
+      throw new ClusterError('BAD_STATE', 'libvirt could not define the pool: boom');
+    };
+    const { jobId } = await c.timed(c.life.pools.create(wanted(), 'test'));
+    expect(await c.ended(jobId!)).toBe('failed');
+    expect(c.life.state.tables.jobs.get(jobId!)?.error?.message).toBe(
+      'pool fast on h2: libvirt could not define the pool: boom',
+    );
+  });
+
   it('tells what was changed of it, once', async () => {
     await create();
     for (let i = 0; i < 2; i++) await c.timed(c.life.pools.update('fast', { warnPercent: 70, autostart: false }));
@@ -80,7 +91,9 @@ describe('a pool', () => {
     await create();
     await c.done(c.clone('web', { host: 'h1', pool: 'fast' }));
     await c.done(c.life.vms.start('web', 'test'));
-    await expect(c.timed(c.life.pools.stop('fast', 'test'))).rejects.toThrow(/vm web run with disks in it/);
+    await expect(c.timed(c.life.pools.stop('fast', 'test'))).rejects.toThrow(
+      /vm web runs with disks in it\. Stop it first/,
+    );
     await expect(c.timed(c.life.pools.delete('fast', 'test'))).rejects.toMatchObject({ reason: 'IN_USE' });
     expect(await create({ name: 'other' })).toBe('succeeded');
     expect(await ends(c.life.pools.stop('other', 'test'))).toBe('succeeded');

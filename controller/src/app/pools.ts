@@ -242,7 +242,10 @@ export class PoolsApp {
     const on = state.tables.vms.byPool(pool.id).filter((v) => !OFF.has(hosts.vm(v.id)?.power ?? 'stopped'));
     if (on.length === 0) return;
     const names = namesOf(on.map((v) => v.name));
-    throw new ClusterError('IN_USE', `pool ${pool.name} is in use: ${names} run with disks in it. Stop them first`);
+    throw new ClusterError(
+      'IN_USE',
+      `pool ${pool.name} is in use: ${names} ${on.length === 1 ? 'runs' : 'run'} with disks in it. Stop ${on.length === 1 ? 'it' : 'them'} first`,
+    );
   }
 
   #view = (pool: Pool): PoolView => viewPool(pool, this.deps.state.tables, this.deps.hosts);

@@ -56,6 +56,13 @@ describe('cleaning up copies of images', () => {
     expect(await copies('base')).toEqual(['h1', 'h3']);
   });
 
+  it('keeps a copy whose content something there needs by another name of it', async () => {
+    await c.import('twin');
+    const base = (await c.life.images.get('base')).image.id;
+    await c.life.state.update((tx) => tx.imageCopies.delete(imageCopyKey({ imageId: base, hostId: c.hostId('h1') })));
+    expect(await verdicts()).toMatchObject({ 'twin@h1': 'used' });
+  });
+
   it('keeps as many as are to be kept, and does not count those on hosts that are away', async () => {
     for (const h of ['h1', 'h2', 'h3']) await remove(`on-${h}`);
     await c.timed(prune().note());

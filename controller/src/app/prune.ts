@@ -111,15 +111,18 @@ export class Prune {
 
   /** @param copies of one content on one host: the key has both. */
   #factsOf(key: string, copies: readonly ImageCopy[], needs: Needs, known: Map<HostId, Room>): CopyFacts {
-    const { clock } = this.deps;
+    const { clock, state } = this.deps;
     const { hostId, fileBytes } = copies[0]!;
+    const digest = key.slice(hostId.length + 1);
     const imageIds = copies.map((c) => c.imageId);
-    const used = imageIds.some((id) => needs.on(id, hostId));
-    const busy = imageIds.some((id) => needs.isBusy(id));
+    // a disk in a pool there rests on an image of this content that has no copy on the host itself: the job asks for all of them too
+    const all = state.tables.images.byDigest(digest);
+    const used = all.some(({ id }) => needs.on(id, hostId));
+    const busy = all.some(({ id }) => needs.isBusy(id));
     const room = known.get(hostId) ?? this.#roomOf(hostId);
     known.set(hostId, room);
     return {
-      ...{ digest: key.slice(hostId.length + 1), hostId, imageIds, fileBytes },
+      ...{ digest, hostId, imageIds, fileBytes },
       needed: used ? ('used' as const) : busy ? ('busy' as const) : undefined,
       unusedMs: Math.min(...copies.map((c) => clock.now() - (c.unusedSinceMs ?? clock.now()))),
       ...room,

@@ -96,7 +96,7 @@ describe('a volume', () => {
       .toMatchInlineSnapshot(`
         [
           "ALREADY_EXISTS: volume web-vda exists already: it is a disk of vm web",
-          "IN_USE: volume web-vda is disk vda of vm web. It goes with its vm (berth vm delete web)",
+          "IN_USE: volume web-vda is disk vda of vm web. It goes with its vm (berth vm delete web), or alone once it is detached (berth volume detach web/vda)",
         ]
       `);
   });

@@ -150,7 +150,7 @@ export class Volumes {
       if (found.vm)
         throw new ClusterError(
           'IN_USE',
-          `volume ${nameOrId} is disk ${found.disk.target} of vm ${found.vm.name}. It goes with its vm (berth vm delete ${found.vm.name})`,
+          `volume ${nameOrId} is disk ${found.disk.target} of vm ${found.vm.name}. It goes with its vm (berth vm delete ${found.vm.name}), or alone once it is detached (berth volume detach ${found.vm.name}/${found.disk.target})`,
         );
       return this.#start(tx, volumeDelete, { volumeId: found.volume.id }, found, user);
     });

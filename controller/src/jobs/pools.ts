@@ -57,11 +57,19 @@ async function onEach(
       if (Wait.is(op)) return op;
     } catch (e) {
       const gone = isClusterError(e, 'HOST_UNREACHABLE') && !c.deps.hosts.view(hostId).reachable;
-      if (!gone || !mayBeAway) throw e;
+      if (!gone || !mayBeAway) throw placed(c, hostId, e);
       away.push(hostId);
     }
   }
   return { away };
+}
+
+/** What libvirt says of a pool names neither that nor the host. */
+function placed({ tables, params }: Context, hostId: HostId, e: unknown): unknown {
+  const pool = tables.pools.get(params.poolId)?.name ?? params.poolId;
+  if (!isClusterError(e) || e.message.includes(pool)) return e;
+  const host = tables.hosts.get(hostId)?.name ?? hostId;
+  return new ClusterError(e.reason, `pool ${pool} on ${host}: ${e.message}`, e.meta);
 }
 
 async function takeBack(c: Context): Promise<void | Wait> {
