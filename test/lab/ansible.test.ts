@@ -170,4 +170,15 @@ describeWhereLabsRun('Ansible', () => {
       h2: 0,
     });
   });
+
+  it('removes a host that is gone for ever, and the others let it in no more', async () => {
+    await berth('host', 'add', 'h2', lab.host('h2').address, '--token-file', '/root/h2.token');
+    well(await ansible.play('berth.berth.site', '--limit', 'h1'));
+    expect(await peers('h1')).toEqual(['h1', 'h2']);
+    await lab.host('h2').crash();
+    const { out } = well(await ansible.play('berth.berth.remove_host', '-e', 'berth_remove=h2'));
+    expect(out).toMatch(/h2 cannot be reached: it is no host any more/);
+    expect(await berth('host', 'list', '-o', 'name')).toBe('h1');
+    expect(await peers('h1')).toEqual(['h1']);
+  });
 });

@@ -38,7 +38,21 @@ def libvirt_value(value):
         return str(value)
     if isinstance(value, (list, tuple)):
         return "[%s]" % ", ".join(libvirt_value(v) for v in value)
-    return '"%s"' % str(value).replace('"', "")
+    text = str(value)
+    # it knows no way to write a quote within its own kind
+    quote = next((q for q in ('"', "'", '"""') if q not in text), None)
+    if quote is None or "\n" in text or text.endswith('"') and quote == '"""':
+        raise AnsibleFilterError("a setting of libvirt cannot be written: it has line breaks, or all kinds of quotes")
+    return quote + text + quote
+
+
+def plain(value):
+    """Without the marks of Ansible, so that what was in a vault is written as what it is."""
+    if isinstance(value, dict):
+        return {plain(key): plain(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
 
 
 def address_of(variables):
@@ -56,5 +70,6 @@ class FilterModule(object):
             "package_name": package_name,
             "not_installed": not_installed,
             "libvirt_value": libvirt_value,
+            "plain": plain,
             "address_of": address_of,
         }

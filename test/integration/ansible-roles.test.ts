@@ -1,0 +1,88 @@
+/** Parts of the roles and playbooks of the Ansible collection on this machine, without any host: what they write, and what they refuse. */
+import { readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Ansible } from '../harness/ansible.ts';
+
+describe('the roles and playbooks of the Ansible collection', () => {
+  const ansible = new Ansible();
+  const local = { ansible_connection: 'local', ansible_python_interpreter: '/usr/bin/python3', ansible_become: false };
+  beforeAll(() => ansible.install().then(() => undefined), 60_000);
+  afterAll(() => ansible.remove());
+
+  it('refuse hosts that the inventory has not, and a limit, before anything is done', async () => {
+    const children = { berth_controller: { hosts: { ctl: {} } }, berth_hosts: { hosts: { h1: {}, h2: {} } } };
+    const more = { ...children, others: { hosts: { x1: {} } } };
+    writeFileSync(join(ansible.dir, 'inventory.json'), JSON.stringify({ all: { vars: local, children: more } }));
+    const refused: [string, string[], RegExp][] = [
+      ['add_host', [], /Which host\? Say -e berth_add=NAME/],
+      ['add_host', ['-e', 'berth_add=h1,h9'], /h9 is no host of the inventory/],
+      ['remove_host', ['-e', 'berth_remove=x1'], /x1 is no host of the inventory/],
+      ['remove_host', ['-e', 'berth_remove=h*', '--limit', 'h1'], /say -e berth_remove=NAME, and no --limit/],
+    ];
+    for (const [playbook, args, words] of refused) {
+      const { code, out } = await ansible.play(`berth.berth.${playbook}`, ...args);
+      expect([code, out]).toEqual([2, expect.stringMatching(words)]);
+    }
+  }, 120_000);
+
+  it('write settings of libvirt so that it reads what was meant', async () => {
+    const src = join(ansible.collection, 'roles/agent/templates/libvirt.conf.j2');
+    const dest = join(ansible.dir, 'qemu.conf');
+    const write = (settings: Record<string, unknown>) =>
+      ansible.task<{ msg?: string }>('template', `src=${src} dest=${dest}`, '-e', JSON.stringify({ settings }));
+    await write({ a_list: ['x', 1], flag: true, gone: null, vnc_password: 'say "hi"' });
+    expect(readFileSync(dest, 'utf8').split('\n').slice(1, -1)).toEqual([
+      'a_list = ["x", 1]',
+      'flag = 1',
+      `vnc_password = 'say "hi"'`,
+    ]);
+    expect((await write({ vnc_password: 'two\nlines' })).msg).toMatch(/cannot be written: it has line breaks/);
+  }, 60_000);
+
+  it('write what was in a vault as what it is', async () => {
+    const password = join(ansible.dir, 'vault');
+    writeFileSync(password, 'secret\n');
+    const vault = ['--vault-password-file', password];
+    const hidden = await ansible.run('ansible-vault', [
+      'encrypt_string',
+      ...vault,
+      'http://u:p@otel:4318',
+      '--name',
+      'endpoint',
+    ]);
+    const vars = join(ansible.dir, 'vars.yml');
+    writeFileSync(vars, `berth_agent_config:\n  tracing:\n    ${hidden.trimEnd().replaceAll('\n', '\n    ')}\n`);
+    const dest = join(ansible.dir, 'agent.yaml');
+    const src = join(ansible.collection, 'roles/agent/templates/agent.yaml.j2');
+    await ansible.task('template', `src=${src} dest=${dest}`, '-e', `@${vars}`, ...vault);
+    expect(readFileSync(dest, 'utf8')).toMatch(/\ntracing:\n +endpoint: http:\/\/u:p@otel:4318\n/);
+  }, 60_000);
+
+  it('tell a daemon of a file that a play before has written, and did not live to tell it', async () => {
+    const [file, told] = [join(ansible.dir, 'x.conf'), join(ansible.dir, 'told')];
+    const since = 'StateChangeTimestamp=Sun 2026-01-04 10:00:00 UTC';
+    const answer = `printf '%s\\n' '${since}' 'StateChangeTimestamp='`;
+    writeFileSync(join(ansible.dir, 'systemctl'), `#!/bin/sh\n${answer}\n`, { mode: 0o755 });
+    writeFileSync(file, '');
+    const units = [
+      { unit: 'x', files: [file, `${file}.none`], handler: 'Tell it' },
+      { unit: 'not-there', files: [file], handler: 'Nobody' },
+    ];
+    const role = { name: 'berth.berth.packages', tasks_from: 'told.yml' };
+    const play = join(ansible.dir, 'told.yml');
+    const environment = { PATH: `${ansible.dir}:/usr/bin:/bin` };
+    const tasks = [{ 'ansible.builtin.include_role': role, vars: { berth_told: units } }];
+    const handlers = [{ name: 'Tell it', 'ansible.builtin.copy': { content: 'yes', dest: told } }];
+    const plays = [{ hosts: 'localhost', gather_facts: false, environment, vars: local, tasks, handlers }];
+    writeFileSync(play, JSON.stringify(plays));
+    const changed = async (written: string): Promise<number> => {
+      utimesSync(file, new Date(written), new Date(written));
+      const said = await ansible.run('ansible-playbook', ['-i', 'localhost,', play]);
+      return Number(/localhost +: ok=\d+ +changed=(\d+)/.exec(said)?.[1]);
+    };
+    expect(await changed('2026-01-04T10:00:00.900Z')).toBe(0);
+    expect(await changed('2026-01-04T10:00:02Z')).toBe(2);
+    expect(readFileSync(told, 'utf8')).toBe('yes');
+  }, 120_000);
+});
