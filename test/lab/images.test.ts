@@ -30,7 +30,9 @@ describeLab('images', { hosts: ['h1', 'h2'] }, (lab) => {
     await c.ok('image', 'import', guestImagePath(), '--name', 'base:1', '--memory', '128MiB');
     await c.ok('vm', 'clone', 'base', 'web', '--host', 'h1', '--start');
     await c.serial('web', /^berth-facts: .* boots 1 /m);
-  }, 180_000);
+    // it starts after the guest has said that
+    await eventually('its agent', async () => (await c.berth('vm', 'guest-info', 'web')).code === 0, 60_000);
+  }, 240_000);
   afterAll(() => c?.stop());
 
   const vm = async (name: string) => (await c.json<Vm[]>('vm', 'list')).find((v) => v.name === name);
