@@ -150,8 +150,10 @@ describe('the modules of the Ansible collection', () => {
     expect(said).not.toContain('mine');
   }, 120_000);
 
-  it('open ports in firewalld, tell so in check mode, and close them with the host', async () => {
-    const state = join(ansible.dir, 'open');
+  it('open ports in firewalld and ufw, tell so in check mode, and close them with the host', async () => {
+    const [state, added] = [join(ansible.dir, 'open'), join(ansible.dir, 'added')];
+    const program = (name: string, lines: readonly string[]) =>
+      writeFileSync(join(ansible.dir, name), `#!/bin/sh\n${lines.join('\n')}\n`, { mode: 0o755 });
     const script = [
       `case "$*" in --state) exit 0;; esac`,
       `when=now; [ "$1" = --permanent ] && { when=boot; shift; }`,
@@ -162,7 +164,17 @@ describe('the modules of the Ansible collection', () => {
       `  --remove-port) grep -vx "$port" ${state} >${state}.new; mv ${state}.new ${state};;`,
       `esac`,
     ];
-    writeFileSync(join(ansible.dir, 'firewall-cmd'), `#!/bin/sh\n${script.join('\n')}\n`, { mode: 0o755 });
+    program('firewall-cmd', script);
+    // as the ufw of Debian 12 says it, which is on here
+    program('ufw', [
+      `case "$1" in`,
+      `  show) echo "Added user rules (see 'ufw status' for running firewall):"; cat ${added};;`,
+      `  allow) echo "ufw allow $2" >>${added};;`,
+      `  delete) grep -vx "ufw allow $3" ${added} >${added}.new; mv ${added}.new ${added};;`,
+      `esac`,
+    ]);
+    program('grep', [`case "$*" in *' /etc/ufw/ufw.conf') exit 0;; esac`, `exec /usr/bin/grep "$@"`]);
+    writeFileSync(added, 'ufw allow 22/tcp\n');
     const play = join(ansible.dir, 'ports.yml');
     const vars = {
       berth_ports: [7444, 7445],
@@ -178,14 +190,16 @@ describe('the modules of the Ansible collection', () => {
       return Number(/localhost +: ok=\d+ +changed=(\d+)/.exec(said)?.[1]);
     };
     const lines = () => readFileSync(state, 'utf8').split('\n').filter(Boolean).sort();
+    const rules = () => readFileSync(added, 'utf8').replaceAll('ufw allow ', '').trim().split('\n');
     expect(await ports(true, '--check')).toBe(1);
-    expect(lines()).toEqual([]);
+    expect([lines(), rules()]).toEqual([[], ['22/tcp']]);
     expect(await ports(true)).toBe(1);
     expect(lines()).toEqual(['boot 7444/tcp', 'boot 7445/tcp', 'now 7444/tcp', 'now 7445/tcp']);
+    expect(rules()).toEqual(['22/tcp', '7444/tcp', '7445/tcp']);
     expect(await ports(true)).toBe(0);
     expect(await ports(false, '--check')).toBe(1);
     expect(await ports(false)).toBe(1);
-    expect(lines()).toEqual([]);
+    expect([lines(), rules()]).toEqual([[], ['22/tcp']]);
     expect(await ports(false)).toBe(0);
   }, 300_000);
 
