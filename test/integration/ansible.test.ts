@@ -1,7 +1,9 @@
 /** The modules of the Ansible collection against a controller with simulated hosts: what they change, what they leave, how they refuse. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { execa } from 'execa';
 import { Ansible } from '../harness/ansible.ts';
 import { Cluster } from '../harness/cluster.ts';
 import { rawDisk } from '../harness/disk-files.ts';
@@ -201,6 +203,52 @@ describe('the modules of the Ansible collection', () => {
     expect(await ports(false)).toBe(1);
     expect([lines(), rules()]).toEqual([[], ['22/tcp']]);
     expect(await ports(false)).toBe(0);
+  }, 300_000);
+
+  it('install from a folder what was built again as the same version, and nothing that is there as it is', async () => {
+    const debs = join(ansible.dir, 'debs');
+    const tree = join(debs, 'tree');
+    mkdirSync(join(tree, 'DEBIAN'), { recursive: true });
+    const fields = [
+      'Package: nosuch',
+      'Version: 9.0.0',
+      'Architecture: all',
+      'Maintainer: x <x@packages.invalid>',
+      'Description: x',
+    ];
+    writeFileSync(join(tree, 'DEBIAN/control'), `${fields.join('\n')}\n`);
+    writeFileSync(join(tree, 'DEBIAN/md5sums'), 'd41d8cd98f00b204e9800998ecf8427e  usr/share/nosuch\n');
+    const deb = join(debs, 'nosuch_9.0.0_all.deb');
+    await execa('dpkg-deb', ['--root-owner-group', '-Zxz', '--build', tree, deb]);
+    // a dpkg that has it installed, of other files
+    const [told, cache] = [join(ansible.dir, 'told'), join(ansible.dir, 'cache')];
+    const program = (name: string, line: string) =>
+      writeFileSync(join(ansible.dir, name), `#!/bin/sh\n${line}\n`, { mode: 0o755 });
+    program('dpkg-query', 'echo installed nosuch 9.0.0');
+    program('dpkg', `echo "$@" >>${told}`);
+    const vars = { berth_packages: ['nosuch'], berth_packages_dir: debs, berth_packages_cache: cache };
+    const local = { ansible_connection: 'local', ansible_python_interpreter: '/usr/bin/python3' };
+    const role = { name: 'berth.berth.packages', tasks_from: 'folder.yml' };
+    const environment = { PATH: `${ansible.dir}:/usr/bin:/bin` };
+    const tasks = [{ 'ansible.builtin.include_role': role, vars }];
+    const play = join(ansible.dir, 'folder.yml');
+    writeFileSync(play, JSON.stringify([{ hosts: 'localhost', gather_facts: false, environment, vars: local, tasks }]));
+    const changed = async (...more: string[]) =>
+      Number(/changed=(\d+)/.exec(await ansible.run('ansible-playbook', ['-i', 'localhost,', play, ...more]))?.[1]);
+    expect([await changed('--check'), existsSync(told), existsSync(cache)]).toEqual([3, false, false]);
+    expect([await changed(), readFileSync(told, 'utf8')]).toEqual([
+      3,
+      `--force-confdef --force-confold --install ${cache}/nosuch.deb\n`,
+    ]);
+    const sha1 = createHash('sha1')
+      .update(readFileSync(join(tree, 'DEBIAN/md5sums')))
+      .digest('hex');
+    const again = async (checksum: string) => {
+      const noted = JSON.stringify([{ path: '/var/lib/dpkg/info/nosuch.md5sums', checksum }]);
+      const msg = JSON.stringify({ msg: `{{ ['${deb}'] | berth.berth.built_again(${noted}) }}` });
+      return (await ansible.task<{ msg: unknown }>('debug', msg)).msg;
+    };
+    expect([await again(sha1), await again('0'.repeat(40))]).toEqual([[], [deb]]);
   }, 300_000);
 
   it('write rules of the firewall with addresses, not names, which nobody could resolve while a host boots', async () => {
