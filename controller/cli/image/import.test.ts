@@ -1,7 +1,12 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { Job, JobState } from '@berth/proto/v1/job.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { rawDisk } from '../../../test/harness/disk-files.ts';
 import type { Context } from '../core/context.ts';
 import { imageImport, named, transfer } from './import.ts';
 import type { ByteSource } from './source/source.ts';
@@ -37,10 +42,17 @@ describe('an image that was sent', () => {
 
 describe('an image that nobody gave a name', () => {
   it('asks for one when its file is called what no image can be', async () => {
-    for (const file of ['My Disk.qcow2', 'Überall.raw', 'http://h/a%20b.img', 'http://10.0.0.1/'])
-      await expect(imageImport.run({} as Context, [file], {})).rejects.toThrow(
-        /is no name for it: give one with --name$/,
-      );
+    const dir = await mkdtemp(join(tmpdir(), 'berth-import-test-'));
+    const ctx = { clock: systemClock, signal: new AbortController().signal, finishUnread() {}, stderr: {} };
+    const run = async (file: string, content: Uint8Array | string): Promise<void> => {
+      await writeFile(join(dir, file), content);
+      await imageImport.run(ctx as unknown as Context, [join(dir, file)], {});
+    };
+    await expect(run('My Disk.img', rawDisk(2 ** 20))).rejects.toThrow(
+      /"My Disk" is no name for it: give one with --name$/,
+    );
+    await expect(run('notes.txt', 'shopping list\n')).rejects.toThrow(/^notes\.txt is not a disk image/);
+    await rm(dir, { recursive: true });
   });
 });
 

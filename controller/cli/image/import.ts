@@ -58,14 +58,16 @@ otherwise; each of its disks becomes an image.`,
   async run(ctx, [path = ''], flags) {
     const said = text(flags, 'name');
     if (path === '-' && said === undefined) throw invalidArgument('what shall it be called? Give --name');
-    const name = said ?? nameOfFile(isUrl(path) ? nameOfUrl(path) : basename(path));
+    const name = said ?? (isUrl(path) ? nameOfUrl(path) : basename(path)).replace(ENDING, '');
     const defaults = defaultsOf(flags);
     const source = await opened(ctx, path, flags);
     ctx.finishUnread();
     const live = createLive(ctx);
     try {
       const local = path === '-' || isUrl(path) ? undefined : path;
-      for (const t of await transfers(source, { name, local, defaults, flags })) await transfer(ctx, live, t);
+      const all = await transfers(source, { name, local, defaults, flags });
+      if (said === undefined) insistName(name);
+      for (const t of all) await transfer(ctx, live, t);
     } finally {
       live.end();
       await source.close();
@@ -73,10 +75,9 @@ otherwise; each of its disks becomes an image.`,
   },
 };
 
-/** Without its ending; files have names that nothing in Berth can have. */
-function nameOfFile(file: string): string {
-  const name = file.replace(ENDING, '');
-  if (isObjectName(splitImageName(name).name)) return name;
+/** Files have names that nothing in Berth can have. Told after what the file is: that may be the greater fault. */
+function insistName(name: string): void {
+  if (isObjectName(splitImageName(name).name)) return;
   throw invalidArgument(
     `what shall the image be called? ${JSON.stringify(name)} is no name for it: give one with --name`,
   );
