@@ -214,7 +214,7 @@ class RunningAgent implements Agent {
     const screenshots = new Screenshots({ domains, hypervisor });
     const customizer = new Customizer({ hypervisor, disks, guestDisks, operations, abilities });
     const directIo = async (): Promise<boolean> => (await abilities()).directIo;
-    const bases = new Bases({ hypervisor, disks, domains, directIo, clock, log });
+    const bases = new Bases({ hypervisor, disks, domains, clock, log });
     const images = new Images(disks, operations, this.peers.tunnels, hypervisor, () => bases.nudge());
     const networks = createNetworkParts({ drivers, hostName, config, operations, clock, log });
     const isRead = (id: string): boolean => images.isReading(id) || volumes.uploaded.isReading(id);

@@ -178,12 +178,13 @@ describeLab('instant clones', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
         'both have moved',
         async () => {
           const xml = (await Promise.all(['web', 'db'].map((n) => h('h3').virsh(['dumpxml', n])))).join('');
-          return !xml.includes("protocol='nbd'");
+          return !/protocol='nbd'|\.moved\./.test(xml);
         },
         LONG_MS,
       );
       await eventually('nobody serves it', async () => (await h('h3').pids('qemu-nbd.*/base')).length === 0, LONG_MS);
       expect(await h('h3').pids('qemu-storage-daemon')).toEqual([]);
+      expect(await h('h3').run(['ls', '/var/lib/berth/volumes'])).not.toContain('.moved.');
       for (const name of ['web', 'db']) {
         expect(await h('h3').virsh(['dumpxml', '--inactive', name])).not.toMatch(/nbd|\.moved\./);
         expect(await h('h3').virsh(['domstate', name])).toBe('running');
@@ -192,6 +193,36 @@ describeLab('instant clones', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
       expect(await c.ok('vm', 'show', 'web')).not.toContain('% of big');
       await type('db', readAll('again'));
       await c.serial('db', new RegExp(`again ${md5}`), LONG_MS);
+    },
+    TEST_MS,
+  );
+
+  it(
+    'keeps snapshots of what it is while it runs, goes back to them, is cloned from them, and grows when they are gone',
+    async () => {
+      const says = async (what: string, mark: string): Promise<void> => {
+        await type('web', `echo "${mark} $kept $(cat /var/lib/word)"`);
+        await c.serial('web', new RegExp(`^${mark} ${what}\\s*$`, 'm'), LONG_MS);
+      };
+      await type('web', 'kept=one; echo one >/var/lib/word; sync');
+      await c.ok('vm', 'snapshot', 'create', 'web', 'all');
+      await type('web', 'kept=two; echo two >/var/lib/word; sync');
+      await c.ok('vm', 'snapshot', 'create', 'web', 'disks', '--disk-only');
+      await type('web', 'kept=three; echo three >/var/lib/word; sync');
+      await says('three three', 'before');
+      await c.ok('vm', 'clone', 'web', 'twin', '--snapshot', 'disks', '--host', 'h3', '--start');
+      await c.serial('twin', /^berth-facts: .* boots 2 /m, LONG_MS);
+      await type('twin', 'echo "twin $(cat /var/lib/word)"');
+      await c.serial('twin', /^twin two\s*$/m, LONG_MS);
+      await c.ok('vm', 'snapshot', 'revert', 'web', 'all', '--force');
+      await says('one one', 'after');
+      for (const name of ['all', 'disks']) await c.ok('vm', 'snapshot', 'delete', 'web', name);
+      const disk = `/var/lib/berth/volumes/${await webVolume()}.qcow2`;
+      expect(await h('h3').run(['qemu-img', 'snapshot', '-U', '-l', disk])).toBe('');
+      await c.ok('volume', 'resize', 'web-vda', '1GiB');
+      await type('web', 'echo "size $(cat /sys/block/vda/size)"');
+      await c.serial('web', /^size 2097152\s*$/m, LONG_MS);
+      await c.ok('vm', 'delete', 'twin', '--force');
     },
     TEST_MS,
   );

@@ -31,7 +31,7 @@ const GENERALIZE: Actions = {
 
 export interface CustomizerDeps {
   readonly hypervisor: Pick<Hypervisor, 'list'>;
-  readonly disks: Pick<Disks, 'findVolume' | 'volumePath' | 'imagePath' | 'capturedDisk'>;
+  readonly disks: Pick<Disks, 'findVolume' | 'volumePath' | 'imagePath' | 'capturedDisk' | 'hasTwoFiles'>;
   readonly guestDisks: GuestDisks;
   readonly operations: Operations;
   readonly abilities: () => Promise<{ readonly domainType: 'kvm' | 'qemu' }>;
@@ -89,7 +89,7 @@ export class Customizer {
     if (disk === undefined) throw notFound(`volume ${w.volumeId} is not on this host`);
     if (disk.isBlock)
       throw unsupported(`volume ${w.volumeId} is no file on this host; its guest can't be changed from outside`);
-    insistWhole(disk);
+    await insistWhole(this.deps.disks, disk);
     const allowed = (): Promise<void> => this.refuseWhileOn(w, disk);
     await allowed();
     await this.edit(disk, w.actions, allowed, work);

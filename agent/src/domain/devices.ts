@@ -11,6 +11,7 @@ import type { OperationKind } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import type { BlockDisks } from '../pool/pool-volumes.ts';
 import { filesOf, userOf } from '../volume/using.ts';
+import { moving } from '../volume/whole.ts';
 import type { DomainRef, Domains } from './domains.ts';
 import type { DomainSpec } from './spec.ts';
 import { deviceIn, disksIn, missingScsi } from './xml/live.ts';
@@ -18,7 +19,8 @@ import { deviceIn, disksIn, missingScsi } from './xml/live.ts';
 export interface DeviceDeps {
   readonly domains: Pick<Domains, 'need' | 'deviceXml'>;
   readonly hypervisor: Pick<Hypervisor, 'list' | 'getRunningXml' | 'devices'>;
-  readonly disks: Pick<Disks, 'findVolume' | 'volumePath' | 'movedPath'> & Pick<BlockDisks, 'insistUnits'>;
+  readonly disks: Pick<Disks, 'findVolume' | 'listVolumes' | 'isMoving' | 'volumePath' | 'movedPath'> &
+    Pick<BlockDisks, 'insistUnits'>;
   readonly operations: Operations;
 }
 
@@ -99,11 +101,20 @@ export class Devices {
       );
   }
 
+  /** Which of its two files is the disk is known from the domain that has it. */
+  private async refuseMoving({ vmId }: DomainRef, file: string | undefined): Promise<void> {
+    const { disks } = this.deps;
+    const own = (await disks.listVolumes()).filter((v) => v.vmId === vmId);
+    const volume = own.find((v) => file !== undefined && filesOf(disks, v).includes(file));
+    if (volume && (await disks.isMoving(volume.volumeId))) throw moving(volume.volumeId);
+  }
+
   private async doDetach({ device, ...ref }: DetachWanted): Promise<void> {
     const { hypervisor } = this.deps;
     const { name, xml } = await this.running(ref);
     const there = deviceIn(xml, device);
     if (there === undefined) return;
+    await this.refuseMoving(ref, disksIn(xml).find((d) => d.target === device)?.file);
     await hypervisor.devices.detach(ref.uuid, there.xml, there.alias);
     const now = await hypervisor.getRunningXml(ref.uuid).catch((e: unknown) => {
       if (isClusterError(e, 'BAD_STATE', 'NOT_FOUND')) return ''; // it has stopped meanwhile, and so let go

@@ -17,7 +17,7 @@ import { describeDomain, type DescribeFrom, type DomainDescription } from './des
 import { MeansCheck } from './means/means-check.ts';
 import { keptOf } from './kept.ts';
 import { readMark } from './metadata.ts';
-import { settleMoves } from './moved-disks.ts';
+import { movedVolumes, settleMoves } from './moved-disks.ts';
 import { needFiles } from './needed-files.ts';
 import { checkDomainSpec, specHash, type DomainSpec } from './spec.ts';
 import { definitionHash, deviceOf, domainXml, type Kept } from './xml/definition.ts';
@@ -148,7 +148,7 @@ export class Domains {
         }),
       ]),
       images: new Map(images.map(({ digest }) => [disks.imagePath(digest), digest])),
-      host: await this.hostOf(ref.vmId, new Map(list.map((v) => [v.volumeId, v]))),
+      host: await this.hostOf(ref, new Map(list.map((v) => [v.volumeId, v]))),
     };
   }
 
@@ -161,18 +161,28 @@ export class Domains {
     // While it runs, how a definition is made nowadays can wait for its next start.
     if (asWanted && seen && !OFF.has(seen.power)) return;
     await this.refuseTakenName(spec);
-    const isMoved = await this.settle(spec, seen);
+    const isMoved = await this.settle(seen, spec.vmId);
     const host = await this.hostFor(spec);
     if (!isMoved && asWanted && mark.definitionHash === definitionHash(spec, host)) return;
     await this.check.beforeDefine(spec);
     await this.deps.hypervisor.define(domainXml(spec, host, seen?.persistent ? await this.kept(spec) : undefined));
   }
 
-  /** A disk whose guest has moved to another file, which nobody could note yet: that file is the disk. */
-  private async settle({ uuid, disks }: DomainSpec, seen: DomainSeen | undefined): Promise<boolean> {
+  /**
+   * A disk whose guest has moved to another file, which nobody could note yet: that file is the disk. Also one that is to be the VM's no
+   * more: without its domain nobody could tell.
+   */
+  private async settle(seen: DomainSeen | undefined, vmId: string): Promise<boolean> {
     if (seen === undefined || !OFF.has(seen.power)) return false;
-    const ids = disks.map((d) => d.volumeId);
-    return settleMoves(() => this.deps.hypervisor.getXml(uuid), ids, this.deps.disks, seen.reason === 'saved');
+    const { disks, hypervisor } = this.deps;
+    const ids = await this.onImages(vmId);
+    if (ids.length === 0) return false;
+    return settleMoves(await hypervisor.getXml(seen.uuid), ids, disks, seen.reason === 'saved');
+  }
+
+  private async onImages(vmId: string): Promise<readonly string[]> {
+    const all = await this.deps.disks.listVolumes();
+    return all.flatMap((v) => (v.vmId === vmId && v.imageDigest !== undefined ? v.volumeId : []));
   }
 
   /** Defines a domain anew as it is, because where its disks lie has changed. @throws BAD_STATE when it cannot be read */
@@ -200,17 +210,28 @@ export class Domains {
   /** Everything that a definition takes from this host. @throws BAD_STATE when a file of the VM is gone. */
   private async hostFor(spec: DomainSpec): Promise<DomainHost> {
     const { disks, hostName } = this.deps;
-    return this.hostOf(spec.vmId, await needFiles(spec, disks, hostName));
+    return this.hostOf(spec, await needFiles(spec, disks, hostName));
   }
 
-  private async hostOf(vmId: string, volumes: ReadonlyMap<string, VolumeSeen>): Promise<DomainHost> {
-    const { disks, bootDir, abilities } = this.deps;
+  private async hostOf({ uuid, vmId }: DomainRef, volumes: ReadonlyMap<string, VolumeSeen>): Promise<DomainHost> {
+    const { disks, bootDir, abilities, hypervisor } = this.deps;
     const host = await abilities();
+    const seen = (await this.list()).find((d) => d.uuid === uuid);
+    const domain = seen && { uuid, on: !OFF.has(seen.power) };
+    const moved =
+      domain &&
+      (await movedVolumes(
+        hypervisor,
+        disks,
+        domain,
+        [...volumes.values()].filter((v) => v.vmId === vmId),
+      ));
     return {
       ...host,
       bootDir,
       serialLogPath: disks.serialLogPath(vmId),
-      volumePath: (id, seed) => disks.volumePath(id, seed, volumes.get(id)?.format),
+      volumePath: (id, seed) =>
+        moved?.has(id) ? disks.movedPath(id) : disks.volumePath(id, seed, volumes.get(id)?.format),
       volumeDirectIo: (id) => volumes.get(id)?.directIo ?? host.directIo,
       volumeSource: (id) => volumes.get(id)?.source,
       volumeFormat: (id) => runnable({ volumeId: id, format: volumes.get(id)?.format }),
@@ -335,7 +356,10 @@ export class Domains {
     const seen = await this.find(ref);
     if (seen && !OFF.has(seen.power))
       throw badState(`vm ${seen.name} is ${seen.power} on this host; stop it before its domain is removed`);
+    await this.settle(seen, ref.vmId);
     if (seen) await this.deps.hypervisor.undefine(ref.uuid);
+    // what was saved went with it
+    if (seen) for (const id of await this.onImages(ref.vmId)) await this.deps.disks.endMove(id);
     await this.deps.disks.removeSerialLog(ref.vmId);
   }
 }

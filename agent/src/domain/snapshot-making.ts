@@ -13,6 +13,7 @@ import type { Domains } from './domains.ts';
 import { settleOff } from './moved-disks.ts';
 import { isOff } from './snapshot-power.ts';
 import type { CreateWanted } from './snapshot-wanted.ts';
+import { diskChains } from './xml/chains.ts';
 import { readHolders, readSnapable } from './xml/snapable.ts';
 
 export interface MakingDeps {
@@ -78,9 +79,13 @@ export class SnapshotMaking {
   private async wanted(w: CreateWanted, seen: DomainSeen): Promise<SnapshotWanted> {
     const off = isOff(seen);
     const volumes = await this.volumesOf(w);
-    if (off) await this.settleIts(w, seen.name, volumes);
-    else await this.refuseComing(seen.name, volumes);
+    insistWhole(seen.name, volumes);
+    if (off) {
+      const ids = volumes.map((v) => v.volumeId);
+      await settleOff(this.deps, { uuid: w.uuid, vmId: w.vmId }, ids);
+    }
     const xml = await this.xmlOf(w, off);
+    if (!off) await this.refuseMoving(seen.name, volumes, xml);
     const { disks, others, why } = readSnapable(xml, { memory: w.memory, off });
     if (why !== undefined) throw unsupported(`vm ${seen.name} can have no snapshot: ${why}`);
     return { name: w.name, description: w.description, disks, others };
@@ -95,31 +100,13 @@ export class SnapshotMaking {
     return off ? hypervisor.getXml(uuid) : hypervisor.getRunningXml(uuid);
   }
 
-  /** Its image has become whole while it was off, or when it ran: its next start would say so too. */
-  private async settleIts(w: CreateWanted, name: string, volumes: readonly VolumeSeen[]): Promise<void> {
-    if (volumes.some((v) => v.filling)) {
-      const words = `an image of vm ${name} is still coming to this host. Try again when it is whole (berth vm show ${name})`;
-      throw new ClusterError('RESOURCE_BUSY', words);
-    }
-    const ids = volumes.map((v) => v.volumeId);
-    await settleOff(this.deps, { uuid: w.uuid, vmId: w.vmId }, ids);
-  }
-
-  /**
-   * A guest that runs keeps the name of the file that it moved to, under which libvirt could neither delete a snapshot nor go back to
-   * it: waiting would lead nowhere.
-   */
-  private async refuseComing(name: string, volumes: readonly VolumeSeen[]): Promise<void> {
-    const once = `stop it and start it once (berth vm stop ${name}; berth vm start ${name})`;
-    if (volumes.some((v) => v.filling))
-      throw badState(
-        `vm ${name} runs while its image is still coming to this host: for a snapshot, wait until that is whole (berth vm show ${name}), then ${once}`,
-      );
-    for (const { volumeId } of volumes)
-      if (await this.deps.disks.isMoving(volumeId))
-        throw badState(
-          `vm ${name} moved to another file of its disk when its image had come, of which libvirt takes no snapshots while it runs: ${once}`,
-        );
+  /** Its image has become whole while it runs: its disks go to the image's file now, and end under their own names. */
+  private async refuseMoving(name: string, volumes: readonly VolumeSeen[], xml: string): Promise<void> {
+    const { disks } = this.deps;
+    const isMoving = (await Promise.all(volumes.map((v) => disks.isMoving(v.volumeId)))).includes(true);
+    if (!isMoving && !diskChains(xml).some((d) => d.socket !== undefined)) return;
+    const words = `the image of vm ${name} has just come to its host, and its disks are being moved to it. Try again in a moment`;
+    throw new ClusterError('RESOURCE_BUSY', words);
   }
 
   private async freeze({ uuid, vmId }: CreateWanted): Promise<boolean> {
@@ -142,4 +129,10 @@ function refusePower(seen: DomainSeen): void {
     );
   if (!isOff(seen) && power !== 'running' && power !== 'paused')
     throw badState(`vm ${name} is ${power} on its host; a snapshot needs one that is off, runs or is paused`);
+}
+
+function insistWhole(name: string, volumes: readonly VolumeSeen[]): void {
+  if (!volumes.some((v) => v.filling)) return;
+  const words = `an image of vm ${name} is still coming to this host. Try again when it is whole (berth vm show ${name})`;
+  throw new ClusterError('RESOURCE_BUSY', words);
 }

@@ -206,12 +206,17 @@ export interface Disks {
   isBaseServed(digest: string): Promise<boolean>;
   /** Nobody reads through it any more. Nothing while the image is not whole. */
   endBase(digest: string): Promise<void>;
-  /** An empty overlay beside the volume, over the whole image, for a guest to move to; what was there is overwritten. */
-  beginMove(volumeId: string): Promise<string>;
-  /** The volume is what its guest moved to; both names lead to it until `endMove`. Twice is once. */
+  /**
+   * An empty overlay over the whole image, for a guest to move to: under the other of the volume's two names (`volumePath`,
+   * `movedPath`) than the one that the guest has. What was there is overwritten. DISK_FULL: the overlay is there, empty.
+   */
+  beginMove(volumeId: string, guestHas: string): Promise<string>;
+  /** The volume is what lies under its second name; both names lead to it until `endMove`. Twice is once. */
   finishMove(volumeId: string): Promise<void>;
   /** There is a second file, or name. */
   isMoving(volumeId: string): Promise<boolean>;
+  /** There are two files: which of them is the disk only its domain says (domain/moved-disks.ts). */
+  hasTwoFiles(volumeId: string): Promise<boolean>;
   /** Removes the second name, or what an unfinished move left. Absent is fine. */
   endMove(volumeId: string): Promise<void>;
   movedPath(volumeId: string): string;

@@ -1,25 +1,22 @@
 /**
  * One guest on an image that is whole by now: has libvirt copy its disks' own files into new ones over the image's file, live, and
- * tells what there is to do with it later. Each guest has a turn of its own, so that one whose copy takes hours, or fails for want
- * of room, holds nobody up. When to look is bases.ts's.
+ * from there back under their own names, and tells what there is to do with it later. Each guest has a turn of its own, so that one
+ * whose copy takes hours, or fails for want of room, holds nobody up. When to look is bases.ts's.
  */
-import { isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { badState, isClusterError } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Domains } from '../domain/domains.ts';
 import { settleOff } from '../domain/moved-disks.ts';
 import { diskChains, type DiskChain } from '../domain/xml/chains.ts';
-import { movedDiskXml } from '../domain/xml/disk.ts';
+import { copiedDiskXml } from '../domain/xml/disk.ts';
 import type { Disks, VolumeSeen } from '../drivers/disks.ts';
 import type { DomainSeen, Hypervisor } from '../drivers/hypervisor.ts';
-import { filesOf } from './using.ts';
 
 export interface MoveDeps {
   readonly hypervisor: Pick<Hypervisor, 'list' | 'getXml' | 'getRunningXml' | 'getSavedXml' | 'resume' | 'copies'>;
   readonly disks: Disks;
   readonly domains: Pick<Domains, 'restate'>;
-  /** The pool takes O_DIRECT. */
-  readonly directIo: () => Promise<boolean>;
   readonly clock: Clock;
   readonly log: Log;
   /** The agent ends: copies that run are left to libvirt, and found again. */
@@ -33,9 +30,9 @@ export interface Resting {
   readonly volumes: readonly VolumeSeen[];
 }
 
-/** It rests on the socket no more. */
+/** It rests on nothing but the image's file, under its disks' own names. */
 export const FREE = 0;
-/** It needs the socket when it goes on from what was saved, and there is nothing to do until then. */
+/** It is saved, and goes on by what it read, and by the names that it had, then: there is nothing to do until then. */
 export const HELD = Infinity;
 /** While there is anything to look after. */
 export const ROUND_MS = 1_000;
@@ -62,7 +59,7 @@ export class BaseMoves {
   /** How often each was told to go on since it moved. */
   private readonly tries = new Map<string, number>();
   private readonly failed = new Map<string, Failed>();
-  private moving = 0;
+  private copies = 0;
 
   constructor(private readonly deps: MoveDeps) {}
 
@@ -72,7 +69,8 @@ export class BaseMoves {
     try {
       if (ON.has(domain.power)) return await this.settleOn(resting);
       await this.settleOff(resting);
-      return isSaved(domain) && (await this.goesOnBy(domain, socket)) ? HELD : FREE;
+      if (!isSaved(domain)) return FREE;
+      return (await this.moving(resting)).length > 0 || (await this.goesOnBy(domain, socket)) ? HELD : FREE;
     } catch (e) {
       if (isClusterError(e, 'NOT_FOUND')) return FREE; // it was removed meanwhile
       throw e;
@@ -86,33 +84,55 @@ export class BaseMoves {
   }
 
   private async settleOn(resting: Resting): Promise<number> {
-    const { uuid } = resting.domain;
-    const waitMs = (this.failed.get(uuid)?.untilMs ?? 0) - this.deps.clock.monotonic();
+    const { domain, volumes } = resting;
+    const waitMs = (this.failed.get(domain.uuid)?.untilMs ?? 0) - this.deps.clock.monotonic();
     if (waitMs > 0) return waitMs;
-    if (!(await this.moveRunning(resting))) return ROUND_MS;
-    return (await this.runsOn(resting.domain)) ? FREE : ROUND_MS;
+    for (const volume of volumes) if (!(await this.moveDisk(domain, volume))) return ROUND_MS;
+    await this.endMoves(resting);
+    return (await this.runsOn(domain)) ? FREE : ROUND_MS;
   }
 
-  /** False: others have their turn before. */
-  private async moveRunning({ domain, vmId, volumes }: Resting): Promise<boolean> {
-    const { hypervisor, disks, domains, log } = this.deps;
-    const { uuid, name } = domain;
-    for (const volume of volumes) {
-      const files = filesOf(disks, volume);
-      const now = diskChains(await hypervisor.getRunningXml(uuid)).find((d) => files.includes(d.file));
-      if (now === undefined) continue;
-      if (now.socket !== undefined) {
-        if (this.moving >= MOST_AT_ONCE) return false;
-        await this.move(uuid, now, volume);
-        log.info({ vm: name, disk: now.target }, 'the image of a running guest is whole: it has moved to the file');
-      }
-      if (now.socket === undefined && now.file !== disks.movedPath(volume.volumeId)) continue;
-      await disks.finishMove(volume.volumeId);
+  /** From the socket to the second file, from the second to the first. False: others have their turn before. */
+  private async moveDisk(domain: DomainSeen, volume: VolumeSeen): Promise<boolean> {
+    const [own, second] = this.filesOf(volume);
+    for (;;) {
+      const now = await this.runningDisk(domain.uuid, volume);
+      if (now === undefined || (now.file === own && now.socket === undefined)) return true;
+      const to = now.file === own ? second : own;
+      if (this.copies >= MOST_AT_ONCE || (now.copying && now.copyTo !== to)) return false;
+      await this.move(domain.uuid, now, volume);
+      this.deps.log.info(
+        { vm: domain.name, disk: now.target, to },
+        'a guest whose image is whole has moved to the file',
+      );
+      await this.runsOn(domain);
     }
-    const moved = new Set(volumes.map((v) => disks.movedPath(v.volumeId)));
-    const stored = diskChains(await hypervisor.getXml(uuid));
-    if (stored.some((d) => d.socket !== undefined || moved.has(d.file))) await domains.restate({ uuid, vmId });
-    return true;
+  }
+
+  private async runningDisk(uuid: string, volume: VolumeSeen): Promise<DiskChain | undefined> {
+    const files = this.filesOf(volume);
+    return diskChains(await this.deps.hypervisor.getRunningXml(uuid)).find((d) => files.includes(d.file));
+  }
+
+  private filesOf({ volumeId }: VolumeSeen): readonly [string, string] {
+    const { disks } = this.deps;
+    return [disks.volumePath(volumeId, false), disks.movedPath(volumeId)];
+  }
+
+  /** The guest is on its disks' own files: the definition says so, and then the others go. */
+  private async endMoves({ domain, vmId, volumes }: Resting): Promise<void> {
+    const { hypervisor, disks, domains } = this.deps;
+    const { uuid } = domain;
+    const running = diskChains(await hypervisor.getRunningXml(uuid)).map((d) => d.file);
+    const moved = (await this.moving({ volumes })).filter((v) => running.includes(this.filesOf(v)[0]));
+    if (moved.length > 0 || diskChains(await hypervisor.getXml(uuid)).some((d) => d.socket !== undefined))
+      await domains.restate({ uuid, vmId });
+    for (const { volumeId } of moved) await disks.endMove(volumeId);
+  }
+
+  private async moving({ volumes }: Pick<Resting, 'volumes'>): Promise<readonly VolumeSeen[]> {
+    const is = await Promise.all(volumes.map((v) => this.deps.disks.isMoving(v.volumeId)));
+    return volumes.filter((_, i) => is[i]);
   }
 
   /** Of one that was paused for what it read through the socket: on the file it goes on. False: look again. */
@@ -130,30 +150,26 @@ export class BaseMoves {
 
   private async move(uuid: string, disk: DiskChain, volume: VolumeSeen): Promise<void> {
     const { clock, stopped } = this.deps;
-    this.moving++;
+    this.copies++;
     try {
       await this.copyOver(uuid, disk, volume);
       this.failed.delete(uuid);
     } catch (e) {
-      if (!stopped() && (await this.givenUp(uuid, volume))) {
+      if (!stopped() && (await this.givenUp(uuid, volume, disk))) {
         const times = (this.failed.get(uuid)?.times ?? 0) + 1;
         const ms = Math.min(BACK_OFF_MS * 2 ** (times - 1), MOST_BACK_OFF_MS);
         this.failed.set(uuid, { times, untilMs: clock.monotonic() + ms });
       }
       throw e;
     } finally {
-      this.moving--;
+      this.copies--;
     }
   }
 
   private async copyOver(uuid: string, disk: DiskChain, volume: VolumeSeen): Promise<void> {
-    const { hypervisor, disks, clock, directIo, stopped } = this.deps;
+    const { hypervisor, clock, stopped } = this.deps;
     const { copies } = hypervisor;
-    if (!disk.copying) {
-      const file = await disks.beginMove(volume.volumeId);
-      const destXml = movedDiskXml(file, disks.imagePath(volume.imageDigest!), await directIo());
-      await copies.begin(uuid, disk.target, destXml);
-    }
+    if (!disk.copying) await this.beginCopy(uuid, disk, volume);
     for (const deadline = clock.monotonic() + COPY_MS; ; await clock.sleep(COPY_LOOK_MS)) {
       const progress = await copies.progress(uuid, disk.target);
       if (progress === undefined || stopped()) throw new Error(`the copy of disk ${disk.target} has ended`);
@@ -162,18 +178,35 @@ export class BaseMoves {
     }
   }
 
-  /** The half copy gives its room back, unless it is in use, or may be. */
-  private async givenUp(uuid: string, { volumeId }: VolumeSeen): Promise<boolean> {
+  private async beginCopy(uuid: string, disk: DiskChain, volume: VolumeSeen): Promise<void> {
     const { hypervisor, disks } = this.deps;
+    // before the first file is overwritten: if the guest ends, the second is the disk
+    if (disk.file === disks.movedPath(volume.volumeId)) await this.insistStored(uuid, disk.file, volume);
+    const backingPath = disks.imagePath(volume.imageDigest!);
+    const file = await disks.beginMove(volume.volumeId, disk.file);
+    // the guest keeps its way to use the host's cache
+    const destXml = copiedDiskXml({ file, format: 'qcow2', backingPath, directIo: disk.directIo });
+    await hypervisor.copies.begin(uuid, disk.target, destXml);
+  }
+
+  /** libvirt has written it there, unless somebody has defined the domain anew since. */
+  private async insistStored(uuid: string, file: string, { vmId }: VolumeSeen): Promise<void> {
+    const { hypervisor, domains } = this.deps;
+    const isStored = async () => diskChains(await hypervisor.getXml(uuid)).some((d) => d.file === file);
+    if (await isStored()) return;
+    await domains.restate({ uuid, vmId });
+    if (!(await isStored()))
+      throw badState(`the definition of domain ${uuid} does not have ${file}, which its guest has`);
+  }
+
+  /** The half copy gives its room back, unless it is in use, or may be. */
+  private async givenUp(uuid: string, volume: VolumeSeen, { file }: DiskChain): Promise<boolean> {
+    const { disks } = this.deps;
     try {
-      const now = diskChains(await hypervisor.getRunningXml(uuid));
-      const files = [
-        disks.movedPath(volumeId),
-        ...(['qcow2', 'raw'] as const).map((f) => disks.volumePath(volumeId, false, f)),
-      ];
-      const disk = now.find((d) => files.includes(d.file));
-      if (disk === undefined || disk.copying || disk.file === files[0]) return false;
-      await disks.endMove(volumeId);
+      const now = await this.runningDisk(uuid, volume);
+      if (now === undefined || now.copying || now.file !== file) return false;
+      // what was to be the first again is no disk yet, and that name shall lead to what is
+      await (file === disks.movedPath(volume.volumeId) ? disks.finishMove : disks.endMove)(volume.volumeId);
       return true;
     } catch {
       return false; // libvirt is away, or the guest is off: looked at again

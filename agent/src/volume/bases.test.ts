@@ -28,6 +28,7 @@ describe('a guest on an image that is not whole yet', () => {
   let drivers: SimDrivers;
   let domains: Domains;
   let bases: Bases;
+  let another: () => Bases;
   let ledger: Ledger;
   let count = 0;
   const abilities = async () => ({ domainType: 'qemu' as const, emulatorPath: '/usr/bin/qemu', directIo: true });
@@ -41,7 +42,8 @@ describe('a guest on an image that is not whole yet', () => {
     const guestDisks = { unfinished: async () => [] };
     const host = { guestDisks, ...{ hostName: 'h1', bootDir: '/var/lib/berth/boot', log, abilities }, means };
     domains = new Domains({ hypervisor, disks, operations, ...host });
-    bases = new Bases({ hypervisor, disks, domains, directIo: async () => true, clock: systemClock, log });
+    another = () => new Bases({ hypervisor, disks, domains, clock: systemClock, log });
+    bases = another();
     drivers.sim.filling.set(IMAGE, MIB);
     drivers.sim.bases.add(IMAGE);
     const volume = { volumeId: 'volume-1', vmId: 'vm-1', imageDigest: IMAGE, sizeBytes: MIB, instant: true };
@@ -87,10 +89,8 @@ describe('a guest on an image that is not whole yet', () => {
     bases.start();
     becomesWhole();
     await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false));
-    expect(await running()).toMatchObject({
-      ...{ target: 'vda', file: drivers.disks.movedPath('volume-1'), copying: false },
-      socket: undefined,
-    });
+    expect(await running()).toMatchObject({ target: 'vda', file: own(), copying: false, socket: undefined });
+    expect(await drivers.disks.isMoving('volume-1')).toBe(false);
     expect(await stored()).toMatchObject({ file: own(), socket: undefined });
     expect(power()).toBe('running');
   });
@@ -168,23 +168,50 @@ describe('a guest on an image that is not whole yet', () => {
     await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false), { timeout: 10_000 });
   });
 
-  it('keeps the file that a guest had moved to before it was saved, until what was saved is given up', async () => {
+  it('keeps the file that a guest had moved to before it was saved, which goes on by it, and then back to its own', async () => {
     await run();
+    // between the two moves
+    vi.spyOn(drivers.disks, 'beginMove').mockImplementation(async (id, guestHas) => {
+      if (guestHas !== own()) throw new ClusterError('DISK_FULL', 'no room');
+      drivers.sim.moving.set(id, 'two files');
+      return drivers.disks.movedPath(id);
+    });
     bases.start();
     becomesWhole();
-    await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false));
-    vi.spyOn(drivers.disks, 'isMoving').mockResolvedValue(true);
-    const ended = vi.spyOn(drivers.disks, 'endMove');
+    const second = drivers.disks.movedPath('volume-1');
+    await vi.waitFor(async () => expect(await running()).toMatchObject({ file: second, socket: undefined }));
+    await vi.waitFor(() => expect(drivers.sim.moving.get('volume-1')).toBe('two names'));
+    drivers.sim.save(UUID);
+    await bases.stop();
+    vi.restoreAllMocks();
+    bases = another();
+    bases.start();
+    // what it goes on with names no socket
+    await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false), { timeout: 10_000 });
+    expect(await drivers.disks.isMoving('volume-1')).toBe(true);
+    const { beginMove } = drivers.disks;
+    let storedThen: string | undefined;
+    vi.spyOn(drivers.disks, 'beginMove').mockImplementation(async (id, guestHas) => {
+      storedThen = (await stored())?.file;
+      return beginMove(id, guestHas);
+    });
+    await run();
+    await vi.waitFor(async () => expect(await running()).toMatchObject({ file: own() }), { timeout: 10_000 });
+    // if it had ended from there on
+    expect(storedThen).toBe(second);
+    await vi.waitFor(async () => expect(await drivers.disks.isMoving('volume-1')).toBe(false), { timeout: 10_000 });
+    expect(await stored()).toMatchObject({ file: own(), socket: undefined });
+  });
+
+  it('keeps that file until what was saved is given up', async () => {
+    await run();
+    drivers.sim.moving.set('volume-1', 'two names');
     drivers.sim.save(UUID);
     await ensure();
-    drivers.sim.bases.add(IMAGE);
-    bases.nudge();
-    // what it goes on with names no socket
-    await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false));
-    expect(ended).not.toHaveBeenCalled();
+    expect(await drivers.disks.isMoving('volume-1')).toBe(true);
     drivers.sim.discardSaved(UUID);
     await ensure();
-    expect(ended).toHaveBeenCalledWith('volume-1');
+    expect(await drivers.disks.isMoving('volume-1')).toBe(false);
   });
 
   it('tries a move without room again after minutes only, gives the half copy up, and does not hold up others', async () => {
@@ -193,9 +220,9 @@ describe('a guest on an image that is not whole yet', () => {
     await run();
     const full = new ClusterError('DISK_FULL', 'no room');
     const { beginMove } = drivers.disks;
-    const begun = vi.spyOn(drivers.disks, 'beginMove').mockImplementation(async (id) => {
+    const begun = vi.spyOn(drivers.disks, 'beginMove').mockImplementation(async (id, guestHas) => {
       if (id === 'volume-1') throw full;
-      return beginMove(id);
+      return beginMove(id, guestHas);
     });
     const ended = vi.spyOn(drivers.disks, 'endMove');
     bases.start();

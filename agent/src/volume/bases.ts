@@ -87,7 +87,7 @@ export class Bases {
       const volumes = (await this.deps.disks.listVolumes()).filter((v) => v.imageDigest !== undefined && !v.seed);
       for (const digest of new Set(volumes.map((v) => v.imageDigest!))) {
         const own = volumes.filter((v) => v.imageDigest === digest);
-        if (await this.deps.disks.hasBase(digest)) this.schedule((await this.lookAfter(digest, own, held)) || HELD);
+        if (await this.isToLookAfter(digest, own)) this.schedule((await this.lookAfter(digest, own, held)) || HELD);
       }
       this.failures.delete('');
     } catch (e) {
@@ -97,12 +97,19 @@ export class Bases {
     this.held = held;
   }
 
+  /** A guest may rest on its socket, or on another file than the volume's own. */
+  private async isToLookAfter(digest: string, volumes: readonly VolumeSeen[]): Promise<boolean> {
+    const { disks } = this.deps;
+    if (await disks.hasBase(digest)) return true;
+    return (await Promise.all(volumes.map((v) => disks.isMoving(v.volumeId)))).includes(true);
+  }
+
   /** @returns after how many milliseconds to look again; FREE: the socket is ended, HELD: when something happens */
   private async lookAfter(digest: string, volumes: readonly VolumeSeen[], held: Set<string>): Promise<number> {
     const resting = await this.restingOn(volumes);
     const isWhole = !volumes.some((v) => v.filling === true);
     const isServed = await this.deps.disks.isBaseServed(digest);
-    if (isWhole) await this.deps.disks.openBase(digest);
+    if (isWhole && (await this.deps.disks.hasBase(digest))) await this.deps.disks.openBase(digest);
     const socket = this.deps.disks.baseSocket(digest);
     const look = async (r: Resting): Promise<number> => {
       if (isServed) await this.letGoOn(r);
@@ -111,9 +118,9 @@ export class Bases {
     const waits = await Promise.all(resting.map((r) => this.inTurn(r, () => look(r))));
     for (const [i, r] of resting.entries()) if (waits[i] === HELD) held.add(r.domain.uuid);
     if (!isWhole) return ROUND_MS;
-    const left = waits.filter((ms) => ms !== FREE);
+    const left = waits.filter((ms) => ms !== FREE && ms !== HELD);
     if (left.length > 0) return Math.min(...left);
-    if (await this.isRead(digest, volumes)) return ROUND_MS;
+    if (await this.isRead(digest, volumes)) return waits.includes(HELD) ? HELD : ROUND_MS;
     await this.deps.disks.endBase(digest);
     return FREE;
   }

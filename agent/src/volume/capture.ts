@@ -20,6 +20,7 @@ import type { ImageOutcome } from '../operations/ledger.ts';
 import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import type { Uploads } from './uploads.ts';
+import { insistOne } from './whole.ts';
 
 export interface CapturedDisk {
   readonly target: string;
@@ -37,7 +38,13 @@ export interface CaptureDeps {
   readonly hypervisor: Pick<Hypervisor, 'backup' | 'getRunningXml' | 'snapshots'>;
   readonly disks: Pick<
     Disks,
-    'captureVolume' | 'captureSnapshot' | 'captureTarget' | 'captureDone' | 'removeUpload' | 'findVolume'
+    | 'hasTwoFiles'
+    | 'captureVolume'
+    | 'captureSnapshot'
+    | 'captureTarget'
+    | 'captureDone'
+    | 'removeUpload'
+    | 'findVolume'
   >;
   readonly guest: Pick<GuestVerbs, 'freeze' | 'thaw'>;
   readonly uploads: Pick<Uploads, 'keep'>;
@@ -115,6 +122,7 @@ export class Capture {
 
   private async copy(w: CaptureWanted, work: Work): Promise<Consistency> {
     const { disks, domains } = this.deps;
+    for (const d of w.disks) await insistOne(disks, d.volumeId);
     for (const d of w.disks) await disks.captureVolume(d.uploadId, d.volumeId, work);
     const { name, power } = await domains.need(w);
     if (!OFF.has(power)) throw badState(`vm ${name} was started on its host while its disks were copied. Try again`);

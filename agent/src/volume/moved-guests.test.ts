@@ -1,13 +1,15 @@
 /**
- * What becomes of a guest whose image came while it ran, over simulated drivers: it goes on with another name of its disk's file, and
- * everything that looks for it by the volume's own name has to find it all the same, or say in words what to do.
+ * What can be done with a guest whose image came while it ran, over simulated drivers: all that can be done with others, when its disk is
+ * under the volume's own name again; until then the words say what to wait for, and nobody takes the wrong one of its two files.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { createLog } from '@berth/shared/log/log.ts';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { Devices } from '../domain/devices.ts';
 import { Domains } from '../domain/domains.ts';
 import type { SnapshotRef } from '../domain/snapshot-wanted.ts';
 import { Snapshots } from '../domain/snapshots.ts';
@@ -43,7 +45,9 @@ let bases: Bases;
 let moves: VolumeMoves;
 let snapshots: Snapshots;
 let capture: Capture;
+let disks: ReturnType<typeof createPoolParts>['disks'];
 let data: VolumeData;
+let devices: Devices;
 let exported: VolumeExports;
 let ops = 0;
 
@@ -56,7 +60,7 @@ beforeEach(async () => {
   const about = { operations, clock: systemClock, log };
   const pools = createPoolParts({ ...about, drivers, dataDir: dir, hostId: 'host-1', hostName: 'h1' });
   await pools.store.load();
-  const { disks } = pools;
+  ({ disks } = pools);
   domains = new Domains({
     ...{ hypervisor, disks, means, operations, log, hostName: 'h1', bootDir: '/var/lib/berth/boot' },
     guestDisks: { unfinished: async () => [] },
@@ -69,6 +73,7 @@ beforeEach(async () => {
   const uploads = { keep: async () => undefined };
   capture = new Capture({ ...parts, guest: guest as never, uploads });
   data = new VolumeData(parts);
+  devices = new Devices(parts);
   exported = new VolumeExports({ ...parts, uploads });
   snapshots = new Snapshots({ ...parts, guest: guest as never, mayChange: async () => undefined });
   const source = { type: 'dir' as const, targetPath: '/kvm/1', hosts: [], path: '', name: '', devices: [], format: '' };
@@ -82,6 +87,7 @@ beforeEach(async () => {
   await operations.run(domains.ensure, `job-1.${++ops}`, spec);
 });
 afterEach(async () => {
+  vi.restoreAllMocks();
   await bases.stop();
   await operations.stop();
   await ledger.close();
@@ -92,20 +98,37 @@ const start = () => operations.run(domains.start, `job-1.${++ops}`, ref);
 const running = async () => diskChains(await drivers.hypervisor.getRunningXml(UUID))[0]?.file;
 const stored = async () => diskChains(await drivers.hypervisor.getXml(UUID))[0];
 
-async function becomesWhole(): Promise<void> {
-  bases.start();
+function arrive(): void {
   drivers.sim.images.set(IMAGE, { digest: IMAGE, virtualSizeBytes: MIB, fileBytes: 1 });
   drivers.sim.filling.delete(IMAGE);
   bases.nudge();
+}
+
+async function becomesWhole(): Promise<void> {
+  bases.start();
+  arrive();
   await vi.waitFor(() => expect(drivers.sim.bases.has(IMAGE)).toBe(false), TIMEOUT);
 }
 
-/** It has moved: its disk has two names. */
+/** There and back. */
 async function moved(): Promise<void> {
   await start();
   await becomesWhole();
-  expect(await running()).toBe(drivers.disks.movedPath('volume-1'));
-  expect(await drivers.disks.isMoving('volume-1')).toBe(true);
+  expect(await running()).toBe(drivers.disks.volumePath('volume-1', false));
+  expect(await drivers.disks.isMoving('volume-1')).toBe(false);
+}
+
+/** On its second file, with no room to go back. */
+async function halfway(): Promise<void> {
+  await start();
+  const { beginMove } = disks;
+  vi.spyOn(disks, 'beginMove').mockImplementation(async (id, guestHas) => {
+    if (guestHas === disks.movedPath(id)) throw new ClusterError('DISK_FULL', 'no room');
+    return beginMove(id, guestHas);
+  });
+  bases.start();
+  arrive();
+  await vi.waitFor(async () => expect(await running()).toBe(disks.movedPath('volume-1')), TIMEOUT);
 }
 
 async function ended(id: string) {
@@ -131,27 +154,86 @@ describe('a guest that moved to the file of its image', () => {
     expect(drivers.sim.volumes.has('volume-1')).toBe(false);
   });
 
-  it('is told to stop and start once before a snapshot, which is not waited for', async () => {
+  it('gets snapshots while it runs, with memory and without, goes back to them, and loses them', async () => {
     await moved();
-    for (const memory of [true, false]) {
-      const outcome = await ended(await snapshot(`on-${memory}`, { memory, running: true }));
-      expect(outcome).toMatchObject({ state: 'failed', failure: { reason: 'BAD_STATE' } });
-      expect(outcome.failure?.message).toMatch(/stop it and start it once/);
-    }
+    for (const memory of [true, false])
+      expect(await ended(await snapshot(`on-${memory}`, { memory, running: true }))).toMatchObject({
+        state: 'succeeded',
+      });
+    expect(names()).toEqual(['on-true', 'on-false']);
+    await operations.run(snapshots.revert, 'job-6.1', { ...ref, name: 'on-true', force: true });
+    expect(await ended('job-6.1')).toMatchObject({ state: 'succeeded' });
+    expect(await running()).toBe(drivers.disks.volumePath('volume-1', false));
+    await operations.run(snapshots.remove, 'job-6.2', { ...ref, name: 'on-true', running: true });
+    expect(await ended('job-6.2')).toMatchObject({ state: 'succeeded' });
+    expect(names()).toEqual(['on-false']);
+  });
+});
+
+describe('a guest halfway, on the second file of its disk', () => {
+  const busy = { reason: 'RESOURCE_BUSY', message: expect.stringMatching(/Try again in a moment/) as string };
+
+  it('waits with snapshots, resizes and detaches until it is back on the first', async () => {
+    await halfway();
+    for (const memory of [true, false])
+      expect((await ended(await snapshot(`on-${memory}`, { memory, running: true }))).failure).toMatchObject(busy);
+    await operations.run(data.resize, 'job-7.1', { volumeId: 'volume-1', sizeBytes: 2 * MIB, shrink: false });
+    expect((await ended('job-7.1')).failure).toMatchObject(busy);
+    await expect(operations.run(devices.detach, 'job-7.2', { ...ref, device: 'vda' })).rejects.toMatchObject(busy);
     expect(names()).toEqual([]);
+  });
+
+  it('keeps its disk when it is defined anew meanwhile, and ends then', async () => {
+    await halfway();
+    const second = drivers.disks.movedPath('volume-1');
+    await operations.run(domains.ensure, 'job-7.3', { ...spec, generation: 2, memoryBytes: 256 * MIB });
+    expect(await stored()).toMatchObject({ file: second });
+    await bases.stop();
+    drivers.sim.moving.set('volume-1', 'two files');
     drivers.sim.destroy(UUID);
-    expect(await ended(await snapshot('off', { memory: false, running: false }))).toMatchObject({ state: 'succeeded' });
-    expect(names()).toEqual(['off']);
-    expect(await drivers.disks.isMoving('volume-1')).toBe(false);
+    const taken = vi.spyOn(disks, 'finishMove');
+    await operations.run(domains.ensure, 'job-7.4', { ...spec, generation: 2, memoryBytes: 256 * MIB });
+    expect(taken).toHaveBeenCalledWith('volume-1');
+    expect(await stored()).toMatchObject({ file: drivers.disks.volumePath('volume-1', false) });
+  });
+
+  it('has no disk that anybody reads or changes when it has ended and nobody has settled which file it is', async () => {
+    await halfway();
+    await bases.stop();
+    drivers.sim.moving.set('volume-1', 'two files');
+    drivers.sim.destroy(UUID);
+    const volumeId = 'volume-1';
+    const upload = { target: 'vda', volumeId, uploadId: 'upload-1' };
+    const starts = [
+      (id: string) => operations.run(data.resize, id, { volumeId, sizeBytes: 2 * MIB, shrink: false }),
+      (id: string) =>
+        operations.run(data.rewrite, id, { volumeId, format: 'raw', imageDigest: undefined, ifOther: false }),
+      (id: string) => operations.run(data.wipe, id, { volumeId }),
+      (id: string) => operations.run(exported.make, id, { volumeId, format: 'qcow2', exportId: 'export-1' }),
+      (id: string) => operations.run(capture.disks, id, { ...ref, disks: [upload] }),
+      (id: string) => operations.run(moves.move, id, { volumeId, to: 'pool-1' }),
+    ];
+    for (const [i, begin] of starts.entries()) {
+      await begin(`job-8.${i}`);
+      expect([i, (await ended(`job-8.${i}`)).failure]).toMatchObject([i, busy]);
+    }
+    const given = operations.run(data.assign, 'job-8.assign', { volumeId, from: 'vm-1', to: '' });
+    await expect(given).rejects.toMatchObject(busy);
+    // its domain goes, which alone could tell
+    await operations.run(domains.remove, 'job-8.remove', ref);
+    expect(await drivers.disks.isMoving(volumeId)).toBe(false);
+    await operations.run(data.assign, 'job-8.assign', { volumeId, from: 'vm-1', to: '' });
   });
 });
 
 describe('a guest whose image is still coming', () => {
-  it('is told so when it runs and a snapshot is wanted', async () => {
+  it('is told so when it runs and a snapshot is wanted, which is waited for', async () => {
     await start();
     const outcome = await ended(await snapshot('now'));
-    expect(outcome).toMatchObject({ state: 'failed', failure: { reason: 'BAD_STATE' } });
-    expect(outcome.failure?.message).toMatch(/still coming to this host.*then stop it and start it once/);
+    expect(outcome).toMatchObject({ state: 'failed', failure: { reason: 'RESOURCE_BUSY' } });
+    expect(outcome.failure?.message).toMatch(/still coming to this host/);
+    await becomesWhole();
+    expect(await ended(await snapshot('now'))).toMatchObject({ state: 'succeeded' });
   });
 
   it('is refused what reads its disk, in words, while it is off; resized it can be while it runs', async () => {

@@ -15,6 +15,7 @@ import { createSimDrivers, type SimDrivers } from '../drivers/sim/sim-drivers.ts
 import { Ledger } from '../operations/ledger.ts';
 import { Operations } from '../operations/operations.ts';
 import { createPoolParts } from '../pool/parts.ts';
+import { Kills } from '../testing/kills.ts';
 import { source } from '../testing/pool-host.ts';
 import { refuseMoving, VolumeMoves } from './moves.ts';
 
@@ -34,33 +35,9 @@ async function* zeros(): AsyncGenerator<Uint8Array> {
   yield Buffer.alloc(MIB);
 }
 
-/** Every call that changes or asks anything outside the agent's memory. */
-class Kills {
-  calls = 0;
-  at = Infinity;
-  after = false;
-  reached: () => void = () => undefined;
-
-  wrap<T extends object>(of: T): T {
-    return new Proxy(of, {
-      get: (target, key): unknown => {
-        const value: unknown = Reflect.get(target, key, target);
-        if (typeof value !== 'function') return value;
-        return (...args: unknown[]) => this.call(() => (value as (...a: unknown[]) => unknown).apply(target, args));
-      },
-    });
-  }
-
-  private call(fn: () => unknown): unknown {
-    if (this.calls++ !== this.at) return fn();
-    const hang = new Promise(() => undefined);
-    if (!this.after) return (this.reached(), hang);
-    return Promise.resolve(fn()).then(() => (this.reached(), hang));
-  }
-}
-
 class Host {
   readonly drivers: SimDrivers;
+  /** Every call that changes or asks anything outside the agent's memory. */
   kills = new Kills();
   operations!: Operations;
   parts!: ReturnType<typeof createPoolParts>;
@@ -203,7 +180,7 @@ async function killed(
   const { from, to, guest, after, end } = how;
   const h = await fresh();
   await h.ready(from, guest);
-  const dead = new Promise<true>((resolve) => (h.kills.reached = () => resolve(true)));
+  const dead = h.kills.end.then(() => true as const);
   Object.assign(h.kills, { at, after });
   const wanted = { volumeId: 'volume-1', to };
   const whole = (async () => {

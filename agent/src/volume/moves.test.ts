@@ -10,7 +10,6 @@ import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { Domains } from '../domain/domains.ts';
 import type { DomainSpec } from '../domain/spec.ts';
 import { diskChains } from '../domain/xml/chains.ts';
-import { movedDiskXml } from '../domain/xml/disk.ts';
 import { createSimDrivers, type SimDrivers } from '../drivers/sim/sim-drivers.ts';
 import { Ledger } from '../operations/ledger.ts';
 import { Operations } from '../operations/operations.ts';
@@ -258,19 +257,14 @@ describe('a disk of a guest that runs', () => {
     expect([await running(), await stored(), files()]).toEqual([OWN, OWN, ['']]);
   });
 
-  it('is mirrored also when it names the file that it moved to when its image came, and is not taken for one that nobody has', async () => {
+  it('waits while its guest moves to its image, which came while it ran: that has two files already', async () => {
     await guest(true);
-    const { copies } = drivers.hypervisor;
-    const moved = parts.disks.movedPath('volume-1');
-    await copies.begin(UUID, 'vda', movedDiskXml(moved, parts.disks.imagePath(IMAGE), false));
-    await vi.waitFor(async () => expect(await copies.progress(UUID, 'vda')).toMatchObject({ ready: true }));
-    await copies.pivot(UUID, 'vda');
-    expect(await running()).toBe(moved);
+    const begun = await parts.disks.beginMove('volume-1', OWN);
+    expect(await move('pool-1')).toMatchObject({ failure: { reason: 'RESOURCE_BUSY' } });
+    expect([await running(), files()]).toEqual([OWN, ['']]);
+    expect(begun).toBe(parts.disks.movedPath('volume-1'));
+    await parts.disks.endMove('volume-1');
     expect(await move('pool-1')).toMatchObject({ failure: undefined });
-    const there = '/kvm/1/volume-1.qcow2';
-    expect([await running(), await stored(), await home()]).toEqual([there, there, 'pool-1']);
-    await finish();
-    expect(files()).toEqual(['pool-1']);
   });
 
   /** The calls at which agent or libvirt may end: before they have done anything, or when their answer is on its way. */

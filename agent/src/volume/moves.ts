@@ -4,7 +4,6 @@
  * libvirt says that the guest has), so that it does not matter where the agent, libvirt or the guest ended in between. At any moment
  * one file is the disk; the other goes when all records say so, which is `finish`, or when the move is given up.
  */
-import { dirname } from 'node:path';
 import { badState, ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -135,8 +134,9 @@ export class VolumeMoves {
   private async once(w: MoveWanted, work: Work, begun: Set<string>): Promise<boolean> {
     const { places, disks } = this.deps;
     const volume = await this.need(w.volumeId);
-    insistWhole(volume);
-    if (disks.hasBase && volume.imageDigest !== undefined && (await disks.hasBase(volume.imageDigest)))
+    await insistWhole(disks, volume);
+    const { imageDigest } = volume;
+    if (imageDigest !== undefined && ((await disks.hasBase(imageDigest)) || (await disks.isMoving(volume.volumeId))))
       throw badState(`volume ${w.volumeId} is just leaving the copy that its image came with. Try again in a moment`);
     if (volume.growing)
       throw badState(
@@ -271,35 +271,20 @@ export class VolumeMoves {
         ? undefined
         : (await hypervisor.list()).find((d) => readMark(d.metadataXml)?.vmId === volume.vmId);
     const on = domain !== undefined && ON.has(domain.power);
-    const disk = domain && (await this.diskOf(volumeId, domain, on, [from, to]));
+    const disk = domain && (await this.diskOf(domain, on, [from, to]));
     // what was defined anew for a copy that then was not taken says nothing
     const over = disk?.file === to && (on || noted.mirror);
     return { volume, from, to, domain, disk, on, over };
   }
 
-  private async diskOf(
-    volumeId: string,
-    domain: DomainSeen,
-    on: boolean,
-    files: readonly string[],
-  ): Promise<DiskChain | undefined> {
+  private async diskOf(domain: DomainSeen, on: boolean, files: readonly string[]): Promise<DiskChain | undefined> {
     const { hypervisor } = this.deps;
     const xml = await (on ? hypervisor.getRunningXml(domain.uuid) : hypervisor.getXml(domain.uuid));
-    for (const disk of diskChains(xml)) {
-      const file = files.find((f) => this.namesOf(volumeId, f).includes(disk.file));
-      if (file !== undefined) return { ...disk, file };
-    }
-    return undefined;
-  }
-
-  /** What lies in the host's own folder may have two names. */
-  private namesOf(volumeId: string, file: string): readonly string[] {
-    const moved = this.deps.disks.movedPath(volumeId);
-    return dirname(moved) === dirname(file) ? [file, moved] : [file];
+    return diskChains(xml).find((d) => files.includes(d.file));
   }
 
   private async insistUnused(volume: VolumeSeen, path: string): Promise<void> {
-    const user = await userOf(this.deps.hypervisor, this.namesOf(volume.volumeId, path));
+    const user = await userOf(this.deps.hypervisor, [path]);
     if (user)
       throw new ClusterError(
         'IN_USE',

@@ -7,11 +7,10 @@ import { readMark } from '../domain/metadata.ts';
 import { disksOfThen } from '../domain/xml/snapable.ts';
 import type { Disks, VolumeSeen } from '../drivers/disks.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
-import { filesOf } from './using.ts';
 
 export interface SnapshotsInDeps {
   readonly hypervisor: Pick<Hypervisor, 'list' | 'snapshots'>;
-  readonly disks: Pick<Disks, 'volumePath' | 'movedPath'>;
+  readonly disks: Pick<Disks, 'volumePath'>;
 }
 
 /** @throws IN_USE */
@@ -19,9 +18,9 @@ export async function refuseSnapshots({ hypervisor, disks }: SnapshotsInDeps, vo
   if (volume.vmId === '' || volume.seed) return;
   const owner = (await hypervisor.list()).find((d) => readMark(d.metadataXml)?.vmId === volume.vmId);
   if (owner === undefined) return;
-  const files = filesOf(disks, volume);
+  const file = disks.volumePath(volume.volumeId, false, volume.format);
   const within = (await hypervisor.snapshots.list(owner.uuid)).filter((s) =>
-    disksOfThen(s.domainXml).some((d) => files.includes(d.file) && (s.external || s.disks.includes(d.target))),
+    disksOfThen(s.domainXml).some((d) => d.file === file && (s.external || s.disks.includes(d.target))),
   );
   const [first] = within;
   if (first === undefined) return;

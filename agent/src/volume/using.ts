@@ -11,7 +11,7 @@ export interface FileUser {
   readonly target: string;
 }
 
-/** Its own file, and the one that a guest whose image came while it ran has moved to, and names until it is stopped. */
+/** Its own file, and the one by which a guest has it that is moving to its image, which came while it ran. */
 export const filesOf = (
   disks: Pick<Disks, 'volumePath' | 'movedPath'>,
   { volumeId, seed, format }: Pick<VolumeSeen, 'volumeId' | 'seed' | 'format'>,

@@ -12,7 +12,7 @@ import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import { refuseSnapshots } from './snapshots-in.ts';
 import { filesOf, insistUnused, userOf } from './using.ts';
-import { insistWhole } from './whole.ts';
+import { insistOne, insistWhole, moving } from './whole.ts';
 
 export interface VolumeDataDeps {
   readonly hypervisor: Pick<Hypervisor, 'list' | 'getXml' | 'getRunningXml' | 'devices' | 'snapshots'>;
@@ -99,8 +99,11 @@ export class VolumeData {
       ...{ name: 'volume.assign', lockKey },
       run: async ({ volumeId, from, to }) => {
         const volume = await disks.findVolume(volumeId);
-        if (volume && volume.vmId !== to) await insistUnused(deps, volume);
-        if (volume && volume.vmId !== to) await refuseSnapshots(deps, volume);
+        if (volume && volume.vmId !== to) {
+          await insistUnused(deps, volume);
+          await insistOne(disks, volumeId);
+          await refuseSnapshots(deps, volume);
+        }
         await disks.work.assign(volumeId, { from, to });
       },
     });
@@ -115,7 +118,7 @@ export class VolumeData {
       run: async ({ volumeId, ...wanted }, work) => {
         const volume = await this.need(volumeId);
         await insistUnused(deps, volume);
-        insistWhole(volume);
+        await insistWhole(disks, volume);
         await refuseSnapshots(deps, volume);
         // somebody may start its guest by hand meanwhile
         await disks.work.rewrite(volumeId, wanted, work, () => insistUnused(deps, volume));
@@ -127,6 +130,7 @@ export class VolumeData {
       run: async ({ volumeId }, work) => {
         const volume = await this.need(volumeId);
         await insistUnused(deps, volume);
+        await insistOne(disks, volumeId);
         await refuseSnapshots(deps, volume);
         await disks.work.wipe(volumeId, work);
       },
@@ -146,13 +150,14 @@ export class VolumeData {
     if (sizeBytes !== volume.sizeBytes) await refuseSnapshots(this.deps, volume);
     const user = await userOf(hypervisor, filesOf(disks, volume));
     if (user === undefined) {
-      insistWhole(volume);
+      await insistWhole(disks, volume);
       return disks.work.resize(volumeId, sizeBytes, { shrink }, work, () => insistUnused(this.deps, volume));
     }
     if (sizeBytes < volume.sizeBytes)
       throw badState(
         `disk ${user.target} of vm ${user.name} has ${formatBytes(volume.sizeBytes)}: it cannot become smaller while the vm runs. Stop it first`,
       );
+    if (await disks.isMoving(volumeId)) throw moving(volumeId);
     // the device itself grows by other means than QEMU's; then QEMU is told, also when it was before
     const device = volume.source?.type === 'block';
     if (device) await disks.work.resize(volumeId, sizeBytes, { shrink }, work);

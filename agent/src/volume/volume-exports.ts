@@ -52,7 +52,7 @@ export class VolumeExports {
     work.signal.throwIfAborted();
     const volume = await disks.findVolume(w.volumeId);
     if (volume === undefined || volume.seed) throw notFound(`volume ${w.volumeId} is not on this host`);
-    insistWhole(volume);
+    await insistWhole(disks, volume);
     // noted before it is there, so that it goes with the job, however this agent ends
     await uploads.keep(w.exportId);
     await insistUnused({ hypervisor, disks }, volume);

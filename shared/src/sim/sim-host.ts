@@ -99,7 +99,7 @@ export class SimHost {
   /** Of these, and of those that have become whole, guests may still read through a socket. */
   readonly bases = new Set<string>();
   /** Volumes with a second file, or name: their guests move to the image's file, or have. */
-  readonly moving = new Set<string>();
+  readonly moving = new Map<string, 'two files' | 'two names'>();
   readonly uploads = new Map<string, Buffer>();
   /** What has come of those that go on after a break. */
   readonly coming = new Map<string, { readonly bytes: Buffer; readonly origin?: string }>();

@@ -105,17 +105,7 @@ const socketBacking = (socket: string | undefined): string | undefined =>
 
 const RECONNECT_S = 10;
 
-/** A file over an image's file, for a guest that moves to it from the socket. */
-export const movedDiskXml = (file: string, imagePath: string, directIo: boolean): string =>
-  el(
-    'disk',
-    { type: 'file', device: 'disk' },
-    el('driver', { name: 'qemu', type: 'qcow2', cache: usualCache({ directIo }), discard: 'unmap' }),
-    el('source', { file }),
-    backing(imagePath),
-  );
-
-/** The file, or what is none, in another pool that a running guest's disk is copied to. */
+/** The file, or what is none, that a running guest's disk is copied to. */
 export const copiedDiskXml = (to: {
   readonly file: string;
   readonly source?: BlockSource;

@@ -27,11 +27,6 @@ describe('a snapshot', () => {
       `<disk type="block" device="disk"><driver type="raw"/><target dev="vda"/></disk>`,
       'disk vda is no file',
     ],
-    [
-      'a disk that fills',
-      file('vda', '<backingStore><source><host socket="/s"/></source></backingStore>'),
-      'still reads its image',
-    ],
     ['a disk that moves', file('vda', '<mirror/>'), 'disk vda is being moved'],
     ['a shared disk', file('vda', '<shareable/>'), 'shared with other VMs'],
     ['no disk', SEED, 'it has no disk'],

@@ -39,8 +39,6 @@ function whyNot(d: XmlElement): string | undefined {
   if (type !== 'file') return `disk ${target} is no file, and only qcow2 files can hold snapshots`;
   if (format !== 'qcow2')
     return `disk ${target} is ${format ?? 'raw'}, which cannot hold snapshots: convert it first (berth volume convert)`;
-  if (attributeAt(d, 'socket', 'backingStore', 'source', 'host') !== undefined)
-    return `disk ${target} still reads its image from another host. Try again when it is whole`;
   if (find(d, 'mirror') !== undefined) return `disk ${target} is being moved. Try again when it is there`;
   if (find(d, 'shareable') !== undefined) return `disk ${target} is shared with other VMs`;
   return undefined;

@@ -16,9 +16,11 @@ type Bases = Pick<
   | 'finishMove'
   | 'endMove'
   | 'isMoving'
+  | 'hasTwoFiles'
   | 'movedPath'
 >;
 
+const ownPath = (volumeId: string): string => `/var/lib/berth/volumes/${volumeId}.qcow2`;
 const movedPath = (volumeId: string): string => `/var/lib/berth/volumes/${volumeId}.moved.qcow2`;
 
 export function simBases(host: SimHost): Bases {
@@ -38,15 +40,18 @@ export function simBases(host: SimHost): Bases {
     endBase: async (digest) => {
       if (host.images.has(digest)) host.bases.delete(digest);
     },
-    beginMove: async (volumeId) => {
+    beginMove: async (volumeId, guestHas) => {
       if (host.volumes.get(volumeId)?.imageDigest === undefined)
         throw notFound(`volume ${volumeId} on an image is not on ${host.options.name}`);
-      host.moving.add(volumeId);
-      return movedPath(volumeId);
+      host.moving.set(volumeId, 'two files');
+      return guestHas === movedPath(volumeId) ? ownPath(volumeId) : movedPath(volumeId);
     },
-    finishMove: async () => undefined,
+    finishMove: async (volumeId) => {
+      if (host.moving.has(volumeId)) host.moving.set(volumeId, 'two names');
+    },
     endMove: async (volumeId) => void host.moving.delete(volumeId),
     isMoving: async (volumeId) => host.moving.has(volumeId),
+    hasTwoFiles: async (volumeId) => host.moving.get(volumeId) === 'two files',
     movedPath,
   };
 }

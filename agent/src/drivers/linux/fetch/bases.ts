@@ -3,7 +3,7 @@ import { ClusterError, notFound } from '@berth/shared/errors/cluster-error.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Disks, VolumeSpec } from '../../disks.ts';
 import type { ImageStore } from '../disks/images.ts';
-import { beginMove, endMove, finishMove, isMoving, movedPath } from '../disks/moves.ts';
+import { beginMove, endMove, finishMove, hasTwoFiles, isMoving, movedPath } from '../disks/moves.ts';
 import type { Pool } from '../disks/pool.ts';
 import type { ImageServers } from '../disks/serve.ts';
 import { ensureVolume, removeVolume } from '../disks/volumes.ts';
@@ -34,6 +34,7 @@ export function basesOf(
 ): Pick<
   Disks,
   | 'isMoving'
+  | 'hasTwoFiles'
   | 'baseSocket'
   | 'hasBase'
   | 'openBase'
@@ -56,9 +57,10 @@ export function basesOf(
     endBase: ready(async (digest) => {
       if (await whole(digest)) await servers.end(digest);
     }),
-    beginMove: ready((id) => onVolume(id, () => beginMove(pool, id))),
+    beginMove: ready((id, guestHas) => onVolume(id, () => beginMove(pool, id, guestHas))),
     finishMove: ready((id) => onVolume(id, () => finishMove(pool, id))),
     isMoving: ready((id) => isMoving(pool, id)),
+    hasTwoFiles: ready((id) => hasTwoFiles(pool, id)),
     endMove: ready((id) => onVolume(id, () => endMove(pool, id))),
     movedPath: (id) => movedPath(pool, id),
   };

@@ -291,28 +291,26 @@ describeReal('an image that guests read before it is whole', ['qemu-img', 'qemu-
     nobody.close();
   });
 
-  it('moves a volume to another file in one step, with both names until the second goes', async () => {
+  it('moves a volume to a second file and back to a first one, each in one step, and says when there are two', async () => {
     fetchToB();
     middle.lead(served);
     await fetching;
     await clone('v-1');
     await b.finishMove('v-1');
-    const moved = await b.beginMove('v-1');
-    expect(moved).toBe(b.movedPath('v-1'));
-    await writeFile(moved, 'newer');
-    const { vmId } = (await b.findVolume('v-1'))!;
-    await b.work.assign('v-1', { from: vmId, to: '' });
-    expect(await b.isMoving('v-1')).toBe(true);
+    const [own, second] = [b.volumePath('v-1', false), b.movedPath('v-1')];
+    const read = (file: string): string => readFileSync(file, 'utf8');
+    expect(await b.beginMove('v-1', own)).toBe(second);
+    expect([await b.isMoving('v-1'), await b.hasTwoFiles('v-1')]).toEqual([true, true]);
+    const overlay = read(second);
+    expect(await b.beginMove('v-1', second)).toBe(own);
+    expect(read(own)).toBe(overlay);
+    await writeFile(second, 'newer');
     await b.finishMove('v-1');
     await b.finishMove('v-1');
-    expect(await b.isMoving('v-1')).toBe(true);
-    // nobody knows it by its second name any more
-    await b.work.assign('v-1', { from: '', to: vmId });
-    expect(await b.isMoving('v-1')).toBe(false);
-    expect(readFileSync(b.volumePath('v-1', false), 'utf8')).toBe('newer');
+    expect([await b.isMoving('v-1'), await b.hasTwoFiles('v-1')]).toEqual([true, false]);
     await b.endMove('v-1');
     await b.endMove('v-1');
-    expect(await b.isMoving('v-1')).toBe(false);
+    expect([await b.isMoving('v-1'), await b.hasTwoFiles('v-1'), read(own)]).toEqual([false, false, 'newer']);
     await b.removeVolume('v-1');
     expect(await readdir(join(dirs[1]!, 'volumes'))).toEqual([]);
   });

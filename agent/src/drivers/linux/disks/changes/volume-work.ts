@@ -1,7 +1,6 @@
 /** The work on volumes of a real host, put together: who must not do what at the same time, and which part does it. */
 import { badState, notFound } from '@berth/shared/errors/cluster-error.ts';
 import { runnable, type VolumeWork } from '../../../volume-work.ts';
-import { endSecondName } from '../moves.ts';
 import type { Pool } from '../pool.ts';
 import { readSidecar, writeSidecar } from '../sidecars.ts';
 import { installVolume, readVolume, stagedVolume } from './carry.ts';
@@ -62,6 +61,5 @@ async function assign(pool: Pool, volumeId: string, { from, to }: { from: string
       `volume ${volumeId} belongs to ${sidecar.vmId || 'nobody'}, not to ${from || 'nobody'}; it stays so`,
     );
   if (to !== '') runnable(sidecar);
-  await endSecondName(pool, volumeId); // by which its last guest knew it
   await writeSidecar(pool, { ...sidecar, vmId: to });
 }
