@@ -68,6 +68,23 @@ describeLab('packages on a machine', { hosts: ['h1'] }, (lab) => {
     expect(await sh(`cat /proc/${await qemu()}/attr/apparmor/current`)).toMatch(/^libvirt-[0-9a-f-]{36} \(enforce\)$/);
   });
 
+  it('change volumes in a pool at any path, to which the unit of the agent may not write', async () => {
+    const agent = '$(systemctl show --property=MainPID --value berth-agent)';
+    await sh(`systemd-analyze security --no-pager --threshold=40 berth-agent >/dev/null
+      mkdir /srv/berth-pool
+      if nsenter --mount --target=${agent} touch /srv/berth-pool/probe; then exit 9; fi
+      berth pool create srv --path /srv/berth-pool --host h1
+      berth volume create data --size 64MiB --pool srv --host h1
+      qemu-io -f qcow2 -c 'write -P 7 5M 1M' /srv/berth-pool/*.qcow2
+      berth volume sparsify data
+      berth volume convert data --to raw`);
+    const held = () => sh("cat /srv/berth-pool/*.raw | tr -d '\\0' | wc -c; ls /srv/berth-pool | grep -vc mark");
+    expect(await held()).toBe(`${2 ** 20}\n1`);
+    await sh('berth volume wipe data');
+    expect(await held()).toBe('0\n1');
+    await sh('berth volume delete data; berth pool remove srv');
+  });
+
   it('are upgraded, and the guest goes on', async () => {
     const [guest, daemons] = [await qemu(), await pids()];
     expect(await apt('9.1.0')).not.toMatch(/^[EW]:|warning:|error:/m);
