@@ -253,6 +253,7 @@ class BuiltController implements Controller {
     const vmDeps = { state, hosts, jobs, clock, random, world, guests };
     const vms = new Vms(vmDeps);
     const making = new VmMaking(vmDeps);
+    const storage = storageApps({ ...vmDeps, uploads });
     const app: App = {
       guests: new GuestsApp({ state, hosts, vms, guestExec: config.guestExec }),
       certificates,
@@ -262,11 +263,11 @@ class BuiltController implements Controller {
       machines: new Machines({ state, hosts, clock }),
       vms,
       making,
-      batches: new Batches({ ...vmDeps, making }),
+      batches: new Batches({ ...vmDeps, making, captures: storage.captures }),
       displays: new Displays({ state, vms, hosts, clock }),
       tuning: new TuningApp({ state, hosts, clock, log, policy }),
       updates: new VmUpdates(vmDeps),
-      ...storageApps({ ...vmDeps, uploads }),
+      ...storage,
       cluster: new ClusterApp({ state, hosts, clock }),
       jobs: new JobsApp({ state, jobs }),
       events: new Events(state),

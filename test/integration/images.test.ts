@@ -206,6 +206,16 @@ describe('images', () => {
     expect(await c.ok('image', 'capture', 'sized', '--name', 'golden:2', '--generalize')).toMatch(
       /captured as image golden:2 sha256:.*; Debian GNU\/Linux 12 \(bookworm\), .*generalized/,
     );
+    const dry = await c.berth('vm', 'clone', 'sized', 'twin-1', 'twin-2', '--dry-run');
+    expect([dry.code, dry.out, dry.err]).toEqual([
+      ...[0, expect.stringMatching(/^twin-1 +h\d[^]*^twin-2 +h\d/m), '2 of 2 would be made.'],
+    ]);
+    const refused = await c.berth('vm', 'clone', 'sized', 'twin-1', 'app');
+    expect([refused.code, refused.err]).toEqual([
+      expect.any(Number),
+      expect.stringMatching(/row 2 \(app\): vm app is there/),
+    ]);
+    expect((await c.json<Image[]>('image', 'list', '--all')).filter((i) => i.hidden)).toEqual([]);
     const said = await c.ok('vm', 'clone', 'sized', 'twin-1', 'twin-2');
     expect(said).toMatch(/^vm sized +captured/m);
     expect((await vm('twin-1')).spec).toMatchObject({ vcpus: 4, memoryBytes: 2 ** 30 });

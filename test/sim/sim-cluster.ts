@@ -96,18 +96,19 @@ export class SimCluster {
     const services = { state, hosts, jobs, clock, random, world, uploads };
     const debts = new Debts({ state, clock, log, runId: `run${++this.lives}` });
     const making = new VmMaking(services);
+    const captures = new Captures(services);
     this.life = Object.assign(life, {
       state,
       jobs,
       vms: new Vms(services),
       making,
-      batches: new Batches({ ...services, making }),
+      batches: new Batches({ ...services, making, captures }),
       updates: new VmUpdates(services),
       images: new Images(services),
       pools: new PoolsApp(services),
       networks: new NetworksApp(services),
       volumes: new Volumes(services),
-      captures: new Captures(services),
+      captures,
       snapshots: new Snapshots(services),
       exports: new Exports(services),
       volumeUploads: new VolumeUploads(services),

@@ -11,7 +11,7 @@ import { exitCode } from '../core/exit.ts';
 import { readStandardInput, readText } from '../core/files.ts';
 import { tableLines, type Column } from '../output/table.ts';
 import { followRows } from '../job/rows.ts';
-import { cloneSource } from './clone-images.ts';
+import { cloneSource, type Look } from './clone-images.ts';
 
 export const BATCH_FLAGS: readonly Flag[] = [
   {
@@ -60,12 +60,10 @@ export interface CloneMany {
 export async function cloneMany(ctx: Context, o: CloneMany): Promise<void> {
   const { flags } = o;
   const all = await manyOf(ctx, o);
-  const { image, names } = await cloneSource(
-    ctx,
-    o.said,
-    all.rows.map((r) => r.name),
-    flags,
-  );
+  const { image, names } = await cloneSource(ctx, o.said, {
+    names: all.rows.map((r) => r.name),
+    ...{ flags, look: lookAt(ctx, all) },
+  });
   if (image === undefined) return;
   const left = new Set(names);
   const wanted = { ...all, all: o.requestOf(image, shared(flags)), rows: all.rows.filter((r) => left.has(r.name)) };
@@ -77,6 +75,17 @@ export async function cloneMany(ctx: Context, o: CloneMany): Promise<void> {
   for (const line of made.notes) note(ctx, line);
   if (flags['wait'] === false) return made.jobId === '' ? undefined : print(ctx, made.jobId);
   await followRows(ctx, api, { made, start: yes(flags, 'start'), atomic: wanted.atomic, startedMs });
+}
+
+/** At clones of a VM that is not captured yet. */
+export function lookAt(ctx: Context, all: CloneVmsRequest): Look {
+  return async (of, left) => {
+    const rows = all.rows.filter((r) => left.includes(r.name));
+    const seen = await ask(await ctx.api(), { ...all, ...of, rows });
+    if (!all.dryRun) return true;
+    show(ctx, seen);
+    return undefined;
+  };
 }
 
 const ask = (api: Api, wanted: CloneVmsRequest): Promise<CloneVmsResponse> =>
@@ -104,7 +113,7 @@ async function manyOf(ctx: Context, { said, names, flags, requestOf }: CloneMany
     dryRun: yes(flags, 'dryRun'),
     atomic: yes(flags, 'atomic'),
     addressRange: text(flags, 'ipRange') ?? '',
-    firstVncPort: 0,
+    ...{ firstVncPort: 0, vm: '', snapshot: '' },
   };
 }
 

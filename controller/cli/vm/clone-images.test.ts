@@ -3,14 +3,15 @@ import { describe, expect, it } from 'vitest';
 import type { Api } from '../core/api.ts';
 import type { Flags } from '../core/command.ts';
 import type { Context } from '../core/context.ts';
-import { cloneSource } from './clone-images.ts';
+import { cloneSource, type ClonedVm } from './clone-images.ts';
 
 /** `web` is the name of a VM and of an image. */
 async function source(flags: Flags): Promise<{ image: string | undefined; said: string }> {
   const stderr = new PassThrough();
   const api = { call: async () => ({ name: 'web' }) } as unknown as Api;
   const ctx = { stderr, api: async () => api } as unknown as Context;
-  const { image } = await cloneSource(ctx, 'web', ['web2'], flags);
+  const look = async (of: ClonedVm, left: readonly string[]) => void stderr.write(JSON.stringify([of, left]));
+  const { image } = await cloneSource(ctx, 'web', { names: ['web2'], flags, look });
   return { image, said: String(stderr.read() ?? '') };
 }
 
@@ -22,6 +23,6 @@ describe('what is to be cloned', () => {
 
   it('is the VM where a snapshot is named: images have none', async () => {
     const { said } = await source({ snapshot: 'before', dryRun: true });
-    expect(said).toMatch(/^vm web would be captured first/);
+    expect(JSON.parse(said)).toEqual([{ vm: 'web', snapshot: 'before' }, ['web2']]);
   });
 });

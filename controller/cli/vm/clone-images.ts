@@ -11,15 +11,28 @@ export const SOURCE_FLAGS: readonly Flag[] = [
   { spec: '--snapshot <name>', description: 'of a VM: as it was in this snapshot', kind: 'snapshot' },
 ];
 
+/** A VM that is cloned, as it is now, or (not empty) as it was in a snapshot. */
+export interface ClonedVm {
+  readonly vm: string;
+  readonly snapshot: string;
+}
+
+/** Looks at all that is asked for, before anything is captured. @throws what stands in the way; undefined: no more than a look was wanted */
+export type Look = (of: ClonedVm, left: readonly string[]) => Promise<true | undefined>;
+
 export interface Source {
-  /** Undefined for a dry run of a VM: there is none yet. */
+  /** Undefined: there is nothing to do (any more). */
   readonly image: string | undefined;
   /** Those that are left to be made. */
   readonly names: readonly string[];
 }
 
 /** @throws INVALID_ARGUMENT when the name is that of an image and of a VM, and no flag (nor a snapshot) says which is meant */
-export async function cloneSource(ctx: Context, said: string, names: readonly string[], flags: Flags): Promise<Source> {
+export async function cloneSource(
+  ctx: Context,
+  said: string,
+  { names, flags, look }: { readonly names: readonly string[]; readonly flags: Flags; readonly look: Look },
+): Promise<Source> {
   const { kind, name } = asked(said, flags);
   const snapshot = text(flags, 'snapshot') ?? '';
   if (kind === 'image') return { image: notOfAn(name, snapshot), names };
@@ -32,7 +45,10 @@ export async function cloneSource(ctx: Context, said: string, names: readonly st
       throw invalidArgument(`${name} is an image and a vm. Say which: --from-image, or --from-vm (vm/${name})`);
     if (!vm) return { image: notOfAn(name, snapshot), names };
   }
-  return captured(ctx, api, { vm: vm?.name ?? name, snapshot }, names, yes(flags, 'dryRun'));
+  const of = { vm: vm?.name ?? name, snapshot };
+  const left = await notYetMade(ctx, api, of, names);
+  if (left.length === 0 || (await look(of, left)) === undefined) return { image: undefined, names: [] };
+  return { image: await captured(ctx, api, of), names: left };
 }
 
 function notOfAn(image: string, snapshot: string): string {
@@ -62,22 +78,16 @@ async function orNothing<T>(asking: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Once for all clones. Those that an earlier try has made are left alone, and nothing is captured when none is left. */
-async function captured(
-  ctx: Context,
-  api: Api,
-  { vm, snapshot }: { readonly vm: string; readonly snapshot: string },
-  names: readonly string[],
-  dryRun: boolean,
-): Promise<Source> {
+/** Those that an earlier try has made are left alone. */
+async function notYetMade(ctx: Context, api: Api, of: ClonedVm, names: readonly string[]): Promise<readonly string[]> {
   const left: string[] = [];
-  for (const name of names) if (!(names.length > 1 && (await isCloneOf(api, name, { vm, snapshot })))) left.push(name);
+  for (const name of names) if (!(names.length > 1 && (await isCloneOf(api, name, of)))) left.push(name);
   if (left.length < names.length) note(ctx, `${names.length - left.length} of ${names.length} are there already.`);
-  if (left.length === 0) return { image: undefined, names: [] };
-  if (dryRun) {
-    note(ctx, `vm ${vm} would be captured first (berth image capture); where its clones go is known then.`);
-    return { image: undefined, names: [] };
-  }
+  return left;
+}
+
+/** Once for all clones. */
+async function captured(ctx: Context, api: Api, { vm, snapshot }: ClonedVm): Promise<string> {
   let image = '';
   await runMany(ctx, {
     ...{ noun: 'vm', names: [vm], wait: true },
@@ -90,15 +100,11 @@ async function captured(
     },
     done: async () => 'captured',
   });
-  return { image, names: left };
+  return image;
 }
 
 /** Of the VM, and of the very snapshot, if any. */
-async function isCloneOf(
-  api: Api,
-  name: string,
-  of: { readonly vm: string; readonly snapshot: string },
-): Promise<boolean> {
+async function isCloneOf(api: Api, name: string, of: ClonedVm): Promise<boolean> {
   const there = await orNothing(api.call(api.vms, (c) => c.getVm, { vm: name }));
   const image = there?.spec?.disks[0]?.image;
   if (!image) return false;

@@ -1,6 +1,7 @@
 /** berth vm clone: many VMs from one image, each on the host that the scheduler chose. */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
+import { CloneVmsRequest } from '@berth/proto/v1/batch.ts';
 import { VmSpec, type CloneVmRequest } from '@berth/proto/v1/vm.ts';
 import { definitionToWire } from '@berth/shared/hardware/definition-wire.ts';
 import {
@@ -17,7 +18,7 @@ import {
   type Flags,
 } from '../core/command.ts';
 import { print } from '../core/context.ts';
-import { BATCH_DETAILS, BATCH_FLAGS, cloneMany, isBatch } from './clone-batch.ts';
+import { BATCH_DETAILS, BATCH_FLAGS, cloneMany, isBatch, lookAt } from './clone-batch.ts';
 import { fillDrives } from './create.ts';
 import { ALLOW_TAKEN_IP, DEFINITION_FLAGS, definitionOf, fillForm, type Form } from './definition-flags.ts';
 import { expandNames } from './expand-names.ts';
@@ -78,8 +79,8 @@ ${BATCH_DETAILS}`,
     if (all.length === 0) throw invalidArgument('what shall they be called? Give names, or a table with --from FILE');
     if (all.length > 1 && (text(flags, 'mac') || text(flags, 'ip')))
       throw invalidArgument('--mac and --ip belong to one VM; give one name, or a table (--from)');
-    cloneRequest(said, flags); // before anything is captured
-    const { image, names } = await cloneSource(ctx, said, all, flags);
+    const look = lookAt(ctx, rowsOf(all, flags, cloneRequest(said, flags)));
+    const { image, names } = await cloneSource(ctx, said, { names: all, flags, look });
     if (image === undefined) return;
     const request = cloneRequest(image, flags);
     if (yes(flags, 'dryRun')) {
@@ -112,6 +113,13 @@ ${BATCH_DETAILS}`,
     });
   },
 };
+
+/** The same as one request, to be looked at as a whole. */
+const rowsOf = (names: readonly string[], flags: Flags, all: CloneVmRequest): CloneVmsRequest =>
+  CloneVmsRequest.fromPartial({
+    ...{ all, dryRun: yes(flags, 'dryRun') },
+    rows: names.map((name) => ({ name, mac: all.mac, address: all.address })),
+  });
 
 function cloneRequest(image: string, flags: Flags): CloneVmRequest {
   const spec = specOf(flags);

@@ -28,9 +28,17 @@ export const batchHandlers = (batches: Batches, scope: Scope): Handlers<BatchSer
 
 function toMany(r: CloneVmsRequest, call: Asker): CloneMany {
   if (r.all === undefined) throw invalidArgument('what shall they be made from? Say the image in `all`');
-  const { dryRun, atomic, addressRange, firstVncPort } = r;
+  const { dryRun, atomic, addressRange, firstVncPort, vm, snapshot } = r;
   const all = { ...toClone({ ...CloneVmRequest.create(), ...r.all, name: '', mac: '', address: '' }, call) };
-  return { all, rows: r.rows.map(toRow), dryRun, atomic, addressRange, firstVncPort };
+  return {
+    all,
+    rows: r.rows.map(toRow),
+    dryRun,
+    atomic,
+    addressRange,
+    firstVncPort,
+    ...(vm !== '' && { of: { vm, snapshot } }),
+  };
 }
 
 const toRow = (r: Row): BatchRow => ({ ...r, memoryBytes: fromWire('memory_bytes', r.memoryBytes) });

@@ -185,6 +185,12 @@ describe('a caller whose role is bound to labels', () => {
     await expect(clone(rows, { team: 'b' })).rejects.toMatchObject({ reason: 'PERMISSION_DENIED' });
     await expect(clone(rows, { team: 'a' })).rejects.toThrow('line 4 (hidden-vm): the name hidden-vm is taken');
     await expect(clone(rows.slice(0, 2), { team: 'a' })).rejects.toThrow('image none does not exist');
+    const ofVm = CloneVmsRequest.fromPartial({
+      all: { labels: { team: 'a' } },
+      rows: rows.slice(0, 1),
+      vm: 'hidden-vm',
+    });
+    await expect(api.call(api.batches, (c) => c.cloneVms, ofVm)).rejects.toThrow('vm hidden-vm does not exist');
   });
 
   it('makes nothing of what was captured of a VM out of reach, and hears nothing of that', async () => {

@@ -162,8 +162,9 @@ export class Scope {
   }
 
   /** All from one request, each with a name and perhaps a host of its own. */
-  #newOnes({ all, rows = [] }: NewVms, needs: Role, asker: Asker): void {
+  #newOnes({ all, rows = [], vm = '' }: NewVms, needs: Role, asker: Asker): void {
     const { labels = {}, host = '' } = all ?? {};
+    this.#vm(vm, needs, asker);
     if (host !== '') this.#host(host, 'viewer', asker);
     this.#newOne('vm', { labels }, needs, asker);
     for (const [at, row] of rows.entries()) {
@@ -201,6 +202,8 @@ export class Scope {
 interface NewVms {
   readonly all?: { readonly labels?: Labels; readonly host?: string };
   readonly rows?: readonly { readonly name: string; readonly host: string; readonly line: number }[];
+  /** That they are to be cloned from. */
+  readonly vm?: string;
 }
 
 const seesAll = (asker: Asker): boolean => asker.access.everywhere('viewer');

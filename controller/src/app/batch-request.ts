@@ -32,6 +32,14 @@ export interface CloneMany {
   readonly addressRange: string;
   /** 0: none. */
   readonly firstVncPort: number;
+  /** Of this VM, whose disks are no images yet: all is looked at, and nothing is made. */
+  readonly of?: OfVm;
+}
+
+export interface OfVm {
+  readonly vm: string;
+  /** Empty: as it is now. */
+  readonly snapshot: string;
 }
 
 export interface Conflict {

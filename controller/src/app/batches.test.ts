@@ -158,6 +158,29 @@ describe('a batch', () => {
     ).toEqual(['h2', 'h2', 'h3', 'h3']);
   });
 
+  it('of a VM is looked at before its disks are captured, and leaves nothing', async () => {
+    await c.done(c.clone('web', { address: '10.0.0.9/24' }));
+    await c.done(c.clone('other'));
+    const of = { vm: 'web', snapshot: '' };
+    const before = [...c.life.state.tables.images.values()].map((i) => i.name);
+    const fine = await clone(named(2), { of, all: { image: '' } });
+    expect(fine).toMatchObject({ jobId: undefined, conflicts: [] });
+    expect(fine.vms.map((v) => v.host)).toEqual([expect.stringMatching(/^h\d$/), expect.stringMatching(/^h\d$/)]);
+    const rows = [{ name: 'other' }, { name: 'new', address: '10.0.0.9/24' }];
+    const refused = await refusal(rows, { of });
+    expect(refused.reason).toBe('ALREADY_EXISTS');
+    expect(refused.lines).toEqual([
+      'nothing was made:',
+      'row 1 (other): vm other is there already, with image base instead of vm/web',
+      expect.stringMatching(/^row 2 \(new\): address 10\.0\.0\.9 is taken by vm web on br0/),
+    ]);
+    expect((await clone(rows, { of, dryRun: true })).conflicts).toHaveLength(2);
+    expect(await refusal(named(1), { of: { vm: 'nobody', snapshot: '' } })).toMatchObject({ reason: 'NOT_FOUND' });
+    expect(await refusal(named(1), { of, all: { diskSizeBytes: 512 } })).toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    expect([...c.life.state.tables.images.values()].map((i) => i.name)).toEqual(before);
+    expect([...c.life.state.tables.vms.values()].map((v) => v.name).sort()).toEqual(['other', 'web']);
+  });
+
   it('takes a port once on a host, and the next host for the next', async () => {
     const rows = named(4).map((r) => ({ ...r, vncPort: 5902 }));
     const { lines } = await refusal(rows);

@@ -24,6 +24,7 @@ import { giveAddresses, type AddressesGiven } from './batch-addresses.ts';
 import { Conflicts } from './batch-conflicts.ts';
 import { MOST_ROWS, requestOfRow, type BatchAnswer, type BatchVm, type CloneMany } from './batch-request.ts';
 import { findThere } from './batch-there.ts';
+import type { Captures } from './captures.ts';
 import { resolve } from './names.ts';
 import type { VmDeps } from './vm-deps.ts';
 import { cloneParams, type VmMaking } from './vm-making.ts';
@@ -49,7 +50,7 @@ export interface Sees {
 }
 
 export class Batches {
-  constructor(private readonly deps: VmDeps & { readonly making: VmMaking }) {}
+  constructor(private readonly deps: VmDeps & { readonly making: VmMaking; readonly captures: Captures }) {}
 
   /**
    * @throws INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, RESOURCE_BUSY, NO_CAPACITY: the worst of what stands in the way, a line for
@@ -61,11 +62,12 @@ export class Batches {
     if (rows.length === 0) throw invalidArgument('no VM is named: give at least one row');
     if (rows.length > MOST_ROWS)
       throw invalidArgument(`${rows.length} VMs are too many for one request: at most ${MOST_ROWS}. Divide them`);
-    const image = making.bootable({ image: request.all.image, name: '' });
     try {
       return await state.update((tx) => {
-        const answer = this.#write(tx, request, image, { user, sees });
-        if (request.dryRun || answer.conflicts.length > 0) throw new OnlyLooked(answer);
+        const asked = this.#ofImage(tx, request);
+        const image = making.bootable({ image: asked.all.image, name: '' });
+        const answer = this.#write(tx, asked, image, { user, sees });
+        if (isLook(request) || answer.conflicts.length > 0) throw new OnlyLooked(answer);
         return answer;
       });
     } catch (e) {
@@ -73,6 +75,13 @@ export class Batches {
       await state.settled();
       return e.answer;
     }
+  }
+
+  /** Of a VM: images in its place, which go with all else that is written in this look. */
+  #ofImage(tx: Tx, request: CloneMany): CloneMany {
+    if (request.of === undefined) return request;
+    const image = this.deps.captures.standIn(tx, request.of);
+    return { ...request, all: { ...request.all, image: image.id } };
   }
 
   #write(tx: Tx, request: CloneMany, image: Image, by: { readonly user: string; readonly sees: Sees }): BatchAnswer {
@@ -84,7 +93,7 @@ export class Batches {
     const given = giveAddresses({ tables, request, conflicts, there, nameOf });
     const planned = this.#plan(tx, { request, conflicts, there, given, imageOf: imagesOnce(tables) });
     this.#place(tx, planned, conflicts, by.sees);
-    const begins = planned.length > 0 && conflicts.size === 0 && !request.dryRun;
+    const begins = planned.length > 0 && conflicts.size === 0 && !isLook(request);
     const jobId = begins ? this.#begin(tx, request, planned, by.user) : undefined;
     const vms = request.rows.map((row, at): BatchVm => {
       const own = planned.find((p) => p.at === at);
@@ -202,6 +211,9 @@ interface Looked {
   readonly given: AddressesGiven;
   readonly imageOf: ImageOf;
 }
+
+/** Nothing is to be left of it. */
+const isLook = ({ dryRun, of }: CloneMany): boolean => dryRun || of !== undefined;
 
 /** `web-01 and 19 more` */
 const subjectOf = (names: readonly string[]): string =>

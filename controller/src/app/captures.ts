@@ -47,23 +47,22 @@ export interface Captured {
   readonly jobId: JobId;
 }
 
+interface Planned {
+  readonly vm: Vm;
+  readonly disks: readonly VmDisk[];
+  /** Nobody has written them yet. */
+  readonly images: readonly Image[];
+}
+
 const STATES: readonly string[] = ['stopped', 'crashed', 'running', 'paused'];
 
 export class Captures {
   constructor(private readonly deps: CaptureDeps) {}
 
   capture(request: CaptureVm, user: string): Promise<Captured> {
-    const { state, hosts, clock, jobs } = this.deps;
+    const { state, jobs } = this.deps;
     return state.update((tx) => {
-      const vm = resolve('vm', state.tables.vms, request.vm);
-      const view = viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
-      if (request.snapshot) this.#allowSnapshot(view, request.snapshot);
-      else this.#allow(view);
-      if (request.generalize === true) this.#allowGeneralize(view, request);
-      const disks = chosen(vm, request);
-      if (request.snapshot) refuseOutside(view, disks, request.snapshot);
-      else refusePooled(view, disks, this.deps);
-      const images = this.#images(tx, view, disks, request);
+      const { vm, disks, images } = this.#planned(tx, request);
       for (const image of images) tx.images.put(image);
       const params = {
         vmId: vm.id,
@@ -78,6 +77,35 @@ export class Captures {
       ];
       return { images, jobId: jobs.start(tx, imageCapture, params, { subject: vm.name, locks, user }) };
     });
+  }
+
+  /**
+   * As if the VM had been captured to clone it: images that are there, in an update that is taken back. Answers that of the first disk.
+   * @throws what `capture` does
+   */
+  standIn(tx: Tx, of: Pick<CaptureVm, 'vm' | 'snapshot'>): Image {
+    const { vm, images } = this.#planned(tx, { ...of, name: '', disks: [], hidden: true });
+    for (const [i, { id: imageId, ...image }] of images.entries()) {
+      const digest = `sha256:${String(i).padStart(64, '0')}`;
+      // told of to people whose VM of that name is made of another image
+      const name = i === 0 ? `vm/${vm.name}` : image.name;
+      tx.images.put({ ...image, id: imageId, name, state: 'available', digest });
+      if (vm.hostId !== undefined) tx.imageCopies.put({ imageId, hostId: vm.hostId, fileBytes: 0 });
+    }
+    return images[0]!;
+  }
+
+  #planned(tx: Tx, request: CaptureVm): Planned {
+    const { state, hosts, clock } = this.deps;
+    const vm = resolve('vm', state.tables.vms, request.vm);
+    const view = viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
+    if (request.snapshot) this.#allowSnapshot(view, request.snapshot);
+    else this.#allow(view);
+    if (request.generalize === true) this.#allowGeneralize(view, request);
+    const disks = chosen(vm, request);
+    if (request.snapshot) refuseOutside(view, disks, request.snapshot);
+    else refusePooled(view, disks, this.deps);
+    return { vm, disks, images: this.#images(tx, view, disks, request) };
   }
 
   #allow({ vm, state, hostName }: VmView): void {

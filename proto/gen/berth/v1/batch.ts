@@ -44,6 +44,14 @@ export interface CloneVmsRequest {
   addressRange: string;
   /** Rows without a port get this one, and the next, and so on; 0: none. */
   firstVncPort: number;
+  /**
+   * What is to be cloned is this VM, whose disks are no images yet (CaptureImage makes them): everything is checked as if they were,
+   * and nothing is made. What is in the way is an error, unless `dry_run`. The `image` of `all` is not used. Takes the role operator on
+   * the VM.
+   */
+  vm: string;
+  /** Of `vm`: as it was in this snapshot; empty: as it is now. */
+  snapshot: string;
 }
 
 export interface BatchRow {
@@ -102,7 +110,16 @@ export interface BatchConflict {
 }
 
 function createBaseCloneVmsRequest(): CloneVmsRequest {
-  return { all: undefined, rows: [], dryRun: false, atomic: false, addressRange: "", firstVncPort: 0 };
+  return {
+    all: undefined,
+    rows: [],
+    dryRun: false,
+    atomic: false,
+    addressRange: "",
+    firstVncPort: 0,
+    vm: "",
+    snapshot: "",
+  };
 }
 
 export const CloneVmsRequest: MessageFns<CloneVmsRequest> = {
@@ -124,6 +141,12 @@ export const CloneVmsRequest: MessageFns<CloneVmsRequest> = {
     }
     if (message.firstVncPort !== 0) {
       writer.uint32(48).uint32(message.firstVncPort);
+    }
+    if (message.vm !== "") {
+      writer.uint32(58).string(message.vm);
+    }
+    if (message.snapshot !== "") {
+      writer.uint32(66).string(message.snapshot);
     }
     return writer;
   },
@@ -189,6 +212,22 @@ export const CloneVmsRequest: MessageFns<CloneVmsRequest> = {
             message.firstVncPort = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.vm = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.snapshot = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -214,6 +253,8 @@ export const CloneVmsRequest: MessageFns<CloneVmsRequest> = {
     message.atomic = object.atomic ?? false;
     message.addressRange = object.addressRange ?? "";
     message.firstVncPort = object.firstVncPort ?? 0;
+    message.vm = object.vm ?? "";
+    message.snapshot = object.snapshot ?? "";
     return message;
   },
 };
