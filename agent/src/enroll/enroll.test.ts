@@ -17,7 +17,7 @@ import { publicKeyPin } from '@berth/shared/trust/pin.ts';
 import { makeCa, type TestCa } from '@berth/test/harness/pki.ts';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { enroll } from './enroll.ts';
-import { loadIdentity } from './identity-store.ts';
+import { loadIdentity, saveIdentity } from './identity-store.ts';
 
 const KEY = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 let dir = '';
@@ -107,6 +107,15 @@ describe('enrolment', () => {
     expect((await stat(at)).mode & 0o777).toBe(0o700);
     expect((await stat(join(at, 'credentials.json'))).mode & 0o777).toBe(0o600);
     expect((await readdir(at)).sort()).toEqual(['credentials.json']);
+  });
+
+  it('stores one whole identity when two write at once: an agent that renews, and an enrolment', async () => {
+    await (await controller()).run();
+    const identity = await loadIdentity(dir);
+    const names = Array.from({ length: 20 }, (_, i) => `h${i}`);
+    await Promise.all(names.map((hostName) => saveIdentity(dir, { ...identity, hostName })));
+    expect(names).toContain((await loadIdentity(dir)).hostName);
+    expect(await readdir(join(dir, 'identity'))).toEqual(['credentials.json']);
   });
 
   it('is done once with one token', async () => {

@@ -3,6 +3,7 @@
  * its certificate are never apart, so a crash leaves the old pair or the new one. What they are used for is
  * host-identity.ts's.
  */
+import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { badState, isClusterError } from '@berth/shared/errors/cluster-error.ts';
@@ -146,20 +147,29 @@ function readIfThere(file: string): Promise<string | undefined> {
 }
 
 function replaceFile(file: string, content: string): Promise<void> {
-  const temporary = `${file}.new`;
+  // each writer has its own: `berth-agent enroll` writes while the agent may be renewing
+  const temporary = `${file}.${randomBytes(6).toString('hex')}.new`;
   return onDisk(file, async () => {
-    const handle = await open(temporary, 'w', 0o600);
     try {
-      await handle.chmod(0o600);
-      await handle.writeFile(content);
-      await handle.sync();
+      await writeWhole(temporary, content);
+      await rename(temporary, file);
     } finally {
-      await handle.close();
+      await rm(temporary, { force: true });
     }
-    await rename(temporary, file);
     const dir = await open(join(file, '..'), 'r');
     await dir.sync().finally(() => dir.close());
   });
+}
+
+async function writeWhole(file: string, content: string): Promise<void> {
+  const handle = await open(file, 'wx', 0o600);
+  try {
+    await handle.chmod(0o600);
+    await handle.writeFile(content);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
 
 /** What the disk or its permissions refuse is for people to mend: one line. */

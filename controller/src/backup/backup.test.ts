@@ -1,6 +1,6 @@
 /** Backups and restores of a data directory that no controller runs on. With running ones: test/integration/restore.test.ts. */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -98,6 +98,22 @@ describe('a backup', () => {
     await expect(backup()).rejects.toThrow(/in use by another controller/);
     await running.close();
     expect(readdirSync(dir)).toEqual([]);
+  });
+
+  it('is of one moment of a file that is replaced meanwhile, as those of certificates are when they are renewed', async () => {
+    const file = join(dataDir, 'replaced.json');
+    writeFileSync(file, 'before');
+    // it is asked for the time between the sums and the writing
+    const now = (): number => {
+      writeFileSync(`${file}.new`, 'after, and longer');
+      renameSync(`${file}.new`, file);
+      return clock.now();
+    };
+    const to = join(dir, 'b');
+    const o = { dataDir, to, configFile: undefined, passphrase: undefined, version: '1.2.3', clock: { now } };
+    await makeBackup(o).finally(() => rmSync(file));
+    const { parts } = await readBackup(to, undefined);
+    expect(parts.find((p) => p.path.endsWith('replaced.json'))?.bytes).toBe('before'.length);
   });
 
   it('is refused where a byte of it was changed, and where it was cut, wherever that is', async () => {

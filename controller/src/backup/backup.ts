@@ -3,16 +3,7 @@
  * checked, and only then given that name, so that a half or bad file is never taken for a backup.
  */
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  createReadStream,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  openSync,
-  readdirSync,
-  renameSync,
-} from 'node:fs';
+import { closeSync, existsSync, fsyncSync, linkSync, openSync, readdirSync, renameSync } from 'node:fs';
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
@@ -22,8 +13,8 @@ import { readInstallation } from '../trust/identity.ts';
 import { seal } from './cipher.ts';
 import { checkDatabase } from './database-check.ts';
 import { takeCopy, type DatabaseCopy } from './database-copy.ts';
-import { CONFIG, DATA, FORMAT, MANIFEST, SEAL, type Manifest, type PartRow } from './manifest.ts';
-import { filesOf, partOf } from './parts.ts';
+import { CONFIG, DATA, FORMAT, MANIFEST, SEAL, type Manifest } from './manifest.ts';
+import { filesOf, openPart, type Part } from './parts.ts';
 import { readBackup } from './read-backup.ts';
 import { writeTar, type TarFile } from './tar.ts';
 
@@ -51,11 +42,12 @@ export async function makeBackup(o: BackupOptions): Promise<MadeBackup> {
   sweep(to);
   const half = `${to}.half-${process.pid}`;
   const copyPath = `${half}.db`;
+  const parts: Part[] = [];
   let copy: DatabaseCopy | undefined;
   try {
     copy = await takeCopy(o.dataDir, copyPath);
-    const manifest = await manifestOf(o, copy);
-    await write(half, o, manifest, copy.path);
+    const manifest = await manifestOf(o, copy, parts);
+    await write(half, o, manifest, parts);
     await readBackup(half, o.passphrase);
     const { size } = statSync(half);
     giveName(half, to);
@@ -63,19 +55,21 @@ export async function makeBackup(o: BackupOptions): Promise<MadeBackup> {
   } catch (e) {
     throw tellingFull(e, to);
   } finally {
+    for (const { file } of parts) await file.close();
     copy?.remove();
     rmSync(half, { force: true });
   }
 }
 
-async function manifestOf(o: BackupOptions, copy: DatabaseCopy): Promise<Manifest> {
+/** @param parts gets what is opened, also when it fails */
+async function manifestOf(o: BackupOptions, copy: DatabaseCopy, parts: Part[]): Promise<Manifest> {
   const facts = checkDatabase(copy.path);
   const { installationId } = readInstallation(o.dataDir);
   if (facts.installationId !== installationId)
     throw badState(`${o.dataDir} mixes two installations: its database is of ${facts.installationId}`);
-  const parts: PartRow[] = [await partOf(`${DATA}berth.db`, copy.path)];
-  for (const file of filesOf(o.dataDir)) parts.push(await partOf(`${DATA}${relative(o.dataDir, file)}`, file));
-  if (o.configFile !== undefined) parts.push(await partOf(CONFIG, o.configFile));
+  parts.push(await openPart(`${DATA}berth.db`, copy.path));
+  for (const file of filesOf(o.dataDir)) parts.push(await openPart(`${DATA}${relative(o.dataDir, file)}`, file));
+  if (o.configFile !== undefined) parts.push(await openPart(CONFIG, o.configFile));
   return {
     format: FORMAT,
     kind: 'berth-controller',
@@ -83,14 +77,14 @@ async function manifestOf(o: BackupOptions, copy: DatabaseCopy): Promise<Manifes
     createdAtMs: o.clock.now(),
     online: copy.online,
     database: facts,
-    parts,
+    parts: parts.map((p) => p.row),
   };
 }
 
-async function write(half: string, o: BackupOptions, manifest: Manifest, database: string): Promise<void> {
+async function write(half: string, o: BackupOptions, manifest: Manifest, parts: readonly Part[]): Promise<void> {
   const file = await open(half, 'wx', 0o600);
   try {
-    const plain = writeTar(tarFiles(o, manifest, database));
+    const plain = writeTar(tarFiles(manifest, parts));
     for await (const chunk of o.passphrase === undefined ? plain : seal(plain, o.passphrase))
       await writeAll(file, chunk);
     await file.sync();
@@ -104,15 +98,12 @@ async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
   for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
 }
 
-function* tarFiles(o: BackupOptions, manifest: Manifest, database: string): Generator<TarFile> {
+function* tarFiles(manifest: Manifest, parts: readonly Part[]): Generator<TarFile> {
   const text = Buffer.from(`${JSON.stringify(manifest, undefined, 2)}\n`);
   const common = { mode: 0o600, mtimeMs: manifest.createdAtMs };
   yield { ...common, path: MANIFEST, bytes: text.length, data: () => once(text) };
-  for (const { path, bytes } of manifest.parts) {
-    const file = path === CONFIG ? o.configFile! : join(o.dataDir, path.slice(DATA.length));
-    const source = path === `${DATA}berth.db` ? database : file;
-    yield { ...common, path, bytes, data: () => createReadStream(source) };
-  }
+  for (const { row, file } of parts)
+    yield { ...common, ...row, data: () => file.createReadStream({ start: 0, autoClose: false }) };
   const sum = Buffer.from(createHash('sha256').update(text).digest('hex'));
   yield { ...common, path: SEAL, bytes: sum.length, data: () => once(sum) };
 }

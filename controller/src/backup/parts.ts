@@ -3,7 +3,8 @@
  * of no use is taken, so that a file which a later version puts there is not forgotten.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream, readdirSync, statSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { paths } from '../trust/identity.ts';
 import { CONTROL_DIR } from './control-path.ts';
@@ -23,8 +24,25 @@ export function filesOf(dataDir: string): readonly string[] {
   return below(dataDir).sort();
 }
 
-export async function partOf(path: string, file: string): Promise<PartRow> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
-  return { path, bytes: statSync(file).size, sha256: hash.digest('hex') };
+/** A file as it was when it was opened: a controller that replaces it meanwhile does not change it here. */
+export interface Part {
+  readonly row: PartRow;
+  readonly file: FileHandle;
+}
+
+/** The caller closes it. */
+export async function openPart(path: string, name: string): Promise<Part> {
+  const file = await open(name);
+  try {
+    const hash = createHash('sha256');
+    let bytes = 0;
+    for await (const chunk of file.createReadStream({ start: 0, autoClose: false })) {
+      hash.update(chunk as Buffer);
+      bytes += (chunk as Buffer).length;
+    }
+    return { row: { path, bytes, sha256: hash.digest('hex') }, file };
+  } catch (e) {
+    await file.close();
+    throw e;
+  }
 }
