@@ -147,15 +147,15 @@ describe('a table', () => {
 
 it('gives clones of a VM the ports that they were to have, when the same command finishes what is missing', async () => {
   await c.ok('vm', 'create', 'model', '--disk', '1MiB', '--memory', '16MiB');
-  const command = ['vm', 'clone', 'model', 'copy-{1..3}', '--vnc-port', '5920+', '--memory', '16MiB'];
+  const command = ['vm', 'clone', 'model', 'twin-{1..3}', '--vnc-port', '5920+', '--memory', '16MiB'];
   await c.ok(...command);
-  await c.ok('vm', 'delete', 'copy-2');
+  await c.ok('vm', 'delete', 'twin-2');
   await c.ok(...command);
-  const ports = (await vms('copy-')).map((v) => [v.name, v.spec.hardware?.graphics]);
+  const ports = (await vms('twin-')).map((v) => [v.name, v.spec.hardware?.graphics]);
   expect(ports).toMatchObject([
-    ['copy-1', [{ port: 5920 }]],
-    ['copy-2', [{ port: 5921 }]],
-    ['copy-3', [{ port: 5922 }]],
+    ['twin-1', [{ port: 5920 }]],
+    ['twin-2', [{ port: 5921 }]],
+    ['twin-3', [{ port: 5922 }]],
   ]);
 });
 
