@@ -210,10 +210,10 @@ describe('images', () => {
     expect([dry.code, dry.out, dry.err]).toEqual([
       ...[0, expect.stringMatching(/^twin-1 +h\d[^]*^twin-2 +h\d/m), '2 of 2 would be made.'],
     ]);
-    const refused = await c.berth('vm', 'clone', 'sized', 'twin-1', 'app');
+    const refused = await c.berth('vm', 'clone', 'sized', 'twin-1', 'twin-2', '--memory', '900GiB');
     expect([refused.code, refused.err]).toEqual([
       expect.any(Number),
-      expect.stringMatching(/row 2 \(app\): vm app is there/),
+      expect.stringMatching(/^berth: nothing was made:\n.*twin-1.*no host has room/),
     ]);
     expect((await c.json<Image[]>('image', 'list', '--all')).filter((i) => i.hidden)).toEqual([]);
     const said = await c.ok('vm', 'clone', 'sized', 'twin-1', 'twin-2');
