@@ -122,6 +122,11 @@ describeLab('moves to and from Ceph', { hosts: ['h1'] }, (lab) => {
       expect(await h1().virsh(['domblklist', ...which, 'web'])).toContain(`${ceph.pool}/${id}`);
     expect(await h1().run(['ls', '/kvm/a'])).not.toContain(id);
 
+    // libvirt forgot which pools it had started; the agent starts them again
+    await eventually('the pool on Ceph is active', async () => {
+      const { onHosts } = await c.json<{ onHosts: { state: string }[] }>('pool', 'show', 'ceph');
+      return onHosts.every((h) => h.state === 'active');
+    });
     // what it boots from, and its data back into a file, while it runs
     expect(await c.ok('volume', 'move', 'web-vda', '--pool', 'ceph')).toMatch(/is in pool ceph on h1/);
     expect(await c.ok('volume', 'move', 'web-vdb', '--pool', 'a')).toMatch(/is in pool a on h1/);
