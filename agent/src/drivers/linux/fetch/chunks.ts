@@ -136,6 +136,8 @@ export class Chunks {
 
   private forgetSome(): void {
     const ready = [...this.all].filter(([, l]) => l.ready).map(([i]) => i);
+    // what is in the copy can be had there; of what is not, the daemon wants more
+    ready.sort((one, other) => this.copied[other]! - this.copied[one]!);
     for (const index of ready.slice(0, Math.max(0, ready.length - KEPT))) {
       this.fresh.delete(index);
       this.all.delete(index);
