@@ -23,6 +23,13 @@ const VARIABLES = {
   berth_libvirtd_settings: { unix_sock_group: 'root', host_uuid: '{{ inventory_hostname | to_uuid }}' },
 };
 
+/** What a module answers, of that which all answer. */
+export interface Told {
+  readonly changed?: boolean;
+  readonly failed?: boolean;
+  readonly msg?: string;
+}
+
 export class Ansible {
   readonly dir = mkdtempSync(join(tmpdir(), 'berth-ansible-'));
   readonly collection = join(this.dir, 'c/ansible_collections/berth/berth');

@@ -2,15 +2,9 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Ansible } from '../harness/ansible.ts';
+import { Ansible, type Told } from '../harness/ansible.ts';
 import { Cluster } from '../harness/cluster.ts';
 import { eventually } from '../harness/processes.ts';
-
-interface Told {
-  readonly changed?: boolean;
-  readonly failed?: boolean;
-  readonly msg?: string;
-}
 
 describe('the modules of the Ansible collection, where things are odd', () => {
   let c: Cluster;

@@ -4,15 +4,9 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { execa } from 'execa';
-import { Ansible } from '../harness/ansible.ts';
+import { Ansible, type Told } from '../harness/ansible.ts';
 import { Cluster } from '../harness/cluster.ts';
 import { rawDisk } from '../harness/disk-files.ts';
-
-interface Told {
-  readonly changed?: boolean;
-  readonly failed?: boolean;
-  readonly msg?: string;
-}
 
 describe('the modules of the Ansible collection', () => {
   let c: Cluster;

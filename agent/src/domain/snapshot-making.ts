@@ -79,7 +79,7 @@ export class SnapshotMaking {
   private async wanted(w: CreateWanted, seen: DomainSeen): Promise<SnapshotWanted> {
     const off = isOff(seen);
     const volumes = await this.volumesOf(w);
-    insistWhole(seen.name, volumes);
+    refuseComing(seen.name, volumes);
     if (off) {
       const ids = volumes.map((v) => v.volumeId);
       await settleOff(this.deps, { uuid: w.uuid, vmId: w.vmId }, ids);
@@ -131,7 +131,7 @@ function refusePower(seen: DomainSeen): void {
     throw badState(`vm ${name} is ${power} on its host; a snapshot needs one that is off, runs or is paused`);
 }
 
-function insistWhole(name: string, volumes: readonly VolumeSeen[]): void {
+function refuseComing(name: string, volumes: readonly VolumeSeen[]): void {
   if (!volumes.some((v) => v.filling)) return;
   const words = `an image of vm ${name} is still coming to this host. Try again when it is whole (berth vm show ${name})`;
   throw new ClusterError('RESOURCE_BUSY', words);
