@@ -71,7 +71,7 @@ export async function scrapeTopic(say: Say): Promise<void> {
 /** With a disk and a card each; paused, because thirty guests under emulation would leave nobody else a processor. */
 async function domains(l: LabCluster, host: LabHost): Promise<void> {
   const names = Array.from({ length: DOMAINS }, (_, i) => `vm-${i + 1}`);
-  await l.cluster.ok('vm', 'clone', 'base', ...names, '--memory', '64MiB');
+  await l.cluster.ok('vm', 'clone', 'base', ...names, '--memory', '96MiB');
   for (const name of names) await host.virsh(['start', name, '--paused']);
 }
 

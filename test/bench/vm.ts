@@ -105,7 +105,7 @@ async function clones({ cluster, hosts }: LabCluster, say: Say): Promise<void> {
     await cleared('s');
     const parallel = await timed(() => Promise.all([...hosts.keys()].map((i) => onHost(i, 'p'))));
     await cleared('p');
-    const flags = ['--memory', '64MiB', '--disk-size', SIZE];
+    const flags = ['--memory', '96MiB', '--disk-size', SIZE];
     const berth = await timed(() => cluster.ok('vm', 'clone', 'base', ...names('c'), ...flags));
     await cluster.ok('vm', 'delete', ...names('c'));
     return { loop: loop.ms, parallel: parallel.ms, berth: berth.ms };

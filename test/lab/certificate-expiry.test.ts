@@ -104,7 +104,7 @@ describeLab('hosts whose certificates ran out', { hosts: ['h1', 'h2', 'h3'] }, (
   it('do again what hosts do among themselves: an image travels from the one to the other', async () => {
     writeFileSync(join(c.dir, 'other.img'), rawDisk(4 * 2 ** 20));
     await c.ok('image', 'import', join(c.dir, 'other.img'), '--host', 'h1');
-    await c.ok('vm', 'clone', 'other', 'more', '--host', 'h2', '--memory', '64MiB');
+    await c.ok('vm', 'clone', 'other', 'more', '--host', 'h2', '--memory', '96MiB');
     // the clone is there before all of its image is
     await eventually('both have it', async () => {
       const all = await c.json<{ name: string; copies: { host: string }[] }[]>('image', 'list');

@@ -87,7 +87,7 @@ describeLab('certificates that live for 40 seconds', { hosts: ['h1', 'h2'] }, (l
       '400ms',
     ]);
     try {
-      const clone = c.berth('vm', 'clone', 'large', 'copy', '--linked', '--host', 'h2', '--memory', '64MiB');
+      const clone = c.berth('vm', 'clone', 'large', 'copy', '--linked', '--host', 'h2', '--memory', '96MiB');
       await c.midTransfer();
       await note();
       const during = new Map([...seen].map(([key, serials]) => [key, [...serials].at(-1)]));

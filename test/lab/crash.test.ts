@@ -61,7 +61,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
 
   it('the controller dies in the middle of clones: after its return each clone is whole', async () => {
     const names = ['a1', 'a2', 'a3', 'a4'];
-    const r = await c.berth('vm', 'clone', 'base', ...names, '--memory', '64MiB', '--no-wait');
+    const r = await c.berth('vm', 'clone', 'base', ...names, '--memory', '96MiB', '--no-wait');
     expect(r.code, r.err).toBe(0);
     await c.controller.restart('SIGKILL');
     await eventually('the controller answers', async () => (await c.berth('host', 'list')).code === 0);
@@ -72,7 +72,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
   });
 
   it('the controller dies in the middle of a transfer, and the clone is made all the same', async () => {
-    await c.ok('vm', 'clone', 'bulk', 'b1', '--linked', '--host', 'h2', '--memory', '64MiB', '--no-wait');
+    await c.ok('vm', 'clone', 'bulk', 'b1', '--linked', '--host', 'h2', '--memory', '96MiB', '--no-wait');
     await c.midTransfer();
     await c.controller.restart('SIGKILL');
     await eventually(
@@ -86,7 +86,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
   });
 
   it('the agent that receives an image dies in the middle: the transfer goes on', async () => {
-    await c.ok('vm', 'clone', 'bulk', 'c1', '--linked', '--host', 'h3', '--memory', '64MiB', '--no-wait');
+    await c.ok('vm', 'clone', 'bulk', 'c1', '--linked', '--host', 'h3', '--memory', '96MiB', '--no-wait');
     await c.midTransfer();
     await lab().host('h3').stopAgent('SIGKILL');
     await eventually('h3 is seen as gone', async () => (await c.hostState('h3')) === 'unreachable');
@@ -149,8 +149,8 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
 
   it('the peer that serves an image dies: another takes over', async () => {
     await bulk('bulk2');
-    await c.ok('vm', 'clone', 'bulk2', 'e1', '--linked', '--host', 'h2', '--memory', '64MiB');
-    await c.ok('vm', 'clone', 'bulk2', 'e2', '--linked', '--host', 'h3', '--memory', '64MiB', '--no-wait');
+    await c.ok('vm', 'clone', 'bulk2', 'e1', '--linked', '--host', 'h2', '--memory', '96MiB');
+    await c.ok('vm', 'clone', 'bulk2', 'e2', '--linked', '--host', 'h3', '--memory', '96MiB', '--no-wait');
     await c.midTransfer();
     // Whoever serves it: both in turn, so that one of the two kills hits the source.
     for (const name of ['h1', 'h2']) {
@@ -173,7 +173,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
   it('a clone that is cancelled in its middle leaves nothing', async () => {
     await bulk('bulk3');
     const job = (
-      await c.ok('vm', 'clone', 'bulk3', 'f1', '--linked', '--host', 'h2', '--memory', '64MiB', '--no-wait')
+      await c.ok('vm', 'clone', 'bulk3', 'f1', '--linked', '--host', 'h2', '--memory', '96MiB', '--no-wait')
     ).trim();
     await c.midTransfer();
     await c.ok('job', 'cancel', job);
@@ -197,7 +197,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
       const refused = () => Promise.resolve(/another|older|WRONG_CONTROLLER|in charge/i.test(copy.output));
       await eventually('the copy is refused', refused, 120_000);
       await c.waitUp('h1', 'h2', 'h3');
-      expect((await c.berth('vm', 'clone', 'base', 'g1', '--memory', '64MiB')).code).toBe(0);
+      expect((await c.berth('vm', 'clone', 'base', 'g1', '--memory', '96MiB')).code).toBe(0);
       await c.ok('vm', 'delete', 'g1');
     } finally {
       await copy.end('SIGKILL');

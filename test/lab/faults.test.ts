@@ -61,7 +61,7 @@ describeLab('faults of real hosts', { hosts: ['h1', 'h2'], disk: { limitBytes: D
     writeFileSync(join(c.dir, 'mid.img'), noisyDisk(LARGE_BYTES));
     // Room enough when the transfer is decided on; gone while it runs.
     await c.ok('image', 'import', join(c.dir, 'mid.img'), '--host', 'h1');
-    const clone = c.berth('vm', 'clone', 'mid', 'x', '--linked', '--host', 'h2', '--memory', '64MiB');
+    const clone = c.berth('vm', 'clone', 'mid', 'x', '--linked', '--host', 'h2', '--memory', '96MiB');
     await c.midTransfer();
     await h2.run(['sh', '-c', 'dd if=/dev/zero of=/var/lib/berth/ballast bs=1M count=2000 2>/dev/null || true']);
     const r = await clone;

@@ -79,7 +79,7 @@ describeLab('what is frozen', { hosts: ['h1', 'h2'] }, (lab) => {
       const refused = await c.berth('vm', 'clone', 'base', 'x', '--host', 'h1');
       expect(refused.code).not.toBe(0);
       expect(refused.err).toContain('libvirt');
-      expect(await c.ok('vm', 'clone', 'base', 'elsewhere', '--memory', '64MiB')).toContain('created on h2');
+      expect(await c.ok('vm', 'clone', 'base', 'elsewhere', '--memory', '96MiB')).toContain('created on h2');
     } finally {
       await h1?.run(['kill', '-CONT', String(pid)]);
     }
@@ -113,7 +113,7 @@ describeLab('what is frozen', { hosts: ['h1', 'h2'] }, (lab) => {
     writeFileSync(join(c.dir, 'large.img'), noisyDisk(64 * 2 ** 20));
     await c.ok('image', 'import', join(c.dir, 'large.img'), '--host', 'h1');
     const cut = (how: 'add' | 'del') => h2.run(['ip', 'route', how, 'blackhole', lab().host('h1').address]);
-    const clone = c.berth('vm', 'clone', 'large', 'far', '--linked', '--host', 'h2', '--memory', '64MiB');
+    const clone = c.berth('vm', 'clone', 'large', 'far', '--linked', '--host', 'h2', '--memory', '96MiB');
     await c.midTransfer();
     await cut('add');
     try {

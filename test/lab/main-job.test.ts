@@ -110,7 +110,7 @@ describeLab('the main job on three real hosts', { hosts: ['h1', 'h2', 'h3'] }, (
 
   it('sends the image to each host once, however many clones ask at the same time', async () => {
     const names = Array.from({ length: 9 }, (_, i) => `many-${i}`);
-    expect((await c.berth('vm', 'clone', 'base', ...names, '--memory', '64MiB')).code).toBe(0);
+    expect((await c.berth('vm', 'clone', 'base', ...names, '--memory', '96MiB')).code).toBe(0);
     const fetched = (await c.json<{ kind: string; subject: string }[]>('job', 'list', '--limit', '200')).filter(
       (j) => j.kind === 'image.fetch',
     );

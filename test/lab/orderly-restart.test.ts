@@ -38,7 +38,7 @@ describeLab('orderly restarts under load', { hosts: ['h1', 'h2'] }, (lab) => {
     writeFileSync(file, noisyDisk(BULK_BYTES));
     await c.ok('image', 'import', file, '--host', 'h1');
     const many = [1, 2, 3].map((n) => `${name}-${n}`);
-    await c.ok('vm', 'clone', name, ...many, '--host', 'h2', '--memory', '64MiB', '--no-wait');
+    await c.ok('vm', 'clone', name, ...many, '--host', 'h2', '--memory', '96MiB', '--no-wait');
     await c.midTransfer();
   }
   async function allWell(name: string): Promise<void> {

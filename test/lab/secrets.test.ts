@@ -40,7 +40,7 @@ describeLab('secrets on real hosts', { hosts: ['h1', 'h2'] }, (lab) => {
     writeFileSync(join(c.dir, 'large.img'), noisyDisk(48 * 2 ** 20));
     await c.ok('image', 'import', join(c.dir, 'large.img'), '--host', 'h1');
     await c.ok('image', 'import', guestImagePath(), '--name', 'base', '--host', 'h1');
-    await c.ok('vm', 'clone', 'large', 'copy', '--host', 'h2', '--memory', '64MiB', '--user-data', file);
+    await c.ok('vm', 'clone', 'large', 'copy', '--host', 'h2', '--memory', '96MiB', '--user-data', file);
     await c.ok('vm', 'clone', 'base', 'web', '--host', 'h2', '--memory', '128MiB', '--user-data', file, '--start');
     await c.serial('web', /^berth-guest: web /m);
     expect((await c.berthWith({ input: '\u001d' }, 'vm', 'console', 'web')).code).toBe(0);

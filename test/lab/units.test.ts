@@ -182,7 +182,7 @@ describeLab('hosts where systemd runs our units', { hosts: ['h1', 'h2'], init: '
     writeFileSync(file, noisyDisk(BULK_BYTES));
     await importWithAKill(file);
     await h1.sh(SLOW);
-    await c.ok('vm', 'clone', 'bulk', 'big', '--host', 'h2', '--memory', '64MiB', '--no-wait');
+    await c.ok('vm', 'clone', 'bulk', 'big', '--host', 'h2', '--memory', '96MiB', '--no-wait');
     await c.midTransfer();
     const qemu = await h2.host.pids('qemu-system-x86_64.*guest=web');
     const tools = { nbd: await toolPids(h1, 'qemu-nbd'), storage: await toolPids(h2, 'qemu-storage-daemon') };

@@ -46,10 +46,17 @@ begin:
     movw $SETUP, %ax
     movw %ax, %fs
 
-    # the initrd 4 MiB below the end of memory, of which the kernel looks at no more than 2 GiB for it
+    # With less memory than the kernel wants from 16 MiB on, and 6 MiB for the initrd, it would start again for ever, and burn a CPU
     movw $0xe801, %ax
     xorw %cx, %cx
     int $0x15
+    movl %fs:0x260, %eax
+    shrl $16, %eax
+    addw $0x60, %ax
+    cmpw %ax, %bx
+    jb fail
+
+    # the initrd 4 MiB below the end of memory, of which the kernel looks at no more than 2 GiB for it
     cmpw $0x7f00, %bx
     jbe 1f
     movw $0x7f00, %bx
