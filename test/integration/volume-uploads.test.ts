@@ -181,6 +181,14 @@ it('are not made of headers that name other files, whether the command looks or 
   );
 });
 
+it('are not made of URLs: it is said which command takes those', async () => {
+  const r = await c.berth('volume', 'upload', 'https://127.0.0.1:1/a.qcow2', 'a');
+  expect([r.code, r.err]).toEqual([
+    2,
+    expect.stringMatching(/a\.qcow2 is a URL, and .* \(berth image import URL --name NAME\)/),
+  ]);
+});
+
 it('are refused in the beginning where there is no room', async () => {
   const huge = { fileBytes: 15n * 2n ** 40n, allocatedBytes: 0n, format: '', sizeBytes: 0n };
   const wanted = { name: 'huge', file: huge, format: '', host: '', pool: '', labels: {} };

@@ -56,6 +56,12 @@ describe('an image that nobody gave a name', () => {
   });
 });
 
+it('is told which URLs can be fetched', async () => {
+  await expect(imageImport.run({} as Context, ['ftp://example.org/a.qcow2'], {})).rejects.toThrow(
+    /^ftp:\/\/example\.org\/a\.qcow2 can't be fetched: images come from http and https/,
+  );
+});
+
 describe('an import that a host refused', () => {
   it('names the file as the person knows it', () => {
     const refused = new ClusterError('UNSAFE_IMAGE', 'the uploaded file is truncated', {

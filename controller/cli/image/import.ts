@@ -21,7 +21,7 @@ import { followJob } from '../job/follow.ts';
 import { createLive, type Live } from '../output/live.ts';
 import { readAppliance } from './ova.ts';
 import { DEFAULT_FLAGS, defaultsOf } from './set.ts';
-import { httpSource, isUrl, nameOfUrl } from './source/http.ts';
+import { httpSource, isUrl, looksLikeUrl, nameOfUrl } from './source/http.ts';
 import { fileSource, verified, type ByteSource } from './source/source.ts';
 import { spooled } from './source/spool.ts';
 
@@ -58,6 +58,10 @@ otherwise; each of its disks becomes an image.`,
   async run(ctx, [path = ''], flags) {
     const said = text(flags, 'name');
     if (path === '-' && said === undefined) throw invalidArgument('what shall it be called? Give --name');
+    if (looksLikeUrl(path) && !isUrl(path))
+      throw invalidArgument(
+        `${path.slice(0, 200)} can't be fetched: images come from http and https, or from a file here`,
+      );
     const name = said ?? (isUrl(path) ? nameOfUrl(path) : basename(path)).replace(ENDING, '');
     const defaults = defaultsOf(flags);
     const source = await opened(ctx, path, flags);

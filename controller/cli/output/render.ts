@@ -27,8 +27,12 @@ export function renderList<T extends object>(
   else if (f === 'yaml') ctx.stdout.write(stringify(o.rows.map(plain)));
   else if (f === 'name') o.rows.forEach((r) => print(ctx, o.name(r)));
   else if (o.rows.length === 0) ctx.stderr.write(`${o.empty}\n`);
-  else tableLines(o.columns, o.rows, f === 'wide', f === 'wide' ? undefined : room(ctx)).forEach((l) => print(ctx, l));
+  else renderTable(ctx, o.columns, o.rows, f === 'wide');
 }
+
+/** For people: in a terminal that is narrow only what fits, unless all of it is wanted. */
+export const renderTable = <T>(ctx: Context, columns: readonly Column<T>[], rows: readonly T[], wide = false): void =>
+  tableLines(columns, rows, wide, wide ? undefined : room(ctx)).forEach((l) => print(ctx, l));
 
 /** Of a terminal; what goes into a pipe or a file is cut by nobody. */
 const room = ({ stdout }: Context): number | undefined => (stdout.isTTY ? stdout.columns : undefined);

@@ -9,7 +9,8 @@ import { text, yes, type Flag, type Flags } from '../core/command.ts';
 import { note, print, type Context } from '../core/context.ts';
 import { exitCode } from '../core/exit.ts';
 import { readStandardInput, readText } from '../core/files.ts';
-import { tableLines, type Column } from '../output/table.ts';
+import { renderTable } from '../output/render.ts';
+import type { Column } from '../output/table.ts';
 import { followRows } from '../job/rows.ts';
 import { cloneSource, type Look } from './clone-images.ts';
 
@@ -140,15 +141,15 @@ function show(ctx: Context, { vms, conflicts, notes }: CloneVmsResponse): void {
     { title: 'NAME', cell: (v) => v.name },
     { title: 'HOST', cell: (v) => v.host },
     { title: 'ADDRESS', cell: (v) => v.address },
-    { title: 'MAC', cell: (v) => v.mac },
+    { title: 'MAC', cell: (v) => v.mac, spare: 2 },
     ...(vms.some((v) => v.vncPort > 0)
-      ? [{ title: 'VNC', cell: (v: BatchVm) => (v.vncPort > 0 ? String(v.vncPort) : ''), right: true }]
+      ? [{ title: 'VNC', cell: (v: BatchVm) => (v.vncPort > 0 ? String(v.vncPort) : ''), right: true, spare: 1 }]
       : []),
     ...(vms.some((v) => v.thereAlready)
-      ? [{ title: 'NOTE', cell: (v: BatchVm) => (v.thereAlready ? 'is there already' : '') }]
+      ? [{ title: 'NOTE', cell: (v: BatchVm) => (v.thereAlready ? 'is there already' : ''), prose: true }]
       : []),
   ];
-  tableLines(columns, vms, false).forEach((l) => print(ctx, l));
+  renderTable(ctx, columns, vms);
   for (const line of notes) note(ctx, line);
   const there = vms.filter((v) => v.thereAlready).length;
   const rest = there > 0 ? `; ${there} ${there === 1 ? 'is' : 'are'} there already` : '';

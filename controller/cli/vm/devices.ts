@@ -4,7 +4,7 @@ import { invalidArgument, notFound } from '@berth/shared/errors/cluster-error.ts
 import type { Api } from '../core/api.ts';
 import { NO_WAIT, text, type Command } from '../core/command.ts';
 import { runMany } from '../job/many.ts';
-import { AS, attachDisk, BUS, detachDisk } from '../volume/attach.ts';
+import { AS, attachDisk, BUS, detachDisk, FORCE } from '../volume/attach.ts';
 import { changed } from './set.ts';
 
 const KIND = { name: 'kind', description: 'disk or nic', required: true, choices: ['disk', 'nic'] } as const;
@@ -53,7 +53,11 @@ export const vmDetach: Command = {
     KIND,
     { name: 'what', description: 'target of a disk, or MAC address of a card', required: true },
   ],
-  flags: [{ spec: '--name <name>', description: 'what the volume shall be called (default: VM-TARGET)' }, NO_WAIT],
+  flags: [
+    { spec: '--name <name>', description: 'what the volume shall be called (default: VM-TARGET)' },
+    FORCE,
+    NO_WAIT,
+  ],
   async run(ctx, [vm = '', kind, what = ''], flags) {
     if (kind === 'disk') return detachDisk(ctx, `${vm}/${what}`, flags);
     if (kind !== 'nic') throw invalidArgument(`${kind}: what can be detached is a disk or a nic`);

@@ -1,5 +1,5 @@
 /** berth volume attach, detach: disks that come under a VM, and go. */
-import { NO_WAIT, text, type Command, type Flag, type Flags } from '../core/command.ts';
+import { NO_WAIT, text, yes, type Command, type Flag, type Flags } from '../core/command.ts';
 import type { Context } from '../core/context.ts';
 import { runMany } from '../job/many.ts';
 
@@ -12,6 +12,8 @@ export const AS: Flag = {
   spec: '--target <target>',
   description: 'what it is called there: vdb (default: the first free)',
 };
+
+export const FORCE: Flag = { spec: '--force', description: 'also the disk that a guest which runs boots from' };
 
 export const volumeAttach: Command = {
   noun: 'volume',
@@ -54,7 +56,7 @@ export const volumeDetach: Command = {
     { name: 'vm', description: 'whose disk; or the volume alone (web-vdb)', required: true, kind: 'vm' },
     { name: 'disk', description: 'its target (vdb), or the volume', required: false, kind: 'volume' },
   ],
-  flags: [{ spec: '--name <name>', description: 'what it shall be called (default: VM-TARGET)' }, NO_WAIT],
+  flags: [{ spec: '--name <name>', description: 'what it shall be called (default: VM-TARGET)' }, FORCE, NO_WAIT],
   run: (ctx, [first = '', disk], flags) => detachDisk(ctx, diskNamed(first, disk), flags),
 };
 
@@ -67,7 +69,7 @@ export const detachDisk = (ctx: Context, volume: string, flags: Flags): Promise<
   return runMany(ctx, {
     ...{ noun: 'volume', names: [volume], wait: flags['wait'] !== false },
     start: async (api, name) => {
-      const asked = { volume: name, name: text(flags, 'name') ?? '' };
+      const asked = { volume: name, name: text(flags, 'name') ?? '', force: yes(flags, 'force') };
       const answer = await api.call(api.volumes, (c) => c.detachVolume, asked);
       id = answer.volume?.id ?? '';
       return answer;

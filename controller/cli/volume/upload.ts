@@ -13,6 +13,7 @@ import { labels, LABEL, text, yes, type Command, type Flags } from '../core/comm
 import { note, print, type Context } from '../core/context.ts';
 import { mayGoOn, upload } from '../core/upload.ts';
 import { named } from '../image/import.ts';
+import { looksLikeUrl } from '../image/source/http.ts';
 import { fileSource, type ByteSource } from '../image/source/source.ts';
 import { spooled } from '../image/source/spool.ts';
 import { followJob } from '../job/follow.ts';
@@ -55,6 +56,7 @@ is raw, and the host needs room in its pool local while the file comes. Nothing 
   ],
   async run(ctx, [path = '', name = ''], flags) {
     const sha256 = digestIn(flags);
+    if (looksLikeUrl(path)) throw urlGiven(path, name);
     const source = await (path === '-' ? spooled(ctx.stdin, 'standard input', ctx.signal) : fileSource(path));
     ctx.finishUnread();
     const live = createLive(ctx);
@@ -70,6 +72,13 @@ is raw, and the host needs room in its pool local while the file comes. Nothing 
     }
   },
 };
+
+/** It may have to be sent again after a break, hours later: from a file here, not from a server that may have another by then. */
+const urlGiven = (url: string, name: string): ClusterError =>
+  invalidArgument(
+    `${url.slice(0, 200)} is a URL, and a volume is uploaded from a file here: fetch it first (curl -fLO URL). ` +
+      `Or make it an image, which may come from a URL (berth image import URL --name NAME), and a volume of that (berth volume create ${name} --image NAME)`,
+  );
 
 function digestIn(flags: Flags): string | undefined {
   const digest = text(flags, 'sha256');

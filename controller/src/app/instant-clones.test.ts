@@ -83,7 +83,7 @@ it('leaves the copying to a disk that was detached meanwhile', async () => {
   const made = await c.timed(c.clone('web', { host: other, kind: 'instant' }));
   silence();
   expect(await c.ended(made.jobId)).toBe('succeeded');
-  const detached = await c.timed(c.life.volumes.detach('web/vda', 'data', 'test'));
+  const detached = await c.timed(c.life.volumes.detach('web/vda', { name: 'data', force: true }, 'test'));
   expect(await c.ended(detached.jobId)).toBe('succeeded');
   const [job] = fetches();
   const jobs = new JobsApp({ state: c.life.state, jobs: c.life.jobs });

@@ -155,7 +155,7 @@ describe('refused is', () => {
       () => volumes.convert('web-vda', 'raw', 'test'),
       () => volumes.sparsify('web-vda', 'test'),
       () => volumes.wipe('web-vda', 'test'),
-      () => volumes.detach('web-vda', '', 'test'),
+      () => volumes.detach('web-vda', { name: '', force: false }, 'test'),
     ])
       expect(await said(asked())).toContain(words);
     expect(await remove('a')).toBe('succeeded');

@@ -3,7 +3,7 @@ import { badState, ClusterError, invalidArgument } from '@berth/shared/errors/cl
 import { needsHardware } from '@berth/shared/hardware/domain.ts';
 import type { DiskBus } from '@berth/shared/hardware/schema.ts';
 import { busOf, freeTarget, prefixOf, TARGET } from '@berth/shared/hardware/targets.ts';
-import type { Vm, VmDisk, VmSpec } from '@berth/shared/model/vm.ts';
+import type { Vm, VmDisk, VmSpec, VmState } from '@berth/shared/model/vm.ts';
 import { diskName, type Volume } from '@berth/shared/model/volume.ts';
 import type { Tables } from '../state/state.ts';
 import { runnable } from '../jobs/volume-create.ts';
@@ -17,6 +17,13 @@ export interface AttachVolume {
   readonly bus: string;
   /** Empty: the first that is free. */
   readonly target: string;
+}
+
+export interface DetachVolume {
+  /** What it shall be called; empty: as it was. */
+  readonly name: string;
+  /** Also the first disk of a guest that runs. */
+  readonly force: boolean;
 }
 
 const BUSES: readonly DiskBus[] = ['virtio', 'scsi', 'sata', 'ide', 'usb'];
@@ -70,6 +77,16 @@ function placeOf(vm: Vm, r: AttachVolume): { target: string; bus: DiskBus } {
   if (!target.startsWith(prefixOf(bus)))
     throw invalidArgument(`a disk on bus ${bus} is called ${prefixOf(bus)}a and so on, not ${target}`);
   return { target, bus };
+}
+
+/** A guest that runs has its system on the first of its disks, and hardly ever lives on without. @throws BAD_STATE */
+export function insistNotBooted(vm: Vm, disk: VmDisk, state: VmState): void {
+  const [first] = (vm.live ?? vm.spec).disks;
+  if (first?.volumeId !== disk.volumeId || (state !== 'running' && state !== 'paused')) return;
+  throw badState(
+    `disk ${disk.target} is the one that vm ${vm.name} boots from, and ${vm.name} is ${state}: its guest would lose its system. ` +
+      `Stop it first (berth vm stop ${vm.name}), or take the disk all the same with --force`,
+  );
 }
 
 /** The VM as it shall be, and what the volume shall be called. */

@@ -135,7 +135,7 @@ describe('a volume that stands alone', () => {
     await done(c.life.volumes.attach('data', { vm: 'web', bus: '', target: '' }, 'test'));
     expect(c.life.state.tables.vms.byName('web')!.spec.disks[1]).toMatchObject({ poolId: poolId('fast') });
     expect([(await get('web-vdb')).pool, promised('fast')]).toEqual(['fast', 2 * GIB]);
-    await done(c.life.volumes.detach('web/vdb', 'data', 'test'));
+    await done(c.life.volumes.detach('web/vdb', { name: 'data', force: false }, 'test'));
     expect([(await get('data')).pool, promised('fast')]).toEqual(['fast', 2 * GIB]);
   });
 

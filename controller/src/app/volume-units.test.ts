@@ -92,7 +92,7 @@ it('goes to a VM on its host and stays its own there, and back', async () => {
   await expect(c.timed(c.life.volumes.move('web-vdb', { pool: 'local', host: '' }, 'test'))).rejects.toMatchObject({
     reason: 'UNSUPPORTED',
   });
-  const detached = await c.timed(c.life.volumes.detach('web-vdb', 'lun', 'test'));
+  const detached = await c.timed(c.life.volumes.detach('web-vdb', { name: 'lun', force: false }, 'test'));
   expect(await c.ended(detached.jobId!)).toBe('succeeded');
   expect((await units())[0]).toEqual(['unit:0:0:1', 'lun']);
 });

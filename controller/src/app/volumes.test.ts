@@ -208,18 +208,38 @@ describe('a volume', () => {
       ]
     `);
     host.deaf = true;
-    expect(await done(c.life.volumes.detach('web-vdb', '', 'test'))).toBe('failed');
+    expect(await done(c.life.volumes.detach('web-vdb', { name: '', force: false }, 'test'))).toBe('failed');
     expect(vm().spec.disks).toHaveLength(2);
     host.deaf = false;
-    expect(await done(c.life.volumes.detach(id, '', 'test'))).toBe('succeeded');
+    expect(await done(c.life.volumes.detach(id, { name: '', force: false }, 'test'))).toBe('succeeded');
     expect(await get('web-vdb')).toMatchObject({ id, vm: '', labels: vm().spec.labels, state: 'ready' });
     expect(host.volumes.get(id)).toMatchObject({ vmId: '' });
     expect(host.live.get(`${vm().uuid} vdb`)).toBeUndefined();
     expect(await done(create('more', { host: 'h1' }))).toBe('succeeded');
     await done(c.life.volumes.attach('more', { vm: 'web', bus: '', target: '' }, 'test'));
     expect(await said(get('web-vdb'))).toMatch(/can be either of two volumes: volume-x \(alone\), web\/vdb/);
-    expect(await done(c.life.volumes.detach('web/vdb', '', 'test'))).toBe('succeeded');
+    expect(await done(c.life.volumes.detach('web/vdb', { name: '', force: false }, 'test'))).toBe('succeeded');
     expect(await list(0, true)).toEqual(['web-vdb', 'web-vdb-2']);
+  });
+
+  it('that a guest which runs boots from goes only when that is meant, or when the guest is off', async () => {
+    await c.import('base');
+    await c.ended((await c.timed(c.clone('web', { host: 'h1' }))).jobId);
+    await c.done(c.life.vms.start('web', 'test'));
+    await done(create('data', { host: 'h1' }));
+    await done(c.life.volumes.attach('data', { vm: 'web', bus: '', target: '' }, 'test'));
+    const detach = (disk: string, force = false) => c.life.volumes.detach(`web/${disk}`, { name: '', force }, 'test');
+    expect(await said(detach('vda'))).toBe(
+      'BAD_STATE: disk vda is the one that vm web boots from, and web is running: its guest would lose its system. ' +
+        'Stop it first (berth vm stop web), or take the disk all the same with --force',
+    );
+    expect(await list()).toEqual(['web-vda', 'web-vdb']);
+    expect(await done(detach('vdb'))).toBe('succeeded');
+    expect(await done(detach('vda', true))).toBe('succeeded');
+    expect(await list(0, true)).toEqual(['web-vda', 'web-vdb']);
+    await c.ended((await c.timed(c.clone('db', { host: 'h1' }))).jobId);
+    const off = c.life.volumes.detach('db/vda', { name: '', force: false }, 'test');
+    expect(await done(off)).toBe('succeeded');
   });
 
   it.each(['run policy', 'labels'])('comes and goes while somebody changes the %s of its vm', async (what) => {
@@ -245,7 +265,7 @@ describe('a volume', () => {
       return [ends, what === 'labels' ? labels['tier'] : runPolicy, disks.length, vm().before];
     };
     const attach = () => c.life.volumes.attach('data', { vm: 'web', bus: '', target: '' }, 'test');
-    const detach = () => c.life.volumes.detach('web/vdb', 'data', 'test');
+    const detach = () => c.life.volumes.detach('web/vdb', { name: 'data', force: false }, 'test');
     expect(await meanwhile(attach(), 'always')).toEqual(['succeeded', 'always', 2, undefined]);
     host.deaf = true;
     expect(await meanwhile(detach(), 'manual')).toEqual(['failed', 'manual', 2, undefined]);

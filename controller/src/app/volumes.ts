@@ -11,7 +11,7 @@ import type { Labels } from '@berth/shared/labels/selector.ts';
 import { whyNot } from '@berth/shared/model/actions.ts';
 import { newId, type HostId, type JobId, type PoolId } from '@berth/shared/model/ids.ts';
 import { LOCAL_POOL } from '@berth/shared/model/pool.ts';
-import type { Vm } from '@berth/shared/model/vm.ts';
+import type { Vm, VmState } from '@berth/shared/model/vm.ts';
 import { isForeign, VOLUME_FORMATS, type Volume } from '@berth/shared/model/volume.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
@@ -37,7 +37,14 @@ import { pageByName, type Page, type PageQuery } from './pages.ts';
 import { usableImage } from './usable-image.ts';
 import { diskSize } from './vm-drives.ts';
 import { viewVm } from './vm-view.ts';
-import { takesHardware, withoutVolume, withVolume, type AttachVolume } from './volume-attaching.ts';
+import {
+  insistNotBooted,
+  takesHardware,
+  withoutVolume,
+  withVolume,
+  type AttachVolume,
+  type DetachVolume,
+} from './volume-attaching.ts';
 import { insistNoSnapshots } from './volume-snapshots.ts';
 import { adoptVolume } from './volume-adoption.ts';
 import { blankPool, checkRoom, moveWanted, type MoveVolume } from './volume-moving.ts';
@@ -243,13 +250,13 @@ export class Volumes {
     });
   }
 
-  /** @param name what it shall be called; empty: as it was. */
-  detach(nameOrId: string, name: string, user: string): Promise<VolumeAnswer> {
+  detach(nameOrId: string, r: DetachVolume, user: string): Promise<VolumeAnswer> {
     return this.#act(nameOrId, (tx, found) => {
       if (!found.vm) throw badState(`volume ${nameOrId} stands alone: there is nothing to detach it from`);
       const { vm, disk } = found;
       insistNoSnapshots(vm, disk);
-      const wanted = withoutVolume(this.deps.state.tables, vm, disk, name);
+      if (!r.force) insistNotBooted(vm, disk, this.#stateOf(vm));
+      const wanted = withoutVolume(this.deps.state.tables, vm, disk, r.name);
       this.#allowDevices(wanted.vm);
       tx.vms.put(wanted.vm);
       const params = { volumeId: disk.volumeId, vmId: vm.id, target: disk.target, name: wanted.name };
@@ -389,10 +396,14 @@ export class Volumes {
   }
 
   #allowVm(vm: Vm, host: string): void {
+    const state = this.#stateOf(vm);
+    const why = whyNot('update', { name: vm.name, state, host: host || undefined });
+    if (why !== undefined) throw state === 'unknown' ? new ClusterError('HOST_UNREACHABLE', why) : badState(why);
+  }
+
+  #stateOf(vm: Vm): VmState {
     const { state, hosts, clock } = this.deps;
-    const view = viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() });
-    const why = whyNot('update', { name: vm.name, state: view.state, host: host || undefined });
-    if (why !== undefined) throw view.state === 'unknown' ? new ClusterError('HOST_UNREACHABLE', why) : badState(why);
+    return viewVm(vm, { tables: state.tables, hosts, nowMs: clock.now() }).state;
   }
 
   /** Of a VM whose disks are to be others. */

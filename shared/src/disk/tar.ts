@@ -3,6 +3,7 @@
  * made the archive. Paths, links and everything else that could lead out of it are refused, never followed.
  */
 import { unsafe, type DiskSource } from './source.ts';
+import { isMore, readMore, type More } from './tar-more.ts';
 
 export interface TarMember {
   readonly name: string;
@@ -12,37 +13,58 @@ export interface TarMember {
 
 const BLOCK = 512;
 const MOST_MEMBERS = 64;
+/** Those included that say more of a member. */
+const MOST_HEADERS = 4 * MOST_MEMBERS;
 const PLAIN: ReadonlySet<string> = new Set(['0', '\0', '7']);
 const NAME = /^[^/\\\0-\x1f\x7f]{1,200}$/;
 
 /** @throws UNSAFE_IMAGE */
 export async function listTar(source: DiskSource): Promise<readonly TarMember[]> {
   const members: TarMember[] = [];
-  for (let at = 0; at + BLOCK <= source.sizeBytes;) {
+  let more: More = {};
+  for (let at = 0, headers = 0; at + BLOCK <= source.sizeBytes; headers++) {
     const header = Buffer.from(await source.read(at, BLOCK));
     if (header.length < BLOCK || header.every((b) => b === 0)) break;
-    const member = read(source, header, at + BLOCK);
-    if (members.some((m) => m.name === member.name)) throw unsafe(source, `holds ${member.name} twice`);
-    members.push(member);
-    if (members.length > MOST_MEMBERS) throw unsafe(source, `holds more than ${MOST_MEMBERS} files`);
-    at = member.offset + Math.ceil(member.sizeBytes / BLOCK) * BLOCK;
+    const entry = read(source, header, at + BLOCK, more);
+    at = entry.offset + Math.ceil(entry.sizeBytes / BLOCK) * BLOCK;
+    if (members.length === MOST_MEMBERS || headers === MOST_HEADERS)
+      throw unsafe(source, `holds more than ${MOST_MEMBERS} files`);
+    if (isMore(entry.type)) more = { ...more, ...(await readMore(source, entry)) };
+    else {
+      const member = plain(source, entry);
+      if (members.some((m) => m.name === member.name)) throw unsafe(source, `holds ${member.name} twice`);
+      members.push(member);
+      more = {};
+    }
   }
   return members;
 }
 
-function read(source: DiskSource, header: Buffer, offset: number): TarMember {
+interface Entry extends TarMember {
+  readonly type: string;
+  readonly prefix: string;
+}
+
+function read(source: DiskSource, header: Buffer, offset: number, more: More): Entry {
   if (header.subarray(257, 262).toString('latin1') !== 'ustar' || sumOf(header) !== octal(header, 148, 8))
     throw unsafe(source, 'is no tar archive that can be read: a header in it is damaged');
   const type = String.fromCharCode(header[156] ?? 0);
-  const name = field(header, 0, 100);
-  const prefix = header.subarray(257, 263).toString('latin1') === 'ustar\0' ? field(header, 345, 155) : '';
-  const shown = JSON.stringify(name.slice(0, 80));
-  if (!PLAIN.has(type)) throw unsafe(source, `holds ${shown}, which is no plain file (type ${JSON.stringify(type)})`);
-  if (prefix !== '' || !NAME.test(name.replace(/^\.\//, '')) || name === '.' || name === '..')
-    throw unsafe(source, `holds a file with a path (${shown}); in an ova all files lie at the top`);
-  const sizeBytes = sizeIn(header);
+  const own = isMore(type) ? {} : more;
+  const hasPrefix = own.name === undefined && header.subarray(257, 263).toString('latin1') === 'ustar\0';
+  const [name, prefix] = [own.name ?? field(header, 0, 100), hasPrefix ? field(header, 345, 155) : ''];
+  const sizeBytes = own.sizeBytes ?? sizeIn(header);
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0 || offset + sizeBytes > source.sizeBytes)
-    throw unsafe(source, `is truncated: ${shown} lies beyond the end of the file. Copy it again, whole.`);
+    throw unsafe(source, `is truncated: ${shown(name)} lies beyond the end of the file. Copy it again, whole.`);
+  return { type, name, prefix, offset, sizeBytes };
+}
+
+const shown = (name: string): string => JSON.stringify(name.slice(0, 80));
+
+function plain(source: DiskSource, { type, name, prefix, offset, sizeBytes }: Entry): TarMember {
+  if (!PLAIN.has(type))
+    throw unsafe(source, `holds ${shown(name)}, which is no plain file (type ${JSON.stringify(type)})`);
+  if (prefix !== '' || !NAME.test(name.replace(/^\.\//, '')) || name === '.' || name === '..')
+    throw unsafe(source, `holds a file with a path (${shown(name)}); in an ova all files lie at the top`);
   return { name: name.replace(/^\.\//, ''), offset, sizeBytes };
 }
 

@@ -21,6 +21,9 @@ const LARGEST = 16 * 1024 ** 4;
 
 export const isUrl = (text: string): boolean => /^https?:\/\//i.test(text);
 
+/** Of any kind, also of those that nothing here fetches. */
+export const looksLikeUrl = (text: string): boolean => /^[a-z][a-z\d+.-]*:\/\//i.test(text);
+
 /** The last part of its path. @throws INVALID_ARGUMENT when it is no URL */
 export function nameOfUrl(text: string): string {
   const { hostname, pathname } = parse(text);

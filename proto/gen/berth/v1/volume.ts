@@ -165,6 +165,8 @@ export interface DetachVolumeRequest {
   volume: string;
   /** What it shall be called; empty: VM-TARGET, with a number behind it where that is taken. */
   name: string;
+  /** Also the disk that a guest which runs boots from. */
+  force: boolean;
 }
 
 export interface MoveVolumeRequest {
@@ -1543,7 +1545,7 @@ export const AttachVolumeRequest: MessageFns<AttachVolumeRequest> = {
 };
 
 function createBaseDetachVolumeRequest(): DetachVolumeRequest {
-  return { volume: "", name: "" };
+  return { volume: "", name: "", force: false };
 }
 
 export const DetachVolumeRequest: MessageFns<DetachVolumeRequest> = {
@@ -1553,6 +1555,9 @@ export const DetachVolumeRequest: MessageFns<DetachVolumeRequest> = {
     }
     if (message.name !== "") {
       writer.uint32(18).string(message.name);
+    }
+    if (message.force !== false) {
+      writer.uint32(24).bool(message.force);
     }
     return writer;
   },
@@ -1586,6 +1591,14 @@ export const DetachVolumeRequest: MessageFns<DetachVolumeRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.force = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1605,6 +1618,7 @@ export const DetachVolumeRequest: MessageFns<DetachVolumeRequest> = {
     const message = createBaseDetachVolumeRequest();
     message.volume = object.volume ?? "";
     message.name = object.name ?? "";
+    message.force = object.force ?? false;
     return message;
   },
 };
@@ -1952,7 +1966,10 @@ export const VolumeServiceService = {
     responseSerialize: (value: VolumeAnswer): Buffer => Buffer.from(VolumeAnswer.encode(value).finish()),
     responseDeserialize: (value: Buffer): VolumeAnswer => VolumeAnswer.decode(value),
   },
-  /** Starts job volume.detach: a disk of a VM stands alone from then on, as VM-TARGET. A guest that runs must let go of it. */
+  /**
+   * Starts job volume.detach: a disk of a VM stands alone from then on, as VM-TARGET. A guest that runs must let go of it. BAD_STATE for
+   * the first disk of a VM that runs, unless forced.
+   */
   detachVolume: {
     path: "/berth.v1.VolumeService/DetachVolume" as const,
     requestStream: false as const,
@@ -2015,7 +2032,10 @@ export interface VolumeServiceServer extends UntypedServiceImplementation {
   wipeVolume: handleUnaryCall<WipeVolumeRequest, VolumeAnswer>;
   /** Starts job volume.attach: a volume that stands alone becomes a disk of a VM, at once when that runs. One VM has it, and no other. */
   attachVolume: handleUnaryCall<AttachVolumeRequest, VolumeAnswer>;
-  /** Starts job volume.detach: a disk of a VM stands alone from then on, as VM-TARGET. A guest that runs must let go of it. */
+  /**
+   * Starts job volume.detach: a disk of a VM stands alone from then on, as VM-TARGET. A guest that runs must let go of it. BAD_STATE for
+   * the first disk of a VM that runs, unless forced.
+   */
   detachVolume: handleUnaryCall<DetachVolumeRequest, VolumeAnswer>;
   /** Starts job volume.move: to another pool of its host. Of a VM that runs, while its guest writes. */
   moveVolume: handleUnaryCall<MoveVolumeRequest, VolumeAnswer>;
@@ -2172,7 +2192,10 @@ export interface VolumeServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VolumeAnswer) => void,
   ): ClientUnaryCall;
-  /** Starts job volume.detach: a disk of a VM stands alone from then on, as VM-TARGET. A guest that runs must let go of it. */
+  /**
+   * Starts job volume.detach: a disk of a VM stands alone from then on, as VM-TARGET. A guest that runs must let go of it. BAD_STATE for
+   * the first disk of a VM that runs, unless forced.
+   */
   detachVolume(
     request: DetachVolumeRequest,
     callback: (error: ServiceError | null, response: VolumeAnswer) => void,
