@@ -1,7 +1,8 @@
 /**
- * Bundles the programs with esbuild. Our own packages are TypeScript sources and are bundled; what comes from npm stays
- * external, but for the agent and the command line. Each dist folder is one build with code splitting, so that a program
- * loads only what it uses; the command line is one file (command.js).
+ * Bundles the programs with esbuild: our own packages, which are TypeScript sources, and for what is installed also those from npm,
+ * because looking for hundreds of files takes longer than all else at a start (SQLite, which is machine code, stays outside: it is
+ * found by name at run time). Each dist folder is one build with code splitting, so that a program loads only what it uses; the
+ * command line is one file (command.js).
  */
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -9,15 +10,25 @@ import { pathToFileURL } from 'node:url';
 import { writeCommand } from './command.js';
 import { findRoot } from './setup/root.js';
 
+/** What CommonJS packages expect to find when they are bundled into a module. */
+const COMMONJS = `import { createRequire as __createRequire } from 'node:module';
+const require = __createRequire(import.meta.url);
+const __filename = import.meta.filename;
+const __dirname = import.meta.dirname;`;
+/** With its npm packages inside; a stack still names the lines of what was built. */
+const READABLE = { banner: { js: COMMONJS } };
+/** Also without blanks and comments: Node keeps the text of what it runs in memory. */
+const SMALL = { ...READABLE, minifyWhitespace: true, minifySyntax: true };
+
 const PROGRAMS = [
-  // With its npm packages inside and without blanks and comments: Node keeps the text of what it runs in memory.
-  { dist: 'agent/dist', entries: { 'berth-agent': 'agent/src/main.ts' }, whole: true },
+  { dist: 'agent/dist', entries: { 'berth-agent': 'agent/src/main.ts' }, inside: SMALL },
   {
     dist: 'controller/dist',
     entries: {
       'berth-controller': 'controller/src/main.ts',
       'sqlite-worker': 'controller/src/state/sqlite/worker.ts',
     },
+    inside: READABLE,
   },
   // People wait for this one at every call: see command.js.
   { dist: 'controller/dist/cli', entries: { berth: 'controller/cli/main.ts' }, command: true },
@@ -28,12 +39,6 @@ const PROGRAMS = [
   },
 ];
 
-/** What CommonJS packages expect to find when they are bundled into a module. */
-const COMMONJS = `import { createRequire as __createRequire } from 'node:module';
-const require = __createRequire(import.meta.url);
-const __filename = import.meta.filename;
-const __dirname = import.meta.dirname;`;
-const WHOLE = { banner: { js: COMMONJS }, minifyWhitespace: true, minifySyntax: true };
 const WORKSPACES = ['proto', 'shared', 'agent', 'controller', 'deploy', 'test'];
 const STAMP = 'deploy/dist/.built';
 
@@ -72,7 +77,7 @@ export function resolveWorkspace(specifier, exportsOf) {
   return undefined;
 }
 
-async function buildProgram(esbuild, root, { dist, entries, command = false, whole = false }) {
+async function buildProgram(esbuild, root, { dist, entries, command = false, inside = { packages: 'external' } }) {
   const entryPoints = existing(root, entries);
   if (Object.keys(entryPoints).length === 0) return [];
   const outdir = path.join(root, dist);
@@ -87,7 +92,7 @@ async function buildProgram(esbuild, root, { dist, entries, command = false, who
     plugins: [bundleWorkspaces(root)],
   };
   if (command) await buildCommand(esbuild, common);
-  else await buildChunks(esbuild, { ...common, ...(whole ? WHOLE : { packages: 'external' }) });
+  else await buildChunks(esbuild, { ...common, ...inside });
   return Object.keys(entryPoints);
 }
 

@@ -35,7 +35,7 @@ const list = (dir) =>
 function generate(out) {
   rmSync(out, { recursive: true, force: true });
   mkdirSync(out, { recursive: true });
-  const protos = list(join(here, 'berth')).map((f) => join('berth', f));
+  const protos = ['berth', 'grpc'].flatMap((dir) => list(join(here, dir)).map((f) => join(dir, f)));
   execFileSync(
     bin('protoc'),
     [

@@ -1,14 +1,13 @@
 /** The whole controller in this process: a real database, real TLS, and agents that only pretend to be hosts. */
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
+import { fileURLToPath } from 'node:url';
 import { fromBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { loadPackageDefinition, Metadata, status as Status, type Client, type ServiceError } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { protoPath as healthProto } from 'grpc-health-check';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createApi, type Api } from '@berth/controller/cli/core/api.ts';
 import { EnrollmentServiceClient } from '@berth/proto/v1/enrollment.ts';
@@ -210,7 +209,7 @@ describe('a caller', () => {
   });
 
   it('can ask for health without credentials, and for the services only with them', async () => {
-    const health = clientOf(healthProto, 'grpc.health.v1.Health');
+    const health = clientOf('health', 'grpc.health.v1.Health');
     const check = await new Promise((resolve, reject) =>
       health['check']!({ service: '' }, (e: ServiceError | null, r: unknown) => (e ? reject(e) : resolve(r))),
     );
@@ -224,11 +223,13 @@ describe('a caller', () => {
     expect(await checkOf('berth.v1.VmService')).toBe('SERVING');
     expect(await checkOf('berth.v1.ImageService')).toBe('SERVING');
     expect(await checkOf('berth.v1.NoService')).toBe(Status.NOT_FOUND);
-    const proto = join(
-      createRequire(import.meta.url).resolve('@grpc/reflection/package.json'),
-      '../build/proto/grpc/reflection/v1/reflection.proto',
+    expect(await seen(health, 'berth.v1.VmService')).toBe('SERVING');
+    expect(await seen(health, 'berth.v1.NoService')).toBe('SERVICE_UNKNOWN');
+    const { statuses } = await new Promise<{ statuses: Record<string, unknown> }>((resolve, reject) =>
+      health['list']!({}, (e: ServiceError | null, r: never) => (e ? reject(e) : resolve(r))),
     );
-    const reflection = clientOf(proto, 'grpc.reflection.v1.ServerReflection');
+    expect(statuses).toMatchObject({ '': { status: 'SERVING' }, 'berth.v1.HostService': { status: 'SERVING' } });
+    const reflection = clientOf('reflection', 'grpc.reflection.v1.ServerReflection');
     const ask = (metadata: Metadata, request: object) =>
       new Promise<Reflected>((resolve, reject) => {
         const call = reflection['serverReflectionInfo']!(metadata) as unknown as NodeJS.ReadWriteStream;
@@ -259,8 +260,22 @@ interface Reflected {
 
 const fileIn = (bytes: Uint8Array) => fromBinary(FileDescriptorProtoSchema, bytes);
 
+/** The first that one who watches is told. */
+const seen = (health: Loose, service: string) =>
+  new Promise((resolve) => {
+    const call = health['watch']!({ service }) as NodeJS.ReadableStream & { cancel(): void };
+    call
+      .on('error', () => undefined)
+      .once('data', (r: { status: string }) => {
+        call.cancel();
+        resolve(r.status);
+      });
+  });
+
 type Loose = Record<string, (...args: unknown[]) => unknown>;
-function clientOf(proto: string, service: string): Loose {
+/** As others make one: from the .proto of the protocol, at run time. */
+function clientOf(protocol: string, service: string): Loose {
+  const proto = fileURLToPath(new URL(`../../proto/grpc/${protocol}/v1/${protocol}.proto`, import.meta.url));
   const root = loadPackageDefinition(loadSync(proto, { enums: String, oneofs: true })) as unknown as Loose;
   const Service = service.split('.').reduce((at, part) => at[part] as never, root) as unknown as new (
     at: string,

@@ -10,7 +10,6 @@ import { diskTrouble } from './state/disk-trouble.ts';
 import { StateFailed } from './state/store.ts';
 import { backupCommands } from './backup/commands.ts';
 import { lifetimesOf, loadConfig, printConfig, type Config } from './config.ts';
-import { createController } from './controller.ts';
 import { actAsOwner } from './owner.ts';
 import { initialise, renewAdminToken } from './trust/init.ts';
 
@@ -62,6 +61,8 @@ async function run(flags: Flags): Promise<void> {
   const log = createLog(NAME, config.logLevel, ring);
   await trace(config);
   const startedAt = systemClock.monotonic();
+  // the other commands need nothing of it
+  const { createController } = await import('./controller.ts');
   const controller = createController({
     dataDir: config.dataDir,
     config,

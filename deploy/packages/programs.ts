@@ -89,7 +89,10 @@ export async function controllerPackage(m: Making): Promise<Package> {
     'controller',
     SQLITE.filter((s) => s !== sqlite),
   );
-  for (const library of libraries) copyLibrary(m.root, library, tree, dir);
+  // SQLite alone is beside the program; the others are inside of it
+  const beside = closure(readLock(m.root), [`node_modules/${sqlite}`], []).map((l) => l.path);
+  for (const library of libraries)
+    if (library.name === sqlite || beside.includes(library.path)) copyLibrary(m.root, library, tree, dir);
   start(tree, name, `${dir}/berth-controller.js`);
   tree.copy(join(m.root, 'deploy/packages/files/controller.yaml'), '/etc/berth/controller.yaml');
   unit(m, tree, name);

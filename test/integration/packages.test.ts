@@ -42,6 +42,18 @@ describe('the packages', () => {
       expect(readFileSync(join(out('b'), file)).equals(readFileSync(join(out('a'), file))), file).toBe(true);
   }, 240_000);
 
+  it('bring a controller that needs nothing of the checkout, and of npm packages only SQLite beside it', async () => {
+    const lib = join(out('x-berth-controller'), 'usr/lib/berth/controller');
+    const beside = readdirSync(join(lib, 'node_modules'));
+    expect(beside.filter((name) => !/^(better-sqlite3|bindings|file-uri-to-path|node-addon-api)/.test(name))).toEqual(
+      [],
+    );
+    const args = [join(lib, 'berth-controller.js'), 'init', '--data-dir', out('data'), '--address', '127.0.0.1:1'];
+    expect((await execa(process.execPath, args)).stdout).toMatch(/^installation installation-\w+ made in /);
+    const libraries = readFileSync(join(out('x-berth-controller'), 'usr/share/doc/berth-controller/copyright'), 'utf8');
+    for (const inside of ['zod', '@grpc/grpc-js', 'better-sqlite3']) expect(libraries).toContain(`${inside} `);
+  });
+
   it('have no error for lintian', async () => {
     const said = await execa(
       'lintian',

@@ -101,11 +101,11 @@ export type Handler<M extends Method> = (
 export type Handlers<D extends Record<string, Method>> = { readonly [K in keyof D]: Handler<D[K]> };
 
 /** Who calls; undefined for methods that anyone may call. */
-export const identify = (path: string, shown: Shown, deps: Pick<CallDeps, 'authentication'>): Caller | undefined =>
+const identify = (path: string, shown: Shown, deps: Pick<CallDeps, 'authentication'>): Caller | undefined =>
   ruleOf(path)?.needs === 'anyone' ? undefined : deps.authentication.authenticate(shown);
 
 /** Throws unless the caller may call the method at all. */
-export function permit(path: string, caller: Caller | undefined): void {
+function permit(path: string, caller: Caller | undefined): void {
   const rule = ruleOf(path);
   if (rule?.needs === 'anyone' || (caller && rule && mayCall(caller.access, rule))) return;
   const where = rule?.on === 'installation' && rank(caller?.role ?? 'none') >= 0 ? ' for the whole installation' : '';
@@ -113,11 +113,6 @@ export function permit(path: string, caller: Caller | undefined): void {
     'PERMISSION_DENIED',
     `${caller?.user} is ${words(caller?.role ?? '')} and may not do this: it takes the role ${rule?.needs ?? 'of nobody'}${where}`,
   );
-}
-
-/** Both. */
-export function admit(path: string, shown: Shown, deps: Pick<CallDeps, 'authentication'>): void {
-  permit(path, identify(path, shown, deps));
 }
 
 /** Counts the call against the caller's share. @returns what gives back the place that a long call holds. */

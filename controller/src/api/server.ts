@@ -1,15 +1,14 @@
 /** The public servers: gRPC with its limits, health, reflection, and HTTPS (http/), both over the services of the files beside this one. */
 import { setMaxListeners } from 'node:events';
 import { Server, type ServerOptions } from '@grpc/grpc-js';
-import { HealthImplementation } from 'grpc-health-check';
 import { badState, ClusterError } from '@berth/shared/errors/cluster-error.ts';
 import { joinAddress } from '../app/address.ts';
 import { LiveServerCredentials, type ServerIdentity } from './credentials.ts';
 import { Gateway, type HttpLimits } from './http/gateway.ts';
 import { Readiness } from './http/readiness.ts';
 import { HTTP_LIMITS, HttpServer } from './http/server.ts';
-import { guardReflection } from './guard.ts';
-import { addReflection } from './reflection.ts';
+import { Health } from './health.ts';
+import { REFLECTION } from './reflection.ts';
 import { services, type App, type PublicService } from './services.ts';
 import type { CallDeps } from './call.ts';
 import { wrapService } from './wrap.ts';
@@ -42,9 +41,7 @@ interface Address {
 
 export class ApiServer {
   private readonly server = new Server(OPTIONS);
-  private readonly health = new HealthImplementation({});
-  /** What health can be asked about; the empty name is the whole server. */
-  private readonly names: readonly string[];
+  private readonly health: Health;
   private readonly http: HttpServer;
   private readonly stopping = new AbortController();
   private readonly credentials: LiveServerCredentials;
@@ -60,15 +57,13 @@ export class ApiServer {
     });
     const deps: CallDeps = { ...o.wrap, stopping: this.stopping.signal };
     const all = services(o.app);
-    for (const { definition, handlers } of all)
+    for (const { definition, handlers } of [...all, ...REFLECTION])
       this.server.addService(definition, wrapService(definition, handlers, deps));
-    this.names = ['', ...new Set(all.map((s) => serviceOf(s.definition)))];
-    this.tell('NOT_SERVING');
+    this.health = new Health(new Set(['', ...all.map((s) => serviceOf(s.definition))]));
+    this.health.addTo(this.server);
     const readiness = new Readiness(o.app.about.state, deps.clock);
     const gateway = new Gateway({ services: all, deps, readiness, limits: o.limits ?? HTTP_LIMITS });
     this.http = new HttpServer({ gateway, identity: o.identity, clock: deps.clock, log: deps.log });
-    this.health.addToServer(this.server);
-    addReflection(guardReflection(this.server, deps));
   }
 
   /** @returns the ports; those of the addresses, unless these are 0. */
@@ -76,16 +71,12 @@ export class ApiServer {
     const httpPort = https && (await this.http.listen(https.host, https.port));
     try {
       const port = await this.listenGrpc(joinAddress(grpc.host, grpc.port));
-      this.tell('SERVING');
+      this.health.tell(true);
       return { port, httpPort };
     } catch (e) {
       await this.http.stop();
       throw e;
     }
-  }
-
-  private tell(status: 'SERVING' | 'NOT_SERVING'): void {
-    for (const name of this.names) this.health.setStatus(name, status);
   }
 
   private listenGrpc(address: string): Promise<number> {
@@ -100,7 +91,7 @@ export class ApiServer {
 
   /** Ends streams, lets calls in flight finish for a moment, then cuts them. */
   async stop(): Promise<void> {
-    this.tell('NOT_SERVING');
+    this.health.tell(false);
     this.stopping.abort(new ClusterError('CONTROLLER_UNREACHABLE', 'the controller is stopping'));
     this.unfollow();
     const cut = this.o.wrap.clock.after(GRACE_MS, () => this.server.forceShutdown());

@@ -5,7 +5,6 @@
  */
 import {
   create,
-  createFileRegistry,
   fromBinary,
   mergeFromJson,
   mergeFromJsonString,
@@ -17,15 +16,12 @@ import {
   type JsonObject,
   type Message,
 } from '@bufbuild/protobuf';
-import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import { DESCRIPTORS } from '@berth/proto/descriptors.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { publicApi } from '../descriptors.ts';
 
 /** Every method of the public API, by its path: /berth.v1.VmService/GetVm. */
 export function openMethods(): ReadonlyMap<string, DescMethod> {
-  const file = DESCRIPTORS.map((d) => fromBinary(FileDescriptorProtoSchema, Buffer.from(d, 'base64')));
-  const registry = createFileRegistry(create(FileDescriptorSetSchema, { file }));
-  const services = [...registry.files].flatMap((f) => f.services);
+  const services = [...publicApi().files].flatMap((f) => f.services);
   return new Map(services.flatMap((s) => s.methods.map((m) => [`/${s.typeName}/${m.name}`, m] as const)));
 }
 
