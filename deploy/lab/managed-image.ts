@@ -18,6 +18,9 @@ export const ensureManagedImage = (): Promise<string> =>
 export const ensureGlusterImage = (): Promise<string> =>
   ensureImageWith('gluster', ['glusterfs-server', 'glusterfs-client']);
 
+/** A host with the shells that completion is for, beside bash. */
+export const ensureShellsImage = (): Promise<string> => ensureImageWith('shells', ['zsh', 'fish']);
+
 /** Answers its tag. Two at once make it twice, and the later one stays. */
 async function ensureImageWith(name: string, packages: readonly string[]): Promise<string> {
   const engine = await docker();

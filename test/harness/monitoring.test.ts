@@ -96,6 +96,17 @@ describe('alerts and dashboards', () => {
     expect(asked.flatMap((a) => unknownIn(a).map((w) => `${a.where}: ${w}`))).toEqual([]);
   });
 
+  it('say what is wrong and what to do, where they are alerts', () => {
+    const rules = read('prometheus', 'berth-alerts.yml')
+      .split(/^ +- alert: /m)
+      .slice(1);
+    expect(rules.length).toBe(alerts().length);
+    for (const rule of rules) {
+      expect(rule).toMatch(/^ +labels: \{ severity: (critical|warning) \}$/m);
+      for (const what of ['summary', 'description']) expect(rule, rule).toMatch(new RegExp(`^ +${what}: \\S`, 'm'));
+    }
+  });
+
   it('have a test each, where they are alerts', () => {
     const tested = read('prometheus', 'berth-alerts.test.yml');
     expect(alerts().filter(({ where }) => !tested.includes(`alertname: ${where}\n`))).toEqual([]);

@@ -42,6 +42,15 @@ describe('the edges of the command line', () => {
       expect(await lookWith(c.configFile, words.split(' ')), words).toEqual(await c.berth(...words.split(' ')));
   });
 
+  it('asks the controller itself, and no proxy of the environment', async () => {
+    const env = {
+      https_proxy: 'http://127.0.0.1:9',
+      http_proxy: 'http://127.0.0.1:9',
+      grpc_proxy: 'http://127.0.0.1:9',
+    };
+    expect(await c.berthWith({ env }, 'host', 'list', '-o', 'name')).toMatchObject({ code: 0, out: 'h1', err: '' });
+  });
+
   it('tells who comes second to a console how to take it over, also with nothing to type', async () => {
     const console = [PROGRAMS.berth, 'vm', 'console', 'web'];
     const env = { BERTH_CONFIG: c.configFile };

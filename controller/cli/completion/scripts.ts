@@ -23,7 +23,9 @@ _berth() {
   local -a found typed
   typed=("\${(@Q)words[2,CURRENT]}")
   found=("\${(@f)$(berth completion words "\${(@)typed}" 2>/dev/null)}")
-  if [[ "$found" == ":files" ]]; then _files; else compadd -- $found; fi
+  if [[ "$found" != ":files" ]]; then compadd -- $found; return; fi
+  [[ "$PREFIX" == --*=* ]] && compset -P 1 '*='
+  _files
 }
 if [[ "\${funcstack[1]}" == _berth ]]; then _berth; else compdef _berth berth; fi
 `;
@@ -33,7 +35,10 @@ const FISH = `function __berth_complete
   set -l current (commandline -ct)
   set -l found (berth completion words $typed[2..-1] "$current" 2>/dev/null)
   if test "$found" = ":files"
-    __fish_complete_path "$current"
+    set -l flag (string match -r '^--[^=]+=' -- "$current")
+    for path in (__fish_complete_path (string replace -r '^--[^=]+=' '' -- "$current"))
+      printf '%s%s\\n' "$flag" $path
+    end
   else if set -q found[1]
     printf '%s\\n' $found
   end

@@ -207,6 +207,7 @@ function connect({ controller, ca, client }: Endpoint): Clients {
   ): T =>
     new Service(controller, tls, {
       'grpc.max_receive_message_length': 64 * 2 ** 20,
+      'grpc.enable_http_proxy': 0, // one for the web has no way to machines that run hosts, and says nothing that helps
       // streams stay open for hours: find out that the other end is gone, and come back soon when it is there again
       'grpc.keepalive_time_ms': 20_000,
       'grpc.keepalive_timeout_ms': 10_000,

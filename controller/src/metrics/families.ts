@@ -63,7 +63,10 @@ export const CONTROLLER_FAMILIES = {
   berth_hosts: of(['state'], '6')('gauge', 'Hosts by their state.'),
   berth_vms: of(['state'], '12')('gauge', 'VMs by their state, as people see it.'),
   berth_images: one('gauge', 'Images.'),
-  berth_host_up: perHost('gauge', 'Whether the host can be reached: also while it is in maintenance.'),
+  berth_host_up: perHost(
+    'gauge',
+    'Whether the host can be reached: also while it is in maintenance. Absent until it has enrolled.',
+  ),
   berth_host_maintenance: perHost('gauge', 'Whether somebody has put the host into maintenance.'),
   berth_host_last_seen_timestamp_seconds: perHost('gauge', 'When the host was heard of last.'),
   berth_host_certificate_expiry_timestamp_seconds: perHost(

@@ -11,7 +11,7 @@ import { targetsOf } from './targets.ts';
 const host = (i: number, labels: Record<string, string> = {}): Host =>
   ({ id: `host-${i}`, name: `h${i}`, labels, maintenance: false }) as unknown as Host;
 
-function installation(hosts: number, vms: number, naps: { n: number }): Known {
+function installation(hosts: number, vms: number, naps: { n: number }, state: HostState = 'up'): Known {
   const sums = { all: { guests: 1 }, powered: { vcpus: 2, memoryBytes: 3 }, poweredLarge: new Map(), diskBytes: 4 };
   const many = <T>(n: number, make: (i: number) => T) => ({
     values: () => Array.from({ length: n }, (_, i) => make(i)),
@@ -25,7 +25,7 @@ function installation(hosts: number, vms: number, naps: { n: number }): Known {
     certificates: { byHost: () => [{ purpose: 'control', state: 'active', notAfterMs: 5_000 }] },
     jobs: { holders: () => [] },
   } as unknown as Tables;
-  const status = () => ({ state: 'up' as HostState, lastSeenMs: 1_000 });
+  const status = () => ({ state, lastSeenMs: 1_000 });
   const clock = { ...systemClock, sleep: (ms: number) => (naps.n++, systemClock.sleep(ms)) };
   return { tables, clock, hosts: { status, vm: () => undefined, view: () => ({}) } as never };
 }
@@ -41,6 +41,13 @@ it('counts all VMs and hosts by their state, and shows a bounded number of hosts
   expect(text.match(/^berth_host_up\{/gm)).toHaveLength(MOST_HOSTS);
   expect(to.size).toBe(MOST_HOSTS * 8 + 6);
   expect(naps.n).toBe(10); // others got their turn
+});
+
+it('calls a host that has yet to enrol neither up nor down', async () => {
+  const to = new Exposition(CONTROLLER_FAMILIES);
+  await writeInventory(to, installation(1, 0, { n: 0 }, 'enrolling'));
+  expect(to.text()).toContain('berth_hosts{state="enrolling"} 1\n');
+  expect(to.text()).not.toContain('berth_host_up');
 });
 
 it('sends Prometheus through the controller, or to a host that gives out its metrics itself, and to none that can not', () => {

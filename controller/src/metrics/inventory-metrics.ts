@@ -50,7 +50,8 @@ class Tally {
 function writeHost(to: Out, host: Host, { tables, hosts }: Known): void {
   const of = label('host', host.name);
   const { state, lastSeenMs } = hosts.status(host.id);
-  to.add('berth_host_up', state === 'up' || state === 'maintenance' ? 1 : 0, of);
+  // one that was never there is not down
+  if (state !== 'enrolling') to.add('berth_host_up', state === 'up' || state === 'maintenance' ? 1 : 0, of);
   to.add('berth_host_maintenance', host.maintenance ? 1 : 0, of);
   if (lastSeenMs !== undefined) to.add('berth_host_last_seen_timestamp_seconds', lastSeenMs / 1000, of);
   const inService = tables.certificates.byHost(host.id).find((c) => c.purpose === 'control' && c.state === 'active');
