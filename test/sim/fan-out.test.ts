@@ -74,6 +74,23 @@ describe('an image on its way to many hosts', () => {
     expect(first.egress).toBeLessThan(1.4); // nobody but the source is ahead of it
   });
 
+  it('goes past a slow host also when the others before it are done sooner than anybody can see that', async () => {
+    const imageBytes = GB; // 8 s; who is slow is seen at five looks, after 10 s
+    const tenth = (...hosts: readonly number[]) => new Map(hosts.map((i) => [i, 0.1]));
+    const seen = 10_000 / ((imageBytes / LINK) * 1_000);
+    for (const n of [0, 3]) {
+      const r = await fanOut({ hosts: 8, imageBytes, slowSending: tenth(n) });
+      expect(r.at(1)).toBeLessThan(1.1 + seen);
+      expect(r.egress).toBeLessThan(n === 0 ? 2 : 1.1); // of a first one nobody else has the image
+    }
+    const two = await fanOut({ hosts: 8, imageBytes, slowSending: tenth(0, 1) });
+    expect(two.at(1)).toBeLessThan(1.1 + 2 * seen);
+    const link = await fanOut({ hosts: 8, imageBytes, slow: tenth(3) });
+    expect(link.at(7 / 8)).toBeLessThan(1.2 + seen);
+    expect(link.at(1)).toBeLessThan(1.05 / 0.1);
+    expect(link.egress).toBeLessThan(1.1);
+  });
+
   it('does not wait for a first host with a slow link, though all are as slow as that one then', async () => {
     for (const [hosts, slow] of [
       [100, [0]],

@@ -115,6 +115,27 @@ describe('a host that is held back by its source', () => {
     expect(betterSource(swarm(['src'], { ...starved, slowFor: 0 }, ...others), id('x'), SIZES)).toBeUndefined();
   });
 
+  it('goes from behind a slow one to one that feeds nobody, also when that was given another source meanwhile', () => {
+    const behind = (source: Partial<Member>): Swarm => ({
+      ...swarm(
+        ['src', 'idle'],
+        member('b', 'src', { bytesPerSecond: 20, doneBytes: 100, ...source }),
+        member('c', 'b', { bytesPerSecond: 20, doneBytes: 99 }),
+      ),
+      doneBytesPerSecond: 100,
+    });
+    expect(betterSource(behind({ slowFor: SLOW_LOOKS }), id('c'), SIZES)).toBe('idle');
+    expect(betterSource(behind({ slowFor: -SLOW_LOOKS }), id('c'), SIZES)).toBe('idle');
+    expect(betterSource(behind({ slowFor: -SLOW_LOOKS, bytesPerSecond: 90 }), id('c'), SIZES)).toBeUndefined();
+    expect(betterSource(behind({}), id('c'), SIZES)).toBeUndefined();
+  });
+
+  it('goes to one last that others left because it gave them little', () => {
+    const s = swarm(['left', 'poor', 'rich'], member('x', 'left', { slowFor: SLOW_LOOKS }));
+    expect(betterSource(s, id('x'), SIZES)).toBe('poor');
+    expect(betterSource({ ...s, slowSenders: new Set([id('poor')]) }, id('x'), SIZES)).toBe('rich');
+  });
+
   it('stays when it is itself what is slow', () => {
     expect(betterSource(chain([100, 20, 20], [500, 400, 99]), id('c'), SIZES)).toBeUndefined();
   });

@@ -14,7 +14,7 @@ export interface Member {
   /** Of late, and from the source it has now; undefined when it is too early to say. */
   readonly bytesPerSecond: number | undefined;
   /**
-   * Looks in a row at which it got much less than its source does, or, of a source that has it all, than the fastest here. Below
+   * Looks in a row at which it got much less than its source does, or, of a source that has it all, than the fastest here, if that is done by now. Below
    * zero: it was given another source for that, and is to be left alone for a while.
    */
   readonly slowFor: number;
@@ -39,6 +39,10 @@ export interface Swarm {
   readonly members: ReadonlyMap<HostId, Member>;
   /** mostFed, of a moment ago. */
   readonly fed?: ReadonlyMap<HostId, number>;
+  /** How fast the fastest was of those that are done. */
+  readonly doneBytesPerSecond?: number;
+  /** Hosts that gave others so little that these left them. */
+  readonly slowSenders?: ReadonlySet<HostId>;
 }
 
 /** Less than this share of what others get at the same time is slow. */
@@ -113,8 +117,8 @@ export function betterSource(swarm: Swarm, target: HostId, { imageBytes, pieceBy
   const gapBytes = GAP_PIECES * pieceBytes;
   if (member.passed) return asLeaf(swarm, member, member.from, gapBytes);
   return (
-    pastSlowSource(swarm, member, member.from, gapBytes) ??
     unsharedSource(swarm, member, member.from, gapBytes) ??
+    pastSlowSource(swarm, member, member.from, gapBytes) ??
     pastSlowSender(swarm, member.from, gapBytes) ??
     pastPassed(swarm, target, member.from) ??
     pastFirst(swarm, member, member.from, { gapBytes, imageBytes })
@@ -198,12 +202,20 @@ function closeBehind(swarm: Swarm, { doneBytes }: Member, from: HostId, gapBytes
   return { ...source, from: source.from, bytesPerSecond: source.bytesPerSecond };
 }
 
-/** Its source feeds another that is ahead of it, or does not feed it well, and there is one that feeds nobody. */
+/** Its source feeds another that is ahead of it, or does not feed it well, or is slow itself, and there is one that feeds nobody. */
 function unsharedSource(swarm: Swarm, member: Member, from: HostId, gapBytes: number): HostId | undefined {
-  if (!isOutrun(swarm, member, from, gapBytes) && !isStarved(swarm, member, gapBytes)) return undefined;
+  const isHeldBack = isOutrun(swarm, member, from, gapBytes) || isStarved(swarm, member, gapBytes);
+  if (!isHeldBack && !isBehindSlow(swarm, member, from, gapBytes)) return undefined;
   const [first] = sourcesFor(swarm, member.hostId).filter((id) => id !== from && !isPassed(swarm, id));
   if (first === undefined || loadsOf(swarm, member.hostId).has(first)) return undefined;
   return has(swarm, first) - member.doneBytes >= gapBytes ? first : undefined;
+}
+
+/** Its source is slow; or was, was given another for that, and is slow again. */
+function isBehindSlow(swarm: Swarm, member: Member, from: HostId, gapBytes: number): boolean {
+  const source = closeBehind(swarm, member, from, gapBytes);
+  if (source === undefined) return false;
+  return source.slowFor >= SLOW_LOOKS || (source.slowFor < 0 && source.bytesPerSecond < SLOW * bestOf(swarm));
 }
 
 /** All that its source feeds are slow, so it is the source that is: what feeds that can as well feed this host. */
@@ -249,15 +261,16 @@ function loadsOf(swarm: Swarm, target: HostId): ReadonlyMap<HostId, number> {
 const isPassed = ({ holders, members }: Swarm, id: HostId): boolean =>
   members.get(id)?.passed === true && !holders.has(id);
 
-/** How much the link of a host is used for others, in steps; more for one that was passed. */
+/** How much the link of a host is used for others, in steps; more for one that was passed, or left. */
 function usesOf(swarm: Swarm, target: HostId): (id: HostId) => number {
   const loads = loadsOf(swarm, target);
-  return (id) => Math.round(((loads.get(id) ?? 0) + (isPassed(swarm, id) ? PASSED : 0)) * STEPS);
+  const isLast = (id: HostId): boolean => isPassed(swarm, id) || swarm.slowSenders?.has(id) === true;
+  return (id) => Math.round(((loads.get(id) ?? 0) + (isLast(id) ? PASSED : 0)) * STEPS);
 }
 
-/** What a link carries: the fastest of them tells. */
+/** What a link carries: the fastest of them tells, if it is done by now. */
 function bestOf(swarm: Swarm): number {
-  let best = 1;
+  let best = Math.max(1, swarm.doneBytesPerSecond ?? 0);
   for (const m of swarm.members.values()) best = Math.max(best, m.bytesPerSecond ?? 0);
   return best;
 }

@@ -15,6 +15,7 @@ function setUp() {
   return {
     ...{ swarm, asked, look, pass: (ms: number) => (now += ms) },
     leave: (whole = false) => swarms.leave(IMAGE, A, whole),
+    leaveAs: (of: HostId, whole: boolean) => swarms.leave(IMAGE, of, whole),
     feed: (id: HostId, from: HostId | undefined) => swarms.feed(IMAGE, id, from, now),
     progress: (bytes: number, of = A) => swarms.progress(IMAGE, of, bytes, now, () => true),
   };
@@ -57,6 +58,43 @@ describe('what is known of copies under way', () => {
     };
     expect([both(1_000, 1_000), both(100, 1_000), both(100, 1_000)]).toEqual([0, 1, 2]);
     expect([both(100, 100), both(100, 150), both(100, 1_000)]).toEqual([0, 0, 1]);
+  });
+
+  it('is at how many looks it got much less, of a source that has it all, than one that is done', () => {
+    const { feed, progress, look, pass, leaveAs } = setUp();
+    feed(B, SRC);
+    pass(2_000);
+    progress(4_000, B);
+    feed(A, B);
+    leaveAs(B, true);
+    let a = 0;
+    const looks = [100, 100, 2_100, 100, 100].map((more) => {
+      pass(2_000);
+      progress((a += more));
+      return look(A)?.slowFor;
+    });
+    expect(looks).toEqual([1, 2, 0, 1, 2]);
+  });
+
+  it('is who gave so little that others left; not what is left by one that is slow wherever it reads', () => {
+    const { feed, progress, swarm, pass, leaveAs } = setUp();
+    feed(B, SRC);
+    pass(2_000);
+    progress(4_000, B);
+    feed(A, SRC);
+    leaveAs(B, true);
+    const slowly = (looks: number): void => {
+      for (let i = 0; i < looks; i++) {
+        pass(2_000);
+        swarm();
+        progress(1);
+      }
+    };
+    slowly(SLOW_LOOKS);
+    feed(A, B);
+    slowly(2 * SLOW_LOOKS);
+    feed(A, SRC);
+    expect([...(swarm().slowSenders ?? [])]).toEqual([SRC]);
   });
 
   it('is patience with one that was slow, was changed for that, and is slow again', () => {

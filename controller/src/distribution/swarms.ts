@@ -17,6 +17,8 @@ interface Seen extends Member {
   /** Where the measurement of its speed begins. */
   readonly mark: { readonly atMs: number; readonly bytes: number };
   readonly atMs: number;
+  /** When it was first told of, and how far it was. */
+  readonly begun: { readonly atMs: number; readonly bytes: number };
   /** At so many more looks it must be slow before it is believed to be: twice as many each time that it was changed for it. */
   readonly patience: number;
 }
@@ -27,6 +29,13 @@ interface Copies {
   holders: Set<HostId>;
   fed: ReadonlyMap<HostId, number>;
   lookedAtMs: number;
+  /**
+   * How fast the fastest was of those that are done. All who are left may be slow, for they read from one that is slow to send, and the
+   * others have it all in less time than it takes to see that.
+   */
+  doneBytesPerSecond: number;
+  /** Hosts that gave others so little that these left them. */
+  readonly slowSenders: Set<HostId>;
 }
 
 /** What is asked of hosts. */
@@ -46,6 +55,9 @@ export class Swarms {
     const { doneBytes, slowFor, patience: spent } = before;
     const patience = slowFor >= SLOW_LOOKS ? 2 * spent + SLOW_LOOKS : spent;
     const anew = { bytesPerSecond: undefined, looks: 0, slowFor: 0 - patience, patience };
+    const isFirstLeft = slowFor >= SLOW_LOOKS && spent === 0;
+    // one that is slow wherever it reads is slow itself
+    if (isFirstLeft && before.from !== undefined) this.#copies(imageId).slowSenders.add(before.from);
     if (from !== undefined) this.#notePassed(imageId, before.from, from);
     this.#put(imageId, { ...before, from, atMs, mark: { atMs, bytes: doneBytes }, ...anew });
   }
@@ -74,8 +86,10 @@ export class Swarms {
   /** @param whole it has all of the image now: others may read it there at once. */
   leave(imageId: ImageId, hostId: HostId, whole: boolean): void {
     const copies = this.#images.get(imageId);
+    const seen = copies?.members.get(hostId);
     copies?.members.delete(hostId);
     if (whole) copies?.holders.add(hostId);
+    if (whole && copies && seen) copies.doneBytesPerSecond = Math.max(copies.doneBytesPerSecond, speedOf(seen));
     if (copies?.members.size === 0) this.#images.delete(imageId);
   }
 
@@ -93,13 +107,16 @@ export class Swarms {
     return copies;
   }
 
-  /** Compared with what others get at the same time: what makes all of them slow makes none of them slow here. */
+  /**
+   * Compared with what its source gets at the same time: what makes all of them slow makes none of them slow here. Of a source that has
+   * it all, with the fastest.
+   */
   #slowFor(imageId: ImageId, before: Seen, measured: number): number {
-    const { holders, members } = this.#copies(imageId);
+    const { holders, members, doneBytesPerSecond } = this.#copies(imageId);
     const { from } = before;
     if (from === undefined) return 0;
     const source = holders.has(from) ? undefined : members.get(from);
-    return measured < SLOW * (source?.bytesPerSecond ?? fastest(members))
+    return measured < SLOW * (source?.bytesPerSecond ?? Math.max(doneBytesPerSecond, fastest(members)))
       ? before.slowFor + 1
       : Math.min(before.slowFor, 0);
   }
@@ -115,7 +132,10 @@ export class Swarms {
   #copies(imageId: ImageId): Copies {
     const known = this.#images.get(imageId);
     if (known) return known;
-    const made: Copies = { members: new Map(), holders: new Set(), fed: new Map(), lookedAtMs: -Infinity };
+    const made: Copies = {
+      ...{ members: new Map(), holders: new Set(), fed: new Map(), lookedAtMs: -Infinity },
+      ...{ doneBytesPerSecond: 0, slowSenders: new Set() },
+    };
     this.#images.set(imageId, made);
     return made;
   }
@@ -123,8 +143,12 @@ export class Swarms {
 
 const begun = (hostId: HostId, now: Pick<Seen, 'doneBytes' | 'atMs' | 'relays'>): Seen => ({
   ...{ hostId, from: undefined, bytesPerSecond: undefined, looks: 0, slowFor: 0, patience: 0, passed: false },
-  ...{ ...now, mark: { atMs: now.atMs, bytes: now.doneBytes } },
+  ...{ ...now, mark: { atMs: now.atMs, bytes: now.doneBytes }, begun: { atMs: now.atMs, bytes: now.doneBytes } },
 });
 
 const fastest = (members: ReadonlyMap<HostId, Member>): number =>
   Math.max(0, ...[...members.values()].map((m) => m.bytesPerSecond ?? 0));
+
+/** From when it was first told of until it was last. */
+const speedOf = ({ begun: { atMs, bytes }, ...last }: Seen): number =>
+  last.atMs > atMs ? ((last.doneBytes - bytes) / (last.atMs - atMs)) * 1_000 : 0;
