@@ -36,6 +36,11 @@ it('refuses a place that others than root could exchange', async () => {
   await expect(check('theirs/pool')).rejects.toThrow('others than root may change');
 });
 
+it("refuses what is below a folder that the agent's unit hides, as /home", async () => {
+  await mkdir(join(dir, 'home'), { mode: 0 });
+  await expect(check('home/pool')).rejects.toThrow(/home is hidden from the agent .* ProtectHome=read-only/);
+});
+
 it("refuses what is the agent's own, and what holds that", async () => {
   for (const path of ['/data', '/data/volumes', '/']) {
     const inner = join(dir, path).replace(/\/$/, '');

@@ -4,17 +4,18 @@
  * be the mount of a server that is gone; whose it is, is looked at when the pool has been started. Who owns it can put a link in a
  * disk's place, which libvirt follows as root.
  */
-import { lstat, readdir, stat, statfs } from 'node:fs/promises';
+import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname, basename } from 'node:path';
-import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { invalidArgument, type ClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { isOnServer } from '../drivers/file-servers.ts';
 
 const codeOf = (e: unknown): string | undefined => (e as NodeJS.ErrnoException | undefined)?.code;
 
 const WRITABLE_BY_OTHERS = 0o022;
 const STICKY = 0o1000;
+/** What systemd puts in the place of what a unit is not to see lets nobody do anything. */
+const ANYTHING = 0o777;
 
-/** NFS, CIFS (two), Ceph, FUSE (Gluster). */
-const OF_SERVERS: ReadonlySet<number> = new Set([0x6969, 0xff534d42, 0xfe534d42, 0xc36400, 0x65735546]);
 /** Below it are accounts of programs; people log in with others. */
 const FIRST_PERSON = 1_000;
 /** Its disks are open to QEMU in any case. */
@@ -44,6 +45,7 @@ async function checkParent(name: string, path: string): Promise<void> {
       `pool ${name}: ${path} is a link: name the folder that it leads to, which nobody can exchange`,
     );
   if (!s.isDirectory()) throw invalidArgument(`pool ${name}: ${path} is no folder`);
+  if ((s.mode & ANYTHING) === 0) throw hidden(name, path);
   const exchangeable = (s.mode & WRITABLE_BY_OTHERS) !== 0 && (s.mode & STICKY) === 0;
   if (s.uid !== 0 || exchangeable)
     throw invalidArgument(
@@ -51,6 +53,13 @@ async function checkParent(name: string, path: string): Promise<void> {
         `Give it to root (chown root ${path}; chmod go-w ${path}), or choose another place`,
     );
 }
+
+/** libvirt would see it: its disks would be out of the agent's sight only. */
+const hidden = (name: string, path: string): ClusterError =>
+  invalidArgument(
+    `pool ${name}: ${path} is hidden from the agent (by its unit: ProtectHome). Choose another place, as below /srv; or let the agent ` +
+      `see it: systemctl edit berth-agent, there [Service] and ProtectHome=read-only, then systemctl restart berth-agent`,
+  );
 
 /** As its parent says, which asks no server. */
 async function isLink(path: string): Promise<boolean> {
@@ -81,7 +90,7 @@ export async function checkPoolFolder(name: string, path: string): Promise<void>
   // libvirt has said that it is there: a server that lets not even root look
   if (s === undefined) return;
   if (!s.isDirectory()) throw invalidArgument(`pool ${name}: ${path} is no folder`);
-  const ofServer = OF_SERVERS.has((await statfs(path)).type);
+  const ofServer = await isOnServer(path);
   const qemuUid = (await stat(OF_QEMU).catch(() => undefined))?.uid ?? 0;
   const why = whyNotOurs({ uid: s.uid, gid: s.gid, mode: s.mode, ofServer, qemuUid });
   if (why !== undefined) throw invalidArgument(`pool ${name}: ${path} ${why}`);

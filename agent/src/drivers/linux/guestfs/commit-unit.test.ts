@@ -17,6 +17,12 @@ describe('the unit that puts changes into a volume in a pool', () => {
     );
     expect(args.filter((a) => a.startsWith('BindPaths='))).toEqual(UNIT.writes.map((path) => `BindPaths="${path}"`));
     expect(args).toContain('BindReadOnlyPaths="/srv/b\\:a\\"se"');
+    // the second one takes away from the first
+    const filters = args.filter((a) => a.startsWith('SystemCallFilter='));
+    expect(filters).toEqual([
+      'SystemCallFilter=@system-service',
+      expect.stringMatching(/=~kill tkill .*process_vm_writev$/),
+    ]);
     expect(args.slice(-3)).toEqual(['--', 'qemu-img', 'commit']);
   });
 

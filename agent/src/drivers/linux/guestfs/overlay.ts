@@ -7,6 +7,7 @@
 import { chown, lstat, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ClusterError, isClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
+import { isOnServer } from '../../file-servers.ts';
 import type { GuestDisk } from '../../guest-disks.ts';
 import { sizeOf, syncDir, syncFile, tellingFull, writeAtomic } from '../disks/files.ts';
 import type { Pool } from '../disks/pool.ts';
@@ -152,7 +153,7 @@ export class Overlay {
   private async putInOutside(argv: readonly string[], fileBytes: number, about: RunOptions): Promise<void> {
     const { exec, pool } = this.parts;
     const { volumeId, path, inPool } = this.disk;
-    const { name: user } = await exec.sandboxUser();
+    const user = await writerOf(path, exec);
     const unit = { volumeId, dataDir: pool.dataDir };
     await exec.run('systemctl', ['stop', commitUnitName(unit)], { ...about, okCodes: [NOT_LOADED] });
     const reads = inPool?.backing === undefined ? [] : [inPool.backing];
@@ -167,6 +168,18 @@ export class Overlay {
   private get what(): string {
     return `changing the guest on volume ${this.disk.volumeId}`;
   }
+}
+
+/**
+ * Who can write to a volume in a pool. Here nobody in particular can, with a capability; a file server knows none, lets only the owner,
+ * and may take root for another.
+ */
+export async function writerOf(
+  path: string,
+  exec: Pick<ServeParts['exec'], 'sandboxUser'>,
+  onServer = isOnServer,
+): Promise<string> {
+  return (await onServer(path)) ? String((await stat(path)).uid) : (await exec.sandboxUser()).name;
 }
 
 /** systemctl's word for a unit that is not there. */
