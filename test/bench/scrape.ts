@@ -5,7 +5,7 @@
 import type { LabHost } from '@berth/deploy/lab/host.ts';
 import { unpackPackage } from '@berth/deploy/setup/unpacked.js';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
-import { isShort } from './config.ts';
+import { isShort, scrapeSeconds } from './config.ts';
 import { withLabCluster, type LabCluster } from './lab-cluster.ts';
 import { useOf, type Use } from './process-cost.ts';
 import { mib, ms, remark, table, type Row, type Say } from './report.ts';
@@ -32,7 +32,14 @@ export async function scrapeTopic(say: Say): Promise<void> {
       const [host] = l.hosts;
       if (host === undefined) return;
       await domains(l, host);
-      const pace = isShort() ? SHORT : USUAL;
+      const usual = isShort() ? SHORT : USUAL;
+      const everyS = scrapeSeconds(usual.everyS);
+      // some scrapes have to fall into each look
+      const pace = {
+        everyS,
+        forMs: Math.max(usual.forMs, 6_000 * everyS),
+        warmMs: Math.max(usual.warmMs, 2_000 * everyS),
+      };
       const exporter = await start(host, `${EXPORTER} --web.listen-address=127.0.0.1:9177`);
       const bare = await start(host, 'node -e "setInterval(() => undefined, 1000)"');
       const rows: Row[] = [];

@@ -59,6 +59,73 @@ describe('the roles and playbooks of the Ansible collection', () => {
     expect(readFileSync(dest, 'utf8')).toMatch(/\ntracing:\n +endpoint: http:\/\/u:p@otel:4318\n/);
   }, 60_000);
 
+  /** Variables of roles, as a host of an inventory has them. */
+  async function variables(inventory: object, ...names: string[]): Promise<{ code: number; out: string; of: unknown }> {
+    const roles = ['agent', 'controller'].map((role) => join(ansible.collection, `roles/${role}/defaults/main.yml`));
+    writeFileSync(join(ansible.dir, 'inventory.json'), JSON.stringify({ all: { vars: local, children: inventory } }));
+    const [play, dest] = [join(ansible.dir, 'variables.yml'), join(ansible.dir, 'variables')];
+    const content = `{{ [${names.join(', ')}] | to_json }}\n`;
+    const tasks = [{ 'ansible.builtin.include_vars': '{{ item }}', loop: roles }, { copy: { content, dest } }];
+    writeFileSync(play, JSON.stringify([{ hosts: 'berth_hosts[0]', gather_facts: false, tasks }]));
+    const { code, out } = await ansible.play(play);
+    return { code, out, of: code === 0 ? JSON.parse(readFileSync(dest, 'utf8')) : undefined };
+  }
+
+  it('call hosts by names that Berth takes, and never two by one', async () => {
+    const named = async (...machines: string[]) => {
+      const hosts = Object.fromEntries(machines.map((machine) => [machine, {}]));
+      return variables({ berth_controller: { hosts: { ctl: {} } }, berth_hosts: { hosts } }, 'berth_host_name');
+    };
+    expect((await named('H1.example.org', 'h2.example.org')).of).toEqual(['h1']);
+    expect((await named('rack_7', '10.0.0.1')).of).toEqual(['rack-7']);
+    expect((await named('10.0.0.1', '10.0.0.2')).of).toEqual(['10-0-0-1']);
+    const { code, out } = await named('h1.a.org', 'h1.b.org');
+    expect([code, out.replaceAll(/\s+/g, ' ')]).toEqual([
+      2,
+      expect.stringMatching(/h1\.a\.org and h1\.b\.org would both be host h1/),
+    ]);
+  }, 120_000);
+
+  it('know addresses of IPv6, and the ports that the configuration of the daemons says', async () => {
+    const asked = [
+      'berth_controller_address',
+      'berth_host_address',
+      'berth_firewall_peers',
+      'berth_agent_ports',
+      'berth_api_port',
+    ];
+    const at = (controller: object, host: object) =>
+      variables({ berth_controller: { hosts: { ctl: controller } }, berth_hosts: { hosts: { h1: host } } }, ...asked);
+    const six = await at({ ansible_host: 'fd00::1' }, { ansible_host: 'fd00::2' });
+    expect(six.of, six.out).toEqual(['[fd00::2]:7443', '[fd00::2]:7444', ['fd00::2'], ['7444', '7445'], '7480']);
+    const other = await at(
+      { berth_controller_config: { listen: '0.0.0.0:8443' } },
+      {
+        berth_address: '10.0.0.2:9000',
+        berth_agent_config: { listen: '[::]:7500', peerListen: '0.0.0.0:7501', metrics: { listen: '10.0.0.2:7446' } },
+      },
+    );
+    expect(other.of, other.out).toEqual([
+      '10.0.0.2:9000',
+      '10.0.0.2:9000',
+      ['10.0.0.2'],
+      ['7500', '7501', 7446],
+      '8480',
+    ]);
+  }, 120_000);
+
+  it('show no password of a configuration', async () => {
+    const shown = (config: object) =>
+      ansible.task<{ msg: unknown }>(
+        'debug',
+        `msg="{{ config | berth.berth.has_password }}"`,
+        '-e',
+        JSON.stringify({ config }),
+      );
+    expect((await shown({ tracing: { endpoint: 'http://u:p@otel:4318' } })).msg).toBe(true);
+    expect((await shown({ tracing: { endpoint: 'http://otel:4318' }, listen: '[::]:7444' })).msg).toBe(false);
+  }, 60_000);
+
   it('tell a daemon of a file that a play before has written, and did not live to tell it', async () => {
     const [file, told] = [join(ansible.dir, 'x.conf'), join(ansible.dir, 'told')];
     const since = 'StateChangeTimestamp=Sun 2026-01-04 10:00:00 UTC';

@@ -1,5 +1,5 @@
 /** The modules of the Ansible collection where something is not as it should be: VMs in odd states, hosts elsewhere, files that are none. */
-import { rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Ansible, type Told } from '../harness/ansible.ts';
@@ -109,6 +109,17 @@ describe('the modules of the Ansible collection, where things are odd', () => {
     rmSync(join(ansible.dir, 'cache'), { recursive: true });
     expect(await listed()).toEqual(['newer', 'odd']);
     await c.ok('vm', 'delete', 'newer');
+  }, 120_000);
+
+  it('list with a login file that is in a vault', async () => {
+    const [password, login] = [join(ansible.dir, 'vault-password'), join(ansible.dir, 'vaulted.login')];
+    writeFileSync(password, 'open sesame\n');
+    copyFileSync(api().login_file, login);
+    await ansible.run('ansible-vault', ['encrypt', '--vault-password-file', password, login]);
+    const file = join(ansible.dir, 'vaulted.berth.yml');
+    writeFileSync(file, JSON.stringify({ plugin: 'berth.berth.berth', ...api(), login_file: login }));
+    const listed = await ansible.run('ansible-inventory', ['-i', file, '--vault-password-file', password, '--list']);
+    expect(listed).toMatch(/"h1"/);
   }, 120_000);
 
   it('move a host to where it is reached now, and say where it was looked for when it is not up', async () => {

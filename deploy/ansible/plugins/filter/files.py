@@ -6,8 +6,10 @@ __metaclass__ = type
 
 import glob
 import os.path
+import re
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.berth.berth.plugins.filter.endpoints import host_of
 
 
 def one_file(pattern):
@@ -55,11 +57,23 @@ def plain(value):
     return value if value is None or isinstance(value, (bool, int, float)) else str(value)
 
 
+PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+
+
+def has_password(value):
+    """Whether a URL in a configuration has one."""
+    if isinstance(value, dict):
+        return any(has_password(v) for v in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(has_password(v) for v in value)
+    return PASSWORD.search(str(value)) is not None
+
+
 def address_of(variables):
-    """Where others reach a machine of the inventory."""
+    """Where others reach a machine of the inventory, without a port."""
     for name in ("berth_address", "ansible_host", "inventory_hostname"):
         if variables.get(name):
-            return variables[name]
+            return host_of(variables[name])
     raise AnsibleFilterError("a machine of the inventory has no address")
 
 
@@ -72,4 +86,5 @@ class FilterModule(object):
             "libvirt_value": libvirt_value,
             "plain": plain,
             "address_of": address_of,
+            "has_password": has_password,
         }

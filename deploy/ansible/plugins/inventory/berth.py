@@ -13,6 +13,7 @@ description:
     Whoever may make VMs would choose where a play for that machine goes. Sources that list machines by hand are named before this one.
   - Groups of your own are made with C(compose), C(groups) and C(keyed_groups) from the variables C(berth_state), C(berth_host),
     C(berth_labels), C(berth_kind), C(berth_address) and C(berth_guest_addresses).
+  - I(login_file) may be in a vault of Ansible.
   - A VM is reached at the address that it was given. What its guest agent says (C(berth_guest_addresses)) is the guest's word, and is
     used where C(compose) says so.
 author: The Berth authors
@@ -52,7 +53,7 @@ cache_connection: ~/.cache/berth-inventory
 cache_timeout: 60
 """
 
-from ansible.errors import AnsibleParserError
+from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible.utils.unsafe_proxy import wrap_var
 from ansible_collections.berth.berth.plugins.module_utils.api import Api, BerthError, state_word
@@ -92,8 +93,20 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self._cache[key] = found
         return found
 
+    def _api(self):
+        """The login file may be in a vault."""
+        more = [self.get_option(name) for name in ("ca_file", "api_port", "wait_seconds")]
+        try:
+            login = self.loader.get_real_file(self.get_option("login_file"))
+        except AnsibleError as e:
+            raise BerthError("the login file cannot be read: %s" % e)
+        try:
+            return Api(login, *more)
+        finally:
+            self.loader.cleanup_tmp_file(login)
+
     def _ask(self):
-        api = Api(*[self.get_option(name) for name in ("login_file", "ca_file", "api_port", "wait_seconds")])
+        api = self._api()
         include, selector = self.get_option("include"), self.get_option("selector")
         query = {"selector": selector} if selector else None
         hosts = api.list("/v1/hosts", "hosts", query) if "hosts" in include else []
