@@ -22,146 +22,64 @@ export const protobufPackage = "grpc.reflection.v1";
 
 export const protobufFileName = "grpc/reflection/v1/reflection.proto";
 
-/** The message sent by the client when calling ServerReflectionInfo method. */
+/**
+ * gRPC's standard reflection service, as grpcurl calls it: only the interface, with the numbers of the wire. What it means:
+ * https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
+ */
+
 export interface ServerReflectionRequest {
   host: string;
-  /**
-   * To use reflection service, the client should set one of the following
-   * fields in message_request. The server distinguishes requests by their
-   * defined field and then handles them using corresponding methods.
-   */
   messageRequest:
+    | { $case: "fileByFilename"; value: string }
     | //
-    /** Find a proto file by the file name. */
-    { $case: "fileByFilename"; value: string }
-    | //
-    /**
-     * Find the proto file that declares the given fully-qualified symbol name.
-     * This field should be a fully-qualified symbol name
-     * (e.g. <package>.<service>[.<method>] or <package>.<type>).
-     */
+    /** The full name of a type, a service, or something in one. */
     { $case: "fileContainingSymbol"; value: string }
+    | { $case: "fileContainingExtension"; value: ExtensionRequest }
     | //
-    /**
-     * Find the proto file which defines an extension extending the given
-     * message type with the given field number.
-     */
-    { $case: "fileContainingExtension"; value: ExtensionRequest }
-    | //
-    /**
-     * Finds the tag numbers used by all known extensions of the given message
-     * type, and appends them to ExtensionNumberResponse in an undefined order.
-     * Its corresponding method is best-effort: it's not guaranteed that the
-     * reflection service will implement this method, and it's not guaranteed
-     * that this method will provide all extensions. Returns
-     * StatusCode::UNIMPLEMENTED if it's not implemented.
-     * This field should be a fully-qualified type name. The format is
-     * <package>.<type>
-     */
+    /** The full name of a message. */
     { $case: "allExtensionNumbersOfType"; value: string }
     | //
-    /**
-     * List the full names of registered services. The content will not be
-     * checked.
-     */
+    /** What it says doesn't matter. */
     { $case: "listServices"; value: string }
     | undefined;
 }
 
-/**
- * The type name and extension number sent by the client when requesting
- * file_containing_extension.
- */
 export interface ExtensionRequest {
-  /** Fully-qualified type name. The format should be <package>.<type> */
   containingType: string;
   extensionNumber: number;
 }
 
-/** The message sent by the server to answer ServerReflectionInfo method. */
 export interface ServerReflectionResponse {
   validHost: string;
-  originalRequest:
-    | ServerReflectionRequest
-    | undefined;
-  /**
-   * The server sets one of the following fields according to the message_request
-   * in the request.
-   */
+  originalRequest: ServerReflectionRequest | undefined;
   messageResponse:
-    | //
-    /**
-     * This message is used to answer file_by_filename, file_containing_symbol,
-     * file_containing_extension requests with transitive dependencies.
-     * As the repeated label is not allowed in oneof fields, we use a
-     * FileDescriptorResponse message to encapsulate the repeated fields.
-     * The reflection service is allowed to avoid sending FileDescriptorProtos
-     * that were previously sent in response to earlier requests in the stream.
-     */
-    { $case: "fileDescriptorResponse"; value: FileDescriptorResponse }
-    | //
-    /** This message is used to answer all_extension_numbers_of_type requests. */
-    { $case: "allExtensionNumbersResponse"; value: ExtensionNumberResponse }
-    | //
-    /** This message is used to answer list_services requests. */
-    { $case: "listServicesResponse"; value: ListServiceResponse }
-    | //
-    /** This message is used when an error occurs. */
-    { $case: "errorResponse"; value: ErrorResponse }
+    | { $case: "fileDescriptorResponse"; value: FileDescriptorResponse }
+    | { $case: "allExtensionNumbersResponse"; value: ExtensionNumberResponse }
+    | { $case: "listServicesResponse"; value: ListServiceResponse }
+    | { $case: "errorResponse"; value: ErrorResponse }
     | undefined;
 }
 
-/**
- * Serialized FileDescriptorProto messages sent by the server answering
- * a file_by_filename, file_containing_symbol, or file_containing_extension
- * request.
- */
+/** Each a google.protobuf.FileDescriptorProto in its wire form: the file that was asked for, and those it imports. */
 export interface FileDescriptorResponse {
-  /**
-   * Serialized FileDescriptorProto messages. We avoid taking a dependency on
-   * descriptor.proto, which uses proto2 only features, by making them opaque
-   * bytes instead.
-   */
   fileDescriptorProto: Buffer[];
 }
 
-/**
- * A list of extension numbers sent by the server answering
- * all_extension_numbers_of_type request.
- */
 export interface ExtensionNumberResponse {
-  /**
-   * Full name of the base type, including the package name. The format
-   * is <package>.<type>
-   */
   baseTypeName: string;
   extensionNumber: number[];
 }
 
-/** A list of ServiceResponse sent by the server answering list_services request. */
 export interface ListServiceResponse {
-  /**
-   * The information of each service may be expanded in the future, so we use
-   * ServiceResponse message to encapsulate it.
-   */
   service: ServiceResponse[];
 }
 
-/**
- * The information of a single service used by ListServiceResponse to answer
- * list_services request.
- */
 export interface ServiceResponse {
-  /**
-   * Full name of a registered service, including its package name. The format
-   * is <package>.<service>
-   */
   name: string;
 }
 
-/** The error code and error message sent by the server when an error occurs. */
+/** error_code is a number of gRPC's status codes. */
 export interface ErrorResponse {
-  /** This field uses the error codes defined in grpc::StatusCode. */
   errorCode: number;
   errorMessage: string;
 }
@@ -860,10 +778,7 @@ export const ErrorResponse: MessageFns<ErrorResponse> = {
 
 export type ServerReflectionService = typeof ServerReflectionService;
 export const ServerReflectionService = {
-  /**
-   * The reflection service is structured as a bidirectional stream, ensuring
-   * all related requests go to a single server.
-   */
+  /** One answer for each question, in their order. What isn't there is answered with an ErrorResponse, and the call goes on. */
   serverReflectionInfo: {
     path: "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo" as const,
     requestStream: true as const,
@@ -878,18 +793,12 @@ export const ServerReflectionService = {
 } as const;
 
 export interface ServerReflectionServer extends UntypedServiceImplementation {
-  /**
-   * The reflection service is structured as a bidirectional stream, ensuring
-   * all related requests go to a single server.
-   */
+  /** One answer for each question, in their order. What isn't there is answered with an ErrorResponse, and the call goes on. */
   serverReflectionInfo: handleBidiStreamingCall<ServerReflectionRequest, ServerReflectionResponse>;
 }
 
 export interface ServerReflectionClient extends Client {
-  /**
-   * The reflection service is structured as a bidirectional stream, ensuring
-   * all related requests go to a single server.
-   */
+  /** One answer for each question, in their order. What isn't there is answered with an ErrorResponse, and the call goes on. */
   serverReflectionInfo(): ClientDuplexStream<ServerReflectionRequest, ServerReflectionResponse>;
   serverReflectionInfo(
     options: Partial<CallOptions>,
