@@ -16,7 +16,8 @@ interface Panel {
   readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
   readonly datasource?: { readonly type: string; readonly uid: string };
   readonly options?: { readonly legend?: Readonly<Record<string, unknown>> };
-  readonly targets?: readonly { readonly expr: string; readonly refId: string }[];
+  readonly fieldConfig?: { readonly defaults: { readonly unit?: string } };
+  readonly targets?: readonly { readonly expr: string; readonly refId: string; readonly legendFormat: string }[];
 }
 
 export interface Dashboard {

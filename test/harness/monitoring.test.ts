@@ -112,6 +112,21 @@ describe('alerts and dashboards', () => {
     expect(alerts().filter(({ where }) => !tested.includes(`alertname: ${where}\n`))).toEqual([]);
   });
 
+  it('name in legends only labels that their series have, and count in the unit that comes out', () => {
+    for (const { file, panels } of dashboards())
+      for (const p of panels)
+        for (const { expr, legendFormat } of p.targets ?? []) {
+          const where = `${file}: ${p.title}`;
+          const summed = /\bby \(([^)]*)\)/.exec(expr)?.[1]?.split(/[, ]+/);
+          const families = [...expr.matchAll(/\b(?:berth|process|nodejs)_\w+/g)].map(([name]) => familyOf(name));
+          const there = summed ?? [...ADDED, ...families.flatMap((f) => f?.labels ?? [])];
+          for (const [, name] of legendFormat.matchAll(/\{\{(\w+)\}\}/g)) expect(there, where).toContain(name);
+          // seconds in a second are a share of it
+          const isShare = /rate\(\w+_seconds_total\b/.test(expr) && !expr.includes(' / ');
+          if (isShare) expect(p.fieldConfig?.defaults.unit, where).not.toBe('s');
+        }
+  });
+
   it('put panels side by side and never over one another', () => {
     for (const { file, panels, uid } of dashboards()) {
       expect(`${uid}.json`).toBe(file);
