@@ -179,4 +179,19 @@ describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     expect(await files('/kvm/b')).not.toContain(id);
     expect(await h1().virsh(['domblklist', 'web'])).toContain(`/kvm/a/${id}.qcow2`);
   });
+
+  it('take what is in the image along under a guest that runs, which rests on none then', async () => {
+    const { id } = await volume('web-vda');
+    const path = `/kvm/b/${id}.qcow2`;
+    expect(await c.ok('volume', 'move', 'web-vda', '--pool', 'b', '--full')).toMatch(/is in pool b on h1, and rests/);
+    expect(await c.json('volume', 'show', 'web-vda')).toMatchObject({ backing: [], pool: 'b' });
+    expect(await h1().run(['qemu-img', 'info', '-U', path])).not.toMatch(/^backing file/m);
+    for (const stored of [[], ['--inactive']])
+      expect(await h1().virsh(['dumpxml', ...stored, 'web'])).not.toContain('/var/lib/berth/images/');
+    expect(await files('/kvm/a')).not.toContain(id);
+    await c.ok('vm', 'stop', 'web', '--force');
+    expect(await h1().run(['qemu-img', 'check', path])).toMatch(/No errors/);
+    await c.ok('vm', 'start', 'web');
+    await c.serial('web', /^berth-facts: .* boots 3 /m);
+  }, 120_000);
 });

@@ -131,6 +131,12 @@ export interface BlockWork {
   writeFileOut(file: RawFile, target: NetworkTarget, work: LongWork): Promise<void>;
   /** As `VolumeWork.export`, of a disk that is no file here. What is zero in it takes no room. */
   exportDisk(exportId: string, disk: ReadDisk, format: FileFormat, work: LongWork): Promise<ExportedFile>;
+  /** As `Disks.captureSnapshot`, of a file in a pool. UNSAFE_IMAGE */
+  captureSnapshot(
+    uploadId: string,
+    of: { readonly file: PoolFile; readonly snapshot: string },
+    work: LongWork,
+  ): Promise<void>;
   /** As `Disks.captureVolume`, of such a disk. */
   captureDisk(uploadId: string, disk: ReadDisk, work: LongWork): Promise<void>;
 }
@@ -240,7 +246,7 @@ export interface VolumePlaces {
   path(volume: VolumeSeen, place: string): string;
   /**
    * Notes that it is to move; from then on `path(to)` may exist.
-   * @param how full: what is in its image goes along, and it rests on none there; of one that nobody uses
+   * @param how full: what is in its image goes along, and it rests on none there
    */
   begin(volumeId: string, to: string, how?: { readonly full?: boolean }): Promise<void>;
   /**

@@ -55,6 +55,8 @@ export const CAPABILITIES = [
   'volume.block-io',
   'volume.full',
   'volume.pool-files',
+  'snapshot.pools',
+  'volume.full-live',
 ] as const;
 
 /** libvirt takes a while, and says the same until it, QEMU or the machine is another. */

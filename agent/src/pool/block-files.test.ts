@@ -192,6 +192,26 @@ describe('a file for somebody outside', () => {
     expect(made()?.equals(held(5 * MIB))).toBe(true);
   });
 
+  it('is made of what a qcow2 file in a pool held in a snapshot; what is raw has none', async () => {
+    h.drivers.sim.images.set(DIGEST, { digest: DIGEST, virtualSizeBytes: MIB, fileBytes: 1_000 });
+    await h.ensure(spec());
+    await h.parts.disks.ensureVolume({ ...volume, imageDigest: DIGEST });
+    const captured = vi.spyOn(h.drivers.disks.blocks, 'captureSnapshot');
+    const of = { volumeId: 'volume-1', snapshot: 'before' };
+    await h.parts.disks.captureSnapshot('job-1.make', of, work);
+    const file = { path: '/kvm/fast/volume-1.qcow2', format: 'qcow2', backing: h.drivers.disks.imagePath(DIGEST) };
+    expect(captured.mock.calls[0]).toMatchObject(['job-1.make', { snapshot: 'before', file }, {}]);
+    expect(made()).toBeDefined();
+    await h.drivers.storage.removeVolume(poolUuid('pool-1'), 'berth.pool-1.host-h1.mark');
+    await expect(h.parts.disks.captureSnapshot('job-2.make', of, work)).rejects.toThrow('bears no mark');
+    await h.ensure(spec({ poolId: 'pool-2', name: 'vg', source: LVM }));
+    await h.parts.disks.work.make({ ...raw, ...usual, volumeId: 'volume-2', poolId: 'pool-2' }, work);
+    await expect(
+      h.parts.disks.captureSnapshot('job-2.make', { ...of, volumeId: 'volume-2' }, work),
+    ).rejects.toMatchObject({ reason: 'UNSUPPORTED', message: 'volume volume-2 is raw: there is no snapshot in it' });
+    expect(captured).toHaveBeenCalledTimes(1);
+  });
+
   it.each([
     ['its host has', false],
     ['lies in the pool', true],

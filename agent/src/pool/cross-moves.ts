@@ -56,6 +56,7 @@ export class CrossMoves {
     const { store } = this.deps;
     await store.putMove(move);
     await this.insistMarks(move);
+    if (move.full) return this.prepareFull(move, volume);
     const pool = store.pool(move.to);
     const disk = {
       ...({
@@ -77,6 +78,19 @@ export class CrossMoves {
     if (pool) await this.inPools.blank({ ...spec, poolId: move.to });
     else await this.own.removeVolume(volume.volumeId).then(() => this.own.ensureVolume(spec));
     return disk;
+  }
+
+  /** Between places of files: a file that rests on no image, to which all goes that the guest sees. */
+  private async prepareFull({ to }: KeptMove, { volumeId, vmId, sizeBytes }: VolumeSeen): Promise<MovedDisk> {
+    const { own, inPools } = this;
+    const { store } = this.deps;
+    const spec = { volumeId, vmId, sizeBytes, imageDigest: undefined };
+    if (to !== '') await inPools.blank({ ...spec, poolId: to });
+    else await own.removeVolume(volumeId).then(() => own.ensureVolume(spec));
+    return {
+      ...{ file: pathIn(own, store, { volumeId }, to), format: 'qcow2', backingPath: undefined, deep: true },
+      directIo: store.pool(to)?.directIo === false ? false : undefined,
+    };
   }
 
   /** What is kept of it in a pool, when it lies there. */

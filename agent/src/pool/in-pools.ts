@@ -139,6 +139,14 @@ export class PoolVolumes {
     return this.blockFiles.capture(uploadId, this.need(volumeId), work);
   }
 
+  async captureSnapshot(
+    uploadId: string,
+    { volumeId, snapshot }: { readonly volumeId: string; readonly snapshot: string },
+    work: LongWork,
+  ): Promise<void> {
+    return this.blockFiles.captureSnapshot(uploadId, this.need(volumeId), snapshot, work);
+  }
+
   /** It is the host's when all of it is there. Until then it is on record, so that whoever gives it up can have it removed. */
   async install(spec: VolumeSpec & { readonly poolId: string }, file: VolumeFile, work: LongWork): Promise<void> {
     const { store } = this.deps;

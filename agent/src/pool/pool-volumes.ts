@@ -61,9 +61,7 @@ export function withPools(
         await places.end(id);
         await (store.volume(id) ? inPools.remove(id) : own.removeVolume(id));
       }),
-    // the host's own folder may still have its former file
-    captureVolume: (uploadId, id, work) =>
-      onVolume(id, () => (store.volume(id) ? inPools : own).captureVolume(uploadId, id, work)),
+    ...captures((id) => (store.volume(id) ? inPools : own), onVolume),
     removeImage: (digest) =>
       onImage(digest, async () => {
         inPools.refuseImageInUse(digest);
@@ -103,6 +101,18 @@ export function withPools(
     volumePath: (id, seed, format) => (seed ? undefined : inPools.path(id, format)) ?? own.volumePath(id, seed, format),
   };
 }
+
+type Captures = Pick<AllDisks, 'captureVolume' | 'captureSnapshot'>;
+
+/** @param whose the host's own folder may still have the former file of one that lies in a pool */
+const captures = (
+  whose: (volumeId: string) => Captures,
+  onVolume: (volumeId: string, fn: () => Promise<void>) => Promise<void>,
+): Captures => ({
+  captureVolume: (uploadId, id, work) => onVolume(id, () => whose(id).captureVolume(uploadId, id, work)),
+  captureSnapshot: (uploadId, of, work) =>
+    onVolume(of.volumeId, () => whose(of.volumeId).captureSnapshot(uploadId, of, work)),
+});
 
 /** Of one that moves: its file where it does not lie. */
 function otherPath(own: AllDisks, store: PoolVolumeDeps['store'], id: string): string | undefined {

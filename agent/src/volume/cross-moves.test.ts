@@ -308,7 +308,10 @@ it('holds nothing open there when there is no room here', async () => {
 describe('a disk that shall rest on its image no more', () => {
   const files = () => h.files().filter((f) => !f.endsWith('.mark'));
   const full = (to: string) => move(to, { full: true });
-  beforeEach(() => h.ensure(spec()));
+  beforeEach(async () => {
+    await h.ensure(spec());
+    await h.parts.store.putPool({ ...h.parts.store.pool('pool-1')!, directIo: true });
+  });
 
   it('has what is in it in another pool, and in the folder of its host, while its vm is off', async () => {
     const anew = vi.spyOn(h.drivers.disks.blocks, 'rewriteFile');
@@ -353,11 +356,61 @@ describe('a disk that shall rest on its image no more', () => {
     expect(h.drivers.sim.volumes.get('volume-1')?.imageDigest).toBeUndefined();
   });
 
-  it('is not moved so while its guest runs, where there is no room, or where other storage is mounted', async () => {
+  it.each([
+    ['another pool', ''],
+    ['the folder of its host', 'pool-1'],
+  ])('gets what is in it on its way to %s, under a guest that runs', async (_, from) => {
+    const backing = h.drivers.disks.imagePath(DIGEST);
+    const to = from === '' ? 'pool-1' : '';
+    if (from !== '') expect([await move(from), await finish()]).toMatchObject([undefined, {}]);
     await h.operations.run(domains.start, h.id(), ref);
-    expect((await full('pool-1'))?.message).toContain('only while it is off');
+    expect(await running()).toContain(backing);
+    const begin = vi.spyOn(h.drivers.hypervisor.copies, 'begin');
+    expect(await full(to)).toBeUndefined();
+    expect(begin.mock.calls[0]?.slice(2)).toEqual([expect.stringContaining('<backingStore/>'), { deep: true }]);
+    await finish();
+    expect([await seen(), (await seen())?.poolId ?? '', (await seen())?.format]).toMatchObject([
+      { imageDigest: undefined, vmId: 'vm-1', sizeBytes: 8 * MIB },
+      to,
+      undefined,
+    ]);
+    for (const xml of [await running(), await stored()])
+      expect([xml.includes(backing), xml.includes(h.parts.disks.volumePath('volume-1', false))]).toEqual([false, true]);
+    expect([files(), h.drivers.sim.volumes.has('volume-1')]).toEqual(
+      to === '' ? [[], true] : [['volume-1.qcow2'], false],
+    );
+    if (to === '') expect(h.drivers.sim.volumes.get('volume-1')?.imageDigest).toBeUndefined();
+  });
+
+  it('stays on its image where that is given up under a guest, and is copied while that is off when it ends meanwhile', async () => {
+    await h.operations.run(domains.start, h.id(), ref);
+    const slow = { doneBytes: 1, totalBytes: 2, ready: false };
+    const progress = vi.spyOn(h.drivers.hypervisor.copies, 'progress').mockResolvedValue(slow);
+    const begun = async () => {
+      const id = h.id();
+      await h.operations.run(moves.move, id, { volumeId: 'volume-1', to: 'pool-1', full: true });
+      await vi.waitFor(async () => expect(await running()).toContain('<mirror'), { timeout: 20_000 });
+      return id;
+    };
+    await h.operations.cancel(await begun());
+    expect([files(), await seen(), await running()]).toMatchObject([
+      [],
+      { imageDigest: DIGEST },
+      expect.not.stringContaining('<mirror'),
+    ]);
+    const anew = vi.spyOn(h.drivers.disks.blocks, 'rewriteFile');
+    const id = await begun();
+    expect(anew).not.toHaveBeenCalled();
     const { domains: all } = h.drivers.sim;
     all.set(UUID, { ...all.get(UUID)!, power: 'stopped' });
+    progress.mockResolvedValue(undefined);
+    await vi.waitFor(() => expect(h.operations.get(id).state).not.toBe('running'), { timeout: 20_000, interval: 5 });
+    expect([h.operations.get(id).failure, anew.mock.calls.length]).toEqual([undefined, 1]);
+    await finish();
+    expect([await seen(), files()]).toMatchObject([{ poolId: 'pool-1', imageDigest: undefined }, ['volume-1.qcow2']]);
+  });
+
+  it('is not moved so where there is no room, or where other storage is mounted', async () => {
     const { folders } = h.drivers.storage;
     folders.otherBytes = folders.capacityBytes - 10_000;
     expect((await full('pool-1'))?.reason).toBe('DISK_FULL');

@@ -145,10 +145,6 @@ export class VolumeMoves {
     if (places.moving(w.volumeId) === undefined) await refuseSnapshots(this.deps, volume);
     await places.begin(w.volumeId, w.to, { full: w.full === true });
     const looked = await this.look(w.volumeId);
-    if (looked.on && places.moving(w.volumeId)?.full)
-      throw badState(
-        `vm ${looked.domain!.name} runs with volume ${w.volumeId}: what is in its image is copied into it only while it is off. Stop it first`,
-      );
     if (looked.over) return this.changeOver(looked);
     if (!looked.on) return this.copy(looked, work);
     if (begun.has(w.volumeId) && looked.disk?.copying === false)

@@ -17,7 +17,8 @@ and stays so when it comes back. Examples:
   berth volume move data --full
   berth volume move data --pool local
 --full copies what is in its image into it, so that it needs no copy of that any more: on the way, or, where neither pool nor host is
-named, where it lies. Its host needs room in its pool local meanwhile, and a VM that it is a disk of is off.
+named, where it lies. A VM that it is a disk of may run while it goes to another pool, and is off where it stays. Of one that nobody
+uses, its host needs room in its pool local meanwhile.
 What breaks off on the way to another host goes on where it was.
 A disk of a VM lies on the host of that: only volumes that stand alone go to other hosts.`,
   args: [{ name: 'volumes', description: 'which: names, or VM-TARGET', required: true, many: true, kind: 'volume' }],

@@ -67,6 +67,28 @@ describe('a capture', () => {
     expect(await said(capture({ name: 'x' }))).toContain('(it lacks volume.full)');
   });
 
+  it('of a snapshot of disks in a pool of files is made by a host that can, while the vm runs too', async () => {
+    const source = { type: 'dir' as const, targetPath: '/kvm/fast', hosts: [], path: '', name: '', devices: [] };
+    const pool = {
+      source: { ...source, format: '', initiator: '', adapter: '', authUser: '' },
+      shared: false,
+      secret: '',
+    };
+    const where = { allHosts: true, hosts: [], selector: '' };
+    await c.ended((await c.timed(c.life.pools.create({ name: 'fast', ...pool, ...where }, 'test'))).jobId);
+    const poolId = c.life.state.tables.pools.byName('fast')!.id;
+    const { vm } = await c.life.vms.get('web');
+    const disks = vm.spec.disks.map((d) => ({ ...d, poolId }));
+    await c.life.state.update((tx) => tx.vms.put({ ...vm, spec: { ...vm.spec, disks } }));
+    await start();
+    for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, 'snapshots'];
+    const wanted = { name: 'old:1', snapshot: 'before' };
+    expect(await said(capture(wanted))).toContain('(it lacks snapshot.pools)');
+    for (const h of c.sim.hosts.all()) h.capabilities = [...h.capabilities, 'snapshot.pools'];
+    const { jobId, images } = await capture(wanted);
+    expect([await c.ended(jobId), images[0]?.origin]).toEqual(['succeeded', 'vm web, disk vda, snapshot before']);
+  });
+
   it('that fails leaves nothing', async () => {
     const host = c.sim.hosts.host(c.hostId((await c.life.vms.get('web')).hostName));
     host.diskFull = true;

@@ -103,7 +103,7 @@ export class Captures {
     else this.#allow(view);
     if (request.generalize === true) this.#allowGeneralize(view, request);
     const disks = chosen(vm, request);
-    if (request.snapshot) refuseOutside(view, disks, request.snapshot);
+    if (request.snapshot) refuseOutside(view, disks, request.snapshot, this.deps);
     else refusePooled(view, disks, this.deps);
     return { vm, disks, images: this.#images(tx, view, disks, request) };
   }
@@ -190,15 +190,19 @@ function chosen(vm: Vm, { disks, hidden, snapshot = '' }: CaptureVm): readonly V
   });
 }
 
-function refuseOutside({ vm }: VmView, disks: readonly VmDisk[], snapshot: string): void {
+function refuseOutside(
+  { vm, hostName: name }: VmView,
+  disks: readonly VmDisk[],
+  snapshot: string,
+  { hosts }: CaptureDeps,
+): void {
   const row = findSnapshot(vm, snapshot);
   for (const d of disks) {
     if (row && !row.disks.includes(d.target))
       throw notFound(
         `disk ${d.target} of vm ${vm.name} is not in snapshot ${snapshot}: that has ${row.disks.join(', ')}`,
       );
-    if (d.poolId !== undefined)
-      throw unsupported(`disk ${d.target} of vm ${vm.name} lies in a pool: of its snapshots no images are made`);
+    if (d.poolId !== undefined && vm.hostId) needCapability({ name }, hosts.status(vm.hostId).facts, 'snapshot.pools');
   }
 }
 

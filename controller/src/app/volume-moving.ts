@@ -2,6 +2,7 @@
 import { badState, invalidArgument, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import type { HostId, ImageId, PoolId, VolumeId } from '@berth/shared/model/ids.ts';
 import { LOCAL_POOL } from '@berth/shared/model/pool.ts';
+import { diskName } from '@berth/shared/model/volume.ts';
 import { needCapability } from '../hosts/capabilities.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { LockName } from '../jobs/engine/jobs.ts';
@@ -108,9 +109,10 @@ function moveHere(
   // to and from a pool without files it rests on no image in any case
   const full = here.full && !raw;
   const ability = raw ? blockAbility(found, [from, to], seen) : full ? 'volume.pool-files' : 'volume.move';
-  needCapability({ name: hostName }, seen.hosts.status(hostId).facts, ability);
+  const { facts } = seen.hosts.status(hostId);
+  needCapability({ name: hostName }, facts, ability);
   insistNotSaved(found, seen);
-  if (full) insistOff(found, seen, { blocks: true });
+  if (full && isOn(found, seen)) needCapability({ name: hostName }, facts, 'volume.full-live');
   checkRoom(wanted, hostId, seen);
   return { ...which(found, volumeId), to: to ?? null, ...(raw && { raw }), ...(full && { full }) };
 }
@@ -129,7 +131,9 @@ function madeFull(
   const { facts } = seen.hosts.status(hostId);
   needCapability({ name }, facts, 'volume.rewrite');
   if (inFiles(found, seen.tables)) needCapability({ name }, facts, 'volume.pool-files');
-  insistOff(found, seen, { blocks: true });
+  const disk = found.vm ? diskName(found.vm.name, found.disk.target) : '';
+  const instead = `, or take it to another pool while it runs (berth volume move ${disk} --pool POOL --full)`;
+  insistOff(found, seen, { blocks: true }, instead);
   return { ...which(found, volumeId), format: 'qcow2', full: true };
 }
 
@@ -157,10 +161,13 @@ function insistCross(found: FoundVolume, { name, poolId, isElsewhere }: Cross, {
 }
 
 /** Under a guest that runs, or between two pools neither of which is local: older agents could not. */
-function blockAbility({ vm }: FoundVolume, pools: readonly (PoolId | undefined)[], seen: Seen) {
+function blockAbility({ vm }: Pick<FoundVolume, 'vm'>, pools: readonly (PoolId | undefined)[], seen: Seen) {
+  return !isOn({ vm }, seen) && pools.includes(undefined) ? 'volume.block' : 'volume.block-move';
+}
+
+function isOn({ vm }: Pick<FoundVolume, 'vm'>, seen: Seen): boolean {
   const state = vm ? viewVm(vm, seen).state : 'stopped';
-  const isOff = state === 'stopped' || state === 'crashed';
-  return isOff && pools.includes(undefined) ? 'volume.block' : 'volume.block-move';
+  return state !== 'stopped' && state !== 'crashed';
 }
 
 const insistRunnable = ({ volume }: FoundVolume): void => void (volume && runnable(volume));

@@ -50,14 +50,17 @@ interface Seen {
   readonly nowMs: number;
 }
 
-/** A guest would go on with a disk that is not as it knows it. @throws BAD_STATE, UNSUPPORTED */
-export function insistOff(found: FoundVolume, seen: Seen, may: InPools): void {
+/**
+ * A guest would go on with a disk that is not as it knows it.
+ * @param instead what else can be done with a disk of a VM that is on, in words @throws BAD_STATE, UNSUPPORTED
+ */
+export function insistOff(found: FoundVolume, seen: Seen, may: InPools, instead = ''): void {
   insistPlace(found, seen.tables, may);
   if (!found.vm) return;
   const { name } = found.vm;
   const { state } = viewVm(found.vm, seen);
   if (state === 'stopped' || state === 'crashed') return;
-  const way = state === 'saved' ? 'Start it, then stop it' : `Stop it first (berth vm stop ${name})`;
+  const way = state === 'saved' ? 'Start it, then stop it' : `Stop it first (berth vm stop ${name})${instead}`;
   throw badState(`disk ${found.disk.target} is one of vm ${name}, which is ${state}. ${way}`);
 }
 

@@ -40,6 +40,8 @@ const WORDS = {
   'volume.full': 'read disks in pools of files, or send volumes with what is in their image',
   'volume.pool-files':
     'convert, sparsify, wipe or shrink volumes in pools of files, or move them with what is in their image',
+  'volume.full-live': 'move disks of vms that run with what is in their image',
+  'snapshot.pools': 'make images of snapshots of disks in pools of files',
   'volume.rewrite': 'convert, sparsify or wipe a volume',
   'upload.generalize': 'take out of an image what makes its guest one machine among others',
   'volume.customize': 'change guests that are off from outside',

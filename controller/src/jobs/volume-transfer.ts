@@ -8,7 +8,15 @@ import type { CleanupDebt } from '@berth/shared/model/access.ts';
 import type { HostId, PoolId, VolumeId } from '@berth/shared/model/ids.ts';
 import type { OperationView } from '../hosts/agent-client.ts';
 import type { JobDeps } from './deps.ts';
-import { defineJob, wait, Wait, type LocalStep, type RemoteContext, type RemoteStep } from './engine/define.ts';
+import {
+  defineJob,
+  wait,
+  Wait,
+  type JobBuilder,
+  type LocalStep,
+  type RemoteContext,
+  type RemoteStep,
+} from './engine/define.ts';
 import { insist, known, pollMs, settle, untilSeen } from './operate.ts';
 import { releaseRoom, reserveRoom } from './volume-coming.ts';
 import { getVolume, runnable } from './volume-create.ts';
@@ -184,24 +192,19 @@ const owe: LocalStep<TransferParams, Removed, JobDeps, null> = {
   },
 };
 
-export const volumeTransfer = defineJob<TransferParams, JobDeps>('volume.transfer', 2)
-  .local('place', place)
-  .local('image', image)
-  .remote('flatten', flattened)
-  .remote('copy', copied)
-  .pointOfNoReturn()
-  .local('record', record)
-  .remote('remove', remove)
-  .local('owe', owe)
-  .build();
+const begun = (version: number) =>
+  defineJob<TransferParams, JobDeps>('volume.transfer', version).local('place', place).local('image', image);
+
+const goesOver = <Outs extends Placed>(job: JobBuilder<TransferParams, JobDeps, Outs>) =>
+  job
+    .remote('copy', copied)
+    .pointOfNoReturn()
+    .local('record', record)
+    .remote('remove', remove)
+    .local('owe', owe)
+    .build();
+
+export const volumeTransfer = goesOver(begun(2).remote('flatten', flattened));
 
 /** As it was begun before a volume could leave its image behind. */
-export const volumeTransferV1 = defineJob<TransferParams, JobDeps>('volume.transfer', 1)
-  .local('place', place)
-  .local('image', image)
-  .remote('copy', copied)
-  .pointOfNoReturn()
-  .local('record', record)
-  .remote('remove', remove)
-  .local('owe', owe)
-  .build();
+export const volumeTransferV1 = goesOver(begun(1));

@@ -56,7 +56,7 @@ export function createSimCaptures(host: SimHost): SimCaptures {
 }
 
 /** Two disks differ in what no table points to. */
-const diskOf = (sizeBytes: number, what: string): Buffer =>
+export const diskOf = (sizeBytes: number, what: string): Buffer =>
   Buffer.concat([emptyQcow2(sizeBytes), Buffer.alloc(512, what)]);
 
 /** Takes no time. */

@@ -12,7 +12,7 @@ import { fetchSimImage, SimImageServers } from './sim-transfer.ts';
 import type { AllDisks, BlockWork } from '../volume-work.ts';
 import { simVolumeFile } from './sim-volume-file.ts';
 import { simExportDisk, simVolumeWork } from './sim-volume-work.ts';
-import { createSimCaptures } from './sim-capture.ts';
+import { createSimCaptures, diskOf } from './sim-capture.ts';
 import { simResumable } from './sim-resumable.ts';
 import { readSimSerialLog } from './sim-serial.ts';
 import { dropFetch, simBases } from './sim-bases.ts';
@@ -183,6 +183,8 @@ const simBlocks = (host: SimHost): BlockWork => ({
     return { ...about, ownPath: `/var/lib/berth/staging/${file.volumeId}`, close: async () => undefined };
   },
   writeFileOut: async ({ sizeBytes }, _target, work) => work.onProgress(sizeBytes, sizeBytes),
+  captureSnapshot: async (uploadId, { file, snapshot }) =>
+    void host.uploads.set(uploadId, diskOf(file.sizeBytes, `${file.volumeId}@${snapshot}`)),
   captureDisk: async (uploadId, disk, work) =>
     void (await simExportDisk(host, { exportId: uploadId, format: 'raw' }, disk, work)),
   exportDisk: (exportId, disk, format, work) => simExportDisk(host, { exportId, format }, disk, work),

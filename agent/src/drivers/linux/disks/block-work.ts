@@ -9,6 +9,7 @@ import { ClusterError, isClusterError, unsupported } from '@berth/shared/errors/
 import { newUuid } from '@berth/shared/runtime/random.ts';
 import type { LongWork, NetworkSource } from '../../disks.ts';
 import { runnable, type BlockWork, type NetworkTarget, type PoolFile } from '../../volume-work.ts';
+import { capturePoolSnapshot } from './changes/capture-snapshot.ts';
 import { captureDisk, exportDisk } from './changes/export-disk.ts';
 import { lend, ownFile } from './changes/own-file.ts';
 import { checkPoolFile, rewritePoolFile, withPoolFile } from './changes/pool-file.ts';
@@ -61,6 +62,10 @@ export const createBlockWork = (parts: BlockParts): BlockWork => ({
   exportDisk: async (exportId, disk, format, work) => {
     await parts.opened;
     return exportDisk(parts, exportId, { disk, format }, work);
+  },
+  captureSnapshot: async (uploadId, of, work) => {
+    await parts.opened;
+    await capturePoolSnapshot(parts, uploadId, of, work);
   },
   captureDisk: async (uploadId, disk, work) => {
     await parts.opened;

@@ -57,7 +57,10 @@ export interface MoveVolumeRequest {
   volumeId: string;
   /** Empty: the folder of the agent's own data. */
   toPoolId: string;
-  /** Capability `volume.pool-files`: what is in its image goes along, and it rests on none there. Of a volume that nobody uses. */
+  /**
+   * Capability `volume.pool-files`: what is in its image goes along, and it rests on none there. Under a guest that runs: capability
+   * `volume.full-live`.
+   */
   full: boolean;
 }
 

@@ -55,6 +55,19 @@ describeReal('real files of pools', ['qemu-img', 'qemu-nbd', 'qemu-io'], () => {
   };
   const anew = async (wanted: NewPoolFile, over: object = {}, how = work) =>
     disks.blocks.rewriteFile({ ...file, ...over }, wanted, how);
+  /** A QEMU that has written to it, and keeps it. */
+  async function whileOpen(write: string, fn: () => Promise<void>): Promise<void> {
+    const user = execa('qemu-io', ['-f', 'qcow2', file.path], { stdin: 'pipe', stdout: 'pipe' });
+    try {
+      user.stdin.write(`${write}\n`);
+      await new Promise((resolve) => user.stdout.once('data', resolve));
+      await expect.poll(async () => (await io('read 0 512').catch((e: Error) => e)) instanceof Error).toBe(true);
+      await fn();
+    } finally {
+      user.stdin.end('quit\n');
+      await user;
+    }
+  }
   const info = async (path: string) =>
     JSON.parse((await execa('qemu-img', ['info', '--output=json', path])).stdout) as Record<string, unknown>;
 
@@ -117,21 +130,36 @@ describeReal('real files of pools', ['qemu-img', 'qemu-nbd', 'qemu-io'], () => {
     expect(await readdir(join(dir, 'staging'))).toEqual([]);
   });
 
+  it('give what they held in a snapshot, with what is in their image, while a QEMU has them open', async () => {
+    const backing = await image();
+    await writeFile(file.path, emptyQcow2(64 * MIB, backing), { mode: 0o600 });
+    await io('write -P 7 5M 1M');
+    await execa('qemu-img', ['snapshot', '-c', 'before', file.path]);
+    const of = { file: { ...file, backing }, snapshot: 'before' };
+    await whileOpen('write -P 9 5M 1M', async () => {
+      for (const _ of [1, 2]) await disks.blocks.captureSnapshot('captured', of, work);
+      await expect(disks.blocks.captureSnapshot('no', { ...of, snapshot: 'other' }, work)).rejects.toThrow(
+        /copying snapshot other of disk volume-1/,
+      );
+    });
+    const { path } = (await disks.capturedDisk('captured'))!;
+    expect(await info(path)).not.toHaveProperty('backing-filename');
+    await holds(['5 0 1M', '7 5M 1M', '0 6M 58M'], path);
+    await holds(['9 5M 1M'], file.path);
+    await expect(disks.blocks.captureSnapshot('no', { ...of, file }, work)).rejects.toMatchObject({
+      reason: 'UNSAFE_IMAGE',
+    });
+    expect(await disks.capturedDisk('no')).toBeUndefined();
+    expect(await readdir(join(dir, 'staging'))).toEqual([]);
+    expect(await stat(file.path)).toMatchObject({ uid: 0, gid: 0 });
+  });
+
   it('are left alone while a QEMU has them open, when it is cancelled, and when they are not what they should be', async () => {
     const ended = new AbortController();
     ended.abort();
     await expect(anew(plain, {}, { ...work, signal: ended.signal })).rejects.toMatchObject({ reason: 'CANCELLED' });
     await expect(anew(plain, { sizeBytes: 32 * MIB })).rejects.toMatchObject({ reason: 'UNSAFE_IMAGE' });
-    const user = execa('qemu-io', ['-f', 'qcow2', file.path], { stdin: 'pipe', stdout: 'pipe' });
-    try {
-      user.stdin.write('write -P 7 0 64k\n');
-      await new Promise((resolve) => user.stdout.once('data', resolve));
-      await expect.poll(async () => (await io('read 0 512').catch((e: Error) => e)) instanceof Error).toBe(true);
-      await expect(anew(plain)).rejects.toMatchObject({ reason: 'IN_USE' });
-    } finally {
-      user.stdin.end('quit\n');
-      await user;
-    }
+    await whileOpen('write -P 7 0 64k', () => expect(anew(plain)).rejects.toMatchObject({ reason: 'IN_USE' }));
     expect(await readdir(join(dir, 'staging'))).toEqual([]);
   });
 });

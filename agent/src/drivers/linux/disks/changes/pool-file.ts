@@ -39,14 +39,23 @@ export async function checkPoolFile({ path, ...file }: PoolFile): Promise<Qcow2H
   }
 }
 
+/** How it is read. */
+export interface LentPoolFile extends PoolFile {
+  /** Also while a QEMU writes to it, for those who read what that leaves alone. Absent: IN_USE. */
+  readonly alsoInUse?: true;
+}
+
 /** @param fn gets what a confined program reads the disk by, for as long as it runs. @throws IN_USE: a QEMU writes to it */
 export async function withPoolFile<T>(
   parts: ServeParts,
-  file: PoolFile,
+  { alsoInUse, ...file }: LentPoolFile,
   signal: AbortSignal,
   fn: (disk: ServedFile) => Promise<T>,
 ): Promise<T> {
-  const bytes = { path: file.path, format: 'raw', asRoot: true } as const;
+  const bytes = {
+    ...(alsoInUse ? unlocked(file) : { path: file.path, format: 'raw' as const }),
+    asRoot: true as const,
+  };
   try {
     return await served(parts, bytes, signal, (path) => {
       const node = { driver: 'nbd', server: { type: 'unix', path }, export: SERVED_EXPORT };
@@ -57,6 +66,12 @@ export async function withPoolFile<T>(
     throw new ClusterError('IN_USE', `volume ${file.volumeId} is in use: a QEMU has its file open`, {}, { cause: e });
   }
 }
+
+/** Neither asks for QEMU's locks nor minds them. */
+const unlocked = ({ path: filename }: PoolFile) => ({
+  path: `json:${JSON.stringify({ driver: 'raw', file: { driver: 'file', filename, locking: 'off' } })}`,
+  format: undefined,
+});
 
 /** As `BlockWork.rewriteFile`. */
 export async function rewritePoolFile(

@@ -12,7 +12,7 @@ export interface ServedFile {
   readonly path: string;
   /** Undefined: the path is QEMU's options of an image, or QEMU's JSON of one. */
   readonly format: 'qcow2' | 'raw' | undefined;
-  /** Root reads it, as bytes of which it understands nothing, and any confined program may ask for them. With `raw`. */
+  /** Root reads it, as bytes of which it understands nothing (raw), and any confined program may ask for them. */
   readonly asRoot?: true;
   /** More words for the program, before the file. */
   readonly args?: readonly string[];
@@ -85,6 +85,10 @@ async function serving<T>(
     await Promise.race([ended, listening(socketPath, clock, signal)]);
     if (file.asRoot) await openSocket(socketPath);
     return await Promise.race([ended, fn(socketPath)]);
+  } catch (e) {
+    // why it was ended says more than what is not there any more
+    if (outer.aborted) await server;
+    throw e;
   } finally {
     enough.abort();
     await server.catch(() => undefined);
