@@ -149,8 +149,34 @@ export class LabHost {
    * machine's kernel may have another default, and BBR leaves a twentieth of a link unused that has no way to speak of.
    */
   async limitSending(bytesPerSecond: number): Promise<void> {
-    const rate = ['rate', `${Math.round(bytesPerSecond * 8)}bit`, 'burst', '128kb', 'latency', '100ms'];
-    await this.run(['tc', 'qdisc', 'replace', 'dev', 'eth0', 'root', 'tbf', ...rate]);
+    const rate = ['rate', bits(bytesPerSecond), 'burst', '128kb', 'latency', '100ms'];
+    await this.#shape('qdisc', 'replace', 'root', 'tbf', ...rate);
+    await this.#useCubic();
+  }
+
+  /** The same, and less than that to one machine: what a slow way to that one is. */
+  async limitSendingTo(address: string, bytesPerSecond: number, toOthers: number): Promise<void> {
+    await this.exec(['tc', 'qdisc', 'del', 'dev', 'eth0', 'root']);
+    await this.#shape('qdisc', 'add', 'root', 'handle', '1:', 'htb', 'default', '10');
+    for (const [id, rate] of [
+      ['10', toOthers],
+      ['20', bytesPerSecond],
+    ] as const) {
+      const kind = ['classid', `1:${id}`, 'htb', 'rate', bits(rate), 'burst', '128kb'];
+      const queue = ['bfifo', 'limit', String(Math.max(131_072, Math.round(rate / 10)))];
+      await this.#shape('class', 'add', 'parent', '1:', ...kind);
+      await this.#shape('qdisc', 'add', 'parent', `1:${id}`, ...queue);
+    }
+    const to = ['protocol', 'ip', 'u32', 'match', 'ip', 'dst', `${address}/32`, 'flowid', '1:20'];
+    await this.#shape('filter', 'add', 'parent', '1:', ...to);
+    await this.#useCubic();
+  }
+
+  async #shape(what: 'qdisc' | 'class' | 'filter', does: 'add' | 'replace', ...more: readonly string[]): Promise<void> {
+    await this.run(['tc', what, does, 'dev', 'eth0', ...more]);
+  }
+
+  async #useCubic(): Promise<void> {
     // a container may say it of a route only
     const [link] = (await this.run(['ip', '-4', '-o', 'route', 'show', 'dev', 'eth0', 'scope', 'link'])).split(/\s+/);
     await this.run(['ip', 'route', 'replace', link!, 'dev', 'eth0', 'congctl', 'cubic']);
@@ -237,3 +263,5 @@ export class LabHost {
     }
   }
 }
+
+const bits = (bytesPerSecond: number): string => `${Math.round(bytesPerSecond * 8)}bit`;

@@ -86,7 +86,7 @@ describe('an image on its way to many hosts', () => {
     const two = await fanOut({ hosts: 8, imageBytes, slowSending: tenth(0, 1) });
     expect(two.at(1)).toBeLessThan(1.1 + 2 * seen);
     const link = await fanOut({ hosts: 8, imageBytes, slow: tenth(3) });
-    expect(link.at(7 / 8)).toBeLessThan(1.2 + seen);
+    expect(link.at(7 / 8)).toBeLessThan(1.1 + 1.4 * seen); // two more looks: at what it gets from its next source
     expect(link.at(1)).toBeLessThan(1.05 / 0.1);
     expect(link.egress).toBeLessThan(1.1);
   });

@@ -125,12 +125,16 @@ describe('a host that is held back by its source', () => {
       doneBytesPerSecond: 100,
     });
     expect(betterSource(behind({ slowFor: SLOW_LOOKS }), id('c'), SIZES)).toBe('idle');
-    expect(betterSource(behind({ slowFor: -SLOW_LOOKS }), id('c'), SIZES)).toBe('idle');
-    expect(betterSource(behind({ slowFor: -SLOW_LOOKS, bytesPerSecond: 90 }), id('c'), SIZES)).toBeUndefined();
+    const again = { slowFor: -SLOW_LOOKS, looks: 2 };
+    expect(betterSource(behind(again), id('c'), SIZES)).toBe('idle');
+    expect(betterSource(behind({ ...again, looks: 1 }), id('c'), SIZES)).toBeUndefined();
+    expect(betterSource(behind({ ...again, bytesPerSecond: 90 }), id('c'), SIZES)).toBeUndefined();
     expect(betterSource(behind({}), id('c'), SIZES)).toBeUndefined();
   });
 
-  it('goes to one last that others left because it gave them little', () => {
+  it('does not go to one that others left because it gave them little', () => {
+    const only = swarm(['left', 'poor'], member('x', 'left', { slowFor: SLOW_LOOKS }));
+    expect(betterSource({ ...only, slowSenders: new Set([id('poor')]) }, id('x'), SIZES)).toBeUndefined();
     const s = swarm(['left', 'poor', 'rich'], member('x', 'left', { slowFor: SLOW_LOOKS }));
     expect(betterSource(s, id('x'), SIZES)).toBe('poor');
     expect(betterSource({ ...s, slowSenders: new Set([id('poor')]) }, id('x'), SIZES)).toBe('rich');

@@ -206,7 +206,7 @@ function closeBehind(swarm: Swarm, { doneBytes }: Member, from: HostId, gapBytes
 function unsharedSource(swarm: Swarm, member: Member, from: HostId, gapBytes: number): HostId | undefined {
   const isHeldBack = isOutrun(swarm, member, from, gapBytes) || isStarved(swarm, member, gapBytes);
   if (!isHeldBack && !isBehindSlow(swarm, member, from, gapBytes)) return undefined;
-  const [first] = sourcesFor(swarm, member.hostId).filter((id) => id !== from && !isPassed(swarm, id));
+  const [first] = sourcesFor(swarm, member.hostId).filter((id) => id !== from && !isLast(swarm, id));
   if (first === undefined || loadsOf(swarm, member.hostId).has(first)) return undefined;
   return has(swarm, first) - member.doneBytes >= gapBytes ? first : undefined;
 }
@@ -215,7 +215,8 @@ function unsharedSource(swarm: Swarm, member: Member, from: HostId, gapBytes: nu
 function isBehindSlow(swarm: Swarm, member: Member, from: HostId, gapBytes: number): boolean {
   const source = closeBehind(swarm, member, from, gapBytes);
   if (source === undefined) return false;
-  return source.slowFor >= SLOW_LOOKS || (source.slowFor < 0 && source.bytesPerSecond < SLOW * bestOf(swarm));
+  const isAgain = source.slowFor < 0 && source.looks > 1 && source.bytesPerSecond < SLOW * bestOf(swarm);
+  return source.slowFor >= SLOW_LOOKS || isAgain;
 }
 
 /** All that its source feeds are slow, so it is the source that is: what feeds that can as well feed this host. */
@@ -261,11 +262,13 @@ function loadsOf(swarm: Swarm, target: HostId): ReadonlyMap<HostId, number> {
 const isPassed = ({ holders, members }: Swarm, id: HostId): boolean =>
   members.get(id)?.passed === true && !holders.has(id);
 
+/** It was passed, or left: others come first. */
+const isLast = (swarm: Swarm, id: HostId): boolean => isPassed(swarm, id) || swarm.slowSenders?.has(id) === true;
+
 /** How much the link of a host is used for others, in steps; more for one that was passed, or left. */
 function usesOf(swarm: Swarm, target: HostId): (id: HostId) => number {
   const loads = loadsOf(swarm, target);
-  const isLast = (id: HostId): boolean => isPassed(swarm, id) || swarm.slowSenders?.has(id) === true;
-  return (id) => Math.round(((loads.get(id) ?? 0) + (isLast(id) ? PASSED : 0)) * STEPS);
+  return (id) => Math.round(((loads.get(id) ?? 0) + (isLast(swarm, id) ? PASSED : 0)) * STEPS);
 }
 
 /** What a link carries: the fastest of them tells, if it is done by now. */
