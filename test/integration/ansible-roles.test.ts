@@ -1,5 +1,5 @@
 /** Parts of the roles and playbooks of the Ansible collection on this machine, without any host: what they write, and what they refuse. */
-import { readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Ansible } from '../harness/ansible.ts';
@@ -61,12 +61,18 @@ describe('the roles and playbooks of the Ansible collection', () => {
 
   /** Variables of roles, as a host of an inventory has them. */
   async function variables(inventory: object, ...names: string[]): Promise<{ code: number; out: string; of: unknown }> {
-    const roles = ['agent', 'controller'].map((role) => join(ansible.collection, `roles/${role}/defaults/main.yml`));
+    const [role, dest] = [join(ansible.dir, 'roles/seen'), join(ansible.dir, 'variables')];
+    for (const folder of ['defaults/main', 'tasks']) mkdirSync(join(role, folder), { recursive: true });
+    for (const name of ['agent', 'controller'])
+      copyFileSync(
+        join(ansible.collection, `roles/${name}/defaults/main.yml`),
+        join(role, `defaults/main/${name}.yml`),
+      );
     writeFileSync(join(ansible.dir, 'inventory.json'), JSON.stringify({ all: { vars: local, children: inventory } }));
-    const [play, dest] = [join(ansible.dir, 'variables.yml'), join(ansible.dir, 'variables')];
     const content = `{{ [${names.join(', ')}] | to_json }}\n`;
-    const tasks = [{ 'ansible.builtin.include_vars': '{{ item }}', loop: roles }, { copy: { content, dest } }];
-    writeFileSync(play, JSON.stringify([{ hosts: 'berth_hosts[0]', gather_facts: false, tasks }]));
+    writeFileSync(join(role, 'tasks/main.yml'), JSON.stringify([{ copy: { content, dest } }]));
+    const play = join(ansible.dir, 'variables.yml');
+    writeFileSync(play, JSON.stringify([{ hosts: 'berth_hosts[0]', gather_facts: false, roles: ['seen'] }]));
     const { code, out } = await ansible.play(play);
     return { code, out, of: code === 0 ? JSON.parse(readFileSync(dest, 'utf8')) : undefined };
   }
