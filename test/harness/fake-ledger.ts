@@ -43,6 +43,13 @@ export abstract class FakeLedger {
     return this.up && this.tickets.delete(ticket);
   }
 
+  /** A fetch here has found out that its source gives something else than the image. */
+  findWrong(operationId: string, hostId: string, why: string): void {
+    const op = this.operations.get(operationId)!;
+    Object.assign(op, { needsSource: true, peer: undefined, turnedAway: { hostId, why } });
+    this.cluster.changed(this, { operationId });
+  }
+
   /** Last state, as a report would tell. */
   operation(id: string): OperationView | undefined {
     const op = this.operations.get(id);

@@ -12,6 +12,7 @@ export interface Operation {
   looks: number;
   needsSource: boolean;
   peer: string | undefined;
+  turnedAway?: OperationView['turnedAway'];
   effect: (() => ImageOutcome | undefined) | undefined;
 }
 
@@ -28,6 +29,7 @@ export const view = (op: Operation): OperationView => ({
   doneBytes: 0,
   totalBytes: 0,
   needsSource: op.needsSource,
+  ...(op.turnedAway && { turnedAway: op.turnedAway }),
   image: op.state === 'succeeded' ? op.image : undefined,
 });
 

@@ -252,6 +252,10 @@ describe('a guest whose image is still coming', () => {
         message: expect.stringMatching(/its image is not whole on this host yet/) as string,
       });
     }
+    // what takes a refused one back has nothing to do, and is not refused
+    const was = { volumeId, format: 'qcow2' as const, imageDigest: IMAGE, ifOther: true };
+    await operations.run(data.rewrite, 'job-5.undo', was);
+    expect(await ended('job-5.undo')).toMatchObject({ state: 'succeeded' });
     await start();
     await operations.run(data.resize, 'job-5.on', resize);
     expect(await ended('job-5.on')).toMatchObject({ state: 'succeeded' });

@@ -6,7 +6,7 @@ import { badState, invalidArgument, notFound } from '@berth/shared/errors/cluste
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { VolumeSeen } from '../drivers/disks.ts';
 import type { Hypervisor } from '../drivers/hypervisor.ts';
-import { type AllDisks, type MakeSpec, type RewriteSpec } from '../drivers/volume-work.ts';
+import { formatOf, type AllDisks, type MakeSpec, type RewriteSpec } from '../drivers/volume-work.ts';
 import { checkBytes, checkDigest, checkId } from '../ids.ts';
 import type { OperationKind, Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
@@ -117,6 +117,8 @@ export class VolumeData {
       ...{ name: 'volume.rewrite', ...whole },
       run: async ({ volumeId, ...wanted }, work) => {
         const volume = await this.need(volumeId);
+        // what takes a rewrite back that was refused must not be refused for the same reason
+        if (wanted.ifOther && formatOf(volume) === wanted.format && volume.imageDigest === wanted.imageDigest) return;
         await insistUnused(deps, volume);
         await insistWhole(disks, volume);
         await refuseSnapshots(deps, volume);

@@ -1,4 +1,5 @@
 /** berth volume convert, sparsify, wipe: of volumes that no guest runs with. */
+import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { KEPT_FORMATS } from '@berth/shared/model/volume.ts';
 import { NO_WAIT, text, yes, type Command } from '../core/command.ts';
 import { runMany } from '../job/many.ts';
@@ -22,19 +23,18 @@ needs room for the new file in its pool local meanwhile. Examples:
     { spec: '--format <format>', description: 'the same' },
     NO_WAIT,
   ],
-  run: (ctx, names, flags) =>
-    runMany(ctx, {
+  async run(ctx, names, flags) {
+    const format = text(flags, 'to') ?? text(flags, 'format');
+    if (format === undefined) throw invalidArgument(`what shall they be? Say --to ${KEPT_FORMATS.join(', ')}`);
+    await runMany(ctx, {
       ...{ noun: 'volume', names, wait: flags['wait'] !== false },
-      start: (api, volume) =>
-        api.call(api.volumes, (c) => c.convertVolume, {
-          volume,
-          format: text(flags, 'to') ?? text(flags, 'format') ?? '',
-        }),
+      start: (api, volume) => api.call(api.volumes, (c) => c.convertVolume, { volume, format }),
       done: async (api, volume, job) => {
-        const { format } = await api.call(api.volumes, (c) => c.getVolume, { volume });
-        return `is ${format}${job ? '' : ' already'}`;
+        const now = await api.call(api.volumes, (c) => c.getVolume, { volume });
+        return `is ${now.format}${job ? '' : ' already'}`;
       },
-    }),
+    });
+  },
 };
 
 export const volumeSparsify: Command = {

@@ -17,6 +17,7 @@ import { fillingsOf } from '../app/vm-fillings.ts';
 import { waitsFor } from '../app/vm-view.ts';
 import type { Hosts, HostStatus } from '../hosts/hosts.ts';
 import { baselineOf } from '../jobs/cpu-wanted.ts';
+import { imageFetch } from '../jobs/image-fetch.ts';
 import type { Tables } from '../state/state.ts';
 
 export interface Space {
@@ -82,6 +83,7 @@ export const VM_KINDS: readonly AlarmKind<Vm>[] = [
 
 export const JOB_KINDS: readonly AlarmKind<Job>[] = [
   { kind: 'job-stuck', severity: 'critical', raiseAfterMs: 0, look: stuck },
+  { kind: 'image-source-wrong', severity: 'warning', raiseAfterMs: 0, look: wrongSource },
 ];
 
 export const CONTROLLER_KINDS: readonly AlarmKind<null>[] = [
@@ -277,6 +279,16 @@ function stuck(job: Job): Answer {
   return {
     message: `job ${job.kind} ${job.subject} is stuck: ${job.error?.message.split('\n')[0] || 'its undo failed'}`,
     advice: `Try its undo again: berth job retry ${job.id}; or leave it as it is: berth job accept ${job.id}`,
+  };
+}
+
+function wrongSource(job: Job, { tables, hosts }: Look): Answer {
+  const wrong = job.kind === imageFetch.kind ? hosts.operation?.(`${job.id}.fetch`)?.turnedAway : undefined;
+  if (wrong === undefined || !/something else than the image/.test(wrong.why)) return undefined;
+  const host = nameOf(wrong.hostId as HostId, tables);
+  return {
+    message: `host ${host} ${wrong.why}: its copy of image ${job.subject} is damaged, and nothing is taken from it`,
+    advice: `Have the disk of ${host} looked at; the image comes from another host that has it, or when that copy is put right`,
   };
 }
 

@@ -1,8 +1,8 @@
 /** Clones that do not wait for their image, and full ones, from the request to what people see. */
-import { beforeEach, expect, it } from 'vitest';
+import { beforeEach, expect, it, vi } from 'vitest';
 import { isEnded } from '@berth/shared/model/job.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
-import { VM_KINDS } from '../alarms/kinds.ts';
+import { JOB_KINDS, VM_KINDS } from '../alarms/kinds.ts';
 import { FillingKeeper } from '../reconcilers/fillings.ts';
 import { silentLog } from '../hosts/testing.ts';
 import { JobsApp } from './jobs.ts';
@@ -97,6 +97,22 @@ it('leaves the copying to a disk that was detached meanwhile', async () => {
   expect(fetches().map((j) => j.subject)).toEqual(['base']);
 });
 
+it('is not written anew while its image is on its way, and its disk is called by its name', async () => {
+  for (const h of c.sim.hosts.all()) h.capabilities = [...NEW, 'volume.data', 'volume.rewrite'];
+  const made = await c.timed(c.clone('web', { host: other, kind: 'instant' }));
+  silence();
+  expect(await c.ended(made.jobId)).toBe('succeeded');
+  const words =
+    /^disk vda of vm web rests on image base, of which 0 % is on h\d yet\. Try again when all of it is there/;
+  const { volumes } = c.life;
+  for (const begin of [() => volumes.convert('web-vda', 'raw', 'test'), () => volumes.sparsify('web-vda', 'test')])
+    await expect(c.timed(begin())).rejects.toMatchObject({
+      reason: 'BAD_STATE',
+      message: expect.stringMatching(words),
+    });
+  expect(await c.ended((await c.timed(volumes.wipe('web-vda', 'test'))).jobId)).toBe('succeeded');
+});
+
 it('raises an alarm when the VM is paused for what nobody gives', async () => {
   const made = await c.timed(c.clone('web', { host: other, kind: 'instant' }));
   silence();
@@ -109,6 +125,39 @@ it('raises an alarm when the VM is paused for what nobody gives', async () => {
   expect(kind?.look(vm, world, false)).toMatchObject({
     message: /* */ expect.stringContaining('waits for image base') as string,
   });
+});
+
+it('tells of a host that gives something else than the image, and asks it again now and then, another one at once', async () => {
+  hostNamed(other).endless = true;
+  const asked = vi.spyOn(hostNamed(holder), 'openExport');
+  const made = await c.timed(c.clone('web', { host: other, kind: 'instant' }));
+  expect(await c.ended(made.jobId)).toBe('succeeded');
+  const [job] = fetches();
+  const operationId = `${job!.id}.fetch`;
+  const why = 'gives something else than the image (chunk 47 does not fit its hash)';
+  const given = () => hostNamed(other).operation(operationId)?.needsSource === false;
+  for (let seconds = 0; seconds < 300; seconds++) {
+    if (given()) hostNamed(other).findWrong(operationId, c.hostId(holder), why);
+    await c.sim.clock.advance(1_000);
+  }
+  // longer each time: 3 + 6 + … + 27 s, then each 30 s, and not each second
+  expect(asked.mock.calls.length).toBeGreaterThan(8);
+  expect(asked.mock.calls.length).toBeLessThan(20);
+  const { fillings } = await c.life.vms.get('web');
+  expect(fillings[0]?.waiting).toBe(`no host that has image base can serve it now (${holder} ${why})`);
+  const look = { tables: tables(), hosts: c.sim.hosts, ownDisk: undefined, dataDir: '', nowMs: 0, strays: new Map() };
+  const kind = JOB_KINDS.find((k) => k.kind === 'image-source-wrong');
+  expect(kind?.look(job!, look as never, false)).toMatchObject({
+    message: `host ${holder} ${why}: its copy of image base is damaged, and nothing is taken from it`,
+  });
+  const third = ['h1', 'h2', 'h3'].find((h) => h !== holder && h !== other) ?? '';
+  hostNamed(other).endless = false;
+  const { id: imageId, digest } = (await c.life.images.get('base')).image;
+  await c.life.state.update((tx) => tx.imageCopies.put({ imageId, hostId: c.hostId(third), fileBytes: 1 }));
+  hostNamed(third).images.set(digest!, hostNamed(holder).images.get(digest!)!);
+  if (given()) hostNamed(other).findWrong(operationId, c.hostId(holder), why);
+  expect(await c.ended(job!.id)).toBe('succeeded');
+  expect((await c.life.vms.get('web')).fillings).toEqual([undefined]);
 });
 
 it('is a full one: a copy that rests on nothing, so its image can go', async () => {

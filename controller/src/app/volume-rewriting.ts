@@ -1,10 +1,12 @@
 /** What volumes that nobody uses may become: another format, or blank. Talks to no host. */
 import { badState, invalidArgument, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { diskName, isForeign, KEPT_FORMATS, type KeptFormat } from '@berth/shared/model/volume.ts';
+import type { Vm, VmDisk } from '@berth/shared/model/vm.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 import { isOfBlocks } from '../jobs/world-pools.ts';
 import type { FoundVolume } from './volume-names.ts';
+import { fillingOf } from './vm-fillings.ts';
 import { poolName } from './vm-pools.ts';
 import { viewVm } from './vm-view.ts';
 
@@ -42,6 +44,8 @@ function insistMayConvert(found: FoundVolume, wanted: KeptFormat, tables: Tables
 export interface InPools {
   /** In pools of Ceph, LVM and LUNs. */
   readonly blocks: boolean;
+  /** Before all of its image is on its host, too. */
+  readonly unfilled?: true;
 }
 
 interface Seen {
@@ -59,9 +63,21 @@ export function insistOff(found: FoundVolume, seen: Seen, may: InPools, instead 
   if (!found.vm) return;
   const { name } = found.vm;
   const { state } = viewVm(found.vm, seen);
-  if (state === 'stopped' || state === 'crashed') return;
+  if (state === 'stopped' || state === 'crashed')
+    return may.unfilled ? undefined : insistFilled(found.vm, found.disk, seen);
   const way = state === 'saved' ? 'Start it, then stop it' : `Stop it first (berth vm stop ${name})${instead}`;
   throw badState(`disk ${found.disk.target} is one of vm ${name}, which is ${state}. ${way}`);
+}
+
+function insistFilled(vm: Vm, disk: VmDisk, seen: Seen): void {
+  const filling = fillingOf(vm, disk, seen);
+  if (filling === undefined) return;
+  const host = (vm.hostId && seen.tables.hosts.get(vm.hostId)?.name) ?? 'its host';
+  const share = Math.floor((100 * filling.localBytes) / Math.max(1, filling.totalBytes));
+  throw badState(
+    `disk ${disk.target} of vm ${vm.name} rests on image ${filling.imageName}, of which ${share} % is on ${host} yet. ` +
+      `Try again when all of it is there (berth vm show ${vm.name})`,
+  );
 }
 
 function insistPlace(found: FoundVolume, tables: Tables, may: InPools): void {

@@ -217,7 +217,7 @@ export class Volumes {
       if (found.vm) insistNoSnapshots(found.vm, found.disk);
       return this.#start(tx, volumeWipe, which, found, user);
     };
-    return this.#actOff(nameOrId, wipe, { blocks: true });
+    return this.#actOff(nameOrId, wipe, { blocks: true, unfilled: true });
   }
 
   /** Undefined job: it lies there. */

@@ -24,6 +24,9 @@ export type FetchContext<Outs = object> = RemoteContext<FetchParams, Outs, JobDe
 
 /** Nobody who has the image can be reached: look again this often, give up after so long. */
 const NO_SOURCE_MS = 5_000;
+/** Who gave something else than the image may have been put right: asked again after so long, and longer each time. */
+const WRONG_MS = 3_000;
+const WRONG_MOST_MS = 30_000;
 /** A host that turns sources down as fast as they come gets another this often: tickets cost those who give them. */
 const NEXT_OFFER_MS = 500;
 /** Weighing all sources against each other looks at every host that copies: each of thousands does it this often at most. */
@@ -35,8 +38,10 @@ export const nameOf = (c: Context, hostId: HostId): string => c.tables.hosts.get
 export interface Sources {
   /** Offered since the operation began, or began anew. */
   offered: Set<HostId>;
-  /** Something else came while these were the source. */
-  readonly suspects: Set<HostId>;
+  /** Something else came while these were the source, and what. */
+  readonly suspects: Map<HostId, string>;
+  /** How often in a row there was nobody else, and until when it stays at that. */
+  wrong: { readonly times: number; readonly untilMs: number };
   /** How often each was asked. */
   readonly asked: Map<HostId, number>;
   /** When the next one may be offered. */
@@ -51,7 +56,8 @@ export function sourcesOf(c: FetchContext): Sources {
   const noted = c.notes.get('sources') as Sources | undefined;
   const sources = noted ?? {
     offered: new Set(),
-    suspects: new Set(),
+    suspects: new Map(),
+    wrong: { times: 0, untilMs: -Infinity },
     asked: new Map(),
     nextAtMs: 0,
     weighedAtMs: -Infinity,
@@ -65,7 +71,7 @@ const BAD_SOURCE: ReadonlySet<string> = new Set(['DIGEST_MISMATCH', 'PEER_UNAVAI
 /** True when another holder may do better: asked again, the host begins anew. */
 export function turnAway(c: FetchContext, sources: Sources, op: OperationView): boolean {
   if (!BAD_SOURCE.has(op.error?.reason ?? '')) return false;
-  for (const id of sources.offered) sources.suspects.add(id);
+  for (const id of sources.offered) sources.suspects.set(id, op.error?.message ?? '');
   sources.offered = new Set();
   if (holdersOf(c).some((id) => !sources.suspects.has(id))) return true;
   sources.suspects.clear();
@@ -81,13 +87,25 @@ export const holdersFor = (tables: Tables, { imageId, hostId }: FetchParams): re
 
 const holdersOf = (c: Context): readonly HostId[] => holdersFor(c.tables, c.params);
 
-/** What it gave was not the image, which its host has found out: it is asked again only when nobody else is left. */
-function suspect(c: FetchContext, sources: Sources, hostId: string): void {
-  const found = [...sources.offered].find((id) => id === hostId);
+/** What it gave was not the image, which its host has found out: it is asked again only when nobody else is left, and not at once. */
+function suspect(
+  c: FetchContext,
+  sources: Sources,
+  turnedAway: { readonly hostId: string; readonly why: string },
+): void {
+  const found = [...sources.offered].find((id) => id === turnedAway.hostId);
   if (found === undefined) return;
   sources.offered.delete(found);
-  sources.suspects.add(found);
-  if (holdersOf(c).every((id) => sources.suspects.has(id))) sources.suspects.clear();
+  sources.suspects.set(found, turnedAway.why);
+  if (!holdersOf(c).every((id) => sources.suspects.has(id))) return;
+  const times = sources.wrong.times + 1;
+  sources.wrong = { times, untilMs: c.nowMs + Math.min(WRONG_MOST_MS, WRONG_MS * times) };
+}
+
+/** When it is time to ask those again, they are none. */
+function pardon(c: FetchContext, sources: Sources): void {
+  if (c.nowMs >= sources.wrong.untilMs && holdersOf(c).every((id) => sources.suspects.has(id)))
+    sources.suspects.clear();
 }
 
 interface Wanted {
@@ -106,12 +124,18 @@ export async function feed(
   const { imageId, hostId } = c.params;
   const { swarms } = c.deps;
   swarms.progress(imageId, hostId, op.doneBytes, c.nowMs, () => relays(c, hostId));
-  if (op.turnedAway) suspect(c, sources, op.turnedAway.hostId);
+  const { turnedAway } = op;
+  // what was said of it before it was asked again is old
+  if (turnedAway && (op.needsSource || sources.last?.hostId !== turnedAway.hostId)) suspect(c, sources, turnedAway);
   if (op.needsSource) {
+    pardon(c, sources);
     // one that has given us something is asked again, as if for the first time
     const { last } = sources;
     const good = last && op.doneBytes > last.doneBytes ? last.hostId : undefined;
-    if (good !== undefined) sources.asked.delete(good);
+    if (good !== undefined) {
+      sources.asked.delete(good);
+      sources.wrong = { ...sources.wrong, times: 0 };
+    }
     swarms.feed(imageId, hostId, undefined, c.nowMs);
     return offer(c, sources, op, wanted, good);
   }
@@ -144,7 +168,7 @@ function relays(c: Context, id: HostId): boolean {
 const isUp = (state: string): boolean => state === 'up' || state === 'maintenance';
 
 /** The same for those who suspect some: as if these could serve nobody. */
-function without(swarm: Swarm, suspects: ReadonlySet<HostId>): Swarm {
+function without(swarm: Swarm, suspects: Pick<ReadonlyMap<HostId, string>, 'has' | 'size'>): Swarm {
   if (suspects.size === 0) return swarm;
   const members = [...swarm.members].map(([id, m]) => [id, suspects.has(id) ? { ...m, relays: false } : m] as const);
   return { holders: new Set([...swarm.holders].filter((id) => !suspects.has(id))), members: new Map(members) };
@@ -190,10 +214,13 @@ async function offer(
     sources.asked.set(peer, asked(peer) + 1);
     if (await tryOne(c, sources, { peer, replace: false }, op, wanted)) return wait(pollMs(c.attempt), why);
   }
-  const names = holdersOf(c)
-    .map((id) => nameOf(c, id))
-    .join(', ');
-  return wait(NO_SOURCE_MS, `no host that has image ${name} can serve it now (${names || 'there is none'})`);
+  return wait(NO_SOURCE_MS, `no host that has image ${name} can serve it now (${whyNone(c, sources)})`);
+}
+
+/** `h1 gives something else than the image (chunk 47 …), h2` */
+function whyNone(c: FetchContext, { suspects }: Sources): string {
+  const of = (id: HostId): string => [nameOf(c, id), suspects.get(id) ?? ''].join(' ').trim();
+  return holdersOf(c).map(of).join(', ') || 'there is none';
 }
 
 /** Reachable holders, the least busy first, and of those that are the same the one that got it last: the first has sent most. */
