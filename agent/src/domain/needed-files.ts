@@ -49,8 +49,11 @@ async function needImages(
     );
 }
 
-const gone = (spec: DomainSpec, hostName: string, what: string, path: string): Error =>
-  badState(
+const gone = (spec: DomainSpec, hostName: string, what: string, path: string): Error => {
+  // an image that another host has comes again by itself
+  const wait = what === 'image' ? `Wait until it is copied there again (berth vm show ${spec.name}), put` : 'Put';
+  return badState(
     `vm ${spec.name} has lost its ${what}: ${path} is not on ${hostName} any more, somebody removed it there. ` +
-      `Put the file back, or give the vm up: berth vm delete ${spec.name}`,
+      `${wait} the file back, or give the vm up: berth vm delete ${spec.name}`,
   );
+};

@@ -113,6 +113,35 @@ it('is not written anew while its image is on its way, and its disk is called by
   expect(await c.ended((await c.timed(volumes.wipe('web-vda', 'test'))).jobId)).toBe('succeeded');
 });
 
+it('gets its image again when somebody removed that on its host by hand, as long as another host has it', async () => {
+  const made = await c.timed(c.clone('web', { host: other, kind: 'linked' }));
+  expect(await c.ended(made.jobId)).toBe('succeeded');
+  const { id: imageId, digest } = (await c.life.images.get('base')).image;
+  const keeper = new FillingKeeper({ state: c.life.state, clock: c.sim.clock, log: silentLog });
+  const told = { complete: new Set(['images']), state: 'up' };
+  const has = (...names: string[]) => ({
+    status: (id: string) => ({ ...told, imageDigests: new Set(names.some((n) => c.hostId(n) === id) ? [digest] : []) }),
+  });
+  const look = (...names: string[]) => c.timed(keeper.look(has(...names) as never));
+  const copies = () =>
+    tables()
+      .imageCopies.byImage(imageId)
+      .map((k) => tables().hosts.get(k.hostId)?.name);
+  const both = [holder, other].sort();
+  await look(holder);
+  await look(holder, other);
+  await look(holder);
+  expect([copies().sort(), fetches()]).toEqual([both, []]);
+  hostNamed(other).images.delete(digest!);
+  await look(holder);
+  expect([copies(), fetches().map((j) => j.subject)]).toEqual([[holder], ['base']]);
+  expect(await c.ended(fetches()[0]!.id)).toBe('succeeded');
+  expect(copies().sort()).toEqual(both);
+  // of the last copies nothing is forgotten: somebody may put the file back
+  for (let n = 0; n < 3; n++) await look();
+  expect(copies().sort()).toEqual(both);
+});
+
 it('raises an alarm when the VM is paused for what nobody gives', async () => {
   const made = await c.timed(c.clone('web', { host: other, kind: 'instant' }));
   silence();
