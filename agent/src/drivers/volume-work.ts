@@ -127,6 +127,11 @@ export interface BlockWork {
    * room. The caller sees to it that nobody uses it. BAD_STATE when something would be cut off; UNSAFE_IMAGE, IN_USE, DISK_FULL
    */
   rewriteFile(file: PoolFile, wanted: NewPoolFile, work: LongWork): Promise<StagedDisk>;
+  /**
+   * A copy of an image as large as the volume is to be, which rests on nothing: in the host's own folder, where there must be room, for
+   * whoever carries it into a pool. The caller sees to it that the image stays until this has ended. INVALID_ARGUMENT, DISK_FULL
+   */
+  copyImage(spec: VolumeSpec & { readonly imageDigest: string }, work: LongWork): Promise<StagedDisk>;
   /** As `writeOut`, of a raw file of this host: `VolumeFile.ownPath`. */
   writeFileOut(file: RawFile, target: NetworkTarget, work: LongWork): Promise<void>;
   /** As `VolumeWork.export`, of a disk that is no file here. What is zero in it takes no room. */

@@ -57,6 +57,7 @@ export const CAPABILITIES = [
   'volume.pool-files',
   'snapshot.pools',
   'volume.full-live',
+  'clone.full-pools',
 ] as const;
 
 /** libvirt takes a while, and says the same until it, QEMU or the machine is another. */

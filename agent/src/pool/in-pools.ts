@@ -24,7 +24,7 @@ import {
 } from '../drivers/volume-work.ts';
 import { BlockFiles, keptBlock } from './block-files.ts';
 import { BlockVolumes, notOurs } from './block-volumes.ts';
-import { counted, FileRewrites, isUnsettled, type BackingOf } from './file-rewrites.ts';
+import { counted, FileRewrites, half, insistPoolRoom, isUnsettled, type BackingOf } from './file-rewrites.ts';
 import { FileWipes } from './file-wipes.ts';
 import { imageFile } from './pool-images.ts';
 import { insistMark, type MarkCheck } from './pool-marks.ts';
@@ -57,6 +57,26 @@ export class PoolVolumes {
   }
 
   list = (): readonly VolumeSeen[] => this.deps.store.volumes().flatMap((v) => this.find(v.volumeId) ?? []);
+
+  /** A copy of its image, which rests on nothing: made in the host's own folder, and carried into the pool. Twice is once. */
+  async ensureFull(
+    spec: VolumeSpec & { readonly poolId: string; readonly imageDigest: string },
+    work: LongWork,
+  ): Promise<void> {
+    const { storage, store } = this.deps;
+    const whole = { ...spec, imageDigest: undefined };
+    const there = store.volume(spec.volumeId);
+    if (there) checkSame(there, whole);
+    if (there && !there.unfinished) return;
+    const pool = this.pool(spec);
+    const staged = await this.own.blocks.copyImage(spec, half(work, 0));
+    try {
+      await insistPoolRoom(storage, pool, staged.allocatedBytes, `volume ${spec.volumeId}`);
+      await this.install(whole, staged, half(work, 1));
+    } finally {
+      await staged.close();
+    }
+  }
 
   /** Undefined while it is being made. */
   find(volumeId: string): VolumeSeen | undefined {

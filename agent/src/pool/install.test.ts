@@ -79,6 +79,45 @@ it('is taken anew by the agent after one that was killed, and is never taken for
   expect((await h.parts.disks.work.read('volume-1')).fileBytes).toBeGreaterThan(8 * MIB);
 });
 
+const clone = { ...volume, imageDigest: DIGEST };
+
+it('is a copy of an image that rests on nothing, made once, as large as it is to be', async () => {
+  await h.ensure(spec());
+  const { disks, store } = h.parts;
+  await expect(disks.ensureFullClone({ ...clone, sizeBytes: 512 }, work)).rejects.toThrow('smaller than its image');
+  expect([ours(), store.volumes()]).toEqual([[], []]);
+  const copyImage = vi.spyOn(h.drivers.disks.blocks, 'copyImage');
+  for (let i = 0; i < 2; i++) await disks.ensureFullClone(clone, work);
+  expect(copyImage).toHaveBeenCalledTimes(1);
+  expect(await disks.findVolume('volume-1')).toMatchObject({ poolId: 'pool-1', sizeBytes: 64 * MIB });
+  expect((await disks.findVolume('volume-1'))?.imageDigest).toBeUndefined();
+  expect([ours(), await h.drivers.disks.findVolume('volume-1')]).toEqual([['volume-1.qcow2'], undefined]);
+  await disks.removeImage(DIGEST);
+  await expect(disks.ensureFullClone({ ...clone, sizeBytes: 65 * MIB }, work)).rejects.toMatchObject({
+    reason: 'ALREADY_EXISTS',
+  });
+});
+
+it('is copied anew by the agent after one that was killed while it carried the copy', async () => {
+  await h.ensure(spec());
+  vi.spyOn(h.drivers.storage, 'write').mockImplementationOnce(() => new Promise(() => undefined));
+  void h.parts.disks.ensureFullClone(clone, work);
+  await vi.waitFor(() => expect(ours()).toEqual(['volume-1.qcow2']));
+  await h.open();
+  expect(await h.parts.disks.findVolume('volume-1')).toBeUndefined();
+  await h.parts.disks.ensureFullClone(clone, work);
+  expect(await h.parts.disks.findVolume('volume-1')).toMatchObject({ poolId: 'pool-1' });
+});
+
+it('leaves nothing of a copy for which the pool has no room', async () => {
+  await h.ensure(spec());
+  const close = vi.fn(async () => undefined);
+  const staged = { ...fileOf(emptyQcow2(64 * MIB)), allocatedBytes: 2 ** 60, close };
+  vi.spyOn(h.drivers.disks.blocks, 'copyImage').mockResolvedValueOnce(staged);
+  await expect(h.parts.disks.ensureFullClone(clone, work)).rejects.toMatchObject({ reason: 'DISK_FULL' });
+  expect([ours(), h.parts.store.volumes(), close.mock.calls.length]).toEqual([[], [], 1]);
+});
+
 it('leaves the file of another host in a shared pool alone: that may be the one that is sent', async () => {
   const other = await hosts.host('h2');
   other.drivers.storage.folders = h.drivers.storage.folders;

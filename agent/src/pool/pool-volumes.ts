@@ -53,6 +53,12 @@ export function withPools(
         if (poolId === undefined) throw alreadyExists(`volume ${spec.volumeId} exists already, in a pool`);
         return onImage(spec.imageDigest, () => inPools.ensure({ ...spec, poolId }));
       }),
+    ensureFullClone: (spec, work) =>
+      onVolume(spec.volumeId, () => {
+        const { poolId } = spec;
+        if (poolId === undefined) return own.ensureFullClone(spec, work);
+        return onImage(spec.imageDigest, () => inPools.ensureFull({ ...spec, poolId }, work));
+      }),
     isOfBlocks: ({ poolId }) => poolId !== undefined && inPools.isOfBlocks(poolId),
     ensureBlockVolume: (spec, work) => onVolume(spec.volumeId, () => inPools.ensureBlock(spec, work)),
     insistUnits: (vmId) => inPools.insistUnits(vmId),

@@ -103,6 +103,21 @@ describe('a pool', () => {
   });
 });
 
+describe('full clones', () => {
+  it('lie in pools of files too, and rest on no image', async () => {
+    await create();
+    const full = (host: string) => c.clone('web', { pool: 'fast', kind: 'full', host });
+    for (const h of c.sim.hosts.all())
+      h.capabilities = h.name === 'h2' ? ['clone.full', 'clone.full-pools'] : ['clone.full'];
+    await expect(c.timed(full('h1'))).rejects.toThrow('vm web cannot run on h1: lacks clone.full-pools');
+    expect(await c.done(full('h2'))).toBe('succeeded');
+    const disk = (await c.timed(c.life.vms.get('web'))).vm.spec.disks[0]!;
+    const pool = (await get('fast')).pool.id;
+    expect(disk).toMatchObject({ poolId: pool, imageId: undefined, copyOf: expect.any(String) as string });
+    expect(fake('h2').volumes.get(disk.volumeId)).toMatchObject({ imageDigest: undefined });
+  });
+});
+
 describe('a host that lacks a pool', () => {
   const keeper = () => {
     const { state, jobs } = c.life;

@@ -117,10 +117,7 @@ function refuseOffline({ tables }: SpecMaker, spec: Pick<VmSpec, 'disks' | 'iden
 }
 
 function asCopy(d: VmDisk): VmDisk {
-  if (d.imageId === undefined) return d;
-  if (d.poolId !== undefined)
-    throw invalidArgument(`disk ${d.target}: a full clone lies in the pool local of its host; leave out the pool`);
-  return { ...d, imageId: undefined, copyOf: d.imageId };
+  return d.imageId === undefined ? d : { ...d, imageId: undefined, copyOf: d.imageId };
 }
 
 /** Of a definition: the image below its first disk. What is wrong with its name is told with all else. */

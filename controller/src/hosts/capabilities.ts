@@ -30,6 +30,7 @@ const WORDS = {
   'volume.block-io': 'take in files for volumes in pools of LUNs, Ceph and LVM, or make files or images of these',
   'clone.instant': 'start a vm before its image has arrived',
   'clone.full': 'make a full copy of an image for a vm',
+  'clone.full-pools': 'make full copies of images in pools of files',
   'domain.describe': 'describe a vm that it has',
   'domain.devices': 'attach disks and network cards to a vm, or take them away',
   'volume.move': 'move volumes between pools, or make them there',

@@ -162,7 +162,7 @@ export function requestOf(
     capabilities: [
       ...(needsHardware(domainWanted(tables, vm)) ? ['domain.hardware'] : []),
       ...(vm.phase === 'creating' && vm.spec.identity === 'offline' ? ['volume.customize'] : []),
-      ...(vm.spec.disks.some((d) => d.copyOf) && vm.phase === 'creating' ? ['clone.full'] : []),
+      ...(vm.phase === 'creating' ? forCopies(vm.spec, tables) : []),
       ...(vm.spec.disks.some((d) => isOfBlocks(tables, d.poolId)) ? ['pool.block'] : []),
     ],
     cpu: cpuNeeded(vm.spec.hardware?.cpu, baselineOf(tables)),
@@ -172,6 +172,13 @@ export function requestOf(
     hostId: only,
     ...portsWanted(vm, tables),
   };
+}
+
+/** What a host must be able to do for full clones. */
+function forCopies({ disks }: VmSpec, tables: Tables): readonly string[] {
+  const copies = disks.filter((d) => d.copyOf !== undefined);
+  const isInFiles = copies.some((d) => d.poolId !== undefined && !isOfBlocks(tables, d.poolId));
+  return [...(copies.length > 0 ? ['clone.full'] : []), ...(isInFiles ? ['clone.full-pools'] : [])];
 }
 
 /** Of a volume that stands alone. @param only the one host that will do, when there is just one. */

@@ -67,8 +67,7 @@ export function createSimDisks({ host, clock, runDir }: SimDisksOptions): AllDis
     ensureVolume: async (spec) => ensureVolume(host, spec),
     ensureFullClone: async (spec, work) => {
       const image = simImage(host, spec.imageDigest);
-      if (spec.sizeBytes < image.virtualSizeBytes)
-        throw invalidArgument(`a disk of ${spec.sizeBytes} bytes is smaller than its image`);
+      insistAsLarge(image, spec.sizeBytes);
       ensureVolume(host, { ...spec, imageDigest: undefined });
       work.onProgress(image.virtualSizeBytes, image.virtualSizeBytes);
     },
@@ -93,6 +92,10 @@ function simImage(host: SimHost, digest: string): ImageSeen {
   const image = host.images.get(digest);
   if (!image) throw notFound(`no image ${digest} on ${host.options.name}`);
   return image;
+}
+
+function insistAsLarge({ virtualSizeBytes }: ImageSeen, sizeBytes: number): void {
+  if (sizeBytes < virtualSizeBytes) throw invalidArgument(`a disk of ${sizeBytes} bytes is smaller than its image`);
 }
 
 const serialLogPath = (vmId: string): string => `/var/lib/berth/log/${vmId}.log`;
@@ -181,6 +184,12 @@ const simBlocks = (host: SimHost): BlockWork => ({
     work.onProgress(sizeBytes, sizeBytes);
     const about = simVolumeFile({ sizeBytes, format, backing });
     return { ...about, ownPath: `/var/lib/berth/staging/${file.volumeId}`, close: async () => undefined };
+  },
+  copyImage: async ({ volumeId, sizeBytes, imageDigest }, work) => {
+    insistAsLarge(simImage(host, imageDigest), sizeBytes);
+    work.onProgress(sizeBytes, sizeBytes);
+    const about = simVolumeFile({ sizeBytes, format: 'qcow2', backing: undefined });
+    return { ...about, ownPath: `/var/lib/berth/staging/${volumeId}`, close: async () => undefined };
   },
   writeFileOut: async ({ sizeBytes }, _target, work) => work.onProgress(sizeBytes, sizeBytes),
   captureSnapshot: async (uploadId, { file, snapshot }) =>

@@ -17,6 +17,7 @@ import { served, SERVED_EXPORT, type ServedFile, type ServeParts } from './chang
 import { lastPercentage } from './convert.ts';
 import type { ImageStore } from './images.ts';
 import { connectNbd, type NbdClient } from './nbd-client.ts';
+import { stageFullClone } from './full-clone.ts';
 import type { Pool } from './pool.ts';
 import type { Uploads } from './uploads.ts';
 
@@ -56,6 +57,10 @@ export const createBlockWork = (parts: BlockParts): BlockWork => ({
   rewriteFile: async (file, wanted, work) => {
     await parts.opened;
     return rewritePoolFile(parts, file, wanted, work);
+  },
+  copyImage: async (spec, work) => {
+    await parts.opened;
+    return stageFullClone(parts, spec, work);
   },
   writeFileOut: ({ path, sizeBytes }, target, work) =>
     lend(parts.exec, path, () => writeOut(parts, { path, format: 'raw', sizeBytes }, target, work)),

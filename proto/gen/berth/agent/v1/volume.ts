@@ -45,7 +45,10 @@ export interface EnsureVolumeRequest {
   instant?:
     | boolean
     | undefined;
-  /** A copy of the image, which the volume does not rest on afterwards: capability `clone.full`. Then the operation is long. */
+  /**
+   * A copy of the image, which the volume does not rest on afterwards: capability `clone.full`; in a pool of files
+   * `clone.full-pools`. Then the operation is long.
+   */
   full?: boolean | undefined;
 }
 
