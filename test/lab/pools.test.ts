@@ -85,6 +85,19 @@ describeLab('pools', { hosts: ['h1', 'h2'], share: { source: share, target: '/kv
     expect(await h1().run(['ls', '/kvm/shared/vms'])).not.toContain(disk?.volumeId);
   });
 
+  it('makes full clones there, which rest on nothing and are larger than their image where that is wanted', async () => {
+    await c.ok(...['vm', 'clone', 'base', 'own', '--host', 'h1', '--pool', 'nfs', '--full'], '--disk-size', '96MiB');
+    const id = (await vm('own')).spec.disks[0]?.volumeId;
+    const info = await h1().run(['qemu-img', 'info', '--output=json', `/kvm/shared/vms/${id}.qcow2`]);
+    expect(JSON.parse(info)).toMatchObject({ 'virtual-size': 96 * 2 ** 20 });
+    expect(info).not.toContain('backing');
+    expect(await h1().run(['ls', '/var/lib/berth/staging', '/var/lib/berth/volumes'])).not.toContain(`${id}.qcow2`);
+    await c.ok('vm', 'start', 'own');
+    expect(await c.serial('own', /^berth-facts: .*/m)).toMatch(/disk 100663296 boots 1/);
+    await c.ok('vm', 'delete', 'own', '--force');
+    expect(await h1().run(['ls', '/kvm/shared/vms'])).not.toContain(id);
+  });
+
   it('writes disks there anew, and takes their image along to another pool: a guest finds what it left', async () => {
     await c.ok('vm', 'clone', 'base', 'web', '--host', 'h1', '--pool', 'nfs', '--memory', '128MiB', '--start');
     await c.serial('web', /^berth-facts: .* boots 1 /m);

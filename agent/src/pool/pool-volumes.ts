@@ -53,12 +53,7 @@ export function withPools(
         if (poolId === undefined) throw alreadyExists(`volume ${spec.volumeId} exists already, in a pool`);
         return onImage(spec.imageDigest, () => inPools.ensure({ ...spec, poolId }));
       }),
-    ensureFullClone: (spec, work) =>
-      onVolume(spec.volumeId, () => {
-        const { poolId } = spec;
-        if (poolId === undefined) return own.ensureFullClone(spec, work);
-        return onImage(spec.imageDigest, () => inPools.ensureFull({ ...spec, poolId }, work));
-      }),
+    ...fullClones(own, inPools, { onVolume, onImage }),
     isOfBlocks: ({ poolId }) => poolId !== undefined && inPools.isOfBlocks(poolId),
     ensureBlockVolume: (spec, work) => onVolume(spec.volumeId, () => inPools.ensureBlock(spec, work)),
     insistUnits: (vmId) => inPools.insistUnits(vmId),
@@ -107,6 +102,24 @@ export function withPools(
     volumePath: (id, seed, format) => (seed ? undefined : inPools.path(id, format)) ?? own.volumePath(id, seed, format),
   };
 }
+
+interface InTurn {
+  onVolume<T>(volumeId: string, fn: () => Promise<T>): Promise<T>;
+  onImage<T>(digest: string | undefined, fn: () => Promise<T>): Promise<T>;
+}
+
+const fullClones = (
+  own: AllDisks,
+  inPools: PoolVolumes,
+  { onVolume, onImage }: InTurn,
+): Pick<AllDisks, 'ensureFullClone'> => ({
+  ensureFullClone: ({ poolId, ...spec }, work) =>
+    onVolume(spec.volumeId, () =>
+      poolId === undefined
+        ? own.ensureFullClone(spec, work)
+        : onImage(spec.imageDigest, () => inPools.ensureFull({ ...spec, poolId }, work)),
+    ),
+});
 
 type Captures = Pick<AllDisks, 'captureVolume' | 'captureSnapshot'>;
 
