@@ -23,9 +23,11 @@ const all = (s: Seed): string =>
 describe('a NoCloud seed', () => {
   it('is what it was', () => expectGolden(import.meta.url, 'seed.golden.txt', all(seed)));
 
-  it('carries user-data as it was given', () => {
+  it('carries user-data as it was given, and the keys beside it', () => {
     const userData = '#!/bin/sh\necho "  hi"\n';
-    expect(seedFiles({ ...seed, userData })['user-data']).toBe(userData);
+    const files = seedFiles({ ...seed, userData });
+    expect(files['user-data']).toBe(userData);
+    expect(parse(files['meta-data'] ?? '')).toMatchObject({ 'public-keys': seed.sshKeys });
   });
 
   it('is YAML that says what it was told', () => {

@@ -2,6 +2,7 @@
 import { stringify } from 'yaml';
 import { isIP } from 'node:net';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { isSshKey } from '@berth/shared/trust/ssh-key.ts';
 import { checkMac } from '../ids.ts';
 
 export interface Seed {
@@ -27,11 +28,15 @@ const yaml = (value: unknown): string => stringify(value, { lineWidth: 0, aliasD
 export function seedFiles(seed: Seed): Record<string, string> {
   checkSeed(seed);
   return {
-    'meta-data': yaml({ 'instance-id': seed.instanceId, 'local-hostname': seed.hostname }),
+    'meta-data': yaml({ 'instance-id': seed.instanceId, 'local-hostname': seed.hostname, ...keysBeside(seed) }),
     'user-data': seed.userData === '' ? userData(seed) : seed.userData,
     'network-config': networkConfig(seed.nics),
   };
 }
+
+/** User-data that a person wrote is left as it is: keys come beside it, and cloud-init takes both. */
+const keysBeside = ({ userData, sshKeys }: Seed): object =>
+  userData === '' || sshKeys.length === 0 ? {} : { 'public-keys': sshKeys };
 
 function userData(seed: Seed): string {
   const keys = seed.sshKeys.length > 0 ? { ssh_authorized_keys: seed.sshKeys } : {};
@@ -69,7 +74,7 @@ export function checkSeed(s: Seed): void {
       `${JSON.stringify(s.hostname.slice(0, 80))} cannot be a guest's host name: use letters, digits, '-' and '.'`,
     );
   if (Buffer.byteLength(s.userData) > MAX_USER_DATA) throw invalidArgument('the user-data is larger than 1 MiB');
-  const badKey = s.sshKeys.find((k) => !/^[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\r\n]*)?$/.test(k));
+  const badKey = s.sshKeys.find((k) => !isSshKey(k));
   if (badKey !== undefined) throw invalidArgument(`${JSON.stringify(badKey.slice(0, 60))} is not an SSH public key`);
   for (const n of s.nics) checkNic(n);
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TAR_END, tarHeader, tarPadding } from '@berth/shared/disk/tar.ts';
@@ -103,6 +103,22 @@ describe('an OVA', () => {
     open.push(...found!.disks);
     expect(found?.disks[0]?.sizeBytes).toBe(DISK.length);
     await expect(readAppliance(source, undefined)).rejects.toThrow('whose disks are other files');
+  });
+
+  it('does not take along what a link beside its description leads to', async () => {
+    const path = join(dir, 'box', 'a.ovf');
+    await mkdir(join(dir, 'box'));
+    await writeFile(path, ovf());
+    await writeFile(join(dir, 'secret.vmdk'), DISK);
+    await symlink('../secret.vmdk', join(dir, 'box', 'disk.vmdk'));
+    const source = await fileSource(path);
+    open.push(source);
+    await expect(readAppliance(source, path)).rejects.toThrow('a.ovf names disk.vmdk, a link that leads elsewhere');
+    // the folder itself may be behind one
+    await symlink('box', join(dir, 'here'));
+    await rm(join(dir, 'box', 'disk.vmdk'));
+    await writeFile(join(dir, 'box', 'disk.vmdk'), DISK);
+    open.push(...(await readAppliance(source, join(dir, 'here', 'a.ovf')))!.disks);
   });
 
   it('is held against the manifest that lies beside it, unpacked too', async () => {

@@ -1,5 +1,5 @@
 /** An OVA, or an OVF with its files beside it: which disks are to be imported, what they must hash to, and what machine they are of. */
-import { existsSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { VmDefinition } from '@berth/shared/hardware/definition.ts';
 import { ClusterError } from '@berth/shared/errors/cluster-error.ts';
@@ -37,6 +37,7 @@ async function readUnpacked(source: ByteSource, path: string): Promise<Appliance
   const sums = manifest !== path && existsSync(manifest) ? readManifest(source, readText(manifest)) : NO_SUMS;
   const open: ByteSource[] = [];
   const beside = async (name: string): Promise<ByteSource> => {
+    insistBeside(source, path, name);
     const file = await fileSource(join(dirname(path), name));
     open.push(file);
     return checkedBy(sums, file);
@@ -45,6 +46,13 @@ async function readUnpacked(source: ByteSource, path: string): Promise<Appliance
   return appliance(source.name, readOvf(source.name, text), beside, async () => {
     for (const file of open) await file.close();
   });
+}
+
+/** Who made the folder could have put a link into it, to a disk that is not theirs to read. What is missing is told when it is opened. */
+function insistBeside(source: ByteSource, path: string, name: string): void {
+  const [folder, file] = [realpathSync(dirname(path)), join(dirname(path), name)];
+  if (!existsSync(file) || dirname(realpathSync(file)) === folder) return;
+  throw refuse(source, `names ${name}, a link that leads elsewhere. If it is meant, put the file itself there`);
 }
 
 const refuse = (source: ByteSource, why: string): ClusterError =>

@@ -81,7 +81,7 @@ class Follower {
     if (state === StepState.RUNNING || state === StepState.UNDOING || (this.o.atomic && open))
       return this.#live.set(name, `${this.#label(name)} ${words || '…'}`);
     if (state === StepState.SUCCEEDED) this.#made(name, detail, true);
-    else this.#lost(name, state === StepState.UNDONE ? 'taken back' : detail);
+    else this.#lost(name, detail || 'taken back');
   }
 
   /** Those that nobody got to. */
@@ -138,11 +138,15 @@ class Follower {
 
   #label = (name: string): string => `vm ${name}`.padEnd(this.#width);
 
+  #advice = (): string =>
+    this.o.atomic
+      ? 'None is left of those that were to be made. Mend what failed, then give the same command again.'
+      : 'Finish the rest with the same command; what exists is left alone.';
+
   #sum(job: Job | undefined): void {
     const all = this.#hosts.size;
     const took = formatDuration(this.ctx.clock.monotonic() - this.o.startedMs);
-    const advice = this.#failed > 0 ? ' Finish the rest with the same command; what exists is left alone.' : '';
-    note(this.ctx, `${all - this.#failed} of ${all} done in ${took}.${advice}`);
+    note(this.ctx, `${all - this.#failed} of ${all} done in ${took}.${this.#failed > 0 ? ` ${this.#advice()}` : ''}`);
     if (job?.state === JobState.STUCK)
       note(this.ctx, `${job.id} is stuck: ${job.waitReason}. See: berth job show ${job.id}`);
     if (this.#failed > 0) this.ctx.fail(EXIT.failed);

@@ -12,6 +12,7 @@ import { readStandardInput, readText } from '../core/files.ts';
 import { renderTable } from '../output/render.ts';
 import type { Column } from '../output/table.ts';
 import { followRows } from '../job/rows.ts';
+import { warnOfUserData } from './user-data.ts';
 import { cloneSource, type Look } from './clone-images.ts';
 
 export const BATCH_FLAGS: readonly Flag[] = [
@@ -61,13 +62,14 @@ export interface CloneMany {
 export async function cloneMany(ctx: Context, o: CloneMany): Promise<void> {
   const { flags } = o;
   const all = await manyOf(ctx, o);
+  warnOfUserData(ctx, [all.all?.userData ?? '', ...all.rows.flatMap((r) => r.userData ?? [])]);
   const { image, names } = await cloneSource(ctx, o.said, {
     names: all.rows.map((r) => r.name),
     ...{ flags, look: lookAt(ctx, all) },
   });
   if (image === undefined) return;
   const left = new Set(names);
-  const wanted = { ...all, all: o.requestOf(image, shared(flags)), rows: all.rows.filter((r) => left.has(r.name)) };
+  const wanted = { ...all, all: all.all && { ...all.all, image }, rows: all.rows.filter((r) => left.has(r.name)) };
   const api = await ctx.api();
   if (yes(flags, 'dryRun')) return show(ctx, await ask(api, wanted));
   ctx.finishUnread();

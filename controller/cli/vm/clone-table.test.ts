@@ -36,6 +36,22 @@ describe('a table of VMs', () => {
     });
   });
 
+  it('has columns by the names that people give them, and keys with options, several in a file or a cell', () => {
+    writeFileSync(join(folder, 'many.pub'), '\uFEFF# of us\r\nssh-rsa AAAA me\r\nno-pty,from="a;b" ssh-rsa BBBB\r\n');
+    const [one, two] = read(
+      'name,host or selector,ip/prefix,vnc port,ssh key,user-data file\n' +
+        'a,h1,10.0.0.5/24,5901,many.pub;me.pub,web.yaml\nb,zone=b,,,"command=""x; y"" ssh-rsa CCCC",\n',
+    );
+    expect(one).toMatchObject({
+      host: 'h1',
+      address: '10.0.0.5/24',
+      vncPort: 5901,
+      userData: '#cloud-config\nhostname: web\n',
+    });
+    expect(one?.sshKeys).toEqual(['ssh-rsa AAAA me', 'no-pty,from="a;b" ssh-rsa BBBB', 'ssh-ed25519 AAAAfile me']);
+    expect(two).toMatchObject({ hostSelector: 'zone=b', sshKeys: ['command="x; y" ssh-rsa CCCC'] });
+  });
+
   it('is read as spreadsheets and people write it', () => {
     const rows = read(
       '\uFEFF# of the first rack\r\n\r\n"name" , host, dns, ssh-key\r\n' +

@@ -4,6 +4,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { CsvError, parse } from 'csv-parse/sync';
 import { BatchRow } from '@berth/proto/v1/batch.ts';
 import { invalidArgument, isClusterError } from '@berth/shared/errors/cluster-error.ts';
+import { isSshKey, sshKeyLines } from '@berth/shared/trust/ssh-key.ts';
 import { parseBytes } from '@berth/shared/units/bytes.ts';
 import { nearest } from '@berth/shared/units/nearest.ts';
 import { readText } from '../core/files.ts';
@@ -26,7 +27,9 @@ const COLUMNS: Readonly<Record<string, Read>> = {
 };
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   ...{ hostname: 'name', vm: 'name', address: 'ip', 'ip-address': 'ip', gw: 'gateway', 'name-servers': 'dns' },
-  ...{ 'mac-address': 'mac', vnc: 'vnc-port', cpus: 'vcpus', 'ssh-keys': 'ssh-key', userdata: 'user-data' },
+  ...{ 'ip/prefix': 'ip', 'ip-prefix': 'ip', cidr: 'ip', selector: 'host', 'host-or-selector': 'host', ram: 'memory' },
+  ...{ 'mac-address': 'mac', vnc: 'vnc-port', cpus: 'vcpus', 'ssh-keys': 'ssh-key', 'ssh-key-file': 'ssh-key' },
+  ...{ userdata: 'user-data', 'user-data-file': 'user-data' },
 };
 
 /** Faults told at once; more of them have the same cause. */
@@ -155,10 +158,9 @@ function below(folder: string, path: string): string {
   return isAbsolute(path) ? path : join(folder, path);
 }
 
-/** The key itself, or files with keys. */
+/** Keys themselves, or files with keys. */
 const keys = (cell: string, folder: string): string[] =>
-  cell
-    .split(/[;\n]/)
-    .map((k) => k.trim())
+  sshKeyLines(cell)
+    .flatMap((line) => (isSshKey(line) ? [line] : line.split(';').map((k) => k.trim())))
     .filter((k) => k !== '')
-    .map((k) => (/^(ssh|ecdsa|sk)-\S+ /.test(k) ? k : readText(below(folder, k)).trim()));
+    .flatMap((k) => (isSshKey(k) ? [k] : sshKeyLines(readText(below(folder, k)))));

@@ -1,5 +1,6 @@
 /** berth vm clone: many VMs from one image, each on the host that the scheduler chose. */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { sshKeyLines } from '@berth/shared/trust/ssh-key.ts';
 import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { CloneVmsRequest } from '@berth/proto/v1/batch.ts';
 import { VmSpec, type CloneVmRequest } from '@berth/proto/v1/vm.ts';
@@ -18,6 +19,7 @@ import {
   type Flags,
 } from '../core/command.ts';
 import { print } from '../core/context.ts';
+import { warnOfUserData } from './user-data.ts';
 import { BATCH_DETAILS, BATCH_FLAGS, cloneMany, isBatch, lookAt } from './clone-batch.ts';
 import { fillDrives } from './create.ts';
 import { ALLOW_TAKEN_IP, DEFINITION_FLAGS, definitionOf, fillForm, type Form } from './definition-flags.ts';
@@ -79,10 +81,12 @@ ${BATCH_DETAILS}`,
     if (all.length === 0) throw invalidArgument('what shall they be called? Give names, or a table with --from FILE');
     if (all.length > 1 && (text(flags, 'mac') || text(flags, 'ip')))
       throw invalidArgument('--mac and --ip belong to one VM; give one name, or a table (--from)');
-    const look = lookAt(ctx, rowsOf(all, flags, cloneRequest(said, flags)));
+    const asked = cloneRequest(said, flags); // once: what files are named may be pipes
+    warnOfUserData(ctx, [asked.userData]);
+    const look = lookAt(ctx, rowsOf(all, flags, asked));
     const { image, names } = await cloneSource(ctx, said, { names: all, flags, look });
     if (image === undefined) return;
-    const request = cloneRequest(image, flags);
+    const request = { ...asked, image };
     if (yes(flags, 'dryRun')) {
       const api = await ctx.api();
       for (const name of names) {
@@ -135,7 +139,7 @@ function cloneRequest(image: string, flags: Flags): CloneVmRequest {
     address: text(flags, 'ip') ?? '',
     gateway: text(flags, 'gateway') ?? '',
     dns: [...list(flags, 'dns')],
-    sshKeys: list(flags, 'sshKey').map((f) => readText(f).trim()),
+    sshKeys: list(flags, 'sshKey').flatMap((f) => sshKeyLines(readText(f))),
     userData: readText(text(flags, 'userData')),
     labels: labels(flags),
     runPolicy: text(flags, 'runPolicy'),

@@ -1,6 +1,7 @@
 /** berth vm customize: the guests of stopped VMs are changed from outside, in their disks. */
 import { CustomizeVmRequest } from '@berth/proto/v1/customize.ts';
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
+import { sshKeyLines } from '@berth/shared/trust/ssh-key.ts';
 import type { Job } from '@berth/proto/v1/job.ts';
 import { list, text, yes, NO_WAIT, type Command, type Flags } from '../core/command.ts';
 import { readText } from '../core/files.ts';
@@ -71,7 +72,7 @@ const customizeRequest = (flags: Flags): CustomizeVmRequest =>
     address: text(flags, 'ip') ?? '',
     gateway: text(flags, 'gateway') ?? '',
     dns: [...list(flags, 'dns')],
-    sshKeys: list(flags, 'sshKey').map((f) => readText(f).trim()),
+    sshKeys: list(flags, 'sshKey').flatMap((f) => sshKeyLines(readText(f))),
     sshUser: text(flags, 'sshUser') ?? '',
     firstBoot: readText(text(flags, 'firstBoot')),
     serialLogin: yes(flags, 'serialLogin'),

@@ -3,7 +3,7 @@ import { ClusterError, isClusterError } from '@berth/shared/errors/cluster-error
 import type { Reason } from '@berth/shared/errors/reasons.ts';
 import { formatIp, parseIp } from '@berth/shared/net/ip.ts';
 import { normaliseMac } from './macs.ts';
-import type { BatchRow, Conflict } from './batch-request.ts';
+import { portOf, type BatchRow, type CloneMany, type Conflict } from './batch-request.ts';
 
 /** Told in an error; a dry run tells all. */
 const TOLD = 20;
@@ -53,8 +53,9 @@ export class Conflicts {
     }
   }
 
-  /** Names, MACs, and addresses unless that is meant, that two rows share. */
-  addTwins(sharesAddresses: boolean): void {
+  /** Names, MACs, ports of one host, and addresses unless that is meant, that two rows share. */
+  addTwins(request: CloneMany): void {
+    const sharesAddresses = request.all.allowTakenAddress === true;
     const address = (text: string) => parseIp(text.split('/')[0] ?? '');
     this.#twins('name', (r) => r.name);
     this.#twins('address', (r) => {
@@ -62,12 +63,17 @@ export class Conflicts {
       return ip ? formatIp(ip) : '';
     });
     this.#twins('MAC address', (r) => (r.mac === '' ? '' : quietly(() => normaliseMac(r.mac))));
+    this.#twins('VNC port', (r, at) => {
+      const host = r.host || (r.hostSelector === '' ? request.all.host : '');
+      const port = host === '' ? '' : quietly(() => String(portOf(request, r, at) ?? ''));
+      return port === '' ? '' : `${port} of host ${host}`;
+    });
   }
 
-  #twins(what: string, of: (r: BatchRow) => string): void {
+  #twins(what: string, of: (r: BatchRow, at: number) => string): void {
     const first = new Map<string, number>();
     for (const [at, row] of this.rows.entries()) {
-      const value = of(row);
+      const value = of(row, at);
       if (value === '') continue;
       const before = first.get(value);
       if (before === undefined) first.set(value, at);

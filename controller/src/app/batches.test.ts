@@ -109,6 +109,33 @@ describe('a batch', () => {
     expect(c.life.state.tables.jobs.open()).toEqual([]);
   });
 
+  it('names all that is wrong in one row, and a port that two rows of a host share', async () => {
+    const { lines } = await refusal([
+      { name: 'a', host: 'h1', vncPort: 5911 },
+      { name: 'B', host: 'h9', address: '10.0.0.300/24', gateway: 'gw', dns: ['x'], mac: 'zz', sshKeys: ['hello'] },
+      { name: 'c', host: 'h1', vncPort: 5911 },
+      { name: 'd', host: 'h2', vncPort: 5911 },
+      { name: 'a', hostSelector: 'a b=c', address: '10.0.0.0/24' },
+    ]);
+    expect(lines).toMatchInlineSnapshot(`
+      [
+        "nothing was made:",
+        "row 2 (B): "B" cannot be the name of a vm: use up to 63 small letters, digits and hyphens, with a letter or digit at both ends (like web-01)",
+        "row 2 (B): host h9 does not exist. Did you mean h1 or h2 or h3?",
+        "row 2 (B): "10.0.0.300/24" is not an address with a prefix: write it like 10.0.0.11/24",
+        "row 2 (B): the gateway must be an IP address, not "gw"",
+        "row 2 (B): a DNS server must be an IP address, not "x"",
+        "row 2 (B): "zz" is not a MAC address: write it like 52:54:00:1a:2b:3c",
+        "row 2 (B): "hello" is not an SSH public key (ssh-ed25519 AAAA…)",
+        "row 3 (c): VNC port 5911 of host h1 is also that of row 1 (a)",
+        "row 5 (a): "a b=c" selects nothing: write it like team=a, tier!=db, zone or !zone",
+        "row 5 (a): 10.0.0.0/24 cannot be the address of a guest: it is the network itself",
+        "row 5 (a): name a is also that of row 1 (a)",
+      ]
+    `);
+    nothingThere();
+  });
+
   it('places all together: what does not fit is told for each, and nobody takes the room between', async () => {
     // 15 GiB for guests on each of three hosts
     const { reason, lines } = await refusal(named(7), { all: { memoryBytes: 7 * 2 ** 30, start: true } });
@@ -320,6 +347,10 @@ describe('when one fails', () => {
     await c.restart();
     expect(await c.ended(jobId)).toBe('failed');
     nothingThere();
+    const parts = (await c.life.jobs.view(jobId!)).steps.filter((s) => s.partOf === 'rows');
+    // that which failed says why; what was made and taken back says no more that it was made
+    expect(parts.find((s) => s.name === 'b')).toMatchObject({ state: 'undone', detail: expect.stringMatching(/full/) });
+    expect(parts.filter((s) => s.detail.includes('created'))).toEqual([]);
     expect(c.life.state.tables.jobs.get(jobId!)?.error?.message).toMatch(/^1 of 3 VMs failed, so none was made: b: /);
     for (const host of ['h1', 'h2', 'h3'])
       expect(c.sim.hosts.host(c.hostId(host)).contents()).toMatchObject({ domains: [], volumes: [] });

@@ -4,7 +4,6 @@
  * between the two, and what a dry run tells is what would be done.
  */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
-import { parseSelector } from '@berth/shared/labels/selector.ts';
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId, JobId } from '@berth/shared/model/ids.ts';
 import type { Image } from '@berth/shared/model/image.ts';
@@ -23,6 +22,7 @@ import { portsOf } from '../state/tables.ts';
 import { giveAddresses, type AddressesGiven } from './batch-addresses.ts';
 import { Conflicts } from './batch-conflicts.ts';
 import { MOST_ROWS, requestOfRow, type BatchAnswer, type BatchVm, type CloneMany } from './batch-request.ts';
+import { addWordFaults } from './batch-words.ts';
 import { findThere } from './batch-there.ts';
 import type { Captures } from './captures.ts';
 import { resolve } from './names.ts';
@@ -87,7 +87,8 @@ export class Batches {
   #write(tx: Tx, request: CloneMany, image: Image, by: { readonly user: string; readonly sees: Sees }): BatchAnswer {
     const { tables } = this.deps.state;
     const conflicts = new Conflicts(request.rows);
-    conflicts.addTwins(request.all.allowTakenAddress === true);
+    addWordFaults(tables, request, conflicts);
+    conflicts.addTwins(request);
     const there = findThere(tables, request, image, conflicts);
     const nameOf = (vm: Vm): string => (by.sees.vm(vm) ? `vm ${vm.name}` : 'a VM that you may not see');
     const given = giveAddresses({ tables, request, conflicts, there, nameOf });
@@ -124,7 +125,6 @@ export class Batches {
         const asked = requestOfRow(request, row, at, row.address || (given.addresses.get(at) ?? ''));
         const hostId = asked.host === '' ? null : this.#host(asked.host);
         const hosts = row.hostSelector;
-        if (hosts !== '') parseSelector(hosts);
         // the same row gets the same MAC address again, should it have to be made again
         const vm = this.deps.making.planned(asked, asked.image, randomOf(row.name));
         const clone = cloneParams(vm, asked, hostId);

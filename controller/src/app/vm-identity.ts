@@ -2,12 +2,20 @@
 import { badState, invalidArgument, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import type { VmDefinition } from '@berth/shared/hardware/definition.ts';
 import { IDENTITIES, type Identity, type Vm, type VmSpec } from '@berth/shared/model/vm.ts';
+import { isSshKey } from '@berth/shared/trust/ssh-key.ts';
 import { systemDisk } from '../jobs/offline-identity.ts';
 import type { CustomizeParams } from '../jobs/vm-customize.ts';
 import { isOfBlocks } from '../jobs/world-pools.ts';
 import { checkAddresses, freeAddress } from './vm-addresses.ts';
 import { poolName } from './vm-pools.ts';
 import type { Tables } from '../state/state.ts';
+
+/** @throws INVALID_ARGUMENT */
+export function checkKey(key: string): string {
+  const line = key.trim();
+  if (isSshKey(line)) return line;
+  throw invalidArgument(`${JSON.stringify(line.slice(0, 40))} is not an SSH public key (ssh-ed25519 AAAA…)`);
+}
 
 export function checkIdentity(word: string): Identity {
   const known = IDENTITIES.find((i) => i === word);
@@ -89,7 +97,7 @@ export function checkCustomize(w: CustomizeVm): CustomizeVm {
   if (address === 'dhcp' && gateway !== '') throw invalidArgument('a gateway comes with the address, by DHCP');
   checkAddresses({ address: address === 'dhcp' ? '' : address, gateway, dns });
   if (firstBoot !== '') checkScript(firstBoot);
-  return w;
+  return { ...w, sshKeys: sshKeys.map(checkKey) };
 }
 
 /** The network of all its cards is written anew, so what is not said of the others is what they were made with. */

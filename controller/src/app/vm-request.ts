@@ -12,7 +12,7 @@ import { isOfBlocks } from '../jobs/world-pools.ts';
 import { systemDisk } from '../jobs/offline-identity.ts';
 import { withDefaults } from './image-defaults.ts';
 import { checkName } from './names.ts';
-import { checkIdentity, offlineOf } from './vm-identity.ts';
+import { checkIdentity, checkKey, offlineOf } from './vm-identity.ts';
 import { diskSize } from './vm-drives.ts';
 import { DEFAULT_BRIDGE } from './vm-nics.ts';
 import { poolName } from './vm-pools.ts';
@@ -190,13 +190,10 @@ function checkRunPolicy(policy: string | undefined): RunPolicy {
   throw invalidArgument(`${JSON.stringify(policy?.slice(0, 40))} is no run policy: ${RUN_POLICIES.join(', ')}`);
 }
 
-function checkKey(key: string): string {
-  const line = key.trim();
-  if (/^(ssh|ecdsa|sk-)[\w@.-]* \S+/.test(line) && !/[\r\n]/.test(line) && line.length <= 16_384) return line;
-  throw invalidArgument(`${JSON.stringify(line.slice(0, 40))} is not an SSH public key (ssh-ed25519 AAAA…)`);
-}
-
 function checkUserData(text: string): string {
-  if (Buffer.byteLength(text) <= 65_536) return text;
-  throw invalidArgument(`user-data is ${Buffer.byteLength(text)} bytes long; 65536 are allowed`);
+  if (Buffer.byteLength(text) > 65_536)
+    throw invalidArgument(`user-data is ${Buffer.byteLength(text)} bytes long; 65536 are allowed`);
+  // what was no UTF-8 comes as U+FFFD
+  if (!/[\0\uFFFD]/.test(text)) return text;
+  throw invalidArgument('user-data must be text in UTF-8. If it is compressed, unpack it first: gunzip');
 }

@@ -61,7 +61,8 @@ function partView(name: string, r: StepRecord, job: Job, live: LiveView): StepVi
   const cut = name.indexOf('/');
   const jobId = jobOfPart(r);
   const now = r.last === 'started' && jobId && !isEnded(job.state) ? live.doing(jobId) : undefined;
-  const words = now?.words ?? r.error?.message ?? (r.out as { readonly what?: string } | undefined)?.what ?? '';
+  const did = r.last === 'succeeded' ? (r.out as { readonly what?: string } | undefined)?.what : undefined;
+  const words = now?.words ?? r.error?.message ?? did ?? '';
   return { ...stepView(name.slice(cut + 1), r, words, now?.progress), partOf: name.slice(0, cut), jobId };
 }
 
