@@ -85,9 +85,9 @@ describeLab('an image that is pushed by way of a host', { hosts: HOSTS }, (lab) 
     for (const host of lab().hosts) await host.limitSendingTo(lab().host(FIRST).address, SLOW, LINK);
     const sent = await push('receives');
     await untilOn('receives', OTHERS);
-    const [open, ...more] = await c.json<Job[]>('job', 'list', '--open');
-    expect(more).toEqual([]);
-    expect(open!.steps[0]!.progressDoneBytes).toBeLessThan(bytes * 0.75);
+    // a job of the others may just be ending
+    const far = (await c.json<Job[]>('job', 'list', '--open')).map((j) => j.steps[0]!.progressDoneBytes / bytes);
+    expect(far.filter((share) => share < 0.75)).toHaveLength(1);
     for (const host of lab().hosts) await host.limitSending(LINK);
     await untilOn('receives', HOSTS);
     await allHave('receives', content);

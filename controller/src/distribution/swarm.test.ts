@@ -6,7 +6,8 @@ import { betterSource, mayBeHeldBack, SLOW_LOOKS, sourcesFor, type Member, type 
 const id = (name: string): HostId => name as HostId;
 const member = (hostId: string, from: string | undefined, more: Partial<Member> = {}): Member => ({
   ...{ hostId: id(hostId), from: from === undefined ? undefined : id(from) },
-  ...{ doneBytes: 0, bytesPerSecond: undefined, slowFor: 0, looks: 0, passed: false, relays: true },
+  ...{ doneBytes: 0, bytesPerSecond: undefined, meanBytesPerSecond: 0, firstBytesPerSecond: undefined },
+  ...{ slowFor: 0, looks: 0, passed: false, relays: true },
   ...more,
 });
 const swarm = (holders: readonly string[], ...members: readonly Member[]): Swarm => ({
@@ -182,13 +183,13 @@ describe('a host that is held back by its source', () => {
   });
 
   describe('and others by it', () => {
-    const looks = 10;
+    const looks = 3;
     const slowAll = (more: Partial<Member>, ...others: readonly Member[]): Swarm =>
       swarm(
         ['src'],
-        member('a', 'src', { bytesPerSecond: 20, doneBytes: 100, looks, ...more }),
-        member('b', 'a', { bytesPerSecond: 20, doneBytes: 99 }),
-        member('c', 'b', { bytesPerSecond: 20, doneBytes: 98 }),
+        member('a', 'src', { bytesPerSecond: 15, meanBytesPerSecond: 15, doneBytes: 100, looks, ...more }),
+        member('b', 'a', { bytesPerSecond: 15, doneBytes: 99 }),
+        member('c', 'b', { bytesPerSecond: 15, doneBytes: 98 }),
         ...others,
       );
 
@@ -199,26 +200,39 @@ describe('a host that is held back by its source', () => {
       expect(betterSource(s, id('c'), SIZES)).toBeUndefined();
     });
 
-    it('not soon, not when much is there already, not twice past the same, and less soon each time', () => {
-      for (const s of [slowAll({ looks: looks - 1 }), slowAll({ doneBytes: 200 }), slowAll({ passed: true })])
-        expect(betterSource(s, id('b'), SIZES)).toBeUndefined();
-      const passed = member('x', 'c', { passed: true, doneBytes: 90 });
-      expect(betterSource(slowAll({}, passed), id('b'), SIZES)).toBeUndefined();
-      expect(betterSource(slowAll({ looks: 2 * looks }, passed), id('b'), SIZES)).toBe('src');
+    it('not soon, not when the first is done in a minute, not twice past the same, and less soon each time', () => {
+      const waits = [{ looks: looks - 1 }, { meanBytesPerSecond: 20 }, { passed: true, firstBytesPerSecond: 15 }];
+      for (const more of waits) expect(betterSource(slowAll(more), id('b'), SIZES)).toBeUndefined();
+      const before = member('x', 'c', { firstBytesPerSecond: 15, doneBytes: 90 });
+      expect(betterSource(slowAll({}, before), id('b'), SIZES)).toBeUndefined();
+      expect(betterSource(slowAll({ looks: 3 * looks }, before), id('b'), SIZES)).toBe('src');
     });
 
-    it('not while it is known who is slow', () => {
-      const slow = member('x', 'c', { slowFor: SLOW_LOOKS });
-      expect(betterSource(slowAll({}, slow), id('b'), SIZES)).toBeUndefined();
+    it('not while it is known who is slow, or another may be', () => {
+      const slow = { meanBytesPerSecond: 5, looks: 1 };
+      for (const more of [{ slowFor: SLOW_LOOKS }, slow])
+        expect(betterSource(slowAll({}, member('x', 'c', more)), id('b'), SIZES)).toBeUndefined();
+      expect(betterSource(slowAll({}, member('x', 'c', { ...slow, looks: 0 })), id('b'), SIZES)).toBe('src');
+    });
+
+    it('shares the link of one that is fed less well when it was passed and no chain has an end', () => {
+      const passed = member('a', 'src', { passed: true, doneBytes: 55, bytesPerSecond: 10 });
+      const rest = [member('b', 'src', { bytesPerSecond: 100 }), member('c', 'b', { bytesPerSecond: 100 })];
+      const last = member('d', 'c', { bytesPerSecond: 40, relays: false });
+      expect(betterSource(swarm(['src'], passed, ...rest, last), id('a'), SIZES)).toBe('c');
+      expect(betterSource(swarm(['src'], passed, ...rest, { ...last, bytesPerSecond: 100 }), id('a'), SIZES)).toBe(
+        undefined,
+      );
     });
 
     it('reads from the end of the chain when it was passed, and feeds nobody who can be fed by another', () => {
       const passed = member('a', 'src', { passed: true, doneBytes: 55 });
       const rest = [member('b', 'src', { doneBytes: 50 }), member('c', 'b', { doneBytes: 40 })];
       expect(betterSource(swarm(['src'], passed, ...rest), id('a'), SIZES)).toBe('c');
-      expect(betterSource(swarm(['src'], { ...passed, doneBytes: 300 }, ...rest), id('a'), SIZES)).toBe('b');
-      const ahead = { ...passed, doneBytes: 300, from: id('b') };
-      expect(betterSource(swarm(['src'], ahead, ...rest), id('a'), SIZES)).toBeUndefined();
+      expect(betterSource(swarm(['src'], { ...passed, doneBytes: 300 }, ...rest), id('a'), SIZES)).toBe('c');
+      expect(betterSource(swarm(['src'], { ...passed, from: id('b') }, ...rest), id('a'), SIZES)).toBe('c');
+      const there = { ...passed, from: id('c') };
+      expect(betterSource(swarm(['src'], there, ...rest), id('a'), SIZES)).toBeUndefined();
       const alone = swarm(['src'], passed, member('b', 'a', { doneBytes: 50 }));
       expect(betterSource(alone, id('a'), SIZES)).toBeUndefined();
       const left = member('d', 'a', { doneBytes: 30 });

@@ -18,9 +18,13 @@ export interface Member {
    * zero: it was given another source for that, and is to be left alone for a while.
    */
   readonly slowFor: number;
+  /** In all that time; 0 before the first look. */
+  readonly meanBytesPerSecond: number;
   /** Looks at its speed since it has the source that it has now. */
   readonly looks: number;
-  /** It held others back: one that read from it reads from its source now. */
+  /** How fast it was when it was the first of a chain, and one that read from it went to its source to see who is slow; else undefined. */
+  readonly firstBytesPerSecond: number | undefined;
+  /** It was the first, and others went past it: it held them back as far as is known, for those are faster, or it is too early to say. */
   readonly passed: boolean;
   /** It can pass on what it has while it copies. */
   readonly relays: boolean;
@@ -59,15 +63,15 @@ const PASSED = 0.5;
 /** One that stands still may go on at any time. */
 const LEAST = 0.2;
 /** Changing is worth it for so many times the speed. */
-const WORTH = 1.3;
+export const WORTH = 1.3;
 /** So many pieces lie between a host that is held back and one that is not; in a chain that flows it is one or two. */
 const GAP_PIECES = 16;
-/** Who reads what has not come there yet waits for it no longer than this. */
-const SOON_S = 5;
-/** For so many looks the first of a chain is believed to be as fast as the link that feeds it; twice as many for each one passed. */
-const FIRST_LOOKS = 10;
-/** Nobody changes places for what is nearly there: less than this share must be. */
-const EARLY = 0.2;
+/** For so many looks the first of a chain is believed to be as fast as the link that feeds it. */
+const FIRST_LOOKS = 3;
+/** So many times longer for each one that was passed. */
+const FIRST_MORE = 3;
+/** Changing places costs the link that feeds the chain about a look: not for a first that will have it all sooner than this. */
+const FIRST_REST_S = 50;
 
 /**
  * Hosts that `target` may read from, best first: those whose link others use least, then those that have the most. A host
@@ -115,8 +119,8 @@ export function betterSource(swarm: Swarm, target: HostId, { imageBytes, pieceBy
   const member = swarm.members.get(target);
   if (member?.from === undefined) return undefined;
   const gapBytes = GAP_PIECES * pieceBytes;
-  if (member.passed) return asLeaf(swarm, member, member.from, gapBytes);
   return (
+    (member.passed ? asLeaf(swarm, member, member.from) : undefined) ??
     unsharedSource(swarm, member, member.from, gapBytes) ??
     pastSlowSource(swarm, member, member.from, gapBytes) ??
     pastSlowSender(swarm, member.from, gapBytes) ??
@@ -126,23 +130,21 @@ export function betterSource(swarm: Swarm, target: HostId, { imageBytes, pieceBy
 }
 
 /**
- * It is passed, so nobody needs what it sends: it leaves its source to the others, and reads from the host whose link is used least.
- * While it is far ahead of those, it reads from the one that now is where it was: that asks the source for what it lacks, and nobody else
- * has to.
+ * It is passed, so nobody needs what it sends: it leaves its source to the others and goes to the end of a chain, where it waits for what
+ * it lacks, if it must. Of the ends it is the one that has most; if there is none, it shares a link with one that is fed less well.
  */
-function asLeaf(swarm: Swarm, { hostId, doneBytes }: Member, from: HostId, gapBytes: number): HostId | undefined {
+function asLeaf(swarm: Swarm, { hostId }: Member, from: HostId): HostId | undefined {
+  if (readersOf(swarm, from).length === 1) return undefined;
+  const loads = loadsOf(swarm, hostId);
+  const others = fedBesides(swarm, hostId)
+    .filter((m) => m.relays && !swarm.holders.has(m.hostId) && m.slowFor < SLOW_LOOKS)
+    .sort((a, b) => b.doneBytes - a.doneBytes);
+  const end = others.find((m) => !loads.has(m.hostId) && !isLast(swarm, m.hostId));
+  if (end || !swarm.holders.has(from)) return end?.hostId;
   const use = usesOf(swarm, hostId);
-  const others = fedBesides(swarm, hostId).filter((m) => m.relays && !swarm.holders.has(m.hostId));
-  const [best] = others
-    .filter((m) => m.slowFor < SLOW_LOOKS && doneBytes - m.doneBytes < soonBytes(m, gapBytes))
-    .sort((a, b) => use(a.hostId) - use(b.hostId) || b.doneBytes - a.doneBytes);
-  if (best) return use(best.hostId) < use(from) ? best.hostId : undefined;
-  return swarm.holders.has(from) ? others.find((m) => m.from === from)?.hostId : undefined;
+  const [best] = others.sort((a, b) => use(a.hostId) - use(b.hostId));
+  return best && use(best.hostId) < use(from) ? best.hostId : undefined;
 }
-
-/** It lacks what comes after so many bytes more only because these are still on their way along the chain. */
-const soonBytes = ({ bytesPerSecond = 0 }: Member, gapBytes: number): number =>
-  Math.max(gapBytes, bytesPerSecond * SOON_S);
 
 /** Its source is passed, and it is the last that reads from there: one that has as much feeds nobody, or hardly. */
 function pastPassed(swarm: Swarm, target: HostId, from: HostId): HostId | undefined {
@@ -165,17 +167,21 @@ function pastFirst(
   const first = swarm.members.get(from);
   if (first?.from === undefined || !isFirstForLong(swarm, from, imageBytes)) return undefined;
   const members = [...swarm.members.values()];
-  if (members.some((m) => m.slowFor >= SLOW_LOOKS)) return undefined;
-  const passed = members.filter((m) => m.passed).length;
-  const isNext = first.looks >= FIRST_LOOKS * 2 ** passed && readersOf(swarm, first.from).length === 1;
+  if (members.some((m) => isSlowerThan(first, m))) return undefined;
+  const passed = members.filter((m) => m.passed || m.firstBytesPerSecond !== undefined).length;
+  const isNext = first.looks >= FIRST_LOOKS * FIRST_MORE ** passed && readersOf(swarm, first.from).length === 1;
   return isNext && first.doneBytes - doneBytes < gapBytes ? first.from : undefined;
 }
 
-/** It reads from one that has it all, for long already, and has not got far. */
+/** It is, or may well be, held up by something else than that first of a chain. */
+const isSlowerThan = (first: Member, { slowFor, passed, looks, meanBytesPerSecond }: Member): boolean =>
+  slowFor >= SLOW_LOOKS || (!passed && looks > 0 && meanBytesPerSecond < SLOW * first.meanBytesPerSecond);
+
+/** It reads from one that has it all, for a while already, and will for long. */
 function isFirstForLong(swarm: Swarm, id: HostId, imageBytes: number): boolean {
   const m = swarm.members.get(id);
   if (m?.from === undefined || m.passed || swarm.holders.has(id) || !swarm.holders.has(m.from)) return false;
-  return m.looks >= FIRST_LOOKS && m.doneBytes < EARLY * imageBytes;
+  return m.looks >= FIRST_LOOKS && imageBytes - m.doneBytes >= FIRST_REST_S * m.meanBytesPerSecond;
 }
 
 /**

@@ -179,15 +179,35 @@ describe('what is known of copies under way', () => {
     expect(look(A)?.passed).toBe(false);
   });
 
-  it('is at how many looks a host has had its source', () => {
+  it('is who was passed for as long as that may have helped', () => {
+    const passedThen = (bytesOfNew: number, looks: number): boolean | undefined => {
+      const { feed, progress, look, pass, swarm } = setUp();
+      swarm();
+      feed(A, SRC);
+      feed(B, A);
+      pass(4_000);
+      progress(400);
+      feed(B, SRC);
+      expect(look(A)).toMatchObject({ firstBytesPerSecond: 100 });
+      feed(A, B);
+      for (let i = 1; i <= looks; i++) {
+        pass(2_000);
+        progress(i * bytesOfNew, B);
+      }
+      return look(A)?.passed;
+    };
+    expect([passedThen(220, 1), passedThen(220, 2), passedThen(300, 2)]).toEqual([true, false, true]);
+  });
+
+  it('is at how many looks a host has had its source, and how fast that was in all', () => {
     const { feed, progress, look, pass } = setUp();
     feed(A, SRC);
     for (let i = 0; i < 3; i++) {
       pass(2_000);
       progress(i);
     }
-    expect(look(A)?.looks).toBe(3);
+    expect(look(A)).toMatchObject({ looks: 3, meanBytesPerSecond: 2 / 6, bytesPerSecond: 1 / 2 });
     feed(A, B);
-    expect(look(A)?.looks).toBe(0);
+    expect(look(A)).toMatchObject({ looks: 0, meanBytesPerSecond: 0 });
   });
 });

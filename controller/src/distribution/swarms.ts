@@ -4,7 +4,7 @@
  * asked for it is asked once a second for all who copy the same image. swarm.ts decides by it.
  */
 import type { HostId, ImageId } from '@berth/shared/model/ids.ts';
-import { mostFed, SLOW, SLOW_LOOKS, type Member, type Swarm } from './swarm.ts';
+import { mostFed, SLOW, SLOW_LOOKS, WORTH, type Member, type Swarm } from './swarm.ts';
 
 /** A job looks at its host every two seconds, at the slowest every five. */
 const FORGOTTEN_MS = 15_000;
@@ -13,9 +13,14 @@ const SPAN_MS = 2_000;
 /** Hosts are looked at again for an image. */
 const LOOK_MS = 1_000;
 
+/** At so many looks a new first shows whether it is faster. */
+const TRIED_LOOKS = 2;
+
 interface Seen extends Member {
   /** Where the measurement of its speed begins. */
   readonly mark: { readonly atMs: number; readonly bytes: number };
+  /** Where it was when it got the source it has. */
+  readonly fed: { readonly atMs: number; readonly bytes: number };
   readonly atMs: number;
   /** When it was first told of, and how far it was. */
   readonly begun: { readonly atMs: number; readonly bytes: number };
@@ -54,33 +59,49 @@ export class Swarms {
     const before = this.#find(imageId, hostId) ?? begun(hostId, { doneBytes: 0, atMs, relays: false });
     const { doneBytes, slowFor, patience: spent } = before;
     const patience = slowFor >= SLOW_LOOKS ? 2 * spent + SLOW_LOOKS : spent;
-    const anew = { bytesPerSecond: undefined, looks: 0, slowFor: 0 - patience, patience };
+    const here = { atMs, bytes: doneBytes };
+    const anew = { bytesPerSecond: undefined, meanBytesPerSecond: 0, looks: 0, slowFor: 0 - patience, patience };
     const isFirstLeft = slowFor >= SLOW_LOOKS && spent === 0;
     // one that is slow wherever it reads is slow itself
     if (isFirstLeft && before.from !== undefined) this.#copies(imageId).slowSenders.add(before.from);
-    if (from !== undefined) this.#notePassed(imageId, before.from, from);
-    this.#put(imageId, { ...before, from, atMs, mark: { atMs, bytes: doneBytes }, ...anew });
+    if (from !== undefined) this.#notePassed(imageId, before, from);
+    this.#put(imageId, { ...before, from, atMs, mark: here, fed: here, ...anew });
   }
 
-  /** Who reads from the source of its source now has gone past that; if it gets little itself, then to see whose fault that is. */
-  #notePassed(imageId: ImageId, before: HostId | undefined, now: HostId): void {
+  /**
+   * Who reads from the source of its source now has gone past that; if it gets little itself, then to see whose fault that is. One that
+   * was slow behind a first that is not knows whose: such a first isn't tried, it sends slowly.
+   */
+  #notePassed(imageId: ImageId, { from: before, slowFor }: Seen, now: HostId): void {
     const source = before === undefined ? undefined : this.#find(imageId, before);
     const isFirst = source?.from === now && this.#copies(imageId).holders.has(now);
-    if (isFirst && source.slowFor < SLOW_LOOKS) this.#put(imageId, { ...source, passed: true });
+    if (!isFirst || source.slowFor >= SLOW_LOOKS) return;
+    const firstBytesPerSecond = slowFor >= SLOW_LOOKS ? undefined : source.meanBytesPerSecond;
+    this.#put(imageId, { ...source, passed: true, firstBytesPerSecond });
+  }
+
+  /** Those that were first before it are to blame if it is faster now than they were. */
+  #judge(imageId: ImageId, { from, looks, meanBytesPerSecond }: Seen): void {
+    const { holders, members } = this.#copies(imageId);
+    if (from === undefined || !holders.has(from) || looks < TRIED_LOOKS) return;
+    for (const m of members.values())
+      if (m.firstBytesPerSecond !== undefined && m.from !== from)
+        this.#put(imageId, { ...m, passed: meanBytesPerSecond >= WORTH * m.firstBytesPerSecond });
   }
 
   /** It is so far. Of one that was not known, nobody knows whom it reads from. @param relays asked when it is new */
   progress(imageId: ImageId, hostId: HostId, doneBytes: number, atMs: number, relays: () => boolean): void {
     const before = this.#find(imageId, hostId) ?? begun(hostId, { doneBytes, atMs, relays: relays() });
-    const { mark } = before;
-    const spanMs = atMs - mark.atMs;
     const now = { ...before, doneBytes, atMs };
-    if (spanMs < SPAN_MS) return this.#put(imageId, now);
-    const bytesPerSecond = ((doneBytes - mark.bytes) / spanMs) * 1_000;
-    this.#put(imageId, {
+    if (atMs - before.mark.atMs < SPAN_MS) return this.#put(imageId, now);
+    const bytesPerSecond = speed(before.mark, now);
+    const measured = {
       ...{ ...now, bytesPerSecond, looks: before.looks + 1, mark: { atMs, bytes: doneBytes } },
+      meanBytesPerSecond: speed(before.fed, now),
       slowFor: this.#slowFor(imageId, before, bytesPerSecond),
-    });
+    };
+    this.#put(imageId, measured);
+    this.#judge(imageId, measured);
   }
 
   /** @param whole it has all of the image now: others may read it there at once. */
@@ -89,7 +110,8 @@ export class Swarms {
     const seen = copies?.members.get(hostId);
     copies?.members.delete(hostId);
     if (whole) copies?.holders.add(hostId);
-    if (whole && copies && seen) copies.doneBytesPerSecond = Math.max(copies.doneBytesPerSecond, speedOf(seen));
+    if (whole && copies && seen)
+      copies.doneBytesPerSecond = Math.max(copies.doneBytesPerSecond, speed(seen.begun, seen));
     if (copies?.members.size === 0) this.#images.delete(imageId);
   }
 
@@ -141,14 +163,18 @@ export class Swarms {
   }
 }
 
-const begun = (hostId: HostId, now: Pick<Seen, 'doneBytes' | 'atMs' | 'relays'>): Seen => ({
-  ...{ hostId, from: undefined, bytesPerSecond: undefined, looks: 0, slowFor: 0, patience: 0, passed: false },
-  ...{ ...now, mark: { atMs: now.atMs, bytes: now.doneBytes }, begun: { atMs: now.atMs, bytes: now.doneBytes } },
-});
+function begun(hostId: HostId, { doneBytes, atMs, relays }: Pick<Seen, 'doneBytes' | 'atMs' | 'relays'>): Seen {
+  const here = { atMs, bytes: doneBytes };
+  return {
+    ...{ hostId, from: undefined, doneBytes, relays, atMs, mark: here, fed: here, begun: here },
+    ...{ bytesPerSecond: undefined, meanBytesPerSecond: 0, firstBytesPerSecond: undefined },
+    ...{ looks: 0, slowFor: 0, patience: 0, passed: false },
+  };
+}
 
 const fastest = (members: ReadonlyMap<HostId, Member>): number =>
   Math.max(0, ...[...members.values()].map((m) => m.bytesPerSecond ?? 0));
 
-/** From when it was first told of until it was last. */
-const speedOf = ({ begun: { atMs, bytes }, ...last }: Seen): number =>
-  last.atMs > atMs ? ((last.doneBytes - bytes) / (last.atMs - atMs)) * 1_000 : 0;
+/** Between the two. */
+const speed = (from: Seen['mark'], to: Pick<Seen, 'atMs' | 'doneBytes'>): number =>
+  to.atMs > from.atMs ? ((to.doneBytes - from.bytes) / (to.atMs - from.atMs)) * 1_000 : 0;
