@@ -2,10 +2,10 @@
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { findRoot } from '../setup/root.js';
 import { docker, LAB_LABEL } from './engine.ts';
-import { execIn } from './exec.ts';
 import type { Lab } from './lab.ts';
 import { networkName } from './network.ts';
 import { cephImageTag } from './recipe.js';
+import { Shells } from './shells.ts';
 
 export interface CephServer {
   /** Of its monitor. */
@@ -41,8 +41,9 @@ export async function startCeph(lab: Lab): Promise<CephServer> {
   await container.start();
   const { NetworkSettings } = await container.inspect();
   const address = NetworkSettings.Networks[network]?.IPAddress ?? '';
+  const shells = new Shells(container);
   const run = async (argv: readonly string[]): Promise<string> => {
-    const { exitCode, stdout, stderr } = await execIn(container, argv);
+    const { exitCode, stdout, stderr } = await shells.run(argv);
     if (exitCode !== 0) throw new Error(`${argv.join(' ')} in Ceph: ${stderr.toString()}`);
     return stdout.toString();
   };
@@ -50,7 +51,7 @@ export async function startCeph(lab: Lab): Promise<CephServer> {
   return {
     ...{ address, pool: POOL, user: USER, key, run },
     list: async () => (await run(['rbd', 'ls', POOL])).split('\n').filter((name) => name !== ''),
-    pause: () => container.pause(),
+    pause: () => (shells.drop(), container.pause()),
     unpause: () => container.unpause(),
   };
 }

@@ -1,9 +1,9 @@
 /** A server of Gluster in the network of a lab, with one volume, for tests of disks that lie there. It goes with its lab. */
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { docker, LAB_LABEL } from './engine.ts';
-import { execIn } from './exec.ts';
 import type { Lab } from './lab.ts';
 import { networkName } from './network.ts';
+import { Shells } from './shells.ts';
 
 export interface GlusterServer {
   readonly address: string;
@@ -38,14 +38,21 @@ export async function startGluster(lab: Lab, image: string): Promise<GlusterServ
   await container.start();
   const { NetworkSettings } = await container.inspect();
   const address = NetworkSettings.Networks[network]?.IPAddress ?? '';
+  const shells = new Shells(container);
   const run = async (argv: readonly string[]): Promise<string> => {
-    const { exitCode, stdout, stderr } = await execIn(container, argv);
+    const { exitCode, stdout, stderr } = await shells.run(argv);
     if (exitCode !== 0) throw new Error(`${argv.join(' ')} in Gluster: ${stderr.toString() || stdout.toString()}`);
     return stdout.toString();
   };
   await untilAnswers(run);
   await run(['sh', '-c', MAKE]);
-  return { address, volume: VOLUME, run, pause: () => container.pause(), unpause: () => container.unpause() };
+  return {
+    address,
+    volume: VOLUME,
+    run,
+    pause: () => (shells.drop(), container.pause()),
+    unpause: () => container.unpause(),
+  };
 }
 
 async function untilAnswers(run: (argv: readonly string[]) => Promise<string>): Promise<void> {

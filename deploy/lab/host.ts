@@ -6,9 +6,10 @@ import { writeFile } from 'node:fs/promises';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import type { Container, Docker } from './engine.ts';
 import { tolerate } from './engine.ts';
-import type { ExecResult } from './exec.ts';
+import type { ExecResult, RawExecResult } from './exec.ts';
 import { execDetached, execIn } from './exec.ts';
 import { READY_SOCKET } from './host-container.ts';
+import { Shells } from './shells.ts';
 
 const AGENT_PID = '/run/berth-agent.pid';
 export const AGENT_LOG = '/var/log/berth-agent.log';
@@ -28,6 +29,7 @@ export class LabHost {
   readonly #container: Container;
   readonly #docker: Docker;
   readonly #network: string;
+  readonly #shells: Shells;
 
   constructor(docker: Docker, container: Container, identity: HostIdentity) {
     this.#docker = docker;
@@ -35,10 +37,11 @@ export class LabHost {
     this.name = identity.name;
     this.address = identity.address;
     this.#network = identity.network;
+    this.#shells = new Shells(container);
   }
 
   async exec(argv: readonly string[], options: { input?: string | Buffer } = {}): Promise<ExecResult> {
-    const { exitCode, stdout, stderr } = await execIn(this.#container, argv, options.input);
+    const { exitCode, stdout, stderr } = await this.#raw(argv, options.input);
     return { exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
   }
 
@@ -137,6 +140,7 @@ export class LabHost {
 
   /** Freezes every process of the host: it is silent, but its connections stay. */
   pause(): Promise<void> {
+    this.#shells.drop();
     return tolerate([409], () => this.#container.pause());
   }
 
@@ -202,6 +206,7 @@ export class LabHost {
 
   /** Pulls the power cord: everything on the host dies at once; disks stay. */
   crash(): Promise<void> {
+    this.#shells.drop();
     return tolerate([409], () => this.#container.kill());
   }
 
@@ -246,8 +251,12 @@ export class LabHost {
     await writeFile(localPath, await this.#bytes(['cat', path]));
   }
 
+  #raw(argv: readonly string[], input?: string | Buffer): Promise<RawExecResult> {
+    return input === undefined ? this.#shells.run(argv) : execIn(this.#container, argv, input);
+  }
+
   async #bytes(argv: readonly string[], input?: string | Buffer): Promise<Buffer> {
-    const { exitCode, stdout, stderr } = await execIn(this.#container, argv, input);
+    const { exitCode, stdout, stderr } = await this.#raw(argv, input);
     if (exitCode === 0) return stdout;
     const words = `${stderr.toString()}${stdout.toString()}`.trim();
     throw new Error(`${this.name}: ${argv.join(' ')} ended with ${exitCode}: ${words}`);
