@@ -69,6 +69,9 @@ export class PoolVolumes {
     if (there) checkSame(there, whole);
     if (there && !there.unfinished) return;
     const pool = this.pool(spec);
+    const image = (await this.own.listImages()).find((i) => i.digest === spec.imageDigest);
+    // the copy is as large as its image, and nobody should wait for it to hear that
+    await insistPoolRoom(storage, pool, image?.fileBytes ?? 0, `volume ${spec.volumeId}`);
     const staged = await this.own.blocks.copyImage(spec, half(work, 0));
     try {
       await insistPoolRoom(storage, pool, staged.allocatedBytes, `volume ${spec.volumeId}`);

@@ -118,6 +118,17 @@ it('leaves nothing of a copy for which the pool has no room', async () => {
   expect([ours(), h.parts.store.volumes(), close.mock.calls.length]).toEqual([[], [], 1]);
 });
 
+it('is not copied first when its image alone is larger than the room in the pool', async () => {
+  await h.ensure(spec());
+  const { blocks } = h.drivers.disks;
+  const copyImage = vi.spyOn(blocks, 'copyImage');
+  const [image] = await h.drivers.disks.listImages();
+  vi.spyOn(h.drivers.disks, 'listImages').mockResolvedValue([{ ...image!, fileBytes: 2 ** 60 }]);
+  await h.open();
+  await expect(h.parts.disks.ensureFullClone(clone, work)).rejects.toMatchObject({ reason: 'DISK_FULL' });
+  expect([ours(), copyImage.mock.calls.length]).toEqual([[], 0]);
+});
+
 it('leaves the file of another host in a shared pool alone: that may be the one that is sent', async () => {
   const other = await hosts.host('h2');
   other.drivers.storage.folders = h.drivers.storage.folders;

@@ -4,7 +4,7 @@ import type { Job } from '@berth/proto/v1/job.ts';
 import { formatFileBytes } from '@berth/shared/units/bytes.ts';
 import { parseDuration } from '@berth/shared/units/duration.ts';
 import type { Api } from '../core/api.ts';
-import { OUTPUT, text, yes, type Command } from '../core/command.ts';
+import { list, OUTPUT, text, yes, type Command } from '../core/command.ts';
 import { note, type Context } from '../core/context.ts';
 import { errorLine, EXIT } from '../core/exit.ts';
 import { followJob } from '../job/follow.ts';
@@ -40,31 +40,42 @@ export const imagePrune: Command = {
   verb: 'prune',
   summary: 'remove copies of images that nothing on their hosts needs',
   details: `Berth does this by itself for what was not needed for a week (imageCopies.unusedFor in the controller's configuration), and after
-an hour on hosts that are short of room. The last copy always stays, and as many as berth image set --keep-copies says.`,
-  args: [],
+an hour on hosts that are short of room. The last copy always stays, and as many as berth image set --keep-copies says.
+
+Examples:
+  berth image prune --dry-run
+  berth image prune base --host h2              what h2 has of base, when nothing there needs it`,
+  args: [{ name: 'images', description: 'of these alone', required: false, many: true, kind: 'image' }],
   flags: [
+    { spec: '--host <host>', description: 'only copies on this host; may be given several times', kind: 'host', many: true },
     { spec: '--dry-run', description: 'only show which would go, and why the others stay' },
     { spec: '--unused-for <time>', description: 'what was not needed for so long: 0s (default), 12h, 7d' },
     OUTPUT,
   ],
-  async run(ctx, _args, flags) {
+  async run(ctx, images, flags) {
     const api = await ctx.api();
     const dryRun = yes(flags, 'dryRun');
     const unusedForMs = BigInt(parseDuration(text(flags, 'unusedFor') ?? '0s'));
-    const { copies } = await api.call(api.images, (c) => c.pruneImages, { dryRun, unusedForMs });
+    const wanted = { dryRun, unusedForMs, images: [...images], hosts: [...list(flags, 'host')] };
+    const { copies } = await api.call(api.images, (c) => c.pruneImages, wanted);
     const ended = await endOf(ctx, api, copies);
     const shown = dryRun ? copies : ended.copies.filter((c) => c.jobId !== '');
     renderList<PrunedCopy>(ctx, flags, {
       rows: shown,
       columns,
       name: (c) => `${c.images[0] ?? ''}@${c.host}`,
-      empty: dryRun ? 'There are no copies of images.' : 'Nothing to remove. See why: berth image prune --dry-run',
+      empty: dryRun ? 'There are no such copies of images.' : nothing(images, list(flags, 'host')),
     });
     const gone = shown.filter((c) => c.verdict === 'remove');
     if (forPeople(flags) && gone.length > 0) note(ctx, freed(gone, dryRun));
     for (const words of ended.failures) note(ctx, words);
     if (shown.some((c) => c.verdict === STAYED)) ctx.fail(EXIT.failed);
   },
+};
+
+const nothing = (images: readonly string[], hosts: readonly string[]): string => {
+  const same = ['berth image prune', ...images, ...hosts.map((h) => `--host ${h}`), '--dry-run'];
+  return `Nothing to remove. See why: ${same.join(' ')}`;
 };
 
 function freed(gone: readonly PrunedCopy[], dryRun: boolean): string {

@@ -288,7 +288,9 @@ function wrongSource(job: Job, { tables, hosts }: Look): Answer {
   const host = nameOf(wrong.hostId as HostId, tables);
   return {
     message: `host ${host} ${wrong.why}: its copy of image ${job.subject} is damaged, and nothing is taken from it`,
-    advice: `Have the disk of ${host} looked at; the image comes from another host that has it, or when that copy is put right`,
+    advice:
+      `Have the disk of ${host} looked at; the image comes from another host that has it. The damaged copy goes with ` +
+      `berth image prune ${job.subject} --host ${host}, when nothing there needs it`,
   };
 }
 

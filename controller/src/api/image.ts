@@ -54,7 +54,8 @@ export const imageHandlers = (
     return toImage(await images.set(r.image, { defaults, keepCopies: r.keepCopies }));
   },
   pruneImages: async (r, call) => {
-    const wanted = { unusedMs: fromWire('unused_for_ms', r.unusedForMs), dryRun: r.dryRun };
+    const { dryRun, images: named, hosts } = r;
+    const wanted = { unusedMs: fromWire('unused_for_ms', r.unusedForMs), dryRun, images: named, hosts };
     const copies = await prune.run(wanted, call.user);
     return {
       copies: copies.map(({ images: names, host, fileBytes, verdict, jobId }) => ({

@@ -27,6 +27,8 @@ export interface PrunePolicy {
   readonly shortUnusedMs: number;
   /** How many copies of a content are kept, at least 1. */
   keep(digest: string): number;
+  /** Others are counted, and nothing is said of them. Absent: all. */
+  isChosen?(copy: CopyFacts): boolean;
 }
 
 export type Verdict = 'remove' | 'used' | 'busy' | 'young' | 'away' | 'kept';
@@ -42,12 +44,14 @@ export function planPrune(copies: readonly CopyFacts[], policy: PrunePolicy): re
   const order = [...copies].sort(
     (a, b) => Number(b.short) - Number(a.short) || b.unusedMs - a.unusedMs || b.fileBytes - a.fileBytes || byName(a, b),
   );
-  return order.map((c) => {
+  return order.filter(chosen(policy)).map((c) => {
     const verdict = judge(c, left.get(c.digest) ?? 0, policy);
     if (verdict === 'remove') left.set(c.digest, (left.get(c.digest) ?? 0) - 1);
     return { ...c, verdict };
   });
 }
+
+const chosen = ({ isChosen }: PrunePolicy): ((c: CopyFacts) => boolean) => isChosen ?? (() => true);
 
 function judge(c: CopyFacts, left: number, policy: PrunePolicy): Verdict {
   if (c.needed) return c.needed;

@@ -56,6 +56,25 @@ describe('cleaning up copies of images', () => {
     expect(await copies('base')).toEqual(['h1', 'h3']);
   });
 
+  it('removes the copy of one image on one host, and counts the others', async () => {
+    await c.import('other', 'another disk');
+    for (const h of ['h1', 'h2', 'h3']) await remove(`on-${h}`);
+    await c.timed(prune().note());
+    const one = { images: ['base'], hosts: ['h2'] };
+    const told = await c.timed(prune().run({ unusedMs: 0, dryRun: false, ...one }, 'test'));
+    expect(told.map((p) => [p.images, p.host, p.verdict])).toEqual([[['base'], 'h2', 'remove']]);
+    await settled();
+    expect(await copies('base')).toEqual(['h1', 'h3']);
+    expect(await copies('other')).toHaveLength(1);
+    // none is the last that is left, and none is taken for another
+    const both = await c.timed(prune().run({ unusedMs: 0, dryRun: true, hosts: ['h1', 'h3'], images: ['base'] }, 'test'));
+    expect(both.map((p) => p.verdict).sort()).toEqual(['kept', 'remove']);
+    for (const wrong of [{ images: ['nope'] }, { hosts: ['h9'] }])
+      await expect(prune().run({ unusedMs: 0, dryRun: false, ...wrong }, 'test')).rejects.toMatchObject({
+        reason: 'NOT_FOUND',
+      });
+  });
+
   it('keeps a copy whose content something there needs by another name of it', async () => {
     await c.import('twin');
     const base = (await c.life.images.get('base')).image.id;

@@ -9,6 +9,7 @@ import { neededOn } from '../jobs/copies-wanted.ts';
 import { imageDelete } from '../jobs/image-delete.ts';
 import { imageEvict } from '../jobs/image-evict.ts';
 import type { State, Tables, Tx } from '../state/state.ts';
+import { resolve } from './names.ts';
 import { planPrune, type CopyFacts, type Judged } from './prune-plan.ts';
 
 export interface PruneDeps {
@@ -22,6 +23,9 @@ export interface PruneWanted {
   /** Copies that nothing has needed for so long. Infinity: none for that. */
   readonly unusedMs: number;
   readonly dryRun: boolean;
+  /** Of these alone, by name or id; absent or empty: of all. */
+  readonly images?: readonly string[];
+  readonly hosts?: readonly string[];
 }
 
 export interface Pruned {
@@ -42,9 +46,10 @@ const HIDDEN_KEPT_MS = 10 * 60_000;
 export class Prune {
   constructor(private readonly deps: PruneDeps) {}
 
+  /** @throws NOT_FOUND when an image or a host that is named is not there. */
   async run(wanted: PruneWanted, user: string): Promise<readonly Pruned[]> {
     const { state } = this.deps;
-    const plan = await this.#plan(wanted.unusedMs);
+    const plan = await this.#plan(wanted);
     if (wanted.dryRun) {
       await state.settled();
       return plan.map((c) => this.#told(c, undefined));
@@ -87,11 +92,15 @@ export class Prune {
     });
   }
 
-  async #plan(unusedMs: number): Promise<readonly Judged[]> {
+  async #plan({ unusedMs, images = [], hosts = [] }: PruneWanted): Promise<readonly Judged[]> {
     const { tables } = this.deps.state;
+    const digests = new Set(images.map((name) => resolve('image', tables.images, name).digest));
+    const hostIds = new Set(hosts.map((name) => resolve('host', tables.hosts, name).id));
+    const isChosen = (c: CopyFacts): boolean =>
+      (images.length === 0 || digests.has(c.digest)) && (hosts.length === 0 || hostIds.has(c.hostId));
     const keep = (digest: string): number =>
       Math.max(1, ...tables.images.byDigest(digest).map((i) => i.keepCopies ?? 1));
-    return planPrune(await this.#facts(), { unusedMs, shortUnusedMs: SHORT_UNUSED_MS, keep });
+    return planPrune(await this.#facts(), { unusedMs, shortUnusedMs: SHORT_UNUSED_MS, keep, isChosen });
   }
 
   async #facts(): Promise<readonly CopyFacts[]> {

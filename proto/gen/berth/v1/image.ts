@@ -166,6 +166,10 @@ export interface PruneImagesRequest {
   /** What was not needed for so long. */
   unusedForMs: bigint;
   dryRun: boolean;
+  /** Only copies of the content of these; empty: of all. NOT_FOUND when one is not there. */
+  images: string[];
+  /** Only copies on these; empty: on all. NOT_FOUND when one is not there. */
+  hosts: string[];
 }
 
 export interface PruneImagesResponse {
@@ -1478,7 +1482,7 @@ export const SetImageRequest: MessageFns<SetImageRequest> = {
 };
 
 function createBasePruneImagesRequest(): PruneImagesRequest {
-  return { unusedForMs: 0n, dryRun: false };
+  return { unusedForMs: 0n, dryRun: false, images: [], hosts: [] };
 }
 
 export const PruneImagesRequest: MessageFns<PruneImagesRequest> = {
@@ -1491,6 +1495,12 @@ export const PruneImagesRequest: MessageFns<PruneImagesRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(16).bool(message.dryRun);
+    }
+    for (const v of message.images) {
+      writer.uint32(26).string(v!);
+    }
+    for (const v of message.hosts) {
+      writer.uint32(34).string(v!);
     }
     return writer;
   },
@@ -1524,6 +1534,22 @@ export const PruneImagesRequest: MessageFns<PruneImagesRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.images.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.hosts.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1545,6 +1571,8 @@ export const PruneImagesRequest: MessageFns<PruneImagesRequest> = {
       ? BigInt(object.unusedForMs)
       : 0n;
     message.dryRun = object.dryRun ?? false;
+    message.images = object.images?.map((e) => e) || [];
+    message.hosts = object.hosts?.map((e) => e) || [];
     return message;
   },
 };
