@@ -64,5 +64,12 @@ it('hardware is shown part by part, and what a host has not is left out', () => 
     '  0000:00:01.0            0  Bridge  Intel 1572  -',
     '  0000:00:02.0            -  ff0000  1234 5678   -',
   ]);
+  expect(
+    Math.max(
+      ...hardwareLines(h, false, 50)
+        .slice(1)
+        .map((l) => l.length),
+    ),
+  ).toBeLessThanOrEqual(50);
   expect(hardwareLines(h, true).join('\n')).toMatch(/SR-IOV[^]*of 0000:00:01\.0/);
 });

@@ -4,7 +4,7 @@ import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { Api } from '../core/api.ts';
 import { list, OUTPUT, type Command } from '../core/command.ts';
 import { errorLine } from '../core/exit.ts';
-import { format, renderEach } from '../output/render.ts';
+import { format, renderEach, roomOf } from '../output/render.ts';
 import { tableLines, type Column } from '../output/table.ts';
 
 const PARTS = ['cpu', 'numa', 'nics', 'disks', 'pci', 'usb'] as const;
@@ -34,7 +34,7 @@ export const hostHardware: Command = {
       names,
       get: async (host) => part(await api.call(api.hosts, (c) => c.readHostHardware, { host }), only),
       name: (h) => h.host,
-      lines: (h) => [...(names.length > 1 ? [`${h.host}:`] : []), ...hardwareLines(h, wide)],
+      lines: (h) => [...(names.length > 1 ? [`${h.host}:`] : []), ...hardwareLines(h, wide, roomOf(ctx, wide))],
     });
   },
 };
@@ -54,26 +54,26 @@ const part = (h: HostHardware, only: readonly string[]): HostHardware => {
   return Object.assign(bare, Object.fromEntries(Object.entries(h).filter(([k]) => only.includes(k))));
 };
 
-export function hardwareLines(h: HostHardware, wide: boolean): string[] {
+/** @param room letters in a line */
+export function hardwareLines(h: HostHardware, wide: boolean, room = Infinity): string[] {
   const { cpu } = h;
+  const section = <T>(title: string, columns: readonly Column<T>[], rows: readonly T[]): string[] =>
+    rows.length === 0 ? [] : [`${title}:`, ...tableLines(columns, rows, wide, room - 2).map((l) => `  ${l}`)];
   return [
     ...(cpu
       ? [
           `cpu: ${cpu.model}, ${count(cpu.sockets, 'socket')}, ${count(cpu.cores, 'core')}, ${count(cpu.threads, 'thread')}`,
         ]
       : []),
-    ...section('numa nodes', NUMA, h.numa, wide),
-    ...section('network cards', NICS, h.nics, wide),
-    ...section('disks', DISKS, h.disks, wide),
-    ...section('PCI devices', PCI, h.pci, wide),
-    ...section('USB devices', USB, h.usb, wide),
+    ...section('numa nodes', NUMA, h.numa),
+    ...section('network cards', NICS, h.nics),
+    ...section('disks', DISKS, h.disks),
+    ...section('PCI devices', PCI, h.pci),
+    ...section('USB devices', USB, h.usb),
   ];
 }
 
 const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
-
-const section = <T>(title: string, columns: readonly Column<T>[], rows: readonly T[], wide: boolean): string[] =>
-  rows.length === 0 ? [] : [`${title}:`, ...tableLines(columns, rows, wide).map((l) => `  ${l}`)];
 
 const size = (n: bigint): string => formatBytes(Number(n));
 const speed = (mbps: number): string => (mbps === 0 ? '' : mbps >= 1000 ? `${mbps / 1000} Gbit/s` : `${mbps} Mbit/s`);
@@ -92,8 +92,8 @@ const NICS: Column<HostHardware['nics'][number]>[] = [
   { title: 'MAC', cell: (n) => n.mac },
   { title: 'LINK', cell: (n) => n.link },
   { title: 'SPEED', cell: (n) => speed(n.speedMbps), right: true },
-  { title: 'DRIVER', cell: (n) => n.driver },
-  { title: 'KIND', cell: (n) => n.kind },
+  { title: 'DRIVER', cell: (n) => n.driver, spare: 2 },
+  { title: 'KIND', cell: (n) => n.kind, spare: 1 },
   { title: 'MTU', cell: (n) => String(n.mtu), right: true, wide: true },
   { title: 'PCI', cell: (n) => n.pciAddress, wide: true },
 ];
@@ -105,8 +105,8 @@ const DISKS: Column<HostHardware['disks'][number]>[] = [
     title: 'KIND',
     cell: (d) => [d.rotational ? 'rotating' : 'solid', d.removable ? 'removable' : ''].filter(Boolean).join(', '),
   },
-  { title: 'BUS', cell: (d) => d.bus },
-  { title: 'SCHEDULER', cell: (d) => d.scheduler },
+  { title: 'BUS', cell: (d) => d.bus, spare: 1 },
+  { title: 'SCHEDULER', cell: (d) => d.scheduler, spare: 2 },
   { title: 'MODEL', cell: (d) => d.model },
   { title: 'SERIAL', cell: (d) => d.serial, wide: true },
 ];
@@ -114,9 +114,9 @@ const DISKS: Column<HostHardware['disks'][number]>[] = [
 const PCI: Column<HostHardware['pci'][number]>[] = [
   { title: 'ADDRESS', cell: (d) => d.address },
   { title: 'IOMMU GROUP', cell: (d) => optional(d.iommuGroup), right: true },
-  { title: 'CLASS', cell: (d) => d.className || d.classId },
+  { title: 'CLASS', cell: (d) => d.className || d.classId, spare: 1 },
   { title: 'DEVICE', cell: (d) => [d.vendor || d.vendorId, d.device || d.deviceId].join(' ') },
-  { title: 'DRIVER', cell: (d) => d.driver },
+  { title: 'DRIVER', cell: (d) => d.driver, spare: 2 },
   { title: 'ID', cell: (d) => `${d.vendorId}:${d.deviceId}`, wide: true },
   { title: 'NODE', cell: (d) => optional(d.numaNode), right: true, wide: true },
   {

@@ -2,9 +2,9 @@
 import type { HostReview } from '@berth/proto/v1/review.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import { OUTPUT, type Command } from '../core/command.ts';
-import { note, print } from '../core/context.ts';
+import { note, print, type Context } from '../core/context.ts';
 import { runMany } from '../job/many.ts';
-import { forPeople, renderList } from '../output/render.ts';
+import { forPeople, renderList, roomOf } from '../output/render.ts';
 import { tableLines, type Column } from '../output/table.ts';
 
 type Difference = HostReview['differences'][number];
@@ -13,9 +13,9 @@ const columns: Column<Difference>[] = [
   { title: 'KIND', cell: (d) => d.kind },
   { title: 'NAME', cell: (d) => d.name },
   { title: '', cell: (d) => d.what },
-  { title: 'DETAIL', cell: (d) => d.detail },
-  { title: 'WHAT TO DO', cell: (d) => d.advice },
+  { title: 'DETAIL', cell: (d) => d.detail, spare: 1 },
   { title: 'ID', cell: (d) => d.id, wide: true },
+  { title: 'WHAT TO DO', cell: (d) => d.advice, prose: true },
 ];
 
 export const hostReview: Command = {
@@ -43,12 +43,15 @@ there, until somebody has looked at this and said: berth host accept HOST.`,
       if (i > 0) print(ctx, '');
       print(ctx, headline(r, ctx.clock.now()));
       if (r.differences.length > 0)
-        tableLines(columns, r.differences, flags['output'] === 'wide').forEach((l) => print(ctx, `  ${l}`));
+        differenceLines(r.differences, flags['output'] === 'wide', ctx).forEach((l) => print(ctx, l));
     }
     const ready = reviews.filter((r) => r.pending && r.reported).map((r) => r.host);
     if (ready.length > 0) note(ctx, `When that is settled, or may stay: berth host accept ${ready.join(' ')}`);
   },
 };
+
+const differenceLines = (all: readonly Difference[], wide: boolean, ctx: Context): string[] =>
+  tableLines(columns, all, wide, roomOf(ctx, wide) - 2).map((l) => `  ${l}`);
 
 function headline(r: HostReview, nowMs: number): string {
   const n = r.differences.length;

@@ -20,5 +20,14 @@ it('settings are shown with what is wanted and what suits, and how to set again 
     'thp               madvise  -       madvise      -',
     'Not as wanted: ksm, io-scheduler/sda. Set it again: berth host tune h1 --ksm on --io-scheduler sda=none',
   ]);
+  expect(tuningLines(t, false, 48).slice(0, 5)).toMatchInlineSnapshot(`
+    [
+      "SETTING           NOW      WANTED  RECOMMENDED",
+      "    NOTE",
+      "ksm               off      on !    off",
+      "hugepages/2MiB    512      512     -",
+      "    100 free",
+    ]
+  `);
   expect(tuningLines({ ...t, settings: t.settings.slice(3) }, true).join()).toContain('VALUES');
 });

@@ -4,7 +4,7 @@ import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { checkSettingName, checkTuning } from '@berth/shared/tuning/check.ts';
 import { list, OUTPUT, text, type Command, type Flags } from '../core/command.ts';
 import { runMany } from '../job/many.ts';
-import { format, renderEach } from '../output/render.ts';
+import { format, renderEach, roomOf } from '../output/render.ts';
 import { tableLines, type Column } from '../output/table.ts';
 
 type Setting = HostTuning['settings'][number];
@@ -37,11 +37,12 @@ taken from the memory that other VMs can have. Examples:
       throw invalidArgument('-o shows settings: leave it out to set them');
     if (changes) return runMany(ctx, tuning(names, change));
     const api = await ctx.api();
+    const wide = format(flags) === 'wide';
     await renderEach(ctx, flags, {
       names,
       get: (host) => api.call(api.hosts, (c) => c.readHostTuning, { host }),
       name: (t) => t.host,
-      lines: (t) => [...(names.length > 1 ? [`${t.host}:`] : []), ...tuningLines(t, format(flags) === 'wide')],
+      lines: (t) => [...(names.length > 1 ? [`${t.host}:`] : []), ...tuningLines(t, wide, roomOf(ctx, wide))],
     });
   },
 };
@@ -90,11 +91,12 @@ function changeOf(flags: Flags): Change {
 
 const EXAMPLES: Readonly<Record<string, string>> = { hugepages: '2MiB=512', 'io-scheduler': 'sda=none' };
 
-export function tuningLines(t: HostTuning, wide: boolean): string[] {
+/** @param room letters in a line */
+export function tuningLines(t: HostTuning, wide: boolean, room = Infinity): string[] {
   const off = t.settings.filter(differs);
   const flags = off.map((s) => flagOf(s.name, s.wanted ?? '')).join(' ');
   return [
-    ...tableLines(COLUMNS, t.settings, wide),
+    ...tableLines(COLUMNS, t.settings, wide, room),
     ...(off.length > 0
       ? [`Not as wanted: ${off.map((s) => s.name).join(', ')}. Set it again: berth host tune ${t.host} ${flags}`]
       : []),
@@ -112,7 +114,7 @@ const COLUMNS: readonly Column<Setting>[] = [
   { title: 'SETTING', cell: (s) => s.name },
   { title: 'NOW', cell: (s) => s.value },
   { title: 'WANTED', cell: (s) => (s.wanted === undefined ? '' : differs(s) ? `${s.wanted} !` : s.wanted) },
-  { title: 'RECOMMENDED', cell: (s) => s.recommended },
+  { title: 'RECOMMENDED', cell: (s) => s.recommended, spare: 1 },
   { title: 'VALUES', cell: (s) => s.choices.join(' '), wide: true },
-  { title: 'NOTE', cell: (s) => s.note },
+  { title: 'NOTE', cell: (s) => s.note, prose: true },
 ];

@@ -47,7 +47,12 @@ Examples:
   berth image prune base --host h2              what h2 has of base, when nothing there needs it`,
   args: [{ name: 'images', description: 'of these alone', required: false, many: true, kind: 'image' }],
   flags: [
-    { spec: '--host <host>', description: 'only copies on this host; may be given several times', kind: 'host', many: true },
+    {
+      spec: '--host <host>',
+      description: 'only copies on this host; may be given several times',
+      kind: 'host',
+      many: true,
+    },
     { spec: '--dry-run', description: 'only show which would go, and why the others stay' },
     { spec: '--unused-for <time>', description: 'what was not needed for so long: 0s (default), 12h, 7d' },
     OUTPUT,

@@ -1,7 +1,8 @@
 /** berth image push: an image on many hosts, before VMs there need it. */
 import { invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import { NO_WAIT, SELECTOR, text, yes, type Command, type Flags } from '../core/command.ts';
-import { note } from '../core/context.ts';
+import { note, type Context } from '../core/context.ts';
+import { EXIT } from '../core/exit.ts';
 import { runMany } from '../job/many.ts';
 
 export const imagePush: Command = {
@@ -30,7 +31,7 @@ Examples:
     const { pushes, unreachable } = await api.call(api.push, (c) => c.pushImage, request);
     if (unreachable.length > 0)
       note(ctx, `Left out, because they can't be reached now: ${unreachable.join(', ')}. Run it again later.`);
-    if (pushes.length === 0) return note(ctx, 'There is no such host that can be reached.');
+    if (pushes.length === 0) return nobody(ctx, request.selector, unreachable.length > 0);
     await runMany(ctx, {
       noun: 'host',
       names: pushes.map((p) => p.host),
@@ -42,6 +43,12 @@ Examples:
     });
   },
 };
+
+/** Labels that nothing has are no failure, as nowhere; hosts that nobody can reach are one. */
+function nobody(ctx: Context, selector: string | undefined, away: boolean): void {
+  if (away) return ctx.fail(EXIT.unreachable);
+  note(ctx, selector === undefined ? 'There are no hosts.' : `No host has labels like ${selector}.`);
+}
 
 /** One way to say which hosts are meant, checked before anybody is asked. */
 function others(

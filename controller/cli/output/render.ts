@@ -32,10 +32,11 @@ export function renderList<T extends object>(
 
 /** For people: in a terminal that is narrow only what fits, unless all of it is wanted. */
 export const renderTable = <T>(ctx: Context, columns: readonly Column<T>[], rows: readonly T[], wide = false): void =>
-  tableLines(columns, rows, wide, wide ? undefined : room(ctx)).forEach((l) => print(ctx, l));
+  tableLines(columns, rows, wide, roomOf(ctx, wide)).forEach((l) => print(ctx, l));
 
-/** Of a terminal; what goes into a pipe or a file is cut by nobody. */
-const room = ({ stdout }: Context): number | undefined => (stdout.isTTY ? stdout.columns : undefined);
+/** Letters in a line of a terminal; what goes into a pipe or a file is cut by nobody, nor is what is wanted whole. */
+export const roomOf = ({ stdout }: Pick<Context, 'stdout'>, wide = false): number =>
+  stdout.isTTY && !wide ? stdout.columns || Infinity : Infinity;
 
 /** Objects in full, one below the other. As data: one object, or a list when several were named; documents where there are some. */
 export async function renderEach<T extends object>(

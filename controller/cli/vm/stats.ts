@@ -1,6 +1,6 @@
 /** berth vm stats: how busy VMs were in the last ten minutes. */
 import { OUTPUT, type Command } from '../core/command.ts';
-import { renderEach } from '../output/render.ts';
+import { format, renderEach, roomOf } from '../output/render.ts';
 import { historyLines } from '../top/stats.ts';
 
 export const vmStats: Command = {
@@ -17,7 +17,7 @@ export const vmStats: Command = {
       name: (r) => r.name,
       lines: (r) => [
         `vm ${r.name}${r.now ? `, ${r.now.state} on ${r.now.host}` : ', off'}`,
-        ...historyLines(r.points, r.stepMs),
+        ...historyLines(r.points, r.stepMs, { room: roomOf(ctx, format(flags) === 'wide') }),
       ],
     });
   },

@@ -4,6 +4,7 @@ import { formatBytes } from '@berth/shared/units/bytes.ts';
 import { formatAge } from '@berth/shared/units/duration.ts';
 import type { Api } from '../core/api.ts';
 import { OUTPUT, SELECTOR, text, yes, type Command } from '../core/command.ts';
+import { nothingWords } from '../core/nothing.ts';
 import { allPages } from '../core/pages.ts';
 import { volumeDocument } from './document.ts';
 import { fields, renderEach, renderList } from '../output/render.ts';
@@ -61,7 +62,10 @@ export const volumeList: Command = {
       rows: shown && asked.pool !== '' ? [...rows, ...(await freeUnits(api, asked.pool))] : rows,
       columns: columns(ctx.clock.now()),
       name: (v) => v.name,
-      empty: 'no volumes. Make one with: berth volume create NAME --size 20GiB',
+      empty: await nothingWords(api, {
+        ...{ what: 'volumes', advice: 'Make one with: berth volume create NAME --size 20GiB' },
+        ...{ rows, flags },
+      }),
     });
   },
 };

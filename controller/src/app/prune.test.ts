@@ -67,7 +67,9 @@ describe('cleaning up copies of images', () => {
     expect(await copies('base')).toEqual(['h1', 'h3']);
     expect(await copies('other')).toHaveLength(1);
     // none is the last that is left, and none is taken for another
-    const both = await c.timed(prune().run({ unusedMs: 0, dryRun: true, hosts: ['h1', 'h3'], images: ['base'] }, 'test'));
+    const both = await c.timed(
+      prune().run({ unusedMs: 0, dryRun: true, hosts: ['h1', 'h3'], images: ['base'] }, 'test'),
+    );
     expect(both.map((p) => p.verdict).sort()).toEqual(['kept', 'remove']);
     for (const wrong of [{ images: ['nope'] }, { hosts: ['h9'] }])
       await expect(prune().run({ unusedMs: 0, dryRun: false, ...wrong }, 'test')).rejects.toMatchObject({
