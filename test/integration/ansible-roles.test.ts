@@ -99,11 +99,12 @@ describe('the roles and playbooks of the Ansible collection', () => {
       'berth_firewall_peers',
       'berth_agent_ports',
       'berth_api_port',
+      'berth_api_host',
     ];
     const at = (controller: object, host: object) =>
       variables({ berth_controller: { hosts: { ctl: controller } }, berth_hosts: { hosts: { h1: host } } }, ...asked);
     const six = await at({ ansible_host: 'fd00::1' }, { ansible_host: 'fd00::2' });
-    expect(six.of, six.out).toEqual(['[fd00::2]:7443', '[fd00::2]:7444', ['fd00::2'], ['7444', '7445'], '7480']);
+    expect(six.of, six.out).toEqual(['[fd00::2]:7443', '[fd00::2]:7444', ['fd00::2'], ['7444', '7445'], '7480', '']);
     const other = await at(
       { berth_controller_config: { listen: '0.0.0.0:8443' } },
       {
@@ -117,7 +118,12 @@ describe('the roles and playbooks of the Ansible collection', () => {
       ['10.0.0.2'],
       ['7500', '7501', 7446],
       '8480',
+      '',
     ]);
+    const hosts = { h1: { berth_controller_config: { httpListen: '127.0.0.1:9480' } } };
+    const groups = { berth_controller: { hosts }, berth_hosts: { hosts } };
+    const own = await variables(groups, 'berth_api_host', 'berth_api_port', 'berth_controller_open_ports');
+    expect(own.of, own.out).toEqual(['127.0.0.1', '9480', [7443]]);
   }, 120_000);
 
   it('show no password of a configuration', async () => {

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { execa } from 'execa';
+import { decodeLoginLine, encodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { Ansible, type Told } from '../harness/ansible.ts';
 import { Cluster } from '../harness/cluster.ts';
 import { rawDisk } from '../harness/disk-files.ts';
@@ -115,7 +116,7 @@ describe('the modules of the Ansible collection', () => {
       ['vm', { name: 'x', login_file: '/nonexistent' }, /the login file cannot be read/],
       ['vm', { name: 'x', login_file: '/etc/hostname' }, /is no login line/],
       ['vm', { name: 'x', ca_file: '/etc/hostname' }, /the CA file .* cannot be used/],
-      ['vm', { name: 'x', api_port: 1 }, /does not answer/],
+      ['vm', { name: 'x', api_port: 1 }, /does not answer: .*refused.* api_host: localhost on its own machine/],
     ];
     for (const [module, args, words] of refused) {
       const told = await task(module, args);
@@ -123,6 +124,14 @@ describe('the modules of the Ansible collection', () => {
       expect(told.msg).toMatch(words);
     }
   }, 120_000);
+
+  it('reach a controller that listens for its own machine alone, when they are told so', async () => {
+    const line = decodeLoginLine(readFileSync(join(c.dataDir, 'admin-token'), 'utf8'));
+    const login_file = join(c.dir, 'far-login');
+    writeFileSync(login_file, `${encodeLoginLine({ ...line, controller: '127.0.0.9:7443' })}\n`);
+    expect((await task('host', { name: 'h1', login_file })).msg).toMatch(/127\.0\.0\.9:\d+ does not answer/);
+    expect(await task('host', { name: 'h1', login_file, api_host: 'localhost' })).toMatchObject({ changed: false });
+  }, 60_000);
 
   it('list VMs without running what their labels say, or giving another machine the address of a VM', async () => {
     const note = "note={{ lookup('pipe', 'expr 40 + 2') }}";

@@ -16,6 +16,10 @@ import { eventually } from '../harness/processes.ts';
 
 const MAIN_JOB = join(findRoot(), 'test/lab/ansible/main-job.yml');
 const BASE = '/root/base.qcow2';
+const UNIT_HAS = '/etc/systemd/system/berth-agent.service.d/ansible.conf';
+/** h2 is one that somebody has set up otherwise. */
+const OTHER = { dataDir: '/srv/berth', listen: '0.0.0.0:7544', peerListen: '0.0.0.0:7545' };
+const CONFIG = `{{ {'domainType': 'qemu'} | combine(${JSON.stringify(OTHER)} if inventory_hostname == 'h2' else {}) }}`;
 
 describeWhereLabsRun('Ansible', () => {
   const label = ownLabel();
@@ -32,7 +36,7 @@ describeWhereLabsRun('Ansible', () => {
   }
   function take(version: string, ...hosts: string[]): void {
     const groups = { berth_controller: [lab.host('h1')], berth_hosts: hosts.map((name) => lab.host(name)) };
-    ansible.inventory(groups, { berth_packages_dir: debs(version) });
+    ansible.inventory(groups, { berth_packages_dir: debs(version), berth_agent_config: CONFIG });
   }
   /** Which hosts the rules let reach the port for images. */
   const peers = async (name: string): Promise<string[]> => {
@@ -94,8 +98,8 @@ describeWhereLabsRun('Ansible', () => {
     const reach = (port: number) =>
       execa('timeout', ['3', 'bash', '-c', `: </dev/tcp/${lab.host('h2').address}/${port}`], { reject: false });
     expect((await reach(22)).exitCode).toBe(0);
-    for (const port of [7444, 7445]) expect((await reach(port)).exitCode, String(port)).not.toBe(0);
-    const inside = `timeout 3 bash -c ': </dev/tcp/${lab.host('h2').address}/7444'`;
+    for (const port of [7544, 7545]) expect((await reach(port)).exitCode, String(port)).not.toBe(0);
+    const inside = `timeout 3 bash -c ': </dev/tcp/${lab.host('h2').address}/7544'`;
     expect((await lab.host('h1').exec(['sh', '-c', inside])).exitCode).toBe(0);
   });
 
@@ -158,12 +162,13 @@ describeWhereLabsRun('Ansible', () => {
 
   it('removes a host, and is done when it is gone', async () => {
     await berth('vm', 'delete', '--force', 'vm-h2');
-    well(await ansible.play('berth.berth.remove_host', '-e', 'berth_remove=h2'));
+    const removed = well(await ansible.play('berth.berth.remove_host', '-e', 'berth_remove=h2'));
+    expect(removed.out).toMatch(/h2 are kept in \/srv\/berth\. .*rm -r \/srv\/berth/);
     expect(await berth('host', 'list', '-o', 'name')).toBe('h1');
     expect(await peers('h1')).toEqual(['h1']);
     const left = await lab
       .host('h2')
-      .exec(['ls', '/usr/bin/berth-agent', '/var/lib/berth/identity', '/etc/berth/firewall.nft']);
+      .exec(['ls', '/usr/bin/berth-agent', '/srv/berth/identity', '/etc/berth/firewall.nft', UNIT_HAS]);
     expect(left.stdout).toBe('');
     expect(well(await ansible.play('berth.berth.remove_host', '-e', 'berth_remove=h2')).changed).toEqual({
       h1: 0,

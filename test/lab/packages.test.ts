@@ -132,4 +132,13 @@ describeLab('packages', { hosts: ['h1'], init: 'systemd' }, (lab) => {
     expect(await sh('ls /var/lib/berth-controller')).toMatch(/inventory|\.db|sqlite/);
     expect(await qemu()).toEqual(guest);
   });
+
+  it('are purged where the agent has another folder: it stays as it is, and is named', async () => {
+    await sh(`dpkg -i /opt/berth/${SHELF}/9.0.0/berth-runtime_*.deb /opt/berth/${SHELF}/9.1.0/berth-agent_*.deb
+      mkdir -p /srv/berth/identity
+      echo 'dataDir: /srv/berth' >/etc/berth/agent.yaml`);
+    await sh('dpkg -r berth-agent');
+    expect(await sh('dpkg -P berth-agent berth-runtime 2>&1')).toMatch(/^berth-agent: .* rm -r \/srv\/berth$/m);
+    expect(await sh('ls /srv/berth; ls /var/lib/berth | grep data-dir || true')).toBe('identity\n');
+  });
 });

@@ -19,6 +19,11 @@ options:
     description: The certificate of the installation's CA. It is no secret.
     type: path
     default: /var/lib/berth-controller/trust/ca.pem
+  api_host:
+    description:
+      - Where the JSON API is reached, when not at the host that the login line names. C(localhost) for a controller whose
+        C(httpListen) is on loopback; the module has to run on its machine then.
+    type: str
   api_port:
     description: Port of the JSON API, where it is not as far above that of gRPC as 7480 is above 7443.
     type: int

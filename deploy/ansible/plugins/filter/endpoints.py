@@ -45,6 +45,18 @@ def controller_ports(config):
     return [grpc, port_of(config.get("httpListen"), grpc + 7480 - 7443)]
 
 
+def controller_api_host(config):
+    """Where the JSON API is reached on the controller's machine when it listens for nobody else; empty: where everybody reaches it."""
+    host = host_of(config.get("httpListen") or config.get("listen") or "")
+    return host if is_loopback(host) else ""
+
+
+def controller_open_ports(config):
+    """Those of controller_ports that others reach."""
+    grpc, json = controller_ports(config)
+    return ([] if is_loopback(config.get("listen") or "") else [grpc]) + ([] if controller_api_host(config) else [json])
+
+
 def is_loopback(text):
     return LOOPBACK.match(host_of(text)) is not None
 
@@ -56,5 +68,7 @@ class FilterModule(object):
             "port_of": port_of,
             "endpoint": endpoint,
             "controller_ports": controller_ports,
+            "controller_api_host": controller_api_host,
+            "controller_open_ports": controller_open_ports,
             "is_loopback": is_loopback,
         }

@@ -95,7 +95,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _api(self):
         """The login file may be in a vault."""
-        more = [self.get_option(name) for name in ("ca_file", "api_port", "wait_seconds")]
+        more = [self.get_option(name) for name in ("ca_file", "api_host", "api_port", "wait_seconds")]
         try:
             login = self.loader.get_real_file(self.get_option("login_file"))
         except AnsibleError as e:

@@ -18,6 +18,7 @@ from ansible.module_utils.basic import AnsibleModule
 ARGUMENTS = dict(
     login_file=dict(type="path", default="/var/lib/berth-controller/admin-token"),
     ca_file=dict(type="path", default="/var/lib/berth-controller/trust/ca.pem"),
+    api_host=dict(type="str"),
     api_port=dict(type="int"),
     wait_seconds=dict(type="int", default=300),
 )
@@ -52,9 +53,17 @@ def read_login(path):
         raise BerthError("%s is no login line: it begins with berth-login:1:, see berth token create" % path)
 
 
+def what_to_try(error):
+    """Nobody listens there: words about where else."""
+    if not isinstance(error, ConnectionRefusedError):
+        return ""
+    return ". Does it run? Where its httpListen is on loopback, api_host: localhost on its own machine; where it has another port, api_port"
+
+
 class Api(object):
-    def __init__(self, login_file, ca_file, api_port=None, wait_seconds=300):
-        self.host, grpc_port, self.token = read_login(login_file)
+    def __init__(self, login_file, ca_file, api_host=None, api_port=None, wait_seconds=300):
+        host, grpc_port, self.token = read_login(login_file)
+        self.host = api_host or host
         self.port = api_port or grpc_port + HTTP_ABOVE_GRPC
         self.wait_seconds = wait_seconds
         try:
@@ -79,7 +88,7 @@ class Api(object):
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, ssl.SSLError, http.client.HTTPException) as e:
-            raise BerthError("the controller at %s:%d does not answer: %s" % (self.host, self.port, e), "UNREACHABLE")
+            raise BerthError("the controller at %s:%d does not answer: %s%s" % (self.host, self.port, e, what_to_try(e)), "UNREACHABLE")
         finally:
             connection.close()
         return self._understood(answer.status, text)
@@ -158,7 +167,7 @@ class Api(object):
 
 def of_module(module):
     """An Api with the parameters of a module."""
-    return Api(*[module.params[name] for name in ("login_file", "ca_file", "api_port", "wait_seconds")])
+    return Api(*[module.params[name] for name in ("login_file", "ca_file", "api_host", "api_port", "wait_seconds")])
 
 
 def run_module(run, **arguments):
