@@ -1,4 +1,5 @@
 /** The whole controller in this process: a real database, real TLS, and agents that only pretend to be hosts. */
+import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,7 +29,8 @@ import { createController, type Controller } from './controller.ts';
 import { FakeAgent } from './hosts/fake-agent.ts';
 import { silentLog } from './hosts/testing.ts';
 import { aVm } from './state/samples.ts';
-import { initialise, renewAdminToken } from './trust/init.ts';
+import { loadIdentity } from './trust/identity.ts';
+import { initialise, renewAdminToken, setAddresses } from './trust/init.ts';
 import { newRequest } from './trust/testing.ts';
 
 const until = (check: () => unknown) => vi.waitFor(check, { timeout: 15_000, interval: 20 });
@@ -377,6 +379,24 @@ describe('a host', () => {
     sink.end();
     await done;
     expect([agent.uploads[0]?.length, agent.runsOfZeros]).toEqual([bytes, runs]);
+  });
+});
+
+describe('another address', () => {
+  it('is taken while it is stopped alone: into its certificate, tokens and the login line, and other names go', async () => {
+    const options = { dataDir, clock: systemClock, log: silentLog, workerFile };
+    const { token } = login();
+    await expect(setAddresses({ ...options, addresses: ['new.example'] })).rejects.toThrow(/runs|in use|lock/);
+    api.close();
+    await controller.stop();
+    await expect(setAddresses({ ...options, addresses: ['new.example', 'a b'] })).rejects.toThrow(/is not an address/);
+    for (const again of [1, 2]) await setAddresses({ ...options, addresses: ['new.example', `[fd00::${again}]:9443`] });
+    expect(login()).toMatchObject({ controller: 'new.example:7443', token });
+    const names = async () => new X509Certificate((await loadIdentity(dataDir, Date.now())).chainPem).subjectAltName;
+    expect(await names()).toMatch(/DNS:new\.example, .*FD00:0:0:0:0:0:0:2/);
+    expect(await names()).not.toMatch(/FD00:0:0:0:0:0:0:1\b/);
+    await startController();
+    await until(async () => expect((await getHost('h1')).state).toBe(HostState.UP));
   });
 });
 

@@ -11,7 +11,7 @@ import { StateFailed } from './state/store.ts';
 import { backupCommands } from './backup/commands.ts';
 import { lifetimesOf, loadConfig, printConfig, type Config } from './config.ts';
 import { actAsOwner } from './owner.ts';
-import { initialise, renewAdminToken } from './trust/init.ts';
+import { initialise, renewAdminToken, setAddresses } from './trust/init.ts';
 
 interface Flags {
   readonly config?: string;
@@ -52,6 +52,15 @@ async function adminToken(flags: Flags): Promise<void> {
   actAsOwner(dataDir);
   const file = await onDiskOf(dataDir, renewAdminToken({ dataDir, clock: systemClock, log, workerFile }));
   say(`log in: berth login --token-file ${file}`);
+}
+
+async function setAddress(flags: Flags & { readonly address: readonly string[] }): Promise<void> {
+  const config = readConfig(flags);
+  const log = createLog(NAME, config.logLevel);
+  const { dataDir } = config;
+  actAsOwner(dataDir);
+  await onDiskOf(dataDir, setAddresses({ dataDir, addresses: flags.address, clock: systemClock, log, workerFile }));
+  say('the next start of the controller makes a certificate for them; who was logged in logs in again: berth login');
 }
 
 async function run(flags: Flags): Promise<void> {
@@ -155,6 +164,10 @@ function program(): Command {
       'how agents and people reach this controller; the first goes into tokens',
     )
     .action((_: unknown, self: Command) => init(self.optsWithGlobals()));
+  shared(command.command('set-address'))
+    .description('give an installation other addresses; the controller must be stopped')
+    .requiredOption('--address <host:port...>', 'all of them, as of init; the first goes into tokens')
+    .action((_: unknown, self: Command) => setAddress(self.optsWithGlobals()));
   shared(command.command('run'))
     .description('run the controller')
     .option('--listen <host:port>', 'where the gRPC API listens')

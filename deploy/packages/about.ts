@@ -5,7 +5,7 @@ const DROP_IN =
 
 export const CONTROLLER_ABOUT = {
   summary: 'the controller of a Berth installation',
-  commands: [[], ['init'], ['run'], ['admin-token'], ['backup'], ['backup', 'verify'], ['restore']],
+  commands: [[], ['init'], ['run'], ['set-address'], ['admin-token'], ['backup'], ['backup', 'verify'], ['restore']],
   text: [
     'Knows all hosts and virtual machines of an installation, and decides. To begin: berth-controller init --address NAME:7443, systemctl enable --now berth-controller, berth login --token-file /var/lib/berth-controller/admin-token.',
     'The configuration is checked with --check-config and printed, with all defaults, with --print-config. Unknown settings are errors.',

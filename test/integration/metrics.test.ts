@@ -124,6 +124,37 @@ it('names every host as a target, also one that was added a moment ago, and none
   await c.ok('host', 'remove', 'h3', '--yes').catch(() => c.ok('host', 'remove', 'h3'));
 });
 
+it('forgets what is gone: 200 VMs, a pool and a host leave no series', async () => {
+  const series = async () => {
+    const texts = await Promise.all(['/metrics', '/metrics/hosts/h1', '/metrics/hosts/h2'].map((path) => ask(path)));
+    return texts.flatMap(({ text }) => text.split('\n').filter((line) => /^\w+\{/.test(line)));
+  };
+  const gone = async () => (await series()).filter((line) => /="(crowd\d+|heap|h9)"/.test(line));
+  // the words of ours that label counters are few; and a series that is there is there, whatever its value
+  const others = async () =>
+    (await series())
+      .filter((line) => !/\b(method|kind|procedure|result|le)="/.test(line))
+      .map((line) => line.replace(/ \S+$/, ''));
+  const before = await others();
+  await c.addSimulated('h9');
+  await c.waitUp('h9');
+  await c.ok('pool', 'create', 'heap', '--path', '/srv/heap', '--host', 'h2');
+  const vms = ['h1', 'h2'].map((host, i) =>
+    c.ok('vm', 'clone', 'base', `crowd{${i}01..${i + 1}00}`, '--host', host, '--label', 'of=crowd'),
+  );
+  await Promise.all(vms);
+  await eventually(
+    'all are shown',
+    async () => new Set((await gone()).map((l) => /crowd\d+/.exec(l)?.[0])).size === 201 || undefined,
+  );
+  await c.ok('vm', 'delete', '--selector', 'of=crowd');
+  await c.ok('pool', 'remove', 'heap');
+  await c.agents.get('h9')?.end('SIGKILL');
+  await c.ok('host', 'remove', 'h9', '--force');
+  await eventually('nothing is left of them', async () => (await gone()).length === 0 || undefined);
+  expect(await others()).toEqual(before);
+}, 240_000);
+
 describeWithPrometheus('Prometheus', () => {
   it('has nothing to say against the names and the form of either', async () => {
     expect(await checkMetrics((await ask('/metrics')).text)).toBe('');

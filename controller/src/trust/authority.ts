@@ -3,6 +3,7 @@
  * of each other: `control` for the controller, its callers and the agents' ports, `transfer` for what hosts do among themselves. Keeps
  * its key in memory; store.ts keeps it on disk.
  */
+import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { clientUri, controllerUri, HOST_SERVER_NAME, hostUri, transferUri } from '@berth/shared/trust/names.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
@@ -99,6 +100,12 @@ export async function signController(
   const names = { commonName: 'Berth controller', uri, ...split(about.addresses) };
   const certificatePem = await makeLeaf(await signerOf(ca), keys.publicKey, names, life);
   return { keyPem: await exportKey(keys.privateKey), certificatePem };
+}
+
+/** Whether a certificate of the controller is for all addresses that it has. */
+export function hasNames(own: X509Certificate, addresses: readonly string[]): boolean {
+  const { dns, ip } = split(addresses);
+  return dns.every((name) => own.checkHost(name) !== undefined) && ip.every((a) => own.checkIP(a) !== undefined);
 }
 
 const signerOf = async (ca: KeyAndCertificate): Promise<Signer> => ({

@@ -14,6 +14,7 @@ import {
   newAuthority,
   signClient,
   signController,
+  hasNames,
   signHost,
   type Authority,
   type CaPurpose,
@@ -230,7 +231,8 @@ export async function loadIdentity(dataDir: string, nowMs: number, lifetimes = D
     saveTrust(dataDir, stored);
   }
   const trust = new Trust(installation, stored, lifetimes, (next) => saveTrust(dataDir, next));
-  if (trust.ownIsDue(nowMs)) await trust.renewOwn(nowMs);
+  const own = new X509Certificate(trust.certificatePem);
+  if (trust.ownIsDue(nowMs) || !hasNames(own, installation.addresses)) await trust.renewOwn(nowMs);
   return trust;
 }
 

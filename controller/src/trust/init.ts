@@ -2,12 +2,12 @@
  * `berth-controller init`: makes an installation in an empty directory, once: database, CA, certificate, and the first
  * administrator's token. The marker is written last, so that what a crash left half made is never taken for whole.
  */
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { badState, invalidArgument } from '@berth/shared/errors/cluster-error.ts';
 import type { Grant } from '@berth/shared/model/access.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { Clock } from '@berth/shared/runtime/clock.ts';
-import { encodeLoginLine } from '@berth/shared/trust/lines.ts';
+import { decodeLoginLine, encodeLoginLine } from '@berth/shared/trust/lines.ts';
 import { publicKeyPin } from '@berth/shared/trust/pin.ts';
 import { joinAddress, splitAddress } from '../app/address.ts';
 import { withGrant } from '../app/grants.ts';
@@ -15,10 +15,10 @@ import { bearerOf, putToken } from '../app/tokens.ts';
 import { isAdministrator } from '../app/administrators.ts';
 import { putUser } from '../app/users.ts';
 import { openState } from '../state/open-state.ts';
-import type { Tx } from '../state/state.ts';
+import type { State, Tx } from '../state/state.ts';
 import { initState } from '../state/sqlite/init.ts';
 import { DEFAULT_LIFETIMES, type Lifetimes } from './authority.ts';
-import { loadIdentity, newTrust, paths } from './identity.ts';
+import { loadIdentity, newTrust, paths, readInstallation } from './identity.ts';
 import { saveTrust, writeSecretFile } from './store.ts';
 
 export interface InitOptions {
@@ -63,6 +63,25 @@ async function make(o: InitOptions, addresses: readonly string[]): Promise<strin
   return installationId;
 }
 
+/**
+ * Other addresses for an installation whose controller is stopped: they go into its certificate when it starts, into tokens, and into
+ * the administrator's login line where that is still there. Twice is once.
+ */
+export async function setAddresses(o: InitOptions): Promise<void> {
+  const at = paths(o.dataDir);
+  const installation = { ...readInstallation(o.dataDir), addresses: o.addresses.map(checkAddress) };
+  const state = await openStopped(o);
+  try {
+    writeSecretFile(at.marker, JSON.stringify(installation) + '\n');
+    if (!existsSync(at.adminToken)) return;
+    const login = decodeLoginLine(readFileSync(at.adminToken, 'utf8'));
+    const [controller = login.controller] = installation.addresses;
+    writeSecretFile(at.adminToken, encodeLoginLine({ ...login, controller }) + '\n');
+  } finally {
+    await state.close();
+  }
+}
+
 /** A new administrator's token for a controller that is stopped: the way back in when all others are lost. */
 export async function renewAdminToken(o: Omit<InitOptions, 'addresses'>): Promise<string> {
   const identity = await loadIdentity(o.dataDir, o.clock.now(), o.lifetimes);
@@ -72,11 +91,7 @@ export async function renewAdminToken(o: Omit<InitOptions, 'addresses'>): Promis
 
 async function writeAdminToken(o: Omit<InitOptions, 'addresses'>, controller: string, caPin: string): Promise<void> {
   const at = paths(o.dataDir);
-  const fatal: { error?: unknown } = {};
-  const { clock, log } = o;
-  const workerFile = o.workerFile === undefined ? {} : { workerFile: o.workerFile };
-  const onFatal = (e: unknown) => void (fatal.error = e);
-  const state = await openState({ path: at.database, clock, log, onFatal, ...workerFile });
+  const state = await openStopped(o);
   try {
     const made = await state.update((tx) => {
       tx.event({
@@ -94,6 +109,13 @@ async function writeAdminToken(o: Omit<InitOptions, 'addresses'>, controller: st
   } finally {
     await state.close();
   }
+}
+
+/** Of a controller that does not run: one that does holds the lock of its database, and that is what the error says. */
+async function openStopped(o: Omit<InitOptions, 'addresses'>): Promise<State> {
+  const { clock, log } = o;
+  const workerFile = o.workerFile === undefined ? {} : { workerFile: o.workerFile };
+  return openState({ path: paths(o.dataDir).database, clock, log, onFatal: () => undefined, ...workerFile });
 }
 
 /** Whoever owns the controller's machine can always get back in. */
