@@ -36,6 +36,12 @@ describe('berth pool', () => {
     expect(await said(poolShow, fast, ['fast'])).toMatch(/^on h1: +active, 63 GiB of 252 GiB free \(75 % used\)$/m);
   });
 
+  it('shows that there is no room, which is not nothing known', async () => {
+    const [on] = fast.onHosts;
+    const full = { ...fast, onHosts: [{ ...on!, availableBytes: 0n }] };
+    expect(await said(poolList, full, [])).toMatch(/ 252 GiB +0 B +100 % /);
+  });
+
   it('says that no disk is in it, and else what those may grow to', async () => {
     expect(await said(poolShow, fast, ['fast'])).toMatch(/^disks: +none$/m);
     const used = { ...fast, diskCount: 2, promisedBytes: BigInt(3 * GIB) };

@@ -17,6 +17,10 @@ interface Row extends Pool {
 
 const size = (n: bigint | undefined): string => (n === undefined || n === 0n ? '-' : formatBytes(Number(n)));
 
+/** None is something to be seen; of a pool that does not answer nothing is known. */
+const free = (on: PoolOnHost | undefined): string =>
+  on === undefined || on.capacityBytes === 0n ? '-' : formatBytes(Number(on.availableBytes));
+
 const used = (on: PoolOnHost | undefined): number =>
   on === undefined || on.capacityBytes === 0n ? 0 : 1 - Number(on.availableBytes) / Number(on.capacityBytes);
 
@@ -67,7 +71,7 @@ const COLUMNS: readonly Column<Row>[] = [
   { title: 'STATE', cell: stateOf },
   { title: 'HOST', cell: (r) => r.where },
   { title: 'SIZE', cell: (r) => size(r.on?.capacityBytes), right: true },
-  { title: 'FREE', cell: (r) => size(r.on?.availableBytes), right: true },
+  { title: 'FREE', cell: (r) => free(r.on), right: true },
   { title: 'USED', cell: (r) => usedWords(r.on), right: true },
   { title: 'DISKS', cell: (r) => String(r.diskCount), right: true },
   { title: 'PATH', cell: (r) => r.on?.targetPath ?? '', wide: true },

@@ -55,9 +55,11 @@ describe('an export', () => {
     exports().finish(t);
     await c.ended(t.jobId);
     for (const h of c.sim.hosts.all()) Object.assign(h, { up: false, connected: false });
-    const { jobId } = await begin();
-    expect(await c.ended(jobId)).toBe('failed');
-    expect((await c.life.jobs.view(jobId)).error?.message).toContain('none of them answers now');
+    const lost = await begin();
+    expect(await c.ended(lost.jobId)).toBe('failed');
+    // also to who asks only after it has failed
+    expect(await said(exports().open(lost, signal))).toMatch(/^HOST_UNREACHABLE: .*none of them answers now/);
+    expect(await said(exports().open({ ...lost, ticket: 'guess' }, signal))).toContain('PERMISSION_DENIED');
     expect(await said(exports().image('base', 'iso', 'test'))).toContain('an image is not exported as "iso"');
   });
 });

@@ -37,6 +37,9 @@ const FORMATS: readonly string[] = ['qcow2', 'raw', 'vmdk'];
 const KINDS: readonly string[] = [imageExport.kind, volumeExport.kind];
 const hash = (ticket: string): string => createHash('sha256').update(ticket).digest('hex');
 
+const gone = (jobId: string): ClusterError =>
+  notFound(`there is no export ${jobId.slice(0, 80)} to be fetched (any more). Export it anew`);
+
 export class Exports {
   constructor(private readonly deps: ExportDeps) {}
 
@@ -80,9 +83,11 @@ export class Exports {
     return { jobId, ticket };
   }
 
-  /** Waits until the file is made. */
-  async open({ jobId, ticket, user }: Ticket, signal: AbortSignal): Promise<MadeFile> {
-    this.#job({ jobId, ticket, user });
+  /** Waits until the file is made. @throws what its job failed of, also when it had failed before anybody asked */
+  async open(t: Ticket, signal: AbortSignal): Promise<MadeFile> {
+    const { jobId } = t;
+    const job = this.#known(t);
+    if (job.state === 'succeeded' || this.#isReceived(job)) throw gone(jobId);
     const made = (): MadeFile | undefined => this.#made(jobId);
     await new Promise<void>((resolve) => {
       const over = (): boolean => made() !== undefined || signal.aborted || this.#isOver(jobId);
@@ -142,15 +147,18 @@ export class Exports {
   #hostOf = (jobId: string): HostId | undefined =>
     (this.#out(jobId, 'place') as { hostId?: HostId } | undefined)?.hostId;
 
-  #job({ jobId, ticket, user }: Ticket): Job {
+  #isReceived = (job: Job): boolean => this.deps.uploads.seen(job.id)?.state === 'received';
+
+  /** Of one that can be fetched now. */
+  #job(t: Ticket): Job {
+    const job = this.#known(t);
+    if (this.#isOver(t.jobId) || this.#isReceived(job)) throw gone(t.jobId);
+    return job;
+  }
+
+  #known({ jobId, ticket, user }: Ticket): Job {
     const job = this.deps.state.tables.jobs.get(jobId);
-    if (
-      job === undefined ||
-      !KINDS.includes(job.kind) ||
-      this.#isOver(jobId) ||
-      this.deps.uploads.seen(job.id)?.state === 'received'
-    )
-      throw notFound(`there is no export ${jobId.slice(0, 80)} to be fetched (any more). Export it anew`);
+    if (job === undefined || !KINDS.includes(job.kind)) throw gone(jobId);
     const { ticketHash } = job.params as unknown as ExportParams;
     const fits = timingSafeEqual(Buffer.from(hash(ticket), 'hex'), Buffer.from(ticketHash, 'hex'));
     if (fits && job.user === user) return job;

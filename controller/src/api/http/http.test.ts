@@ -202,6 +202,9 @@ describe('files', () => {
       expect(got[0]).toBe('image-1/T');
       expect(got.slice(1).reduce((sum, n) => sum + Number(n), 0)).toBe(300_000);
     }
+    const ranged = { 'berth-ticket': 'T', 'content-range': 'bytes 5-10/100' };
+    const part = await bed.ask('/v1/images/image-1:upload', { method: 'PUT', headers: ranged, body: 'part' });
+    expect([part.status, errorOf(part.text)['message']]).toEqual([400, expect.stringMatching(/^Content-Range is not/)]);
     const without = await bed.ask('/v1/images/image-1:upload', { method: 'PUT', body: 'x' });
     expect(errorOf(without.text)['message']).toBe('an upload needs its ticket: the header Berth-ticket');
   });

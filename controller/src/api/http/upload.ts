@@ -16,6 +16,11 @@ export async function* uploadOf(input: DescMessage, method: Method, from: Upload
   const begin = input.fields.find((f) => f.fieldKind === 'message');
   const data = input.fields.find((f) => f.fieldKind === 'scalar');
   if (begin?.message === undefined || data?.oneof === undefined) throw new Error(`${input.typeName} is no upload`);
+  // RFC 9110, 14.5: who sends a part of a file must hear when it would be taken for all of it
+  if (from.headers['content-range'] !== undefined)
+    throw invalidArgument(
+      'Content-Range is not known here: what a file is sent from on says the header Berth-Offset, if any',
+    );
   const fields: Record<string, string> = {};
   for (const f of begin.message.fields) {
     const value = from.variables[f.jsonName] ?? from.headers[`berth-${f.jsonName.toLowerCase()}`];
