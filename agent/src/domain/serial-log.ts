@@ -13,8 +13,8 @@ export interface SerialLogRequest {
 
 export const CHUNK_BYTES = 64 * 1024;
 const POLL_MS = 300;
-/** virtlogd has rotated long before; without it a guest that prints has this long. */
-const BOUND_MS = 30_000;
+/** virtlogd has rotated long before; without it a guest that prints has this long. Each look costs a thread of Node's per log. */
+const BOUND_MS = 60_000;
 
 /**
  * Ends when the log is read, or with the signal when following. The first piece may be empty: it tells the position.

@@ -222,6 +222,11 @@ export interface Disks {
   movedPath(volumeId: string): string;
 
   listVolumes(): Promise<readonly VolumeSeen[]>;
+  /**
+   * A text that is another when a volume or an image has come, gone or become another file, for a look at no file of them. That a file
+   * has grown it does not say. Absent: lists cost no more.
+   */
+  stamp?(): Promise<string>;
   /** One of them, without looking at the others; undefined when there is none. */
   findVolume(volumeId: string): Promise<VolumeSeen | undefined>;
   /** Twice is once; with another size, parent or format: ALREADY_EXISTS. */

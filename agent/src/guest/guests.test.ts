@@ -148,6 +148,20 @@ it('tells each reset with a time of its own, and does not ask a guest that is fr
   expect(asked).toEqual([]);
 });
 
+it('does not wake for guests that do not run, and reads one soon after it goes on', async () => {
+  const uuid = uuidOf(1);
+  answers.set(uuid, async () => ({ hostname: 'web' }));
+  domain(seen(uuid, 'paused'));
+  await clock.settle();
+  expect(await clock.step(clock.now() + 60 * MINUTE_MS)).toBe(false);
+  domain(seen(uuid, 'running'));
+  await clock.advance(2_000);
+  expect(last(uuid)).toMatchObject({ agent: 'connected', hostname: 'web' });
+  domain(seen(uuid, 'paused'));
+  await clock.advance(2 * MINUTE_MS);
+  expect(await clock.step(clock.now() + 60 * MINUTE_MS)).toBe(false);
+});
+
 it('leaves domains alone that are not ours', async () => {
   const foreign = seen(uuidOf(1));
   domain({ ...foreign, seen: { ...foreign.seen, metadataXml: undefined } });

@@ -129,7 +129,7 @@ export class Guests {
     const entry = this.entries.get(uuid);
     const on = seen !== undefined && seen.power !== 'stopped' && seen.power !== 'crashed';
     if (!on || readMark(seen.metadataXml) === undefined) return this.gone(uuid, seen);
-    if (entry) return void (entry.power = seen.power);
+    if (entry) return this.powered(uuid, entry, seen.power);
     const made = {
       agent: undefined,
       facts: NOTHING_SAID,
@@ -141,6 +141,13 @@ export class Guests {
     this.entries.set(uuid, made);
     this.publish(uuid, made);
     this.plan(uuid, made, SOON_MS);
+  }
+
+  /** One that does not run is not read, and costs nothing, until it does. */
+  private powered(uuid: string, entry: Entry, power: DomainSeen['power']): void {
+    const goesOn = power === 'running' && entry.power !== 'running';
+    entry.power = power;
+    if (goesOn) this.plan(uuid, entry, SOON_MS);
   }
 
   /** What was saved is frozen when it goes on; what was cut off is not when it boots. */
@@ -175,6 +182,7 @@ export class Guests {
 
   private plan(uuid: string, entry: Entry, ms: number): void {
     entry.timer?.cancel();
+    if (entry.power !== 'running') return;
     entry.timer = this.deps.clock.after(ms, () => void this.look(uuid, entry));
   }
 

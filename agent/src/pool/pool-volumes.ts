@@ -45,6 +45,7 @@ export function withPools(
       ...(await own.listVolumes()).filter((v) => store.volume(v.volumeId) === undefined),
       ...inPools.list(),
     ],
+    ...(own.stamp && { stamp: async () => JSON.stringify([await own.stamp?.(), inPools.list()]) }),
     findVolume: async (id) => inPools.find(id) ?? own.findVolume(id),
     ensureVolume: (spec) =>
       onVolume(spec.volumeId, async () => {

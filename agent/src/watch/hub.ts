@@ -29,8 +29,8 @@ export interface HubDeps {
   readonly networks?: () => Promise<readonly NetworkSeen[]>;
 }
 
-/** Facts and checks change rarely and cost most. */
-const HOST_EVERY_ROUNDS = 4;
+/** Facts and checks change rarely and cost most; files of volumes grow, and are looked at one by one as seldom. */
+const SELDOM_ROUNDS = 4;
 const SOURCE_DEADLINE_MS = 10_000;
 /** Volumes are made and removed in bursts, and a look at them reads two files of each: one look for many operations. */
 const VOLUMES_AFTER_MS = 250;
@@ -49,7 +49,7 @@ export class Hub {
   private readonly objects = new Map<string, { item: WatchItem; text: string }>();
   private readonly complete = new Set<SourceName>();
   private readonly listeners = new Set<HubListener>();
-  private readonly refreshers: Readonly<Record<SourceName | 'host', Refresher>>;
+  private readonly refreshers: Readonly<Record<SourceName | 'host' | 'files', Refresher>>;
   private readonly unsubscribe: (() => void)[] = [];
   /** Domains that an event told of while the list was being asked: the event is newer. */
   private readonly touched = new Set<string>();
@@ -57,6 +57,8 @@ export class Hub {
   private timer: Timer | undefined;
   private volumesSoon: Timer | undefined;
   private rounds = 0;
+  /** Of the folders of volumes and images, when their files were looked at. */
+  private files: string | undefined;
 
   constructor(private readonly deps: HubDeps) {
     const { hypervisor, disks, bridges } = deps.drivers;
@@ -80,6 +82,7 @@ export class Hub {
       pools: source('pools'),
       networks: source('networks'),
       host: new Refresher(() => this.refreshHost()),
+      files: new Refresher(() => this.refreshFiles()),
     };
   }
 
@@ -99,7 +102,8 @@ export class Hub {
 
   /** Looks at everything anew; a source that does not answer in time is incomplete. */
   async ready(): Promise<void> {
-    const all = Promise.all(Object.values(this.refreshers).map((r) => r.run()));
+    const { files: _, ...looks } = this.refreshers;
+    const all = Promise.all(Object.values(looks).map((r) => r.run()));
     const late = new AbortController();
     await Promise.race([all, this.deps.clock.sleep(SOURCE_DEADLINE_MS, late.signal).catch(() => undefined)]);
     late.abort();
@@ -143,9 +147,9 @@ export class Hub {
   private schedule(): void {
     this.timer = this.deps.clock.after(this.deps.observeEveryMs, () => {
       this.rounds++;
-      const { host, ...sources } = this.refreshers;
-      for (const r of Object.values(sources)) void r.run();
-      if (this.rounds % HOST_EVERY_ROUNDS === 0) void host.run();
+      const { domains, bridges, pools, networks, files, host } = this.refreshers;
+      for (const r of [domains, bridges, pools, networks, files]) void r.run();
+      if (this.rounds % SELDOM_ROUNDS === 0) void host.run();
       if (this.listeners.size > 0) this.schedule();
     });
   }
@@ -156,6 +160,16 @@ export class Hub {
     } catch (e) {
       this.deps.log.warn({ err: e }, 'the host report could not be made');
     }
+  }
+
+  /** One by one where one has come or gone, and seldom otherwise. */
+  private async refreshFiles(): Promise<void> {
+    const isDue = this.rounds % SELDOM_ROUNDS === 0;
+    const stamp = await this.deps.drivers.disks.stamp?.().catch(() => undefined);
+    const isSame = stamp !== undefined && stamp === this.files;
+    this.files = stamp;
+    if (isSame && !isDue) return;
+    await Promise.all([this.refreshers.volumes.run(), this.refreshers.images.run()]);
   }
 
   private async refreshSource(name: SourceName, list: () => Promise<readonly WatchItem[]>): Promise<void> {
@@ -224,8 +238,10 @@ export class Hub {
     // what is made for a network is a bridge
     if (kind.name.startsWith('network.')) void this.refreshers.bridges.run();
     const name = sourceOf[kind.name.split('.')[0] as ObjectKind];
-    if (name === 'volumes') this.volumesSoon ??= this.deps.clock.after(VOLUMES_AFTER_MS, () => this.lookAtVolumes());
-    else if (name !== undefined) void this.refreshers[name].run();
+    // what a snapshot does to a domain it does to its disks
+    if (name === 'volumes' || kind.name.startsWith('domain.snapshot'))
+      this.volumesSoon ??= this.deps.clock.after(VOLUMES_AFTER_MS, () => this.lookAtVolumes());
+    if (name !== 'volumes' && name !== undefined) void this.refreshers[name].run();
   }
 
   private lookAtVolumes(): void {

@@ -35,7 +35,13 @@ const sample: Sample = {
 /** Drivers that answer what the test puts there, and a hub over them. */
 function world(options: { outboxLimit?: number; list?: () => Promise<readonly DomainSeen[]> } = {}) {
   const clock = new SimClock();
-  const state = { domains: [seen('d1')], bridges: [] as { name: string }[], down: false, looksAtVolumes: 0 };
+  const state = {
+    domains: [seen('d1')],
+    bridges: [] as { name: string }[],
+    down: false,
+    looksAtVolumes: 0,
+    stamp: 'a',
+  };
   let emit: (e: HypervisorEvent) => void = () => undefined;
   const answer = async () => {
     if (state.down) throw new ClusterError('HYPERVISOR_UNAVAILABLE', 'down');
@@ -55,6 +61,10 @@ function world(options: { outboxLimit?: number; list?: () => Promise<readonly Do
         return [];
       },
       listImages: async () => [],
+      stamp: async () => {
+        if (state.stamp === '') throw new Error('it cannot be read');
+        return state.stamp;
+      },
     },
     bridges: { list: async () => state.bridges },
   } as unknown as Drivers;
@@ -138,6 +148,34 @@ describe('a watch stream', () => {
     w.ended('volume.remove');
     await w.clock.advance(1_000);
     expect(w.state.looksAtVolumes).toBe(before + 2);
+    await w.end();
+  });
+
+  it('looks at the files of volumes once a minute, and at once when one has come or gone', async () => {
+    const w = world();
+    await w.clock.advance(61_000);
+    const looks = async (ms: number): Promise<number> => {
+      const before = w.state.looksAtVolumes;
+      await w.clock.advance(ms);
+      return w.state.looksAtVolumes - before;
+    };
+    expect(await looks(600_000)).toBe(10);
+    expect(await looks(15_000)).toBe(0);
+    w.state.stamp = 'b';
+    expect(await looks(15_000)).toBe(1);
+    w.state.stamp = '';
+    expect(await looks(60_000)).toBe(4);
+    w.state.stamp = 'b';
+    await w.end();
+  });
+
+  it('looks at volumes after a snapshot, which changes disks', async () => {
+    const w = world();
+    await w.clock.settle();
+    const before = w.state.looksAtVolumes;
+    w.ended('domain.snapshot-revert');
+    await w.clock.advance(1_000);
+    expect(w.state.looksAtVolumes).toBe(before + 1);
     await w.end();
   });
 

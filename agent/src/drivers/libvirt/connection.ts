@@ -249,7 +249,6 @@ export class Connection {
     if (!alive && this.#unanswered >= (this.opts.pingCount ?? 5)) return this.close('libvirt stopped answering');
     this.#heard = false;
     this.#unanswered = alive ? 0 : this.#unanswered + 1;
-    // libvirt pings as well: a connection on which it does needs no pings of ours
     if (!alive) this.#sendKeepalive(KEEPALIVE.ping);
     this.#schedulePing();
   }

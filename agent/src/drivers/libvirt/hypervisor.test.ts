@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createLog } from '@berth/shared/log/log.ts';
-import { systemClock } from '@berth/shared/runtime/clock.ts';
+import { systemClock, type Clock } from '@berth/shared/runtime/clock.ts';
 import type { DomainStats, Hypervisor, HypervisorEvent } from '../hypervisor.ts';
 import { FakeLibvirtd, Refusal, SILENCE } from './fake-libvirtd.ts';
+import { PROGRAM } from './frame.ts';
 import { createLibvirtHypervisor } from './hypervisor.ts';
 import { EVENT, PROC } from './procedures.ts';
 import type { TypedValue } from './types.ts';
@@ -30,10 +31,10 @@ afterEach(async () => {
 /** How far the monotonic clock has been put forward. */
 let aheadMs = 0;
 
-function create(socketPath: string | (() => string) = server.socketPath): Hypervisor {
+function create(socketPath: string | (() => string) = server.socketPath, clock: Clock = systemClock): Hypervisor {
   hypervisor = createLibvirtHypervisor({
     socketPath,
-    clock: { ...systemClock, monotonic: () => systemClock.monotonic() + aheadMs },
+    clock: { ...clock, monotonic: () => systemClock.monotonic() + aheadMs },
     random: { next: () => 0 },
     log,
   });
@@ -65,11 +66,27 @@ describe('connecting', () => {
     expect(server.calls.filter((c) => c.includes('REGISTER')).length).toBe(Object.keys(EVENT).length);
   });
 
-  it('has pings on the first connection only', async () => {
-    await create().list();
-    const count = (call: string) => server.calls.filter((c) => c === call).length;
-    expect(count('CONNECT_OPEN')).toBeGreaterThan(1);
-    expect(count('CONNECT_SUPPORTS_FEATURE')).toBe(1);
+  it('asks libvirt for no pings, and pings it itself on the first connection only, three times a minute', async () => {
+    const due: { readonly ms: number; readonly fn: () => void }[] = [];
+    const after = (ms: number, fn: () => void) => {
+      if (ms !== 10_000) return systemClock.after(ms, fn);
+      due.push({ ms, fn });
+      return { cancel: () => undefined };
+    };
+    await create(server.socketPath, { ...systemClock, after }).list();
+    expect(server.calls.filter((c) => c === 'CONNECT_OPEN').length).toBeGreaterThan(1);
+    expect(server.calls).not.toContain('CONNECT_SUPPORTS_FEATURE');
+    const pings = () =>
+      [...server.clients].flatMap((c) => c.seen).filter((m) => m.program === PROGRAM.keepalive).length;
+    for (let tens = 1; tens <= 6; tens++) {
+      expect(due.length, 'timers of pings').toBe(1);
+      due.pop()?.fn();
+      // the odd ones have just heard the answer
+      await vi.waitFor(() => expect(pings()).toBe(Math.floor(tens / 2)));
+      await hypervisor.stats(5_000);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(server.pongs).toBe(0);
   });
 
   it('throws "nothing was done" while libvirt is away, and recovers by itself', async () => {

@@ -55,6 +55,11 @@ export interface LibvirtOptions {
 
 /** The list is blocked while any domain is being launched. */
 const LIST_DEADLINE_MS = 60_000;
+/**
+ * We ping, and libvirt does not: each of its pings would wake the agent and be answered. A daemon that has said nothing is asked every ten
+ * seconds, and given up after two questions, 30 to 40 s. That an agent has ended libvirt sees by its socket.
+ */
+const MAIN_PINGS = { withoutServerPings: true, pingIntervalMs: 10_000, pingCount: 2 } as const;
 
 export const createLibvirtHypervisor = (opts: LibvirtOptions): Hypervisor => new LibvirtHypervisor(opts);
 
@@ -293,7 +298,7 @@ class LibvirtHypervisor implements Hypervisor {
     return new Link({
       clock,
       random,
-      dial: () => this.#dial({ onEvent: (procedure, payload) => this.#onEvent(procedure, payload) }),
+      dial: () => this.#dial({ ...MAIN_PINGS, onEvent: (procedure, payload) => this.#onEvent(procedure, payload) }),
       bringUp: (connection) => this.#bringUp(connection),
       onUp: () => this.#onUp(),
       onDown: (why) => this.#onDown(why),
@@ -301,7 +306,7 @@ class LibvirtHypervisor implements Hypervisor {
     });
   }
 
-  #dial(more: Pick<DialOptions, 'onEvent' | 'withoutServerPings' | 'pingIntervalMs'>): Promise<Connection> {
+  #dial(more: Partial<DialOptions>): Promise<Connection> {
     const { socketPath: path, clock, onCall, uri = 'qemu:///system' } = this.opts;
     const socketPath = typeof path === 'string' ? path : path();
     return dial({ socketPath, uri, clock, ...(onCall && { onCall }), ...more });

@@ -78,6 +78,15 @@ it.each([
   expect(await looks()).toBe(0);
 });
 
+it('costs no look into what guests are plugged into', async () => {
+  mkdirSync(join(root, 'sys/class/net/vnet7'));
+  const { looks } = world();
+  await looks();
+  // nobody calls a bridge so
+  bridge('vnet7');
+  expect(await looks()).toBe(0);
+});
+
 it('is looked at anew after a change of our own, and after a look that failed', async () => {
   const { bridges, looks, breakIp } = world();
   await looks();

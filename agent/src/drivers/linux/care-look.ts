@@ -15,24 +15,24 @@ export async function lookAtCare(
   return {
     uefi: firmware.includes(true),
     swtpm: !swtpm.includes(false),
-    swap: parseSwap(await files.text('/proc/meminfo')),
-    confined: await confined(files),
-    ksm: await ksm(files),
+    swap: parseSwap(files.now('/proc/meminfo')),
+    confined: confined(files),
+    ksm: ksm(files),
     hugePages: await readHugePages(files),
-    transparentHugePages: parseChoice(await files.text('/sys/kernel/mm/transparent_hugepage/enabled'))?.chosen,
+    transparentHugePages: parseChoice(files.now('/sys/kernel/mm/transparent_hugepage/enabled'))?.chosen,
   };
 }
 
-async function confined(files: RootFiles): Promise<Confined> {
-  const selinux = await files.line('/sys/fs/selinux/enforce');
+function confined(files: RootFiles): Confined {
+  const selinux = files.now('/sys/fs/selinux/enforce').trim();
   if (selinux !== '') return selinux === '1' ? 'selinux' : 'permissive';
-  return /^Y/.test(await files.line('/sys/module/apparmor/parameters/enabled')) ? 'apparmor' : 'none';
+  return /^Y/.test(files.now('/sys/module/apparmor/parameters/enabled')) ? 'apparmor' : 'none';
 }
 
-async function ksm(files: RootFiles): Promise<CareSeen['ksm']> {
-  const run = await files.line('/sys/kernel/mm/ksm/run');
+function ksm(files: RootFiles): CareSeen['ksm'] {
+  const run = files.now('/sys/kernel/mm/ksm/run').trim();
   if (run === '') return undefined;
-  const pages = wholeNumber(await files.text('/sys/kernel/mm/ksm/pages_sharing'));
+  const pages = wholeNumber(files.now('/sys/kernel/mm/ksm/pages_sharing'));
   return { on: run === '1', savedBytes: pages * PAGE_BYTES };
 }
 
@@ -41,12 +41,12 @@ const HUGE_PAGES = '/sys/kernel/mm/hugepages';
 /** Of each size, the smallest first. */
 export async function readHugePages(files: RootFiles): Promise<LargePages[]> {
   const names = (await files.names(HUGE_PAGES)).slice(0, 16);
-  const all = names.map(async (name) => {
+  const all = names.map((name) => {
     const sizeBytes = hugePageBytes(name);
     if (sizeBytes === undefined) return [];
-    const number = async (file: string) => wholeNumber(await files.text(`${HUGE_PAGES}/${name}/${file}`));
-    const free = (await number('free_hugepages')) - (await number('resv_hugepages'));
-    return [{ sizeBytes, total: await number('nr_hugepages'), free: Math.max(0, free) }];
+    const number = (file: string) => wholeNumber(files.now(`${HUGE_PAGES}/${name}/${file}`));
+    const free = number('free_hugepages') - number('resv_hugepages');
+    return [{ sizeBytes, total: number('nr_hugepages'), free: Math.max(0, free) }];
   });
-  return (await Promise.all(all)).flat().sort((a, b) => a.sizeBytes - b.sizeBytes);
+  return all.flat().sort((a, b) => a.sizeBytes - b.sizeBytes);
 }

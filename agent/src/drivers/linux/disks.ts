@@ -24,6 +24,7 @@ import { readSerialLog, removeSerialLog } from './disks/serial-logs.ts';
 import { createImageServers, type ImageServers } from './disks/serve.ts';
 import { listSidecars } from './disks/sidecars.ts';
 import { spaceOf } from './disks/space.ts';
+import { stampOf } from './disks/stamp.ts';
 import { openPool } from './disks/startup.ts';
 import { createResumable } from './disks/resumable.ts';
 import { createUploads } from './disks/uploads.ts';
@@ -106,6 +107,7 @@ export function createDisks(options: LinuxDisksOptions): AllDisks {
     isRelayed: ready((digest) => isRelayed(parts, digest)),
     ...basesOf(parts, ready, onVolume),
     listVolumes: ready(() => listVolumes(pool)),
+    stamp: ready(() => stampOf(pool)),
     findVolume: ready((id) => findVolume(pool, id)),
     ensureVolume: ready((spec) =>
       onVolume(spec.volumeId, async () => {

@@ -2,19 +2,22 @@
  * Whether the network interfaces of this host are as they were, for a few reads of sysfs and procfs where `ip` would be two processes.
  * It says that something changed, not what.
  */
-import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { kernelText } from './kernel-text.ts';
+import { OF_GUESTS } from './load-texts.ts';
 
-/** More routes than fit in here are a router's: what comes after them is seen by the look that is due anyway. */
-const MOST_BYTES = 65_536;
-
-/** @param root where the files of the machine are looked for. These files are the kernel's memory: reading them does not wait. */
+/**
+ * More routes than `kernelText` reads are a router's: what comes after them is seen by the look that is due anyway.
+ * @param root where the files of the machine are looked for
+ */
 export function linkPrint(root = '/'): string {
   const net = join(root, 'sys/class/net');
   const links = listed(net)?.map((name) => {
+    // of what is no bridge, only that it is there counts
+    if (OF_GUESTS.test(name)) return name;
     const dir = join(net, name);
     const ports = listed(join(dir, 'brif'));
-    // of what is no bridge, only that it is there counts
     return ports === undefined
       ? name
       : [name, ...ports, ...['ifindex', 'flags', 'ifalias'].map((f) => text(join(dir, f)))];
@@ -33,16 +36,4 @@ function listed(dir: string): readonly string[] | undefined {
   }
 }
 
-/** The beginning of a file; empty when it cannot be read. */
-function text(path: string): string {
-  let fd: number | undefined;
-  try {
-    fd = openSync(path, 'r');
-    const room = Buffer.allocUnsafe(MOST_BYTES);
-    return room.toString('latin1', 0, readSync(fd, room, 0, MOST_BYTES, 0));
-  } catch {
-    return '';
-  } finally {
-    if (fd !== undefined) closeSync(fd);
-  }
-}
+const text = (path: string): string => kernelText(path) ?? '';

@@ -2,6 +2,9 @@
 import type { MachineCounters, NicCounters } from '../machine.ts';
 import { parseCpuTimes, type CpuTimes } from './procfs.ts';
 
+/** Names of what guests are plugged into: it is no bridge, and has its own figures, those of its VM. */
+export const OF_GUESTS = /^(lo|vnet\d+|macvtap\d+|tap\d+)$/;
+
 export interface CpuParts extends CpuTimes {
   readonly iowait: number;
   readonly steal: number;

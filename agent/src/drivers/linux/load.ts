@@ -6,6 +6,7 @@ import { systemClock, type Clock } from '@berth/shared/runtime/clock.ts';
 import type { MachineLoad, NicCounters } from '../machine.ts';
 import {
   countCpus,
+  OF_GUESTS,
   parseCpuParts,
   parseCpuSeconds,
   parseDisks,
@@ -19,8 +20,6 @@ import { cpuShare, parseMemory } from './procfs.ts';
 /** A host of containers may have hundreds that say nothing of it. */
 const MOST_NICS = 64;
 const ORDER: readonly NicCounters['kind'][] = ['physical', 'bond', 'bridge', 'vlan', 'virtual'];
-/** What guests are plugged into has its own figures: those of its VM. */
-const OF_GUESTS = /^(lo|vnet\d+|macvtap\d+|tap\d+)$/;
 
 /** @param root where the files of the machine are looked for. */
 export function createLoad(root: string, clock: Clock = systemClock): () => Promise<MachineLoad> {

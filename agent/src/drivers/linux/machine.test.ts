@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SimClock } from '@berth/shared/sim/sim-clock.ts';
 import { createExec, type Exec } from './exec.ts';
-import { domainTypeOf, judge, type HostSeen } from './host-checks.ts';
+import { domainTypeOf, judge, PROGRAMS, type HostSeen } from './host-checks.ts';
 import type { Machine } from '../machine.ts';
 import { createMachine, type MachineOptions } from './machine.ts';
 import * as procfs from './procfs.ts';
@@ -192,6 +192,20 @@ describe('a machine', () => {
     const programs = await check('programs');
     expect(programs).toMatchObject({ ok: false, fatal: true });
     expect(programs?.detail).not.toContain('qemu-img');
+  });
+
+  it('looks for its programs seldom while all are there, each time while one is missing, and whenever somebody wants to know now', async () => {
+    const clock = new SimClock();
+    for (const program of PROGRAMS.slice(1)) await put(`/usr/bin/${program}`, '');
+    const m = machine('auto', { clock });
+    const areThere = async (o?: { mayBeOld: boolean }) => (await m.checks(o)).find((c) => c.name === 'programs')?.ok;
+    expect(await areThere({ mayBeOld: true })).toBe(false);
+    await put(`/usr/bin/${PROGRAMS[0]}`, '');
+    expect(await areThere({ mayBeOld: true })).toBe(true);
+    await rm(join(root, 'usr/bin', PROGRAMS[0]));
+    await clock.advance(599_000);
+    expect(await areThere({ mayBeOld: true })).toBe(true);
+    expect(await areThere()).toBe(false);
   });
 
   it('asks about its clock seldom while that is right, each time while it is not, and whenever somebody wants to know now', async () => {

@@ -1,5 +1,5 @@
 /** What this machine is and how busy it is, from procfs and sysfs. Looks only; procfs.ts reads the texts, host-checks.ts judges. */
-import { constants } from 'node:fs';
+import { constants, readFileSync } from 'node:fs';
 import { access, mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname, release } from 'node:os';
 import { join } from 'node:path';
@@ -58,6 +58,7 @@ class Look {
   private readonly files: RootFiles;
   private readonly clock: (mayBeOld: boolean) => Promise<HostSeen['clock']>;
   private readonly unitMayWrite: (mayBeOld: boolean) => Promise<boolean>;
+  private readonly missingPrograms: (mayBeOld: boolean) => Promise<string[]>;
 
   constructor(private readonly options: MachineOptions) {
     this.root = options.root ?? '/';
@@ -73,29 +74,35 @@ class Look {
       (may) => may,
       clock,
     );
+    this.missingPrograms = seldom(
+      () => this.lookForPrograms(),
+      (missing) => missing.length === 0,
+      clock,
+    );
   }
 
-  text(path: string): Promise<string> {
-    return readFile(join(this.root, path), 'utf8');
+  /** Of the kernel's memory, which does not wait: all of it, because machines have hundreds of processors. */
+  private text(path: string): string {
+    return readFileSync(join(this.root, path), 'utf8');
   }
 
   async facts(): Promise<MachineFacts> {
-    const cpu = parseCpu(await this.text('/proc/cpuinfo'));
+    const cpu = parseCpu(this.text('/proc/cpuinfo'));
     return {
       hostname: hostname(),
-      os: parseOsName(await this.textOr('/etc/os-release', '')),
+      os: parseOsName(await readFile(join(this.root, '/etc/os-release'), 'utf8').catch(() => '')),
       kernel: release(),
       cpuModel: cpu.model,
       cpuThreads: cpu.threads,
-      memoryBytes: parseMemory(await this.text('/proc/meminfo')).totalBytes,
-      bootId: await this.bootId(),
+      memoryBytes: parseMemory(this.text('/proc/meminfo')).totalBytes,
+      bootId: this.bootId(),
     };
   }
 
   /** The kernel's boot id and the start of process 1: where the host is a container, only that changes when it starts anew. */
-  private async bootId(): Promise<string> {
-    const kernel = (await this.text('/proc/sys/kernel/random/boot_id')).trim();
-    return `${kernel}-${parseStartTicks(await this.textOr('/proc/1/stat', ''))}`;
+  private bootId(): string {
+    const kernel = this.text('/proc/sys/kernel/random/boot_id').trim();
+    return `${kernel}-${parseStartTicks(this.textOr('/proc/1/stat'))}`;
   }
 
   async seen(mayBeOld: boolean): Promise<HostSeen> {
@@ -103,12 +110,12 @@ class Look {
     return {
       domainType,
       dataDir,
-      cpuFlags: parseCpu(await this.text('/proc/cpuinfo')).flags,
+      cpuFlags: parseCpu(this.text('/proc/cpuinfo')).flags,
       kvm: await this.kvm(),
-      nestedPaging: await this.nestedPaging(),
-      cgroups: parseCgroups(await this.textOr('/proc/self/mountinfo', '')),
+      nestedPaging: this.nestedPaging(),
+      cgroups: parseCgroups(this.textOr('/proc/self/mountinfo')),
       clock: await this.clock(mayBeOld),
-      missingPrograms: await this.missingPrograms(),
+      missingPrograms: await this.missingPrograms(mayBeOld),
       libvirtSocket: await this.libvirtSocket(),
       dataDirFault: await writeFault(dataDir),
       unitMayWrite: await this.unitMayWrite(mayBeOld),
@@ -129,9 +136,9 @@ class Look {
     }
   }
 
-  private async nestedPaging(): Promise<boolean | undefined> {
-    const intel = await this.textOr('/sys/module/kvm_intel/parameters/ept', '');
-    const text = intel || (await this.textOr('/sys/module/kvm_amd/parameters/npt', ''));
+  private nestedPaging(): boolean | undefined {
+    const intel = this.textOr('/sys/module/kvm_intel/parameters/ept');
+    const text = intel || this.textOr('/sys/module/kvm_amd/parameters/npt');
     return text === '' ? undefined : /^[Y1]/.test(text);
   }
 
@@ -160,7 +167,7 @@ class Look {
     );
   }
 
-  private async missingPrograms(): Promise<string[]> {
+  private async lookForPrograms(): Promise<string[]> {
     const missing = await Promise.all(
       PROGRAMS.map(async (program) => ((await this.isInstalled(program)) ? [] : [program])),
     );
@@ -178,8 +185,13 @@ class Look {
     return undefined;
   }
 
-  private textOr(path: string, otherwise: string): Promise<string> {
-    return this.text(path).catch(() => otherwise);
+  /** Empty when it cannot be read. */
+  private textOr(path: string): string {
+    try {
+      return this.text(path);
+    } catch {
+      return '';
+    }
   }
 
   private async exists(path: string): Promise<boolean> {

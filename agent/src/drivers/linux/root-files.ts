@@ -4,6 +4,7 @@
  */
 import { open, readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { kernelText } from './kernel-text.ts';
 
 /** What the kernel writes into one file is a page, seldom more. */
 const MOST_BYTES = 64 * 1024;
@@ -34,6 +35,11 @@ export class RootFiles {
     } catch {
       return '';
     }
+  }
+
+  /** As `text`, at once: for what the kernel has in its memory and asks no device for. */
+  now(path: string): string {
+    return kernelText(this.path(path)) ?? '';
   }
 
   /** Its first line, without space around it. */
