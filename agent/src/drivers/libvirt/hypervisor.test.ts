@@ -6,6 +6,7 @@ import { FakeLibvirtd, Refusal, SILENCE } from './fake-libvirtd.ts';
 import { PROGRAM } from './frame.ts';
 import { createLibvirtHypervisor } from './hypervisor.ts';
 import { EVENT, PROC } from './procedures.ts';
+import { statsReply } from './stats-reply.fixture.ts';
 import type { TypedValue } from './types.ts';
 
 const WEB = '11111111-2222-4333-8444-555555555555';
@@ -298,7 +299,7 @@ describe('statistics', () => {
       const wanted = doms.map((d) => d.uuid);
       if (wanted.length > 1 && frozen !== undefined && wanted.includes(frozen)) return SILENCE;
       // While the swallowed bulk call holds the frozen domain, libvirt skips its QEMU and answers at once.
-      return { records: wanted.map((uuid) => record(uuid, uuid !== frozen)) };
+      return { records: statsReply(...wanted.map((uuid) => record(uuid, uuid !== frozen))) };
     });
   });
 
@@ -336,7 +337,7 @@ describe('statistics', () => {
   it('show when libvirt has ended a domain without a word', async () => {
     await create().stats(300);
     set(DB, 5, 6);
-    server.on(PROC.allStats, () => ({ records: [record(WEB)] }));
+    server.on(PROC.allStats, () => ({ records: statsReply(record(WEB)) }));
     expect(uuids(await hypervisor.stats(300))).toEqual([WEB]);
     await vi.waitFor(async () =>
       expect((await hypervisor.list()).find((d) => d.uuid === DB)).toMatchObject({
@@ -348,9 +349,9 @@ describe('statistics', () => {
   });
 
   it('leave out, for this once, a domain that another operation keeps busy', async () => {
-    server.on(PROC.allStats, () => ({ records: [record(WEB), record(DB, false)] }));
+    server.on(PROC.allStats, () => ({ records: statsReply(record(WEB), record(DB, false)) }));
     expect(uuids(await create().stats(300))).toEqual([WEB]);
-    server.on(PROC.allStats, () => ({ records: [record(WEB), record(DB)] }));
+    server.on(PROC.allStats, () => ({ records: statsReply(record(WEB), record(DB)) }));
     expect(uuids(await hypervisor.stats(300))).toEqual([WEB, DB]);
   });
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { readCapabilities, versionText } from './capabilities.ts';
 import { deadlinePassed, fromRemote, hasCode, isDeadline, neverSent } from './errors.ts';
 import { isActive, powerOf } from './power.ts';
-import { isComplete, readStats } from './stats-record.ts';
+import { statsOf } from './stats-reply.fixture.ts';
 import type { RemoteError, TypedValue } from './types.ts';
 
 describe('errors', () => {
@@ -76,35 +76,30 @@ describe('power states', () => {
 
 describe('statistics', () => {
   const L = (value: bigint): TypedValue => ({ type: 'ullong', value });
-  const record = (fields: Record<string, TypedValue>) => ({
-    dom: { name: 'web', uuid: 'u', id: 1 },
-    params: Object.entries(fields).map(([field, value]) => ({ field, value })),
-  });
-
   const came = { atMs: 5, nowMs: 1_000_000 };
+  /** Of what QEMU was asked for. */
+  const read = (fields: Record<string, TypedValue>) =>
+    statsOf(Object.entries({ 'balloon.rss': L(2n), ...fields }), came);
 
   it('adds up all disks and all interfaces', () => {
-    const stats = readStats(
-      record({
-        'cpu.time': L(5n),
-        'balloon.rss': L(2n),
-        'block.0.rd.bytes': L(1n),
-        'block.10.rd.bytes': L(10n),
-        'block.0.wr.bytes': L(3n),
-        'block.0.rd.reqs': L(4n),
-        'block.10.rd.reqs': L(5n),
-        'block.0.fl.times': L(6n),
-        'net.0.rx.bytes': L(7n),
-        'net.1.rx.bytes': L(70n),
-        'net.1.tx.bytes': L(8n),
-        'net.0.rx.drop': L(1n),
-        'net.1.tx.errs': L(2n),
-        'block.count': { type: 'uint', value: 2 },
-      }),
-      came,
-    );
+    const stats = read({
+      'cpu.time': L(5n),
+      'balloon.rss': L(2n),
+      'block.0.rd.bytes': L(1n),
+      'block.10.rd.bytes': L(10n),
+      'block.0.wr.bytes': L(3n),
+      'block.0.rd.reqs': L(4n),
+      'block.10.rd.reqs': L(5n),
+      'block.0.fl.times': L(6n),
+      'net.0.rx.bytes': L(7n),
+      'net.1.rx.bytes': L(70n),
+      'net.1.tx.bytes': L(8n),
+      'net.0.rx.drop': L(1n),
+      'net.1.tx.errs': L(2n),
+      'block.count': { type: 'uint', value: 2 },
+    });
     expect(stats).toMatchObject({
-      uuid: 'u',
+      uuid: '11111111-2222-4333-8444-555555555555',
       cpuTimeNs: 5n,
       memoryUsedBytes: 2048,
       blockReadBytes: 11n,
@@ -116,8 +111,7 @@ describe('statistics', () => {
   });
 
   it('takes the memory of a guest from its balloon, unless it told long ago or never', () => {
-    const of = (fields: Record<string, TypedValue>) =>
-      readStats(record({ 'balloon.rss': L(2n), ...fields }), came).more;
+    const of = (fields: Record<string, TypedValue>) => read(fields)?.more;
     const told = { 'balloon.current': L(9n), 'balloon.available': L(8n), 'balloon.usable': L(3n) };
     const known = { balloonBytes: 9216, guestTotalBytes: 8192, guestUsableBytes: 3072 };
     expect(of({ ...told, 'balloon.last-update': L(990n) })).toMatchObject(known);
@@ -131,12 +125,12 @@ describe('statistics', () => {
       'net.0.tx.bytes': { type: 'double', value: NaN },
       'net.1.tx.bytes': { type: 'string', value: 'many' },
     } as const;
-    expect(readStats(record(odd), came)).toMatchObject({ blockReadBytes: 0n, netTransmitBytes: 0n });
+    expect(read(odd)).toMatchObject({ blockReadBytes: 0n, netTransmitBytes: 0n });
   });
 
   it('knows an answer for which QEMU was not asked', () => {
-    expect(isComplete(record({ 'cpu.time': L(5n) }))).toBe(false);
-    expect(isComplete(record({ 'balloon.rss': L(5n) }))).toBe(true);
+    expect(statsOf([['cpu.time', L(5n)]])).toBeUndefined();
+    expect(statsOf([['balloon.rss', L(5n)]])).toMatchObject({ memoryUsedBytes: 5120 });
   });
 });
 

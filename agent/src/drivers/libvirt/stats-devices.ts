@@ -3,7 +3,6 @@
  * added up. Pure.
  */
 import type { DomainCounters, DomainDisk, DomainNic } from '../hypervisor.ts';
-import type { TypedValue } from './types.ts';
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 type Disk = Writable<DomainDisk>;
@@ -51,10 +50,8 @@ function slotOf(name: string): Slot | undefined {
   return slot;
 }
 
-const count = (v: TypedValue): number => {
-  const n = Number(v.value);
-  return n > 0 && Number.isFinite(n) ? n : 0;
-};
+const count = (v: number | string): number =>
+  typeof v === 'number' && v > 0 && Number.isFinite(v) ? Math.trunc(v) : 0;
 
 const newDisk = (): Disk => ({
   ...{ target: '', readBytes: 0, writeBytes: 0, reads: 0, writes: 0, flushes: 0, readNs: 0, writeNs: 0, flushNs: 0 },
@@ -70,7 +67,7 @@ export class Devices {
   #delayNs: number | undefined;
 
   /** @returns whether the field is one of these. */
-  take(name: string, value: TypedValue): boolean {
+  take(name: string, value: number | string): boolean {
     const slot = slotOf(name);
     if (slot === undefined) return false;
     if (slot.of === 'delay') this.#delayNs = (this.#delayNs ?? 0) + count(value);
@@ -100,15 +97,15 @@ export class Devices {
     return sum;
   }
 
-  #takeDisk(i: number, field: keyof Disk, value: TypedValue): void {
+  #takeDisk(i: number, field: keyof Disk, value: number | string): void {
     const disk = (this.#disks[i] ??= newDisk());
-    if (field === 'target') disk.target = String(value.value);
+    if (field === 'target') disk.target = String(value);
     else disk[field] += count(value);
   }
 
-  #takeNic(i: number, field: keyof Nic, value: TypedValue): void {
+  #takeNic(i: number, field: keyof Nic, value: number | string): void {
     const nic = (this.#nics[i] ??= newNic());
-    if (field === 'name') nic.name = String(value.value);
+    if (field === 'name') nic.name = String(value);
     else nic[field] += count(value);
   }
 }

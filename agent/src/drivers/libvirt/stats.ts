@@ -6,14 +6,14 @@
 import type { Clock } from '@berth/shared/runtime/clock.ts';
 import type { Log } from '@berth/shared/log/log.ts';
 import type { DomainSeen, DomainStats, SilentDomain } from '../hypervisor.ts';
-import { isDeadline } from './errors.ts';
+import { isDeadline, outcomeUnknown } from './errors.ts';
 import { beforeDeadline } from './pool.ts';
 import type { Pool } from './pool.ts';
 import { isActive } from './power.ts';
 import { PROC } from './procedures.ts';
 import { refOf } from './read-domain.ts';
-import { isComplete, readStats } from './stats-record.ts';
-import type { DomainRef, StatsRecord } from './types.ts';
+import { readAnswers, type DomainAnswer } from './stats-record.ts';
+import type { DomainRef } from './types.ts';
 
 const GROUPS = 0x2 | 0x4 | 0x10 | 0x20; // CPU_TOTAL, BALLOON, INTERFACE, BLOCK
 const VCPU = 0x8;
@@ -86,32 +86,34 @@ export class StatsCollector {
     if (doms.length === 0) return;
     try {
       // Named one by one: asked for "all", libvirt would also wait for a domain that is being launched.
-      const records = await this.#ask(doms, deadlineMs * BULK_SHARE);
-      const active = new Set(records.map((r) => r.dom.uuid));
+      const answers = await this.#ask(doms, deadlineMs * BULK_SHARE);
+      const active = new Set(answers.map((a) => a.uuid));
       for (const { uuid } of asked) if (!active.has(uuid)) this.opts.inactive(uuid);
-      for (const r of records) if (isComplete(r)) into.set(r.dom.uuid, this.#read(r));
+      for (const { uuid, stats } of answers) if (stats !== undefined) into.set(uuid, stats);
     } catch (e) {
       if (!isDeadline(e)) throw e;
       await Promise.all(doms.map((dom) => this.#probe(dom, into)));
     }
   }
 
-  async #ask(doms: readonly DomainRef[], deadlineMs: number): Promise<readonly StatsRecord[]> {
+  async #ask(doms: readonly DomainRef[], deadlineMs: number): Promise<readonly DomainAnswer[]> {
     const args = { doms, stats: this.#groups, flags: ACTIVE_ONLY + NOWAIT };
-    return (await this.opts.pool.call(PROC.allStats, args, 'read statistics', deadlineMs)).records;
-  }
-
-  #read(record: StatsRecord): DomainStats {
-    const { clock } = this.opts;
-    return readStats(record, { atMs: clock.monotonic(), nowMs: clock.now() });
+    const { pool, clock } = this.opts;
+    const { records } = await pool.call(PROC.allStats, args, 'read statistics', deadlineMs);
+    const came = { atMs: clock.monotonic(), nowMs: clock.now() };
+    try {
+      return readAnswers(records, came);
+    } catch (e) {
+      throw outcomeUnknown('read statistics', `the answer makes no sense (${(e as Error).message})`);
+    }
   }
 
   /** Asks for one domain. The bulk call may still sit in a frozen QEMU: then libvirt skips what needs it, at once. */
   async #probe(dom: DomainRef, into: Map<string, DomainStats>): Promise<void> {
     try {
-      const [record] = await this.#ask([dom], PROBE_DEADLINE_MS);
-      if (record === undefined) return;
-      if (isComplete(record)) into.set(dom.uuid, this.#read(record));
+      const [answer] = await this.#ask([dom], PROBE_DEADLINE_MS);
+      if (answer === undefined) return;
+      if (answer.stats !== undefined) into.set(dom.uuid, answer.stats);
       else this.#suspect(dom);
     } catch (e) {
       if (isDeadline(e)) this.#suspect(dom);
@@ -138,8 +140,8 @@ export class StatsCollector {
   }
 
   async #lookAt(dom: DomainRef): Promise<void> {
-    const [record] = await this.#ask([dom], PROBE_DEADLINE_MS);
-    if (record === undefined || !isComplete(record) || !this.#suspects.delete(dom.uuid)) return;
+    const [answer] = await this.#ask([dom], PROBE_DEADLINE_MS);
+    if (answer?.stats === undefined || !this.#suspects.delete(dom.uuid)) return;
     this.opts.log.info({ domain: dom.name, uuid: dom.uuid }, 'QEMU of this domain answers again');
   }
 }

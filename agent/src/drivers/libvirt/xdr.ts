@@ -191,6 +191,13 @@ export const data = (max: number): Codec<Buffer> => ({
   },
 });
 
+/** All that is left, as it came: whoever asked for it reads it. */
+export const rest: Codec<Buffer> = {
+  minBytes: 0,
+  write: (w, value) => w.bytes(value),
+  read: (r) => r.bytes(r.remaining),
+};
+
 export const optional = <T>(item: Codec<T>): Codec<T | undefined> => ({
   minBytes: 4,
   write(w, value) {
