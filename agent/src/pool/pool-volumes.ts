@@ -40,13 +40,7 @@ export function withPools(
   return {
     ...own,
     places,
-    // one that moves here, or has moved away, lies where the record of its pool says
-    listVolumes: async () => [
-      ...(await own.listVolumes()).filter((v) => store.volume(v.volumeId) === undefined),
-      ...inPools.list(),
-    ],
-    ...(own.stamp && { stamp: async () => JSON.stringify([await own.stamp?.(), inPools.list()]) }),
-    findVolume: async (id) => inPools.find(id) ?? own.findVolume(id),
+    ...lists(own, inPools, store),
     ensureVolume: (spec) =>
       onVolume(spec.volumeId, async () => {
         const { poolId } = spec;
@@ -103,6 +97,21 @@ export function withPools(
     volumePath: (id, seed, format) => (seed ? undefined : inPools.path(id, format)) ?? own.volumePath(id, seed, format),
   };
 }
+
+/** One that moves here, or has moved away, lies where the record of its pool says. */
+const lists = (
+  { stamp, ...own }: AllDisks,
+  inPools: PoolVolumes,
+  store: PoolVolumeDeps['store'],
+): Pick<AllDisks, 'listVolumes' | 'findVolume' | 'stamp'> => ({
+  listVolumes: async () => [
+    ...(await own.listVolumes()).filter((v) => store.volume(v.volumeId) === undefined),
+    ...inPools.list(),
+  ],
+  findVolume: async (id) => inPools.find(id) ?? own.findVolume(id),
+  // what lies in pools is known already
+  ...(stamp && { stamp: async () => JSON.stringify([await stamp(), inPools.list()]) }),
+});
 
 interface InTurn {
   onVolume<T>(volumeId: string, fn: () => Promise<T>): Promise<T>;

@@ -178,6 +178,22 @@ describe('a volume in a pool', () => {
     expect(h.files()).toEqual([]);
   });
 
+  it('changes the stamp of all volumes when it comes and goes, and when its size does', async () => {
+    const h = await host('h1');
+    Object.assign(h.drivers.disks, { stamp: async () => 'own folders' });
+    await h.open();
+    await h.ensure(spec());
+    const stamps = [await h.parts.disks.stamp?.()];
+    await h.parts.disks.ensureVolume(volume);
+    stamps.push(await h.parts.disks.stamp?.());
+    await h.parts.disks.work.noteSize('volume-1', 2 ** 31);
+    stamps.push(await h.parts.disks.stamp?.());
+    await h.parts.disks.removeVolume('volume-1');
+    expect(await h.parts.disks.stamp?.()).toBe(stamps[0]);
+    expect(new Set(stamps).size).toBe(3);
+    expect(stamps[0]).toContain('own folders');
+  });
+
   it('is still there while its pool does not answer, and is not taken for gone', async () => {
     const h = await host('h1');
     await h.ensure(spec());
