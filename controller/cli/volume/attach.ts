@@ -40,7 +40,8 @@ export const attachDisk = (ctx: Context, vm: string, volume: string, flags: Flag
     },
     done: async (api) => {
       const now = await api.call(api.volumes, (c) => c.getVolume, { volume: id });
-      return `is ${now.target} of vm ${now.vm}`;
+      // it is found by this name from now on
+      return `is ${now.target} of vm ${now.vm}${now.name === volume ? '' : `, called ${now.name} there`}`;
     },
   });
 };

@@ -2,6 +2,7 @@
 import { badState, invalidArgument, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { diskName, isForeign, KEPT_FORMATS, type KeptFormat } from '@berth/shared/model/volume.ts';
 import type { Vm, VmDisk } from '@berth/shared/model/vm.ts';
+import { formatBytes } from '@berth/shared/units/bytes.ts';
 import type { Hosts } from '../hosts/hosts.ts';
 import type { Tables } from '../state/state.ts';
 import { isOfBlocks } from '../jobs/world-pools.ts';
@@ -97,8 +98,13 @@ export const inFiles = (found: FoundVolume, tables: Tables): boolean => {
 };
 
 /** @throws UNSUPPORTED */
-export function insistMayShrink(name: string, found: FoundVolume, tables: Tables): void {
-  const { poolId } = found.vm ? found.disk : found.volume;
+export function insistMayShrink(name: string, found: FoundVolume, tables: Tables, wantedBytes: number): void {
+  const { poolId, imageId } = found.vm ? found.disk : found.volume;
+  const image = imageId && tables.images.get(imageId);
+  if (image && wantedBytes < (image.virtualSizeBytes ?? 0))
+    throw badState(
+      `volume ${name} cannot become smaller than its image ${image.name}, which has ${formatBytes(image.virtualSizeBytes ?? 0)}`,
+    );
   if (!isOfBlocks(tables, poolId)) return;
   throw unsupported(
     `volume ${name} lies in pool ${poolName(tables, poolId)}, which holds no files: there it can only become larger. ` +

@@ -173,6 +173,9 @@ describe('a volume', () => {
     );
     expect(vm().spec.disks[0]).toMatchObject({ sizeBytes: 3 * GIB });
     expect(c.life.state.tables.claims.get(vm().id)!.diskBytes).toBe(before + 2 * GIB);
+    expect(await said(c.life.volumes.resize('web-vda', { sizeBytes: GIB / 2, shrink: true }, 'test'))).toBe(
+      'BAD_STATE: volume web-vda cannot become smaller than its image base, which has 1 GiB',
+    );
   });
 
   it('becomes a disk of a vm that runs, at once, and of no other; and stands alone again', async () => {

@@ -180,7 +180,7 @@ export class Volumes {
         throw invalidArgument(
           `volume ${name} has ${formatBytes(now)}: to make it smaller, and only if nothing is cut off, say so with --shrink`,
         );
-      if (wanted < now) insistMayShrink(name, found, this.deps.state.tables);
+      if (wanted < now) insistMayShrink(name, found, this.deps.state.tables, wanted);
       if (wanted < now) this.#allowFiles(found);
       if (wanted > now) this.#checkRoom(found, hostId, wanted - now);
       const vmId = found.vm && { vmId: found.vm.id };
