@@ -48,7 +48,9 @@ describeLab('volumes', { hosts: ['h1', 'h2'] }, (lab) => {
 
   it('come under a guest that runs, keep what it writes, and go again', async () => {
     await c.ok('volume', 'create', 'data', '--size', '64MiB', '--host', 'h1');
-    expect(await c.ok('volume', 'attach', 'web', 'data')).toMatch(/^volume data is vdb of vm web /);
+    expect(await c.ok('volume', 'attach', 'web', 'data')).toMatch(
+      /^volume data is vdb of vm web, called web-vdb there /,
+    );
     // to the guest the seed is vdb
     await eventually('the guest has it', async () => (await sectors('vdc')) === (64 * 2 ** 20) / 512);
     await shell().run('echo hello-from-web > /dev/vdc; sync');
