@@ -62,6 +62,9 @@ describeLab('moves to and from Ceph', { hosts: ['h1'] }, (lab) => {
     expect(await h1().run(['ls', '/kvm/a'])).not.toContain(id);
     const there = await ceph.run(['sh', '-c', `rbd export --no-progress ${ceph.pool}/${id} - | sha256sum`]);
     expect(there.split(' ')[0]).toBe(before);
+    // whoever has read it has left: what a killed reader had open, Ceph lets nobody delete for half a minute
+    await c.ok('volume', 'download', 'data', join(dir, 'data.qcow2'));
+    expect(await ceph.run(['rbd', 'status', `${ceph.pool}/${id}`])).toContain('Watchers: none');
     expect(await c.ok('volume', 'move', 'data', '--pool', 'a')).toMatch(/is in pool a on h1/);
     expect(await sum('sha256sum', `/kvm/a/${id}.raw`)).toBe(before);
     expect(await volume('data')).toMatchObject({ pool: 'a', format: 'raw' });

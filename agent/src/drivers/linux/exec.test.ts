@@ -107,6 +107,19 @@ describeReal('a confined program', [], () => {
     expect((await exec.run('pgrep', ['-f', `sleep ${mark}`], { okCodes: [1] })).stdout).toBe('');
   });
 
+  it('ends in order when it is asked to, and is ended when it does not', async () => {
+    const asked = async (script: string, signal?: AbortSignal) => {
+      const enough = new AbortController();
+      const onOutput = (text: string) => text.includes('begun') && enough.abort();
+      return exec.runConfined('sh', ['-c', script], { enough: enough.signal, onOutput, ...(signal && { signal }) });
+    };
+    const wait = 'echo begun; while :; do sleep 0.02; done';
+    expect((await asked(`trap 'echo left; exit 0' TERM; ${wait}`)).stdout).toBe('begun\nleft\n');
+    expect(await failure(asked(`trap '' TERM; ${wait}`, AbortSignal.timeout(300)))).toMatchObject({
+      reason: 'CANCELLED',
+    });
+  });
+
   it('has no network but an idle loopback', async () => {
     const text = await facts();
     expect(text.split('\n').filter((l) => /^ *\w+: /.test(l) && l.includes('   '))).toEqual([

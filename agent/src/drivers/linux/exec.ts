@@ -14,6 +14,8 @@ import { PACKAGES } from './packages.ts';
 export interface RunOptions {
   /** Kills the program: SIGTERM, then SIGKILL after five seconds. The call then fails with CANCELLED. */
   readonly signal?: AbortSignal;
+  /** Asks the program, also a confined one, to end in order (SIGTERM). What it then ends with is its answer. */
+  readonly enough?: AbortSignal;
   /** Default 60 s; 0 waits for ever (then give a signal). */
   readonly timeoutMs?: number;
   readonly input?: string;
@@ -120,7 +122,7 @@ async function start(
     ...(options.input === undefined ? {} : { input: options.input }),
     timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     ...(options.signal ? { cancelSignal: options.signal } : {}),
-    // `unshare --fork` holds SIGTERM back; what is confined keeps nothing that would need an orderly end
+    // `unshare --fork` holds SIGTERM back; what is confined and keeps something is told by `enough`
     killSignal: ends === 'group' ? 'SIGKILL' : 'SIGTERM',
     detached: ends === 'group',
     forceKillAfterDelay: KILL_DELAY_MS,
@@ -129,7 +131,10 @@ async function start(
     reject: false,
   });
   // a cancel may come before what it starts is bound to its life
-  if (ends === 'group') child.once('exit', () => endGroup(child.pid));
+  if (ends === 'group') child.once('exit', () => signalGroup(child.pid, 'SIGKILL'));
+  const ask = () => (ends === 'group' ? signalGroup(child.pid, 'SIGTERM') : child.kill('SIGTERM'));
+  options.enough?.addEventListener('abort', ask, { once: true });
+  child.once('exit', () => options.enough?.removeEventListener('abort', ask));
   listen(child as unknown as { readonly stdin: Writable; readonly stdout: Readable }, options);
   const result = await child;
   const exitCode = result.exitCode ?? -1;
@@ -171,9 +176,9 @@ async function* stream(program: string, args: readonly string[], options: Stream
   throw toError({ program, exitCode: result.exitCode ?? -1, ...pick({ ...result, stderr }) }, options);
 }
 
-function endGroup(pid: number | undefined): void {
+function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {
   try {
-    if (pid !== undefined) process.kill(-pid, 'SIGKILL');
+    if (pid !== undefined) process.kill(-pid, signal);
   } catch {
     // nobody is left in it, as it should be
   }

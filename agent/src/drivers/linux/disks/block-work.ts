@@ -5,7 +5,7 @@
  */
 import { chown, open, rm, type FileHandle } from 'node:fs/promises';
 import { lengthOf, type Piece } from '@berth/shared/disk/pieces.ts';
-import { ClusterError, isClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
+import { isClusterError, unsupported } from '@berth/shared/errors/cluster-error.ts';
 import { newUuid } from '@berth/shared/runtime/random.ts';
 import type { LongWork, NetworkSource } from '../../disks.ts';
 import { runnable, type BlockWork, type NetworkTarget, type PoolFile } from '../../volume-work.ts';
@@ -193,15 +193,15 @@ async function* all(parts: BlockParts, file: ServedFile, signal: AbortSignal): A
 }
 
 /** `served` runs a function; here somebody else asks for one piece after the other. */
-function readServed(parts: BlockParts, file: ServedFile, outer: AbortSignal) {
-  const enough = new AbortController();
-  const signal = AbortSignal.any([enough.signal, outer]);
+function readServed(parts: BlockParts, file: ServedFile, signal: AbortSignal) {
+  let leave: () => void = () => undefined;
+  const left = new Promise<void>((resolve) => (leave = resolve));
   let serving: Promise<void> = Promise.resolve();
   async function* pieces(): AsyncGenerator<Uint8Array> {
     const socket = await new Promise<string>((resolve, reject) => {
       serving = served(parts, file, signal, (socketPath) => {
         resolve(socketPath);
-        return new Promise<void>((_, stop) => signal.addEventListener('abort', () => stop(signal.reason as Error)));
+        return left;
       });
       serving.catch(reject);
     });
@@ -213,7 +213,7 @@ function readServed(parts: BlockParts, file: ServedFile, outer: AbortSignal) {
     }
   }
   const done = async (): Promise<void> => {
-    enough.abort(new ClusterError('CANCELLED', 'the image has been read'));
+    leave();
     await serving.catch(() => undefined);
   };
   return { pieces: pieces(), done };

@@ -31,6 +31,7 @@ export interface ServeParts {
 }
 
 const START_MS = 15_000;
+const LEAVE_MS = 5_000;
 export const SERVED_EXPORT = 'disk';
 
 /** @param fn gets the socket; the export is SERVED_EXPORT. The unprivileged user must be able to reach the file. */
@@ -57,7 +58,7 @@ async function serving<T>(
   outer: AbortSignal,
   fn: (socketPath: string) => Promise<T>,
 ): Promise<T> {
-  const enough = new AbortController();
+  const [asked, enough] = [new AbortController(), new AbortController()];
   const signal = AbortSignal.any([enough.signal, outer]);
   const { socketPath, format, path, writesBytes } = file;
   const mode = writesBytes === undefined ? ['-r'] : ['--discard=unmap', '--detect-zeroes=unmap'];
@@ -71,13 +72,17 @@ async function serving<T>(
     ...(file.network === true && { network: true }),
   };
   const what = `${writesBytes === undefined ? 'reading' : 'writing'} ${format ? path : 'storage'}`;
-  const options = { signal, timeoutMs: 0, what };
+  const options = { signal, enough: asked.signal, timeoutMs: 0, what };
   const server = file.asRoot
     ? exec.run('setpriv', ['--pdeathsig', 'SIGKILL', '--', 'qemu-nbd', ...args, path], options)
     : exec.runConfined('qemu-nbd', [...args, path], {
         ...{ ...options, limits },
         ...(file.descriptor !== undefined && { descriptor: file.descriptor }),
       });
+  const over = server.then(
+    () => undefined,
+    () => undefined,
+  );
   const ended = server.then(() => {
     throw new ClusterError('INTERNAL', `${what}: qemu-nbd ended before its time`);
   });
@@ -90,9 +95,18 @@ async function serving<T>(
     if (outer.aborted) await server;
     throw e;
   } finally {
+    if (file.network === true) await leave(asked, over, clock);
     enough.abort();
-    await server.catch(() => undefined);
+    await over;
   }
+}
+
+/** A server of storage holds what a killed reader had open for half a minute, in which nobody can delete it. */
+async function leave(asked: AbortController, over: Promise<void>, clock: Clock): Promise<void> {
+  const late = new AbortController();
+  asked.abort();
+  await Promise.race([over, clock.sleep(LEAVE_MS, late.signal).catch(() => undefined)]);
+  late.abort();
 }
 
 function formatWords({ format, path }: ServedFile): readonly string[] {
