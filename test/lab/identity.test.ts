@@ -163,11 +163,10 @@ describeLab('who guests are', { hosts: ['h1'] }, (lab) => {
     return `/var/lib/berth/volumes/${id}.qcow2`;
   }
 
-  /** Read as anybody would who has libguestfs. */
+  /** Read from the file system itself: a second appliance would take as long as the first. */
   async function hostnameOn(vm: string): Promise<string> {
-    const read = `guestfish --ro --format=qcow2 -a ${await volumeOf(vm)} -m /dev/sda1 cat /etc/hostname`;
-    const env =
-      'LIBGUESTFS_BACKEND=direct LIBGUESTFS_BACKEND_SETTINGS=force_tcg LIBGUESTFS_PATH=$(echo /var/lib/berth/appliance/*)';
-    return sh(`env ${env} ${read}`);
+    const raw = '/var/tmp/disk.raw';
+    const read = `debugfs -R 'cat /etc/hostname' '${raw}?offset=1048576' 2>/dev/null; rm ${raw}`;
+    return sh(`qemu-img convert -f qcow2 -O raw ${await volumeOf(vm)} ${raw} && { ${read}; }`);
   }
 });
