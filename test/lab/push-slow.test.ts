@@ -2,13 +2,11 @@
  * An image on its way to several hosts when the first of them is slow: the others do not wait for it, and it gets all of it
  * too. Bytes and order are compared; how long it may take is said in test/sim/fan-out.test.ts.
  */
-import { createHash, randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { Cluster } from '../harness/cluster.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
-import { eventually } from '../harness/processes.ts';
+import { bringRandom, untilHeld } from '../harness/random-image.ts';
 
 const MIB = 2 ** 20;
 const LINK = 16 * MIB;
@@ -22,7 +20,6 @@ const LONG_MS = 240_000;
 
 interface Shown {
   readonly digest: string;
-  readonly copies: readonly { readonly host: string }[];
 }
 interface Job {
   readonly steps: readonly { readonly progressDoneBytes: number }[];
@@ -40,24 +37,7 @@ describeLab('an image that is pushed by way of a host', { hosts: HOSTS }, (lab) 
     for (const host of lab().hosts) await host.limitSending(LINK);
   });
 
-  /** Answers the SHA-256 of what is in it. */
-  const bring = async (name: string, bytes: number): Promise<string> => {
-    const content = randomBytes(bytes);
-    await writeFile(`${c.dir}/${name}.raw`, content);
-    await c.ok('image', 'import', `${c.dir}/${name}.raw`, '--format', 'raw', '--name', name, '--host', 'h1');
-    return createHash('sha256').update(content).digest('hex');
-  };
-  const holders = async (image: string): Promise<readonly string[]> =>
-    (await c.json<Shown>('image', 'show', image)).copies.map((x) => x.host).sort();
-  const untilOn = (image: string, hosts: readonly string[]) =>
-    eventually(
-      `${hosts.join(', ')} have ${image}`,
-      async () => {
-        const there = await holders(image);
-        return hosts.every((h) => there.includes(h)) || undefined;
-      },
-      LONG_MS,
-    );
+  const untilOn = (image: string, hosts: readonly string[]) => untilHeld(c, image, hosts, LONG_MS);
 
   /** The one that is named first alone at first, so that the others are behind it. Answers what the source has sent since. */
   const push = async (image: string): Promise<() => Promise<number>> => {
@@ -81,7 +61,7 @@ describeLab('an image that is pushed by way of a host', { hosts: HOSTS }, (lab) 
 
   it('that gets little: it is gone past, and gets the rest from those that it held back', async () => {
     const bytes = 96 * MIB;
-    const content = await bring('receives', bytes);
+    const content = await bringRandom(c, 'receives', bytes, 'h1');
     for (const host of lab().hosts) await host.limitSendingTo(lab().host(FIRST).address, SLOW, LINK);
     const sent = await push('receives');
     await untilOn('receives', OTHERS);
@@ -96,11 +76,11 @@ describeLab('an image that is pushed by way of a host', { hosts: HOSTS }, (lab) 
 
   it('that sends little: the others leave it for the source, though it is done before anybody can see that', async () => {
     const bytes = 64 * MIB;
-    const content = await bring('sends', bytes);
+    const content = await bringRandom(c, 'sends', bytes, 'h1');
     await lab().host(FIRST).limitSending(SLOW);
     const sent = await push('sends');
     await untilOn('sends', HOSTS);
     await allHave('sends', content);
-    expect((await sent()) / bytes).toBeLessThan(2.2); // twice: nobody else has it
+    expect((await sent()) / bytes).toBeLessThan(2.7); // twice: nobody else has it; thrice if neither passed it on
   });
 });

@@ -1,21 +1,15 @@
 /** An image on its way to several hosts at once, over links of limited speed; one of them dies on the way. */
-import { randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Cluster } from '../harness/cluster.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
-import { eventually } from '../harness/processes.ts';
+import { bringRandom, holdersOf, untilHeld } from '../harness/random-image.ts';
 
 const MIB = 2 ** 20;
 const IMAGE_BYTES = 64 * MIB;
 /** Of what is sent slowly. */
 const SMALL_BYTES = 24 * MIB;
 const HOSTS = ['h1', 'h2', 'h3', 'h4', 'h5'];
-
-interface Shown {
-  readonly copies: readonly { readonly host: string }[];
-}
 
 describeLab('an image that is pushed', { hosts: HOSTS }, (lab) => {
   let c: Cluster;
@@ -26,23 +20,10 @@ describeLab('an image that is pushed', { hosts: HOSTS }, (lab) => {
   }, 120_000);
   afterAll(() => c?.stop());
 
-  const bring = async (name: string, bytes: number): Promise<void> => {
-    const file = `${c.dir}/${name}.raw`;
-    await writeFile(file, randomBytes(bytes));
-    await c.ok('image', 'import', file, '--format', 'raw', '--name', name, '--host', 'h1');
-  };
-  const holders = async (image: string): Promise<readonly string[]> =>
-    (await c.json<Shown>('image', 'show', image)).copies.map((x) => x.host).sort();
-
-  const untilOn = (hosts: readonly string[]) =>
-    eventually(
-      `all of ${hosts.join(', ')} have the image`,
-      async () => (await holders('other')).join() === hosts.join() || undefined,
-      120_000,
-    );
+  const untilOn = (hosts: readonly string[]) => untilHeld(c, 'other', hosts, 120_000);
 
   it('leaves its source about once, however many hosts get it', async () => {
-    await bring('base', IMAGE_BYTES);
+    await bringRandom(c, 'base', IMAGE_BYTES, 'h1');
     for (const name of HOSTS)
       await lab()
         .host(name)
@@ -52,14 +33,14 @@ describeLab('an image that is pushed', { hosts: HOSTS }, (lab) => {
     const sent = (await lab().host('h1').sentBytes()) - before;
     expect(said.match(/\[ {2}OK {2}\]/g)).toHaveLength(HOSTS.length);
     expect(said).toMatch(/host h1 has base already/);
-    expect(await holders('base')).toEqual(HOSTS);
+    expect(await holdersOf(c, 'base')).toEqual(HOSTS);
     expect(sent / IMAGE_BYTES).toBeGreaterThan(0.9);
     expect(sent / IMAGE_BYTES).toBeLessThan(1.3);
     expect(await c.ok('image', 'push', 'base', 'h2')).toMatch(/has base already/);
   });
 
   it('gets to all the others when a host dies that was passing it on', async () => {
-    await bring('other', SMALL_BYTES);
+    await bringRandom(c, 'other', SMALL_BYTES, 'h1');
     for (const name of HOSTS)
       await lab()
         .host(name)

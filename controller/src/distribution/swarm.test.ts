@@ -201,7 +201,12 @@ describe('a host that is held back by its source', () => {
     });
 
     it('not soon, not when the first is done in a minute, not twice past the same, and less soon each time', () => {
-      const waits = [{ looks: looks - 1 }, { meanBytesPerSecond: 20 }, { passed: true, firstBytesPerSecond: 15 }];
+      const waits: Partial<Member>[] = [
+        { looks: looks - 1 },
+        { slowFor: 1 },
+        { meanBytesPerSecond: 20 },
+        { passed: true, firstBytesPerSecond: 15 },
+      ];
       for (const more of waits) expect(betterSource(slowAll(more), id('b'), SIZES)).toBeUndefined();
       const before = member('x', 'c', { firstBytesPerSecond: 15, doneBytes: 90 });
       expect(betterSource(slowAll({}, before), id('b'), SIZES)).toBeUndefined();

@@ -181,6 +181,7 @@ const isSlowerThan = (first: Member, { slowFor, passed, looks, meanBytesPerSecon
 function isFirstForLong(swarm: Swarm, id: HostId, imageBytes: number): boolean {
   const m = swarm.members.get(id);
   if (m?.from === undefined || m.passed || swarm.holders.has(id) || !swarm.holders.has(m.from)) return false;
+  if (m.slowFor > 0) return false; // it is slower than those that are done, so it may be its source: that is for others to find out
   return m.looks >= FIRST_LOOKS && imageBytes - m.doneBytes >= FIRST_REST_S * m.meanBytesPerSecond;
 }
 
