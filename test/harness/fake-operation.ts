@@ -30,6 +30,7 @@ export const view = (op: Operation): OperationView => ({
   totalBytes: 0,
   needsSource: op.needsSource,
   ...(op.turnedAway && { turnedAway: op.turnedAway }),
+  ...(op.peer !== undefined && !op.needsSource && { sourceHostId: op.peer }),
   image: op.state === 'succeeded' ? op.image : undefined,
 });
 

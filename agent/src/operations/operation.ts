@@ -13,6 +13,8 @@ export interface OperationView {
   readonly needsSource: boolean;
   /** The host whose image was not what it should be, the last one, and why. */
   readonly turnedAway?: { readonly hostId: string; readonly why: string };
+  /** The host that a fetch reads from. */
+  readonly sourceHostId?: string | undefined;
   readonly image: ImageOutcome | undefined;
   /** What was done, in words, where it has something to tell. */
   readonly detail?: string | undefined;
@@ -24,6 +26,8 @@ export interface Work extends LongWork {
   /** What was done, for people: shown when it has succeeded. */
   tell(detail: string): void;
   turnAway(hostId: string, why: string): void;
+  /** @param hostId undefined: from nobody. */
+  readFrom(hostId: string | undefined): void;
   /**
    * What comes now cannot be taken back: from here on a cancel waits for the end and learns how it ended, also when the agent was
    * started anew meanwhile. For long operations. @throws CANCELLED when that has come first; DISK_FULL

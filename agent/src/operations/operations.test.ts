@@ -223,6 +223,10 @@ describe('operations', () => {
     const run = await until('it runs', () => runs[0]);
     for (let i = 1; i <= 100; i++) run.work.onProgress(i, 100);
     await until('progress', () => told.length);
+    run.work.readFrom('host-a');
+    expect(operations.get('j.1').sourceHostId).toBe('host-a');
+    run.work.readFrom(undefined);
+    expect(operations.get('j.1').sourceHostId).toBeUndefined();
     run.work.needSource(true);
     run.end();
     await until('the end', () => told.length === 3);

@@ -316,6 +316,7 @@ export class Operations {
         live.view = { ...live.view, turnedAway: { hostId, why } };
         this.tell(live);
       },
+      readFrom: (sourceHostId) => void (live.view = { ...live.view, sourceHostId }),
     };
   }
 

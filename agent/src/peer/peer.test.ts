@@ -77,6 +77,8 @@ const liveIdentity = (p: HostTestIdentity) => memoryIdentity({ hostId: p.hostId,
 interface Opened {
   readonly tunnel: Tunnel;
   readonly needs: [boolean, string][];
+  /** Who was read from, one after the other; undefined: nobody. */
+  readonly sources: readonly (string | undefined)[];
   readonly tunnels: Tunnels;
 }
 
@@ -90,9 +92,13 @@ async function openTunnel(over: { silentMs?: number; identity?: PeerIdentity } =
     connectMs: 2_000,
   });
   const needs: [boolean, string][] = [];
-  const tunnel = await tunnels.open('job-1.fetch', { onNeedsSource: (n, why) => void needs.push([n, why]) });
+  const sources: (string | undefined)[] = [];
+  const tunnel = await tunnels.open('job-1.fetch', {
+    onNeedsSource: (n, why) => void needs.push([n, why]),
+    onSource: (hostId) => void sources.push(hostId),
+  });
   cleanups.push(() => tunnels.closeAll());
-  return { tunnel, needs, tunnels };
+  return { tunnel, needs, sources, tunnels };
 }
 
 interface Client {
@@ -191,7 +197,7 @@ describe('a tunnel to the export port of another host', () => {
     const first = await echoServer('one.sock');
     const second = await echoServer('two.sock');
     const { port, address } = await startPort({ serve: async (d) => (d === DIGEST ? first.path : second.path) });
-    const { tunnel, needs } = await openTunnel({ silentMs: 300 });
+    const { tunnel, needs, sources } = await openTunnel({ silentMs: 300 });
     tunnel.offer({ peerHostId: 'host-a', address, ...port.openExport({ digest: DIGEST, peerHostId: 'host-b' }) });
     const c = client(tunnel.socketPath);
     await until('the greeting', () => c.text() === 'hello\n');
@@ -202,6 +208,7 @@ describe('a tunnel to the export port of another host', () => {
     tunnel.offer({ peerHostId: 'host-a', address, ...port.openExport({ digest: 'other', peerHostId: 'host-b' }) });
     const again = client(tunnel.socketPath);
     await until('the greeting', () => again.text() === 'hello\n');
+    expect(sources).toEqual(['host-a', undefined, 'host-a']);
   });
 
   it('does not blame a peer that has nothing to say', async () => {

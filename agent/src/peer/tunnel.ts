@@ -24,6 +24,7 @@ export interface TunnelConfig {
   readonly hooks: {
     readonly onNeedsSource: (needed: boolean, why: string) => void;
     readonly onBlamed?: (hostId: string, why: string) => void;
+    readonly onSource?: (hostId: string | undefined) => void;
   };
 }
 
@@ -59,6 +60,7 @@ export class TunnelCore {
 
   offer(source: PeerSource, replace = false): void {
     this.source = source;
+    this.config.hooks.onSource?.(source.peerHostId);
     // whoever reads connects again, and is led to this one
     if (replace)
       for (const [peer, from] of [...this.carried]) if (from.peerHostId !== source.peerHostId) peer.destroy();
@@ -166,6 +168,7 @@ export class TunnelCore {
     this.config.log.warn({ peerHostId: source.peerHostId, why }, 'lost the source of an image');
     if (this.source !== source) return; // another one was offered meanwhile
     this.source = undefined;
+    this.config.hooks.onSource?.(undefined);
     this.need(true, why);
   }
 }

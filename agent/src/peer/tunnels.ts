@@ -29,6 +29,8 @@ export interface TunnelHooks {
   readonly onNeedsSource: (needed: boolean, why: string) => void;
   /** What a host served was not the image. */
   readonly onBlamed?: (hostId: string, why: string) => void;
+  /** Another is read from now, or nobody. */
+  readonly onSource?: (hostId: string | undefined) => void;
 }
 
 export interface Tunnel {

@@ -40,6 +40,7 @@ export const encodeOperation = (v: OperationView): Operation => ({
   progressTotalBytes: toWire(v.totalBytes),
   needsSource: v.needsSource,
   ...(v.turnedAway && { turnedAway: { ...v.turnedAway } }),
+  sourceHostId: v.sourceHostId ?? '',
   image: v.image && {
     digest: v.image.digest,
     virtualSizeBytes: toWire(v.image.virtualSizeBytes),

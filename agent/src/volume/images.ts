@@ -142,6 +142,7 @@ export class Images {
         if (!needed) this.onBase();
       },
       onBlamed: (hostId, why) => work.turnAway(hostId, why),
+      onSource: (hostId) => work.readFrom(hostId),
     });
     this.tunnels.set(operationId, tunnel);
     const early = this.early.get(operationId);

@@ -2,6 +2,8 @@
 import { beforeEach, expect, it, vi } from 'vitest';
 import { isEnded } from '@berth/shared/model/job.ts';
 import { AppCluster } from '../../../test/harness/app-cluster.ts';
+import type { Swarm } from '../distribution/swarm.ts';
+import { Swarms } from '../distribution/swarms.ts';
 import { JOB_KINDS, VM_KINDS } from '../alarms/kinds.ts';
 import { FillingKeeper } from '../reconcilers/fillings.ts';
 import { silentLog } from '../hosts/testing.ts';
@@ -154,6 +156,16 @@ it('raises an alarm when the VM is paused for what nobody gives', async () => {
   expect(kind?.look(vm, world, false)).toMatchObject({
     message: /* */ expect.stringContaining('waits for image base') as string,
   });
+});
+
+it('knows after a restart of the controller who reads the image from whom', async () => {
+  hostNamed(other).endless = true;
+  await c.ended((await c.timed(c.clone('web', { host: other, kind: 'instant' }))).jobId);
+  const look = vi.spyOn(Swarms.prototype, 'swarm');
+  await c.restart();
+  await c.sim.clock.advance(10_000);
+  const known = look.mock.results.at(-1)!.value as Swarm;
+  expect(known.members.get(c.hostId(other))?.from).toBe(c.hostId(holder));
 });
 
 it('tells of a host that gives something else than the image, and asks it again now and then, another one at once', async () => {

@@ -13,7 +13,7 @@ function setUp() {
   const swarm = () => swarms.swarm(IMAGE, now, asked);
   const look = (id: HostId) => swarm().members.get(id);
   return {
-    ...{ swarm, asked, look, pass: (ms: number) => (now += ms) },
+    ...{ swarms, swarm, asked, look, pass: (ms: number) => (now += ms) },
     leave: (whole = false) => swarms.leave(IMAGE, A, whole),
     leaveAs: (of: HostId, whole: boolean) => swarms.leave(IMAGE, of, whole),
     feed: (id: HostId, from: HostId | undefined) => swarms.feed(IMAGE, id, from, now),
@@ -118,6 +118,18 @@ describe('what is known of copies under way', () => {
     feed(A, B);
     looks(SLOW_LOOKS);
     expect(look(A)?.slowFor).toBe(-2 * SLOW_LOOKS);
+  });
+
+  it('is what the host says of its source where nobody else knows it', () => {
+    const { swarms, progress, feed, look } = setUp();
+    swarms.reads(IMAGE, A, B);
+    expect(look(A)).toBeUndefined();
+    progress(5);
+    swarms.reads(IMAGE, A, B);
+    expect(look(A)?.from).toBe(B);
+    feed(A, SRC);
+    swarms.reads(IMAGE, A, B);
+    expect(look(A)?.from).toBe(SRC);
   });
 
   it('begins anew with another source, but for how far it is', () => {

@@ -104,6 +104,12 @@ export class Swarms {
     this.#judge(imageId, measured);
   }
 
+  /** What the host itself says that it reads from: for where that has been forgotten, for one, by another process before this one. */
+  reads(imageId: ImageId, hostId: HostId, from: HostId): void {
+    const seen = this.#find(imageId, hostId);
+    if (seen && seen.from === undefined) this.#put(imageId, { ...seen, from });
+  }
+
   /** @param whole it has all of the image now: others may read it there at once. */
   leave(imageId: ImageId, hostId: HostId, whole: boolean): void {
     const copies = this.#images.get(imageId);

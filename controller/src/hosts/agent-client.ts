@@ -50,6 +50,8 @@ export interface OperationView {
   readonly needsSource: boolean;
   /** Of a fetch: the host that served something else than the image, the last one. */
   readonly turnedAway?: { readonly hostId: string; readonly why: string };
+  /** Of a fetch that goes on: the host that it reads from, where its agent tells that. */
+  readonly sourceHostId?: string;
   readonly image: ImageOutcome | undefined;
   /** What was done, in words, where it has something to tell. */
   readonly detail?: string | undefined;

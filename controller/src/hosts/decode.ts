@@ -206,6 +206,7 @@ export function toOperation(o: Operation): OperationView {
     ...(o.turnedAway && {
       turnedAway: { hostId: clip(o.turnedAway.hostId, 64), why: clip(o.turnedAway.why, LIMITS.errorChars) },
     }),
+    ...(o.sourceHostId !== '' && { sourceHostId: clip(o.sourceHostId, 64) }),
     image: o.image
       ? {
           digest: clip(o.image.digest, 128),

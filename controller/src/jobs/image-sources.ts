@@ -29,8 +29,10 @@ const WRONG_MS = 3_000;
 const WRONG_MOST_MS = 30_000;
 /** A host that turns sources down as fast as they come gets another this often: tickets cost those who give them. */
 const NEXT_OFFER_MS = 500;
-/** Weighing all sources against each other looks at every host that copies: each of thousands does it this often at most. */
-const WEIGH_MS = 10_000;
+/** Weighing all sources against each other looks at every host that copies, so each of a thousand does it every ten seconds at most. */
+const WEIGH_MS_EACH = 10;
+/** A job looks at its host about this often. */
+const WEIGH_LEAST_MS = 2_000;
 
 export const nameOf = (c: Context, hostId: HostId): string => c.tables.hosts.get(hostId)?.name ?? hostId;
 
@@ -124,6 +126,7 @@ export async function feed(
   const { imageId, hostId } = c.params;
   const { swarms } = c.deps;
   swarms.progress(imageId, hostId, op.doneBytes, c.nowMs, () => relays(c, hostId));
+  if (op.sourceHostId !== undefined) swarms.reads(imageId, hostId, op.sourceHostId as HostId);
   const { turnedAway } = op;
   // what was said of it before it was asked again is old
   if (turnedAway && (op.needsSource || sources.last?.hostId !== turnedAway.hostId)) suspect(c, sources, turnedAway);
@@ -149,7 +152,7 @@ function betterNow(c: FetchContext, sources: Sources, { virtualSizeBytes }: Want
   const { imageId, hostId } = c.params;
   const swarm = c.deps.swarms.swarm(imageId, c.nowMs, lookOf(c));
   if (swarm.members.get(hostId)?.relays !== true || !mayBeHeldBack(swarm, hostId, sizes)) return undefined;
-  if (c.nowMs - sources.weighedAtMs < WEIGH_MS) return undefined;
+  if (c.nowMs - sources.weighedAtMs < Math.max(WEIGH_LEAST_MS, WEIGH_MS_EACH * swarm.members.size)) return undefined;
   sources.weighedAtMs = c.nowMs;
   return betterSource(without(swarm, sources.suspects), hostId, sizes);
 }

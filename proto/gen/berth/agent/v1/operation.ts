@@ -85,7 +85,11 @@ export interface Operation {
     | string
     | undefined;
   /** Of a fetch that goes on: the host that served something else than the image, the last one, and why it was turned away. */
-  turnedAway?: TurnedAway | undefined;
+  turnedAway?:
+    | TurnedAway
+    | undefined;
+  /** Of a fetch that goes on: the host whose turn it is to be read from. Not set: none, or this agent does not tell. */
+  sourceHostId: string;
 }
 
 export interface TurnedAway {
@@ -317,6 +321,7 @@ function createBaseOperation(): Operation {
     image: undefined,
     detail: undefined,
     turnedAway: undefined,
+    sourceHostId: "",
   };
 }
 
@@ -357,6 +362,9 @@ export const Operation: MessageFns<Operation> = {
     }
     if (message.turnedAway !== undefined) {
       TurnedAway.encode(message.turnedAway, writer.uint32(162).fork()).join();
+    }
+    if (message.sourceHostId !== "") {
+      writer.uint32(170).string(message.sourceHostId);
     }
     return writer;
   },
@@ -454,6 +462,14 @@ export const Operation: MessageFns<Operation> = {
             message.turnedAway = TurnedAway.decode(reader, reader.uint32());
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.sourceHostId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -489,6 +505,7 @@ export const Operation: MessageFns<Operation> = {
     message.turnedAway = (object.turnedAway !== undefined && object.turnedAway !== null)
       ? TurnedAway.fromPartial(object.turnedAway)
       : undefined;
+    message.sourceHostId = object.sourceHostId ?? "";
     return message;
   },
 };
