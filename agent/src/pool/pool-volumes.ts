@@ -100,7 +100,7 @@ export function withPools(
 
 /** One that moves here, or has moved away, lies where the record of its pool says. */
 const lists = (
-  { stamp, ...own }: AllDisks,
+  own: AllDisks,
   inPools: PoolVolumes,
   store: PoolVolumeDeps['store'],
 ): Pick<AllDisks, 'listVolumes' | 'findVolume' | 'stamp'> => ({
@@ -110,7 +110,7 @@ const lists = (
   ],
   findVolume: async (id) => inPools.find(id) ?? own.findVolume(id),
   // what lies in pools is known already
-  ...(stamp && { stamp: async () => JSON.stringify([await stamp(), inPools.list()]) }),
+  ...(own.stamp && { stamp: async () => JSON.stringify([await own.stamp?.(), inPools.list()]) }),
 });
 
 interface InTurn {
