@@ -90,6 +90,7 @@ function writeCache(bundle, cache) {
   writeFileSync(config, JSON.stringify({ current: 'x', contexts: { x: context } }));
   process.env.BERTH_CONFIG = config;
   const left = [...USUAL];
+  process.exit = () => undefined; // a command that is done ends its process a while later: on a slow machine before all have run
   process.on('beforeExit', () => {
     const words = left.shift();
     if (words === undefined) return;
@@ -100,7 +101,7 @@ function writeCache(bundle, cache) {
   });
   process.on('exit', () => {
     rmSync(config, { force: true });
-    if (left.length > 0) return;
+    if (left.length > 0) throw new Error(`the command line ended before it was asked for "berth ${left[0].join(' ')}"`);
     writeDurably(cache, script.createCachedData());
     process.exitCode = 0;
   });

@@ -29,6 +29,11 @@ describe('the command line as one file', () => {
     expect(new Script(wrapped, { cachedData: readFileSync(join(dir, cache)) }).cachedDataRejected).toBe(false);
   });
 
+  it('is compiled also where its commands take longer than one of them waits before it ends its process', async () => {
+    writeCommand(dir, 'hello', `${SOURCE}\nsetTimeout(() => process.exit(3), 1).unref();\nsetTimeout(() => {}, 20);`);
+    expect(named('.v8')).toHaveLength(1);
+  });
+
   it('runs as well when the compiled code is of another Node, cut off, or gone', async () => {
     writeCommand(dir, 'hello', SOURCE);
     const cache = join(dir, named('.v8')[0] ?? '');
