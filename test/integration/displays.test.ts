@@ -43,6 +43,10 @@ class Screen {
       throw new Error(this.out + this.err);
     });
   }
+  /** To people. */
+  tells(pattern: RegExp): Promise<unknown> {
+    return eventually(`it tells ${pattern.source}`, async () => pattern.test(this.err));
+  }
   async port(): Promise<number> {
     return Number((await this.says(/^\S+:(\d+)$/m))[1]);
   }
@@ -73,9 +77,8 @@ class Viewer {
 it('leads viewers to the screen, many at once, each with its own ticket', async () => {
   const screen = new Screen({}, 'web');
   const port = await screen.port();
-  expect(screen.err).toMatch(
-    /^The screen of web on h1, by VNC\. Connect a viewer: remote-viewer vnc:\/\/127\.0\.0\.1:\d+/,
-  );
+  // beside the port, which is for programs
+  await screen.tells(/^The screen of web on h1, by VNC\. Connect a viewer: remote-viewer vnc:\/\/127\.0\.0\.1:\d+/);
   const viewers = Array.from({ length: 5 }, () => new Viewer(port));
   await Promise.all(viewers.map((v) => v.hears('RFB 003.008\n')));
   await Promise.all(
@@ -98,7 +101,7 @@ it('is over when the VM stops, and says so', async () => {
   await c.ok('vm', 'stop', 'db', '--force');
   await viewer.ends();
   expect((await screen.process).exitCode).toBe(0);
-  expect(screen.err).toMatch(/^db is stopped\.$/m);
+  await screen.tells(/^db is stopped\.$/m);
   expect(await c.berth('vm', 'vnc', 'db')).toMatchObject({
     code: 4,
     err: 'berth: vm db is stopped on h1. Start it first (berth vm start db).',
