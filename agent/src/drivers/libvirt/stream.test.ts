@@ -69,6 +69,22 @@ describe('a stream', () => {
     s.destroy();
   });
 
+  it('may have ended before the call that opens it is answered', async () => {
+    server.on(PROC.openConsole, (_args, c, s) => {
+      client = c;
+      serial = s;
+      send(STATUS.more, Buffer.from('all of it'));
+      send(STATUS.more);
+      return SILENCE;
+    });
+    const opening = open();
+    await vi.waitFor(() => expect(received(STATUS.ok)).toHaveLength(1));
+    send(STATUS.ok);
+    server.send(client, { type: TYPE.reply, procedure: 201, serial, status: STATUS.ok });
+    expect(await collect(await opening)).toBe('all of it');
+    await vi.waitFor(() => expect(server.clients.size).toBe(0));
+  });
+
   it('keeps data that comes in one piece with the reply', async () => {
     server.on(PROC.openConsole, (_args, c, s) => {
       client = c;

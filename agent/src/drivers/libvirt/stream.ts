@@ -22,6 +22,8 @@ class RpcStream extends Duplex implements StreamSink, SparseStream {
   #finishing = false;
   /** The server is done with this stream: confirmed, or failed. */
   #over = false;
+  /** The call that began it is answered. */
+  #opened = false;
   #onConfirm: Done | undefined;
 
   constructor(readonly connection: Connection) {
@@ -46,7 +48,13 @@ class RpcStream extends Duplex implements StreamSink, SparseStream {
     this.#over = true;
     this.push(null);
     this.#onConfirm?.();
-    this.connection.close('the stream ended');
+    if (this.#opened) this.connection.close('the stream ended');
+  }
+
+  /** libvirt sends from another thread than it answers from: a short stream may have ended before. */
+  onOpened(): void {
+    this.#opened = true;
+    if (this.#over) this.connection.close('the stream ended');
   }
 
   onFailed(e: Error): void {
@@ -120,6 +128,7 @@ export async function openStream<A, R>(
   stream.on('error', () => undefined);
   try {
     await connection.openStream(procedure, args, what, stream);
+    stream.onOpened();
     return stream;
   } catch (e) {
     connection.close('the stream could not be opened');
