@@ -18,10 +18,10 @@ export interface Member {
    * zero: it was given another source for that, and is to be left alone for a while.
    */
   readonly slowFor: number;
-  /** In all that time; 0 before the first look. */
-  readonly meanBytesPerSecond: number;
   /** Looks at its speed since it has the source that it has now. */
   readonly looks: number;
+  /** In all the time of these looks; 0 before the first. */
+  readonly meanBytesPerSecond: number;
   /** How fast it was when it was the first of a chain, and one that read from it went to its source to see who is slow; else undefined. */
   readonly firstBytesPerSecond: number | undefined;
   /** It was the first, and others went past it: it held them back as far as is known, for those are faster, or it is too early to say. */
@@ -156,7 +156,7 @@ function pastPassed(swarm: Swarm, target: HostId, from: HostId): HostId | undefi
 
 /**
  * All of a chain are as fast as its first, and nobody knows whether that is what the link that feeds it carries, or the first's own
- * fault. They change places, which costs next to nothing, and then it shows.
+ * fault. They change places, and then it shows.
  */
 function pastFirst(
   swarm: Swarm,
