@@ -168,6 +168,13 @@ describeLab('disks on Ceph', { hosts: ['h1', 'h2'] }, (lab) => {
     expect(await lab().host('h1').virsh(['domblklist', 'web'])).toMatch(/vdb +vms\/volume-/);
     await c.ok('volume', 'detach', 'web/vdb');
     await c.ok('volume', 'delete', 'web-vdb');
+    // one that a client had open which was killed: Ceph keeps it open for half a minute more, and it is deleted then
+    await c.ok('volume', 'create', 'held', '--size', '16MiB', '--pool', 'ceph', '--host', 'h1');
+    const { id: held } = await c.json<{ id: string }>('volume', 'show', 'held');
+    const watch = `sleep 3 | timeout -s KILL 1 rbd watch ${ceph.pool}/${held}`;
+    await ceph.run(['sh', '-c', `${watch}; rbd status ${ceph.pool}/${held} | grep -q watcher=`]);
+    const removing = c.ok('volume', 'delete', 'held');
+    removing.catch(() => undefined);
     const blank = await c.ok('vm', 'create', 'blank', '--disk', '64MiB', '--pool', 'ceph', '--host', 'h2');
     expect(blank).toMatch(/blank/);
     await c.ok('vm', 'stop', 'db', '--force');
@@ -190,6 +197,7 @@ describeLab('disks on Ceph', { hosts: ['h1', 'h2'] }, (lab) => {
     await c.ok('vm', 'start', 'far');
     await c.serial('far', /^berth-facts: .* boots 2 /m);
     await c.ok('vm', 'delete', 'web', 'db', 'blank', 'far', '--force');
+    await removing;
     expect(await ceph.list()).toEqual([expect.stringMatching(/\.mark$/)]);
     await c.ok('pool', 'remove', 'ceph');
     for (const name of ['h1', 'h2']) {

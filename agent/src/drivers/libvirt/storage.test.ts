@@ -133,6 +133,22 @@ it('overwrites and removes a volume when libvirt has let go of it, which an agen
   await expect(storage.wipeVolume(A, 'v')).rejects.toMatchObject({ reason: 'BAD_STATE' });
 });
 
+it('waits until Ceph has closed a volume that a killed reader had open, whatever libvirt calls that', async () => {
+  let tries = 0;
+  const refused = (words: string) => () => {
+    if (++tries < 3) throw new Refusal(38, words, 2);
+  };
+  fake.on(STORAGE.findVolume, () => ({ volume: { pool: 'a', name: 'v', key: 'vms/v' } }));
+  fake.on(STORAGE.deleteVolume, refused("failed to remove volume 'vms/v': No such file or directory"));
+  await storage.removeVolume(A, 'v');
+  expect(tries).toBe(3);
+  // of files it is what it says
+  tries = 0;
+  fake.on(STORAGE.deleteVolume, refused("cannot unlink file '/kvm/a/v': No such file or directory"));
+  await expect(storage.removeVolume(A, 'v')).rejects.toThrow('cannot unlink');
+  expect(tries).toBe(1);
+});
+
 it('gives a secret to libvirt as bytes, and never as text', async () => {
   const values: Buffer[] = [];
   let text = '';

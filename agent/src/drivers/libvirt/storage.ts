@@ -53,6 +53,8 @@ const REMOVAL_MS = 180_000;
 /** All that was written may have to reach a slow disk. */
 const SYNC_MS = 1_800_000;
 const BUSY_LOOK_MS = 500;
+/** A client of Ceph that was killed has its images open for 30 s more. */
+const HELD_MS = 60_000;
 const NO_POOL = 49;
 const NO_VOLUME = 50;
 const VOLUME_EXISTS = 90;
@@ -220,7 +222,7 @@ class LibvirtStorage implements Storage {
     const remove = (): Promise<unknown> =>
       this.#call(uuid, STORAGE.deleteVolume, { volume, flags: 0 }, `remove ${name} from the pool`, REMOVAL_MS);
     try {
-      await this.#whenFree(uuid, name, SLOW_MS, remove);
+      await this.#whenFree(uuid, name, HELD_MS, remove);
     } catch (e) {
       if (!hasCode(e, NO_VOLUME)) throw e;
     }
@@ -240,16 +242,19 @@ class LibvirtStorage implements Storage {
     });
   }
 
-  /** libvirt goes on with a volume though the agent that had asked for it was killed; nothing else is done with it until that ends. */
+  /**
+   * libvirt goes on with a volume though the agent that had asked for it was killed, and Ceph keeps an image open for a client
+   * that was; nothing else is done with it until that ends.
+   */
   async #whenFree(uuid: string, name: string, waitMs: number, fn: () => Promise<unknown>): Promise<void> {
     const { clock } = this.o;
     for (const until = clock.monotonic() + waitMs; ; await clock.sleep(BUSY_LOOK_MS)) {
       try {
         return void (await fn());
       } catch (e) {
-        if (!hasCode(e, CODE.operationInvalid) || (await this.look(uuid))?.active !== true) throw e;
-        if (clock.monotonic() > until)
-          throw new ClusterError('RESOURCE_BUSY', `libvirt still works on ${name} in the pool: ${chain(e)}`);
+        const isOpen = isHeldInCeph(e);
+        if (!isOpen && (!hasCode(e, CODE.operationInvalid) || (await this.look(uuid))?.active !== true)) throw e;
+        if (clock.monotonic() > until) throw stillBusy(name, isOpen, e);
       }
     }
   }
@@ -403,6 +408,20 @@ class LibvirtStorage implements Storage {
       throw new ClusterError('HYPERVISOR_UNAVAILABLE', `libvirt's storage does not answer: ${chain(e)}`);
     }
   }
+}
+
+/**
+ * Its words after "failed to remove volume" are those of another error: libvirt 9.0 reads `errno`, which librbd does not set. An
+ * image that is gone counts as removed, so what is left is one that somebody has open (EBUSY).
+ */
+const isHeldInCeph = (e: unknown): boolean =>
+  hasCode(e, CODE.systemError) && /: failed to remove volume '/.test((e as ClusterError).message);
+
+function stillBusy(name: string, isOpen: boolean, e: unknown): ClusterError {
+  const words = isOpen
+    ? `Ceph cannot remove ${name}: somebody has it open. See who does (rbd status), end that, then do this again`
+    : `libvirt still works on ${name} in the pool: ${chain(e)}`;
+  return new ClusterError('RESOURCE_BUSY', words);
 }
 
 async function syncWritten(path: string, bytes: number): Promise<void> {
