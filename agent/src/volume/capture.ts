@@ -94,6 +94,8 @@ export class Capture {
     for (const d of w.disks) await this.deps.uploads.keep(d.uploadId);
     const { name, power, reason } = await this.deps.domains.need(w);
     if (w.snapshot !== undefined) return outcome(await this.copySnapshot(w, { name, snapshot: w.snapshot }, work));
+    // all are of one moment: what a try before this one has copied may be older than what its guest has done since
+    for (const d of w.disks) await this.deps.disks.removeUpload(d.uploadId);
     if (reason === 'saved' && OFF.has(power))
       throw badState(
         `vm ${name} is saved: what it holds in memory is not on its disks. Start it, or give that up: ` +

@@ -82,23 +82,28 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
   });
 
   it.each([
-    ['stopped', false],
-    ['running', false],
-    ['stopped', true],
-  ] as const)('image.capture of a %s vm, generalized: %s', async (power, generalize) => {
-    const world = (adversary: Adversary) => {
-      const cluster = new ClusterWorld(adversary);
-      const { vm, put } = cluster.vmThere(power);
-      const image = { ...cluster.image, id: newId('image', 1_700_000_000_000), name: 'new', digest: undefined };
-      const disks = vm.spec.disks.map((d) => ({ target: d.target, volumeId: d.volumeId, imageId: image.id }));
-      const seed = (tx: Tx) => {
-        put(tx);
-        tx.images.put({ ...image, state: 'importing' });
+    ['stopped', false, undefined],
+    ['running', false, undefined],
+    ['stopped', true, undefined],
+    ['running', true, 's1'],
+  ] as const)(
+    'image.capture of a %s vm, generalized: %s, as it was in snapshot %s',
+    async (power, generalize, snapshot) => {
+      const world = (adversary: Adversary) => {
+        const cluster = new ClusterWorld(adversary);
+        const { vm, put } = cluster.vmThere(power);
+        const image = { ...cluster.image, id: newId('image', 1_700_000_000_000), name: 'new', digest: undefined };
+        const disks = vm.spec.disks.map((d) => ({ target: d.target, volumeId: d.volumeId, imageId: image.id }));
+        const seed = (tx: Tx) => {
+          put(tx);
+          tx.images.put({ ...image, state: 'importing' });
+        };
+        const params = { vmId: vm.id, disks, generalize, ...(snapshot !== undefined && { snapshot }) };
+        return worldOf(cluster, params, seed, withoutHalfMade);
       };
-      return worldOf(cluster, { vmId: vm.id, disks, generalize }, seed, withoutHalfMade);
-    };
-    expect((await checkJob(imageCapture, world)).runs).toBeGreaterThan(100);
-  });
+      expect((await checkJob(imageCapture, world)).runs).toBeGreaterThan(100);
+    },
+  );
 
   it('image.fetch', async () => {
     const world = (adversary: Adversary) => {
@@ -131,8 +136,10 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
     await checkJob(volumeDelete, world);
   });
 
-  it('volume.resize of one that stands alone, and of the disk of a vm that runs', async () => {
-    const how = { sizeBytes: 2 ** 36, shrink: false };
+  it.each([
+    ['larger', { sizeBytes: 2 ** 36, shrink: false }],
+    ['smaller', { sizeBytes: 2 ** 20, shrink: true }],
+  ])('volume.resize, to be %s, of one that stands alone, and of the disk of a vm', async (_, how) => {
     const alone = (adversary: Adversary) => {
       const cluster = new ClusterWorld(adversary);
       const volume = cluster.volumeThere();
@@ -141,7 +148,7 @@ describe('each job of images, volumes and pools keeps the promises of jobs', () 
     await checkJob(volumeResize, alone);
     const ofVm = (adversary: Adversary) => {
       const cluster = new ClusterWorld(adversary);
-      const { vm, put } = cluster.vmThere('running');
+      const { vm, put } = cluster.vmThere(how.shrink ? 'stopped' : 'running');
       return worldOf(cluster, { volumeId: vm.spec.disks[0]!.volumeId, vmId: vm.id, ...how }, put, withoutSizes);
     };
     await checkJob(volumeResize, ofVm);

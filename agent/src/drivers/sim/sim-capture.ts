@@ -29,11 +29,13 @@ export function createSimCaptures(host: SimHost): SimCaptures {
       for (let at = offset; at < file.length; at += PIECE_BYTES) yield file.subarray(at, at + PIECE_BYTES);
     },
     async captureVolume(uploadId, volumeId) {
+      if (host.uploads.has(uploadId)) return;
       const volume = host.volumes.get(volumeId);
       if (!volume || volume.files) throw notFound(`there is no disk ${volumeId} on this host`);
       host.uploads.set(uploadId, diskOf(volume.sizeBytes, volumeId));
     },
     async captureSnapshot(uploadId, { volumeId, snapshot }) {
+      if (host.uploads.has(uploadId)) return;
       const volume = host.volumes.get(volumeId);
       if (!volume || volume.files) throw notFound(`there is no disk ${volumeId} on this host`);
       host.uploads.set(uploadId, diskOf(volume.sizeBytes, `${volumeId}@${snapshot}`));
