@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { gzipSync } from 'node:zlib';
 import { systemClock } from '@berth/shared/runtime/clock.ts';
 import { afterEach, expect, it } from 'vitest';
 import { httpSource, nameOfUrl } from './http.ts';
@@ -66,6 +67,83 @@ it('ends with an error when the file changes in between, and when the server end
   await expect(source(gone)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   await expect(source('http://127.0.0.1:1/x')).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   await expect(source('http://u:p@127.0.0.1:1/x')).rejects.toThrow('password in a command line');
+});
+
+it.each([
+  ['another length', { total: 500_000, etag: undefined }],
+  ['another length, with the same tag', { total: 500_000, etag: '"1"' }],
+  ['another tag, though it was asked for the one before', { total: DATA.length, etag: '"2"' }],
+  ['another weak tag', { total: DATA.length, etag: 'W/"2"', first: 'W/"1"' }],
+  ['another date, and no tag', { total: DATA.length, etag: undefined, modified: 'Tue, 02 Jan 2024 00:00:00 GMT' }],
+])('is no mixture of two files: the second answer has %s', async (_, then) => {
+  let calls = 0;
+  const url = await serve((_, r, range) => {
+    const [from, to] = range!;
+    const isFirst = calls++ === 0;
+    const etag = isFirst && 'first' in then ? then.first : isFirst && then.etag !== undefined ? '"1"' : then.etag;
+    const modified = 'modified' in then && (isFirst ? 'Mon, 01 Jan 2024 00:00:00 GMT' : then.modified);
+    const about = { ...(etag !== undefined && { etag }), ...(modified && { 'last-modified': modified }) };
+    const total = isFirst ? DATA.length : then.total;
+    r.writeHead(206, { 'content-range': `bytes ${from}-${to}/${total}`, 'content-length': to - from + 1, ...about });
+    r.end(DATA.subarray(from, to + 1));
+  });
+  await expect(drain(await source(url))).rejects.toThrow('changed while it was read');
+});
+
+it('is refused when it was packed on the way, with ranges and without', async () => {
+  const packed = gzipSync(DATA);
+  const ranges = await serve((_, r, range) => {
+    const [from, to] = [range![0], Math.min(range![1], packed.length - 1)];
+    const about = { 'content-range': `bytes ${from}-${to}/${packed.length}`, 'content-encoding': 'gzip' };
+    r.writeHead(206, about).end(packed.subarray(from, to + 1));
+  });
+  const none = await serve((_, r) => r.writeHead(200, { 'content-encoding': 'gzip' }).end(packed));
+  for (const url of [ranges, none])
+    await expect(source(url)).rejects.toMatchObject({
+      reason: 'INVALID_ARGUMENT',
+      message: expect.stringContaining('packs /images/debian%2012.qcow2 on the way (gzip)') as string,
+    });
+});
+
+it('whose first answer goes on for ever is read as far as was asked for', async () => {
+  let sent = 0;
+  const url = await serve((_, r, range) => {
+    if (range![0] > 0 || range![1] > 200_000) return r.end(ranged(r, range!));
+    r.writeHead(206, { 'content-range': `bytes 0-${range![1]}/${DATA.length}`, etag: '"1"' });
+    const more = (): void => {
+      for (let room = true; room && !r.destroyed; sent += 65_536) room = r.write(DATA.subarray(0, 65_536));
+    };
+    r.on('drain', more);
+    r.write(DATA.subarray(0, range![1] + 1));
+    more();
+  });
+  const s = await source(url);
+  expect((await drain(s)).equals(DATA)).toBe(true);
+  expect(sent).toBeLessThan(64 * 2 ** 20);
+});
+
+it.each([1, 511, 65_537])('is whole when the server cuts each answer after %d bytes more than before', async (more) => {
+  let answers = 0;
+  const url = await serve((_, r, range) => {
+    if (range![1] < 200_000) return r.end(ranged(r, range!));
+    const body = ranged(r, range!);
+    const cut = 100_000 + more * ++answers;
+    if (body.length <= cut) return r.end(body);
+    r.write(body.subarray(0, cut), () => setImmediate(() => r.destroy()));
+  });
+  expect((await drain(await source(url))).equals(DATA)).toBe(true);
+});
+
+it('is followed to where it was moved', async () => {
+  const url = await serve((q, r, range) => {
+    if (q.url !== '/moved') return r.writeHead(302, { location: '/moved' }).end();
+    r.end(ranged(r, range!));
+  });
+  expect((await drain(await source(url))).equals(DATA)).toBe(true);
+  const astray = await serve((_, r) => r.writeHead(302, { location: 'file:///etc/passwd' }).end());
+  await expect(source(astray)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  const circle = await serve((_, r) => r.writeHead(302, { location: '/' }).end());
+  await expect(source(circle)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
 });
 
 it('is saved here first when the server knows no ranges, and one that breaks off is refused', async () => {

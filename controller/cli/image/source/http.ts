@@ -61,10 +61,9 @@ async function opened(url: URL, name: string, o: HttpOptions, silence: Silence):
   if (first.status === 416) throw invalidArgument(`${url.pathname} on ${url.host} is empty (0 bytes)`);
   const total = Number(/^bytes 0-\d+\/(\d+)$/.exec(first.headers.get('content-range') ?? '')?.[1] ?? NaN);
   if (first.status !== 206 || !Number.isSafeInteger(total)) throw refused(url, first);
-  if (total > LARGEST) throw invalidArgument(`${url.href} is ${formatFileBytes(total)} large: too large for an image`);
-  const begin = Buffer.from(await first.arrayBuffer());
-  const validator = first.headers.get('etag') ?? first.headers.get('last-modified') ?? '';
-  const file = new RemoteFile(url, o, { total, begin, validator: validator.startsWith('W/') ? '' : validator });
+  if (total > LARGEST) throw tooLarge(url, total);
+  const begin = await beginning(first, Math.min(FIRST_PIECE, total), silence);
+  const file = new RemoteFile(url, o, { total, begin, version: versionOf(first) });
   return {
     ...{ name, sizeBytes: total, allocatedBytes: total },
     read: (offset, length) => file.read(offset, length),
@@ -98,6 +97,7 @@ async function whole(url: URL, r: Response, { name, o, silence }: Whole): Promis
   async function* heard(): AsyncGenerator<Uint8Array> {
     for await (const bytes of r.body as unknown as AsyncIterable<Uint8Array>) {
       silence.heard(bytes.length);
+      if (silence.cameBytes > LARGEST) throw tooLarge(url, silence.cameBytes);
       yield bytes;
     }
     const came = silence.cameBytes;
@@ -133,10 +133,48 @@ class Silence {
     this.o.clock.after(SILENCE_MS, () => this.#over.abort(new Error(`no byte came for ${SILENCE_MS / 1000} s`)));
 }
 
+/** At most so many bytes of it, whatever the server goes on to send. */
+async function beginning(r: Response, most: number, silence: Silence): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  for await (const bytes of (r.body ?? []) as AsyncIterable<Uint8Array>) {
+    silence.heard(bytes.length);
+    parts.push(bytes);
+    if (silence.cameBytes >= most) break;
+  }
+  return Buffer.concat(parts).subarray(0, most);
+}
+
+/** What a server says by which two answers can be known to be of one file. */
+interface Version {
+  readonly etag: string | null;
+  readonly modified: string | null;
+}
 interface Known {
   readonly total: number;
   readonly begin: Buffer;
-  readonly validator: string;
+  readonly version: Version;
+}
+
+const versionOf = ({ headers }: Response): Version => ({
+  etag: headers.get('etag'),
+  modified: headers.get('last-modified'),
+});
+
+/** Of two files, where both answers say it: some mirrors know one word more than others. */
+const differ = (a: Version, b: Version): boolean =>
+  a.etag !== null && b.etag !== null
+    ? a.etag !== b.etag
+    : a.modified !== null && b.modified !== null && a.modified !== b.modified;
+
+/** For If-Range, which takes nothing weak. */
+const validatorOf = ({ etag, modified }: Version): string =>
+  etag === null ? (modified ?? '') : etag.startsWith('W/') ? '' : etag;
+
+/** @throws PEER_UNAVAILABLE: this part is not of the file that was begun */
+function insistSame(url: URL, r: Response, { total, version }: Known, at: number): void {
+  const [, from, of] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(r.headers.get('content-range') ?? '') ?? [];
+  const same = Number(from) === at && (of === '*' || Number(of) === total);
+  if (!same || differ(version, versionOf(r))) throw changed(url);
 }
 
 class RemoteFile {
@@ -180,11 +218,11 @@ class RemoteFile {
   async *#once(at: number, end: number): AsyncGenerator<Buffer> {
     const silence = new Silence(this.o);
     try {
-      const r = await ask(this.url, silence, `bytes=${at}-${end - 1}`, this.known.validator);
+      const r = await ask(this.url, silence, `bytes=${at}-${end - 1}`, validatorOf(this.known.version));
       if (r.status === 200 || r.status === 412 || r.status === 416) throw changed(this.url);
       if (r.status >= 500 || r.status === 429) throw new Error(`the server answers ${r.status}`);
       if (r.status !== 206 || !r.body) throw refused(this.url, r);
-      if (!r.headers.get('content-range')?.startsWith(`bytes ${at}-`)) throw changed(this.url);
+      insistSame(this.url, r, this.known, at);
       let left = end - at;
       for await (const bytes of r.body as unknown as AsyncIterable<Uint8Array>) {
         silence.heard(bytes.length);
@@ -209,6 +247,9 @@ function brokeOff(url: URL, at: number, e: unknown): ClusterError {
   );
 }
 
+const tooLarge = ({ href }: URL, bytes: number): ClusterError =>
+  invalidArgument(`${href} is ${formatFileBytes(bytes)} large: too large for an image`);
+
 const changed = (url: URL): ClusterError =>
   new ClusterError('PEER_UNAVAILABLE', `${url.pathname} on ${url.host} changed while it was read. Import it again`);
 
@@ -217,6 +258,17 @@ const refused = (url: URL, r: Response): ClusterError =>
     r.status === 404 ? 'NOT_FOUND' : 'PEER_UNAVAILABLE',
     `${url.host} does not give ${url.pathname}: it answers ${r.status} ${r.statusText}`.trimEnd(),
   );
+
+/** @throws INVALID_ARGUMENT: nobody else may read it on its way, and its own bytes must be what comes */
+function insistPlain(url: URL, r: Response): void {
+  const packed = r.headers.get('content-encoding') ?? 'identity';
+  if (r.ok && packed !== 'identity')
+    throw invalidArgument(
+      `${url.host} packs ${url.pathname} on the way (${packed.slice(0, 20)}), so that its bytes cannot be counted: fetch it first, then import the file`,
+    );
+  if (url.protocol === 'https:' && !r.url.startsWith('https:'))
+    throw invalidArgument(`${url.host} leads to ${new URL(r.url).host} without encryption: name that address yourself`);
+}
 
 async function ask(
   url: URL,
@@ -228,10 +280,7 @@ async function ask(
   const headers = { range, 'accept-encoding': 'identity', ...(validator !== '' && { 'if-range': validator }) };
   try {
     const r = await fetch(url, { headers, signal });
-    if (url.protocol === 'https:' && !r.url.startsWith('https:'))
-      throw invalidArgument(
-        `${url.host} leads to ${new URL(r.url).host} without encryption: name that address yourself`,
-      );
+    insistPlain(url, r);
     return r;
   } catch (e) {
     if (e instanceof ClusterError || signal.aborted) throw e;
