@@ -64,7 +64,7 @@ export async function fetchSimImage(
     const have = host.images.get(want.digest);
     if (have) return have;
     if (work.signal.aborted) throw new ClusterError('CANCELLED', 'the fetch was cancelled');
-    const line = await readLine(want.socket);
+    const line = await readLine(want.socket, work.signal);
     if (line !== undefined) return install(host, want.digest, JSON.parse(line) as SimImage, work);
     await clock.sleep(RETRY_MS, work.signal).catch(() => undefined); // an abort is told above
   }
@@ -79,14 +79,19 @@ function install(host: SimHost, digest: string, image: SimImage, work: LongWork)
   return image;
 }
 
-/** One line from a UNIX socket; undefined when nothing whole came. */
-function readLine(path: string): Promise<string | undefined> {
+/** One line from a UNIX socket; undefined when nothing whole came, or it is not waited for any more. */
+function readLine(path: string, signal: AbortSignal): Promise<string | undefined> {
   return new Promise((resolve) => {
     let got = '';
     const socket = connect(path);
-    socket.setTimeout(SILENCE_MS, () => socket.destroy());
+    const stop = (): void => void socket.destroy();
+    signal.addEventListener('abort', stop, { once: true });
+    socket.setTimeout(SILENCE_MS, stop);
     socket.on('data', (d) => (got += d.toString()));
     socket.on('error', () => {});
-    socket.on('close', () => resolve(got.endsWith('\n') ? got : undefined));
+    socket.on('close', () => {
+      signal.removeEventListener('abort', stop);
+      resolve(got.endsWith('\n') ? got : undefined);
+    });
   });
 }
