@@ -10,6 +10,7 @@ import type { ExecResult, RawExecResult } from './exec.ts';
 import { execDetached, execIn } from './exec.ts';
 import { READY_SOCKET } from './host-container.ts';
 import { Shells } from './shells.ts';
+import { THREAD_STATES, threadsAfter } from './signals.ts';
 
 const AGENT_PID = '/run/berth-agent.pid';
 export const AGENT_LOG = '/var/log/berth-agent.log';
@@ -78,10 +79,7 @@ export class LabHost {
   async stopAgent(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     const pid = await this.agentPid();
     if (pid === undefined) return;
-    await this.exec(['kill', `-${signal.replace(/^SIG/, '')}`, String(pid)]);
-    await this.#until(`${this.name}: the agent does not end on ${signal}`, 30_000, async () =>
-      (await this.agentPid()) === undefined ? true : undefined,
-    );
+    await this.#signal([pid], signal, `the agent (see ${AGENT_LOG})`);
   }
 
   /** The agent's process id inside the host, or undefined when it does not run. */
@@ -101,10 +99,13 @@ export class LabHost {
     return stdout.split('\n').map(Number).filter(Boolean);
   }
 
-  /** Signals every process whose command line matches; answers how many there were. */
+  /**
+   * Signals every process whose command line matches, and waits until each is what the signal makes of it: gone, or stopped.
+   * Answers how many there were.
+   */
   async kill(pattern: string, signal: NodeJS.Signals): Promise<number> {
     const pids = await this.pids(pattern);
-    if (pids.length > 0) await this.exec(['kill', `-${signal.replace(/^SIG/, '')}`, ...pids.map(String)]);
+    await this.#signal(pids, signal, pattern);
     return pids.length;
   }
 
@@ -118,11 +119,14 @@ export class LabHost {
     return Number(stdout.trim().split(' ')[0]) || undefined;
   }
 
-  /** Kills libvirtd. It comes back by itself within a second, unless it is held down. Guests go on running. */
+  /**
+   * Kills libvirtd, and waits until it is gone. It comes back by itself, as another process, within a second, unless it is held
+   * down. Guests go on running.
+   */
   async killLibvirt(options: { hold?: boolean } = {}): Promise<void> {
     if (options.hold) await this.run(['touch', HOLD_LIBVIRT]);
     const pid = await this.libvirtPid();
-    if (pid !== undefined) await this.run(['kill', '-KILL', String(pid)]);
+    if (pid !== undefined) await this.#signal([pid], 'SIGKILL', 'libvirtd');
   }
 
   /** Lets a libvirtd that was held down come back, and waits for it. */
@@ -205,18 +209,18 @@ export class LabHost {
   }
 
   /** Pulls the power cord: everything on the host dies at once; disks stay. */
-  crash(): Promise<void> {
+  async crash(): Promise<void> {
     this.#shells.drop();
-    return tolerate([409], () => this.#container.kill());
+    await tolerate([409], () => this.#container.kill());
+    await this.#until(`${this.name}: the container does not end`, 30_000, async () =>
+      (await this.running()) ? undefined : true,
+    );
   }
 
   /** Boots a crashed host, or crashes and boots a running one. The agent is not started. */
   async restart(): Promise<void> {
     await this.unpause();
     await this.crash();
-    await this.#until(`${this.name}: the container does not end`, 30_000, async () =>
-      (await this.#container.inspect()).State.Running ? undefined : true,
-    );
     await this.#container.start();
     await this.#until(`${this.name}: libvirt does not come up`, 60_000, async () =>
       (await this.exec(['test', '-S', READY_SOCKET])).exitCode === 0 ? true : undefined,
@@ -249,6 +253,18 @@ export class LabHost {
 
   async copyOut(path: string, localPath: string): Promise<void> {
     await writeFile(localPath, await this.#bytes(['cat', path]));
+  }
+
+  /** Sends a signal and waits until it has done its work, which is soon after, not at once. A process that has ended is fine. */
+  async #signal(pids: readonly number[], signal: NodeJS.Signals, who: string): Promise<void> {
+    if (pids.length === 0) return;
+    await this.exec(['kill', `-${signal.replace(/^SIG/, '')}`, ...pids.map(String)]);
+    const wanted = threadsAfter(signal);
+    if (wanted === undefined) return;
+    await this.#until(`${this.name}: ${signal} does not work on ${who}`, 30_000, async () => {
+      const states = (await this.exec(['sh', '-c', THREAD_STATES, 'states', ...pids.map(String)])).stdout;
+      return [...states].every((state) => wanted.includes(state)) || undefined;
+    });
   }
 
   #raw(argv: readonly string[], input?: string | Buffer): Promise<RawExecResult> {
