@@ -2,7 +2,12 @@
 import { defineConfig } from 'vitest/config';
 import { LongestFirst } from './test/harness/sequence.ts';
 
-const common = { environment: 'node' as const, restoreMocks: true, setupFiles: ['test/harness/setup.ts'] };
+const common = {
+  environment: 'node' as const,
+  restoreMocks: true,
+  setupFiles: ['test/harness/setup.ts'],
+  expect: { poll: { timeout: 15_000 } }, // a second, which is the default, is nothing on a busy machine
+};
 
 export default defineConfig({
   test: {

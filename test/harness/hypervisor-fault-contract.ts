@@ -28,6 +28,9 @@ export function hypervisorFaultContract(name: string, make: () => Promise<Faulty
   });
 }
 
+/** So long a QEMU is waited for: who does it takes longer, however fast the machine. */
+const SILENT_MS = 3_000;
+
 interface Broken {
   readonly fixture: FaultyFixture;
   readonly bench: Bench;
@@ -105,15 +108,15 @@ function frozenGuest(s: Broken): void {
   it('neither lists nor statistics wait for a frozen QEMU, and it can be forced off', async () => {
     const [well, frozen] = [await s.bench.running(), await s.bench.running()];
     await s.fixture.freezeGuest(frozen.name);
-    const uuids = async (): Promise<string[]> => (await s.bench.hypervisor.stats(3_000)).map((x) => x.uuid);
+    const uuids = async (): Promise<string[]> => (await s.bench.hypervisor.stats(SILENT_MS)).map((x) => x.uuid);
     const first = await timed(uuids);
     expect(first.value).toContain(well.uuid);
     expect(first.value).not.toContain(frozen.uuid);
-    expect(first.ms).toBeLessThan(4_000);
+    expect(first.ms).toBeLessThan(SILENT_MS + 7_000);
     const second = await timed(uuids);
     expect(second.value).toContain(well.uuid);
-    expect(second.ms).toBeLessThan(1_000);
-    expect((await timed(() => s.bench.hypervisor.list())).ms).toBeLessThan(1_000);
+    expect(second.ms).toBeLessThan(SILENT_MS); // it is not asked again
+    expect((await timed(() => s.bench.hypervisor.list())).ms).toBeLessThan(SILENT_MS);
     await s.bench.hypervisor.destroy(frozen.uuid);
     await s.bench.hypervisor.start(frozen.uuid);
     await vi.waitFor(async () => expect(await uuids()).toContain(frozen.uuid), EVENTUALLY);

@@ -1,5 +1,4 @@
 import { expect, it, vi } from 'vitest';
-
 import { faultIn } from './setup.ts';
 
 const listeners = () => process.listenerCount('unhandledRejection') + process.listenerCount('warning');
@@ -17,4 +16,11 @@ it('heeds the warnings that tell of a fault, and no others', () => {
   expect(faultIn(Object.assign(new Error('x'), { name: 'MaxListenersExceededWarning' }))).toBeDefined();
   expect(faultIn(Object.assign(new Error('x'), { name: 'DeprecationWarning', code: 'DEP0123' }))).toBeDefined();
   expect(faultIn(Object.assign(new Error('x'), { name: 'ExperimentalWarning' }))).toBeUndefined();
+});
+
+it('waits longer than a second, unless told otherwise', async () => {
+  const [end, waits] = [performance.now() + 1_500, () => performance.now() > end];
+  await expect(vi.waitUntil(waits, { timeout: 50 })).rejects.toThrow();
+  await expect(vi.waitFor(() => expect(waits()).toBe(true), 50)).rejects.toThrow();
+  await Promise.all([vi.waitUntil(waits), vi.waitFor(() => expect(waits()).toBe(true)), expect.poll(waits).toBe(true)]);
 });

@@ -4,7 +4,7 @@
 export async function until<T>(
   what: string,
   check: () => T | Promise<T>,
-  timeoutMs = 10_000,
+  timeoutMs = 15_000,
   everyMs = 10,
 ): Promise<NonNullable<T>> {
   const end = performance.now() + timeoutMs;

@@ -176,7 +176,7 @@ it('a certificate that is revoked ends what is open within seconds, and opens no
   await c.ok('cert', 'revoke', certificateSerial);
   const revokedAt = Date.now();
   await eventually('the end of the stream', async () => stream.code !== undefined);
-  expect(Date.now() - revokedAt).toBeLessThan(10_000);
+  expect(Date.now() - revokedAt).toBeLessThan(20_000);
   expect([stream.code, stream.err]).toEqual([6, expect.stringMatching(/revoked: log in again/)]);
   expect((await as('gus', 'vm', 'list')).code).toBe(6);
   const rows = await clients();

@@ -65,7 +65,7 @@ it('shows every line once, in order, over the death of the controller', async ()
   expect(numbers(me.out)).toEqual(upTo(800));
   expect(numbers(log.out)).toEqual(upTo(800));
   expect(me.err.match(/Waiting for it/g)).toHaveLength(1);
-  expect(me.err).toContain('web is back.');
+  await me.sees('web is back.');
   me.type('still there\n');
   await me.sees('web: still there');
   expect(await me.leave()).toBe(130);

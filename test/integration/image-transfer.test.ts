@@ -266,7 +266,7 @@ describe('an image from host to host', { timeout: 90_000 }, () => {
     const from = systemClock.monotonic();
     const end = await until('the end', () => target.events.find((e) => e['image'] ?? e['error']), 80_000);
     expect(end['message']).toBeUndefined();
-    expect(systemClock.monotonic() - from).toBeLessThan(20_000);
+    expect(systemClock.monotonic() - from).toBeLessThan(60_000);
     expect(target.bytes).toBeLessThan(51 * MIB);
   });
 
@@ -360,9 +360,9 @@ describe('an image from host to host', { timeout: 90_000 }, () => {
     await until('a daemon waits for it', async () => (await daemons()).length > 0);
     const from = systemClock.monotonic();
     target.send({ cancel: true });
-    expect((await target.event('error', 10_000))['error']).toBe('CANCELLED');
+    expect((await target.event('error'))['error']).toBe('CANCELLED');
     // a daemon that waits hears no SIGTERM, which would cost five seconds
-    expect(systemClock.monotonic() - from).toBeLessThan(3_000);
+    expect(systemClock.monotonic() - from).toBeLessThan(4_500);
     expect(await daemons()).toEqual([]);
   });
 

@@ -232,7 +232,7 @@ describe('what a program sends that ends soon', () => {
       await systemClock.sleep(20);
       const began = systemClock.monotonic();
       await exporter.end();
-      expect(systemClock.monotonic() - began, endpoint).toBeLessThan(2_000);
+      expect(systemClock.monotonic() - began, endpoint).toBeLessThan(4_000); // a call that is given up takes five seconds
     }
   });
 });

@@ -17,8 +17,11 @@ let fake: FakeLibvirtd;
 let storage: Storage;
 let hang: Promise<void> | undefined;
 let asked: string[];
+/** Of calls that are to be given up. */
+let deadlineMs: number | undefined;
 beforeEach(async () => {
   asked = [];
+  deadlineMs = undefined;
   hang = undefined;
   fake = await new FakeLibvirtd().listen();
   fake.on(STORAGE.xml, async ({ pool }) => {
@@ -32,7 +35,9 @@ beforeEach(async () => {
     socketPath,
     uri: () => 'storage:///system',
     clock: systemClock,
-    deadlineMs: 100,
+    get deadlineMs() {
+      return deadlineMs;
+    },
     extend: async () => undefined,
     replace: async () => undefined,
   });
@@ -56,7 +61,9 @@ it('reads a pool, and tells one that is not there', async () => {
 it('waits for a pool that hangs no longer than its deadline, asks it nothing more, and asks others as ever', async () => {
   let answer: () => void = () => undefined;
   hang = new Promise<void>((resolve) => (answer = resolve));
+  deadlineMs = 100;
   await expect(storage.look(A)).rejects.toMatchObject({ reason: 'STORAGE_UNAVAILABLE' });
+  deadlineMs = undefined;
   expect(storage.silentMs(A)).toBeGreaterThanOrEqual(0);
   const before = asked.length;
   await expect(storage.refresh(A)).rejects.toThrow('does not answer');
@@ -76,6 +83,7 @@ it('does not count the wait for another call, however long that one takes, and t
   fake.on(STORAGE.deleteVolume, () => removal);
   const removing = storage.removeVolume(A, 'v');
   await expect.poll(() => fake.calls.at(-1), { timeout: 10_000 }).toMatch(/delete/i);
+  deadlineMs = 100;
   const looking = storage.look(A);
   fake.on(STORAGE.info, () => new Promise(() => undefined));
   // the deadline of a quick call has passed
@@ -92,7 +100,9 @@ it('reads secrets while the list waits for a pool', async () => {
   fake.on(STORAGE.listPools, () => new Promise(() => undefined));
   fake.on(STORAGE.findSecret, () => ({ secret: { uuid: B, usageType: 2, usageId: 'pool b' } }));
   fake.on(STORAGE.secretValue, () => ({ value: Buffer.from('hush') }));
+  deadlineMs = 100;
   await expect(storage.list()).rejects.toMatchObject({ reason: 'STORAGE_UNAVAILABLE' });
+  deadlineMs = undefined;
   expect(String(await storage.secretValue(B))).toBe('hush');
 });
 

@@ -39,7 +39,7 @@ export interface LibvirtStorageOptions {
   readonly uri: () => string;
   readonly clock: Clock;
   /** Of quick calls; tests are impatient. */
-  readonly deadlineMs?: number;
+  readonly deadlineMs?: number | undefined;
   /** libvirt has no call for these two. */
   readonly extend: ExtendVolume;
   readonly replace: ReplaceFile;

@@ -12,15 +12,23 @@ const xml = `<network><name>vbr</name><forward mode='nat'/><bridge name='vbr'/><
 let fake: FakeLibvirtd;
 let networks: VirtualNetworks;
 let active: boolean;
+/** Of calls that are to be given up. */
+let deadlineMs: number | undefined;
 beforeEach(async () => {
   active = false;
+  deadlineMs = undefined;
   fake = await new FakeLibvirtd().listen();
   fake.on(NETWORK.list, () => ({ networks: [{ name: 'vbr', uuid: UUID }], count: 1 }));
   fake.on(NETWORK.xml, () => ({ xml }));
   fake.on(NETWORK.setAutostart, () => ({}));
   fake.on(NETWORK.isActive, () => ({ active: active ? 1 : 0 }));
   const socketPath = (): string => fake.socketPath;
-  networks = createLibvirtNetworks({ socketPath, uri: () => 'network:///system', clock: systemClock, deadlineMs: 200 });
+  networks = createLibvirtNetworks({
+    ...{ socketPath, uri: () => 'network:///system', clock: systemClock },
+    get deadlineMs() {
+      return deadlineMs;
+    },
+  });
 });
 afterEach(() => fake.dispose());
 
@@ -68,6 +76,8 @@ it('takes what is so already for done, and tells what could not be done as a sta
 
 it('waits for a call that is not answered no longer than its deadline, and asks the next over a new connection', async () => {
   fake.on(NETWORK.create, () => SILENCE);
+  deadlineMs = 200;
   await expect(networks.start(UUID)).rejects.toMatchObject({ reason: 'HYPERVISOR_UNAVAILABLE' });
+  deadlineMs = undefined;
   expect(await networks.list()).toHaveLength(1);
 });

@@ -18,7 +18,7 @@ export interface LibvirtNetworksOptions {
   readonly socketPath: () => string;
   readonly uri: () => string;
   readonly clock: Clock;
-  readonly deadlineMs?: number;
+  readonly deadlineMs?: number | undefined;
 }
 
 const DEADLINE_MS = 30_000;
