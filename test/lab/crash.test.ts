@@ -47,6 +47,10 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
   /** Nothing open, nothing stuck, and each host has exactly the volumes of the VMs that the inventory knows. */
   async function clean(): Promise<void> {
     await c.quiet(120_000);
+    // what jobs needed goes once the controller has written down that they have ended
+    await eventually('hosts have what the inventory knows, and no more', async () => (await asKnown(), true));
+  }
+  async function asKnown(): Promise<void> {
     const vms = await c.json<{ name: string; host: string; spec: { disks: { volumeId: string }[] } }[]>('vm', 'list');
     for (const host of lab().hosts) {
       const owned = vms.filter((v) => v.host === host.name);
@@ -122,7 +126,7 @@ describeLab('crashes on real hosts', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
     await eventually('d1 is crashed', async () =>
       (await c.berth('vm', 'show', 'd1', '-o', 'json')).out.includes('"crashed"'),
     );
-    expect(await c.ok('event', 'list')).toMatch(/vm\.crashed/);
+    await eventually('an event says so', async () => /vm\.crashed/.test(await c.ok('event', 'list')));
     await c.ok('vm', 'start', 'd1');
     // The guest has only begun to boot, and misses the first press of its power button.
     await c.ok('vm', 'stop', 'd1');

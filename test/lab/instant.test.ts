@@ -182,15 +182,19 @@ describeLab('instant clones', { hosts: ['h1', 'h2', 'h3'] }, (lab) => {
         },
         LONG_MS,
       );
-      await eventually('nobody serves it', async () => (await h('h3').pids('qemu-nbd.*/base')).length === 0, LONG_MS);
-      expect(await h('h3').pids('qemu-storage-daemon')).toEqual([]);
-      expect(await h('h3').run(['ls', '/var/lib/berth/volumes'])).not.toContain('.moved.');
+      const serves = 'qemu-nbd.*/base|qemu-storage-daemon';
+      await eventually('nobody serves it', async () => (await h('h3').pids(serves)).length === 0, LONG_MS);
+      await eventually(
+        'nothing is left of the way there',
+        async () => !(await h('h3').run(['ls', '/var/lib/berth/volumes'])).includes('.moved.'),
+        LONG_MS,
+      );
       for (const name of ['web', 'db']) {
         expect(await h('h3').virsh(['dumpxml', '--inactive', name])).not.toMatch(/nbd|\.moved\./);
         expect(await h('h3').virsh(['domstate', name])).toBe('running');
         expect(await log(name)).not.toMatch(/I\/O error|Buffer I\/O|EXT4-fs error/);
       }
-      expect(await c.ok('vm', 'show', 'web')).not.toContain('% of big');
+      await eventually('that is seen', async () => !(await c.ok('vm', 'show', 'web')).includes('% of big'), LONG_MS);
       await type('db', readAll('again'));
       await c.serial('db', new RegExp(`again ${md5}`), LONG_MS);
     },

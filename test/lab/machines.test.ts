@@ -38,21 +38,19 @@ describeLab('the machines of hosts', { hosts: ['h1'] }, (lab) => {
       return new Map(checks.map((k) => [k.name, k]));
     };
     await shell('mv /usr/bin/swtpm /usr/bin/swtpm.away');
-    const before = await look();
+    const before = await look().finally(() => shell('mv /usr/bin/swtpm.away /usr/bin/swtpm'));
     for (const name of ['programs', 'libvirt', 'libvirt-version', 'qemu-version', 'data-directory', 'clock-skew'])
       expect(before.get(name)).toMatchObject({ ok: true });
     expect(before.get('own-name')?.detail).toContain(lab().host('h1').address);
     expect(before.get('tpm')).toMatchObject({ ok: false });
-    await shell('mv /usr/bin/swtpm.away /usr/bin/swtpm');
     expect((await look()).get('tpm')).toMatchObject({ ok: true });
   });
 
   it('lose a program, and both the command on the host and the controller say which, with its package', async () => {
     const host = lab().host('h1');
     await shell('mv /usr/bin/genisoimage /usr/bin/genisoimage.away');
-    const there = await host.agentCommand(['check']);
-    const here = await c.berth('host', 'check', 'h1');
-    await shell('mv /usr/bin/genisoimage.away /usr/bin/genisoimage');
+    const look = async () => [await host.agentCommand(['check']), await c.berth('host', 'check', 'h1')] as const;
+    const [there, here] = await look().finally(() => shell('mv /usr/bin/genisoimage.away /usr/bin/genisoimage'));
     expect([there.exitCode, here.code]).toEqual([1, 1]);
     for (const text of [there.stdout, here.out])
       expect(text).toMatch(/✘ programs +not installed: genisoimage; apt-get install genisoimage/);
@@ -100,6 +98,7 @@ describeLab('the machines of hosts', { hosts: ['h1'] }, (lab) => {
     await shell('echo 0 >/sys/kernel/mm/ksm/run');
     await host.startAgent();
     await eventually('KSM is on again', async () => (await shell('cat /sys/kernel/mm/ksm/run')).trim() === '1');
+    await c.waitUp('h1');
     await shell('echo 0 >/sys/kernel/mm/ksm/run');
     expect(await c.ok('host', 'tune', 'h1')).toMatch(
       /^ksm +off +on ! [^]*Not as wanted: ksm\. Set it again: berth host tune h1 --ksm on$/m,

@@ -4,6 +4,7 @@ import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster } from '../harness/cluster.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
+import { eventually } from '../harness/processes.ts';
 
 interface Vm {
   readonly name: string;
@@ -82,12 +83,13 @@ describeLab('the main job on three real hosts', { hosts: ['h1', 'h2', 'h3'] }, (
     expect((await c.berth('vm', 'delete', 'web', '--force')).code).toBe(0);
     for (const host of lab().hosts) {
       expect(await host.virsh(['list', '--all', '--name'])).toBe('');
-      const left = await host.run([
-        'sh',
-        '-c',
-        'cd /var/lib/berth && find volumes staging cache uploads -type f 2>/dev/null || true',
-      ]);
-      expect(left.trim()).toBe('');
+      const find = 'cd /var/lib/berth && find volumes staging cache uploads -type f 2>/dev/null || true';
+      // what jobs needed goes once the controller has written down that they have ended
+      await eventually(`${host.name} keeps nothing`, async () => {
+        const left = (await host.run(['sh', '-c', find])).trim();
+        if (left !== '') throw new Error(left);
+        return true;
+      });
     }
     expect(web?.host).toBeTruthy();
   });

@@ -22,7 +22,12 @@ describeLab('packages', { hosts: ['h1'], init: 'systemd' }, (lab) => {
   const berth = async (...args: string[]) => (await h1().host.run(['berth', ...args])).trim();
   const dpkg = (options: string, version: string) => sh(`dpkg ${options} /opt/berth/${SHELF}/${version}/*.deb 2>&1`);
   const qemu = () => h1().host.pids(QEMU);
-  const vmState = async () => (JSON.parse(await berth('vm', 'show', 'own', '-o', 'json')) as { state: string }).state;
+  /** The controller may answer before it has heard of the host's agent in its new life. */
+  const runs = () =>
+    eventually('own is seen running', async () => {
+      const { state } = JSON.parse(await berth('vm', 'show', 'own', '-o', 'json')) as { state: string };
+      return state === 'running';
+    });
   const pids = async () => [await h1().mainPid('berth-controller'), await h1().mainPid('berth-agent')];
   const up = () =>
     eventually('h1 is up', async () => {
@@ -93,7 +98,7 @@ describeLab('packages', { hosts: ['h1'], init: 'systemd' }, (lab) => {
     const after = await pids();
     expect(after.every((pid, i) => pid !== 0 && pid !== daemons[i])).toBe(true);
     expect(await qemu()).toEqual(guest);
-    expect(await vmState()).toBe('running');
+    await runs();
     expect(await sh('grep ^domainType /etc/berth/agent.yaml')).toBe('domainType: qemu\n');
     expect((await sh('ls /usr/lib/berth/cli')).match(/\.v8$/gm)).toHaveLength(1);
   });
@@ -115,7 +120,7 @@ describeLab('packages', { hosts: ['h1'], init: 'systemd' }, (lab) => {
     await dpkg('-i', '9.0.0');
     await sh('systemctl start berth-controller berth-agent');
     await up();
-    expect(await vmState()).toBe('running');
+    await runs();
     expect(await qemu()).toEqual(guest);
   });
 

@@ -119,6 +119,7 @@ describeLab('power', { hosts: ['h1'] }, (lab) => {
     await lab().host('h1').stopAgent();
     await lab().host('h1').startAgent();
     await lab().host('h1').killLibvirt();
+    await lab().host('h1').waitForLibvirt();
     await c.waitUp('h1');
     await eventually('it is still saved', async () => (await vm('web'))?.state === 'saved');
     await c.ok('vm', 'start', 'web');

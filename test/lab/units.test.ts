@@ -260,11 +260,12 @@ describeLab('hosts where systemd runs our units', { hosts: ['h1', 'h2'], init: '
     await c.ok('vm', 'delete', '--force', 'web', 'big');
     await c.ok('image', 'delete', 'base', 'bulk');
     for (const host of lab().hosts) {
-      const left = await new UnitHost(host).sh(
-        'cd /var/lib/berth; find volumes images staging cache uploads serial -type f',
-      );
-      expect(left).toBe('');
-      expect(await host.pids('^qemu-(nbd|storage-daemon)')).toEqual([]);
+      const find = 'cd /var/lib/berth; find volumes images staging cache uploads serial -type f';
+      await eventually(`${host.name} keeps nothing`, async () => {
+        const left = [await new UnitHost(host).sh(find), ...(await host.pids('^qemu-(nbd|storage-daemon)'))].join(' ');
+        if (left !== '') throw new Error(left);
+        return true;
+      });
     }
   });
 

@@ -2,12 +2,14 @@
  * QEMU as Debian runs it: as libvirt-qemu, with libvirt giving it the files of its VM. The base image is everybody's: it
  * stays root's and read-only, can be checked and sent on while VMs run on it, and takes the next clone when they have ended.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import type { LabHost } from '@berth/deploy/lab/host.ts';
 import { Cluster } from '../harness/cluster.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
+import { eventually } from '../harness/processes.ts';
 
 /** Debian's defaults, less what a container cannot have. */
 const QEMU_CONF = [
@@ -59,7 +61,13 @@ describeLab('hosts whose QEMU is not root', { hosts: ['h1', 'h2'] }, (lab) => {
     await clone('u3', 'h2');
     await c.ok('vm', 'start', 'u3');
     await c.serial('u3', /^berth-guest: u3 /m);
-    expect(await owners(lab().host('h2'), 'images')).toEqual(await owners(lab().host('h1'), 'images'));
+    const wanted = await owners(lab().host('h1'), 'images');
+    // the guest runs before all of the image is there
+    await eventually(
+      'it is there',
+      async () => isDeepStrictEqual(await owners(lab().host('h2'), 'images'), wanted),
+      60_000,
+    );
   });
 
   it('a third clone starts after the others have stopped, and all can be deleted', async () => {

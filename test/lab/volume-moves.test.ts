@@ -114,7 +114,8 @@ describeLab('moves of volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     await eventually('it has moved', async () => (await volume('big')).host === 'h2', 120_000);
     await c.quiet(60_000);
     expect(await lab().host('h2').run(sum)).toBe(before);
-    expect(await lab().host('h2').run(['ls', '/var/lib/berth/uploads'])).toBe('');
+    const left = () => lab().host('h2').run(['ls', '/var/lib/berth/uploads']);
+    await eventually('nothing is left', async () => (await left()) === '', 60_000);
     await c.ok('volume', 'delete', 'big');
   }, 400_000);
 

@@ -112,8 +112,9 @@ describeLab('volumes', { hosts: ['h1', 'h2'] }, (lab) => {
     const attached = await c.ok('vm', 'attach', 'web', 'nic', 'br0', '--mac', '52:54:00:aa:bb:01');
     expect(attached).toMatch(/^vm web changed +\[/);
     expect(await lab().host('h1').virsh(['domiflist', 'web'])).toContain('52:54:00:aa:bb:01');
-    expect(await shell().ask('cat /sys/class/net/*/address')).toContain('52:54:00:aa:bb:01');
+    const cards = () => shell().ask('cat /sys/class/net/*/address');
+    await eventually('the guest has it', async () => (await cards()).includes('52:54:00:aa:bb:01'), 60_000);
     expect(await c.ok('vm', 'detach', 'web', 'nic', '52:54:00:aa:bb:01')).toMatch(/^vm web changed /);
-    expect(await shell().ask('cat /sys/class/net/*/address')).not.toContain('52:54:00:aa:bb:01');
+    expect(await cards()).not.toContain('52:54:00:aa:bb:01');
   });
 });
