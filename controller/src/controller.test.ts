@@ -1,6 +1,6 @@
 /** The whole controller in this process: a real database, real TLS, and agents that only pretend to be hosts. */
 import { X509Certificate } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
@@ -29,7 +29,7 @@ import { createController, type Controller } from './controller.ts';
 import { FakeAgent } from './hosts/fake-agent.ts';
 import { silentLog } from './hosts/testing.ts';
 import { aVm } from './state/samples.ts';
-import { loadIdentity } from './trust/identity.ts';
+import { loadIdentity, readInstallation } from './trust/identity.ts';
 import { initialise, renewAdminToken, setAddresses } from './trust/init.ts';
 import { newRequest } from './trust/testing.ts';
 
@@ -390,6 +390,13 @@ describe('another address', () => {
     api.close();
     await controller.stop();
     await expect(setAddresses({ ...options, addresses: ['new.example', 'a b'] })).rejects.toThrow(/is not an address/);
+    // what is cut off before the login line has them is seen by the installation's own, and done again
+    const inTheWay = join(dataDir, 'admin-token.new');
+    mkdirSync(inTheWay);
+    const before = readInstallation(dataDir);
+    await expect(setAddresses({ ...options, addresses: ['new.example'] })).rejects.toThrow(/EISDIR/);
+    expect(readInstallation(dataDir)).toEqual(before);
+    rmdirSync(inTheWay);
     for (const again of [1, 2]) await setAddresses({ ...options, addresses: ['new.example', `[fd00::${again}]:9443`] });
     expect(login()).toMatchObject({ controller: 'new.example:7443', token });
     const names = async () => new X509Certificate((await loadIdentity(dataDir, Date.now())).chainPem).subjectAltName;

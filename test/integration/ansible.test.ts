@@ -24,11 +24,15 @@ describe('the modules of the Ansible collection', () => {
     ansible.remove();
   });
 
+  /** How the controller is reached. */
+  const api = () => ({
+    login_file: join(c.dataDir, 'admin-token'),
+    ca_file: join(c.dataDir, 'trust/ca.pem'),
+    api_port: Number(c.httpAddress.split(':')[1]),
+  });
   /** One task on this machine; in check mode when asked for. */
   async function task(module: string, given: Readonly<Record<string, unknown>>, ...more: string[]): Promise<Told> {
-    const files = { login_file: join(c.dataDir, 'admin-token'), ca_file: join(c.dataDir, 'trust/ca.pem') };
-    const api = { ...files, api_port: Number(c.httpAddress.split(':')[1]) };
-    const args = JSON.stringify({ ...api, ...given });
+    const args = JSON.stringify({ ...api(), ...given });
     return ansible.task<Told>(`berth.berth.${module}`, args, ...more);
   }
 
@@ -131,6 +135,21 @@ describe('the modules of the Ansible collection', () => {
     writeFileSync(login_file, `${encodeLoginLine({ ...line, controller: '127.0.0.9:7443' })}\n`);
     expect((await task('host', { name: 'h1', login_file })).msg).toMatch(/127\.0\.0\.9:\d+ does not answer/);
     expect(await task('host', { name: 'h1', login_file, api_host: 'localhost' })).toMatchObject({ changed: false });
+    // all modules, by what a play says once
+    const { ca_file, api_port } = api();
+    const defaults = { 'group/berth.berth.api': { login_file, ca_file, api_host: 'localhost', api_port } };
+    const tasks = [
+      { 'berth.berth.host': { name: 'h1' } },
+      ...['vm', 'image', 'network'].map((name) => ({ [`berth.berth.${name}`]: { name: 'nosuch', state: 'absent' } })),
+    ];
+    const play = join(ansible.dir, 'defaults.yml');
+    writeFileSync(
+      play,
+      JSON.stringify([{ hosts: 'localhost', gather_facts: false, module_defaults: defaults, tasks }]),
+    );
+    const local = ['-c', 'local', '-e', 'ansible_python_interpreter=/usr/bin/python3'];
+    const said = await ansible.run('ansible-playbook', ['-i', 'localhost,', ...local, play]);
+    expect(said).toMatch(/ok=4 +changed=0/);
   }, 60_000);
 
   it('list VMs without running what their labels say, or giving another machine the address of a VM', async () => {
@@ -155,7 +174,7 @@ describe('the modules of the Ansible collection', () => {
     expect(said).not.toContain('mine');
   }, 120_000);
 
-  it('open ports in firewalld and ufw, tell so in check mode, and close them with the host', async () => {
+  it('open ports in firewalld and ufw, tell so in check mode, and close those that are used no more', async () => {
     const [state, added] = [join(ansible.dir, 'open'), join(ansible.dir, 'added')];
     const program = (name: string, lines: readonly string[]) =>
       writeFileSync(join(ansible.dir, name), `#!/bin/sh\n${lines.join('\n')}\n`, { mode: 0o755 });
@@ -181,13 +200,16 @@ describe('the modules of the Ansible collection', () => {
     program('grep', [`case "$*" in *' /etc/ufw/ufw.conf') exit 0;; esac`, `exec /usr/bin/grep "$@"`]);
     writeFileSync(added, 'ufw allow 22/tcp\n');
     const play = join(ansible.dir, 'ports.yml');
-    const vars = {
-      berth_ports: [7444, 7445],
-      ansible_connection: 'local',
-      ansible_python_interpreter: '/usr/bin/python3',
-    };
+    const note = join(ansible.dir, 'note');
+    let berth_ports = [7444, 7445];
     const ports = async (open: boolean, ...more: string[]) => {
       const role = { name: 'berth.berth.packages', tasks_from: 'ports.yml' };
+      const vars = {
+        berth_ports,
+        berth_ports_note: note,
+        ansible_connection: 'local',
+        ansible_python_interpreter: '/usr/bin/python3',
+      };
       const tasks = [{ 'ansible.builtin.include_role': role, vars: { berth_ports_open: open } }];
       const environment = { PATH: `${ansible.dir}:/usr/bin:/bin` };
       writeFileSync(play, JSON.stringify([{ hosts: 'localhost', gather_facts: false, environment, vars, tasks }]));
@@ -198,13 +220,23 @@ describe('the modules of the Ansible collection', () => {
     const rules = () => readFileSync(added, 'utf8').replaceAll('ufw allow ', '').trim().split('\n');
     expect(await ports(true, '--check')).toBe(1);
     expect([lines(), rules()]).toEqual([[], ['22/tcp']]);
-    expect(await ports(true)).toBe(1);
+    expect(await ports(true)).toBe(2);
     expect(lines()).toEqual(['boot 7444/tcp', 'boot 7445/tcp', 'now 7444/tcp', 'now 7445/tcp']);
     expect(rules()).toEqual(['22/tcp', '7444/tcp', '7445/tcp']);
     expect(await ports(true)).toBe(0);
-    expect(await ports(false, '--check')).toBe(1);
-    expect(await ports(false)).toBe(1);
-    expect([lines(), rules()]).toEqual([[], ['22/tcp']]);
+    berth_ports = [7544, 7445];
+    expect(await ports(true, '--check')).toBe(1);
+    expect(await ports(true)).toBe(3);
+    expect(lines()).toEqual(['boot 7445/tcp', 'boot 7544/tcp', 'now 7445/tcp', 'now 7544/tcp']);
+    expect(rules()).toEqual(['22/tcp', '7445/tcp', '7544/tcp']);
+    // one that broke off after it had opened others
+    writeFileSync(note, '7445 7544 9999\n');
+    writeFileSync(added, 'ufw allow 9999/tcp\n', { flag: 'a' });
+    expect(await ports(true)).toBe(2);
+    expect(rules()).toEqual(['22/tcp', '7445/tcp', '7544/tcp']);
+    expect(await ports(false, '--check')).toBe(2);
+    expect(await ports(false)).toBe(2);
+    expect([lines(), rules(), existsSync(note)]).toEqual([[], ['22/tcp'], false]);
     expect(await ports(false)).toBe(0);
   }, 300_000);
 
@@ -228,7 +260,9 @@ describe('the modules of the Ansible collection', () => {
     const program = (name: string, line: string) =>
       writeFileSync(join(ansible.dir, name), `#!/bin/sh\n${line}\n`, { mode: 0o755 });
     program('dpkg-query', 'echo installed nosuch 9.0.0');
-    program('dpkg', `echo "$@" >>${told}`);
+    // and that another holds at first
+    const held = `[ -e ${told}.held ] || { touch ${told}.held; echo 'dpkg: error: dpkg frontend lock was locked' >&2; exit 2; }`;
+    program('dpkg', `${held}\necho "$@" >>${told}`);
     const vars = { berth_packages: ['nosuch'], berth_packages_dir: debs, berth_packages_cache: cache };
     const local = { ansible_connection: 'local', ansible_python_interpreter: '/usr/bin/python3' };
     const role = { name: 'berth.berth.packages', tasks_from: 'folder.yml' };

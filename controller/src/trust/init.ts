@@ -65,18 +65,20 @@ async function make(o: InitOptions, addresses: readonly string[]): Promise<strin
 
 /**
  * Other addresses for an installation whose controller is stopped: they go into its certificate when it starts, into tokens, and into
- * the administrator's login line where that is still there. Twice is once.
+ * the administrator's login line where that is still there. Twice is once. The marker is written last: while it has the old ones, who
+ * compares (the role of Ansible does) sees that this is to be done again.
  */
 export async function setAddresses(o: InitOptions): Promise<void> {
   const at = paths(o.dataDir);
   const installation = { ...readInstallation(o.dataDir), addresses: o.addresses.map(checkAddress) };
   const state = await openStopped(o);
   try {
+    if (existsSync(at.adminToken)) {
+      const login = decodeLoginLine(readFileSync(at.adminToken, 'utf8'));
+      const [controller = login.controller] = installation.addresses;
+      writeSecretFile(at.adminToken, encodeLoginLine({ ...login, controller }) + '\n');
+    }
     writeSecretFile(at.marker, JSON.stringify(installation) + '\n');
-    if (!existsSync(at.adminToken)) return;
-    const login = decodeLoginLine(readFileSync(at.adminToken, 'utf8'));
-    const [controller = login.controller] = installation.addresses;
-    writeSecretFile(at.adminToken, encodeLoginLine({ ...login, controller }) + '\n');
   } finally {
     await state.close();
   }

@@ -5,23 +5,26 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 
-def firewalld_commands(asked, is_open):
-    """asked: the registered answers to --query-port, one for now and one for after a boot; skipped where there is no firewalld."""
-    option = "--add-port" if is_open else "--remove-port"
-    return [
-        ["firewall-cmd"] + answer["item"][0] + [option, "%s/tcp" % answer["item"][1]]
-        for answer in asked.get("results", [])
-        if "rc" in answer and (answer["rc"] == 0) != bool(is_open)
-    ]
+def firewalld_commands(asked, wanted):
+    """asked: the registered answers to --query-port, one for now and one for after a boot; skipped where there is no firewalld.
+    Of the ports that were asked about those that are wanted are opened, and the others shut."""
+    commands = []
+    for answer in asked.get("results", []):
+        when, port = answer["item"]
+        if "rc" in answer and (answer["rc"] == 0) != (port in wanted):
+            option = "--add-port" if port in wanted else "--remove-port"
+            commands.append(["firewall-cmd"] + when + [option, "%s/tcp" % port])
+    return commands
 
 
-def ufw_commands(asked, ports, is_open):
-    """asked: the registered answer to "show added"; skipped where there is no ufw."""
+def ufw_commands(asked, ports, wanted):
+    """asked: the registered answer to "show added"; skipped where there is no ufw. Of the ports those that are wanted are opened, and
+    the others shut."""
     if "rc" not in asked:
         return []
     there = asked.get("stdout_lines", [])
-    wanted = ["allow"] if is_open else ["delete", "allow"]
-    return [["ufw"] + wanted + ["%s/tcp" % port] for port in ports if ("ufw allow %s/tcp" % port in there) != bool(is_open)]
+    differ = [port for port in ports if ("ufw allow %s/tcp" % port in there) != (port in wanted)]
+    return [["ufw"] + (["allow"] if port in wanted else ["delete", "allow"]) + ["%s/tcp" % port] for port in differ]
 
 
 class FilterModule(object):
