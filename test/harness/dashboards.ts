@@ -1,5 +1,5 @@
-/** The dashboards of deploy/grafana for tests: what each panel asks Prometheus for. Knows nothing of what Prometheus answers. */
-import { readdirSync, readFileSync } from 'node:fs';
+/** The dashboards and alerts of deploy/ for tests: what each asks Prometheus for. Knows nothing of what Prometheus answers. */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findRoot } from '@berth/deploy/setup/root.js';
 
@@ -38,6 +38,18 @@ export const askedByPanels = (): readonly Asked[] =>
   dashboards().flatMap(({ file, panels }) =>
     panels.flatMap((p) => (p.targets ?? []).map(({ expr }) => ({ where: `${file}: ${p.title}`, expr }))),
   );
+
+const rules = (): string => readFileSync(join(findRoot(), 'deploy/prometheus/berth-alerts.yml'), 'utf8');
+
+export const askedByAlerts = (): readonly Asked[] =>
+  [...rules().matchAll(/alert: (\w+)\n +expr: (.+)\n/g)].map(([, where = '', expr = '']) => ({ where, expr }));
+
+/** The rules as a file in `dir` that has each alert come within seconds. @returns its path. */
+export function hastyAlerts(dir: string): string {
+  const file = join(dir, 'hasty-alerts.yml');
+  writeFileSync(file, rules().replaceAll(/^( +for): \w+$/gm, '$1: 1s'));
+  return file;
+}
 
 /** As Grafana would send it, with everything chosen. @param interval as `30s` */
 export const chosen = (expr: string, interval: string): string =>

@@ -11,7 +11,7 @@ import { AGENT_FAMILIES } from '@berth/agent/metrics/families.ts';
 import { CONTROLLER_FAMILIES } from '@berth/controller/metrics/families.ts';
 import { findRoot } from '@berth/deploy/setup/root.js';
 import type { Families, Family } from '@berth/shared/metrics/exposition.ts';
-import { askedByPanels, chosen, dashboards, type Asked } from './dashboards.ts';
+import { askedByAlerts, askedByPanels, chosen, dashboards, type Asked } from './dashboards.ts';
 import { describeWithPrometheus, PROMTOOL } from './prometheus.ts';
 
 const ALL: Families = { ...CONTROLLER_FAMILIES, ...AGENT_FAMILIES };
@@ -19,14 +19,6 @@ const at = (...path: string[]): string => join(findRoot(), 'deploy', ...path);
 const read = (...path: string[]): string => readFileSync(at(...path), 'utf8');
 /** That Prometheus, its service discovery and its rules add. */
 const ADDED = ['host', 'instance', 'job', 'le'];
-
-const alerts = (): Asked[] =>
-  [...read('prometheus', 'berth-alerts.yml').matchAll(/alert: (\w+)\n +expr: (.+)\n/g)].map(
-    ([, where = '', expr = '']) => ({
-      where,
-      expr,
-    }),
-  );
 
 /** `berth_x_bucket` is a sample of `berth_x`. */
 const familyOf = (name: string): Family | undefined => ALL[name] ?? ALL[name.replace(/_(bucket|sum|count)$/, '')];
@@ -91,7 +83,7 @@ describe('the list of metrics', () => {
 
 describe('alerts and dashboards', () => {
   it('ask for metrics and labels that there are', () => {
-    const asked = [...alerts(), ...askedByPanels()];
+    const asked = [...askedByAlerts(), ...askedByPanels()];
     expect(asked.length).toBeGreaterThan(80);
     expect(asked.flatMap((a) => unknownIn(a).map((w) => `${a.where}: ${w}`))).toEqual([]);
   });
@@ -100,16 +92,20 @@ describe('alerts and dashboards', () => {
     const rules = read('prometheus', 'berth-alerts.yml')
       .split(/^ +- alert: /m)
       .slice(1);
-    expect(rules.length).toBe(alerts().length);
+    expect(rules.length).toBe(askedByAlerts().length);
     for (const rule of rules) {
       expect(rule).toMatch(/^ +labels: \{ severity: (critical|warning) \}$/m);
       for (const what of ['summary', 'description']) expect(rule, rule).toMatch(new RegExp(`^ +${what}: \\S`, 'm'));
     }
   });
 
-  it('have a test each, where they are alerts', () => {
+  it('have a test each, where they are alerts: that they come, and that they do not', () => {
     const tested = read('prometheus', 'berth-alerts.test.yml');
-    expect(alerts().filter(({ where }) => !tested.includes(`alertname: ${where}\n`))).toEqual([]);
+    const lacks = askedByAlerts().filter(
+      ({ where }) =>
+        !tested.includes(`alertname: ${where}\n`) || !tested.includes(`alertname: ${where}, exp_alerts: []`),
+    );
+    expect(lacks).toEqual([]);
   });
 
   it('name in legends only labels that their series have, and count in the unit that comes out', () => {

@@ -4,6 +4,7 @@ import { request } from 'node:https';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Cluster, freePort } from '../harness/cluster.ts';
+import { hastyAlerts } from '../harness/dashboards.ts';
 import { eventually } from '../harness/processes.ts';
 import { checkMetrics, describeWithPrometheus, Prometheus } from '../harness/prometheus.ts';
 import { rawDisk } from '../harness/disk-files.ts';
@@ -171,7 +172,7 @@ describeWithPrometheus('Prometheus', () => {
       .replaceAll('/etc/prometheus/berth-ca.pem', caFile)
       .replaceAll('/etc/prometheus/berth.token', tokenFile)
       .replaceAll(/(scrape_interval|refresh_interval|evaluation_interval): \w+/g, '$1: 1s')
-      .replace(/^rule_files:\n( .*\n)+/m, '');
+      .replace('/etc/prometheus/berth-alerts.yml', hastyAlerts(c.dir));
     const p = await Prometheus.start(join(c.dir, 'prometheus'), await freePort('127.0.0.1'), config);
     try {
       const hosts = async () => (await p.query('up{job="berth-hosts"} == 1')).map((r) => r.metric['host']).sort();
@@ -198,6 +199,11 @@ describeWithPrometheus('Prometheus', () => {
         'one that died is down',
         async () => (await p.query('up{host="h4"} == 0')).length === 1 || undefined,
       );
+      await eventually('and told of, alone', async () => {
+        const told = await p.query('ALERTS{alertstate="firing",alertname=~"BerthHost(Down|NotScraped)"}');
+        const words = told.map(({ metric }) => `${metric['alertname']} ${metric['host']}`).sort();
+        return words.join() === 'BerthHostDown h4,BerthHostNotScraped h4' || undefined;
+      });
     } catch (e) {
       throw new Error(`${p.said()}\n${JSON.stringify(await p.targets())}`, { cause: e });
     } finally {

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { guestImagePath } from '@berth/deploy/lab/recipe.js';
 import { Cluster, freePort } from '../harness/cluster.ts';
 import { Collector } from '../harness/collector.ts';
-import { askedByPanels, chosen } from '../harness/dashboards.ts';
+import { askedByAlerts, askedByPanels, chosen, hastyAlerts } from '../harness/dashboards.ts';
 import { describeLab } from '../harness/lab.ts';
 import { machineAddress } from '../harness/lab-address.ts';
 import { eventually } from '../harness/processes.ts';
@@ -36,10 +36,7 @@ describeLab('metrics', { hosts: ['h1'] }, (lab) => {
       .replaceAll('/etc/prometheus/berth-ca.pem', join(c.dataDir, 'trust', 'ca.pem'))
       .replaceAll('/etc/prometheus/berth.token', token)
       .replaceAll(/(scrape_interval|refresh_interval|evaluation_interval): \w+/g, '$1: 2s')
-      .replace(
-        '/etc/prometheus/berth-alerts.yml',
-        new URL('../../deploy/prometheus/berth-alerts.yml', import.meta.url).pathname,
-      );
+      .replace('/etc/prometheus/berth-alerts.yml', hastyAlerts(c.dir));
     p = await Prometheus.start(join(c.dir, 'prometheus'), await freePort('127.0.0.1'), config);
     await c.ok('image', 'import', guestImagePath(), '--name', 'base');
     await c.ok('vm', 'clone', 'base', 'web', '--memory', '128MiB');
@@ -86,15 +83,19 @@ describeLab('metrics', { hosts: ['h1'] }, (lab) => {
     await above(0, 'berth_agent_libvirt_requests_total{procedure="CONNECT_GET_ALL_DOMAIN_STATS",result="ok"}');
   });
 
-  it('answers what the dashboards ask', async () => {
+  it('answers what the dashboards and alerts ask', async () => {
     const unanswered = async (): Promise<string[]> => {
       const empty: string[] = [];
       for (const { where, expr } of askedByPanels())
         if ((await p.query(chosen(expr, '30s'))).length === 0) empty.push(`${where}: ${expr}`);
+      // an alert that holds of nothing is silent, but what it is about is there
+      for (const { where, expr } of askedByAlerts())
+        for (const [name] of expr.matchAll(/\bberth_\w+/g))
+          if ((await p.query(`count(${name})`)).length === 0) empty.push(`${where}: count(${name})`);
       return empty;
     };
     await eventually(
-      'all panels but those of what did not happen',
+      'all but what did not happen',
       async () => {
         const empty = (await unanswered()).filter((asked) => !DID_NOT_HAPPEN.test(asked));
         if (empty.length > 0) throw new Error(empty.join('\n'));
@@ -122,11 +123,22 @@ describeLab('metrics', { hosts: ['h1'] }, (lab) => {
       await eventually('it is away', async () => (await value('berth_agent_libvirt_up')) === 0, 90_000);
       await above(2, 'berth_agent_sample_age_seconds');
       expect(await value('berth_vm_cpu_seconds_total{vm="web"}')).toBeGreaterThan(0);
-      await above(0, 'ALERTS{alertname="BerthLibvirtDown",host="h1"}');
+      await above(0, 'ALERTS{alertname="BerthLibvirtDown",alertstate="firing",host="h1"}');
     } finally {
       await lab().host('h1').releaseLibvirt();
     }
     await above(0, 'berth_agent_libvirt_up');
+  });
+
+  it('has the alert come when a pool is nearly full, and go when there is room again', async () => {
+    const alert = 'ALERTS{alertname="BerthPoolFull",alertstate="firing"}';
+    const fill = 'mkdir /srv/small; mount -t tmpfs -o size=16m none /srv/small; fallocate -l 15700k /srv/small/x';
+    await lab().host('h1').run(['sh', '-ec', fill]);
+    await c.ok('pool', 'create', 'small', '--path', '/srv/small', '--host', 'h1');
+    await above(0, alert);
+    expect((await p.query(alert)).map(({ metric }) => metric['pool'])).toEqual(['small']);
+    await lab().host('h1').run(['rm', '/srv/small/x']);
+    await eventually('it is told no more', async () => (await p.query(alert)).length === 0 || undefined, 90_000);
   });
 
   it('follows a command from the terminal to the procedures of libvirt', async () => {
