@@ -52,7 +52,8 @@ export class AppCluster {
       images.import({ name, fileBytes: text.length, allocatedBytes: text.length, format: '', host: '' }, 'test'),
     );
     const data = Readable.from([Buffer.from(text)]);
-    await this.timed(images.upload(made.view.image.id, made.uploadTicket, data));
+    const about = { imageId: made.view.image.id, ticket: made.uploadTicket, user: 'test' };
+    await this.timed(images.upload(about, data));
     return this.ended(made.jobId);
   }
 

@@ -41,7 +41,8 @@ async function importImage(sim: SimCluster, { images }: Life): Promise<void> {
   const fate = sim.random();
   if (fate < 0.1) return;
   const data = fate < 0.2 ? text.slice(1) : text;
-  await images.upload(made.view.image.id, made.uploadTicket, Readable.from([Buffer.from(data)]));
+  const about = { imageId: made.view.image.id, ticket: made.uploadTicket, user: 'sim' };
+  await images.upload(about, Readable.from([Buffer.from(data)]));
 }
 
 const cancel: Act = async (sim, { state, jobs }) => {

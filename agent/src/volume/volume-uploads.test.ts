@@ -103,6 +103,30 @@ describeReal('an upload that becomes a volume', ['qemu-img', 'qemu-io', 'mount']
       await expect(send(pieces, other, { offset })).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
   });
 
+  it('goes on at any offset as the file that was begun, and as no other: one that has changed since leaves nothing', async () => {
+    const file = randomBytes(300_000);
+    const other = Buffer.from(file);
+    other[0]! ^= 1;
+    for (const cut of [1, 511, 4_097, 65_535, 262_145, file.length - 1]) {
+      await expect(send([file.subarray(0, cut)], file, {}, true)).rejects.toThrow('the connection broke');
+      const { receivedBytes, tailSha256 } = await uploaded.find(ID, never);
+      expect([receivedBytes, tailSha256]).toEqual([cut, sha256(file.subarray(0, cut))]);
+      await expect(send([other.subarray(cut)], other, { offset: cut })).rejects.toMatchObject({
+        reason: 'DIGEST_MISMATCH',
+        message: expect.stringContaining('nothing of it stays') as string,
+      });
+      expect(await uploaded.find(ID, never)).toMatchObject({ receivedBytes: 0, whole: false });
+      expect(litter()).toEqual([]);
+    }
+    for (const [from, to] of [
+      [0, 1],
+      [1, 511],
+      [511, 65_537],
+    ] as const)
+      await expect(send([file.subarray(from, to)], file, { offset: from }, true)).rejects.toThrow('broke');
+    expect(await send([file.subarray(65_537)], file, { offset: 65_537 })).toBe(file.length);
+  });
+
   it('goes on where it broke off, also after the agent was killed, and holds what was sent', async () => {
     const file = await madeDisk(8 * MIB, 'qcow2');
     const cut = 100_000;

@@ -36,7 +36,7 @@ export const imageHandlers = (
     if (begin?.$case !== 'begin') throw invalidArgument('an upload begins with its ticket');
     const data = Readable.from(pieces(all, call.signal), { highWaterMark: PIECES_AHEAD });
     const { imageId, ticket } = begin.value;
-    return { receivedBytes: toWire(await images.upload(imageId, ticket, data)) };
+    return { receivedBytes: toWire(await images.upload({ imageId, ticket, user: call.user }, data)) };
   },
   getImage: async (r, call) => {
     const view = await images.get(r.image);

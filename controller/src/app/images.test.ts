@@ -12,6 +12,9 @@ const said = async (answer: Promise<unknown>): Promise<string> => {
 };
 const begin = (name: string, fileBytes: number) =>
   c.timed(c.life.images.import({ name, fileBytes, allocatedBytes: fileBytes, format: '', host: '' }, 'test'));
+const about = (made: Awaited<ReturnType<typeof begin>>) => ({
+  ...{ imageId: made.view.image.id, ticket: made.uploadTicket, user: 'test' },
+});
 const bytes = (text: string): Readable => Readable.from([Buffer.from(text)]);
 const errorOf = async (jobId: Parameters<AppCluster['ended']>[0]): Promise<string> => {
   await c.ended(jobId);
@@ -75,22 +78,19 @@ describe('an import', () => {
   it('takes runs of zeros as counts, which count as bytes', async () => {
     const made = await begin('base', 8);
     const pieces = Readable.from([Buffer.from('disk'), 4]);
-    expect(await c.timed(c.life.images.upload(made.view.image.id, made.uploadTicket, pieces))).toBe(8);
+    expect(await c.timed(c.life.images.upload(about(made), pieces))).toBe(8);
     const more = await begin('more', 8);
     const toomuch = Readable.from([Buffer.from('disk'), 5]);
-    expect(await said(c.life.images.upload(more.view.image.id, more.uploadTicket, toomuch))).toContain(
-      'more bytes came',
-    );
+    expect(await said(c.life.images.upload(about(more), toomuch))).toContain('more bytes came');
   });
 
   it('takes one upload, with its own ticket', async () => {
     const { images } = c.life;
     const made = await begin('base', 4);
-    expect(await said(images.upload(made.view.image.id, 'guess', bytes('disk')))).toContain('PERMISSION_DENIED');
-    expect(await c.timed(images.upload(made.view.image.id, made.uploadTicket, bytes('disk')))).toBe(4);
-    expect(await said(images.upload(made.view.image.id, made.uploadTicket, bytes('disk')))).toMatch(
-      /used already|no import/,
-    );
+    for (const other of [{ ticket: 'guess' }, { user: 'other' }])
+      expect(await said(images.upload({ ...about(made), ...other }, bytes('disk')))).toContain('PERMISSION_DENIED');
+    expect(await c.timed(images.upload(about(made), bytes('disk')))).toBe(4);
+    expect(await said(images.upload(about(made), bytes('disk')))).toMatch(/used already|no import/);
     expect(await c.ended(made.jobId)).toBe('succeeded');
   });
 
@@ -99,7 +99,7 @@ describe('an import', () => {
     ['too long', 'disks'],
   ])('fails and leaves nothing when the upload is %s', async (_, text) => {
     const made = await begin('base', 4);
-    await said(c.life.images.upload(made.view.image.id, made.uploadTicket, bytes(text)));
+    await said(c.life.images.upload(about(made), bytes(text)));
     expect(await errorOf(made.jobId)).toContain('the upload of image base broke off');
     expect(c.life.state.tables.images.size).toBe(0);
     expect(c.sim.hosts.all().flatMap((h) => [...h.uploads.keys(), ...h.images.keys()])).toEqual([]);
@@ -118,7 +118,7 @@ describe('an import', () => {
     });
     const made = await begin('base', 4);
     const sender = new PassThrough();
-    const uploading = c.life.images.upload(made.view.image.id, made.uploadTicket, sender);
+    const uploading = c.life.images.upload(about(made), sender);
     sender.write('di');
     sender.destroy();
     expect(await said(uploading)).toBe('CANCELLED: the sender hung up');
@@ -152,7 +152,7 @@ describe('an import', () => {
 
   it('of a file that is no image fails in the words of the host', async () => {
     const made = await begin('notes', 4);
-    await c.timed(c.life.images.upload(made.view.image.id, made.uploadTicket, bytes('text')));
+    await c.timed(c.life.images.upload(about(made), bytes('text')));
     expect(await errorOf(made.jobId)).toBe('it looks like text');
   });
 });

@@ -62,6 +62,13 @@ const allocatedOf = (r: Pick<ImportImage, 'fileBytes' | 'allocatedBytes'>): numb
 const LARGEST_FILE = 16 * 1024 ** 4;
 const FORMATS: readonly string[] = ['', 'raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc'];
 
+/** What an upload shows; it is good for who began the import. */
+export interface UploadTicket {
+  readonly imageId: string;
+  readonly ticket: string;
+  readonly user: string;
+}
+
 export class Images {
   constructor(private readonly deps: ImageDeps) {}
 
@@ -91,9 +98,9 @@ export class Images {
   }
 
   /** Sends the pieces on to the host of the import. Resolves when the host has them all; a ticket is good for one upload. */
-  async upload(imageId: string, ticket: string, data: Readable): Promise<number> {
+  async upload(t: UploadTicket, data: Readable): Promise<number> {
     const { uploads, jobs, hosts, state } = this.deps;
-    const { jobId, params, hostId } = this.#importOf(imageId, ticket);
+    const { jobId, params, hostId } = this.#importOf(t);
     if (!uploads.begin(params.imageId))
       throw badState('this upload ticket has been used already. Import the image again.');
     const open = (): boolean => {
@@ -229,14 +236,14 @@ export class Images {
     );
   }
 
-  #importOf(imageId: string, ticket: string): { jobId: JobId; params: ImportParams; hostId: HostId } {
+  #importOf({ imageId, ticket, user }: UploadTicket): { jobId: JobId; params: ImportParams; hostId: HostId } {
     const { tables } = this.deps.state;
     const job = tables.jobs.holders(`image/${imageId}`).find((j) => j.kind === imageImport.kind);
     const params = job?.params as unknown as ImportParams | undefined;
     if (!job || !params || params.hostId === null || isEnded(job.state))
       throw notFound(`no import waits for the bytes of image ${imageId.slice(0, 80)}. Import it again.`);
     const [given, wanted] = [hash(ticket), params.ticketHash].map((h) => Buffer.from(h, 'hex')) as [Buffer, Buffer];
-    if (!timingSafeEqual(given, wanted))
+    if (!timingSafeEqual(given, wanted) || job.user !== user)
       throw new ClusterError('PERMISSION_DENIED', 'the upload ticket is not the one that was given for this image');
     return { jobId: job.id, params, hostId: params.hostId };
   }
