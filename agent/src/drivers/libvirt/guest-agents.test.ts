@@ -153,6 +153,21 @@ it('a shutdown through the agent that libvirt waits for has been taken', async (
   expect(flags).toEqual([2]);
 });
 
+it('a guest that is off before its agent has answered has done what was asked; one that runs on has not', async () => {
+  let looks = 0;
+  server.on(PROC.shutdown, () => {
+    throw new Refusal(1, 'internal error: End of file from agent socket');
+  });
+  server.on(PROC.getState, () => ({ state: ++looks > 2 ? STOPPED : RUNNING, reason: 1 }));
+  await agents().ask(WEB, 'shutdown');
+  expect(looks).toBe(3);
+  server.on(PROC.getState, () => ({ state: RUNNING, reason: 1 }));
+  await expect(agents().ask(WEB, 'shutdown')).rejects.toMatchObject({
+    reason: 'BAD_STATE',
+    message: expect.stringContaining('End of file from agent socket') as string,
+  });
+});
+
 it('tells of agents that come and go, and of guests that reset', async () => {
   const heard: GuestEvent[] = [];
   agents().subscribe((e) => heard.push(e));

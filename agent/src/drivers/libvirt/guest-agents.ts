@@ -21,6 +21,7 @@ import { CODE, hasCode, isDeadline } from './errors.ts';
 import { execCommand, readPid, readProcess, statusCommand } from './guest-exec.ts';
 import { readGuestInfo, readInterfaces } from './guest-info.ts';
 import type { Pool } from './pool.ts';
+import { powerOf } from './power.ts';
 import { PROC, type Procedure } from './procedures.ts';
 import { refOf } from './read-domain.ts';
 import type { DomainRef } from './types.ts';
@@ -48,6 +49,9 @@ const SYNC_MS = 5_000;
 const STATE_DEADLINE_MS = 5_000;
 /** libvirt waits for the guest's end; an agent that refuses does so at once. */
 const TAKEN_MS = 3_000;
+/** A domain whose QEMU has ended is off for libvirt within milliseconds. */
+const OFF_MS = 2_000;
+const OFF_LOOK_MS = 50;
 const POWER_DEADLINE_MS = 90_000;
 const MS = 1_000n;
 
@@ -121,8 +125,10 @@ export class LibvirtGuestAgents implements GuestAgents {
   async ask(uuid: string, action: 'shutdown' | 'reboot'): Promise<void> {
     const dom = this.#ref(uuid);
     const procedure = action === 'shutdown' ? PROC.shutdown : PROC.reboot;
+    await this.#ready(dom);
     const over = new AbortController();
-    const asked = this.#ask(dom, procedure, { dom, flags: BY_AGENT }, action, QUICK_S, POWER_DEADLINE_MS);
+    const call = this.#call(dom, procedure, { dom, flags: BY_AGENT }, action, QUICK_S, POWER_DEADLINE_MS);
+    const asked = call.catch((e: unknown) => this.#unlessOff(e, dom, action));
     const taken = this.opts.clock.sleep(TAKEN_MS + 2 * QUICK_S * 1_000, over.signal).catch(() => undefined);
     try {
       await Promise.race([asked, taken]);
@@ -171,13 +177,47 @@ export class LibvirtGuestAgents implements GuestAgents {
     seconds: number,
     deadlineMs = SYNC_MS + seconds * 1_000 + SYNC_MS,
   ): Promise<R> {
-    await this.opts.ready(`ask the guest agent of domain ${dom.name}`);
+    await this.#ready(dom);
     try {
-      await this.opts.agent.call(PROC.agentTimeout, { dom, seconds, flags: 0 }, words, deadlineMs);
-      return await this.opts.agent.call(procedure, args, words, deadlineMs);
+      return await this.#call(dom, procedure, args, words, seconds, deadlineMs);
     } catch (e) {
       throw await this.#meaning(e, dom, words);
     }
+  }
+
+  #ready(dom: DomainRef): Promise<void> {
+    return this.opts.ready(`ask the guest agent of domain ${dom.name}`);
+  }
+
+  async #call<A, R>(
+    dom: DomainRef,
+    procedure: Procedure<A, R>,
+    args: A,
+    words: string,
+    seconds: number,
+    deadlineMs: number,
+  ): Promise<R> {
+    await this.opts.agent.call(PROC.agentTimeout, { dom, seconds, flags: 0 }, words, deadlineMs);
+    return this.opts.agent.call(procedure, args, words, deadlineMs);
+  }
+
+  /** A guest may be off before libvirt has read its agent's answer: all that libvirt says then is that the channel has ended. */
+  async #unlessOff(e: unknown, dom: DomainRef, words: string): Promise<void> {
+    if (!hasCode(e, CODE.internal) || !(await this.#goesOff(dom))) throw await this.#meaning(e, dom, words);
+  }
+
+  async #goesOff(dom: DomainRef): Promise<boolean> {
+    const { clock, quick } = this.opts;
+    for (const end = clock.monotonic() + OFF_MS; clock.monotonic() < end; await clock.sleep(OFF_LOOK_MS)) {
+      const { state, reason } = await quick.call(
+        PROC.getState,
+        { dom, flags: 0 },
+        'see whether it is off',
+        STATE_DEADLINE_MS,
+      );
+      if (powerOf(state, reason).power === 'stopped') return true;
+    }
+    return false;
   }
 
   async #meaning(e: unknown, { name, uuid }: DomainRef, words: string): Promise<unknown> {
