@@ -35,6 +35,18 @@ describe('the configuration of the agent', () => {
       expect(lines.some((l) => l.startsWith(`a.yaml: ${at}: `))).toBe(true);
   });
 
+  it('names each setting whose value is none', () => {
+    const { metrics: _, tracing: __, ...plain } = parseConfig('', 'a.yaml');
+    const keys = [...Object.keys(plain), 'peerAddress', 'libvirtSocket', 'metrics', 'tracing'];
+    expect(keys.length).toBeGreaterThan(12);
+    for (const key of keys)
+      for (const wrong of [['none'], { none: 1 }, -1, ''])
+        expect(
+          problems(stringify({ [key]: wrong })).some((l) => l.startsWith(`a.yaml: ${key}`)),
+          `${key}: ${JSON.stringify(wrong)}`,
+        ).toBe(true);
+  });
+
   it('gives out metrics nowhere unless told to, and beyond this host only with TLS and a token', () => {
     expect(parseConfig('', 'a.yaml').metrics).toBeUndefined();
     for (const here of ['127.0.0.1:7446', 'localhost:7446', '[::1]:7446'])

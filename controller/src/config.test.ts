@@ -24,6 +24,32 @@ describe('the configuration', () => {
     expect(() => checkConfig(bad, 'c.yaml')).toThrow(/statisticsInterval: at least 1s/);
   });
 
+  it('names each setting whose value is none, and each number that is below all sense', () => {
+    const under = (value: unknown, path: readonly string[]): readonly string[][] =>
+      typeof value === 'object' && value !== null && !Array.isArray(value)
+        ? Object.entries(value).flatMap(([key, v]) => under(v, [...path, key]))
+        : [[...path]];
+    const without = [['httpListen'], ['address'], ['tracing', 'endpoint'], ['certificates', 'clientLifetime']];
+    const config = checkConfig({}, 'x');
+    const at = (path: readonly string[], value: unknown): unknown =>
+      path.reduceRight((inside, key) => ({ [key]: inside }), value);
+    const told = (path: readonly string[], value: unknown) =>
+      expect(() => checkConfig(at(path, value), 'c.yaml'), `${path.join('.')}: ${JSON.stringify(value)}`).toThrow(
+        new RegExp(`^c\\.yaml has (a|\\d+) problems?: .*\\b${path.join('\\.')}: `),
+      );
+    const paths = [...under(config, []), ...without];
+    expect(paths.length).toBeGreaterThan(20);
+    for (const path of paths) {
+      told(path, ['none']);
+      told(path, { none: 1 });
+      const value = path.reduce<unknown>(
+        (inside, key) => (inside as Record<string, unknown> | undefined)?.[key],
+        config,
+      );
+      if (typeof value === 'number') told(path, -1);
+    }
+  });
+
   it('prints no password of a collector', () => {
     const printed = printConfig(checkConfig({ tracing: { endpoint: 'https://ann:s3cret@otel:4318' } }, 'x'));
     expect(printed).toMatch(/otel:4318/);

@@ -24,6 +24,8 @@ export interface Package {
 
 export const MAINTAINER = 'The Berth authors <berth@packages.invalid>';
 
+const isConfig = (file: string): boolean => file.startsWith('/etc/');
+
 /** @returns the path of the .deb. */
 export async function writeDeb(
   p: Package,
@@ -35,9 +37,10 @@ export async function writeDeb(
   const files = p.tree.seal(release.epoch);
   const control: Record<string, string> = {
     control: controlFile(p, p.tree.sizeKib(files)),
-    md5sums: p.tree.sums(files),
+    // what people are to change is not checked for changes
+    md5sums: p.tree.sums(files.filter((file) => !isConfig(file))),
     conffiles: files
-      .filter((file) => file.startsWith('/etc/'))
+      .filter(isConfig)
       .map((file) => `${file}\n`)
       .join(''),
   };

@@ -54,6 +54,17 @@ describe('the packages', () => {
     for (const inside of ['zod', '@grpc/grpc-js', 'better-sqlite3']) expect(libraries).toContain(`${inside} `);
   });
 
+  it.each(NAMES)('%s has the right sums of all its files but those that people change', async (name) => {
+    const inside = out(`x-${name}`);
+    const sums = (await execa('dpkg-deb', ['-I', deb(name), 'md5sums'])).stdout;
+    await execa('md5sum', ['--check', '--strict', '--quiet'], { cwd: inside, input: `${sums}\n` });
+    const there = (
+      await execa('find', ['.', '-type', 'f', '!', '-path', './etc/*', '-printf', '%P\\n'], { cwd: inside })
+    ).stdout;
+    const sorted = (lines: string) => lines.split('\n').sort();
+    expect(sorted(sums.replaceAll(/^.{34}/gm, ''))).toEqual(sorted(there));
+  });
+
   it('have no error for lintian', async () => {
     const said = await execa(
       'lintian',

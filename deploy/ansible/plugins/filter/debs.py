@@ -11,7 +11,7 @@ import tarfile
 
 from ansible.errors import AnsibleFilterError
 
-# dpkg keeps these of an installed package as they are; md5sums has a line for every file of it
+# dpkg keeps these of an installed package as they are; md5sums has a line for every file of it but those of configuration
 NOTES = ("md5sums", "conffiles", "preinst", "postinst", "prerm", "postrm", "triggers")
 
 
