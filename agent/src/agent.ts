@@ -280,14 +280,17 @@ class RunningAgent implements Agent {
 
   private watchDeps(hub: Hub, sampler: Sampler): WatchServiceDeps {
     const { identity, clock, config, drivers } = this.o;
-    const open = (ms: number): WatchStream => {
-      const statisticsEveryMs = ms || config.statisticsInterval;
-      // where Prometheus scrapes as often, libvirt is asked for it alone
-      const sample = () => sampler.sample(statisticsEveryMs / 2);
-      return new WatchStream({ hub, sample, clock, statisticsEveryMs });
-    };
+    // where Prometheus scrapes as often, libvirt is asked for it alone
+    const sample = (everyMs: number) => sampler.sample(everyMs / 2);
+    const open = (statisticsEveryMs: number) => new WatchStream({ hub, sample, clock, statisticsEveryMs });
     const bootId = async (): Promise<string> => (await drivers.machine.facts()).bootId;
-    return { hostId: identity.hostId, agentInstanceId: newUuid(), bootId, open };
+    return {
+      hostId: identity.hostId,
+      agentInstanceId: newUuid(),
+      bootId,
+      open,
+      statisticsEveryMs: config.statisticsInterval,
+    };
   }
 
   /** Only where one is configured. */

@@ -63,6 +63,7 @@ import { WorldView } from './jobs/world.ts';
 import { ControllerMetrics } from './metrics/controller-metrics.ts';
 import { Meters } from './metrics/meters.ts';
 import { Reconcilers } from './reconcilers/reconcilers.ts';
+import { Demand } from './statistics/demand.ts';
 import { Statistics } from './statistics/statistics.ts';
 import { Support } from './support/bundle.ts';
 import { openState } from './state/open-state.ts';
@@ -140,9 +141,11 @@ class BuiltController implements Controller {
   private control: Control | undefined;
   private httpPort: number | undefined;
   private readonly meters: Meters;
+  private readonly demand: Demand;
 
   constructor(private readonly o: ControllerOptions) {
     this.meters = new Meters(o.clock);
+    this.demand = new Demand(o.clock, o.config.statisticsInterval);
     this.seen = new LastSeen(paths(o.dataDir).lastSeen, o.clock, o.log);
   }
 
@@ -246,7 +249,7 @@ class BuiltController implements Controller {
     const audit = new Audit({ state, clock, log, head });
     const advertised = () => this.advertised(identity);
     const certificates = new Certificates({ state, jobs, trust: identity, keeper, clock });
-    const statistics = new Statistics({ state, hosts, clock, everyMs: config.statisticsInterval });
+    const statistics = new Statistics({ state, hosts, clock, demand: this.demand });
     const about = { state, version: this.o.version ?? '0.0.0', startedAtMs: clock.now() };
     const metrics = this.buildMetrics(identity, state, hosts);
     const guests = startGuests(config.osinfoDir);
@@ -308,6 +311,7 @@ class BuiltController implements Controller {
       log,
       fence,
       statisticsIntervalMs: config.statisticsInterval,
+      wantedIntervalMs: (hostId) => this.demand.intervalMs(hostId),
       pace: config.dial,
       begun: (path) => this.meters.agentRequests.begin(path),
       ...reconcilers.hooks,

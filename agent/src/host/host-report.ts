@@ -58,6 +58,7 @@ export const CAPABILITIES = [
   'snapshot.pools',
   'volume.full-live',
   'clone.full-pools',
+  'statistics.interval',
 ] as const;
 
 /** libvirt takes a while, and says the same until it, QEMU or the machine is another. */

@@ -22,14 +22,32 @@ export interface WatchServiceDeps {
   readonly hostId: string;
   readonly agentInstanceId: string;
   readonly bootId: () => Promise<string>;
-  /** @param statisticsEveryMs 0: the agent's own interval. */
+  /** As configured, for callers who say nothing else. */
+  readonly statisticsEveryMs: number;
   open(statisticsEveryMs: number): WatchStream;
 }
 
 const MIN_STATISTICS_MS = 500;
+const MAX_STATISTICS_MS = 3_600_000;
+/** 0: the host's own. */
+const intervalOf = (ms: bigint): number => {
+  const asked = toNumber('the statistics interval', ms);
+  return asked === 0 ? 0 : Math.min(Math.max(asked, MIN_STATISTICS_MS), MAX_STATISTICS_MS);
+};
 
 export function watchService(guard: Guard, d: WatchServiceDeps): WatchServiceServer {
+  const streams = new Set<WatchStream>();
   return {
+    setStatisticsInterval: guard.change(
+      'SetStatisticsInterval',
+      (q) => q.fence,
+      async (q) => {
+        if (streams.size === 0) throw new ClusterError('BAD_STATE', 'nobody watches this host: open a watch first');
+        const everyMs = intervalOf(q.intervalMs) || d.statisticsEveryMs;
+        for (const stream of streams) stream.setStatisticsEvery(everyMs);
+        return {};
+      },
+    ),
     watch: guard.serverStream('Watch', async (q, send, signal) => {
       const lost = new AbortController();
       const takenOver = (): void =>
@@ -37,15 +55,17 @@ export function watchService(guard: Guard, d: WatchServiceDeps): WatchServiceSer
       const release = guard.fence.claim(readFence(q.fence), takenOver);
       try {
         const hostBootId = await d.bootId();
-        const asked = toNumber('the statistics interval', q.statisticsIntervalMs);
-        const stream = d.open(asked === 0 ? 0 : Math.max(asked, MIN_STATISTICS_MS));
+        const stream = d.open(intervalOf(q.statisticsIntervalMs) || d.statisticsEveryMs);
         const begin = { hostId: d.hostId, hostBootId, agentInstanceId: d.agentInstanceId };
         let seq = 0n;
-        await stream.run(
-          (item) =>
-            send({ seq: ++seq, message: item.type === 'begin' ? { $case: 'begin', value: begin } : encode(item) }),
-          AbortSignal.any([signal, lost.signal]),
-        );
+        streams.add(stream);
+        await stream
+          .run(
+            (item) =>
+              send({ seq: ++seq, message: item.type === 'begin' ? { $case: 'begin', value: begin } : encode(item) }),
+            AbortSignal.any([signal, lost.signal]),
+          )
+          .finally(() => streams.delete(stream));
         lost.signal.throwIfAborted();
       } finally {
         release();

@@ -55,6 +55,21 @@ it('asks anew for each sample where nobody scrapes, and tells the time at which 
   expect(await sampler.sample(5_000)).toMatchObject({ atMs: before });
 });
 
+it('reads four times a minute for a scrape every 15 s and a sample every 30 s, whenever they fall', async () => {
+  for (const afterMs of [0, 3_000, 7_500, 14_000]) {
+    const { sampler, asked, clock } = world();
+    await sampler.sample();
+    await clock.advance(afterMs);
+    let scrapes = 0;
+    for (let s = 0; s < 600; s++) {
+      if (s % 15 === 0) scrapes += (await sampler.read(), 1);
+      if ((s + afterMs / 1_000) % 30 === 0) await sampler.sample(15_000);
+      await clock.advance(1_000);
+    }
+    expect([scrapes, asked() - scrapes]).toEqual([40, afterMs === 0 ? 0 : 1]);
+  }
+});
+
 it('gives all who ask at once the same', async () => {
   const { sampler, asked } = world();
   const [a, b] = await Promise.all([sampler.sample(5_000), sampler.sample(), sampler.read(), sampler.read()]);

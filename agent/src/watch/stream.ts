@@ -9,8 +9,10 @@ import { Outbox } from './outbox.ts';
 
 export interface StreamDeps {
   readonly hub: Hub;
-  readonly sample: () => Promise<Sample>;
+  /** @param everyMs how often it is asked now. */
+  readonly sample: (everyMs: number) => Promise<Sample>;
   readonly clock: Clock;
+  /** Until `setStatisticsEvery`. */
   readonly statisticsEveryMs: number;
   readonly outboxLimit?: number;
 }
@@ -22,11 +24,22 @@ export class WatchStream {
   private readonly outbox: Outbox;
   private sample: Sample | undefined;
   private wake: () => void = () => undefined;
+  /** Undefined while statistics are being read. */
   private timer: Timer | undefined;
   private lastSentMs = 0;
+  private everyMs: number;
+  private sampledMs = 0;
+  private ended = false;
 
   constructor(private readonly deps: StreamDeps) {
     this.outbox = new Outbox(deps.outboxLimit ?? OUTBOX_LIMIT);
+    this.everyMs = deps.statisticsEveryMs;
+  }
+
+  /** Counted from the last statistics: when these are older already, the next come at once. */
+  setStatisticsEvery(ms: number): void {
+    this.everyMs = ms;
+    if (this.timer !== undefined) this.planSample();
   }
 
   /** Ends with the signal. @param send resolves when the next item may come. */
@@ -39,13 +52,15 @@ export class WatchStream {
     });
     const onAbort = (): void => this.wake();
     signal.addEventListener('abort', onAbort, { once: true });
-    void this.takeSample(signal);
+    void this.takeSample();
     try {
       await this.sendSnapshot(send, signal);
       while (!signal.aborted) await this.step(send, signal);
     } finally {
       detach();
+      this.ended = true;
       this.timer?.cancel();
+      this.timer = undefined;
       signal.removeEventListener('abort', onAbort);
     }
   }
@@ -92,10 +107,20 @@ export class WatchStream {
     return sample && { type: 'statistics', sample };
   }
 
-  private async takeSample(signal: AbortSignal): Promise<void> {
-    this.sample = await this.deps.sample().catch(() => undefined);
-    if (signal.aborted) return;
+  private async takeSample(): Promise<void> {
+    this.timer = undefined;
+    const sample = await this.deps.sample(this.everyMs).catch(() => undefined);
+    if (this.ended) return;
+    this.sample = sample;
+    this.sampledMs = this.deps.clock.monotonic();
     this.wake();
-    this.timer = this.deps.clock.after(this.deps.statisticsEveryMs, () => void this.takeSample(signal));
+    this.planSample();
+  }
+
+  private planSample(): void {
+    const { clock } = this.deps;
+    this.timer?.cancel();
+    const restMs = this.sampledMs + this.everyMs - clock.monotonic();
+    this.timer = clock.after(Math.max(0, restMs), () => void this.takeSample());
   }
 }

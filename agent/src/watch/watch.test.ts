@@ -81,6 +81,8 @@ function world(options: { outboxLimit?: number; list?: () => Promise<readonly Do
   const hub = new Hub({ drivers, operations, report, clock, log, observeEveryMs: 15_000 });
   hub.start();
   const stop = new AbortController();
+  const beganMs = clock.monotonic();
+  const sampled: [atMs: number, everyMs: number][] = [];
   const sent: WatchItem[] = [];
   let open: (() => void) | undefined;
   let blocked = false;
@@ -89,12 +91,15 @@ function world(options: { outboxLimit?: number; list?: () => Promise<readonly Do
     return blocked ? new Promise((resolve) => (open = resolve)) : Promise.resolve();
   };
   const limit = options.outboxLimit === undefined ? {} : { outboxLimit: options.outboxLimit };
-  const stream = new WatchStream({ hub, sample: async () => sample, clock, statisticsEveryMs: 10_000, ...limit });
+  const take = async (everyMs: number) => (sampled.push([clock.monotonic() - beganMs, everyMs]), sample);
+  const stream = new WatchStream({ hub, sample: take, clock, statisticsEveryMs: 10_000, ...limit });
   const running = stream.run(send, stop.signal);
   return {
     clock,
     state,
     sent,
+    sampled,
+    setEvery: (ms: number) => stream.setStatisticsEvery(ms),
     hub,
     emit: (e: HypervisorEvent) => emit(e),
     ended: (kind: string) => operated({ state: 'succeeded' } as never, { name: kind, long: false } as never),
@@ -136,6 +141,29 @@ describe('a watch stream', () => {
     await w.clock.advance(4_500);
     expect(w.types()).toEqual(['domain', 'heartbeat', 'heartbeat']);
     await w.end();
+  });
+
+  it('tells statistics as often as it was last asked to, and at once when the last are too old by then', async () => {
+    const w = world();
+    await w.clock.settle();
+    w.setEvery(30_000);
+    await w.clock.advance(55_000);
+    expect(w.sampled).toEqual([
+      [0, 10_000],
+      [30_000, 30_000],
+    ]);
+    w.setEvery(10_000);
+    await w.clock.settle();
+    await w.clock.advance(14_000);
+    w.setEvery(30_000);
+    w.setEvery(10_000);
+    await w.clock.advance(7_000);
+    expect(w.sampled.slice(2)).toEqual([55_000, 65_000, 75_000].map((at) => [at, 10_000]));
+    expect(w.types().filter((t) => t === 'statistics')).toHaveLength(5);
+    await w.end();
+    w.setEvery(500);
+    await w.clock.advance(60_000);
+    expect(w.sampled).toHaveLength(5);
   });
 
   it('looks at volumes once for a burst of operations', async () => {

@@ -30,7 +30,7 @@ export const statisticsHandlers = (
     const keep = (vm: Vm) => fits(vm.spec.labels) && scope.seesVm(call, vm);
     const found =
       r.sort === ''
-        ? statistics.listVms(toQuery(r.page), (vm) => (only === undefined || vm.hostId === only) && keep(vm))
+        ? statistics.listVms(toQuery(r.page), only, keep)
         : statistics.topVms(r, only, keep, keyOf(r.selector, call));
     return { vms: found.items.map(toVm), nextPageToken: found.nextPageToken, total: toTotal(found.total) };
   },

@@ -33,6 +33,8 @@ import { Reports, type PowerEdge } from './reports.ts';
 import { Teller } from './teller.ts';
 
 const SWEEP_MS = 1_000;
+/** So many are told in a sweep how often statistics are wanted: all at once would all answer at once. */
+const TOLD_PER_SWEEP = 500;
 
 export interface HostsOptions {
   readonly state: State;
@@ -41,8 +43,10 @@ export interface HostsOptions {
   readonly random: Random;
   readonly log: Log;
   readonly fence: FenceSource;
-  /** Default 10 s. */
+  /** How often hosts tell statistics; default 10 s. */
   readonly statisticsIntervalMs?: number;
+  /** How often a host that can be told so shall, now; default: as often. */
+  readonly wantedIntervalMs?: (hostId: HostId) => number;
   /** Default: 200 connections per second, 256 under way at once. */
   readonly pace?: { readonly perSecond: number; readonly atOnce: number };
   /** What must be done on a host before it counts as up; undefined when nothing. */
@@ -292,8 +296,19 @@ class Connections implements RunningHosts {
   private sweep(): void {
     const now = this.o.clock.monotonic();
     if (now - this.sweptAt < 2 * SWEEP_MS) for (const link of this.links.values()) link.tick();
+    this.keepRhythms();
     this.sweptAt = now;
     this.sweeper = this.o.clock.after(SWEEP_MS, () => this.sweep());
+  }
+
+  private keepRhythms(): void {
+    const { wantedIntervalMs } = this.o;
+    if (wantedIntervalMs === undefined) return;
+    let left = TOLD_PER_SWEEP;
+    for (const link of this.links.values()) {
+      if (link.keepRhythm(wantedIntervalMs(link.host.id))) left--;
+      if (left === 0) return;
+    }
   }
 
   private client(link: HostLink): AgentClient {

@@ -26,7 +26,12 @@ import {
 } from '@berth/proto/agent/v1/operation.ts';
 import { PowerServiceService } from '@berth/proto/agent/v1/power.ts';
 import { VolumeServiceService } from '@berth/proto/agent/v1/volume.ts';
-import { type WatchMessage, WatchServiceService, type WatchRequest } from '@berth/proto/agent/v1/watch.ts';
+import {
+  type SetStatisticsIntervalRequest,
+  type WatchMessage,
+  WatchServiceService,
+  type WatchRequest,
+} from '@berth/proto/agent/v1/watch.ts';
 import { systemClock, type Timer } from '@berth/shared/runtime/clock.ts';
 import { HostReport } from '@berth/proto/agent/v1/host.ts';
 
@@ -81,6 +86,9 @@ export class FakeAgent {
   endless = false;
   watchError: { code: Status; details: string; reason?: string } | undefined;
   watches = 0;
+  /** How often statistics were wanted, since it began. */
+  readonly intervals: number[] = [];
+  refuseInterval: { code: Status; details: string } | undefined;
   port = 0;
   private seq = 0n;
   private server: Server | undefined;
@@ -100,6 +108,15 @@ export class FakeAgent {
     const server = new Server();
     server.addService(this.disguised(WatchServiceService), {
       watch: (call: ServerWritableStream<WatchRequest, WatchMessage>) => this.watch(call),
+      setStatisticsInterval: (
+        call: ServerUnaryCall<SetStatisticsIntervalRequest, object>,
+        done: sendUnaryData<object>,
+      ) => {
+        this.intervals.push(Number(call.request.intervalMs));
+        const refused = this.refuseInterval;
+        if (refused === undefined) done(null, {});
+        else done(refused);
+      },
     });
     server.addService(this.disguised(DomainServiceService), { ...this.domainCalls() });
     server.addService(PowerServiceService, {

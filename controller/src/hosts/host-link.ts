@@ -18,6 +18,7 @@ import { Intake } from './intake.ts';
 import { CONNECT_TIMEOUT_MS, SILENCE_MS, SNAPSHOT_TIMEOUT_MS, tame } from './limits.ts';
 import type { SeenHost } from './seen-host.ts';
 import { HostRecord, type Applied } from './record.ts';
+import { Rhythm, RHYTHM_CAPABILITY } from './rhythm.ts';
 
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 8_000;
@@ -39,6 +40,7 @@ export interface LinkDeps {
   readonly isRevoked: (serial: string) => boolean;
   readonly fence: FenceSource;
   readonly admission: Admission;
+  /** What each watch begins with; an agent that can be told is told what is wanted as soon as it is up. */
   readonly statisticsIntervalMs: number;
   readonly begun?: CallBegun | undefined;
   changed(link: HostLink, before: HostState): void;
@@ -60,6 +62,7 @@ export class HostLink {
   private link: Link = 'none';
   private shown: HostState;
   private intake: Intake | undefined;
+  private rhythm: Rhythm | undefined;
   private place: Place | undefined;
   private retry: Timer | undefined;
   private stopped = false;
@@ -132,6 +135,12 @@ export class HostLink {
       this.set('unreachable', this.reason);
   }
 
+  /** @returns whether the agent had to be told how often statistics are wanted. */
+  keepRhythm(wantedMs: number): boolean {
+    if (!this.isUp || this.record.facts?.capabilities.includes(RHYTHM_CAPABILITY) !== true) return false;
+    return this.rhythm?.keep(wantedMs) ?? false;
+  }
+
   /** What a connection should have given by now and has not. */
   private overdue(sinceDialMs: number, quietMs: number): string | undefined {
     if (!this.heard) return sinceDialMs > CONNECT_TIMEOUT_MS ? `${this.host.address}: it does not answer` : undefined;
@@ -163,6 +172,7 @@ export class HostLink {
     this.heard = false;
     const request = { fence: fence.introduce(), statisticsIntervalMs: BigInt(statisticsIntervalMs) };
     const stream = connection.serverStream(WatchServiceService.watch, request);
+    this.rhythm = new Rhythm(connection, fence, statisticsIntervalMs);
     const current = () => this.connection === connection;
     this.intake = new Intake(stream, this.host.id, this.record, clock, {
       alive: () => this.alive(),
@@ -261,6 +271,7 @@ export class HostLink {
   private release(): void {
     this.intake?.stop();
     this.intake = undefined;
+    this.rhythm = undefined;
     const connection = this.connection;
     this.connection = undefined;
     this.whole = false;

@@ -42,6 +42,36 @@ describe('history', () => {
     expect(h.points('vm-1', T + 5 * STEP + SLOTS * STEP)).toHaveLength(1);
   });
 
+  it('lets a mean stand for the time since the sample before, and for no longer than samples may be apart', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 1_000, max: 31_000 }), { minLength: 1, maxLength: 40 }),
+        fc.nat(STEP - 1),
+        (gaps, late) => {
+          const h = new History({ everyMs: STEP, slowMs: 3 * STEP });
+          let now = T + late;
+          h.add('vm-1', now, values(1));
+          gaps.forEach((gap, i) => h.add('vm-1', (now += gap), values(i + 2), true));
+          const points = h.points('vm-1', now);
+          const holes = points.filter((p, i) => i > 0 && p.atMs - (points[i - 1]?.atMs ?? 0) !== STEP);
+          // the newest is where it was told
+          return holes.length === 0 && Math.abs((points.at(-1)?.cpuUsed ?? 0) / (gaps.length + 1) - 1) < 0.001;
+        },
+      ),
+    );
+    const h = new History({ everyMs: STEP, slowMs: 3 * STEP });
+    const at = () => h.points('vm-1', T + 12 * STEP).map((p) => [(p.atMs - T) / STEP, Math.round(p.cpuUsed)]);
+    h.add('vm-1', T, values(1));
+    h.add('vm-1', T + 3 * STEP, values(2), true);
+    expect(at()).toEqual([0, 1, 2, 3].map((i) => [i, i === 0 ? 1 : 2]));
+    h.add('vm-1', T + 6 * STEP, values(3)); // nobody knows of how long
+    h.add('vm-1', T + 11 * STEP, values(4), true); // too long
+    expect(at().slice(4)).toEqual([
+      [6, 3],
+      [11, 4],
+    ]);
+  });
+
   it('begins anew for a series that takes the place of another', () => {
     const h = new History({ everyMs: STEP });
     for (let i = 0; i < 4; i++) h.add('vm-1', T + i * STEP, values(1));

@@ -38,6 +38,8 @@ const decode = (code: number, unit: number): number => unit * (2 ** (code / STEP
 export interface HistoryOptions {
   /** How often samples come. More often than every ten seconds: the last one of each ten seconds is kept. */
   readonly everyMs: number;
+  /** How often they come at least; what is the mean of so long a time stands for all of it. Default: everyMs. */
+  readonly slowMs?: number;
   readonly most?: number;
 }
 
@@ -45,6 +47,8 @@ export class History {
   /** Of a place in the grid of time. */
   readonly stepMs: number;
   private readonly most: number;
+  /** So many slots a mean may stand for. */
+  private readonly reach: number;
   private readonly places = new Map<string, number>();
   private readonly chunks: Uint16Array[] = [];
   /** The newest slot of each place. */
@@ -54,6 +58,8 @@ export class History {
   constructor(o: HistoryOptions) {
     this.stepMs = Math.max(o.everyMs, SPAN_MS / SLOTS);
     this.most = o.most ?? 100_000;
+    // one more: a sample may come a little late
+    this.reach = Math.ceil((o.slowMs ?? 0) / this.stepMs) + 1;
   }
 
   get size(): number {
@@ -64,8 +70,11 @@ export class History {
     return this.chunks.length * CHUNK * (PER_SERIES * 2 + 8);
   }
 
-  /** @param nowMs of a clock that never goes back; the same that `points` is asked with. */
-  add(id: string, nowMs: number, values: Values): void {
+  /**
+   * @param nowMs of a clock that never goes back; the same that `points` is asked with.
+   * @param isMean of the time since the sample before, for which it stands when that is not too long.
+   */
+  add(id: string, nowMs: number, values: Values, isMean = false): void {
     const place = this.places.get(id) ?? this.take(id);
     if (place === undefined) return;
     const slot = Math.floor(nowMs / this.stepMs);
@@ -75,6 +84,8 @@ export class History {
     const at = (place % CHUNK) * PER_SERIES;
     const last = newest[place % CHUNK] ?? 0;
     if (slot < last || slot - last >= SLOTS) chunk.fill(NONE, at, at + PER_SERIES);
+    else if (isMean && slot - last <= this.reach)
+      for (let s = last + 1; s < slot; s++) write(chunk, at + placeOf(s), values);
     else for (let s = last + 1; s < slot; s++) chunk.fill(NONE, at + placeOf(s), at + placeOf(s) + FIELDS.length);
     newest[place % CHUNK] = slot;
     write(chunk, at + placeOf(slot), values);

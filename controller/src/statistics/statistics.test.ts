@@ -10,6 +10,7 @@ import type { Hosts, HostsEvent, HostStatus } from '../hosts/hosts.ts';
 import { memoryState } from '../hosts/testing.ts';
 import { aHost, aVm } from '../state/samples.ts';
 import type { State } from '../state/state.ts';
+import { Demand } from './demand.ts';
 import { First, type Sortable } from './order.ts';
 import { Statistics } from './statistics.ts';
 
@@ -52,6 +53,7 @@ describe('statistics', () => {
   let clock: SimClock;
   let reported: Reported;
   let statistics: Statistics;
+  let demand: Demand;
   let host: Host;
   const everything = () => true;
   const put = async (name: string, over: object | undefined, labels: Record<string, string> = {}): Promise<Vm> => {
@@ -69,7 +71,8 @@ describe('statistics', () => {
     state = await memoryState();
     clock = new SimClock(1_700_000_000_000);
     reported = new Reported();
-    statistics = new Statistics({ state, hosts: reported.hosts, clock, everyMs: 10_000 });
+    demand = new Demand(clock, 10_000);
+    statistics = new Statistics({ state, hosts: reported.hosts, clock, demand });
     statistics.start();
     host = aHost({ name: 'h1' });
     await state.update((tx) => tx.hosts.put(host));
@@ -87,8 +90,38 @@ describe('statistics', () => {
     expect(top('disk')).toEqual(['c', 'a', 'b']);
     expect(top('net')).toEqual(['b', 'c', 'a']);
     expect(top('name', 2)).toEqual(['a', 'b']);
-    expect(statistics.listVms({ pageSize: 0, pageToken: '' }, everything).items).toHaveLength(3);
+    expect(statistics.listVms({ pageSize: 0, pageToken: '' }, undefined, everything).items).toHaveLength(3);
     expect(() => top('size')).toThrow(/known are cpu, memory/);
+  });
+
+  it('make the hosts that they are asked of tell more often, and the others not', async () => {
+    const other = aHost({ name: 'h2' });
+    await state.update((tx) => tx.hosts.put(other));
+    const vm = await put('a', { cpuUsed: 1 });
+    const wanted = () => [demand.intervalMs(host.id), demand.intervalMs(other.id)];
+    const [often, both] = [
+      [10_000, 30_000],
+      [10_000, 10_000],
+    ];
+    const page = { pageSize: 0, pageToken: '' };
+    const by = { sort: 'cpu', limit: 1 };
+    for (const [expected, look] of [
+      [often, () => statistics.vm(vm.id)],
+      [often, () => statistics.host('h1')],
+      [often, () => statistics.listVms(page, host.id, everything)],
+      [often, () => statistics.topVms(by, host.id, everything, 'k')],
+      [often, () => statistics.topVms(by, host.id, everything, 'k')],
+      [both, () => statistics.listVms(page, undefined, everything)],
+      [both, () => statistics.topVms(by, undefined, everything, undefined)],
+      [both, () => statistics.listHosts(page, everything)],
+      [both, () => statistics.topHosts(by, everything, undefined)],
+    ] as const) {
+      look();
+      expect(wanted()).toEqual(expected);
+      await clock.advance(30_000);
+      expect(wanted()).toEqual([30_000, 30_000]);
+    }
+    expect(() => statistics.vm('nobody')).toThrow(/nobody/);
   });
 
   it('count all that match in the total, and tell only so many', async () => {

@@ -1,6 +1,6 @@
 /**
  * How busy VMs and hosts are, now and in the last ten minutes. Listens to what hosts report and keeps it in memory, never in the
- * database. Reads only; asks no host.
+ * database. Reads only; asks no host itself, but says who is looked at.
  */
 import type { Host } from '@berth/shared/model/host.ts';
 import type { HostId } from '@berth/shared/model/ids.ts';
@@ -12,6 +12,7 @@ import { viewVm, type VmView } from '../app/vm-view.ts';
 import type { VmStatistics } from '../hosts/figures.ts';
 import type { Hosts, HostsEvent } from '../hosts/hosts.ts';
 import type { State } from '../state/state.ts';
+import { UNWATCHED, type Demand } from './demand.ts';
 import { History, type Point } from './history.ts';
 import { hostNow, hostRow, hostValues, vmValues, type HostNow } from './now.ts';
 import { First, readSort } from './order.ts';
@@ -21,8 +22,8 @@ export interface StatisticsDeps {
   readonly state: State;
   readonly hosts: Hosts;
   readonly clock: Clock;
-  /** How often hosts report. */
-  readonly everyMs: number;
+  /** Told of each question. */
+  readonly demand: Demand;
 }
 
 export interface VmNow {
@@ -55,7 +56,8 @@ export class Statistics {
   private readonly ends: (() => void)[] = [];
 
   constructor(private readonly d: StatisticsDeps) {
-    this.history = new History({ everyMs: d.everyMs });
+    const { everyMs } = d.demand;
+    this.history = new History({ everyMs, slowMs: UNWATCHED * everyMs });
     this.rows = new VmRows(d.state.tables, d.hosts);
   }
 
@@ -80,9 +82,14 @@ export class Statistics {
   }
 
   /** VMs that are on, in the order of names. */
-  listVms(query: PageQuery, keep: (vm: Vm) => boolean): Found<VmNow> {
+  listVms(query: PageQuery, only: HostId | undefined, keep: (vm: Vm) => boolean): Found<VmNow> {
+    this.d.demand.look(only);
     const { tables } = this.d.state;
-    const { items, nextPageToken } = pageByName(tables.vms, query, (vm) => keep(vm) && isOn(this.d.hosts.vm(vm.id)));
+    const { items, nextPageToken } = pageByName(
+      tables.vms,
+      query,
+      (vm) => (only === undefined || vm.hostId === only) && keep(vm) && isOn(this.d.hosts.vm(vm.id)),
+    );
     return { items: items.flatMap((vm) => this.vmNow(vm) ?? []), nextPageToken, total: undefined };
   }
 
@@ -91,6 +98,7 @@ export class Statistics {
    * @param key of the question: whoever asks the same gets the same; undefined: nobody else may have this answer.
    */
   topVms({ sort, limit }: Top, only: HostId | undefined, keep: (vm: Vm) => boolean, key: string | undefined) {
+    this.d.demand.look(only);
     const first = () => {
       const { vms } = this.d.state.tables;
       const found = new First<VmRow>(readSort(sort), limit);
@@ -108,12 +116,14 @@ export class Statistics {
   }
 
   listHosts(query: PageQuery, keep: (h: Host) => boolean): Found<HostNow> {
+    this.d.demand.look();
     const { items, nextPageToken } = pageByName(this.d.state.tables.hosts, query, keep);
     return { items: items.map((h) => this.hostNow(h)), nextPageToken, total: undefined };
   }
 
   /** As topVms. */
   topHosts({ sort, limit }: Top, keep: (h: Host) => boolean, key: string | undefined): Found<HostNow> {
+    this.d.demand.look();
     const first = () => {
       const found = new First<ReturnType<typeof hostRow>>(readSort(sort), limit);
       for (const h of this.d.state.tables.hosts.values()) if (keep(h)) found.add(hostRow(this.hostNow(h)));
@@ -124,11 +134,13 @@ export class Statistics {
 
   vm(nameOrId: string): Past & { readonly vm: Vm; readonly now: VmNow | undefined } {
     const vm = resolve('vm', this.d.state.tables.vms, nameOrId);
+    if (vm.hostId !== undefined) this.d.demand.look(vm.hostId);
     return { vm, now: isOn(this.d.hosts.vm(vm.id)) ? this.vmNow(vm) : undefined, ...this.past(vm.id) };
   }
 
   host(nameOrId: string): Past & { readonly now: HostNow } {
     const host = resolve('host', this.d.state.tables.hosts, nameOrId);
+    this.d.demand.look(host.id);
     return { now: this.hostNow(host), ...this.past(host.id) };
   }
 
@@ -154,10 +166,11 @@ export class Statistics {
     this.rows.touch(hostId);
     const host = state.tables.hosts.get(hostId);
     if (host === undefined) return;
-    this.history.add(hostId, nowMs, hostValues(hostNow(host, hosts.status(hostId), () => 0)));
+    const now = hostNow(host, hosts.status(hostId), () => 0);
+    this.history.add(hostId, nowMs, hostValues(now), now.figures.overMs > 0);
     for (const vm of state.tables.vms.byHost(hostId)) {
       const s = hosts.vmStatistics(vm.id);
-      if (s !== undefined) this.history.add(vm.id, nowMs, vmValues(s));
+      if (s !== undefined) this.history.add(vm.id, nowMs, vmValues(s), s.overMs > 0);
     }
   }
 

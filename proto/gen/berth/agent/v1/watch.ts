@@ -12,9 +12,12 @@ import {
   Client,
   type ClientOptions,
   type ClientReadableStream,
+  type ClientUnaryCall,
   type handleServerStreamingCall,
+  type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
+  type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { DomainStatus } from "./domain.ts";
@@ -40,8 +43,19 @@ export interface WatchRequest {
   fence:
     | Fence
     | undefined;
-  /** 0: 10 s. */
+  /** Until SetStatisticsInterval says otherwise. 0: as configured on the host, usually 10 s. */
   statisticsIntervalMs: bigint;
+}
+
+export interface SetStatisticsIntervalRequest {
+  fence:
+    | Fence
+    | undefined;
+  /** 0: as configured on the host; else from 500 to an hour. */
+  intervalMs: bigint;
+}
+
+export interface SetStatisticsIntervalResponse {
 }
 
 export interface WatchMessage {
@@ -269,6 +283,121 @@ export const WatchRequest: MessageFns<WatchRequest> = {
     message.statisticsIntervalMs = (object.statisticsIntervalMs !== undefined && object.statisticsIntervalMs !== null)
       ? BigInt(object.statisticsIntervalMs)
       : 0n;
+    return message;
+  },
+};
+
+function createBaseSetStatisticsIntervalRequest(): SetStatisticsIntervalRequest {
+  return { fence: undefined, intervalMs: 0n };
+}
+
+export const SetStatisticsIntervalRequest: MessageFns<SetStatisticsIntervalRequest> = {
+  encode(message: SetStatisticsIntervalRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fence !== undefined) {
+      Fence.encode(message.fence, writer.uint32(10).fork()).join();
+    }
+    if (message.intervalMs !== 0n) {
+      if (BigInt.asUintN(64, message.intervalMs) !== message.intervalMs) {
+        throw new globalThis.Error("value provided for field message.intervalMs of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.intervalMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetStatisticsIntervalRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetStatisticsIntervalRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.fence = Fence.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.intervalMs = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetStatisticsIntervalRequest>): SetStatisticsIntervalRequest {
+    return SetStatisticsIntervalRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SetStatisticsIntervalRequest>): SetStatisticsIntervalRequest {
+    const message = createBaseSetStatisticsIntervalRequest();
+    message.fence = (object.fence !== undefined && object.fence !== null) ? Fence.fromPartial(object.fence) : undefined;
+    message.intervalMs = (object.intervalMs !== undefined && object.intervalMs !== null)
+      ? BigInt(object.intervalMs)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseSetStatisticsIntervalResponse(): SetStatisticsIntervalResponse {
+  return {};
+}
+
+export const SetStatisticsIntervalResponse: MessageFns<SetStatisticsIntervalResponse> = {
+  encode(_: SetStatisticsIntervalResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetStatisticsIntervalResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetStatisticsIntervalResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SetStatisticsIntervalResponse>): SetStatisticsIntervalResponse {
+    return SetStatisticsIntervalResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<SetStatisticsIntervalResponse>): SetStatisticsIntervalResponse {
+    const message = createBaseSetStatisticsIntervalResponse();
     return message;
   },
 };
@@ -2044,15 +2173,54 @@ export const WatchServiceService = {
     responseSerialize: (value: WatchMessage): Buffer => Buffer.from(WatchMessage.encode(value).finish()),
     responseDeserialize: (value: Buffer): WatchMessage => WatchMessage.decode(value),
   },
+  /**
+   * How often statistics come on the watches that are open now; where the last ones are older than that, the next come at once.
+   * Capability `statistics.interval`. BAD_STATE when nobody watches.
+   */
+  setStatisticsInterval: {
+    path: "/berth.agent.v1.WatchService/SetStatisticsInterval" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetStatisticsIntervalRequest): Buffer =>
+      Buffer.from(SetStatisticsIntervalRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetStatisticsIntervalRequest => SetStatisticsIntervalRequest.decode(value),
+    responseSerialize: (value: SetStatisticsIntervalResponse): Buffer =>
+      Buffer.from(SetStatisticsIntervalResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetStatisticsIntervalResponse => SetStatisticsIntervalResponse.decode(value),
+  },
 } as const;
 
 export interface WatchServiceServer extends UntypedServiceImplementation {
   watch: handleServerStreamingCall<WatchRequest, WatchMessage>;
+  /**
+   * How often statistics come on the watches that are open now; where the last ones are older than that, the next come at once.
+   * Capability `statistics.interval`. BAD_STATE when nobody watches.
+   */
+  setStatisticsInterval: handleUnaryCall<SetStatisticsIntervalRequest, SetStatisticsIntervalResponse>;
 }
 
 export interface WatchServiceClient extends Client {
   watch(request: WatchRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchMessage>;
   watch(request: WatchRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<WatchMessage>;
+  /**
+   * How often statistics come on the watches that are open now; where the last ones are older than that, the next come at once.
+   * Capability `statistics.interval`. BAD_STATE when nobody watches.
+   */
+  setStatisticsInterval(
+    request: SetStatisticsIntervalRequest,
+    callback: (error: ServiceError | null, response: SetStatisticsIntervalResponse) => void,
+  ): ClientUnaryCall;
+  setStatisticsInterval(
+    request: SetStatisticsIntervalRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetStatisticsIntervalResponse) => void,
+  ): ClientUnaryCall;
+  setStatisticsInterval(
+    request: SetStatisticsIntervalRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetStatisticsIntervalResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const WatchServiceClient = makeGenericClientConstructor(
