@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Cluster } from '../harness/cluster.ts';
 import { rawDisk } from '../harness/disk-files.ts';
+import { addLiar } from '../harness/liar.ts';
 import { eventually, PROGRAMS } from '../harness/processes.ts';
 
 interface VmFigures {
@@ -107,6 +108,30 @@ describe('top', () => {
       expect(v.cpuUsed).toBeLessThan(0.1);
       expect(v.diskWriteBytes).toBeLessThan(400_000);
       expect(v.netReceiveBytes).toBeLessThan(100_000);
+    }
+  });
+});
+
+describe('who looks', () => {
+  it('makes hosts tell more often, as long as it looks', async () => {
+    const { liar } = await addLiar(c, 'h3', (a) => (a.capabilities = ['statistics.interval']));
+    try {
+      const told = (...intervals: number[]) =>
+        eventually(`h3 was told ${intervals.join()}`, async () => liar.intervals.join() === intervals.join());
+      await c.waitUp('h3');
+      await told(3_000);
+      await eventually('h3 is told', async () => {
+        await c.ok('host', 'stats', 'h3');
+        return liar.intervals.join() === '3000,1000';
+      });
+      // and what an agent makes of it
+      await eventually('web is read every second', async () => {
+        const { now } = await c.json<{ now?: VmFigures }>('vm', 'stats', 'web');
+        return now !== undefined && now.overMs > 0 && now.overMs < 2_000;
+      });
+      await told(3_000, 1_000, 3_000);
+    } finally {
+      liar.stop();
     }
   });
 });
