@@ -100,6 +100,31 @@ describe.skipIf(!has() && !required)('a disk of another virtualiser', () => {
     expect(await words(vhdx)).toContain('a vhdx with a parent');
   });
 
+  it('that was written in one run has the size that its header says at its end too', async () => {
+    const vmdk = made('vmdk', 's.vmdk', 'subformat=streamOptimized');
+    const header = Buffer.from(vmdk.subarray(0, 512));
+    const begin = Buffer.from(vmdk);
+    begin.writeBigUInt64LE(2n ** 64n - 1n, 56);
+    const marker = (sectors: bigint, type: number): Buffer => {
+      const m = Buffer.alloc(512);
+      m.writeBigUInt64LE(sectors);
+      m.writeUInt32LE(type, 12);
+      return m;
+    };
+    const ending = (footer: Buffer): Buffer => Buffer.concat([begin, marker(1n, 3), footer, marker(0n, 0)]);
+    const good = ending(header);
+    expect(await inspect(good)).toMatchObject({ format: 'vmdk', virtualSizeBytes: 4 * MIB });
+    writeFileSync(join(dir, 'footer'), good);
+    const info = execFileSync('qemu-img', ['info', '-f', 'vmdk', '--output=json', join(dir, 'footer')]).toString();
+    expect(JSON.parse(info)).toMatchObject({ 'virtual-size': 4 * MIB });
+    for (const sectors of [0n, 8n, 2n ** 40n]) {
+      const footer = Buffer.from(header);
+      footer.writeBigUInt64LE(sectors, 12);
+      expect(await words(ending(footer))).toContain('another size in its footer than in its header');
+    }
+    expect(await words(begin)).toContain('no footer');
+  });
+
   it('with any bytes changed, or cut anywhere, gets an answer or one clear line', async () => {
     const files = FORMS.map(([format, name, options]) => made(format, name, options));
     const which = fc.constantFrom(...files);

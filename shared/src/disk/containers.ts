@@ -30,6 +30,9 @@ const parent = (reader: BoundedReader, what: string): Error =>
 /** Where QEMU looks for the description, whatever the header says, and how much of it. */
 const VMDK_DESCRIPTION_AT = SECTOR;
 const VMDK_DESCRIPTION_BYTES = 20 * SECTOR;
+/** In the place of where its grains are listed: the footer says it, which one sector follows. */
+const VMDK_GRAINS_AT_END = 2n ** 64n - 1n;
+const VMDK_FOOTER_FROM_END = 2 * SECTOR;
 const VMDK_TYPES: readonly string[] = ['monolithicSparse', 'streamOptimized'];
 const LONGEST_DESCRIPTION = 256 * 1024;
 
@@ -44,12 +47,22 @@ async function inspectVmdk(reader: BoundedReader): Promise<number> {
   const sectors = small(header.readBigUInt64LE(12));
   // QEMU takes one without a size for a list of other files
   if (sectors === 0) throw unsafe(source, `is a vmdk that keeps its data in other files. ${FLATTEN}`);
+  if (header.readBigUInt64LE(56) === VMDK_GRAINS_AT_END) await checkVmdkFooter(reader, header);
   const at = small(header.readBigUInt64LE(28)) * SECTOR;
   const length = Math.min(LONGEST_DESCRIPTION, small(header.readBigUInt64LE(36)) * SECTOR);
   const text = await textAt(reader, at, length);
   const seen = await textAt(reader, VMDK_DESCRIPTION_AT, VMDK_DESCRIPTION_BYTES);
   checkVmdkText(reader, text, seen);
   return sectors * SECTOR;
+}
+
+/** Of one that was written in a single run: QEMU believes the copy of the header at the end, its size included. */
+async function checkVmdkFooter(reader: BoundedReader, header: Buffer): Promise<void> {
+  const at = reader.source.sizeBytes - VMDK_FOOTER_FROM_END;
+  const footer = await reader.read(Math.max(0, at), SECTOR, 'footer');
+  if (footer.subarray(0, 4).toString('latin1') !== 'KDMV') throw damaged(reader, 'no footer');
+  if (footer.readBigUInt64LE(12) !== header.readBigUInt64LE(12))
+    throw damaged(reader, 'another size in its footer than in its header');
 }
 
 const textAt = async (reader: BoundedReader, at: number, length: number): Promise<string> =>
