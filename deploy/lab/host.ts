@@ -148,8 +148,12 @@ export class LabHost {
     return tolerate([409], () => this.#container.pause());
   }
 
-  unpause(): Promise<void> {
-    return tolerate([409, 500], () => this.#container.unpause());
+  /** One that was frozen just now may refuse it for a moment. A host that is not frozen is fine. */
+  async unpause(): Promise<void> {
+    await this.#until(`${this.name} stays frozen`, 30_000, async () => {
+      await tolerate([409, 500], () => this.#container.unpause());
+      return (await this.#container.inspect()).State.Paused ? undefined : true;
+    });
   }
 
   /**

@@ -10,6 +10,9 @@ export interface GuestShell {
   ask(command: string): Promise<string>;
 }
 
+/** A guest whose disk is being copied, on a busy machine, answers late. */
+const LONG_MS = 120_000;
+
 export function guestShell(c: Cluster, vm: string): GuestShell {
   const run = async (line: string): Promise<string> => {
     const console = execa(process.execPath, [PROGRAMS.berth, 'vm', 'console', vm, '--force'], {
@@ -18,13 +21,20 @@ export function guestShell(c: Cluster, vm: string): GuestShell {
     });
     let heard = '';
     console.stdout.on('data', (d: Buffer) => (heard += d.toString()));
-    await eventually('the guest answers', async () => {
-      console.stdin.write('\n');
-      return heard.includes(`${vm}#`);
-    });
+    const hears = (what: string, words: string, type = '') =>
+      eventually(
+        what,
+        async () => {
+          console.stdin.write(type);
+          if (heard.includes(words)) return true;
+          throw new Error(JSON.stringify(heard.slice(-300)));
+        },
+        LONG_MS,
+      );
+    await hears('the guest answers', `${vm}#`, '\n');
     heard = '';
     console.stdin.write(`${line}; echo en""ded\n`);
-    await eventually('the guest has done it', async () => /ended/.test(heard));
+    await hears('the guest has done it', 'ended');
     console.kill('SIGINT');
     await console;
     return heard.slice(heard.indexOf('\n') + 1, heard.lastIndexOf('ended'));

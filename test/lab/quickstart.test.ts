@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { docker } from '@berth/deploy/lab/engine.ts';
 import { findLab, listLabs } from '@berth/deploy/lab/lab.ts';
 import { Checkout } from '../harness/checkout.ts';
+import { eventually } from '../harness/processes.ts';
 import { describeWhereLabsRun, ownLabel, removeLeftovers } from '../harness/lab.ts';
 
 interface Vm {
@@ -37,7 +38,10 @@ describeWhereLabsRun('the quickstart with real hosts', () => {
       expect(out).toMatch(new RegExp(`^ ✔ ${phase} .* \\d.* (ms|s)$`, 'm'));
     for (const vm of ['web', 'db']) {
       expect(out).toMatch(new RegExp(`^${vm} says: "${vm} .*"$`, 'm'));
-      expect((await checkout.berth('vm', 'log', vm)).out).toMatch(/disk \d+ boots 1\b/);
+      // it says so right after its name, which is what was waited for
+      await eventually('its disk is its own', async () =>
+        /disk \d+ boots 1\b/.test((await checkout.berth('vm', 'log', vm)).out),
+      );
     }
     const [db, web] = await vms();
     expect([web?.name, web?.state, db?.name, db?.state]).toEqual(['web', 'running', 'db', 'running']);
