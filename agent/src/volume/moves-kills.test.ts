@@ -229,8 +229,10 @@ const WAYS = [
 it.each(WAYS)(
   'a disk of a guest that is %s, from %j to %j, %s after a kill at any call, and there is one of it',
   async (guest, from, to, end) => {
-    for (const after of [false, true])
+    for (const after of [false, true]) {
       for (let at = 0; await killed(at, { from, to, guest, after, end }); at++) await over();
+      await over();
+    }
   },
   120_000,
 );
